@@ -1,0 +1,16 @@
+//! The nouns of Sawlog: values, formats and limits. Nothing here waits, reads a clock or touches a disk.
+
+pub mod time;
+pub mod level;
+pub mod text;
+pub mod stream;
+pub mod record;
+pub mod json;
+pub mod batch;
+pub mod codec;
+pub mod partition;
+pub mod split;
+pub mod query;
+pub mod limits;
+pub mod wire;
+pub mod error;

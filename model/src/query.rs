@@ -1,0 +1,82 @@
+//! What a search asks of a record. The language parses into it, splits and fresh records answer it.
+
+/// A condition on one record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Filter {
+    /// Every record.
+    All,
+    /// All of them hold; none is [`Filter::All`]'s answer.
+    And(Vec<Filter>),
+    /// One of them holds at least.
+    Or(Vec<Filter>),
+    /// It does not hold.
+    Not(Box<Filter>),
+    /// The message, or the text of any field's value (labels not included), matches.
+    Text(TextMatch),
+    /// A named value passes the test. Names: what every record has (`timestamp`, `ingest_time`,
+    /// `level`, `message`, `index`, `id`), labels, and fields. A field with several values or
+    /// types passes when one of them does.
+    Field {
+        /// Whose value.
+        name: String,
+        /// The test.
+        test: FieldTest,
+    },
+}
+
+/// How a text is matched; folding and boundaries are [`crate::text`]'s.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TextMatch {
+    /// The folded text occurs literally, standing free at both ends
+    /// ([`crate::text::stands_free`]). Words are phrases of one word. Never empty.
+    Phrase(String),
+    /// The parts occur in order, with any characters but white space between them (`*` in the
+    /// language). The match stands free at an end unless the pattern is open there.
+    Pattern {
+        /// The literal pieces between the stars, folded, none empty. No piece: anything matches
+        /// that is not empty.
+        parts: Vec<String>,
+        /// Begins with a star.
+        open_start: bool,
+        /// Ends with a star.
+        open_end: bool,
+    },
+}
+
+/// A test of one named value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FieldTest {
+    /// There is a value. A message exists when it is not empty, a level when it is not unknown.
+    Exists,
+    /// The value's text ([`crate::record::FieldValue::to_text`]) matches; a level's name, a
+    /// time's RFC 3339 form. A number literal also finds numbers equal to it (`200` finds 200.0).
+    Matches(TextMatch),
+    /// The value lies between the bounds. Numbers compare as numbers, and so do texts that read
+    /// as numbers; levels by severity; times as times; other texts by code point, folded.
+    Between {
+        /// Lower bound.
+        from: Bound,
+        /// Upper bound.
+        to: Bound,
+    },
+}
+
+/// One end of a range.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Bound {
+    /// No bound.
+    Open,
+    /// The value itself is inside.
+    Inclusive(Literal),
+    /// The value itself is outside.
+    Exclusive(Literal),
+}
+
+/// A literal to compare with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Literal {
+    /// A number. Text never compares with it unless it reads as a number.
+    Number(f64),
+    /// Anything else: a level's name, a time, or text (folded). Never compares with a number.
+    Text(String),
+}

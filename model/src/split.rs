@@ -1,0 +1,72 @@
+//! What the catalog knows of a split, without opening it.
+
+use std::fmt;
+
+use crate::partition::{Offset, PartitionId};
+use crate::record::FieldType;
+use crate::time::Timestamp;
+
+/// Names a split and its objects; never used twice.
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+pub struct SplitId(pub String);
+
+impl fmt::Display for SplitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One published split.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SplitMeta {
+    /// Its name.
+    pub id: SplitId,
+    /// The index whose records it holds.
+    pub index: String,
+    /// The partition they came through.
+    pub partition: PartitionId,
+    /// Lowest offset inside.
+    pub offset_first: Offset,
+    /// Highest offset inside (offsets in between may belong to other indexes).
+    pub offset_last: Offset,
+    /// Rows, one per record.
+    pub row_count: u64,
+    /// Earliest timestamp, nanoseconds UTC.
+    pub time_first: i64,
+    /// Latest timestamp, nanoseconds UTC.
+    pub time_last: i64,
+    /// When the newest of its records was accepted, nanoseconds UTC.
+    pub ingest_last: i64,
+    /// Rows per [`crate::level::Level`] number.
+    pub level_counts: [u64; 7],
+    /// Bytes of its objects.
+    pub stored_bytes: u64,
+    /// Bytes of messages and fields before compression.
+    pub raw_bytes: u64,
+    /// How often it has been merged; 0 when it came from the queue.
+    pub merges: u32,
+}
+
+impl SplitMeta {
+    /// Whether retention by age may take it: both its records' own time and their arrival are
+    /// older than the given moment, so that importing an old file does not delete it at once.
+    #[must_use]
+    pub fn older_than(&self, moment: Timestamp) -> bool {
+        self.time_last < moment.0 && self.ingest_last < moment.0
+    }
+}
+
+/// A field inside a split (or among fresh records).
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FieldStat {
+    /// Its name.
+    pub name: String,
+    /// One of its types; a field with two has two entries. Labels are text.
+    pub kind: FieldType,
+    /// Whether it is a label of the stream.
+    pub label: bool,
+    /// Rows that have it in this type.
+    pub count: u64,
+}

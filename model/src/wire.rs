@@ -1,0 +1,189 @@
+//! Bodies of the HTTP API (docs/api.md), shared by those who serve it and those who call it.
+
+use serde::{Deserialize, Serialize};
+
+/// Content type of an encoded batch ([`crate::codec`]).
+pub const BATCH_CONTENT_TYPE: &str = "application/x-sawlog-batch";
+/// Path that takes one encoded batch.
+pub const BATCHES_PATH: &str = "/api/v1/batches";
+
+/// Body of every failed answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: ErrorDetail,
+}
+
+/// What went wrong, and what to do.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ErrorDetail {
+    /// One of the codes of docs/api.md.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Where in the query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+    /// For code `sequence`: where the producer's next batch must start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// A place in a query's text, in characters from 0, end exclusive.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Position {
+    /// First character.
+    pub start: usize,
+    /// First character after.
+    pub end: usize,
+    /// What could stand there.
+    #[serde(default)]
+    pub expected: Vec<String>,
+}
+
+/// Answer to an accepted batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchAnswer {
+    /// Records taken now; 0 for a repeat.
+    pub accepted: u64,
+    /// Whether the batch had been taken before.
+    pub duplicate: bool,
+    /// Where the producer's next batch must start.
+    pub next: u64,
+}
+
+/// Answer to an NDJSON request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngestAnswer {
+    /// Records taken.
+    pub accepted: u64,
+    /// Of those, lines kept as text because they could not be read.
+    pub poisoned: u64,
+    /// Whether the request had been taken before (by `Idempotency-Key`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub duplicate: bool,
+}
+
+/// Request of query, histogram and fields. Times as texts or numbers (docs/api.md).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueryRequest {
+    /// The query; empty finds everything.
+    #[serde(default)]
+    pub query: String,
+    /// First moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<serde_json::Value>,
+    /// First moment after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<serde_json::Value>,
+    /// Records at most; 0 means all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Only these indexes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub indexes: Option<Vec<String>>,
+    /// Histogram: buckets at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buckets: Option<u32>,
+    /// Field values: the field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+}
+
+/// Something an answer lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// What is missing.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+/// The node's state: `GET /api/v1/status`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// The node's id.
+    pub node: String,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Whether it takes and answers everything.
+    pub ready: bool,
+    /// Where its state is.
+    pub data_dir: String,
+    /// The disk below it.
+    pub disk: DiskStatus,
+    /// Its partitions.
+    pub partitions: Vec<PartitionStatus>,
+    /// The indexes.
+    pub indexes: Vec<IndexStatus>,
+    /// The embedded shipper, if there is one.
+    pub shippers: Vec<ShipperStatus>,
+}
+
+/// Bytes of the disk below the data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// Taken by Sawlog.
+    pub used_bytes: u64,
+    /// Free for it.
+    pub free_bytes: u64,
+    /// The disk's size.
+    pub total_bytes: u64,
+}
+
+/// One partition.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PartitionStatus {
+    /// Its number.
+    pub partition: u32,
+    /// Records accepted since ever.
+    pub committed: u64,
+    /// Of those, how many are in splits.
+    pub published: u64,
+    /// Records searchable from memory.
+    pub fresh_records: u64,
+    /// Bytes of its queue segments.
+    pub queue_bytes: u64,
+    /// Age of the oldest record that is in no split, seconds.
+    pub oldest_unpublished_s: u64,
+}
+
+/// One index.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct IndexStatus {
+    /// Its name.
+    pub name: String,
+    /// Records in it, fresh ones included.
+    pub records: u64,
+    /// Its splits.
+    pub splits: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of their records before compression.
+    pub raw_bytes: u64,
+    /// Earliest timestamp, RFC 3339.
+    pub time_min: Option<String>,
+    /// Latest timestamp, RFC 3339.
+    pub time_max: Option<String>,
+    /// Days that records are kept.
+    pub retention_days: u32,
+}
+
+/// A shipper that runs inside the node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ShipperStatus {
+    /// Files it reads.
+    pub files: u64,
+    /// Bytes it has not got acknowledged yet.
+    pub lag_bytes: u64,
+    /// What it looks for.
+    pub patterns: Vec<String>,
+    /// The last thing that went wrong, if it still does.
+    pub last_error: Option<String>,
+}

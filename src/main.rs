@@ -1,0 +1,2 @@
+//! The sawlog binary.
+fn main() {}
