@@ -1,0 +1,81 @@
+# The four doors: make run, make test, make lint, make bench. Everything else serves them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+SHIP     ?= /var/log/**/*.log /var/log/syslog /var/log/messages /var/log/secure
+DATA_DIR ?= ./data
+LISTEN   ?= 127.0.0.1:7410
+
+TARGET   := $(or $(CARGO_TARGET_DIR),target)
+BIN      := $(TARGET)/debug
+WEB      := query-ui/web
+BROWSER  := tests/browser
+CARGO    := cargo --locked
+
+.PHONY: help run build ui test test-rust test-ui test-browser lint lint-ui fmt bench crash screenshots clean tools-build tools-test
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## Build and start Sawlog on this machine's logs (SHIP='/path/*.log', LISTEN, DATA_DIR)
+	@set -f; args=(); for pattern in $(SHIP); do args+=(--ship "$$pattern"); done; \
+	exec $(BIN)/sawlog run --listen $(LISTEN) --data-dir $(DATA_DIR) "$${args[@]}"
+
+build: tools-build ui ## Build the web UI and both binaries
+	@[ -d $(BIN)/deps ] || echo 'first build: about 10 minutes on 2 cores (DataFusion, tantivy, Parquet); seconds afterwards'
+	$(CARGO) build --bin sawlog --bin sawlog-shipper
+
+# The UI is built again only when one of its sources is newer.
+ui: $(WEB)/dist/index.html ## Build the web UI into query-ui/web/dist
+$(WEB)/dist/index.html: $(WEB)/node_modules/.package-lock.json $(shell find $(WEB)/src $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts -type f 2>/dev/null)
+	cd $(WEB) && npm run build
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --no-audit --no-fund
+	@touch $@
+$(BROWSER)/node_modules/.package-lock.json: $(BROWSER)/package-lock.json
+	cd $(BROWSER) && npm ci --no-audit --no-fund
+	@touch $@
+
+test: tools-test lint test-ui test-rust test-browser ## Everything: lint, Rust tests, UI tests in a real browser
+
+test-rust: build
+	$(CARGO) test --workspace
+
+test-ui: $(WEB)/node_modules/.package-lock.json
+	cd $(WEB) && npm run check && npm test
+
+test-browser: build $(BROWSER)/node_modules/.package-lock.json
+	cd $(BROWSER) && SAWLOG_BIN=$(abspath $(BIN))/sawlog npm test
+
+lint: lint-ui ui ## Format, clippy and docs, all warnings denied
+	cargo fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+
+lint-ui: $(WEB)/node_modules/.package-lock.json
+	cd $(WEB) && npm run lint
+
+fmt: ## Put the code in format
+	cargo fmt --all
+	cd $(WEB) && npm run format
+
+bench: build ## Measure speed, size and latency beside references (RECORDS=1000000)
+	$(CARGO) run -p tests --bin bench
+
+crash: build ## The crash test at length: ROUNDS=100 kills of node and shipper under load
+	SAWLOG_CRASH_ROUNDS=$(or $(ROUNDS),100) $(CARGO) test -p tests --test cases -- crash --nocapture
+
+screenshots: build $(BROWSER)/node_modules/.package-lock.json ## Every view at 1440 and 390 px, light and dark, into ./screenshots
+	cd $(BROWSER) && SAWLOG_BIN=$(abspath $(BIN))/sawlog SCREENSHOTS=$(abspath screenshots) npm run screenshots
+
+clean: ## Remove what was built (not ./data)
+	cargo clean
+	rm -rf $(WEB)/dist $(WEB)/node_modules $(BROWSER)/node_modules screenshots
+
+tools-build:
+	@deploy/tools cc cargo npm
+
+tools-test:
+	@deploy/tools cc cargo npm chromium rg
