@@ -1,0 +1,300 @@
+//! Files: durable writes, renames and removals, the lock of a data directory, and staged faults.
+#![expect(clippy::disallowed_methods, reason = "this file is the door to the disk")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use rustix::fs::FlockOperation;
+
+/// Opens files whose writes may be made to fail.
+#[derive(Debug, Clone, Default)]
+pub struct Disk {
+    faults: Option<Arc<Faults>>,
+}
+
+/// Faults of a disk, switched by a test.
+#[derive(Debug)]
+pub struct Faults {
+    /// Bytes that still fit; writing beyond them stores what fits and fails with ENOSPC.
+    pub free_bytes: AtomicI64,
+    /// Every sync fails with EIO.
+    pub sync_fails: AtomicBool,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self { free_bytes: AtomicI64::new(i64::MAX), sync_fails: AtomicBool::new(false) }
+    }
+}
+
+/// A file that is appended to and read at places.
+#[derive(Debug)]
+pub struct DiskFile {
+    file: File,
+    faults: Option<Arc<Faults>>,
+}
+
+impl Disk {
+    /// A disk that fails as told.
+    #[must_use]
+    pub fn faulty(faults: Arc<Faults>) -> Self {
+        Self { faults: Some(faults) }
+    }
+
+    /// Opens a file for reading and writing, made when it is not there.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn open(&self, path: &Path) -> io::Result<DiskFile> {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        Ok(DiskFile { file, faults: self.faults.clone() })
+    }
+}
+
+impl DiskFile {
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Whether it holds nothing.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Writes all bytes at a place. After an error any part of them may be there.
+    ///
+    /// # Errors
+    /// As the system says; ENOSPC when the disk is full.
+    pub fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        if let Some(faults) = &self.faults {
+            let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+            let free = faults.free_bytes.fetch_sub(length, Ordering::SeqCst);
+            if free < length {
+                let fits = usize::try_from(free).unwrap_or(0);
+                self.file.write_all_at(bytes.get(..fits).unwrap_or_default(), at)?;
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+        }
+        self.file.write_all_at(bytes, at)
+    }
+
+    /// Reads exactly so many bytes at a place.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the file ends before.
+    pub fn read_at(&self, length: usize, at: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, at)?;
+        Ok(bytes)
+    }
+
+    /// Cuts the file to a length.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn truncate(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+
+    /// Makes everything written so far survive a loss of power.
+    ///
+    /// # Errors
+    /// As the system says; afterwards nothing is known of what is on the disk.
+    pub fn sync(&self) -> io::Result<()> {
+        if self.faults.as_ref().is_some_and(|faults| faults.sync_fails.load(Ordering::SeqCst)) {
+            return Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()));
+        }
+        self.file.sync_data()
+    }
+}
+
+/// Makes a folder and those above it; they survive a loss of power.
+///
+/// # Errors
+/// As the system says.
+pub fn create_dir_all(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => Ok(()),
+    }
+}
+
+/// Makes what was created, renamed or removed in a folder survive a loss of power.
+///
+/// # Errors
+/// As the system says.
+pub fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Replaces a file's content in one step: after a crash it holds the old or the new bytes.
+///
+/// # Errors
+/// As the system says; the old content is still there.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    rename(&new, path)
+}
+
+/// Renames a file; the new name survives a loss of power.
+///
+/// # Errors
+/// As the system says.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    to.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// As the system says.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder and all below it, if it is there.
+///
+/// # Errors
+/// As the system says.
+pub fn remove_dir_all(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes of the file system below a path: free for us, and in all.
+///
+/// # Errors
+/// As the system says.
+pub fn space(path: &Path) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
+}
+
+/// Bytes of all files below a folder. What vanishes meanwhile is not counted.
+#[must_use]
+pub fn folder_bytes(path: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(path) else { return 0 };
+    let size = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => folder_bytes(&entry.path()),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(size).sum()
+}
+
+/// A lock on a folder: held until it is dropped, or the process ends however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Why a folder could not be locked.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process works there.
+    #[error("{} is in use by process {pid}: stop it, or choose another folder", .folder.display())]
+    Held {
+        /// The folder.
+        folder: PathBuf,
+        /// Who holds it, as it wrote itself down.
+        pid: String,
+    },
+    /// The folder cannot be written.
+    #[error("cannot write in {}: give a folder this user may write", .folder.display())]
+    Unwritable {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Lock {
+    /// Makes the folder if need be and locks it.
+    ///
+    /// # Errors
+    /// [`LockError`] says who holds it, or why it cannot be written.
+    pub fn take(folder: &Path) -> Result<Self, LockError> {
+        let unwritable = |source| LockError::Unwritable { folder: folder.to_owned(), source };
+        create_dir_all(folder).map_err(unwritable)?;
+        let path = folder.join("LOCK");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(unwritable)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let pid = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
+                return Err(LockError::Held { folder: folder.to_owned(), pid });
+            }
+            Err(error) => return Err(unwritable(error.into())),
+        }
+        file.set_len(0).map_err(unwritable)?;
+        writeln!(file, "{}", std::process::id()).map_err(unwritable)?;
+        Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_locked_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = Lock::take(folder.path()).unwrap();
+        let error = Lock::take(folder.path()).unwrap_err();
+        assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+        drop(lock);
+        Lock::take(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_stores_what_fits_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let faults = Arc::new(Faults::default());
+        let file = Disk::faulty(faults.clone()).open(&folder.path().join("f")).unwrap();
+        faults.free_bytes.store(3, Ordering::SeqCst);
+        let error = file.write_at(b"hello", 0).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(file.len().unwrap(), 3);
+    }
+
+    #[test]
+    fn a_file_is_replaced_in_one_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        write_atomically(&path, b"one").unwrap();
+        write_atomically(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+    }
+}

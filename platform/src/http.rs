@@ -1,0 +1,296 @@
+//! HTTP on the serving side: errors as answers, who may come in, listening. Only here are status
+//! codes known.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt as _;
+use model::error::Kind;
+use model::wire::{ErrorBody, ErrorDetail};
+use tokio::net::TcpListener;
+
+use crate::shutdown::Shutdown;
+
+/// A refusal, as it goes out.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    /// What the client should do about it.
+    pub kind: Kind,
+    /// The body; an empty code is filled in from the kind.
+    pub detail: ErrorDetail,
+    /// Seconds after which to come again.
+    pub retry_after_s: Option<u64>,
+}
+
+impl ApiError {
+    /// A refusal with the kind's own code.
+    #[must_use]
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        let detail = ErrorDetail { message: message.into(), ..ErrorDetail::default() };
+        let retry = matches!(kind, Kind::Overloaded | Kind::Unavailable).then_some(1);
+        Self { kind, detail, retry_after_s: retry }
+    }
+
+    /// With one of the codes of docs/api.md.
+    #[must_use]
+    pub fn code(mut self, code: &str) -> Self {
+        code.clone_into(&mut self.detail.code);
+        self
+    }
+
+    /// With advice.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.detail.hint = Some(hint.into());
+        self
+    }
+
+    fn status(&self) -> StatusCode {
+        match (self.detail.code.as_str(), self.kind) {
+            ("unauthorized", _) => StatusCode::UNAUTHORIZED,
+            ("forbidden", _) => StatusCode::FORBIDDEN,
+            ("not_found", _) => StatusCode::NOT_FOUND,
+            ("too_large", _) => StatusCode::PAYLOAD_TOO_LARGE,
+            ("sequence", _) | (_, Kind::Moved) => StatusCode::CONFLICT,
+            ("timeout", _) => StatusCode::GATEWAY_TIMEOUT,
+            (_, Kind::Invalid) => StatusCode::BAD_REQUEST,
+            (_, Kind::Overloaded) => StatusCode::TOO_MANY_REQUESTS,
+            (_, Kind::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
+            (_, Kind::Corrupt | Kind::Bug) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(mut self) -> Response {
+        let status = self.status();
+        if self.detail.code.is_empty() {
+            let code = match self.kind {
+                Kind::Invalid => "invalid_request",
+                Kind::Overloaded => "overloaded",
+                Kind::Moved => "sequence",
+                Kind::Unavailable => "unavailable",
+                Kind::Corrupt => "corrupt",
+                Kind::Bug => "internal",
+            };
+            code.clone_into(&mut self.detail.code);
+        }
+        let mut response = (status, axum::Json(ErrorBody { error: self.detail })).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Basic realm=\"Sawlog: the token is the password\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+/// Who may come in.
+#[derive(Debug, Clone)]
+pub struct Access {
+    token: Option<Arc<str>>,
+    open: bool,
+}
+
+impl Access {
+    /// Those who carry the token. Without one: programs on this machine, unless `insecure`.
+    #[must_use]
+    pub fn new(token: Option<String>, insecure: bool) -> Self {
+        Self { token: token.map(Arc::from), open: insecure }
+    }
+
+    /// Puts the check before every route but `/livez`.
+    pub fn guard<S: Clone + Send + Sync + 'static>(&self, router: Router<S>) -> Router<S> {
+        router.layer(axum::middleware::from_fn_with_state(self.clone(), check))
+    }
+
+    fn admits(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        if let Some(token) = &self.token {
+            return match presented(headers) {
+                Some(given) if same(given.as_bytes(), token.as_bytes()) => Ok(()),
+                _ => Err(ApiError::new(Kind::Invalid, "this node wants a token")
+                    .code("unauthorized")
+                    .hint("send `Authorization: Bearer TOKEN`, the text in the node's --token-file")),
+            };
+        }
+        if self.open {
+            return Ok(());
+        }
+        // Without a token only this machine may come in, and a web page elsewhere could make the
+        // browser here ask on its behalf: by a name that resolves to us, or across origins.
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let host = text(header::HOST).unwrap_or_default();
+        if !is_local(host) {
+            return Err(ApiError::new(Kind::Invalid, format!("{host:?} is no name of this machine"))
+                .code("forbidden")
+                .hint("without a token a node answers to localhost and loopback addresses only"));
+        }
+        match text(header::ORIGIN).and_then(|origin| origin.split_once("://")) {
+            Some((_, origin)) if origin != host => {
+                Err(ApiError::new(Kind::Invalid, "asked by a page of another site").code("forbidden"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn check(State(access): State<Access>, request: Request, next: Next) -> Response {
+    if request.uri().path() != "/livez"
+        && let Err(error) = access.admits(request.headers())
+    {
+        return error.into_response();
+    }
+    next.run(request).await
+}
+
+fn presented(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = value.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim().to_owned());
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let pair = String::from_utf8(base64(rest.trim())?).ok()?;
+        return Some(pair.split_once(':')?.1.to_owned());
+    }
+    None
+}
+
+/// Decodes standard base64, with or without padding.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let (mut bits, mut count) = (0_u32, 0);
+    for symbol in text.trim_end_matches('=').bytes() {
+        let value = match symbol {
+            b'A'..=b'Z' => symbol - b'A',
+            b'a'..=b'z' => symbol - b'a' + 26,
+            b'0'..=b'9' => symbol - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from((bits >> count) & 0xff).ok()?);
+        }
+    }
+    Some(bytes)
+}
+
+/// Compares without telling by its time how much was right.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+fn is_local(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody else does.
+    #[error("{0} is in use by another program: stop it, or choose another address with --listen")]
+    InUse(SocketAddr),
+    /// The system refuses.
+    #[error("cannot listen on {address}")]
+    Other {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Listens on an address.
+///
+/// # Errors
+/// [`BindError`] says what to do.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse(address),
+        _ => BindError::Other { address, source },
+    })
+}
+
+/// How long requests that were taken may go on after the wish to stop.
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// Serves until the wish to stop, then finishes what was taken, for ten seconds at most.
+///
+/// # Errors
+/// As the system says.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> io::Result<()> {
+    // Small answers must not wait for the other side's acknowledgement (Nagle).
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+    });
+    let wish = shutdown.clone();
+    let served = axum::serve(listener, router)
+        .with_graceful_shutdown(async move { wish.wait().await })
+        .into_future();
+    tokio::select! {
+        served = served => served,
+        () = async {
+            shutdown.wait().await;
+            crate::clock::Clock::system().sleep(DRAIN_TIME).await;
+        } => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(access: &Access, headers: &[(&str, &str)], expected: bool) {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let name = header::HeaderName::from_bytes(name.as_bytes()).unwrap();
+            map.insert(name, value.parse().unwrap());
+        }
+        assert_eq!(access.admits(&map).is_ok(), expected, "{headers:?}");
+    }
+
+    #[test]
+    fn a_token_is_wanted_in_either_form() {
+        let access = Access::new(Some("secret123".to_owned()), false);
+        check(&access, &[], false);
+        check(&access, &[("authorization", "Bearer secret123")], true);
+        check(&access, &[("authorization", "Bearer secret124")], false);
+        check(&access, &[("authorization", "Basic eDpzZWNyZXQxMjM=")], true);
+        check(&access, &[("authorization", "Basic %%%")], false);
+    }
+
+    #[test]
+    fn without_a_token_only_this_machine_comes_in() {
+        let access = Access::new(None, false);
+        check(&access, &[("host", "127.0.0.1:7410")], true);
+        check(&access, &[("host", "localhost:7410")], true);
+        check(&access, &[("host", "[::1]:7410")], true);
+        check(&access, &[("host", "evil.example:7410")], false);
+        check(&access, &[("host", "localhost:7410"), ("origin", "http://evil.example")], false);
+        check(&access, &[("host", "localhost:7410"), ("origin", "http://localhost:7410")], true);
+        check(&Access::new(None, true), &[("host", "logs.example")], true);
+    }
+}
