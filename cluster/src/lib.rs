@@ -1,1 +1,6 @@
-//! cluster.
+//! Who does what, and the logs and tables that remember it.
+
+pub mod log;
+pub mod queue;
+pub mod catalog;
+pub mod placement;
