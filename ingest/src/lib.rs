@@ -1,1 +1,6 @@
-//! ingest.
+//! Batch → partition: the doors, admission, routing, and the durable ordered queue behind them.
+
+pub mod metrics;
+pub mod doors;
+pub mod route;
+pub mod partition;

@@ -1,0 +1,146 @@
+//! The doors over real HTTP bodies: what is taken, what is kept as text, what is refused.
+
+use std::io::Write as _;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use cluster::queue::Queue as _;
+use model::partition::{Offset, PartitionId};
+use model::record::POISON_FIELD;
+use platform::disk::Disk;
+use platform::telemetry::Metrics;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::partition::{Partition, PartitionSettings};
+
+struct Fixture {
+    _folder: tempfile::TempDir,
+    partition: Partition,
+    router: Router,
+}
+
+fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = IngestMetrics::new(&Metrics::default());
+    let settings = PartitionSettings { disk_free_bytes_min: 0, ..PartitionSettings::default() };
+    let partition = Partition::open(
+        folder.path(),
+        PartitionId(0),
+        Disk::default(),
+        Clock::system(),
+        settings,
+        metrics.clone(),
+    )
+    .unwrap();
+    let partitions = Partitions::new(vec![partition.clone()]);
+    let router = router(IngestState::new(partitions, Clock::system(), metrics));
+    Fixture { _folder: folder, partition, router }
+}
+
+impl Fixture {
+    async fn post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> (StatusCode, serde_json::Value) {
+        let mut request = Request::post(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body)).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    fn records(&self) -> Vec<model::record::Record> {
+        let mut records = Vec::new();
+        let mut at = Offset(0);
+        while let Some(entry) = self.partition.read(at, 1).unwrap().first() {
+            let (_, batch) = codec::decode(&entry.batch).unwrap();
+            records.extend((0..batch.record_count()).map(|row| batch.record(row).unwrap()));
+            at = entry.end();
+        }
+        records
+    }
+}
+
+#[tokio::test]
+async fn lines_become_records_and_broken_ones_are_kept() {
+    let fixture = fixture();
+    let body =
+        b"{\"msg\":\"one\",\"n\":1}\n\n  \r\n{broken\n{\"msg\":\"\xff\"}\n[1]\n{\"msg\":\"two\"}"
+            .to_vec();
+    let (status, answer) = fixture.post("/api/v1/ingest?service=api", &[], body).await;
+    assert_eq!(
+        (status, answer["accepted"].as_u64(), answer["poisoned"].as_u64()),
+        (StatusCode::OK, Some(5), Some(3))
+    );
+    let records = fixture.records();
+    let texts: Vec<&str> = records.iter().map(|record| record.message.as_str()).collect();
+    assert_eq!(texts, ["one", "{broken", "{\"msg\":\"\\xff\"}", "[1]", "two"]);
+    let poisoned =
+        |record: &&model::record::Record| record.fields.iter().any(|f| f.0 == POISON_FIELD);
+    assert_eq!(records.iter().filter(poisoned).count(), 3);
+}
+
+#[tokio::test]
+async fn a_repeated_key_stores_once() {
+    let fixture = fixture();
+    let key = [("idempotency-key", "k1")];
+    for expected in [false, true] {
+        let (status, answer) =
+            fixture.post("/api/v1/ingest", &key, b"{\"msg\":\"x\"}".to_vec()).await;
+        assert_eq!(
+            (status, answer["duplicate"].as_bool().unwrap_or(false)),
+            (StatusCode::OK, expected)
+        );
+    }
+    assert_eq!(fixture.records().len(), 1);
+}
+
+#[tokio::test]
+async fn packed_bodies_are_unpacked_within_the_bound() {
+    let fixture = fixture();
+    let zstd = zstd::bulk::compress(b"{\"msg\":\"z\"}", 1).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(b"{\"msg\":\"g\"}").unwrap();
+    let gzip = gzip.finish().unwrap();
+    for (packing, body) in [("zstd", zstd), ("gzip", gzip)] {
+        let (status, _) =
+            fixture.post("/api/v1/ingest", &[("content-encoding", packing)], body).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+    let bomb = zstd::bulk::compress(&vec![b' '; REQUEST_BYTES_MAX + 1], 1).unwrap();
+    let headers = [("content-encoding", "zstd")];
+    let (status, answer) = fixture.post("/api/v1/ingest", &headers, bomb).await;
+    assert_eq!(
+        (status, answer["error"]["code"].as_str()),
+        (StatusCode::PAYLOAD_TOO_LARGE, Some("too_large"))
+    );
+    let (status, _) = fixture.post("/api/v1/ingest", &headers, b"nonsense".to_vec()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(fixture.records().len(), 2);
+}
+
+#[tokio::test]
+async fn a_batch_is_stored_as_it_came_and_nonsense_is_refused() {
+    let fixture = fixture();
+    let mut builder = model::batch::BatchBuilder::new(
+        model::stream::IndexName::default(),
+        model::stream::Labels::default(),
+    );
+    let record = model::record::Record { message: "hi".to_owned(), ..Default::default() };
+    builder.push(record, model::time::Timestamp(1));
+    let sequence = Sequence { producer: 3, epoch: 0, from: 0, to: 10 };
+    let bytes = codec::encode(&builder.finish(), sequence).unwrap().to_vec();
+    let (status, answer) = fixture.post("/api/v1/batches", &[], bytes.clone()).await;
+    assert_eq!((status, answer["next"].as_u64()), (StatusCode::OK, Some(10)));
+    let (_, answer) = fixture.post("/api/v1/batches", &[], bytes).await;
+    assert_eq!(answer["duplicate"].as_bool(), Some(true));
+    let (status, _) = fixture.post("/api/v1/batches", &[], b"nonsense".to_vec()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}

@@ -1,0 +1,387 @@
+//! A partition: a totally ordered durable log of batches with one writer.
+//!
+//! Batches that wait together are written and synced together (group commit); nobody is
+//! answered before. Each segment begins with a snapshot of the producer table, so trimming loses
+//! no memory of what was taken.
+
+mod producers;
+mod write;
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use cluster::log::{FrameKind, Log, LogError, Segment, SegmentReader};
+use cluster::queue::{Queue, QueueError};
+use model::batch::Sequence;
+use model::codec::Head;
+use model::error::Kind;
+use model::limits::SEGMENT_BYTES_MAX;
+use model::partition::{Entry, Offset, PartitionId};
+use model::time::Timestamp;
+use platform::clock::Clock;
+use platform::disk::Disk;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::metrics::IngestMetrics;
+pub use producers::{PRODUCER_SILENCE_MAX, PRODUCERS_MAX};
+use write::{Command, Writer};
+
+/// Bytes of batches that wait to be written; more is told to come later.
+pub const INFLIGHT_BYTES_MAX: usize = 64 << 20;
+/// Unit of the intake's permits, bytes.
+const PERMIT_BYTES: usize = 1 << 10;
+
+/// Bounds of a partition.
+#[derive(Debug, Clone)]
+pub struct PartitionSettings {
+    /// Bytes at which a segment is sealed.
+    pub segment_bytes_max: u64,
+    /// Bytes of the queue on disk (what is not yet in splits, and at most one segment more);
+    /// beyond it producers are told to come later.
+    pub queue_bytes_max: u64,
+    /// Bytes of recent entries kept in memory for the consumer.
+    pub recent_bytes_max: usize,
+    /// Bytes that stay free on the disk; below it nothing is taken.
+    pub disk_free_bytes_min: u64,
+}
+
+impl Default for PartitionSettings {
+    fn default() -> Self {
+        Self {
+            segment_bytes_max: SEGMENT_BYTES_MAX as u64,
+            queue_bytes_max: 4 << 30,
+            recent_bytes_max: 32 << 20,
+            disk_free_bytes_min: 128 << 20,
+        }
+    }
+}
+
+/// A batch that is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Records taken now; 0 for a repeat.
+    pub record_count: u32,
+    /// Whether it had been taken before.
+    pub duplicate: bool,
+    /// Where the producer's next batch must start.
+    pub next: u64,
+}
+
+/// Why a batch was not taken. Nothing of it was.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    /// Cut it again from `next`.
+    #[error("the producer's next batch must start at {next}")]
+    Sequence {
+        /// Where the producer's last batch ended.
+        next: u64,
+    },
+    /// Stop: another process sends as this producer.
+    #[error("a newer life of this producer (epoch {current}) has been seen")]
+    Fenced {
+        /// The newer life.
+        current: u32,
+    },
+    /// Come later: the bound is reached.
+    #[error("the {what} is full")]
+    Overloaded {
+        /// Which bound.
+        what: &'static str,
+    },
+    /// Come later: the disk is full.
+    #[error("the disk is full: make room, or lower the retention")]
+    DiskFull,
+    /// The log cannot be written.
+    #[error("the queue cannot be written")]
+    Storage(#[source] Arc<LogError>),
+    /// The node stops.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+impl AppendError {
+    /// What the producer should do.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Sequence { .. } => Kind::Moved,
+            Self::Fenced { .. } => Kind::Invalid,
+            Self::Overloaded { .. } => Kind::Overloaded,
+            Self::DiskFull | Self::Storage(_) | Self::Stopping => Kind::Unavailable,
+        }
+    }
+}
+
+/// A partition; clones share it.
+#[derive(Debug, Clone)]
+pub struct Partition(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    id: PartitionId,
+    intake: flume::Sender<Command>,
+    permits: Arc<Semaphore>,
+    committed: watch::Sender<Offset>,
+    shared: Arc<Mutex<Shared>>,
+    metrics: IngestMetrics,
+    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+/// What reader and writer share.
+#[derive(Debug, Default)]
+struct Shared {
+    recent: VecDeque<Entry>,
+    recent_bytes: usize,
+    /// The segments, with the offset at which each begins.
+    segments: Vec<(Segment, Offset)>,
+    /// Where the last read from disk stopped.
+    cold: Option<Cold>,
+}
+
+#[derive(Debug)]
+struct Cold {
+    next: Offset,
+    segment: u64,
+    reader: SegmentReader,
+}
+
+/// A batch with its head already read and checked.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// Its sequence.
+    pub sequence: Sequence,
+    /// How many records it holds.
+    pub record_count: u32,
+    /// The batch as it came.
+    pub bytes: Bytes,
+}
+
+impl Checked {
+    /// From a batch and its head.
+    #[must_use]
+    pub fn new(head: &Head, bytes: Bytes) -> Self {
+        Self { sequence: head.sequence, record_count: head.record_count, bytes }
+    }
+}
+
+impl Partition {
+    /// Opens the partition in a folder, or makes it. Its writer thread runs until the last clone
+    /// is dropped or [`Partition::stop`].
+    ///
+    /// # Errors
+    /// The log's own words when it is damaged or cannot be read.
+    pub fn open(
+        folder: &Path,
+        id: PartitionId,
+        disk: Disk,
+        clock: Clock,
+        settings: PartitionSettings,
+        metrics: IngestMetrics,
+    ) -> Result<Self, LogError> {
+        let mut state = write::State::default();
+        let mut shared = Shared::default();
+        let mut damaged = false;
+        let log = Log::open(folder, disk, &state.snapshot(), |frame| match frame.kind {
+            FrameKind::Snapshot => match write::State::read(&frame.payload) {
+                Some(read) => state = read,
+                None => damaged = true,
+            },
+            FrameKind::Entry => match write::read_entry(&frame.payload) {
+                Some((entry, sequence)) => {
+                    state.replay(&entry, sequence);
+                    shared.push(entry, settings.recent_bytes_max);
+                }
+                None => damaged = true,
+            },
+        })?;
+        if damaged {
+            let what = "a frame is whole but holds no batch";
+            return Err(LogError::Damaged { file: folder.to_owned(), at: 0, what });
+        }
+        for segment in log.segments() {
+            let first = SegmentReader::open(segment)?.next(segment.bytes)?;
+            let state = first.and_then(|frame| write::State::read(&frame.payload));
+            shared.segments.push((segment.clone(), state.map_or(Offset(0), |state| state.next)));
+        }
+        let committed = watch::Sender::new(state.next);
+        let (intake, requests) = flume::bounded(1024);
+        let shared = Arc::new(Mutex::new(shared));
+        let writer = Writer {
+            folder: folder.to_owned(),
+            log,
+            state,
+            clock,
+            settings,
+            metrics: metrics.clone(),
+            committed: committed.clone(),
+            shared: shared.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("partition-{id}"))
+            .spawn(move || writer.run(&requests))
+            .map_err(|source| LogError::Io { file: folder.to_owned(), source })?;
+        Ok(Self(Arc::new(Inner {
+            id,
+            intake,
+            permits: Arc::new(Semaphore::new(INFLIGHT_BYTES_MAX / PERMIT_BYTES)),
+            committed,
+            shared,
+            metrics,
+            writer: Mutex::new(Some(thread)),
+        })))
+    }
+
+    /// Takes batches of one request, in order, all or none (but for those that are repeats), and
+    /// returns when they are durable.
+    ///
+    /// # Errors
+    /// [`AppendError`]: nothing was taken.
+    pub async fn append(&self, batches: Vec<Checked>) -> Result<Vec<Appended>, AppendError> {
+        let bytes: usize = batches.iter().map(|batch| batch.bytes.len()).sum();
+        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
+        let Ok(permit) = self.0.permits.clone().try_acquire_many_owned(permits) else {
+            return Err(AppendError::Overloaded { what: "intake" });
+        };
+        self.0.metrics.inflight_bytes.inc_by(bytes as u64);
+        let (reply, answer) = oneshot::channel();
+        let sent = self.0.intake.send_async(Command::Append { batches, reply, permit }).await;
+        let answer = match sent {
+            Ok(()) => answer.await.unwrap_or(Err(AppendError::Stopping)),
+            Err(_) => Err(AppendError::Stopping),
+        };
+        self.0.metrics.inflight_bytes.dec_by(bytes as u64);
+        answer
+    }
+
+    /// Writes what was taken and ends the writer thread. Later appends are refused.
+    pub fn stop(&self) {
+        if self.0.intake.send(Command::Stop).is_ok() {
+            let thread = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if thread.is_some_and(|thread| thread.join().is_err()) {
+                tracing::error!(partition = %self.0.id, "the writer thread ended badly");
+            }
+        }
+    }
+}
+
+impl Queue for Partition {
+    fn partition(&self) -> PartitionId {
+        self.0.id
+    }
+
+    fn committed(&self) -> watch::Receiver<Offset> {
+        self.0.committed.subscribe()
+    }
+
+    fn read(&self, from: Offset, bytes_max: usize) -> Result<Vec<Entry>, QueueError> {
+        let committed = *self.0.committed.borrow();
+        let mut shared = self.0.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if from >= committed {
+            return Ok(Vec::new());
+        }
+        if shared.recent.front().is_some_and(|oldest| oldest.first <= from) {
+            return Ok(shared.read_recent(from, bytes_max));
+        }
+        shared.read_cold(self.0.id, from, committed, bytes_max)
+    }
+
+    fn trim(&self, below: Offset) {
+        // A full intake is no reason to wait: the next trim says the same and more.
+        drop(self.0.intake.try_send(Command::Trim(below)));
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        let shared = self.0.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.segments.iter().map(|(segment, _)| segment.bytes).sum()
+    }
+}
+
+impl Shared {
+    fn push(&mut self, entry: Entry, bytes_max: usize) {
+        self.recent_bytes += entry.batch.len();
+        self.recent.push_back(entry);
+        while self.recent_bytes > bytes_max && self.recent.len() > 1 {
+            let Some(oldest) = self.recent.pop_front() else { break };
+            self.recent_bytes -= oldest.batch.len();
+        }
+    }
+
+    fn read_recent(&self, from: Offset, bytes_max: usize) -> Vec<Entry> {
+        let start = self.recent.partition_point(|entry| entry.end() <= from);
+        let mut bytes = 0;
+        let mut entries = Vec::new();
+        for entry in self.recent.range(start..) {
+            if bytes >= bytes_max {
+                break;
+            }
+            bytes += entry.batch.len();
+            entries.push(entry.clone());
+        }
+        entries
+    }
+
+    fn read_cold(
+        &mut self,
+        partition: PartitionId,
+        from: Offset,
+        committed: Offset,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, QueueError> {
+        let storage = |source| QueueError::Storage { partition, source: Arc::new(source) };
+        let mut cold = match self.cold.take().filter(|cold| cold.next == from) {
+            Some(cold) => cold,
+            None => {
+                let (segment, _) = self
+                    .segments
+                    .iter()
+                    .rev()
+                    .find(|(_, first)| *first <= from)
+                    .ok_or_else(|| self.trimmed(partition, from))?;
+                let reader = SegmentReader::open(segment).map_err(storage)?;
+                Cold { next: from, segment: segment.first, reader }
+            }
+        };
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        while bytes < bytes_max && cold.next < committed {
+            let at = self.segments.iter().position(|(segment, _)| segment.first == cold.segment);
+            let Some((segment, _)) = at.and_then(|at| self.segments.get(at)) else {
+                return Err(self.trimmed(partition, from));
+            };
+            match cold.reader.next(segment.bytes).map_err(storage)? {
+                Some(frame) if frame.kind == FrameKind::Entry => {
+                    let entry = write::read_entry(&frame.payload).map(|(entry, _)| entry);
+                    let Some(entry) = entry.filter(|entry| entry.end() > from) else { continue };
+                    bytes += entry.batch.len();
+                    cold.next = entry.end();
+                    entries.push(entry);
+                }
+                Some(_) => {}
+                None => {
+                    let Some((next, _)) = at.and_then(|at| self.segments.get(at + 1)) else {
+                        break;
+                    };
+                    cold.reader = SegmentReader::open(next).map_err(storage)?;
+                    cold.segment = next.first;
+                }
+            }
+        }
+        self.cold = Some(cold);
+        Ok(entries)
+    }
+
+    fn trimmed(&self, partition: PartitionId, from: Offset) -> QueueError {
+        let first = self.segments.first().map_or(Offset(0), |(_, first)| *first);
+        QueueError::Trimmed { partition, from, first }
+    }
+}
+
+/// The moment a batch is taken never goes back within a partition.
+fn not_before(last: Timestamp, now: Timestamp) -> Timestamp {
+    now.max(last)
+}
+
+#[cfg(test)]
+mod tests;

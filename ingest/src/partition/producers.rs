@@ -1,0 +1,174 @@
+//! Where each producer's last batch ended: what makes a resend a no-op, also after a crash.
+
+use std::collections::HashMap;
+
+use model::batch::Sequence;
+use model::time::{SECOND, Timestamp};
+
+/// Producers remembered by a partition. The longest silent ones are forgotten beyond that.
+pub const PRODUCERS_MAX: usize = 200_000;
+/// Silence after which a producer is forgotten, nanoseconds: 7 days.
+pub const PRODUCER_SILENCE_MAX: i64 = 7 * 24 * 3600 * SECOND;
+
+/// Bytes of a producer in a snapshot.
+const PRODUCER_BYTES: usize = 28;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Producer {
+    epoch: u32,
+    next: u64,
+    seen: Timestamp,
+}
+
+/// What a batch is, by its sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Take it.
+    New,
+    /// It was taken before; the producer's next batch starts there.
+    Repeat {
+        /// Where the producer is.
+        next: u64,
+    },
+    /// It does not start where the last one ended.
+    Gap {
+        /// Where it must start.
+        next: u64,
+    },
+    /// A newer life of the producer has been seen.
+    Fenced {
+        /// That life.
+        current: u32,
+    },
+}
+
+/// The producers of one partition.
+#[derive(Debug, Default)]
+pub(super) struct Producers(HashMap<u64, Producer>);
+
+impl Producers {
+    /// What a batch of this sequence is. Changes nothing.
+    pub(super) fn judge(&self, sequence: Sequence) -> Verdict {
+        let Some(known) = self.0.get(&sequence.producer).filter(|_| sequence.producer != 0) else {
+            return Verdict::New;
+        };
+        let next = known.next;
+        match sequence.epoch {
+            epoch if epoch < known.epoch => Verdict::Fenced { current: known.epoch },
+            epoch if epoch > known.epoch => Verdict::New,
+            _ if sequence.to <= next && sequence.from < sequence.to => Verdict::Repeat { next },
+            _ if sequence.from == next => Verdict::New,
+            _ => Verdict::Gap { next },
+        }
+    }
+
+    /// Remembers a batch that is taken. Gives what undoes it.
+    pub(super) fn take(&mut self, sequence: Sequence, now: Timestamp) -> Undo {
+        if sequence.producer == 0 {
+            return Undo(0, None);
+        }
+        let producer = Producer { epoch: sequence.epoch, next: sequence.to, seen: now };
+        Undo(sequence.producer, self.0.insert(sequence.producer, producer))
+    }
+
+    /// Forgets a batch that could not be written. Undo in reverse order.
+    pub(super) fn undo(&mut self, undo: Undo) {
+        match undo {
+            Undo(0, _) => {}
+            Undo(id, Some(producer)) => {
+                self.0.insert(id, producer);
+            }
+            Undo(id, None) => {
+                self.0.remove(&id);
+            }
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Forgets who has been silent too long, and the most silent beyond the bound.
+    pub(super) fn forget(&mut self, now: Timestamp) {
+        self.0.retain(|_, producer| now.0.saturating_sub(producer.seen.0) < PRODUCER_SILENCE_MAX);
+        if self.0.len() > PRODUCERS_MAX {
+            let mut seen: Vec<Timestamp> = self.0.values().map(|producer| producer.seen).collect();
+            let excess = seen.len() - PRODUCERS_MAX;
+            let (_, oldest_kept, _) = seen.select_nth_unstable(excess);
+            let oldest_kept = *oldest_kept;
+            self.0.retain(|_, producer| producer.seen >= oldest_kept);
+        }
+    }
+
+    /// All of them as bytes, behind what is in `out`.
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        for (id, producer) in &self.0 {
+            out.extend_from_slice(&id.to_le_bytes());
+            out.extend_from_slice(&producer.epoch.to_le_bytes());
+            out.extend_from_slice(&producer.next.to_le_bytes());
+            out.extend_from_slice(&producer.seen.0.to_le_bytes());
+        }
+    }
+
+    /// Reads what [`Producers::put`] wrote.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut producers = HashMap::new();
+        for bytes in bytes.chunks(PRODUCER_BYTES) {
+            let number =
+                |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+            let epoch = u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?);
+            let seen = Timestamp(number(20)?.cast_signed());
+            producers.insert(number(0)?, Producer { epoch, next: number(12)?, seen });
+        }
+        Some(Self(producers))
+    }
+}
+
+/// What was before a batch was taken.
+#[derive(Debug)]
+pub(super) struct Undo(u64, Option<Producer>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequence(epoch: u32, from: u64, to: u64) -> Sequence {
+        Sequence { producer: 9, epoch, from, to }
+    }
+
+    #[test]
+    fn a_batch_is_taken_once_and_in_order() {
+        let mut producers = Producers::default();
+        assert_eq!(producers.judge(sequence(1, 50, 80)), Verdict::New);
+        producers.take(sequence(1, 50, 80), Timestamp(0));
+        assert_eq!(producers.judge(sequence(1, 50, 80)), Verdict::Repeat { next: 80 });
+        assert_eq!(producers.judge(sequence(1, 50, 70)), Verdict::Repeat { next: 80 });
+        assert_eq!(producers.judge(sequence(1, 50, 90)), Verdict::Gap { next: 80 });
+        assert_eq!(producers.judge(sequence(1, 90, 95)), Verdict::Gap { next: 80 });
+        assert_eq!(producers.judge(sequence(1, 80, 95)), Verdict::New);
+        assert_eq!(producers.judge(sequence(0, 80, 95)), Verdict::Fenced { current: 1 });
+        assert_eq!(producers.judge(sequence(2, 0, 5)), Verdict::New);
+    }
+
+    #[test]
+    fn what_is_undone_never_was() {
+        let mut producers = Producers::default();
+        producers.take(sequence(1, 0, 10), Timestamp(0));
+        let undo = producers.take(sequence(1, 10, 20), Timestamp(0));
+        producers.undo(undo);
+        assert_eq!(producers.judge(sequence(1, 10, 20)), Verdict::New);
+    }
+
+    #[test]
+    fn a_snapshot_reads_back_and_the_silent_are_forgotten() {
+        let mut producers = Producers::default();
+        producers.take(sequence(1, 0, 10), Timestamp(5));
+        let mut bytes = Vec::new();
+        producers.put(&mut bytes);
+        let mut back = Producers::read(&bytes).unwrap();
+        assert_eq!(back.0, producers.0);
+        assert!(Producers::read(&bytes[1..]).is_none());
+        back.forget(Timestamp(PRODUCER_SILENCE_MAX + 6));
+        assert_eq!(back.count(), 0);
+    }
+}

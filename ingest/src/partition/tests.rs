@@ -1,0 +1,159 @@
+//! What is acknowledged is there after any restart, once, in order; what is refused left nothing.
+
+use std::sync::atomic::Ordering;
+
+use model::batch::BatchBuilder;
+use model::codec;
+use model::record::Record;
+use model::stream::{IndexName, Labels};
+use platform::disk::Faults;
+use platform::telemetry::Metrics;
+
+use super::*;
+
+struct Fixture {
+    folder: tempfile::TempDir,
+    faults: Arc<Faults>,
+    settings: PartitionSettings,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let settings = PartitionSettings {
+            segment_bytes_max: 600,
+            recent_bytes_max: 1,
+            disk_free_bytes_min: 0,
+            ..PartitionSettings::default()
+        };
+        Self { folder: tempfile::tempdir().unwrap(), faults: Arc::default(), settings }
+    }
+
+    fn open(&self) -> Partition {
+        Partition::open(
+            self.folder.path(),
+            PartitionId(0),
+            Disk::faulty(self.faults.clone()),
+            Clock::system(),
+            self.settings.clone(),
+            IngestMetrics::new(&Metrics::default()),
+        )
+        .unwrap()
+    }
+}
+
+fn batch(producer: u64, from: u64, to: u64, messages: &[&str]) -> Checked {
+    let mut builder = BatchBuilder::new(IndexName::default(), Labels::default());
+    for message in messages {
+        let record = Record { message: (*message).to_owned(), ..Record::default() };
+        builder.push(record, Timestamp(0));
+    }
+    let sequence = Sequence { producer, epoch: 0, from, to };
+    let bytes = codec::encode(&builder.finish(), sequence).unwrap();
+    Checked::new(&codec::head(&bytes).unwrap(), bytes)
+}
+
+fn messages(partition: &Partition, from: u64) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut at = Offset(from);
+    loop {
+        let entries = partition.read(at, 1).unwrap();
+        let Some(last) = entries.last() else { return all };
+        at = last.end();
+        for entry in &entries {
+            let (_, batch) = codec::decode(&entry.batch).unwrap();
+            all.extend(batch.messages.iter().map(str::to_owned));
+        }
+    }
+}
+
+#[tokio::test]
+async fn batches_are_read_back_in_order_over_segments_and_restarts() {
+    let fixture = Fixture::new();
+    let mut expected = Vec::new();
+    for round in 0..4_u64 {
+        let partition = fixture.open();
+        for step in 0..5_u64 {
+            let text = format!("{round}-{step}");
+            let from = round * 5 + step;
+            let appended =
+                partition.append(vec![batch(7, from, from + 1, &[&text])]).await.unwrap();
+            assert_eq!(appended[0], Appended { record_count: 1, duplicate: false, next: from + 1 });
+            expected.push(text);
+        }
+        assert_eq!(messages(&partition, 0), expected);
+        assert_eq!(messages(&partition, 3), expected[3..]);
+        partition.stop();
+    }
+    assert!(std::fs::read_dir(fixture.folder.path()).unwrap().count() > 3);
+}
+
+#[tokio::test]
+async fn a_resend_is_a_no_op_also_after_a_restart_and_a_trim() {
+    let fixture = Fixture::new();
+    let partition = fixture.open();
+    for at in 0..20 {
+        partition.append(vec![batch(7, at, at + 1, &["x"])]).await.unwrap();
+    }
+    partition.trim(Offset(20));
+    partition.stop();
+    let partition = fixture.open();
+    let again = partition.append(vec![batch(7, 0, 1, &["x"])]).await.unwrap();
+    assert_eq!(again[0], Appended { record_count: 0, duplicate: true, next: 20 });
+    let overlap = partition.append(vec![batch(7, 19, 21, &["x", "y"])]).await;
+    assert!(matches!(overlap, Err(AppendError::Sequence { next: 20 })));
+    assert!(matches!(partition.read(Offset(0), 1), Err(QueueError::Trimmed { .. })));
+    partition.append(vec![batch(7, 20, 21, &["y"])]).await.unwrap();
+    assert_eq!(*partition.committed().borrow(), Offset(21));
+}
+
+#[tokio::test]
+async fn a_request_is_taken_whole_or_not_at_all() {
+    let fixture = Fixture::new();
+    let partition = fixture.open();
+    let request = vec![batch(7, 0, 1, &["a"]), batch(7, 5, 6, &["b"])];
+    assert!(matches!(partition.append(request).await, Err(AppendError::Sequence { next: 1 })));
+    let request = vec![batch(7, 0, 1, &["a"]), batch(7, 1, 2, &["b"])];
+    partition.append(request).await.unwrap();
+    assert_eq!(messages(&partition, 0), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_the_resend_is_taken() {
+    let fixture = Fixture::new();
+    let partition = fixture.open();
+    partition.append(vec![batch(7, 0, 1, &["a"])]).await.unwrap();
+    fixture.faults.free_bytes.store(30, Ordering::SeqCst);
+    let refused = partition.append(vec![batch(7, 1, 2, &["b"])]).await;
+    assert!(matches!(refused, Err(AppendError::DiskFull)));
+    fixture.faults.free_bytes.store(i64::MAX, Ordering::SeqCst);
+    partition.append(vec![batch(7, 1, 2, &["b"])]).await.unwrap();
+    partition.stop();
+    assert_eq!(messages(&fixture.open(), 0), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_full_queue_says_come_later() {
+    let mut fixture = Fixture::new();
+    fixture.settings.queue_bytes_max = 500;
+    let partition = fixture.open();
+    let mut taken = 0;
+    let refused = loop {
+        match partition.append(vec![batch(0, 0, 0, &["a"])]).await {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, AppendError::Overloaded { what: "queue" }));
+    assert!(taken > 1);
+    assert_eq!(messages(&partition, 0).len(), taken);
+}
+
+#[tokio::test]
+async fn a_stopped_partition_refuses() {
+    let partition = Fixture::new().open();
+    partition.stop();
+    assert!(matches!(
+        partition.append(vec![batch(0, 0, 0, &["a"])]).await,
+        Err(AppendError::Stopping)
+    ));
+}
