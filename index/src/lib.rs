@@ -1,1 +1,19 @@
-//! index.
+//! Partition → split: fresh records searchable at once, splits built, published, merged, expired,
+//! and both of them scanned in one way.
+
+pub mod metrics;
+pub mod settings;
+pub mod schema;
+mod rest;
+mod columns;
+mod matcher;
+pub mod evaluate;
+pub mod scan;
+pub mod split;
+pub mod fresh;
+mod consume;
+mod publish;
+mod merge;
+mod retain;
+pub mod searcher;
+pub mod indexer;

@@ -1,0 +1,400 @@
+//! Which rows pass a filter: exact, on Arrow columns, the same for fresh records and splits.
+
+use arrow::array::{Array as _, BooleanBufferBuilder, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use model::level::Level;
+use model::partition::{Offset, PartitionId, RecordId};
+use model::query::{Bound, FieldTest, Filter, Literal, TextMatch};
+use model::record::FieldValue;
+use model::text::fold_text;
+use model::time::{TimeRange, Timestamp};
+
+use crate::columns::{Values, numbers, read_number, times};
+use crate::matcher::Matcher;
+use crate::rest;
+use crate::schema::{FieldColumnId, REST};
+
+/// A filter ready to be asked many times.
+#[derive(Debug)]
+pub struct Evaluator {
+    node: Node,
+    range: TimeRange,
+}
+
+/// Where rows are from; values that all rows of a unit share.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Their partition.
+    pub partition: PartitionId,
+    /// Their index.
+    pub index: &'a str,
+}
+
+#[derive(Debug)]
+enum Node {
+    All,
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    Not(Box<Node>),
+    Text(Matcher),
+    Field { name: String, test: Test },
+}
+
+#[derive(Debug)]
+enum Test {
+    Exists,
+    Matches { matcher: Matcher, number: Option<f64>, level: Option<Level>, exact: Option<String> },
+    Between { from: Limit, to: Limit },
+}
+
+/// One end of a range, with its literal read in every way it can be.
+#[derive(Debug)]
+enum Limit {
+    Open,
+    At {
+        inclusive: bool,
+        number: Option<f64>,
+        text: Option<String>,
+        level: Option<Level>,
+        time: Option<Timestamp>,
+    },
+}
+
+impl Evaluator {
+    /// Prepares a filter over a time range.
+    #[must_use]
+    pub fn new(filter: &Filter, range: TimeRange) -> Self {
+        Self { node: Node::new(filter), range }
+    }
+
+    /// A bit for every row: whether it passes.
+    #[must_use]
+    pub fn rows(&self, rows: &RecordBatch, place: Place<'_>) -> BooleanBuffer {
+        let Some(timestamps) = times(rows, "timestamp") else {
+            return BooleanBuffer::new_unset(rows.num_rows());
+        };
+        let inside = BooleanBuffer::collect_bool(rows.num_rows(), |row| {
+            self.range.contains(Timestamp(timestamps.value(row)))
+        });
+        self.node.rows(&Unit { rows, place }, &inside)
+    }
+}
+
+struct Unit<'a> {
+    rows: &'a RecordBatch,
+    place: Place<'a>,
+}
+
+impl Node {
+    fn new(filter: &Filter) -> Self {
+        match filter {
+            Filter::All => Self::All,
+            Filter::And(parts) => Self::And(parts.iter().map(Self::new).collect()),
+            Filter::Or(parts) => Self::Or(parts.iter().map(Self::new).collect()),
+            Filter::Not(part) => Self::Not(Box::new(Self::new(part))),
+            Filter::Text(text) => Self::Text(Matcher::new(text)),
+            Filter::Field { name, test } => {
+                let test = match test {
+                    FieldTest::Exists => Test::Exists,
+                    FieldTest::Matches(text) => {
+                        let phrase = match text {
+                            TextMatch::Phrase(phrase) => Some(phrase.as_str()),
+                            TextMatch::Pattern { .. } => None,
+                        };
+                        Test::Matches {
+                            matcher: Matcher::new(text),
+                            number: phrase.and_then(read_number),
+                            level: phrase.and_then(Level::from_word),
+                            exact: phrase.map(str::to_owned),
+                        }
+                    }
+                    FieldTest::Between { from, to } => {
+                        Test::Between { from: Limit::new(from), to: Limit::new(to) }
+                    }
+                };
+                Self::Field { name: name.clone(), test }
+            }
+        }
+    }
+
+    /// Of the candidates, those that pass.
+    fn rows(&self, unit: &Unit<'_>, candidates: &BooleanBuffer) -> BooleanBuffer {
+        if candidates.count_set_bits() == 0 {
+            return candidates.clone();
+        }
+        match self {
+            Self::All => candidates.clone(),
+            Self::And(parts) => {
+                parts.iter().fold(candidates.clone(), |left, part| part.rows(unit, &left))
+            }
+            Self::Or(parts) => {
+                let none = BooleanBuffer::new_unset(candidates.len());
+                parts.iter().fold(none, |found, part| {
+                    let left = candidates & &!&found;
+                    &found | &part.rows(unit, &left)
+                })
+            }
+            Self::Not(part) => candidates & &!&part.rows(unit, candidates),
+            Self::Text(matcher) => unit.any_text(matcher, candidates),
+            Self::Field { name, test } => unit.field(name, test, candidates),
+        }
+    }
+}
+
+/// The candidates for which the test holds.
+fn keep(candidates: &BooleanBuffer, mut test: impl FnMut(usize) -> bool) -> BooleanBuffer {
+    let mut kept = BooleanBufferBuilder::new(candidates.len());
+    kept.append_n(candidates.len(), false);
+    for row in candidates.set_indices() {
+        if test(row) {
+            kept.set_bit(row, true);
+        }
+    }
+    kept.finish()
+}
+
+impl Unit<'_> {
+    /// The message, or any field's value. Labels are asked by name only.
+    fn any_text(&self, matcher: &Matcher, candidates: &BooleanBuffer) -> BooleanBuffer {
+        let message = Values::named(self.rows, "message");
+        let mut found =
+            keep(candidates, |row| message.text(row).is_some_and(|text| matcher.matches(&text)));
+        let schema = self.rows.schema();
+        for (field, column) in schema.fields().iter().zip(self.rows.columns()) {
+            let is_field = FieldColumnId::of(field).is_some_and(|id| id.kind.is_some());
+            if is_field && column.null_count() < column.len() {
+                let values = Values::of(column);
+                let left = candidates & &!&found;
+                found = &found
+                    | &keep(&left, |row| {
+                        values.text(row).is_some_and(|text| matcher.matches(&text))
+                    });
+            }
+        }
+        let rest = Values::named(self.rows, REST);
+        let left = candidates & &!&found;
+        let in_rest = keep(&left, |row| {
+            let text = rest.text(row);
+            let values = text.as_deref().map(rest::values).unwrap_or_default();
+            values.iter().any(|(_, value)| matcher.matches(&value.to_text()))
+        });
+        &found | &in_rest
+    }
+
+    fn field(&self, name: &str, test: &Test, candidates: &BooleanBuffer) -> BooleanBuffer {
+        match name {
+            "timestamp" | "ingest_time" => {
+                let Some(times) = times(self.rows, name) else {
+                    return BooleanBuffer::new_unset(candidates.len());
+                };
+                keep(candidates, |row| test.time(Timestamp(times.value(row))))
+            }
+            "level" => {
+                let levels = Values::named(self.rows, "level");
+                keep(candidates, |row| {
+                    let level = levels.text(row).and_then(|name| Level::from_word(&name));
+                    test.level(level.unwrap_or_default())
+                })
+            }
+            "message" => {
+                let messages = Values::named(self.rows, "message");
+                keep(candidates, |row| {
+                    messages.text(row).is_some_and(|text| match test {
+                        Test::Exists => !text.is_empty(),
+                        test => test.text(&text),
+                    })
+                })
+            }
+            "index" => keep(candidates, |_| test.text(self.place.index)),
+            "id" => {
+                let Some(offsets) = numbers(self.rows, "offset") else {
+                    return BooleanBuffer::new_unset(candidates.len());
+                };
+                keep(candidates, |row| {
+                    let offset = Offset(offsets.value(row));
+                    test.id(RecordId { partition: self.place.partition, offset })
+                })
+            }
+            name => self.named_field(name, test, candidates),
+        }
+    }
+
+    fn named_field(&self, name: &str, test: &Test, candidates: &BooleanBuffer) -> BooleanBuffer {
+        let schema = self.rows.schema();
+        let mut found = BooleanBuffer::new_unset(candidates.len());
+        for (field, column) in schema.fields().iter().zip(self.rows.columns()) {
+            if FieldColumnId::of(field).is_some_and(|id| id.name == name) {
+                let values = Values::of(column);
+                let left = candidates & &!&found;
+                found = &found | &keep(&left, |row| test.value(&values, row));
+            }
+        }
+        let rest = Values::named(self.rows, REST);
+        let quoted = serde_json::Value::from(name).to_string();
+        let left = candidates & &!&found;
+        let in_rest = keep(&left, |row| {
+            let text = rest.text(row).filter(|text| text.contains(&quoted));
+            let values = text.as_deref().map(rest::values).unwrap_or_default();
+            values.iter().any(|(other, value)| other == name && test.single(value))
+        });
+        &found | &in_rest
+    }
+}
+
+impl Test {
+    fn value(&self, values: &Values<'_>, row: usize) -> bool {
+        match self {
+            Self::Exists => values.is_present(row),
+            Self::Matches { matcher, number, .. } => {
+                let numeric = matches!(values, Values::Int(_) | Values::Float(_));
+                (numeric && number.is_some() && values.number(row) == *number)
+                    || values.text(row).is_some_and(|text| matcher.matches(&text))
+            }
+            Self::Between { from, to } => {
+                let is_text =
+                    matches!(values, Values::Text(_) | Values::Label(..) | Values::Bool(_));
+                let number = values.number(row);
+                let text = if is_text { values.text(row) } else { None };
+                (number.is_some() || text.is_some())
+                    && from.below(number, text.as_deref())
+                    && to.above(number, text.as_deref())
+            }
+        }
+    }
+
+    fn single(&self, value: &FieldValue) -> bool {
+        let text = value.to_text();
+        let is_number = matches!(value, FieldValue::Int(_) | FieldValue::Float(_));
+        match self {
+            Self::Exists => true,
+            Self::Matches { matcher, number, .. } => {
+                (is_number && number.is_some() && read_number(&text) == *number)
+                    || matcher.matches(&text)
+            }
+            Self::Between { from, to } => {
+                let number = match value {
+                    FieldValue::Bool(_) => None,
+                    _ => read_number(&text),
+                };
+                let text = (!is_number).then_some(text.as_str());
+                from.below(number, text) && to.above(number, text)
+            }
+        }
+    }
+
+    fn text(&self, text: &str) -> bool {
+        match self {
+            Self::Exists => true,
+            Self::Matches { matcher, .. } => matcher.matches(text),
+            Self::Between { from, to } => {
+                let number = read_number(text);
+                from.below(number, Some(text)) && to.above(number, Some(text))
+            }
+        }
+    }
+
+    fn level(&self, level: Level) -> bool {
+        match self {
+            Self::Exists => level != Level::Unknown,
+            Self::Matches { matcher, level: wanted, .. } => match wanted {
+                Some(wanted) => level == *wanted,
+                None => matcher.matches(level.name()),
+            },
+            Self::Between { from, to } => from.level_below(level) && to.level_above(level),
+        }
+    }
+
+    fn time(&self, time: Timestamp) -> bool {
+        match self {
+            Self::Exists => true,
+            Self::Matches { matcher, exact, .. } => {
+                exact.as_deref().and_then(Timestamp::parse) == Some(time)
+                    || matcher.matches(&time.to_string())
+            }
+            Self::Between { from, to } => from.time_below(time) && to.time_above(time),
+        }
+    }
+
+    fn id(&self, id: RecordId) -> bool {
+        match self {
+            Self::Exists => true,
+            Self::Matches { exact, matcher, .. } => match exact {
+                Some(exact) => RecordId::parse(exact) == Some(id),
+                None => matcher.matches(&id.to_string()),
+            },
+            Self::Between { .. } => false,
+        }
+    }
+}
+
+impl Limit {
+    fn new(bound: &Bound) -> Self {
+        let (literal, inclusive) = match bound {
+            Bound::Open => return Self::Open,
+            Bound::Inclusive(literal) => (literal, true),
+            Bound::Exclusive(literal) => (literal, false),
+        };
+        match literal {
+            Literal::Number(number) => {
+                let time = Timestamp::from_epoch_float(*number);
+                Self::At { inclusive, number: Some(*number), text: None, level: None, time }
+            }
+            Literal::Text(text) => Self::At {
+                inclusive,
+                number: None,
+                text: Some(fold_text(text).into_owned()),
+                level: Level::from_word(text),
+                time: Timestamp::parse(text),
+            },
+        }
+    }
+
+    /// Whether this lower bound lets the value pass.
+    fn below(&self, value: Option<f64>, text: Option<&str>) -> bool {
+        self.passes(value, text, std::cmp::Ordering::is_lt)
+    }
+
+    /// Whether this upper bound lets the value pass.
+    fn above(&self, value: Option<f64>, text: Option<&str>) -> bool {
+        self.passes(value, text, std::cmp::Ordering::is_gt)
+    }
+
+    fn passes(
+        &self,
+        value: Option<f64>,
+        given: Option<&str>,
+        strict: impl Fn(std::cmp::Ordering) -> bool,
+    ) -> bool {
+        let Self::At { inclusive, number, text, .. } = self else { return true };
+        let order = match (number, text) {
+            (Some(number), _) => value.and_then(|value| number.partial_cmp(&value)),
+            (None, Some(text)) => given.map(|given| text.as_str().cmp(&fold_text(given))),
+            (None, None) => None,
+        };
+        order.is_some_and(|order| strict(order) || (*inclusive && order.is_eq()))
+    }
+
+    fn level_below(&self, level: Level) -> bool {
+        let Self::At { inclusive, level: Some(limit), .. } = self else { return self.is_open() };
+        *limit < level || (*inclusive && *limit == level)
+    }
+
+    fn level_above(&self, level: Level) -> bool {
+        let Self::At { inclusive, level: Some(limit), .. } = self else { return self.is_open() };
+        *limit > level || (*inclusive && *limit == level)
+    }
+
+    fn time_below(&self, time: Timestamp) -> bool {
+        let Self::At { inclusive, time: Some(limit), .. } = self else { return self.is_open() };
+        *limit < time || (*inclusive && *limit == time)
+    }
+
+    fn time_above(&self, time: Timestamp) -> bool {
+        let Self::At { inclusive, time: Some(limit), .. } = self else { return self.is_open() };
+        *limit > time || (*inclusive && *limit == time)
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self, Self::Open)
+    }
+}

@@ -1,0 +1,121 @@
+//! Fresh records: accepted, not yet in a split, searchable from memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use model::partition::{Offset, PartitionId};
+
+use crate::columns::times;
+use crate::schema::{adapt, counts, united};
+
+/// Some fresh rows of one partition and index.
+#[derive(Debug)]
+pub struct FreshPart {
+    /// Their partition.
+    pub partition: PartitionId,
+    /// Their index.
+    pub index: Arc<str>,
+    /// The rows, in order of arrival.
+    pub rows: RecordBatch,
+    /// Earliest timestamp.
+    pub time_first: i64,
+    /// Latest timestamp.
+    pub time_last: i64,
+    /// Bytes they take in memory, about.
+    pub bytes: u64,
+}
+
+impl FreshPart {
+    /// A part of these rows.
+    #[must_use]
+    pub fn new(partition: PartitionId, index: Arc<str>, rows: RecordBatch) -> Self {
+        let (mut time_first, mut time_last) = (i64::MAX, i64::MIN);
+        for time in times(&rows, "timestamp").into_iter().flat_map(|times| times.values().iter()) {
+            (time_first, time_last) = (time_first.min(*time), time_last.max(*time));
+        }
+        let bytes = rows.get_array_memory_size() as u64;
+        Self { partition, index, rows, time_first, time_last, bytes }
+    }
+}
+
+/// Parts of a partition, in order of arrival, joined as they grow in number.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    parts: Vec<Arc<FreshPart>>,
+    /// The offset behind the last row (also of entries that held no row).
+    pub(crate) end: Offset,
+}
+
+/// Parts of about one size that are joined into one, so that a scan meets few of them.
+const JOIN: usize = 8;
+/// Rows of a part that is not joined any more.
+const JOINED_ROWS_MAX: usize = 1 << 16;
+
+impl Parts {
+    /// No part, behind an offset.
+    pub(crate) fn from(end: Offset) -> Self {
+        Self { parts: Vec::new(), end }
+    }
+
+    pub(crate) fn push(&mut self, part: Arc<FreshPart>) -> Result<(), ArrowError> {
+        let index = part.index.clone();
+        self.parts.push(part);
+        // Joins cascade, so a row is copied once per size: 8, 64, 512 … parts.
+        while let Some(first) = self.tail_to_join(&index) {
+            let joined: Vec<Arc<FreshPart>> = self.parts.drain(first..).collect();
+            let Some(one) = joined.first() else { break };
+            let rows: Vec<&RecordBatch> = joined.iter().map(|part| &part.rows).collect();
+            let rows = join(&rows)?;
+            self.parts.push(Arc::new(FreshPart::new(one.partition, index.clone(), rows)));
+        }
+        Ok(())
+    }
+
+    /// Where the last [`JOIN`] parts begin, when they are of the index and of one size.
+    fn tail_to_join(&self, index: &Arc<str>) -> Option<usize> {
+        let first = self.parts.len().checked_sub(JOIN)?;
+        let tail = self.parts.get(first..)?;
+        let largest = tail.iter().map(|part| part.rows.num_rows()).max()?;
+        let sum: usize = tail.iter().map(|part| part.rows.num_rows()).sum();
+        let alike = tail.iter().all(|part| part.index == *index);
+        (alike && sum <= JOINED_ROWS_MAX && largest <= sum / 2).then_some(first)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<FreshPart>> {
+        self.parts.iter()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    pub(crate) fn row_count(&self) -> u64 {
+        self.parts.iter().map(|part| part.rows.num_rows() as u64).sum()
+    }
+
+    /// The parts of each index.
+    pub(crate) fn by_index(&self) -> HashMap<Arc<str>, Vec<Arc<FreshPart>>> {
+        let mut by_index: HashMap<Arc<str>, Vec<Arc<FreshPart>>> = HashMap::new();
+        for part in &self.parts {
+            by_index.entry(part.index.clone()).or_default().push(part.clone());
+        }
+        by_index
+    }
+}
+
+/// The columns that sets of rows share.
+pub(crate) fn shared_schema<'a>(rows: impl Iterator<Item = &'a RecordBatch>) -> SchemaRef {
+    let counted: Vec<_> = rows.flat_map(counts).collect();
+    united(counted.iter().map(|(id, count)| (id, *count)))
+}
+
+/// Sets of rows as one.
+pub(crate) fn join(rows: &[&RecordBatch]) -> Result<RecordBatch, ArrowError> {
+    let schema = shared_schema(rows.iter().copied());
+    let adapted = rows.iter().map(|rows| adapt(rows, &schema)).collect::<Result<Vec<_>, _>>()?;
+    concat_batches(&schema, &adapted)
+}

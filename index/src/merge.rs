@@ -1,0 +1,228 @@
+//! Small splits into one: of one index, partition and size, streamed in row order.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::interleave_record_batch;
+use arrow::datatypes::SchemaRef;
+use model::partition::PartitionId;
+use model::split::{FieldStat, SplitMeta};
+
+use crate::columns::{numbers, times};
+use crate::publish::{PublishError, new_id};
+use crate::scan::ScanError;
+use crate::schema::{FieldColumnId, adapt, united};
+use crate::searcher::Core;
+use crate::split::{BuildError, Origin, Split, build};
+
+/// Rows written at a time.
+const BATCH_ROWS: usize = 8_192;
+/// Each size is so many times the one before.
+const TIER: u64 = 8;
+/// Rows of the smallest size.
+const TIER_ROWS: u64 = 1 << 12;
+/// A day in nanoseconds: splits of one day are merged with each other first.
+const DAY: i64 = 86_400_000_000_000;
+
+/// Merges one group, if there is one to merge. Whether there was.
+pub(crate) fn merge_one(core: &Core) -> Result<bool, PublishError> {
+    let settings = &core.parties.settings;
+    let splits: Vec<Arc<SplitMeta>> = core.read(|state| state.splits.values().cloned().collect());
+    let Some(group) = choose(&splits, settings.merge_fan_in, settings.merge_rows_max) else {
+        return Ok(false);
+    };
+    let Some(one) = group.first() else { return Ok(false) };
+    let id = new_id(core, one.partition);
+    let opened = open_all(core, &group)?;
+    let schema = shared(&opened);
+    let rows = Merging::new(&opened, schema.clone())?;
+    let origin = Origin {
+        id: id.clone(),
+        index: one.index.clone(),
+        partition: one.partition,
+        merges: group.iter().map(|split| split.merges).max().unwrap_or(0) + 1,
+    };
+    let built =
+        build(origin, &schema, rows, &core.parties.work.join(&id.0), &core.parties.objects)?;
+    let add: Vec<SplitMeta> = built.into_iter().collect();
+    let remove: Vec<_> = group.iter().map(|split| split.id.clone()).collect();
+    core.parties.catalog.replace(&remove, &add)?;
+    core.parties.metrics.splits_merged.inc_by(remove.len() as u64);
+    tracing::info!(split = %id, from = remove.len(), rows = add.first().map_or(0, |meta| meta.row_count), "splits merged");
+    core.change(|state| {
+        for id in &remove {
+            state.removed.extend(state.splits.remove(id));
+        }
+        for meta in add {
+            state.splits.insert(meta.id.clone(), Arc::new(meta));
+        }
+    });
+    Ok(true)
+}
+
+/// Opened splits are not cached: they are about to go.
+fn open_all(core: &Core, group: &[Arc<SplitMeta>]) -> Result<Vec<Split>, PublishError> {
+    let open = |meta: &Arc<SplitMeta>| Split::open(meta.clone(), &core.parties.objects);
+    group.iter().map(open).collect::<Result<_, ScanError>>().map_err(|error| {
+        // A damaged split would be met again and again: it is left out of merges until restart.
+        if let ScanError::Corrupt { object, .. } = &error {
+            let damaged = group.iter().find(|split| object.contains(&split.id.0));
+            core.change(|state| {
+                if let Some(meta) = damaged.and_then(|split| state.splits.get_mut(&split.id)) {
+                    let mut left_out = SplitMeta::clone(meta);
+                    left_out.merges = u32::MAX;
+                    *meta = Arc::new(left_out);
+                }
+            });
+        }
+        PublishError::Build(BuildError::Rows(error))
+    })
+}
+
+/// Splits of one index, partition and size, oldest first: of one day before others.
+fn choose(splits: &[Arc<SplitMeta>], fan_in: usize, rows_max: u64) -> Option<Vec<Arc<SplitMeta>>> {
+    let mut by_day: BTreeMap<(u32, i64, &str, PartitionId), Vec<&Arc<SplitMeta>>> = BTreeMap::new();
+    let mut by_size: BTreeMap<(u32, &str, PartitionId), Vec<&Arc<SplitMeta>>> = BTreeMap::new();
+    for split in splits.iter().filter(|split| split.row_count < rows_max && split.merges < u32::MAX)
+    {
+        let tier = (split.row_count / TIER_ROWS).max(1).ilog(TIER);
+        let day = split.time_last.div_euclid(DAY);
+        by_day.entry((tier, day, &split.index, split.partition)).or_default().push(split);
+        by_size.entry((tier, &split.index, split.partition)).or_default().push(split);
+    }
+    by_day.into_values().find_map(|group| fitting(group, fan_in, rows_max)).or_else(|| {
+        // Days with few splits would keep them for ever: merge them across days when there are
+        // very many.
+        by_size.into_values().find_map(|group| fitting(group, fan_in * 4, rows_max))
+    })
+}
+
+fn fitting(
+    mut group: Vec<&Arc<SplitMeta>>,
+    fan_in: usize,
+    rows_max: u64,
+) -> Option<Vec<Arc<SplitMeta>>> {
+    group.sort_by_key(|split| (split.time_last, split.offset_first));
+    let mut rows = 0;
+    let fits = |split: &&&Arc<SplitMeta>| {
+        rows += split.row_count;
+        rows <= rows_max
+    };
+    let fitting: Vec<Arc<SplitMeta>> =
+        group.iter().take_while(fits).map(|split| Arc::clone(split)).collect();
+    // Fewer than the fan-in are worth it only when more would not fit.
+    let full = group.len() >= fan_in && fitting.len() >= 2;
+    full.then_some(fitting)
+}
+
+fn shared(splits: &[Split]) -> SchemaRef {
+    let id = |field: &FieldStat| FieldColumnId {
+        name: field.name.clone(),
+        kind: (!field.label).then_some(field.kind),
+    };
+    let counts: Vec<(FieldColumnId, u64)> = splits
+        .iter()
+        .flat_map(|split| split.fields())
+        .map(|field| (id(field), field.count))
+        .collect();
+    united(counts.iter().map(|(id, count)| (id, *count)))
+}
+
+type Key = (u64, i64, u64);
+type Rows = Box<dyn Iterator<Item = Result<RecordBatch, ScanError>> + Send>;
+
+/// One of the splits that are merged, at its next row.
+struct Source {
+    rows: Rows,
+    batch: RecordBatch,
+    at: usize,
+}
+
+impl Source {
+    fn key(&self) -> Option<Key> {
+        let at = self.at;
+        (at < self.batch.num_rows()).then_some(())?;
+        Some((
+            numbers(&self.batch, "stream")?.value(at),
+            times(&self.batch, "timestamp")?.value(at),
+            numbers(&self.batch, "offset")?.value(at),
+        ))
+    }
+}
+
+/// Rows of several splits in row order.
+struct Merging {
+    schema: SchemaRef,
+    sources: Vec<Source>,
+    heap: BinaryHeap<Reverse<(Key, usize)>>,
+}
+
+impl Merging {
+    fn new(splits: &[Split], schema: SchemaRef) -> Result<Self, BuildError> {
+        let mut merging = Self { schema, sources: Vec::new(), heap: BinaryHeap::new() };
+        for (at, split) in splits.iter().enumerate() {
+            let rows: Rows = Box::new(split.rows()?);
+            let batch = RecordBatch::new_empty(merging.schema.clone());
+            merging.sources.push(Source { rows, batch, at: 0 });
+            merging.refill(at)?;
+        }
+        Ok(merging)
+    }
+
+    /// Puts a source with its next row back into the heap, reading on when its batch is used up.
+    fn refill(&mut self, at: usize) -> Result<(), BuildError> {
+        let Some(source) = self.sources.get_mut(at) else { return Ok(()) };
+        while source.key().is_none() {
+            match source.rows.next() {
+                Some(batch) => {
+                    source.batch = adapt(&batch?, &self.schema)?;
+                    source.at = 0;
+                }
+                None => return Ok(()),
+            }
+        }
+        if let Some(key) = source.key() {
+            self.heap.push(Reverse((key, at)));
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self) -> Result<Option<RecordBatch>, BuildError> {
+        // Batches that rows were taken from, since a source may go on to its next one meanwhile.
+        let mut batches: Vec<RecordBatch> = Vec::new();
+        let mut current: Vec<Option<usize>> = vec![None; self.sources.len()];
+        let mut picks: Vec<(usize, usize)> = Vec::with_capacity(BATCH_ROWS);
+        while picks.len() < BATCH_ROWS {
+            let Some(Reverse((_, at))) = self.heap.pop() else { break };
+            let (Some(source), Some(place)) = (self.sources.get_mut(at), current.get_mut(at))
+            else {
+                break;
+            };
+            let batch = *place.get_or_insert_with(|| {
+                batches.push(source.batch.clone());
+                batches.len() - 1
+            });
+            picks.push((batch, source.at));
+            source.at += 1;
+            if source.at == source.batch.num_rows() {
+                *place = None;
+            }
+            self.refill(at)?;
+        }
+        if picks.is_empty() {
+            return Ok(None);
+        }
+        let batches: Vec<&RecordBatch> = batches.iter().collect();
+        Ok(Some(interleave_record_batch(&batches, &picks)?))
+    }
+}
+
+impl Iterator for Merging {
+    type Item = Result<RecordBatch, BuildError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.batch().transpose()
+    }
+}

@@ -1,0 +1,51 @@
+//! Figures of the index.
+
+use platform::telemetry::Metrics;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+
+/// Figures of the index; clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct IndexMetrics {
+    /// Records made searchable.
+    pub records: Counter,
+    /// Batches that could not be opened; kept aside, with a record that says so.
+    pub poisoned: Counter,
+    /// Bytes of fresh rows, against the bound `fresh_bytes_max` (twice).
+    pub fresh_bytes: Gauge,
+    /// Splits published.
+    pub splits_built: Counter,
+    /// Splits that were merged away.
+    pub splits_merged: Counter,
+    /// Splits expired by age or by disk share.
+    pub splits_expired: Counter,
+    /// Builds or merges that failed and are tried again.
+    pub failures: Counter,
+    /// Opened splits found in memory.
+    pub cache_hits: Counter,
+    /// Splits that had to be opened.
+    pub cache_misses: Counter,
+    /// Bytes of opened splits, against the bound `cache_bytes_max`.
+    pub cache_bytes: Gauge,
+}
+
+impl IndexMetrics {
+    /// Registers them.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        let counter = |name, help| metrics.register(name, help, Counter::default());
+        let gauge = |name, help| metrics.register(name, help, Gauge::default());
+        Self {
+            records: counter("index_records", "Records made searchable"),
+            poisoned: counter("index_poisoned_batches", "Batches that could not be opened"),
+            fresh_bytes: gauge("index_fresh_bytes", "Bytes of fresh rows"),
+            splits_built: counter("index_splits_built", "Splits published"),
+            splits_merged: counter("index_splits_merged", "Splits that were merged away"),
+            splits_expired: counter("index_splits_expired", "Splits expired by age or disk share"),
+            failures: counter("index_failures", "Builds or merges that failed"),
+            cache_hits: counter("index_cache_hits", "Opened splits found in memory"),
+            cache_misses: counter("index_cache_misses", "Splits that had to be opened"),
+            cache_bytes: gauge("index_cache_bytes", "Bytes of opened splits"),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! From memory into splits: build, put the objects, publish with the partition's offset in one
+//! step, show it, trim the queue. Whatever dies when, a record is in the queue or in a split, and
+//! a view shows it once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
+use cluster::catalog::{CatalogError, Publication};
+use cluster::queue::Queue;
+use model::partition::{Offset, PartitionId};
+use model::split::{SplitId, SplitMeta};
+
+use crate::fresh::{FreshPart, Parts, join};
+use crate::searcher::Core;
+use crate::split::{BuildError, build};
+
+/// Rows handed to the builder at a time.
+const BATCH_ROWS: usize = 8_192;
+/// How long a failed build waits before it is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Fresh rows that are to become splits.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    pub(crate) partition: PartitionId,
+    pub(crate) from: Offset,
+    pub(crate) to: Offset,
+    pub(crate) parts: Arc<Parts>,
+}
+
+/// Builds and publishes the cuts of one partition, one after the other.
+pub(crate) struct Publisher {
+    pub(crate) core: Arc<Core>,
+    pub(crate) queue: Arc<dyn Queue>,
+}
+
+/// Why a cut was not published.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PublishError {
+    #[error("the split cannot be built")]
+    Build(#[from] BuildError),
+    #[error("the catalog refuses")]
+    Catalog(#[from] CatalogError),
+}
+
+impl Publisher {
+    pub(crate) fn run(self, cuts: &flume::Receiver<Cut>, runtime: &tokio::runtime::Handle) {
+        while let Ok(cut) = cuts.recv() {
+            while !self.core.shutdown.is_triggered() {
+                match self.publish(&cut) {
+                    Ok(()) => break,
+                    Err(error) => {
+                        self.core.parties.metrics.failures.inc();
+                        let why = chain_of(&error);
+                        tracing::error!(why, partition = %cut.partition, "publishing failed; trying again");
+                        let wait = self.core.parties.clock.sleep(RETRY);
+                        runtime.block_on(async {
+                            tokio::select! { () = wait => {}, () = self.core.shutdown.wait() => {} }
+                        });
+                    }
+                }
+            }
+            if self.core.shutdown.is_triggered() {
+                return;
+            }
+        }
+    }
+
+    fn publish(&self, cut: &Cut) -> Result<(), PublishError> {
+        let mut add = Vec::new();
+        for (index, parts) in cut.parts.by_index() {
+            add.extend(self.build(cut, &index, &parts)?);
+        }
+        let (partition, from, to) = (cut.partition, cut.from, cut.to);
+        let publication = Publication { partition, from, to, add: add.clone() };
+        self.core.parties.catalog.publish(&publication)?;
+        self.core.change(|state| {
+            for meta in add {
+                tracing::info!(split = %meta.id, rows = meta.row_count, bytes = meta.stored_bytes,
+                    raw_bytes = meta.raw_bytes, "split published");
+                self.core.parties.metrics.splits_built.inc();
+                state.splits.insert(meta.id.clone(), Arc::new(meta));
+            }
+            if let Some(partition) = state.partitions.get_mut(&partition) {
+                partition.frozen = None;
+                partition.published = to;
+            }
+        });
+        self.queue.trim(to);
+        Ok(())
+    }
+
+    fn build(
+        &self,
+        cut: &Cut,
+        index: &Arc<str>,
+        parts: &[Arc<FreshPart>],
+    ) -> Result<Option<SplitMeta>, BuildError> {
+        let rows: Vec<&RecordBatch> = parts.iter().map(|part| &part.rows).collect();
+        let rows = join(&rows)?;
+        let order = row_order(&rows)?;
+        let schema = rows.schema();
+        let batches = (0..rows.num_rows()).step_by(BATCH_ROWS).map(|at| {
+            let some = order.slice(at, BATCH_ROWS.min(rows.num_rows() - at));
+            Ok(take_record_batch(&rows, &some)?)
+        });
+        let id = new_id(&self.core, cut.partition);
+        let origin = crate::split::Origin {
+            id: id.clone(),
+            index: index.to_string(),
+            partition: cut.partition,
+            merges: 0,
+        };
+        let parties = &self.core.parties;
+        build(origin, &schema, batches, &parties.work.join(&id.0), &parties.objects)
+    }
+}
+
+/// The order of rows in a split: stream, timestamp, offset.
+pub(crate) fn row_order(rows: &RecordBatch) -> Result<UInt32Array, arrow::error::ArrowError> {
+    let column = |name: &str| {
+        let values = rows.column_by_name(name).cloned();
+        let values = values
+            .ok_or_else(|| arrow::error::ArrowError::SchemaError(format!("rows without {name}")))?;
+        Ok(SortColumn { values, options: None })
+    };
+    let keys = ["stream", "timestamp", "offset"].map(column);
+    lexsort_to_indices(
+        &keys.into_iter().collect::<Result<Vec<_>, arrow::error::ArrowError>>()?,
+        None,
+    )
+}
+
+/// A name that no other split has: its time, its partition, chance.
+pub(crate) fn new_id(core: &Core, partition: PartitionId) -> SplitId {
+    let now = core.parties.clock.now().0;
+    SplitId(format!("{now:016x}-{:02x}-{:016x}", partition.0, platform::random::u64()))
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

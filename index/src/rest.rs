@@ -1,0 +1,103 @@
+//! The `_rest` column: values that have no column of their own, as one JSON object a row.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array as _, ArrayRef, RecordBatch, StringArray, StringBuilder};
+use model::record::FieldValue;
+use serde_json::{Map, Value};
+
+use crate::schema::{FieldColumnId, REST, value_at};
+
+/// Adds a value under a name; a second one makes a list.
+pub(crate) fn add(object: &mut Map<String, Value>, name: &str, value: FieldValue) {
+    let value = to_json(value);
+    match object.get_mut(name) {
+        None => {
+            object.insert(name.to_owned(), value);
+        }
+        Some(Value::Array(values)) => values.push(value),
+        Some(other) => *other = Value::Array(vec![other.take(), value]),
+    }
+}
+
+/// A value as JSON; numbers that JSON cannot hold as text.
+pub(crate) fn to_json(value: FieldValue) -> Value {
+    match value {
+        FieldValue::Text(text) => Value::String(text),
+        FieldValue::Int(number) => number.into(),
+        FieldValue::Float(number) => match serde_json::Number::from_f64(number) {
+            Some(number) => Value::Number(number),
+            None => Value::String(number.to_string()),
+        },
+        FieldValue::Bool(truth) => truth.into(),
+    }
+}
+
+/// The values of a `_rest` object, one by one.
+pub(crate) fn values(text: &str) -> Vec<(String, FieldValue)> {
+    let Ok(Value::Object(object)) = serde_json::from_str(text) else { return Vec::new() };
+    let mut values = Vec::new();
+    for (name, value) in object {
+        match value {
+            Value::Array(list) => values.extend(
+                list.into_iter().filter_map(|value| Some((name.clone(), from_json(value)?))),
+            ),
+            value => values.extend(from_json(value).map(|value| (name, value))),
+        }
+    }
+    values
+}
+
+fn from_json(value: Value) -> Option<FieldValue> {
+    Some(match value {
+        Value::String(text) => FieldValue::Text(text),
+        Value::Bool(truth) => FieldValue::Bool(truth),
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => FieldValue::Int(number),
+            None => FieldValue::Float(number.as_f64()?),
+        },
+        Value::Null | Value::Array(_) | Value::Object(_) => return None,
+    })
+}
+
+/// The column for rows of which some have an object.
+pub(crate) fn array(count: usize, mut objects: HashMap<u32, Map<String, Value>>) -> ArrayRef {
+    let mut builder = StringBuilder::new();
+    for row in 0..count {
+        let object = u32::try_from(row).ok().and_then(|row| objects.remove(&row));
+        builder.append_option(object.map(|object| Value::Object(object).to_string()));
+    }
+    Arc::new(builder.finish())
+}
+
+/// The rows' `_rest` with the values of some of their columns added.
+pub(crate) fn with(rows: &RecordBatch, columns: &[usize]) -> ArrayRef {
+    let rest = rows.column_by_name(REST);
+    let present = |at: &&usize| rows.column(**at).null_count() < rows.num_rows();
+    let columns: Vec<usize> = columns.iter().filter(present).copied().collect();
+    if let (true, Some(rest)) = (columns.is_empty(), rest) {
+        return rest.clone();
+    }
+    let schema = rows.schema();
+    let names: Vec<String> = columns
+        .iter()
+        .map(|at| FieldColumnId::of(schema.field(*at)).map(|id| id.name).unwrap_or_default())
+        .collect();
+    let old = rest.and_then(|rest| rest.as_any().downcast_ref::<StringArray>());
+    let mut builder = StringBuilder::new();
+    for row in 0..rows.num_rows() {
+        let text = old.filter(|old| old.is_valid(row)).map(|old| old.value(row));
+        let mut object = Map::new();
+        for (name, value) in text.map(values).unwrap_or_default() {
+            add(&mut object, &name, value);
+        }
+        for (at, name) in columns.iter().zip(&names) {
+            if let Some(value) = value_at(rows, *at, row) {
+                add(&mut object, name, value);
+            }
+        }
+        builder.append_option((!object.is_empty()).then(|| Value::Object(object).to_string()));
+    }
+    Arc::new(builder.finish())
+}

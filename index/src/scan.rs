@@ -1,0 +1,388 @@
+//! What a query asks of a set of rows, and the columns it gets back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array as _, ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch, StringArray,
+    StringBuilder, UInt32Array, UInt64Array,
+};
+use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use model::query::Filter;
+use model::record::FieldType;
+use model::time::TimeRange;
+use serde_json::{Map, Value};
+
+use crate::columns::{Values, numbers, read_number, times};
+use crate::evaluate::{Evaluator, Place};
+use crate::rest;
+use crate::schema::{FieldColumnId, REST, field_type, time_type};
+
+/// A column of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Column {
+    /// When it happened.
+    Timestamp,
+    /// When the node accepted it.
+    IngestTime,
+    /// Its partition, u32.
+    Partition,
+    /// Its offset there, u64.
+    Offset,
+    /// Its index's name.
+    Index,
+    /// Its level's name.
+    Level,
+    /// Its message.
+    Message,
+    /// Its labels as a JSON object.
+    Labels,
+    /// Its fields as a JSON object.
+    Fields,
+    /// One named value (a field, a label, `level`, `message` or `index`) in one type: as text,
+    /// any value's text; as a float, numbers and texts that read as numbers; null where there is
+    /// none. Of several values the first.
+    Field {
+        /// Its name.
+        name: String,
+        /// The type wanted.
+        kind: FieldType,
+    },
+}
+
+impl Column {
+    /// The column's name in the answer.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Timestamp => "timestamp",
+            Self::IngestTime => "ingest_time",
+            Self::Partition => "partition",
+            Self::Offset => "offset",
+            Self::Index => "index",
+            Self::Level => "level",
+            Self::Message => "message",
+            Self::Labels => "labels",
+            Self::Fields => "fields",
+            Self::Field { name, .. } => name,
+        }
+    }
+
+    fn data_type(&self) -> DataType {
+        match self {
+            Self::Timestamp | Self::IngestTime => time_type(),
+            Self::Partition => DataType::UInt32,
+            Self::Offset => DataType::UInt64,
+            Self::Field { kind, .. } => field_type(*kind),
+            _ => DataType::Utf8,
+        }
+    }
+
+    fn reads(&self, id: Option<&FieldColumnId>, name: &str) -> bool {
+        match self {
+            Self::Timestamp | Self::IngestTime | Self::Offset | Self::Level | Self::Message => {
+                name == self.name()
+            }
+            Self::Partition | Self::Index => false,
+            Self::Labels => id.is_some_and(|id| id.kind.is_none()),
+            Self::Fields => id.is_some_and(|id| id.kind.is_some()) || name == REST,
+            Self::Field { name: wanted, .. } => match id {
+                Some(id) => id.name == *wanted,
+                None => name == *wanted || name == REST,
+            },
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct ScanRequest {
+    /// Which records.
+    pub filter: Filter,
+    /// When.
+    pub range: TimeRange,
+    /// What of them.
+    pub columns: Vec<Column>,
+    /// Only so many of the newest, ordered by (timestamp, offset) descending; all of them, in any
+    /// order, when `None`.
+    pub newest: Option<usize>,
+}
+
+/// Why rows could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// A split's object is damaged or gone.
+    #[error("{object} is unreadable: {what}")]
+    Corrupt {
+        /// The object and the part of it.
+        object: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Arrow refuses; our mistake.
+    #[error("rows do not fit their schema")]
+    Arrow(#[from] ArrowError),
+}
+
+/// The schema of an answer.
+#[must_use]
+pub fn output_schema(columns: &[Column]) -> SchemaRef {
+    let field = |column: &Column| Field::new(column.name(), column.data_type(), true);
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// Which columns of a stored schema the filter and the output need. `timestamp` and `offset`
+/// always.
+#[must_use]
+pub fn needed(schema: &Schema, filter: &Filter, columns: &[Column]) -> Vec<usize> {
+    let needs = |(_, field): &(usize, &Arc<Field>)| {
+        let (id, name) = (FieldColumnId::of(field), field.name().as_str());
+        name == "timestamp"
+            || name == "offset"
+            || filter_reads(filter, id.as_ref(), name)
+            || columns.iter().any(|column| column.reads(id.as_ref(), name))
+    };
+    schema.fields().iter().enumerate().filter(needs).map(|(at, _)| at).collect()
+}
+
+fn filter_reads(filter: &Filter, id: Option<&FieldColumnId>, name: &str) -> bool {
+    match filter {
+        Filter::All => false,
+        Filter::And(parts) | Filter::Or(parts) => {
+            parts.iter().any(|part| filter_reads(part, id, name))
+        }
+        Filter::Not(part) => filter_reads(part, id, name),
+        Filter::Text(_) => {
+            name == "message" || name == REST || id.is_some_and(|id| id.kind.is_some())
+        }
+        Filter::Field { name: wanted, .. } => match id {
+            Some(id) => id.name == *wanted,
+            None => name == wanted || name == REST,
+        },
+    }
+}
+
+/// Answers a request from rows in memory.
+///
+/// # Errors
+/// [`ScanError::Arrow`] only.
+pub fn scan_rows(
+    rows: &RecordBatch,
+    place: Place<'_>,
+    evaluator: &Evaluator,
+    request: &ScanRequest,
+) -> Result<RecordBatch, ScanError> {
+    let passing = evaluator.rows(rows, place);
+    let Some(newest) = request.newest else {
+        let picked = filter_record_batch(rows, &passing.into())?;
+        return render(&picked, place, &request.columns);
+    };
+    let mut best = Newest::new(newest);
+    for row in passing.set_indices() {
+        best.offer(key(rows, row), row);
+    }
+    let order: Vec<u32> =
+        best.into_sorted().into_iter().filter_map(|(_, row)| u32::try_from(row).ok()).collect();
+    render(&take_record_batch(rows, &UInt32Array::from(order))?, place, &request.columns)
+}
+
+/// A row's place in time: timestamp, then offset.
+pub(crate) fn key(rows: &RecordBatch, row: usize) -> (i64, u64) {
+    let time = times(rows, "timestamp").map_or(0, |times| times.value(row));
+    let offset = numbers(rows, "offset").map_or(0, |offsets| offsets.value(row));
+    (time, offset)
+}
+
+/// Keeps the newest of what it is offered.
+pub(crate) struct Newest {
+    most: usize,
+    heap: std::collections::BinaryHeap<std::cmp::Reverse<((i64, u64), usize)>>,
+}
+
+impl Newest {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, heap: std::collections::BinaryHeap::new() }
+    }
+
+    pub(crate) fn offer(&mut self, key: (i64, u64), row: usize) {
+        self.heap.push(std::cmp::Reverse((key, row)));
+        if self.heap.len() > self.most {
+            self.heap.pop();
+        }
+    }
+
+    /// Newest first.
+    pub(crate) fn into_sorted(self) -> Vec<((i64, u64), usize)> {
+        self.heap.into_sorted_vec().into_iter().map(|std::cmp::Reverse(entry)| entry).collect()
+    }
+}
+
+/// The output columns of rows that were chosen.
+///
+/// # Errors
+/// [`ScanError::Arrow`] only.
+pub(crate) fn render(
+    rows: &RecordBatch,
+    place: Place<'_>,
+    columns: &[Column],
+) -> Result<RecordBatch, ScanError> {
+    let count = rows.num_rows();
+    let fixed = |name: &str| {
+        let column = rows.column_by_name(name).cloned();
+        column.ok_or_else(|| ArrowError::SchemaError(format!("rows without {name}")))
+    };
+    let text = |name: &str| -> ArrayRef {
+        let values = Values::named(rows, name);
+        Arc::new((0..count).map(|row| values.text(row)).collect::<StringArray>())
+    };
+    let mut output: Vec<ArrayRef> = Vec::with_capacity(columns.len());
+    for column in columns {
+        output.push(match column {
+            Column::Timestamp | Column::IngestTime | Column::Message => fixed(column.name())?,
+            Column::Offset => Arc::new(
+                numbers(rows, "offset").cloned().unwrap_or_else(|| UInt64Array::new_null(count)),
+            ),
+            Column::Partition => Arc::new(UInt32Array::from(vec![place.partition.0; count])),
+            Column::Index => Arc::new(StringArray::from(vec![place.index; count])),
+            Column::Level => text("level"),
+            Column::Labels => objects(rows, Part::Labels),
+            Column::Fields => objects(rows, Part::Fields),
+            Column::Field { name, kind } => named(rows, place, name, *kind),
+        });
+    }
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(count));
+    Ok(RecordBatch::try_new_with_options(output_schema(columns), output, &options)?)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Labels,
+    Fields,
+}
+
+/// Labels or fields as JSON objects, names sorted.
+fn objects(rows: &RecordBatch, part: Part) -> ArrayRef {
+    let schema = rows.schema();
+    let mut columns: Vec<(String, Values<'_>)> = Vec::new();
+    for (field, column) in schema.fields().iter().zip(rows.columns()) {
+        let id = FieldColumnId::of(field);
+        if let Some(id) = id.filter(|id| id.kind.is_none() == (part == Part::Labels))
+            && column.null_count() < column.len()
+        {
+            columns.push((id.name, Values::of(column)));
+        }
+    }
+    columns.sort_by(|a, b| a.0.cmp(&b.0));
+    let rest = Values::named(rows, REST);
+    let mut builder = StringBuilder::new();
+    for row in 0..rows.num_rows() {
+        let mut object = Map::new();
+        for (name, values) in &columns {
+            if let Some(value) = values.value(row) {
+                rest::add(&mut object, name, value);
+            }
+        }
+        if part == Part::Fields
+            && let Some(text) = rest.text(row)
+        {
+            for (name, value) in rest::values(&text) {
+                rest::add(&mut object, &name, value);
+            }
+            object.sort_keys();
+        }
+        builder.append_value(Value::Object(object).to_string());
+    }
+    Arc::new(builder.finish())
+}
+
+/// One named value of each row, in one type.
+fn named(rows: &RecordBatch, place: Place<'_>, name: &str, kind: FieldType) -> ArrayRef {
+    let schema = rows.schema();
+    let mut columns: Vec<Values<'_>> = Vec::new();
+    for (field, column) in schema.fields().iter().zip(rows.columns()) {
+        let own = match FieldColumnId::of(field) {
+            Some(id) => id.name == name,
+            None => field.name() == name && matches!(name, "level" | "message"),
+        };
+        if own && column.null_count() < column.len() {
+            columns.push(Values::of(column));
+        }
+    }
+    let rest = Values::named(rows, REST);
+    let quoted = Value::from(name).to_string();
+    let value = |row: usize| {
+        if name == "index" {
+            return Some(model::record::FieldValue::Text(place.index.to_owned()));
+        }
+        columns.iter().find_map(|values| values.value(row)).or_else(|| {
+            let text = rest.text(row).filter(|text| text.contains(&quoted))?;
+            rest::values(&text).into_iter().find(|(other, _)| other == name).map(|(_, value)| value)
+        })
+    };
+    let count = rows.num_rows();
+    match kind {
+        FieldType::Text => {
+            // The common case without a copy per value.
+            if let ([values], true) = (columns.as_slice(), rest_is_empty(rows)) {
+                return Arc::new((0..count).map(|row| values.text(row)).collect::<StringArray>());
+            }
+            Arc::new(
+                (0..count)
+                    .map(|row| value(row).map(|value| value.to_text()))
+                    .collect::<StringArray>(),
+            )
+        }
+        FieldType::Int => {
+            let mut builder = Int64Builder::with_capacity(count);
+            for row in 0..count {
+                builder.append_option(value(row).and_then(|value| match value {
+                    model::record::FieldValue::Int(number) => Some(number),
+                    other => other.to_text().parse().ok(),
+                }));
+            }
+            Arc::new(builder.finish())
+        }
+        FieldType::Float => {
+            let mut builder = Float64Builder::with_capacity(count);
+            for row in 0..count {
+                let number = columns.iter().find_map(|values| values.number(row));
+                builder.append_option(
+                    number.or_else(|| value(row).and_then(|value| read_number(&value.to_text()))),
+                );
+            }
+            Arc::new(builder.finish())
+        }
+        FieldType::Bool => {
+            let mut builder = BooleanBuilder::with_capacity(count);
+            for row in 0..count {
+                builder.append_option(value(row).and_then(|value| value.to_text().parse().ok()));
+            }
+            Arc::new(builder.finish())
+        }
+    }
+}
+
+fn rest_is_empty(rows: &RecordBatch) -> bool {
+    rows.column_by_name(REST).is_none_or(|rest| rest.null_count() == rest.len())
+}
+
+/// How many rows have each (field, type), labels included; values in `_rest` too.
+pub(crate) fn field_counts(rows: &RecordBatch, counts: &mut HashMap<FieldColumnId, u64>) {
+    for (id, count) in crate::schema::counts(rows) {
+        if count > 0 {
+            *counts.entry(id).or_default() += count;
+        }
+    }
+    let rest = Values::named(rows, REST);
+    if rest_is_empty(rows) {
+        return;
+    }
+    for row in 0..rows.num_rows() {
+        let Some(text) = rest.text(row) else { continue };
+        for (name, value) in rest::values(&text) {
+            *counts.entry(FieldColumnId { name, kind: Some(value.kind()) }).or_default() += 1;
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Records as Arrow columns: one shape for fresh records and for the body of a split.
+//!
+//! Every row has `timestamp offset ingest_time stream level message`; then a column per label, a
+//! column per frequent (field, type), and `_rest`: a JSON object of all values that have no column
+//! of their own (rare fields, second values of a field). What a column really holds stands in its
+//! metadata, since a field with two types needs two column names.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanBuilder, DictionaryArray, Float64Builder, Int32Array, Int64Builder,
+    RecordBatch, StringArray, StringBuilder, TimestampNanosecondArray, UInt64Array, new_null_array,
+};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
+use model::batch::{Batch, FieldColumn, FieldValues};
+use model::level::Level;
+use model::partition::Entry;
+use model::record::{FieldType, FieldValue};
+use serde_json::{Map, Value};
+
+use crate::rest;
+
+/// Field columns of one set of rows; values of rarer fields go to `_rest`.
+pub const COLUMNS_MAX: usize = 256;
+/// The columns that every row has, in this order.
+pub const FIXED: [&str; 6] = ["timestamp", "offset", "ingest_time", "stream", "level", "message"];
+/// The column of values that have none of their own.
+pub const REST: &str = "_rest";
+
+const NAME: &str = "sawlog.name";
+const KIND: &str = "sawlog.kind";
+
+/// What a column of a field or label holds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FieldColumnId {
+    /// The field's or label's own name.
+    pub name: String,
+    /// The type of its values; `None` for a label.
+    pub kind: Option<FieldType>,
+}
+
+impl FieldColumnId {
+    /// Reads it from a column; `None` for the columns that every row has, and `_rest`.
+    #[must_use]
+    pub fn of(field: &Field) -> Option<Self> {
+        let name = field.metadata().get(NAME)?.clone();
+        let kind = match field.metadata().get(KIND)?.as_str() {
+            "label" => None,
+            kind => Some(*FieldType::ALL.iter().find(|known| known.name() == kind)?),
+        };
+        Some(Self { name, kind })
+    }
+}
+
+/// The type of a timestamp column.
+#[must_use]
+pub fn time_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))
+}
+
+/// The type of a label's or level's column.
+#[must_use]
+pub fn label_type() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+}
+
+/// The type of a field's column.
+#[must_use]
+pub fn field_type(kind: FieldType) -> DataType {
+    match kind {
+        FieldType::Text => DataType::Utf8,
+        FieldType::Int => DataType::Int64,
+        FieldType::Float => DataType::Float64,
+        FieldType::Bool => DataType::Boolean,
+    }
+}
+
+/// The schema of rows with these label and field columns, in the order given.
+#[must_use]
+pub fn schema(columns: &[FieldColumnId]) -> SchemaRef {
+    let mut fields = vec![
+        Field::new("timestamp", time_type(), false),
+        Field::new("offset", DataType::UInt64, false),
+        Field::new("ingest_time", time_type(), false),
+        Field::new("stream", DataType::UInt64, false),
+        Field::new("level", label_type(), false),
+        Field::new("message", DataType::Utf8, false),
+    ];
+    let mut uses: HashMap<&str, usize> = HashMap::new();
+    for column in columns {
+        *uses.entry(&column.name).or_default() += 1;
+    }
+    let mut taken: Vec<String> = FIXED.iter().map(|name| (*name).to_owned()).collect();
+    taken.push(REST.to_owned());
+    for column in columns {
+        let alone = uses.get(column.name.as_str()) == Some(&1);
+        let mut name = match column.kind {
+            Some(kind) if !alone && kind != FieldType::Text => {
+                format!("{}:{}", column.name, kind.name())
+            }
+            _ => column.name.clone(),
+        };
+        while taken.contains(&name) {
+            name.push(':');
+        }
+        let kind = column.kind.map_or("label", FieldType::name);
+        let data_type = column.kind.map_or_else(label_type, field_type);
+        let metadata = HashMap::from([
+            (NAME.to_owned(), column.name.clone()),
+            (KIND.to_owned(), kind.to_owned()),
+        ]);
+        fields.push(Field::new(&name, data_type, true).with_metadata(metadata));
+        taken.push(name);
+    }
+    fields.push(Field::new(REST, DataType::Utf8, true));
+    Arc::new(Schema::new(fields))
+}
+
+/// A decoded batch as rows.
+///
+/// # Errors
+/// Only when the batch contradicts itself, which decoding has ruled out.
+pub fn rows_of(entry: &Entry, batch: &Batch) -> Result<RecordBatch, ArrowError> {
+    let count = batch.record_count();
+    let mut by_size: Vec<&FieldColumn> = batch.fields.iter().collect();
+    by_size.sort_by_key(|column| std::cmp::Reverse(column.rows.len()));
+    let (own, rare) = by_size.split_at(by_size.len().min(COLUMNS_MAX));
+
+    let label = |(name, _): (&str, &str)| FieldColumnId { name: name.to_owned(), kind: None };
+    let mut ids: Vec<FieldColumnId> = batch.labels.iter().map(label).collect();
+    ids.extend(own.iter().map(|column| FieldColumnId {
+        name: column.name.clone(),
+        kind: Some(column.values.kind()),
+    }));
+
+    let first = entry.first.0;
+    let offsets = (first..first + count as u64).collect::<Vec<_>>();
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(TimestampNanosecondArray::from(batch.timestamps.clone()).with_timezone("UTC")),
+        Arc::new(UInt64Array::from(offsets)),
+        Arc::new(
+            TimestampNanosecondArray::from(vec![entry.ingest_time.0; count]).with_timezone("UTC"),
+        ),
+        Arc::new(UInt64Array::from(vec![batch.stream().0; count])),
+        Arc::new(levels(&batch.levels)?),
+        Arc::new(messages(batch)?),
+    ];
+    for (_, value) in batch.labels.iter() {
+        let keys = Int32Array::from(vec![0; count]);
+        let values = Arc::new(StringArray::from(vec![value]));
+        columns.push(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values)?));
+    }
+    let mut rest: HashMap<u32, Map<String, Value>> = HashMap::new();
+    for column in own {
+        columns.push(own_column(column, count, &mut rest));
+    }
+    for column in rare {
+        for (at, row) in column.rows.iter().enumerate() {
+            if let Some(value) = column.values.get(at) {
+                rest::add(rest.entry(*row).or_default(), &column.name, value);
+            }
+        }
+    }
+    columns.push(rest::array(count, rest));
+    RecordBatch::try_new(schema(&ids), columns)
+}
+
+fn levels(numbers: &[u8]) -> Result<DictionaryArray<Int32Type>, ArrowError> {
+    let keys = numbers.iter().map(|number| i32::from(Level::from_number(*number).number()));
+    let names = StringArray::from_iter_values(Level::ALL.iter().map(|level| level.name()));
+    DictionaryArray::try_new(Int32Array::from_iter_values(keys), Arc::new(names))
+}
+
+/// The messages, sharing the bytes of the decoded batch.
+fn messages(batch: &Batch) -> Result<StringArray, ArrowError> {
+    let ends = batch.messages.ends().iter().map(|end| end.cast_signed());
+    let ends: Vec<i32> = std::iter::once(0).chain(ends).collect();
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
+    StringArray::try_new(offsets, Buffer::from(batch.messages.bytes().clone()), None)
+}
+
+/// A column of a field's first values; further values of the same row go to `_rest`.
+fn own_column(
+    column: &FieldColumn,
+    count: usize,
+    rest: &mut HashMap<u32, Map<String, Value>>,
+) -> ArrayRef {
+    let mut values: Vec<Option<usize>> = vec![None; count];
+    for (at, row) in column.rows.iter().enumerate() {
+        match values.get_mut(*row as usize) {
+            Some(place @ None) => *place = Some(at),
+            _ => {
+                if let Some(value) = column.values.get(at) {
+                    rest::add(rest.entry(*row).or_default(), &column.name, value);
+                }
+            }
+        }
+    }
+    match &column.values {
+        FieldValues::Text(texts) => {
+            let mut builder = StringBuilder::new();
+            values.iter().for_each(|at| builder.append_option(at.and_then(|at| texts.get(at))));
+            Arc::new(builder.finish())
+        }
+        FieldValues::Int(numbers) => {
+            let mut builder = Int64Builder::new();
+            values
+                .iter()
+                .for_each(|at| builder.append_option(at.and_then(|at| numbers.get(at).copied())));
+            Arc::new(builder.finish())
+        }
+        FieldValues::Float(numbers) => {
+            let mut builder = Float64Builder::new();
+            values
+                .iter()
+                .for_each(|at| builder.append_option(at.and_then(|at| numbers.get(at).copied())));
+            Arc::new(builder.finish())
+        }
+        FieldValues::Bool(truths) => {
+            let mut builder = BooleanBuilder::new();
+            values
+                .iter()
+                .for_each(|at| builder.append_option(at.and_then(|at| truths.get(at).copied())));
+            Arc::new(builder.finish())
+        }
+    }
+}
+
+/// The columns that rows of several shapes share: all labels, and the most frequent fields.
+#[must_use]
+pub fn united<'a>(counts: impl IntoIterator<Item = (&'a FieldColumnId, u64)>) -> SchemaRef {
+    let mut sums: HashMap<&FieldColumnId, u64> = HashMap::new();
+    for (id, count) in counts {
+        *sums.entry(id).or_default() += count;
+    }
+    let (mut labels, mut fields): (Vec<_>, Vec<_>) =
+        sums.into_iter().partition(|(id, _)| id.kind.is_none());
+    labels.sort();
+    fields.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    fields.truncate(COLUMNS_MAX);
+    fields.sort();
+    let ids: Vec<_> = labels.into_iter().chain(fields).map(|(id, _)| id.clone()).collect();
+    schema(&ids)
+}
+
+/// How many rows have a value in each label and field column.
+pub fn counts(rows: &RecordBatch) -> impl Iterator<Item = (FieldColumnId, u64)> + '_ {
+    let schema = rows.schema();
+    (0..rows.num_columns()).filter_map(move |at| {
+        let id = FieldColumnId::of(schema.field(at))?;
+        let present = rows.num_rows() - rows.column(at).null_count();
+        Some((id, present as u64))
+    })
+}
+
+/// Brings rows to another set of columns; values without a column there go to `_rest`.
+///
+/// # Errors
+/// As Arrow says; not for schemas made here.
+pub fn adapt(rows: &RecordBatch, target: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let schema = rows.schema();
+    if schema == *target {
+        return Ok(rows.clone());
+    }
+    let source: HashMap<FieldColumnId, usize> = (0..rows.num_columns())
+        .filter_map(|at| Some((FieldColumnId::of(schema.field(at))?, at)))
+        .collect();
+    let wanted: Vec<Option<FieldColumnId>> =
+        target.fields().iter().map(|field| FieldColumnId::of(field)).collect();
+    let left: Vec<usize> = source
+        .iter()
+        .filter(|(id, _)| !wanted.iter().flatten().any(|wanted| wanted == *id))
+        .map(|(_, at)| *at)
+        .collect();
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(target.fields().len());
+    for (field, id) in target.fields().iter().zip(&wanted) {
+        columns.push(match id {
+            Some(id) => match source.get(id) {
+                Some(at) => rows.column(*at).clone(),
+                None => new_null_array(field.data_type(), rows.num_rows()),
+            },
+            None if field.name() == REST => rest::with(rows, &left),
+            None => rows
+                .column_by_name(field.name())
+                .cloned()
+                .ok_or_else(|| ArrowError::SchemaError(format!("rows without {}", field.name())))?,
+        });
+    }
+    RecordBatch::try_new(target.clone(), columns)
+}
+
+/// The value of a field or label column in a row.
+#[must_use]
+pub fn value_at(rows: &RecordBatch, column: usize, row: usize) -> Option<FieldValue> {
+    crate::columns::Values::of(rows.column(column)).value(row)
+}

@@ -1,0 +1,445 @@
+//! Splits and fresh rows answer as a plain scan does, and damage is never believed.
+
+use std::path::Path;
+
+use model::batch::{BatchBuilder, Sequence};
+use model::codec;
+use model::level::Level;
+use model::partition::{Entry, Offset, PartitionId};
+use model::query::{Bound, FieldTest, Filter, Literal, TextMatch};
+use model::record::{FieldType, FieldValue, Record};
+use model::stream::{IndexName, Labels};
+use model::time::{TimeRange, Timestamp};
+use platform::objects::Objects;
+use proptest::prelude::*;
+
+use super::*;
+use crate::evaluate::{Evaluator, Place};
+use crate::fresh::join;
+use crate::publish::row_order;
+use crate::scan::{Column, ScanRequest, scan_rows};
+use crate::schema::rows_of;
+
+const WORDS: [&str; 12] = [
+    "error",
+    "ERROR",
+    "connection",
+    "refused",
+    "10.0.0.1",
+    "id=42",
+    "naïve",
+    "错误日志",
+    "a/b",
+    "😀",
+    "x",
+    "user_7",
+];
+
+fn text() -> impl Strategy<Value = String> {
+    let word = prop_oneof![
+        8 => prop::sample::select(WORDS.to_vec()).prop_map(str::to_owned),
+        1 => "[a-d]{1,3}[0-9]{0,2}",
+        1 => any::<char>().prop_map(String::from),
+    ];
+    prop::collection::vec(word, 0..6).prop_map(|words| words.join(" "))
+}
+
+fn value() -> impl Strategy<Value = FieldValue> {
+    prop_oneof![
+        text().prop_map(FieldValue::Text),
+        (0_i64..60).prop_map(FieldValue::Int),
+        (0_i64..60).prop_map(|n| FieldValue::Text(n.to_string())),
+        (0_i32..12).prop_map(|n| FieldValue::Float(f64::from(n) / 4.0)),
+        any::<bool>().prop_map(FieldValue::Bool),
+    ]
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    let fields =
+        prop::collection::vec((prop::sample::select(vec!["a", "b", "c.d"]), value()), 0..4);
+    (0_i64..40, 0_u8..7, text(), fields).prop_map(|(time, level, message, fields)| Record {
+        timestamp: Some(Timestamp(time)),
+        level: Level::from_number(level),
+        message,
+        fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    })
+}
+
+fn text_match() -> impl Strategy<Value = TextMatch> {
+    let part = prop_oneof![
+        prop::sample::select(WORDS.to_vec()).prop_map(str::to_owned),
+        prop::sample::select(vec!["rro", "conn", "0.0", "4", "refused x", "日", "b"])
+            .prop_map(str::to_owned),
+    ];
+    prop_oneof![
+        3 => part.clone().prop_map(TextMatch::Phrase),
+        1 => (prop::collection::vec(part, 0..3), any::<bool>(), any::<bool>()).prop_map(
+            |(parts, open_start, open_end)| TextMatch::Pattern { parts, open_start, open_end }
+        ),
+    ]
+}
+
+fn bound() -> impl Strategy<Value = Bound> {
+    let literal = prop_oneof![
+        (0_i32..60).prop_map(|n| Literal::Number(f64::from(n))),
+        prop::sample::select(vec!["error", "m", "warn"]).prop_map(|t| Literal::Text(t.to_owned())),
+    ];
+    prop_oneof![
+        Just(Bound::Open),
+        literal.clone().prop_map(Bound::Inclusive),
+        literal.prop_map(Bound::Exclusive)
+    ]
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    let test = prop_oneof![
+        Just(FieldTest::Exists),
+        text_match().prop_map(FieldTest::Matches),
+        (bound(), bound()).prop_map(|(from, to)| FieldTest::Between { from, to }),
+    ];
+    let name = prop::sample::select(vec!["a", "b", "c.d", "level", "message", "host", "nowhere"]);
+    let leaf = prop_oneof![
+        Just(Filter::All),
+        text_match().prop_map(Filter::Text),
+        (name, test).prop_map(|(name, test)| Filter::Field { name: name.to_owned(), test }),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 1..3).prop_map(Filter::And),
+            prop::collection::vec(inner.clone(), 1..3).prop_map(Filter::Or),
+            inner.prop_map(|part| Filter::Not(Box::new(part))),
+        ]
+    })
+}
+
+/// The truth, said again in the plainest way.
+mod oracle {
+    use super::*;
+    use model::text::{fold, is_boundary};
+
+    pub(super) fn passes(filter: &Filter, record: &Record, host: &str) -> bool {
+        match filter {
+            Filter::All => true,
+            Filter::And(parts) => parts.iter().all(|part| passes(part, record, host)),
+            Filter::Or(parts) => parts.iter().any(|part| passes(part, record, host)),
+            Filter::Not(part) => !passes(part, record, host),
+            Filter::Text(text) => {
+                matches(text, &record.message)
+                    || record.fields.iter().any(|(_, value)| matches(text, &value.to_text()))
+            }
+            Filter::Field { name, test } => match name.as_str() {
+                "level" => level(test, record.level),
+                "message" if *test == FieldTest::Exists => !record.message.is_empty(),
+                "message" => value(test, &FieldValue::Text(record.message.clone())),
+                "host" => value(test, &FieldValue::Text(host.to_owned())),
+                name => record.fields.iter().any(|(n, v)| n == name && value(test, v)),
+            },
+        }
+    }
+
+    fn matches(text: &TextMatch, given: &str) -> bool {
+        let given: Vec<char> = given.chars().map(fold).collect();
+        let folded = |text: &str| text.chars().map(fold).collect::<Vec<char>>();
+        let (parts, open_start, open_end) = match text {
+            TextMatch::Phrase(phrase) => (vec![folded(phrase)], false, false),
+            TextMatch::Pattern { parts, open_start, open_end } => {
+                (parts.iter().map(|part| folded(part)).collect(), *open_start, *open_end)
+            }
+        };
+        if parts.is_empty() {
+            return !given.is_empty();
+        }
+        let edge =
+            |at: usize| at == 0 || at == given.len() || is_boundary(given[at - 1], given[at]);
+        (0..=given.len()).any(|start| {
+            (open_start || edge(start))
+                && ends(&given, start, &parts).into_iter().any(|end| open_end || edge(end))
+        })
+    }
+
+    fn ends(given: &[char], at: usize, parts: &[Vec<char>]) -> Vec<usize> {
+        let Some((first, rest)) = parts.split_first() else { return vec![at] };
+        if !given[at..].starts_with(first) {
+            return Vec::new();
+        }
+        let end = at + first.len();
+        if rest.is_empty() {
+            return vec![end];
+        }
+        let run =
+            given[end..].iter().position(|c| c.is_whitespace()).map_or(given.len(), |n| end + n);
+        (end..=run).flat_map(|next| ends(given, next, rest)).collect()
+    }
+
+    fn number(value: &FieldValue) -> Option<f64> {
+        match value {
+            FieldValue::Int(number) => Some(*number as f64),
+            FieldValue::Float(number) => Some(*number),
+            FieldValue::Text(text) => crate::columns::read_number(text),
+            FieldValue::Bool(_) => None,
+        }
+    }
+
+    fn value(test: &FieldTest, value: &FieldValue) -> bool {
+        match test {
+            FieldTest::Exists => true,
+            FieldTest::Matches(text) => {
+                let wanted = match text {
+                    TextMatch::Phrase(phrase) => crate::columns::read_number(phrase),
+                    TextMatch::Pattern { .. } => None,
+                };
+                let is_number = matches!(value, FieldValue::Int(_) | FieldValue::Float(_));
+                matches(text, &value.to_text())
+                    || (is_number && wanted.is_some() && number(value) == wanted)
+            }
+            FieldTest::Between { from, to } => {
+                side(from, value, |o| o.is_gt()) && side(to, value, |o| o.is_lt())
+            }
+        }
+    }
+
+    fn side(
+        bound: &Bound,
+        value: &FieldValue,
+        strict: impl Fn(std::cmp::Ordering) -> bool,
+    ) -> bool {
+        let (literal, inclusive) = match bound {
+            Bound::Open => return true,
+            Bound::Inclusive(literal) => (literal, true),
+            Bound::Exclusive(literal) => (literal, false),
+        };
+        let order = match (literal, value) {
+            (Literal::Number(limit), value) => number(value).and_then(|n| n.partial_cmp(limit)),
+            (Literal::Text(_), FieldValue::Int(_) | FieldValue::Float(_)) => None,
+            (Literal::Text(limit), value) => {
+                let text: String = value.to_text().chars().map(fold).collect();
+                Some(text.as_str().cmp(limit.as_str()))
+            }
+        };
+        order.is_some_and(|order| strict(order) || (inclusive && order.is_eq()))
+    }
+
+    fn level(test: &FieldTest, given: Level) -> bool {
+        match test {
+            FieldTest::Exists => given != Level::Unknown,
+            FieldTest::Matches(TextMatch::Phrase(phrase)) if Level::from_word(phrase).is_some() => {
+                Level::from_word(phrase) == Some(given)
+            }
+            FieldTest::Matches(text) => matches(text, given.name()),
+            FieldTest::Between { from, to } => {
+                [(from, true), (to, false)].iter().all(|(bound, lower)| {
+                    let (literal, inclusive) = match bound {
+                        Bound::Open => return true,
+                        Bound::Inclusive(literal) => (literal, true),
+                        Bound::Exclusive(literal) => (literal, false),
+                    };
+                    let Literal::Text(text) = literal else { return false };
+                    let Some(limit) = Level::from_word(text) else { return false };
+                    (if *lower { limit < given } else { limit > given })
+                        || (inclusive && limit == given)
+                })
+            }
+        }
+    }
+}
+
+fn entry(records: &[Record], first: u64, host: &str) -> Entry {
+    let labels = Labels::new(vec![("host".to_owned(), host.to_owned())]).unwrap();
+    let mut builder = BatchBuilder::new(IndexName::default(), labels);
+    records.iter().for_each(|record| builder.push(record.clone(), Timestamp(0)));
+    let batch = codec::encode(&builder.finish(), Sequence::NONE).unwrap();
+    Entry {
+        first: Offset(first),
+        record_count: u32::try_from(records.len()).unwrap(),
+        ingest_time: Timestamp(1_000),
+        batch,
+    }
+}
+
+const PLACE: Place<'_> = Place { partition: PartitionId(0), index: "main" };
+
+/// Fresh rows and a split of the same records: of two streams, in two batches.
+fn made(folder: &Path, records: &[Record]) -> (arrow::array::RecordBatch, Split, Objects) {
+    let (left, right) = records.split_at(records.len() / 2);
+    let of = |records: &[Record], first, host: &str| {
+        let entry = entry(records, first, host);
+        rows_of(&entry, &codec::decode(&entry.batch).unwrap().1).unwrap()
+    };
+    let rows = [of(left, 0, "web1"), of(right, left.len() as u64, "web2")];
+    let rows = join(&rows.iter().collect::<Vec<_>>()).unwrap();
+    let sorted = arrow::compute::take_record_batch(&rows, &row_order(&rows).unwrap()).unwrap();
+    let objects = Objects::local(&folder.join("objects")).unwrap();
+    let origin = Origin {
+        id: SplitId("s".to_owned()),
+        index: "main".to_owned(),
+        partition: PartitionId(0),
+        merges: 0,
+    };
+    let schema = sorted.schema();
+    let meta = build(origin, &schema, [Ok(sorted)].into_iter(), &folder.join("work"), &objects);
+    let split = Split::open(meta.unwrap().unwrap().into(), &objects).unwrap();
+    (rows, split, objects)
+}
+
+fn request(filter: Filter, range: TimeRange, newest: Option<usize>) -> ScanRequest {
+    let columns =
+        vec![Column::Timestamp, Column::Offset, Column::Message, Column::Fields, Column::Labels];
+    ScanRequest { filter, range, columns, newest }
+}
+
+fn offsets(rows: &arrow::array::RecordBatch) -> Vec<u64> {
+    crate::columns::numbers(rows, "offset").unwrap().values().to_vec()
+}
+
+fn ask_split(split: &Split, request: &ScanRequest) -> Vec<u64> {
+    let mut found = Vec::new();
+    let evaluator = Evaluator::new(&request.filter, request.range);
+    let mut emit = |rows: arrow::array::RecordBatch| {
+        found.extend(offsets(&rows));
+        std::ops::ControlFlow::Continue(())
+    };
+    split.scan(&evaluator, request, &mut emit).unwrap();
+    found
+}
+
+fn ask_rows(rows: &arrow::array::RecordBatch, request: &ScanRequest) -> Vec<u64> {
+    let evaluator = Evaluator::new(&request.filter, request.range);
+    offsets(&scan_rows(rows, PLACE, &evaluator, request).unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn split_fresh_and_scan_agree(
+        records in prop::collection::vec(record(), 2..40),
+        filters in prop::collection::vec(filter(), 12),
+        (from, to) in (0_i64..40, 0_i64..60),
+        newest in 1_usize..10,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let (rows, split, _) = made(folder.path(), &records);
+        let half = records.len() / 2;
+        for filter in filters {
+            for range in [TimeRange::ALL, TimeRange { from: Timestamp(from), to: Timestamp(to) }] {
+                let host = |at: usize| if at < half { "web1" } else { "web2" };
+                let passes = |at: &usize| {
+                    range.contains(records[*at].timestamp.unwrap())
+                        && oracle::passes(&filter, &records[*at], host(*at))
+                };
+                let mut expected: Vec<usize> = (0..records.len()).filter(passes).collect();
+                let all = request(filter.clone(), range, None);
+                for mut found in [ask_rows(&rows, &all), ask_split(&split, &all)] {
+                    found.sort_unstable();
+                    let expected: Vec<u64> = expected.iter().map(|at| *at as u64).collect();
+                    prop_assert_eq!(found, expected, "{:?}", filter);
+                }
+                expected.sort_by_key(|at| std::cmp::Reverse((records[*at].timestamp, *at)));
+                expected.truncate(newest);
+                let some = request(filter.clone(), range, Some(newest));
+                for found in [ask_rows(&rows, &some), ask_split(&split, &some)] {
+                    let expected: Vec<u64> = expected.iter().map(|at| *at as u64).collect();
+                    prop_assert_eq!(found, expected, "{:?}", filter);
+                }
+            }
+        }
+    }
+}
+
+fn some_records(count: usize) -> Vec<Record> {
+    let record = |n: usize| Record {
+        timestamp: Some(Timestamp(n as i64)),
+        level: Level::Info,
+        message: format!("request {n} served by worker{}", n % 7),
+        fields: vec![
+            ("n".to_owned(), FieldValue::Int(n as i64)),
+            ("kind".to_owned(), FieldValue::Text("k".to_owned())),
+        ],
+    };
+    (0..count).map(record).collect()
+}
+
+#[test]
+fn blocks_and_pages_are_crossed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, split, _) = made(folder.path(), &some_records(30_000));
+    let word = |text: &str| Filter::Text(TextMatch::Phrase(text.to_owned()));
+    assert_eq!(ask_split(&split, &request(word("29876"), TimeRange::ALL, None)), [29_876]);
+    assert_eq!(ask_split(&split, &request(word("worker3"), TimeRange::ALL, None)).len(), 4286);
+    let newest = ask_split(&split, &request(Filter::All, TimeRange::ALL, Some(3)));
+    assert_eq!(newest, [29_999, 29_998, 29_997]);
+    let stat = split.fields().iter().find(|field| field.name == "n").unwrap();
+    assert_eq!((stat.kind, stat.count), (FieldType::Int, 30_000));
+}
+
+#[test]
+fn damage_is_named_and_never_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, split, objects) = made(folder.path(), &some_records(50));
+    let id = SplitId("s".to_owned());
+    let meta = split.meta().clone();
+    let all = request(Filter::All, TimeRange::ALL, None);
+    for name in [body_name(&id), bundle_name(&id)] {
+        let size = objects.size(&name).unwrap();
+        let whole = objects.get_range(&name, 0, size).unwrap();
+        let put = |bytes: &[u8]| {
+            let file = folder.path().join("damaged");
+            platform::disk::write_atomically(&file, bytes).unwrap();
+            objects.put_file(&name, &file).unwrap();
+        };
+        let outcome = || -> Result<usize, crate::scan::ScanError> {
+            let split = Split::open(meta.clone(), &objects)?;
+            let mut count = 0;
+            let mut emit = |rows: arrow::array::RecordBatch| {
+                count += rows.num_rows();
+                std::ops::ControlFlow::Continue(())
+            };
+            split.scan(&Evaluator::new(&Filter::All, TimeRange::ALL), &all, &mut emit)?;
+            Ok(count)
+        };
+        for at in 0..whole.len() {
+            let mut flipped = whole.to_vec();
+            flipped[at] ^= 1 << (at % 8);
+            put(&flipped);
+            let error = outcome().expect_err(&format!("{name} byte {at}"));
+            assert!(error.to_string().contains("splits/s/"), "{error}");
+        }
+        for length in (0..whole.len()).step_by(37) {
+            put(&whole[..length]);
+            assert!(outcome().is_err(), "{name} cut to {length}");
+        }
+        put(&whole);
+        assert_eq!(outcome().unwrap(), 50);
+    }
+}
+
+#[test]
+fn a_long_token_is_found_by_all_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = "z".repeat(500);
+    let records: Vec<Record> = [format!("{long}1 x"), format!("{long}2 x")]
+        .map(|message| Record { timestamp: Some(Timestamp(1)), message, ..Record::default() })
+        .into();
+    let (_, split, _) = made(folder.path(), &records);
+    let word = Filter::Text(TextMatch::Phrase(format!("{long}2")));
+    assert_eq!(ask_split(&split, &request(word, TimeRange::ALL, None)), [1]);
+    let pattern =
+        TextMatch::Pattern { parts: vec!["zz2".to_owned()], open_start: true, open_end: false };
+    assert_eq!(ask_split(&split, &request(Filter::Text(pattern), TimeRange::ALL, None)), [1]);
+}
+
+#[test]
+fn an_empty_build_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let objects = Objects::local(&folder.path().join("objects")).unwrap();
+    let origin = Origin {
+        id: SplitId("e".to_owned()),
+        index: "main".to_owned(),
+        partition: PartitionId(0),
+        merges: 0,
+    };
+    let schema = crate::schema::schema(&[]);
+    let built = build(origin, &schema, std::iter::empty(), &folder.path().join("work"), &objects);
+    assert!(built.unwrap().is_none());
+    assert!(objects.list().unwrap().is_empty());
+}
