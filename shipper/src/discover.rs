@@ -1,0 +1,313 @@
+//! Patterns → files: which paths match, and walking the folders where matches can be.
+
+use std::collections::HashSet;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use crate::identity::FileId;
+
+/// Folders below each other that are walked.
+const DEPTH_MAX: usize = 64;
+
+/// Endings of files that are not read as they grow: they never do.
+const COMPRESSED: [&str; 5] = ["gz", "xz", "zst", "bz2", "lz4"];
+
+/// Why a pattern cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{pattern:?} is no pattern of files")]
+pub struct PatternError {
+    pattern: String,
+    #[source]
+    source: globset::Error,
+}
+
+#[derive(Debug)]
+enum Step {
+    Literal(String),
+    Glob(GlobMatcher),
+    AnyDepth,
+}
+
+#[derive(Debug)]
+struct Pattern {
+    whole: GlobMatcher,
+    steps: Vec<Step>,
+    /// The folder below which all matches are.
+    base: PathBuf,
+}
+
+/// Which files are followed.
+#[derive(Debug)]
+pub(crate) struct Patterns {
+    includes: Vec<Pattern>,
+    excludes: Vec<GlobMatcher>,
+}
+
+/// A file, as a walk came by.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) path: PathBuf,
+    pub(crate) id: FileId,
+    pub(crate) size: u64,
+    /// Nanoseconds since 1970.
+    pub(crate) modified_ns: i64,
+    /// Whether a pattern names it; if not, it is a file known from before under another name.
+    pub(crate) matches: bool,
+}
+
+impl Seen {
+    /// Looks at a path, following links. `None` when no regular file is there.
+    pub(crate) fn at(path: &Path, matches: bool) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        metadata.is_file().then(|| Self::of(path, &metadata, matches))
+    }
+
+    fn of(path: &Path, metadata: &Metadata, matches: bool) -> Self {
+        Self {
+            path: path.to_owned(),
+            id: FileId::of(metadata),
+            size: metadata.len(),
+            modified_ns: modified_ns(metadata),
+            matches,
+        }
+    }
+}
+
+/// When the content last changed, nanoseconds since 1970.
+pub(crate) fn modified_ns(metadata: &Metadata) -> i64 {
+    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
+}
+
+impl Patterns {
+    /// Checks the patterns; relative ones start at the current folder.
+    ///
+    /// # Errors
+    /// Names the pattern that is none.
+    pub(crate) fn new(includes: &[String], excludes: &[String]) -> Result<Self, PatternError> {
+        let excludes =
+            excludes.iter().map(|text| glob(&absolute(text))).collect::<Result<_, _>>()?;
+        let includes = includes.iter().map(|text| Pattern::new(text)).collect::<Result<_, _>>()?;
+        Ok(Self { includes, excludes })
+    }
+
+    /// Whether a file of that path is followed.
+    pub(crate) fn matches(&self, path: &Path) -> bool {
+        let compressed = path
+            .extension()
+            .and_then(|ending| ending.to_str())
+            .is_some_and(|ending| COMPRESSED.contains(&ending));
+        !compressed
+            && self.includes.iter().any(|pattern| pattern.whole.is_match(path))
+            && !self.excludes.iter().any(|exclude| exclude.is_match(path))
+    }
+
+    /// Whether a followed file can be anywhere below that folder.
+    pub(crate) fn reach_into(&self, folder: &Path) -> bool {
+        let names: Vec<&str> = names(folder).collect();
+        self.includes.iter().any(|pattern| reaches(&pattern.steps, &names))
+            && !self.excludes.iter().any(|exclude| exclude.is_match(folder))
+    }
+
+    /// The folders where walks begin: for each pattern the lowest one that surely holds all its
+    /// matches, or as much of its path as exists by now.
+    pub(crate) fn roots(&self) -> Vec<PathBuf> {
+        let mut roots: Vec<PathBuf> = Vec::new();
+        for pattern in &self.includes {
+            let existing = pattern.base.ancestors().find(|folder| folder.is_dir());
+            let root = existing.unwrap_or(Path::new("/")).to_owned();
+            if !roots.contains(&root) {
+                roots.push(root);
+            }
+        }
+        roots
+    }
+
+    /// Walks a folder and those below it: calls `enter` on each before it is listed, and gives
+    /// all followed files, and those others whose inode is `known`.
+    pub(crate) fn walk(
+        &self,
+        root: &Path,
+        known: &HashSet<u64>,
+        enter: &mut dyn FnMut(&Path),
+    ) -> Vec<Seen> {
+        let mut found = Vec::new();
+        let mut been = HashSet::new();
+        let mut open = vec![(root.to_owned(), 0)];
+        while let Some((folder, depth)) = open.pop() {
+            let Ok(metadata) = std::fs::metadata(&folder) else { continue };
+            if !been.insert(FileId::of(&metadata)) {
+                continue;
+            }
+            enter(&folder);
+            let Ok(entries) = std::fs::read_dir(&folder) else {
+                tracing::debug!(folder = %folder.display(), "cannot list the folder");
+                continue;
+            };
+            for entry in entries.flatten() {
+                let path = entry.path();
+                let Ok(kind) = entry.file_type() else { continue };
+                let is_folder = kind.is_dir() || (kind.is_symlink() && path.is_dir());
+                if is_folder {
+                    if depth < DEPTH_MAX && self.reach_into(&path) {
+                        open.push((path, depth + 1));
+                    }
+                    continue;
+                }
+                let matches = self.matches(&path);
+                let inode = std::os::unix::fs::DirEntryExt::ino(&entry);
+                if matches || known.contains(&inode) {
+                    found.extend(Seen::at(&path, matches));
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Pattern {
+    fn new(text: &str) -> Result<Self, PatternError> {
+        let text = absolute(text);
+        let mut steps = Vec::new();
+        let mut base = PathBuf::from("/");
+        let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
+        for (at, part) in parts.iter().enumerate() {
+            let step = match *part {
+                "**" => Step::AnyDepth,
+                part if part.contains(['*', '?', '[', '{', '\\']) => Step::Glob(glob(part)?),
+                part => Step::Literal(part.to_owned()),
+            };
+            let literal = matches!(step, Step::Literal(_));
+            if literal && steps.len() == at && at + 1 < parts.len() && all_literal(&steps) {
+                base.push(part);
+            }
+            steps.push(step);
+        }
+        Ok(Self { whole: glob(&text)?, steps, base })
+    }
+}
+
+fn all_literal(steps: &[Step]) -> bool {
+    steps.iter().all(|step| matches!(step, Step::Literal(_)))
+}
+
+/// Whether the steps can match something below a folder of these names.
+fn reaches(steps: &[Step], names: &[&str]) -> bool {
+    let Some((name, names_below)) = names.split_first() else { return !steps.is_empty() };
+    match steps.split_first() {
+        None => false,
+        Some((Step::AnyDepth, _)) => true,
+        Some((Step::Literal(text), below)) => text == name && reaches(below, names_below),
+        Some((Step::Glob(matcher), below)) => matcher.is_match(name) && reaches(below, names_below),
+    }
+}
+
+fn names(path: &Path) -> impl Iterator<Item = &str> {
+    path.components().filter_map(|part| match part {
+        Component::Normal(name) => name.to_str(),
+        _ => None,
+    })
+}
+
+fn absolute(text: &str) -> String {
+    if text.starts_with('/') {
+        return text.to_owned();
+    }
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    format!("{}/{}", here.to_string_lossy().trim_end_matches('/'), text.trim_start_matches("./"))
+}
+
+fn glob(text: &str) -> Result<GlobMatcher, PatternError> {
+    GlobBuilder::new(text)
+        .literal_separator(true)
+        .backslash_escape(true)
+        .build()
+        .map(|glob| glob.compile_matcher())
+        .map_err(|source| PatternError { pattern: text.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "tests make files as programs do")]
+
+    use super::*;
+
+    fn patterns(includes: &[&str], excludes: &[&str]) -> Patterns {
+        let owned = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
+        Patterns::new(&owned(includes), &owned(excludes)).unwrap()
+    }
+
+    #[track_caller]
+    fn check(include: &str, path: &str, expected: bool) {
+        assert_eq!(patterns(&[include], &[]).matches(Path::new(path)), expected, "{path}");
+    }
+
+    #[test]
+    fn stars_stay_in_a_folder_and_two_stars_do_not() {
+        check("/var/log/*.log", "/var/log/a.log", true);
+        check("/var/log/*.log", "/var/log/x/a.log", false);
+        check("/var/log/**/*.log", "/var/log/a.log", true);
+        check("/var/log/**/*.log", "/var/log/x/y/a.log", true);
+        check("/var/log/**", "/var/log/x/syslog", true);
+        check("/var/log/{a,b}?.log", "/var/log/b1.log", true);
+        check("/var/log/**", "/var/log/syslog.2.gz", false);
+    }
+
+    #[test]
+    fn folders_without_possible_matches_are_not_entered() {
+        let patterns =
+            patterns(&["/var/log/*/x/*.log", "/srv/**/a.log"], &["/srv/skip/**", "/srv/skip"]);
+        for (folder, expected) in [
+            ("/var", true),
+            ("/var/log/app", true),
+            ("/var/log/app/x", true),
+            ("/var/log/app/y", false),
+            ("/usr", false),
+            ("/srv/a/b/c", true),
+            ("/srv/skip", false),
+        ] {
+            assert_eq!(patterns.reach_into(Path::new(folder)), expected, "{folder}");
+        }
+        assert!(PatternError::from_text("/a[").is_some());
+    }
+
+    impl PatternError {
+        fn from_text(text: &str) -> Option<Self> {
+            Patterns::new(&[text.to_owned()], &[]).err()
+        }
+    }
+
+    #[test]
+    fn a_walk_finds_matches_and_known_files_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::os::unix::fs::symlink(root, root.join("a/loop")).unwrap();
+        for name in ["a/1.log", "a/b/2.log", "3.log", "3.txt", "a/4.log.gz"] {
+            std::fs::write(root.join(name), name).unwrap();
+        }
+        let include = format!("{}/**/*.log", root.display());
+        let known = HashSet::from([std::fs::metadata(root.join("3.txt")).unwrap().ino()]);
+        let mut entered = Vec::new();
+        let patterns = patterns(&[&include], &[]);
+        assert_eq!(patterns.roots(), [root]);
+        let mut found: Vec<_> = patterns
+            .walk(root, &known, &mut |folder| entered.push(folder.to_owned()))
+            .into_iter()
+            .map(|seen| (seen.path.strip_prefix(root).unwrap().to_owned(), seen.matches))
+            .collect();
+        found.sort();
+        let expected = [("3.log", true), ("3.txt", false), ("a/1.log", true), ("a/b/2.log", true)];
+        assert_eq!(found, expected.map(|(path, matches)| (PathBuf::from(path), matches)));
+        assert_eq!(entered.len(), 3);
+    }
+
+    #[test]
+    fn a_walk_starts_at_what_exists() {
+        let folder = tempfile::tempdir().unwrap();
+        let include = format!("{}/later/still/*.log", folder.path().display());
+        assert_eq!(patterns(&[&include], &[]).roots(), [folder.path()]);
+    }
+}

@@ -1,0 +1,102 @@
+//! Bytes → lines: newline ends a line, a carriage return before it is no part of it.
+
+/// The whole lines at the beginning of some bytes.
+#[derive(Debug)]
+pub(crate) struct Lines<'a> {
+    bytes: &'a [u8],
+    used: usize,
+}
+
+/// Zero bytes at the beginning of a line from which on they are a hole, not text: what a writer
+/// leaves that goes on at its old place after the file was truncated, or a file system after a
+/// loss of power.
+const HOLE_BYTES_MIN: usize = 64;
+
+impl<'a> Lines<'a> {
+    /// Begins at a line's beginning.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, used: 0 }
+    }
+
+    /// The next whole line without its end; `None` when no further newline is there.
+    pub(crate) fn next_line(&mut self) -> Option<&'a [u8]> {
+        self.skip_hole();
+        let rest = self.rest();
+        let end = memchr::memchr(b'\n', rest)?;
+        self.used += end + 1;
+        rest.get(..end).map(without_return)
+    }
+
+    /// Bytes of the lines and holes passed so far.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// What follows the lines passed so far.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.used..).unwrap_or_default()
+    }
+
+    fn skip_hole(&mut self) {
+        let rest = self.rest();
+        if rest.first() == Some(&0) {
+            let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+            if zeros >= HOLE_BYTES_MIN {
+                self.used += zeros;
+            }
+        }
+    }
+}
+
+/// A line without the carriage return at its end.
+pub(crate) fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// The longest beginning of at most `bytes_max` bytes that does not end inside a character.
+pub(crate) fn cut(line: &[u8], bytes_max: usize) -> &[u8] {
+    let Some(head) = line.get(..bytes_max) else { return line };
+    // A character has at most four bytes; bytes that are no UTF-8 anyway may be cut anywhere.
+    let continued = line.get(bytes_max).is_some_and(|byte| byte & 0xC0 == 0x80);
+    let start = head.iter().rposition(|byte| byte & 0xC0 != 0x80).unwrap_or(bytes_max);
+    if continued && bytes_max - start < 4 { head.get(..start).unwrap_or(head) } else { head }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(bytes: &[u8], expected: &[&[u8]], rest: &[u8]) {
+        let mut lines = Lines::new(bytes);
+        let mut found = Vec::new();
+        while let Some(line) = lines.next_line() {
+            found.push(line);
+        }
+        assert_eq!(found, expected);
+        assert_eq!(lines.rest(), rest);
+        assert_eq!(lines.used() + rest.len(), bytes.len());
+    }
+
+    #[test]
+    fn newline_ends_a_line_and_the_rest_waits() {
+        check(b"one\ntwo\r\n\nthr", &[b"one", b"two", b""], b"thr");
+        check(b"", &[], b"");
+        check(b"\r\r\n", &[b"\r"], b"");
+    }
+
+    #[test]
+    fn a_hole_is_passed_and_a_few_zero_bytes_are_text() {
+        let hole = [&[0; 100][..], b"after\n"].concat();
+        check(&hole, &[b"after"], b"");
+        check(b"\0\0text\n", &[b"\0\0text"], b"");
+    }
+
+    #[test]
+    fn a_cut_ends_at_a_character() {
+        assert_eq!(cut("abü".as_bytes(), 3), b"ab");
+        assert_eq!(cut("abü".as_bytes(), 4), "abü".as_bytes());
+        assert_eq!(cut(b"abc", 2), b"ab");
+        assert_eq!(cut(&[0x80; 8], 6), &[0x80; 6]);
+    }
+}

@@ -1,0 +1,148 @@
+//! Which file it is: device and inode, and hashes that tell when another content took the place.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::source::read_at;
+
+/// Bytes at a file's beginning that are its fingerprint once it is that long.
+pub(crate) const HEAD_BYTES_MAX: usize = 1024;
+/// Bytes before the acknowledged place that must still be there.
+pub(crate) const TAIL_BYTES_MAX: usize = 64;
+/// Bytes at a new file's beginning that tell text from other things.
+const LOOK_BYTES: usize = 4096;
+
+/// The file system's name for a file; used again after the file is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct FileId {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+impl FileId {
+    /// From what the system says of a file.
+    pub(crate) fn of(metadata: &std::fs::Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// What the content looked like: its first bytes, and those before a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Fingerprint {
+    /// How many first bytes are hashed; grows with the file up to [`HEAD_BYTES_MAX`].
+    pub(crate) head_bytes: usize,
+    /// Their hash.
+    pub(crate) head: u64,
+    /// Hash of the bytes before the acknowledged place, [`TAIL_BYTES_MAX`] at most.
+    pub(crate) tail: u64,
+}
+
+impl Fingerprint {
+    /// Whether the file still has the content that was acknowledged up to `offset`; if so, the
+    /// fingerprint with its head grown as far as the file allows.
+    pub(crate) fn verify(&self, file: &File, offset: u64) -> io::Result<Option<Self>> {
+        let mut buffer = [0; HEAD_BYTES_MAX];
+        let read = read_at(file, 0, &mut buffer)?;
+        let same_head = buffer.get(..read).and_then(|b| b.get(..self.head_bytes)).map(xxh3_64)
+            == Some(self.head)
+            || self.head_bytes == 0;
+        if !same_head || (offset > 0 && tail(file, offset)? != Some(self.tail)) {
+            return Ok(None);
+        }
+        let head = xxh3_64(buffer.get(..read).unwrap_or_default());
+        Ok(Some(Self { head_bytes: read, head, tail: self.tail }))
+    }
+}
+
+/// The hash of the bytes before a place; `None` when the file ends before it.
+pub(crate) fn tail(file: &File, offset: u64) -> io::Result<Option<u64>> {
+    let start = offset.saturating_sub(TAIL_BYTES_MAX as u64);
+    let length = usize::try_from(offset - start).unwrap_or(TAIL_BYTES_MAX);
+    let mut buffer = vec![0; length];
+    let read = read_at(file, start, &mut buffer)?;
+    Ok((read == length).then(|| xxh3_64(&buffer)))
+}
+
+/// Whether the file's first bytes are something other than lines of text (such as wtmp): zero
+/// bytes among them, and three of ten no text.
+pub(crate) fn is_binary(file: &File) -> io::Result<bool> {
+    let mut buffer = [0; LOOK_BYTES];
+    let read = read_at(file, 0, &mut buffer)?;
+    let bytes = buffer.get(..read).unwrap_or_default();
+    if !bytes.contains(&0) {
+        return Ok(false);
+    }
+    let invalid: usize = bytes.utf8_chunks().map(|chunk| chunk.invalid().len()).sum();
+    let control =
+        bytes.iter().filter(|byte| **byte < 0x20 && !b"\t\n\r\x1b".contains(byte)).count();
+    Ok((invalid + control) * 10 >= bytes.len() * 3)
+}
+
+/// The first place at or before `size` where a line begins, looking back one megabyte at most.
+pub(crate) fn line_start_before(file: &File, size: u64) -> io::Result<u64> {
+    const BACK_BYTES_MAX: u64 = 1 << 20;
+    let start = size.saturating_sub(BACK_BYTES_MAX);
+    let mut buffer = vec![0; usize::try_from(size - start).unwrap_or_default()];
+    let read = read_at(file, start, &mut buffer)?;
+    let bytes = buffer.get(..read).unwrap_or_default();
+    Ok(match memchr::memrchr(b'\n', bytes) {
+        Some(place) => start + place as u64 + 1,
+        None if start == 0 => 0,
+        None => size,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(content: &[u8]) -> File {
+        use std::io::Write as _;
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        file
+    }
+
+    fn print(content: &[u8], offset: u64) -> Fingerprint {
+        let file = file(content);
+        let tail = tail(&file, offset).unwrap().unwrap();
+        Fingerprint { tail, ..Fingerprint::default().verify(&file, 0).unwrap().unwrap() }
+    }
+
+    #[track_caller]
+    fn check(before: &[u8], offset: u64, after: &[u8], same: bool) {
+        let found = print(before, offset).verify(&file(after), offset).unwrap();
+        assert_eq!(found.is_some(), same);
+    }
+
+    #[test]
+    fn growing_is_the_same_file_and_rewriting_is_not() {
+        check(b"one\n", 4, b"one\ntwo\n", true);
+        check(b"one\ntwo\n", 8, b"one\n", false); // truncated
+        check(b"one\ntwo\n", 8, b"uno\ndos\n", false); // made anew, same size
+        let long = b"0123456789abcde\n".repeat(200);
+        let mut regrown = long.clone();
+        regrown[2000] = b'X';
+        check(&long, 2010, &regrown, false); // same beginning, other tail
+        check(&long, 1900, &regrown, true); // differs only beyond the acknowledged place
+    }
+
+    #[test]
+    fn login_records_are_no_text_and_odd_text_is() {
+        assert!(is_binary(&file(&[[7, 0, 0, 0].as_slice(), b"root", &[0; 40]].concat())).unwrap());
+        assert!(!is_binary(&file(b"a line with a \0 byte\nand another\n")).unwrap());
+        assert!(!is_binary(&file(b"\xff\xfe\xfd latin text \xe4\xf6\xfc\n")).unwrap());
+        assert!(!is_binary(&file(b"")).unwrap());
+    }
+
+    #[test]
+    fn a_start_at_the_end_begins_with_a_whole_line() {
+        assert_eq!(line_start_before(&file(b"one\ntwo\n"), 8).unwrap(), 8);
+        assert_eq!(line_start_before(&file(b"one\ntw"), 6).unwrap(), 4);
+        assert_eq!(line_start_before(&file(b"on"), 2).unwrap(), 0);
+    }
+}

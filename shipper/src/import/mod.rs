@@ -1,0 +1,317 @@
+//! Whole files → records, once: what `sawlog import` does.
+//!
+//! A file's generation is made of its path, size, time and first bytes, its places are those of
+//! the uncompressed content; so importing it again, or going on after a crash, stores it once.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use platform::clock::Clock;
+use platform::shutdown::Shutdown;
+use tokio::sync::mpsc;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::config::{self, Config, ConfigError};
+use crate::discover::modified_ns;
+use crate::metrics::Metrics;
+use crate::pack::{Found, LastLine, Origin, Packed, Packer, Place, Width};
+use crate::parse::{Parser, Zone};
+use crate::send::{Reply, Target};
+use crate::source::{PlainFile, Source, Unwrapped, Wrapping, read_at};
+use crate::status::Board;
+
+/// Bytes at a file's beginning that are part of its generation.
+const HEAD_BYTES: usize = 4096;
+/// Batches made ahead of the one being sent.
+const AHEAD_MAX: usize = 2;
+
+/// How far an import is. Bytes are those of the files as they are, compressed or not.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Progress {
+    /// Files done.
+    pub files_done: usize,
+    /// All files.
+    pub files: usize,
+    /// Uncompressed bytes acknowledged.
+    pub bytes: u64,
+    /// Bytes of files done, as they lie on the disk.
+    pub file_bytes_done: u64,
+    /// Bytes of all files, as they lie on the disk.
+    pub file_bytes: u64,
+    /// Records acknowledged, those known from before included.
+    pub records: u64,
+    /// Of those, records that had been stored before (as far as they were sent again).
+    pub known: u64,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Imported {
+    /// Where it ended.
+    pub progress: Progress,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl Imported {
+    /// Uncompressed bytes acknowledged a second.
+    #[must_use]
+    pub fn bytes_per_second(&self) -> f64 {
+        // Rates are for people: a float holds enough of them.
+        #[expect(clippy::cast_precision_loss, reason = "a rate is rounded anyway")]
+        let bytes = self.progress.bytes as f64;
+        bytes / self.elapsed.as_secs_f64().max(1e-9)
+    }
+}
+
+/// Why an import ended early. Doing it again goes on where it ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// A setting cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A file cannot be read, or is damaged; what came before the damage is stored.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A record is not taken in any form.
+    #[error("{}: the line at byte {at} is refused even as plain text: {reason}", .path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// Where its line begins, uncompressed.
+        at: u64,
+        /// The node's words.
+        reason: String,
+    },
+    /// Somebody wished to stop.
+    #[error("stopped; do it again to go on where it ended")]
+    Stopped,
+}
+
+/// One file's import.
+struct Work<'a> {
+    path: &'a Path,
+    wrapping: Wrapping,
+    origin: Origin,
+    zone: &'a Zone,
+    clock: &'a Clock,
+    target: &'a Target,
+    board: &'a Board,
+    shutdown: &'a Shutdown,
+}
+
+/// Sends whole files, also gzip and zstd ones, and says after every batch how far it is.
+/// `config.paths` and `config.state_dir` do not matter here. A dead node is waited for.
+///
+/// # Errors
+/// [`ImportError`]; files before the failing one are stored, and of it what was acknowledged.
+pub async fn import(
+    files: &[PathBuf],
+    config: &Config,
+    clock: &Clock,
+    shutdown: &Shutdown,
+    mut progress: impl FnMut(&Progress),
+) -> Result<Imported, ImportError> {
+    let zone = config.zone()?;
+    let host = config::host();
+    let metrics = Metrics::new(&config.metrics);
+    let target = Target::new(&config.to, config.token.clone(), clock.clone(), metrics)
+        .map_err(ConfigError::from)?;
+    let board = Board::default();
+    let start = clock.elapsed();
+    let mut state = Progress { files: files.len(), ..Progress::default() };
+    for path in files {
+        state.file_bytes += std::fs::metadata(path).map(|m| m.len()).map_err(read_error(path))?;
+    }
+    progress(&state);
+    for path in files {
+        let path = path.canonicalize().map_err(read_error(path))?;
+        let file = File::open(&path).map_err(read_error(&path))?;
+        let wrapping = Wrapping::of(&file).map_err(read_error(&path))?;
+        let (source, _) = model::text::keep_text(path.as_os_str().as_encoded_bytes());
+        let labels = config.labels_of(&host, &source).map_err(ConfigError::from)?;
+        let producer = generation(&path, &file).map_err(read_error(&path))?;
+        let origin = Origin { index: config.index.clone(), labels, producer };
+        let work = Work {
+            path: &path,
+            wrapping,
+            origin,
+            zone: &zone,
+            clock,
+            target: &target,
+            board: &board,
+            shutdown,
+        };
+        work.run(&mut state, &mut progress).await?;
+        state.files_done += 1;
+        state.file_bytes_done += file.metadata().map_or(0, |metadata| metadata.len());
+        progress(&state);
+    }
+    Ok(Imported { progress: state, elapsed: clock.elapsed() - start })
+}
+
+fn read_error(path: &Path) -> impl FnOnce(io::Error) -> ImportError {
+    let path = path.to_owned();
+    move |source| ImportError::Read { path, source }
+}
+
+/// The same number for the same file, and never zero.
+fn generation(path: &Path, file: &File) -> io::Result<u64> {
+    let metadata = file.metadata()?;
+    let mut head = vec![0; HEAD_BYTES];
+    let read = read_at(file, 0, &mut head)?;
+    let mut hash = Xxh3::new();
+    hash.update(path.as_os_str().as_encoded_bytes());
+    hash.update(&[0]);
+    hash.update(&metadata.size().to_le_bytes());
+    hash.update(&modified_ns(&metadata).to_le_bytes());
+    hash.update(head.get(..read).unwrap_or_default());
+    Ok(hash.digest().max(1))
+}
+
+/// What the sender learnt that the packer must follow.
+enum Turn {
+    /// Everything is sent.
+    End,
+    /// Cut again from there, that wide; up to `narrow_to` no wider.
+    From { at: u64, width: Width, narrow_to: u64 },
+}
+
+impl Work<'_> {
+    async fn run(
+        &self,
+        state: &mut Progress,
+        progress: &mut impl FnMut(&Progress),
+    ) -> Result<(), ImportError> {
+        let (mut at, mut width, mut narrow_to) = (0, Width::default(), 0);
+        let base = state.bytes;
+        loop {
+            match self.pass(at, width, narrow_to, (&mut *state, base), progress).await? {
+                Turn::End => return Ok(()),
+                Turn::From { at: next, width: wide, narrow_to: to } => {
+                    (at, width, narrow_to) = (next, wide, to);
+                }
+            }
+        }
+    }
+
+    /// Packs on one thread and sends on another until the end, or until it must be cut anew.
+    async fn pass(
+        &self,
+        at: u64,
+        width: Width,
+        narrow_to: u64,
+        (state, base): (&mut Progress, u64),
+        progress: &mut impl FnMut(&Progress),
+    ) -> Result<Turn, ImportError> {
+        let (sender, mut batches) = mpsc::channel(AHEAD_MAX);
+        let (path, wrapping, origin) = (self.path.to_owned(), self.wrapping, self.origin.clone());
+        let (zone, now) = (self.zone.clone(), self.clock.now());
+        let narrowed = width.clone();
+        let packing = tokio::task::spawn_blocking(move || {
+            let packer = Packer {
+                origin: &origin,
+                parser: Parser::new(zone, now),
+                now,
+                last_line: LastLine::Counts,
+                width: narrowed,
+            };
+            pack_all(&path, wrapping, packer, at, &sender)
+        });
+        let turn = loop {
+            let Some(packed) = batches.recv().await else { break Turn::End };
+            let reply = self.target.deliver(&packed.bytes, self.board, self.shutdown).await;
+            match reply.ok_or(ImportError::Stopped)? {
+                Reply::Taken(answer) => {
+                    state.bytes = base + packed.to;
+                    state.records += packed.record_count as u64;
+                    if answer.duplicate {
+                        state.known += packed.record_count as u64;
+                    }
+                    progress(state);
+                    if answer.duplicate && answer.next > packed.to {
+                        // Known up to there: no need to send it all again.
+                        state.bytes = base + answer.next;
+                        break Turn::From {
+                            at: answer.next,
+                            width: Width::default(),
+                            narrow_to: 0,
+                        };
+                    }
+                    if width != Width::default() {
+                        let wide = Width {
+                            records_max: width.records_max.saturating_mul(2),
+                            poison: None,
+                        };
+                        let width = if packed.to < narrow_to { wide } else { Width::default() };
+                        break Turn::From { at: packed.to, width, narrow_to };
+                    }
+                }
+                Reply::Recut { next } if next != packed.from => {
+                    break Turn::From { at: next, width: Width::default(), narrow_to: 0 };
+                }
+                Reply::Recut { .. } => {
+                    return Err(self.refused(&packed, "its own place is refused".to_owned()));
+                }
+                Reply::Refused(reason) => match width.narrower(packed.record_count, &reason) {
+                    Some(width) => {
+                        let narrow_to = narrow_to.max(packed.to);
+                        break Turn::From { at: packed.from, width, narrow_to };
+                    }
+                    None => return Err(self.refused(&packed, reason)),
+                },
+            }
+        };
+        // Closing the channel ends the packer.
+        drop(batches);
+        let packed = packing.await.map_err(io::Error::other).and_then(|packed| packed);
+        match turn {
+            Turn::End => packed.map_err(read_error(self.path)).map(|()| Turn::End),
+            turn => Ok(turn),
+        }
+    }
+
+    fn refused(&self, packed: &Packed, reason: String) -> ImportError {
+        ImportError::Refused { path: self.path.to_owned(), at: packed.from, reason }
+    }
+}
+
+/// Packs a file from a place to its end. Ends early, without an error, when nobody takes batches.
+fn pack_all(
+    path: &Path,
+    wrapping: Wrapping,
+    mut packer: Packer<'_>,
+    at: u64,
+    batches: &mpsc::Sender<Packed>,
+) -> io::Result<()> {
+    let file = File::open(path)?;
+    let mut source: Box<dyn Source + '_> = match wrapping {
+        Wrapping::Plain => Box::new(PlainFile::new(&file)),
+        _ => Box::new(Unwrapped::open(path, wrapping)?),
+    };
+    let mut place = Place::at(at);
+    loop {
+        match packer.pack(source.as_mut(), place)? {
+            Found::Batch(packed) => {
+                place = Place::at(packed.to);
+                if batches.blocking_send(packed).is_err() {
+                    return Ok(());
+                }
+            }
+            Found::More { place: further } => place = further,
+            Found::End { .. } => return Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! What goes into a batch, for lines of every kind.
+
+use model::record::FieldValue;
+
+use super::*;
+use crate::parse::Zone;
+
+/// Bytes in memory.
+struct Memory(Vec<u8>);
+
+impl Source for Memory {
+    fn window(&mut self, at: u64, bytes_max: usize) -> io::Result<&[u8]> {
+        let at = usize::try_from(at).unwrap().min(self.0.len());
+        let end = self.0.len().min(at + bytes_max);
+        Ok(&self.0[at..end])
+    }
+}
+
+fn pack(bytes: &[u8], place: Place, last_line: LastLine, width: Width) -> Found {
+    let origin = Origin { index: IndexName::default(), labels: Labels::default(), producer: 7 };
+    let now = Timestamp(0);
+    let parser = Parser::new(Zone::of(Some("UTC")).unwrap(), now);
+    let mut packer = Packer { origin: &origin, parser, now, last_line, width };
+    packer.pack(&mut Memory(bytes.to_vec()), place).unwrap()
+}
+
+/// All messages up to the end, and the bytes of the line begun there.
+fn all(bytes: &[u8], last_line: LastLine) -> (Vec<String>, u64) {
+    let (mut messages, mut place) = (Vec::new(), Place::default());
+    loop {
+        match pack(bytes, place, last_line, Width::default()) {
+            Found::Batch(packed) => {
+                assert_eq!(packed.from, place.acknowledged);
+                assert!(packed.to > packed.from);
+                let (head, batch) = codec::decode(&packed.bytes).unwrap();
+                assert_eq!((head.sequence.from, head.sequence.to), (packed.from, packed.to));
+                assert_eq!(head.sequence.producer, 7);
+                assert_eq!(batch.record_count(), packed.record_count);
+                messages.extend(batch.messages.iter().map(str::to_owned));
+                place = Place::at(packed.to);
+            }
+            Found::More { place: further } => place = further,
+            Found::End { rest, .. } => return (messages, rest),
+        }
+    }
+}
+
+#[track_caller]
+fn check(bytes: &[u8], last_line: LastLine, expected: &[&str], rest: u64) {
+    let (messages, left) = all(bytes, last_line);
+    assert_eq!(messages, expected);
+    assert_eq!(left, rest);
+}
+
+#[test]
+fn whole_lines_are_taken_and_the_last_one_waits() {
+    check(b"one\n\r\n\ntwo\r\nthr", LastLine::Waits, &["one", "two"], 3);
+    check(b"one\nthr", LastLine::Counts, &["one", "thr"], 0);
+    check(b"\n\n\n", LastLine::Waits, &[], 0);
+    check(b"", LastLine::Counts, &[], 0);
+    check(b"\xef\xbb\xbfone\n", LastLine::Waits, &["one"], 0);
+    check(b"\xef\xbb\xbf", LastLine::Counts, &[], 0);
+}
+
+#[test]
+fn a_hole_left_by_truncation_is_passed() {
+    let bytes = [&vec![0; 3 << 20], &b"after\n"[..]].concat();
+    check(&bytes, LastLine::Waits, &["after"], 0);
+}
+
+#[test]
+fn many_lines_are_many_batches_without_gaps() {
+    let lines: Vec<String> = (0..150_000).map(|n| format!("line {n}")).collect();
+    let bytes = lines.join("\n") + "\n";
+    let (messages, rest) = all(bytes.as_bytes(), LastLine::Waits);
+    assert_eq!(rest, 0);
+    assert!(messages == lines);
+}
+
+#[test]
+fn long_lines_are_whole_up_to_the_bound_and_cut_beyond() {
+    for length in [BATCH_BYTES_TARGET + 1, MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX + 1, 90 << 20] {
+        let mut bytes = b"before\n".to_vec();
+        bytes.extend(std::iter::repeat_n(b'x', length));
+        let (messages, rest) = all(&bytes, LastLine::Waits);
+        assert_eq!(messages, ["before"], "{length}");
+        assert_eq!(rest, length as u64);
+        bytes.extend_from_slice(b"\nafter\n");
+        let (messages, rest) = all(&bytes, LastLine::Waits);
+        assert_eq!(messages.len(), 3, "{length}");
+        assert_eq!(messages[1].len(), length.min(MESSAGE_BYTES_MAX));
+        assert_eq!((messages[0].as_str(), messages[2].as_str(), rest), ("before", "after", 0));
+    }
+}
+
+#[test]
+fn a_cut_line_is_marked_with_its_length() {
+    let bytes = [vec![b'x'; MESSAGE_BYTES_MAX + 100], b"\n".to_vec()].concat();
+    let Found::Batch(packed) = pack(&bytes, Place::default(), LastLine::Waits, Width::default())
+    else {
+        panic!("no batch");
+    };
+    let record = codec::decode(&packed.bytes).unwrap().1.record(0).unwrap();
+    let length = i64::try_from(MESSAGE_BYTES_MAX + 100).unwrap();
+    assert!(record.fields.contains(&("_bytes".to_owned(), FieldValue::Int(length))));
+    assert!(record.fields.contains(&("_kept".to_owned(), FieldValue::Text("cut".to_owned()))));
+}
+
+#[test]
+fn a_refused_batch_is_narrowed_to_the_poison_record() {
+    let mut width = Width::default();
+    let mut count = 5;
+    let mut counts = Vec::new();
+    while let Some(narrower) = width.narrower(count, "why") {
+        let bytes = b"{\"a\":1}\n2\n3\n4\n5\n";
+        let Found::Batch(packed) = pack(bytes, Place::default(), LastLine::Waits, narrower.clone())
+        else {
+            panic!("no batch");
+        };
+        counts.push(packed.record_count);
+        (width, count) = (narrower, packed.record_count);
+        if width.poison.is_some() {
+            let record = codec::decode(&packed.bytes).unwrap().1.record(0).unwrap();
+            assert_eq!(record.message, "{\"a\":1}");
+            let reason = ("_poison".to_owned(), FieldValue::Text("why".to_owned()));
+            assert_eq!(record.fields, [reason]);
+        }
+    }
+    assert_eq!(counts, [2, 1, 1]);
+}

@@ -1,0 +1,139 @@
+//! What a line's words about time mean as a moment: the zone and year they leave out.
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use model::time::{SECOND, Timestamp};
+
+/// A time as a line states it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stated {
+    /// An epoch number: nothing is left open.
+    Moment(Timestamp),
+    /// Date and time of day.
+    Civil {
+        /// The year, if it is stated.
+        year: Option<i16>,
+        /// 1 to 12.
+        month: i8,
+        /// 1 to 31.
+        day: i8,
+        /// 0 to 23.
+        hour: i8,
+        /// 0 to 59.
+        minute: i8,
+        /// 0 to 59; a leap second is taken as the one before.
+        second: i8,
+        /// Nanoseconds of the second.
+        nanos: i32,
+        /// Seconds east of UTC, if a zone is stated.
+        offset_s: Option<i32>,
+    },
+}
+
+/// The zone of times that state none.
+#[derive(Debug, Clone)]
+pub(crate) struct Zone {
+    zone: TimeZone,
+    /// The last quarter of an hour looked up, and the seconds since 1970 of its beginning.
+    /// No zone changes its offset at another moment than the beginning of one.
+    last: Option<(DateTime, i64)>,
+}
+
+/// Why a zone cannot be taken.
+#[derive(Debug, thiserror::Error)]
+#[error("time zone {name:?} is not known here: give a name such as Europe/Berlin, or UTC")]
+pub struct ZoneError {
+    name: String,
+    #[source]
+    source: jiff::Error,
+}
+
+/// How far after now a time without a year may lie before it is taken to be last year's.
+const FUTURE_MAX: i64 = 24 * 3600 * SECOND;
+/// Years to go back for a 29 February.
+const YEARS_BACK_MAX: i16 = 9;
+
+impl Zone {
+    /// The zone of that name; without one the machine's (`TZ`, `/etc/localtime`, else UTC).
+    ///
+    /// # Errors
+    /// The name is not in the machine's zone files.
+    pub(crate) fn of(name: Option<&str>) -> Result<Self, ZoneError> {
+        let zone = match name {
+            Some(name) => {
+                TimeZone::get(name).map_err(|source| ZoneError { name: name.to_owned(), source })?
+            }
+            None => TimeZone::system(),
+        };
+        Ok(Self { zone, last: None })
+    }
+
+    /// The moment a stated time means, read at `now`. `None` when there is no such day, or it
+    /// lies outside what can be stored.
+    pub(super) fn resolve(&mut self, stated: &Stated, now: Timestamp) -> Option<Timestamp> {
+        let Stated::Civil { year, month, day, hour, minute, second, nanos, offset_s } = *stated
+        else {
+            let Stated::Moment(moment) = *stated else { return None };
+            return Some(moment);
+        };
+        let at = |zone: &mut Self, year: i16| {
+            let civil = DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
+            let seconds = match offset_s {
+                Some(offset) => utc_seconds(civil) - i64::from(offset),
+                None => zone.seconds(civil)?,
+            };
+            seconds.checked_mul(SECOND)?.checked_add(i64::from(nanos)).map(Timestamp)
+        };
+        if let Some(year) = year {
+            return at(self, year);
+        }
+        // Without a year: the latest one that does not put it more than a day after now.
+        let limit = now.0.saturating_add(FUTURE_MAX);
+        let this_year = year_of(now)?;
+        (this_year - YEARS_BACK_MAX..=this_year + 1)
+            .rev()
+            .find_map(|year| at(self, year).filter(|moment| moment.0 <= limit))
+    }
+
+    /// Seconds since 1970 of a local time.
+    fn seconds(&mut self, civil: DateTime) -> Option<i64> {
+        let quarter = DateTime::new(
+            civil.year(),
+            civil.month(),
+            civil.day(),
+            civil.hour(),
+            civil.minute() / 15 * 15,
+            0,
+            0,
+        )
+        .ok()?;
+        let within = i64::from(civil.minute() % 15) * 60 + i64::from(civil.second());
+        if let Some((known, seconds)) = self.last
+            && known == quarter
+        {
+            return Some(seconds + within);
+        }
+        let seconds = self.zone.to_timestamp(quarter).ok()?.as_second();
+        self.last = Some((quarter, seconds));
+        Some(seconds + within)
+    }
+}
+
+fn year_of(now: Timestamp) -> Option<i16> {
+    let now = jiff::Timestamp::from_nanosecond(i128::from(now.0)).ok()?;
+    Some(TimeZone::UTC.to_datetime(now).year())
+}
+
+/// Seconds since 1970 if the time were UTC (days from the civil calendar, Gregorian).
+fn utc_seconds(civil: DateTime) -> i64 {
+    let (year, month) = (i64::from(civil.year()), i64::from(civil.month()));
+    // Count from March, so that the leap day is the last of its year.
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + i64::from(civil.day()) - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = era * 146_097 + day_of_era - 719_468;
+    ((days * 24 + i64::from(civil.hour())) * 60 + i64::from(civil.minute())) * 60
+        + i64::from(civil.second())
+}

@@ -1,0 +1,318 @@
+//! One turn of one file: read, pack, send, move the checkpoint. Everything it needs moves in and
+//! comes back, so a turn shares nothing with the others.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::batch::Sequence;
+use model::limits::BATCH_RECORDS_MAX;
+use model::time::Timestamp;
+use platform::clock::Clock;
+use platform::shutdown::Shutdown;
+use tokio::sync::Semaphore;
+
+use super::table::{Generation, Key};
+use crate::checkpoint::Checkpoint;
+use crate::config::{Config, Until};
+use crate::discover::modified_ns;
+use crate::identity::{self, FileId, Fingerprint};
+use crate::metrics::Metrics;
+use crate::pack::{Found, LastLine, Origin, Packed, Packer, Place, Width};
+use crate::parse::{Parser, Zone};
+use crate::send::{Reply, Target};
+use crate::source::PlainFile;
+use crate::status::Board;
+
+/// How long a deleted file must rest before its last line counts without a newline.
+const UNLINKED_REST: Duration = Duration::from_secs(1);
+
+/// What all turns share.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) config: Config,
+    pub(super) host: String,
+    pub(super) zone: Zone,
+    pub(super) target: Target,
+    pub(super) board: Board,
+    pub(super) metrics: Metrics,
+    pub(super) clock: Clock,
+    pub(super) shutdown: Shutdown,
+    /// Bounds those who read, parse and compress at once, and so their memory.
+    pub(super) packers: Semaphore,
+}
+
+/// What a file keeps between turns.
+#[derive(Debug, Default)]
+pub(super) struct Hand {
+    pub(super) file: Option<File>,
+    pub(super) place: Place,
+    width: Width,
+    /// Up to here the narrow width holds.
+    narrow_to: u64,
+}
+
+impl Hand {
+    pub(super) fn at(offset: u64) -> Self {
+        Self { place: Place::at(offset), ..Self::default() }
+    }
+}
+
+/// A turn to be taken.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) key: Key,
+    pub(super) path: PathBuf,
+    pub(super) checkpoint: Checkpoint,
+    pub(super) generation: Generation,
+    pub(super) hand: Hand,
+}
+
+/// What a file looked like when there was nothing more to send.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rest {
+    pub(super) size: u64,
+    pub(super) modified_ns: i64,
+    /// Bytes of a line without its end.
+    pub(super) partial_bytes: u64,
+    /// No folder names the file any more.
+    pub(super) unlinked: bool,
+}
+
+/// How a turn ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// A new file: its generation can be saved, then it is read.
+    Looked,
+    /// No text.
+    Binary,
+    /// A batch is acknowledged; more may follow.
+    Sent,
+    /// More to do at once: a long line to be passed, a batch to be cut again.
+    Again,
+    /// Nothing to send for now.
+    Resting(Rest),
+    /// Another content has taken its place; the size of it.
+    Replaced { size: u64 },
+    /// Its path names it no more, and it was not open.
+    Missing,
+    /// It cannot be read, or its records are not taken.
+    Failed(String),
+    /// We shall stop.
+    Stopped,
+}
+
+enum Prepared {
+    Done(Outcome),
+    Batch { packed: Packed, tail: u64 },
+}
+
+/// Takes a turn.
+pub(super) async fn take(context: Arc<Context>, mut turn: Turn) -> (Turn, Outcome) {
+    let Ok(permit) = context.packers.acquire().await else { return (turn, Outcome::Stopped) };
+    let shared = context.clone();
+    let key = turn.key;
+    let prepared = tokio::task::spawn_blocking(move || {
+        let prepared = prepare(&shared, &mut turn);
+        (turn, prepared)
+    })
+    .await;
+    drop(permit);
+    let (mut turn, prepared) = match prepared {
+        Ok(prepared) => prepared,
+        // The blocking thread died of a bug; the same panic goes on here, with its message.
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => unreachable!("turn {key:?} was cancelled: {error}"),
+        },
+    };
+    let outcome = match prepared {
+        Ok(Prepared::Done(outcome)) => outcome,
+        Ok(Prepared::Batch { packed, tail }) => send(&context, &mut turn, &packed, tail).await,
+        Err(error) => Outcome::Failed(format!("{}: {error}", turn.path.display())),
+    };
+    (turn, outcome)
+}
+
+fn prepare(context: &Context, turn: &mut Turn) -> io::Result<Prepared> {
+    let file = match turn.hand.file.take() {
+        Some(file) => file,
+        None => match File::open(&turn.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Prepared::Done(Outcome::Missing));
+            }
+            Err(error) => return Err(error),
+        },
+    };
+    if FileId::of(&file.metadata()?) != turn.checkpoint.id {
+        return Ok(Prepared::Done(Outcome::Missing));
+    }
+    let prepared = match turn.generation {
+        Generation::Unseen { start, look } => first_look(turn, &file, start, look),
+        Generation::Seen | Generation::Saved => read(context, turn, &file),
+    };
+    turn.hand.file = Some(file);
+    prepared
+}
+
+/// What a file's generation is known by, before anything of it is sent.
+fn first_look(turn: &mut Turn, file: &File, start: u64, look: bool) -> io::Result<Prepared> {
+    let metadata = file.metadata()?;
+    if metadata.len() == 0 {
+        return Ok(Prepared::Done(Outcome::Resting(rest(&metadata, 0))));
+    }
+    if look && identity::is_binary(file)? {
+        return Ok(Prepared::Done(Outcome::Binary));
+    }
+    let offset = identity::line_start_before(file, start.min(metadata.len()))?;
+    let tail = identity::tail(file, offset)?.unwrap_or_default();
+    let Some(head) = Fingerprint::default().verify(file, 0)? else {
+        return Ok(Prepared::Done(Outcome::Again));
+    };
+    turn.checkpoint.offset = offset;
+    turn.checkpoint.fingerprint = Fingerprint { tail, ..head };
+    turn.hand.place = Place::at(offset);
+    Ok(Prepared::Done(Outcome::Looked))
+}
+
+fn read(context: &Context, turn: &mut Turn, file: &File) -> io::Result<Prepared> {
+    let now = context.clock.now();
+    let before = file.metadata()?;
+    if before.len() < turn.checkpoint.offset {
+        return Ok(Prepared::Done(Outcome::Replaced { size: before.len() }));
+    }
+    let last_line = last_line(context, &before, now);
+    let labels = context
+        .config
+        .labels_of(&context.host, &turn.checkpoint.source)
+        .map_err(io::Error::other)?;
+    let origin =
+        Origin { index: context.config.index.clone(), labels, producer: turn.checkpoint.producer };
+    let mut packer = Packer {
+        origin: &origin,
+        parser: Parser::new(context.zone.clone(), now),
+        now,
+        last_line,
+        width: turn.hand.width.clone(),
+    };
+    let found = packer.pack(&mut PlainFile::new(file), turn.hand.place)?;
+    // Only what was read before the fingerprint was found intact is of this generation.
+    let Some(fingerprint) = turn.checkpoint.fingerprint.verify(file, turn.checkpoint.offset)?
+    else {
+        return Ok(Prepared::Done(Outcome::Replaced { size: before.len() }));
+    };
+    turn.checkpoint.fingerprint = fingerprint;
+    let after = file.metadata()?;
+    if last_line == LastLine::Counts && modified_ns(&after) != modified_ns(&before) {
+        // Somebody writes after all: the last line may be half of one.
+        return Ok(Prepared::Done(Outcome::Again));
+    }
+    Ok(match found {
+        Found::Batch(packed) => match identity::tail(file, packed.to)? {
+            Some(tail) => Prepared::Batch { packed, tail },
+            None => Prepared::Done(Outcome::Again),
+        },
+        Found::More { place } => {
+            turn.hand.place = place;
+            Prepared::Done(Outcome::Again)
+        }
+        Found::End { place, rest: partial } => {
+            turn.hand.place = place;
+            Prepared::Done(Outcome::Resting(rest(&before, partial)))
+        }
+    })
+}
+
+fn rest(metadata: &std::fs::Metadata, partial_bytes: u64) -> Rest {
+    Rest {
+        size: metadata.len(),
+        modified_ns: modified_ns(metadata),
+        partial_bytes,
+        unlinked: metadata.nlink() == 0,
+    }
+}
+
+fn last_line(context: &Context, metadata: &std::fs::Metadata, now: Timestamp) -> LastLine {
+    let quiet = now.0.saturating_sub(modified_ns(metadata));
+    let quiet = Duration::from_nanos(u64::try_from(quiet).unwrap_or(0));
+    let wanted = if metadata.nlink() == 0 {
+        UNLINKED_REST.min(context.config.partial_after)
+    } else {
+        context.config.partial_after
+    };
+    if context.config.until == Until::Done || quiet >= wanted {
+        LastLine::Counts
+    } else {
+        LastLine::Waits
+    }
+}
+
+async fn send(context: &Context, turn: &mut Turn, packed: &Packed, tail: u64) -> Outcome {
+    let reply = context.target.deliver(&packed.bytes, &context.board, &context.shutdown).await;
+    let Some(reply) = reply else { return Outcome::Stopped };
+    let hand = &mut turn.hand;
+    match reply {
+        Reply::Taken(_) => {
+            context.metrics.batches.inc();
+            context.metrics.records.inc_by(packed.record_count as u64);
+            context.metrics.bytes.inc_by(packed.to - packed.from);
+            context.metrics.poisoned.inc_by(u64::from(hand.width.poison.is_some()));
+            turn.checkpoint.offset = packed.to;
+            turn.checkpoint.fingerprint.tail = tail;
+            hand.place = Place::at(packed.to);
+            let wider = hand.width.records_max.saturating_mul(2).min(BATCH_RECORDS_MAX);
+            hand.width = match packed.to < hand.narrow_to {
+                true => Width { records_max: wider, poison: None },
+                false => Width::default(),
+            };
+            Outcome::Sent
+        }
+        Reply::Refused(reason) => match hand.width.narrower(packed.record_count, &reason) {
+            Some(width) => {
+                tracing::debug!(file = %turn.path.display(), reason, records = packed.record_count,
+                    "batch refused, cutting it smaller");
+                hand.narrow_to = hand.narrow_to.max(packed.to);
+                hand.width = width;
+                Outcome::Again
+            }
+            None => Outcome::Failed(format!(
+                "{}: the line at byte {} is refused even as plain text: {reason}",
+                turn.path.display(),
+                packed.from
+            )),
+        },
+        Reply::Recut { next } => recut(turn, packed, next),
+    }
+}
+
+/// Goes on where the queue says that this generation ended.
+fn recut(turn: &mut Turn, packed: &Packed, next: u64) -> Outcome {
+    let sequence =
+        Sequence { producer: turn.checkpoint.producer, epoch: 0, from: packed.from, to: packed.to };
+    let Some(file) = &turn.hand.file else { return Outcome::Missing };
+    if next == packed.from {
+        return Outcome::Failed(format!(
+            "{}: {sequence:?} is refused for its own place",
+            turn.path.display()
+        ));
+    }
+    match identity::tail(file, next) {
+        Ok(Some(tail)) => {
+            if next < packed.from {
+                tracing::warn!(file = %turn.path.display(), from = packed.from, next,
+                    "the queue has less than it acknowledged: sending again what it lacks");
+            }
+            turn.checkpoint.offset = next;
+            turn.checkpoint.fingerprint.tail = tail;
+            turn.hand.place = Place::at(next);
+            Outcome::Again
+        }
+        // The queue knows more of this generation than the file holds: it is another content.
+        Ok(None) => Outcome::Replaced { size: packed.to },
+        Err(error) => Outcome::Failed(format!("{}: {error}", turn.path.display())),
+    }
+}

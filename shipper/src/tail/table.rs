@@ -1,0 +1,251 @@
+//! Which files are followed, found by their id, their path, and the stream they feed.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use model::time::Timestamp;
+
+use super::step::Hand;
+use crate::checkpoint::Checkpoint;
+use crate::identity::FileId;
+
+/// Followed files, numbered as they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Key(u64);
+
+/// How far a file's generation is established.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Generation {
+    /// Nothing was read yet. Reading begins at the line before `start`; with `look`, only when
+    /// it is text.
+    Unseen { start: u64, look: bool },
+    /// Known by its fingerprint; to be saved before anything is sent.
+    Seen,
+    /// On disk: a restart will go on with it.
+    Saved,
+}
+
+/// A followed file.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    pub(super) checkpoint: Checkpoint,
+    pub(super) generation: Generation,
+    pub(super) path: PathBuf,
+    /// Whether the path still names it.
+    pub(super) present: bool,
+    /// None while a turn has it.
+    pub(super) hand: Option<Hand>,
+    pub(super) queued: bool,
+    /// Something changed while a turn had it.
+    pub(super) changed: bool,
+    /// No text: left alone.
+    pub(super) binary: bool,
+    pub(super) size: u64,
+    pub(super) modified_ns: i64,
+    /// The next file of the same stream, waiting until this one is read.
+    pub(super) next: Option<Key>,
+    /// Whether it waits for the one before.
+    pub(super) waits: bool,
+    /// Consecutive failures.
+    pub(super) failures: u32,
+    lag: u64,
+}
+
+/// Checkpoints of files that are not found now are kept that long.
+const ABSENT_TIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// And so many of them, the newest ones.
+const ABSENT_MAX: usize = 20_000;
+
+/// All followed files.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    files: HashMap<Key, Tracked>,
+    by_id: HashMap<FileId, Key>,
+    by_path: HashMap<PathBuf, Key>,
+    by_source: HashMap<String, Key>,
+    absent: HashMap<u64, Checkpoint>,
+    last: u64,
+    lag: u64,
+}
+
+impl Table {
+    pub(super) fn new(checkpoints: Vec<Checkpoint>) -> Self {
+        let absent = checkpoints.into_iter().map(|c| (c.id.inode, c)).collect();
+        Self { absent, ..Self::default() }
+    }
+
+    pub(super) fn get(&self, key: Key) -> Option<&Tracked> {
+        self.files.get(&key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Tracked> {
+        self.files.get_mut(&key)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    pub(super) fn keys(&self) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.files.keys().copied().collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Files that are read, not left alone as binary.
+    pub(super) fn text_count(&self) -> u64 {
+        self.files.values().filter(|file| !file.binary).count() as u64
+    }
+
+    pub(super) fn lag_bytes(&self) -> u64 {
+        self.lag
+    }
+
+    pub(super) fn by_id(&self, id: FileId) -> Option<Key> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(super) fn by_path(&self, path: &Path) -> Option<Key> {
+        self.by_path.get(path).copied()
+    }
+
+    /// The checkpoint of a file that was not found until now.
+    pub(super) fn take_absent(&mut self, inode: u64) -> Option<Checkpoint> {
+        self.absent.remove(&inode)
+    }
+
+    pub(super) fn is_absent(&self, inode: u64) -> bool {
+        self.absent.contains_key(&inode)
+    }
+
+    /// Inodes of everything known, found or not.
+    pub(super) fn inodes(&self) -> HashSet<u64> {
+        self.by_id.keys().map(|id| id.inode).chain(self.absent.keys().copied()).collect()
+    }
+
+    /// Follows a file. When another file of the same stream is followed already, the new one
+    /// waits for it; that one's key is given back: it must get a turn.
+    pub(super) fn add(&mut self, file: Tracked) -> (Key, Option<Key>) {
+        self.last += 1;
+        let key = Key(self.last);
+        self.by_id.insert(file.checkpoint.id, key);
+        self.by_path.insert(file.path.clone(), key);
+        let before = self.by_source.insert(file.checkpoint.source.clone(), key);
+        self.files.insert(key, file);
+        let before = before.filter(|before| match self.files.get_mut(before) {
+            Some(before) if !before.binary => {
+                before.next = Some(key);
+                true
+            }
+            _ => false,
+        });
+        if before.is_some()
+            && let Some(file) = self.files.get_mut(&key)
+        {
+            file.waits = true;
+        }
+        (key, before)
+    }
+
+    /// Another path that names the file.
+    pub(super) fn add_path(&mut self, path: PathBuf, key: Key) {
+        self.by_path.insert(path, key);
+    }
+
+    /// The path names no followed file any more.
+    pub(super) fn drop_path(&mut self, path: &Path) -> Option<Key> {
+        self.by_path.remove(path)
+    }
+
+    /// The file is found under this path from now on.
+    pub(super) fn rename(&mut self, key: Key, path: &Path) {
+        let Some(file) = self.files.get_mut(&key) else { return };
+        if self.by_path.get(&file.path) == Some(&key) {
+            self.by_path.remove(&file.path);
+        }
+        path.clone_into(&mut file.path);
+        file.present = true;
+        self.by_path.insert(path.to_owned(), key);
+    }
+
+    /// The file is not followed any more. Its checkpoint is kept for when it is found again,
+    /// unless it is `forgotten`: then nothing can have it any more.
+    pub(super) fn remove(&mut self, key: Key, forgotten: bool) -> Option<Tracked> {
+        let file = self.files.remove(&key)?;
+        self.lag -= file.lag;
+        if self.by_id.get(&file.checkpoint.id) == Some(&key) {
+            self.by_id.remove(&file.checkpoint.id);
+        }
+        self.by_path.retain(|_, other| *other != key);
+        if self.by_source.get(&file.checkpoint.source) == Some(&key) {
+            self.by_source.remove(&file.checkpoint.source);
+        }
+        if !forgotten && file.generation == Generation::Saved {
+            self.absent.insert(file.checkpoint.id.inode, file.checkpoint.clone());
+        }
+        Some(file)
+    }
+
+    /// Notes how large a file is, and so how far we are behind.
+    pub(super) fn measure(&mut self, key: Key, size: u64, modified_ns: i64) {
+        let Some(file) = self.files.get_mut(&key) else { return };
+        (file.size, file.modified_ns) = (size, modified_ns);
+        let start = match file.generation {
+            Generation::Unseen { start, .. } => start,
+            _ => file.checkpoint.offset,
+        };
+        let lag = if file.binary { 0 } else { size.saturating_sub(start) };
+        self.lag = self.lag - file.lag + lag;
+        file.lag = lag;
+    }
+
+    /// What is to be saved: every established generation, those absent included; and the keys
+    /// of those that are not on disk yet.
+    pub(super) fn snapshot(&mut self, now: Timestamp) -> (Vec<Checkpoint>, Vec<Key>) {
+        self.absent.retain(|_, checkpoint| checkpoint.seen_within(ABSENT_TIME_MAX, now));
+        if self.absent.len() > ABSENT_MAX {
+            let mut ages: Vec<i64> = self.absent.values().map(|c| c.seen_ns).collect();
+            ages.sort_unstable();
+            let oldest = ages.get(ages.len() - ABSENT_MAX).copied().unwrap_or(i64::MIN);
+            self.absent.retain(|_, checkpoint| checkpoint.seen_ns >= oldest);
+        }
+        let mut checkpoints: Vec<Checkpoint> = self.absent.values().cloned().collect();
+        let mut fresh = Vec::new();
+        for (key, file) in &mut self.files {
+            match file.generation {
+                Generation::Unseen { .. } => continue,
+                Generation::Seen => fresh.push(*key),
+                Generation::Saved => {}
+            }
+            file.checkpoint.seen_ns = now.0;
+            checkpoints.push(Checkpoint {
+                path: file.path.to_string_lossy().into_owned(),
+                ..file.checkpoint.clone()
+            });
+        }
+        (checkpoints, fresh)
+    }
+}
+
+impl Tracked {
+    /// A file that was just found.
+    pub(super) fn new(checkpoint: Checkpoint, generation: Generation, path: &Path) -> Self {
+        Self {
+            hand: Some(Hand::at(checkpoint.offset)),
+            checkpoint,
+            generation,
+            path: path.to_owned(),
+            present: true,
+            queued: false,
+            changed: false,
+            binary: false,
+            size: 0,
+            modified_ns: 0,
+            next: None,
+            waits: false,
+            failures: 0,
+            lag: 0,
+        }
+    }
+}
