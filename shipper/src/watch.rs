@@ -53,8 +53,17 @@ pub(crate) struct Watch {
 impl Watch {
     /// Hears of nothing yet. Without inotify it never will; [`Watch::is_complete`] then says no.
     pub(crate) fn new() -> Self {
-        let events =
-            Inotify::init().and_then(|inotify| inotify.into_event_stream(vec![0; EVENT_BYTES]));
+        Self::on(Inotify::init())
+    }
+
+    /// One that cannot hear anything.
+    #[cfg(test)]
+    pub(crate) fn deaf() -> Self {
+        Self::on(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    fn on(inotify: io::Result<Inotify>) -> Self {
+        let events = inotify.and_then(|inotify| inotify.into_event_stream(vec![0; EVENT_BYTES]));
         if let Err(error) = &events {
             tracing::warn!(%error, "no inotify here: files are looked at every second");
         }

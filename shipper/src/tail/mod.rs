@@ -5,14 +5,15 @@
 //! queues up again behind the others. Nothing is read ahead of an acknowledgement, so with a dead
 //! target the memory taken is that of the turns waiting for it.
 
+mod meet;
 mod schedule;
 mod step;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,14 +24,14 @@ use tokio::task::JoinSet;
 
 use self::schedule::Schedule;
 use self::step::{Context, Hand, Outcome, Rest, Turn};
-use self::table::{Generation, Key, Table, Tracked};
+use self::table::{Generation, Key, Table};
 use crate::checkpoint::{self, Checkpoint, Store};
 use crate::config::{self, Config, ConfigError, StartAt, Until};
 use crate::discover::{Patterns, Seen};
 use crate::metrics::Metrics;
 use crate::send::Target;
 use crate::status::{Board, Handle, ShipperError};
-use crate::watch::{Change, Watch};
+use crate::watch::Watch;
 
 /// Files that have a turn at once.
 const TURNS_MAX: usize = 8;
@@ -38,10 +39,6 @@ const TURNS_MAX: usize = 8;
 const PACKERS_MAX: usize = 2;
 /// Files held open that could be opened again by their path.
 const OPEN_FILES_MAX: usize = 200;
-/// All folders are walked that often even when changes are heard of.
-const WALK_PERIOD: Duration = Duration::from_secs(30);
-/// And that often when they are not.
-const LOOK_PERIOD: Duration = Duration::from_secs(1);
 /// A walk asked for by changes waits that long for more of them.
 const WALK_DELAY: Duration = Duration::from_millis(50);
 /// Checkpoints are saved that often, less often when there are many.
@@ -56,8 +53,6 @@ const NAMELESS_PERIOD: Duration = Duration::from_millis(500);
 const UNLINKED_HOLD: Duration = Duration::from_secs(5);
 /// A file moved out of sight is let go after that much rest.
 const MOVED_HOLD: Duration = Duration::from_secs(60);
-/// Renamings remembered between two walks.
-const RENAMED_MAX: usize = 10_000;
 /// First pause after a file failed; doubles up to a minute.
 const FAILURE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -97,6 +92,15 @@ impl Shipper {
     /// # Errors
     /// [`ConfigError`] says which setting cannot be.
     pub fn start(config: Config, clock: Clock, shutdown: Shutdown) -> Result<Handle, ConfigError> {
+        Self::start_with(config, clock, shutdown, Watch::new())
+    }
+
+    fn start_with(
+        config: Config,
+        clock: Clock,
+        shutdown: Shutdown,
+        watch: Watch,
+    ) -> Result<Handle, ConfigError> {
         let patterns = Arc::new(config.patterns()?);
         let zone = config.zone()?;
         let host = config::host();
@@ -127,7 +131,7 @@ impl Shipper {
             patterns,
             store,
             table: Table::new(recovered.checkpoints),
-            watch: Watch::new(),
+            watch,
             schedule: Schedule::default(),
             tasks: JoinSet::new(),
             turns: 0,
@@ -209,6 +213,7 @@ impl Shipper {
             && self.schedule.is_idle()
             && self.table.keys().iter().all(|key| {
                 self.table.get(*key).is_none_or(|file| file.generation != Generation::Seen)
+                    || !self.unread.is_empty()
             })
     }
 
@@ -262,6 +267,7 @@ impl Shipper {
             self.open_files = self.open_files.saturating_sub(1);
         }
         let moved = file.checkpoint.offset != turn.checkpoint.offset;
+        let renamed = file.present && file.path != turn.path;
         file.hand = Some(hand);
         file.checkpoint = turn.checkpoint;
         if !matches!(outcome, Outcome::Failed(_)) {
@@ -284,6 +290,8 @@ impl Shipper {
             }
             Outcome::Binary => self.binary(key),
             Outcome::Replaced { size } => self.replaced(key, size),
+            // Renamed between the start of the turn and its opening the file.
+            Outcome::Missing if renamed => self.wake(key),
             Outcome::Missing => self.missing(key),
             Outcome::Failed(why) => self.failed(key, &why),
             Outcome::Stopped => {}
@@ -418,191 +426,6 @@ impl Shipper {
         }
     }
 
-    fn hear(&mut self, changes: Vec<Change>) {
-        let now = self.context.clock.elapsed();
-        for change in changes {
-            match change {
-                Change::Written(path) => match self.table.by_path(&path) {
-                    Some(key) => self.wake(key),
-                    None => self.appeared(&path),
-                },
-                Change::Appeared(path) => self.appeared(&path),
-                Change::Gone(path) => {
-                    if let Some(key) = self.table.drop_path(&path) {
-                        if let Some(file) = self.table.get_mut(key)
-                            && file.path == path
-                        {
-                            file.present = false;
-                        }
-                        self.wake(key);
-                    }
-                }
-                Change::Renamed { from, to } => self.moved(&from, &to),
-                Change::Unknown => self.schedule.walk_at(now + WALK_DELAY),
-            }
-        }
-    }
-
-    fn moved(&mut self, from: &Path, to: &Path) {
-        let first = match self.renamed.remove(from) {
-            _ if self.patterns.matches(from) => Some(from.to_owned()),
-            earlier => earlier,
-        };
-        if let Some(first) = first
-            && self.renamed.len() < RENAMED_MAX
-        {
-            self.renamed.insert(to.to_owned(), first);
-        }
-        self.appeared(to);
-    }
-
-    fn appeared(&mut self, path: &Path) {
-        let matches = self.patterns.matches(path);
-        if let Some(seen) = Seen::at(path, matches) {
-            self.consider(&seen);
-        } else if path.is_dir() && self.patterns.reach_into(path) {
-            self.walk(vec![path.to_owned()], false);
-        }
-    }
-
-    /// A file stands at a path: a known one, perhaps renamed, or a new one.
-    fn consider(&mut self, seen: &Seen) {
-        if let Some(key) = self.table.by_id(seen.id) {
-            self.meet(key, seen);
-            return;
-        }
-        let absent = self.table.take_absent(seen.id.inode);
-        let first = self.renamed.get(&seen.path).unwrap_or(&seen.path);
-        if absent.is_none() && !seen.matches && *first == seen.path {
-            return;
-        }
-        let (source, _) = model::text::keep_text(first.as_os_str().as_encoded_bytes());
-        let (checkpoint, generation) = match absent {
-            Some(known) => (Checkpoint { id: seen.id, ..known }, Generation::Saved),
-            None => {
-                let start = match self.first_walk {
-                    Some(StartAt::End) => seen.size,
-                    _ => 0,
-                };
-                let blank = Checkpoint {
-                    producer: 0,
-                    id: seen.id,
-                    fingerprint: crate::identity::Fingerprint::default(),
-                    offset: 0,
-                    source: source.into_owned(),
-                    path: String::new(),
-                    seen_ns: 0,
-                };
-                (new_generation(blank), Generation::Unseen { start, look: true })
-            }
-        };
-        let displaced = self.table.drop_path(&seen.path);
-        if let Some(old) = displaced {
-            if let Some(file) = self.table.get_mut(old)
-                && file.path == seen.path
-            {
-                file.present = false;
-            }
-            self.wake(old);
-        }
-        let (key, before) = self.table.add(Tracked::new(checkpoint, generation, &seen.path));
-        self.context.metrics.files.set(i64::try_from(self.table.text_count()).unwrap_or(i64::MAX));
-        self.table.measure(key, seen.size, seen.modified_ns);
-        self.follow_link(&seen.path, key);
-        if let Some(before) = before {
-            self.wake(before);
-        }
-        self.wake(key);
-    }
-
-    /// A known file is met at a path.
-    fn meet(&mut self, key: Key, seen: &Seen) {
-        let Some(file) = self.table.get(key) else { return };
-        let grown = (file.size, file.modified_ns) != (seen.size, seen.modified_ns);
-        if file.path != seen.path {
-            let elsewhere =
-                file.present && Seen::at(&file.path, true).is_some_and(|there| there.id == seen.id);
-            if elsewhere {
-                // Another name of the same file: shipped once, under the first.
-                self.table.add_path(seen.path.clone(), key);
-            } else {
-                self.table.rename(key, &seen.path);
-            }
-        } else if !file.present {
-            self.table.rename(key, &seen.path);
-        }
-        if grown {
-            self.wake(key);
-        }
-    }
-
-    /// Changes of a linked file are heard of where it really is.
-    fn follow_link(&mut self, path: &Path, key: Key) {
-        if path.is_symlink()
-            && let Ok(real) = path.canonicalize()
-        {
-            if let Some(folder) = real.parent() {
-                self.watch.folders().add(folder);
-            }
-            self.table.add_path(real, key);
-        }
-    }
-
-    fn walk(&mut self, roots: Vec<PathBuf>, whole: bool) {
-        let (patterns, folders) = (self.patterns.clone(), self.watch.folders());
-        let known: HashSet<u64> = self.table.inodes();
-        if whole {
-            self.walking = true;
-            let period = if self.watch.is_complete() { WALK_PERIOD } else { LOOK_PERIOD };
-            self.schedule.walked(self.context.clock.elapsed() + period);
-        }
-        self.tasks.spawn(async move {
-            let walked = tokio::task::spawn_blocking(move || {
-                let mut enter = |folder: &Path| folders.add(folder);
-                roots.iter().flat_map(|root| patterns.walk(root, &known, &mut enter)).collect()
-            });
-            Done::Walk { seen: walked.await.unwrap_or_default(), whole }
-        });
-    }
-
-    fn walked(&mut self, mut seen: Vec<Seen>, whole: bool) {
-        // Files known from before come first, then the longest untouched: of two files of one
-        // stream the older one is sent first.
-        seen.sort_by_key(|seen| (!self.table.is_absent(seen.id.inode), seen.modified_ns));
-        for seen in &seen {
-            self.consider(seen);
-        }
-        if !whole {
-            return;
-        }
-        self.walking = false;
-        self.first_walk = None;
-        self.renamed.clear();
-        if !self.watch.is_complete() {
-            let soon = self.context.clock.elapsed() + LOOK_PERIOD;
-            self.schedule.walked(soon);
-        }
-        let found: HashSet<&Path> = seen.iter().map(|seen| seen.path.as_path()).collect();
-        for key in self.table.keys() {
-            let Some(file) = self.table.get(key) else { continue };
-            if !file.present || found.contains(file.path.as_path()) {
-                continue;
-            }
-            let there = Seen::at(&file.path, true);
-            let (id, path) = (file.checkpoint.id, file.path.clone());
-            match there {
-                Some(there) if there.id == id => self.meet(key, &there),
-                _ => {
-                    self.table.drop_path(&path);
-                    if let Some(file) = self.table.get_mut(key) {
-                        file.present = false;
-                    }
-                    self.wake(key);
-                }
-            }
-        }
-    }
-
     fn changed_checkpoints(&mut self) {
         if !self.unsaved {
             self.unsaved = true;
@@ -632,6 +455,9 @@ impl Shipper {
             let folder = self.store.folder().display();
             let why = format!("cannot save checkpoints in {folder}: {error}; new files wait");
             tracing::warn!("{why}");
+            if self.context.config.until == Until::Done {
+                self.unread.push(why.clone());
+            }
             self.context.board.checkpoint(Some(why));
             self.unsaved = true;
             self.schedule.save_again(self.context.clock.elapsed() + SAVE_RETRY);

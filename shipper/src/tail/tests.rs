@@ -4,6 +4,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::path::Path;
 
 use super::*;
 use crate::receiver::{Fault, Receiver};
@@ -326,6 +327,26 @@ async fn names_of_one_file_are_one_and_other_things_are_left_alone() {
     world.expect(&["one"]).await;
     world.append("b.log", "two\n");
     world.expect(&["one", "two"]).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn without_inotify_files_are_looked_at() {
+    let mut world = World::new().await;
+    world.append("a.log", "one\n");
+    let (config, shutdown) = (world.config(), Shutdown::default());
+    let started =
+        Shipper::start_with(config, Clock::system(), shutdown.clone(), Watch::deaf()).unwrap();
+    world.running = Some((started, shutdown));
+    world.expect(&["one"]).await;
+    world.append("a.log", "two\n");
+    fs::rename(world.path("a.log"), world.path("a.log.1")).unwrap();
+    world.append("a.log", "three\n");
+    fs::create_dir(world.path("later")).unwrap();
+    world.append("later/b.log", "four\n");
+    world.expect(&["one", "two", "three", "four"]).await;
+    append(&world.path("a.log.1"), "late\n");
+    world.expect(&["one", "two", "three", "four", "late"]).await;
     world.stop().await;
 }
 
