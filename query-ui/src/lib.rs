@@ -1,1 +1,4 @@
-//! query-ui.
+//! Split → answer: the language, the plan on DataFusion, the HTTP API and the page.
+
+pub mod metrics;
+pub mod language;

@@ -1,0 +1,224 @@
+//! The pipes behind a search: `stats`, `sort`, `limit`, `fields`.
+
+use super::lex::{self, Cursor};
+use super::{Aggregate, Function, Group, Pipe, QueryError, SortKey};
+
+const PIPES: [&str; 4] = ["stats", "sort", "limit", "fields"];
+/// Columns that one pipe may name.
+const COLUMNS_MAX: usize = 256;
+
+/// Reads one pipe, behind its `|`.
+pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Pipe, QueryError> {
+    cursor.skip_space();
+    let start = cursor.at();
+    let Some(word) = cursor.take(lex::word) else {
+        return Err(cursor.error(format!("expected a pipe, found {}", cursor.found()), &PIPES));
+    };
+    match word {
+        "stats" => stats(cursor),
+        "sort" => list(cursor, sort_key).map(Pipe::Sort),
+        "limit" | "head" => limit(cursor),
+        "fields" => list(cursor, column).map(Pipe::Fields),
+        other => {
+            let end = start + other.chars().count();
+            let mut error =
+                cursor.error_from(start, end, format!("there is no pipe {other:?}"), &PIPES);
+            error.hint = nearest(other, &PIPES).map(|near| format!("did you mean {near}?"));
+            Err(error)
+        }
+    }
+}
+
+/// Refuses what would be misread: pipes after which a column is gone, two limits and the like
+/// are fine, but records cannot be counted twice.
+pub(super) fn check(pipes: &[Pipe], text: &str) -> Result<(), QueryError> {
+    let stats = pipes.iter().filter(|pipe| matches!(pipe, Pipe::Stats { .. })).count();
+    let after_cut = pipes
+        .iter()
+        .position(|pipe| matches!(pipe, Pipe::Limit(_) | Pipe::Fields(_) | Pipe::Sort(_)))
+        .is_some_and(|at| pipes.iter().skip(at).any(|pipe| matches!(pipe, Pipe::Stats { .. })));
+    if stats > 1 || after_cut {
+        let place =
+            text.rfind("stats").and_then(|at| text.get(..at)).map_or(0, |s| s.chars().count());
+        let message = match stats {
+            2.. => "a query has one stats",
+            _ => "stats stands right behind the search",
+        };
+        let cursor = Cursor::new(text);
+        return Err(cursor.error_from(place, place + 5, message, &["sort", "limit", "fields"]));
+    }
+    Ok(())
+}
+
+fn stats(cursor: &mut Cursor<'_>) -> Result<Pipe, QueryError> {
+    let aggregates = list(cursor, aggregate)?;
+    cursor.skip_space();
+    let mut ahead = *cursor;
+    let by = if ahead.take(lex::word) == Some("by") {
+        *cursor = ahead;
+        list(cursor, group)?
+    } else {
+        Vec::new()
+    };
+    let mut names: Vec<&str> = by.iter().map(Group::name).collect();
+    names.extend(aggregates.iter().map(|aggregate| aggregate.name.as_str()));
+    for (at, name) in names.iter().enumerate() {
+        if names.iter().take(at).any(|other| other == name) {
+            let mut error = cursor.error(format!("two columns are named {name:?}"), &[]);
+            error.hint = Some("name one of them with `as`".to_owned());
+            return Err(error);
+        }
+    }
+    Ok(Pipe::Stats { aggregates, by })
+}
+
+fn aggregate(cursor: &mut Cursor<'_>) -> Result<Aggregate, QueryError> {
+    let names = Function::ALL.map(|(name, _)| name);
+    let start = cursor.at();
+    let word = cursor.take(lex::word).unwrap_or_default();
+    let end = start + word.chars().count();
+    let known = Function::ALL.iter().find(|(name, _)| *name == word);
+    let Some((name, function)) = known else {
+        let message = match word {
+            "" => format!("expected an aggregate, found {}", cursor.found()),
+            other => format!("there is no aggregate {other:?}"),
+        };
+        let mut error = cursor.error_from(start, end, message, &names);
+        error.hint = nearest(word, &names).map(|near| format!("did you mean {near}()?"));
+        return Err(error);
+    };
+    expect(cursor, "(")?;
+    cursor.skip_space();
+    let field = if cursor.peek() == Some(')') { None } else { Some(column(cursor)?) };
+    if field.is_none() && *function != Function::Count {
+        return Err(cursor.error(format!("{name}() wants a field"), &["a field"]));
+    }
+    expect(cursor, ")")?;
+    cursor.skip_space();
+    let mut ahead = *cursor;
+    let alias = if ahead.take(lex::word) == Some("as") {
+        *cursor = ahead;
+        cursor.skip_space();
+        Some(column(cursor)?)
+    } else {
+        None
+    };
+    let name = alias.unwrap_or_else(|| match &field {
+        Some(field) => format!("{name}_{field}"),
+        None => (*name).to_owned(),
+    });
+    Ok(Aggregate { function: *function, field, name })
+}
+
+fn group(cursor: &mut Cursor<'_>) -> Result<Group, QueryError> {
+    let mut ahead = *cursor;
+    if ahead.take(lex::word) == Some("bin") && ahead.eat("(") {
+        *cursor = ahead;
+        cursor.skip_space();
+        let start = cursor.at();
+        let source = column(cursor)?;
+        if source != "timestamp" {
+            let message = "only the timestamp can be put into bins";
+            return Err(cursor.error_from(start, cursor.at(), message, &["timestamp"]));
+        }
+        expect(cursor, ",")?;
+        cursor.skip_space();
+        let width = cursor.take(lex::span).filter(|width| *width > 0).ok_or_else(|| {
+            cursor.error(
+                format!("expected a span, found {}", cursor.found()),
+                &["1m", "15m", "1h", "1d"],
+            )
+        })?;
+        expect(cursor, ")")?;
+        return Ok(Group::Bin { width });
+    }
+    column(cursor).map(Group::Field)
+}
+
+fn sort_key(cursor: &mut Cursor<'_>) -> Result<SortKey, QueryError> {
+    let name = column(cursor)?;
+    cursor.skip_space();
+    let mut ahead = *cursor;
+    let descending = match ahead.take(lex::word) {
+        Some(word @ ("asc" | "desc")) => {
+            *cursor = ahead;
+            word == "desc"
+        }
+        _ => false,
+    };
+    Ok(SortKey { name, descending })
+}
+
+fn limit(cursor: &mut Cursor<'_>) -> Result<Pipe, QueryError> {
+    cursor.skip_space();
+    cursor.take(lex::whole).map(Pipe::Limit).ok_or_else(|| {
+        cursor.error(format!("expected a whole number, found {}", cursor.found()), &["100"])
+    })
+}
+
+/// A column's name, bare or quoted.
+fn column(cursor: &mut Cursor<'_>) -> Result<String, QueryError> {
+    if let Some(name) = cursor.take(lex::quoted) {
+        return Ok(name);
+    }
+    let name = cursor.take(lex::name).map(str::to_owned);
+    name.ok_or_else(|| {
+        let mut error =
+            cursor.error(format!("expected a field, found {}", cursor.found()), &["a field"]);
+        error.hint = Some("an unusual name is written in \"quotes\"".to_owned());
+        error
+    })
+}
+
+fn expect(cursor: &mut Cursor<'_>, text: &'static str) -> Result<(), QueryError> {
+    cursor.skip_space();
+    if cursor.eat(text) {
+        return Ok(());
+    }
+    Err(cursor.error(format!("expected {text:?}, found {}", cursor.found()), &[text]))
+}
+
+/// Things separated by commas, at least one.
+fn list<T>(
+    cursor: &mut Cursor<'_>,
+    mut one: impl FnMut(&mut Cursor<'_>) -> Result<T, QueryError>,
+) -> Result<Vec<T>, QueryError> {
+    let mut all = Vec::new();
+    loop {
+        cursor.skip_space();
+        all.push(one(cursor)?);
+        if all.len() > COLUMNS_MAX {
+            return Err(cursor.error(format!("more than {COLUMNS_MAX} columns"), &[]));
+        }
+        cursor.skip_space();
+        if !cursor.eat(",") {
+            return Ok(all);
+        }
+    }
+}
+
+/// The known word that is nearest to what was typed, if it is near.
+fn nearest(typed: &str, known: &[&'static str]) -> Option<&'static str> {
+    let typed = typed.to_ascii_lowercase();
+    let near = known.iter().map(|word| (distance(&typed, word), *word)).min()?;
+    (near.0 <= 2).then_some(near.1)
+}
+
+/// Letters to change, add or take away (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (at, c) in a.chars().enumerate() {
+        let mut diagonal = at;
+        let mut left = at + 1;
+        for (cell, other) in row.iter_mut().skip(1).zip(&b) {
+            let here = (diagonal + usize::from(c != *other)).min(left + 1).min(*cell + 1);
+            (diagonal, left) = (*cell, here);
+            *cell = here;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = at + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}

@@ -1,0 +1,185 @@
+//! What is typed and what is understood, or where it is wrong.
+
+use model::query::{Bound, FieldTest, Filter, Literal, TextMatch};
+use proptest::prelude::*;
+
+use super::*;
+
+/// A filter in one line, for comparing.
+fn show(filter: &Filter) -> String {
+    let join = |parts: &[Filter], word: &str| {
+        format!("({})", parts.iter().map(show).collect::<Vec<_>>().join(word))
+    };
+    match filter {
+        Filter::All => "all".to_owned(),
+        Filter::And(parts) => join(parts, " & "),
+        Filter::Or(parts) => join(parts, " / "),
+        Filter::Not(part) => format!("!{}", show(part)),
+        Filter::Text(text) => show_text(text),
+        Filter::Field { name, test } => match test {
+            FieldTest::Exists => format!("{name}?"),
+            FieldTest::Matches(text) => format!("{name}~{}", show_text(text)),
+            FieldTest::Between { from, to } => {
+                let end = |bound: &Bound, open: char, closed: char| match bound {
+                    Bound::Open => format!("{open}"),
+                    Bound::Inclusive(Literal::Number(n)) => format!("{closed}{n}"),
+                    Bound::Exclusive(Literal::Number(n)) => format!("{open}{n}"),
+                    Bound::Inclusive(Literal::Text(t)) => format!("{closed}'{t}'"),
+                    Bound::Exclusive(Literal::Text(t)) => format!("{open}'{t}'"),
+                };
+                format!("{name}{}..{}", end(from, '(', '['), end(to, ')', ']'))
+            }
+        },
+    }
+}
+
+fn show_text(text: &TextMatch) -> String {
+    match text {
+        TextMatch::Phrase(phrase) => format!("'{phrase}'"),
+        TextMatch::Pattern { parts, open_start, open_end } => {
+            let star = |open: &bool| if *open { "*" } else { "" };
+            format!("{}<{}>{}", star(open_start), parts.join("*"), star(open_end))
+        }
+    }
+}
+
+#[track_caller]
+fn check(given: &str, expected: &str) {
+    match parse(given) {
+        Ok(query) => assert_eq!(show(&query.filter), expected, "{given}"),
+        Err(error) => panic!("{given}: {error} at {}", error.start),
+    }
+}
+
+#[track_caller]
+fn wrong(given: &str, place: (usize, usize), message: &str) {
+    let error = parse(given).expect_err(given);
+    assert_eq!((error.start, error.end), place, "{given}: {error}");
+    assert!(error.message.contains(message), "{given}: {error}");
+}
+
+#[test]
+fn words_and_phrases() {
+    check("", "all");
+    check("*", "all");
+    check("Error", "'error'");
+    check("a b", "('a' & 'b')");
+    check("a AND b OR c", "(('a' & 'b') / 'c')");
+    check("a (b OR c)", "('a' & ('b' / 'c'))");
+    check("NOT a", "!'a'");
+    check("-a !b", "(!'a' & !'b')");
+    check("a - b", "('a' & '-' & 'b')");
+    check(r#""Connection refused""#, "'connection refused'");
+    check(r#""say \"hi\" \\""#, r#"'say "hi" \'"#);
+    check("and or not", "('and' & 'or' & 'not')");
+}
+
+#[test]
+fn punctuation_belongs_to_words() {
+    check("10.0.0.1", "'10.0.0.1'");
+    check("/var/log/x", "'/var/log/x'");
+    check("a=b", "'a=b'");
+    check("12:30:01", "'12:30:01'");
+    check("http://x/y", "'http://x/y'");
+    check("[error]", "'[error]'");
+    check("a->b", "'a->b'");
+}
+
+#[test]
+fn stars() {
+    check("conn*", "<conn>*");
+    check("*conn", "*<conn>");
+    check("a*b", "<a*b>");
+    check(r"a\*b", "'a*b'");
+    check("path:/api/*/x", "path~</api/*/x>");
+}
+
+#[test]
+fn fields() {
+    check("level:error", "level~'error'");
+    check(r#"user:"a b""#, "user~'a b'");
+    check(r#""my field":x"#, "my field~'x'");
+    check("a.b-c:*", "a.b-c?");
+    check("status>=500", "status[500..)");
+    check("status:>=500", "status[500..)");
+    check("status > 500", "('status' & '>' & '500')");
+    check("status<5 status!=3", "(status(..)5 & !status~'3')");
+    check("status:500..599", "status[500..]599");
+    check("status:[400 TO 500}", "status[400..)500");
+    check("time:{* TO 5]", "time(..]5");
+    check("level>=warn", "level['warn'..)");
+    check("user:(a OR b*)", "(user~'a' / user~<b>*)");
+    check("status:(>=1 <5)", "(status[1..) & status(..)5)");
+    check("timestamp>2026-01-01", "timestamp('2026-01-01T00:00:00.000000000Z'..)");
+    check(
+        r#"timestamp:[* TO "2026-01-01 12:00+02:00"]"#,
+        "timestamp(..]'2026-01-01T10:00:00.000000000Z'",
+    );
+    check("ingest_time<1767225600", "ingest_time(..)'2026-01-01T00:00:00.000000000Z'");
+}
+
+#[test]
+fn pipes() {
+    let pipes = |text| parse(text).map(|query| query.pipes).unwrap();
+    let count = Aggregate { function: Function::Count, field: None, name: "n".to_owned() };
+    assert_eq!(
+        pipes(
+            "error | stats count() as n by service, bin(timestamp, 1h30m) | sort n desc | limit 5"
+        ),
+        [
+            Pipe::Stats {
+                aggregates: vec![count],
+                by: vec![
+                    Group::Field("service".to_owned()),
+                    Group::Bin { width: 5_400_000_000_000 }
+                ]
+            },
+            Pipe::Sort(vec![SortKey { name: "n".to_owned(), descending: true }]),
+            Pipe::Limit(5),
+        ]
+    );
+    assert_eq!(
+        pipes("| fields a, \"b c\""),
+        [Pipe::Fields(vec!["a".to_owned(), "b c".to_owned()])]
+    );
+    let Some(Pipe::Stats { aggregates, .. }) =
+        pipes("* | stats avg(x), count(x)").into_iter().next()
+    else {
+        panic!("no stats")
+    };
+    let names: Vec<&str> = aggregates.iter().map(|a| a.name.as_str()).collect();
+    assert_eq!(names, ["avg_x", "count_x"]);
+}
+
+#[test]
+fn errors_point_at_the_column() {
+    wrong("foo:(bar", (8, 9), "expected ')'");
+    wrong("foo:", (4, 5), "expected a value");
+    wrong("a OR", (4, 5), "expected a word");
+    wrong("OR a", (0, 2), "between two terms");
+    wrong("\"abc", (0, 4), "not closed");
+    wrong("a)", (1, 2), "closes nothing");
+    wrong("é | stat count()", (4, 8), "no pipe");
+    wrong("| stats cnt()", (8, 11), "no aggregate");
+    wrong("| stats sum()", (12, 13), "wants a field");
+    wrong("| limit x", (8, 9), "whole number");
+    wrong("a\u{a0}b", (1, 2), "no-break space");
+    wrong("“a”", (0, 1), "typographic quote");
+    wrong("x:[1 2]", (5, 6), "expected TO");
+    wrong("timestamp>noon", (10, 14), "is no time");
+    wrong("level>=loud", (7, 11), "is no level");
+    wrong("error: full", (6, 7), "expected a value");
+    wrong("* | stats count() | stats count()", (20, 25), "one stats");
+    assert_eq!(parse("| stts count()").unwrap_err().hint.as_deref(), Some("did you mean stats?"));
+    assert!(parse(&"(".repeat(100_000)).is_err());
+    assert!(parse(&"(".repeat(60_000)).unwrap_err().message.contains("nested deeper"));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_or_refused_inside_itself(text in "([ -~“\u{a0}é|()\"*:>]|\\PC|stats|by|NOT|OR|TO){0,40}") {
+        if let Err(error) = parse(&text) {
+            prop_assert!(error.start < error.end && error.start <= text.chars().count());
+        }
+    }
+}

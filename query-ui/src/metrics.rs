@@ -1,0 +1,47 @@
+//! Figures of queries.
+
+use platform::telemetry::Metrics;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+
+/// Figures of queries; clones share them.
+#[derive(Debug, Clone)]
+pub struct QueryMetrics {
+    /// Queries begun.
+    pub queries: Counter,
+    /// Queries told to come later, against the bound `concurrency_max`.
+    pub refusals: Counter,
+    /// Queries that failed.
+    pub failures: Counter,
+    /// Queries running now.
+    pub running: Gauge,
+    /// Time of a query, seconds.
+    pub seconds: Histogram,
+    /// Splits and fresh parts scanned.
+    pub units: Counter,
+    /// Tails open now.
+    pub tails: Gauge,
+    /// Records a tail missed because its reader was slow.
+    pub tail_lost: Counter,
+}
+
+impl QueryMetrics {
+    /// Registers them.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        let counter = |name, help| metrics.register(name, help, Counter::default());
+        let gauge = |name, help| metrics.register(name, help, Gauge::default());
+        let buckets = exponential_buckets(0.001, 2.0, 16);
+        Self {
+            queries: counter("query_queries", "Queries begun"),
+            refusals: counter("query_refusals", "Queries told to come later"),
+            failures: counter("query_failures", "Queries that failed"),
+            running: gauge("query_running", "Queries running now"),
+            seconds: metrics.register("query_seconds", "Time of a query", Histogram::new(buckets)),
+            units: counter("query_units", "Splits and fresh parts scanned"),
+            tails: gauge("query_tails", "Tails open now"),
+            tail_lost: counter("query_tail_lost_parts", "Parts a slow tail missed"),
+        }
+    }
+}
