@@ -1,1 +1,17 @@
-//! tests.
+//! What the tests stand on: the oracle, seeded material, and real processes to ask.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking, look at what is there, and stage files as they please"
+)]
+
+pub mod chance;
+pub mod wait;
+pub mod oracle;
+pub mod material;
+pub mod corpus;
+pub mod questions;
+pub mod process;
+pub mod client;

@@ -1,0 +1,17 @@
+//! The cases: what the product must do, seen from outside, and the rules the tree must keep.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking, look at what is there, and stage files as they please"
+)]
+
+mod tidy;
+mod oracle;
+mod walk;
+mod ingest;
+mod bad_input;
+mod bad_disk;
+mod access;
+mod crash;

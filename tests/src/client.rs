@@ -1,0 +1,185 @@
+//! Asking a node, in blocking calls.
+
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::questions::Question;
+use crate::wait::eventually;
+
+/// Somebody who asks one node.
+#[derive(Debug)]
+pub struct Client {
+    /// The node's address.
+    pub url: String,
+    http: reqwest::Client,
+    runtime: Runtime,
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// It is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e} in {}", self.body))
+    }
+
+    /// The body's lines as JSON.
+    ///
+    /// # Panics
+    /// One is none.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Value> {
+        self.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+impl Client {
+    /// For the node at `host:port`.
+    ///
+    /// # Panics
+    /// No event loop can be made.
+    #[must_use]
+    pub fn new(address: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { url: format!("http://{address}"), http, runtime }
+    }
+
+    /// Sends a request; `None` when nobody answers, or the answer breaks off.
+    #[must_use]
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Option<Answer> {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).ok()?;
+        let mut request = self.http.request(method, format!("{}{path}", self.url)).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.runtime.block_on(async {
+            let answer = request.send().await.ok()?;
+            let status = answer.status().as_u16();
+            let body = String::from_utf8_lossy(&answer.bytes().await.ok()?).into_owned();
+            Some(Answer { status, body })
+        })
+    }
+
+    /// The status of a GET, if anybody answers.
+    #[must_use]
+    pub fn status_of(&self, path: &str) -> Option<u16> {
+        Some(self.send("GET", path, &[], Vec::new())?.status)
+    }
+
+    /// GETs JSON.
+    ///
+    /// # Panics
+    /// The answer is no 200 with JSON.
+    #[track_caller]
+    #[must_use]
+    pub fn get(&self, path: &str) -> Value {
+        let answer = self.send("GET", path, &[], Vec::new()).expect("the node answers");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.json()
+    }
+
+    /// POSTs JSON.
+    ///
+    /// # Panics
+    /// Nobody answers.
+    #[track_caller]
+    #[must_use]
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        let headers = [("content-type", "application/json")];
+        self.send("POST", path, &headers, body.to_string().into_bytes()).expect("the node answers")
+    }
+
+    /// POSTs NDJSON for ingestion; the path may carry parameters.
+    ///
+    /// # Panics
+    /// It is not taken.
+    #[track_caller]
+    pub fn ingest(&self, path: &str, lines: &[u8]) -> Value {
+        let answer = self.send("POST", path, &[], lines.to_vec()).expect("the node answers");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()
+    }
+
+    /// The rows of a query, complete: header first, end last, nothing missing.
+    ///
+    /// # Panics
+    /// The answer is refused, incomplete, or not of the documented shape.
+    #[track_caller]
+    #[must_use]
+    pub fn rows(&self, request: &Value) -> Vec<Value> {
+        let answer = self.post("/api/v1/query", request);
+        assert_eq!(answer.status, 200, "{request}: {}", answer.body);
+        let mut lines = answer.lines();
+        let end = lines.pop().expect("an answer has lines");
+        assert_eq!(end["end"]["partial"], json!([]), "{request}: {end}");
+        assert!(lines.remove(0)["header"].is_object(), "{request}");
+        assert_eq!(end["end"]["rows"], json!(lines.len()), "{request}");
+        lines.into_iter().map(|mut line| line["row"].take()).collect()
+    }
+
+    /// How many records answer, by `stats`.
+    ///
+    /// # Panics
+    /// As [`Self::rows`].
+    #[track_caller]
+    #[must_use]
+    pub fn count(&self, question: &Question) -> u64 {
+        let mut request = request(question);
+        request["query"] = json!(format!("{} | stats count() as n", question.typed).trim());
+        let rows = self.rows(&request);
+        rows[0]["n"].as_u64().expect("a count is a number")
+    }
+
+    /// How many records answer a query, over all of time.
+    ///
+    /// # Panics
+    /// As [`Self::rows`].
+    #[track_caller]
+    #[must_use]
+    pub fn count_of(&self, query: &str) -> u64 {
+        let typed = query.to_owned();
+        self.count(&Question { typed, ask: crate::oracle::Ask::All, window: None })
+    }
+
+    /// Waits until so many records can be found.
+    ///
+    /// # Panics
+    /// More are found, or they do not come.
+    #[track_caller]
+    pub fn expect_records(&self, expected: u64) {
+        eventually(&format!("{expected} records"), || {
+            let found = self.count_of("");
+            assert!(found <= expected, "{found} records, {expected} were written");
+            (found == expected).then_some(())
+        });
+    }
+}
+
+/// The body of a request for records.
+#[must_use]
+pub fn request(question: &Question) -> Value {
+    let mut request = json!({ "query": question.typed });
+    if let Some((from, to)) = question.window {
+        request["from"] = json!(model::time::Timestamp(from).to_string());
+        request["to"] = json!(model::time::Timestamp(to).to_string());
+    }
+    request
+}
