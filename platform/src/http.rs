@@ -52,6 +52,23 @@ impl ApiError {
         self
     }
 
+    /// The body, its code filled in: for errors that come inside a stream.
+    #[must_use]
+    pub fn into_detail(mut self) -> ErrorDetail {
+        if self.detail.code.is_empty() {
+            let code = match self.kind {
+                Kind::Invalid => "invalid_request",
+                Kind::Overloaded => "overloaded",
+                Kind::Moved => "sequence",
+                Kind::Unavailable => "unavailable",
+                Kind::Corrupt => "corrupt",
+                Kind::Bug => "internal",
+            };
+            code.clone_into(&mut self.detail.code);
+        }
+        self.detail
+    }
+
     fn status(&self) -> StatusCode {
         match (self.detail.code.as_str(), self.kind) {
             ("unauthorized", _) => StatusCode::UNAUTHORIZED,
@@ -69,21 +86,11 @@ impl ApiError {
 }
 
 impl IntoResponse for ApiError {
-    fn into_response(mut self) -> Response {
-        let status = self.status();
-        if self.detail.code.is_empty() {
-            let code = match self.kind {
-                Kind::Invalid => "invalid_request",
-                Kind::Overloaded => "overloaded",
-                Kind::Moved => "sequence",
-                Kind::Unavailable => "unavailable",
-                Kind::Corrupt => "corrupt",
-                Kind::Bug => "internal",
-            };
-            code.clone_into(&mut self.detail.code);
-        }
-        let mut response = (status, axum::Json(ErrorBody { error: self.detail })).into_response();
-        if let Some(seconds) = self.retry_after_s {
+    fn into_response(self) -> Response {
+        let (status, retry_after_s) = (self.status(), self.retry_after_s);
+        let body = ErrorBody { error: self.into_detail() };
+        let mut response = (status, axum::Json(body)).into_response();
+        if let Some(seconds) = retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNAUTHORIZED {

@@ -2,3 +2,6 @@
 
 pub mod metrics;
 pub mod language;
+pub mod plan;
+pub mod api;
+pub mod ui;

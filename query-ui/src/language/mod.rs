@@ -6,6 +6,7 @@ mod pipe;
 
 use model::query::Filter;
 
+pub(crate) use lex::read_span;
 pub use parse::parse;
 
 /// A query that was understood.

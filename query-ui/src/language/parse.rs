@@ -37,9 +37,10 @@ pub fn parse(text: &str) -> Result<Query, QueryError> {
         Some(_) => any(&mut cursor, &Context { field: None, depth: 0 })?,
     };
     let mut pipes = Vec::new();
+    let mut scope = pipe::Scope::default();
     cursor.skip_space();
     while cursor.eat("|") {
-        pipes.push(pipe::parse(&mut cursor)?);
+        pipes.push(pipe::parse(&mut cursor, &mut scope)?);
         cursor.skip_space();
     }
     if cursor.eat(")") {
@@ -50,7 +51,6 @@ pub fn parse(text: &str) -> Result<Query, QueryError> {
         let message = format!("expected '|', found {}", cursor.found());
         return Err(cursor.error(message, &["|"]));
     }
-    pipe::check(&pipes, text)?;
     Ok(Query { filter, pipes })
 }
 

@@ -7,47 +7,92 @@ const PIPES: [&str; 4] = ["stats", "sort", "limit", "fields"];
 /// Columns that one pipe may name.
 const COLUMNS_MAX: usize = 256;
 
+/// What the pipes so far have left to name.
+#[derive(Debug, Default)]
+pub(super) struct Scope {
+    /// The columns of a table; `None` while there are records, which may have any field.
+    columns: Option<Vec<String>>,
+    pipes: usize,
+    has_stats: bool,
+}
+
+impl Scope {
+    fn check(
+        &self,
+        name: &str,
+        cursor: &Cursor<'_>,
+        place: (usize, usize),
+    ) -> Result<(), QueryError> {
+        let Some(columns) = &self.columns else { return Ok(()) };
+        if columns.iter().any(|column| column == name) {
+            return Ok(());
+        }
+        let known: Vec<&str> = columns.iter().map(String::as_str).collect();
+        let message = format!("there is no column {name:?} here");
+        let mut error = cursor.error_from(place.0, place.1, message, &known);
+        error.hint = nearest(name, &known).map(|near| format!("did you mean {near}?"));
+        Err(error)
+    }
+}
+
 /// Reads one pipe, behind its `|`.
-pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Pipe, QueryError> {
+pub(super) fn parse(cursor: &mut Cursor<'_>, scope: &mut Scope) -> Result<Pipe, QueryError> {
     cursor.skip_space();
     let start = cursor.at();
     let Some(word) = cursor.take(lex::word) else {
-        return Err(cursor.error(format!("expected a pipe, found {}", cursor.found()), &PIPES));
+        let message = format!("expected a pipe, found {}", cursor.found());
+        return Err(cursor.error(message, &PIPES));
     };
+    scope.pipes += 1;
     match word {
-        "stats" => stats(cursor),
-        "sort" => list(cursor, sort_key).map(Pipe::Sort),
+        "stats" if scope.has_stats || scope.pipes > 1 => {
+            // Counting what was cut or counted already would be misread.
+            let message = match scope.has_stats {
+                true => "a query has one stats",
+                false => "stats stands right behind the search",
+            };
+            Err(cursor.error_from(start, start + word.len(), message, &["sort", "limit", "fields"]))
+        }
+        "stats" => {
+            let pipe = stats(cursor)?;
+            scope.has_stats = true;
+            if let Pipe::Stats { aggregates, by } = &pipe {
+                let groups = by.iter().map(Group::name);
+                let names = groups.chain(aggregates.iter().map(|a| a.name.as_str()));
+                scope.columns = Some(names.map(str::to_owned).collect());
+            }
+            Ok(pipe)
+        }
+        "sort" => list(cursor, |cursor| sort_key(cursor, scope)).map(Pipe::Sort),
         "limit" | "head" => limit(cursor),
-        "fields" => list(cursor, column).map(Pipe::Fields),
+        "fields" => {
+            let names = fields(cursor, scope)?;
+            scope.columns = Some(names.clone());
+            Ok(Pipe::Fields(names))
+        }
         other => {
             let end = start + other.chars().count();
-            let mut error =
-                cursor.error_from(start, end, format!("there is no pipe {other:?}"), &PIPES);
+            let message = format!("there is no pipe {other:?}");
+            let mut error = cursor.error_from(start, end, message, &PIPES);
             error.hint = nearest(other, &PIPES).map(|near| format!("did you mean {near}?"));
             Err(error)
         }
     }
 }
 
-/// Refuses what would be misread: pipes after which a column is gone, two limits and the like
-/// are fine, but records cannot be counted twice.
-pub(super) fn check(pipes: &[Pipe], text: &str) -> Result<(), QueryError> {
-    let stats = pipes.iter().filter(|pipe| matches!(pipe, Pipe::Stats { .. })).count();
-    let after_cut = pipes
-        .iter()
-        .position(|pipe| matches!(pipe, Pipe::Limit(_) | Pipe::Fields(_) | Pipe::Sort(_)))
-        .is_some_and(|at| pipes.iter().skip(at).any(|pipe| matches!(pipe, Pipe::Stats { .. })));
-    if stats > 1 || after_cut {
-        let place =
-            text.rfind("stats").and_then(|at| text.get(..at)).map_or(0, |s| s.chars().count());
-        let message = match stats {
-            2.. => "a query has one stats",
-            _ => "stats stands right behind the search",
-        };
-        let cursor = Cursor::new(text);
-        return Err(cursor.error_from(place, place + 5, message, &["sort", "limit", "fields"]));
-    }
-    Ok(())
+/// The columns to keep, each once.
+fn fields(cursor: &mut Cursor<'_>, scope: &Scope) -> Result<Vec<String>, QueryError> {
+    let mut names: Vec<String> = Vec::new();
+    list(cursor, |cursor| {
+        let start = cursor.at();
+        let name = column(cursor)?;
+        scope.check(&name, cursor, (start, cursor.at()))?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+        Ok(())
+    })?;
+    Ok(names)
 }
 
 fn stats(cursor: &mut Cursor<'_>) -> Result<Pipe, QueryError> {
@@ -135,8 +180,10 @@ fn group(cursor: &mut Cursor<'_>) -> Result<Group, QueryError> {
     column(cursor).map(Group::Field)
 }
 
-fn sort_key(cursor: &mut Cursor<'_>) -> Result<SortKey, QueryError> {
+fn sort_key(cursor: &mut Cursor<'_>, scope: &Scope) -> Result<SortKey, QueryError> {
+    let start = cursor.at();
     let name = column(cursor)?;
+    scope.check(&name, cursor, (start, cursor.at()))?;
     cursor.skip_space();
     let mut ahead = *cursor;
     let descending = match ahead.take(lex::word) {
@@ -198,7 +245,7 @@ fn list<T>(
 }
 
 /// The known word that is nearest to what was typed, if it is near.
-fn nearest(typed: &str, known: &[&'static str]) -> Option<&'static str> {
+fn nearest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
     let typed = typed.to_ascii_lowercase();
     let near = known.iter().map(|word| (distance(&typed, word), *word)).min()?;
     (near.0 <= 2).then_some(near.1)

@@ -166,6 +166,9 @@ fn errors_point_at_the_column() {
     wrong("a\u{a0}b", (1, 2), "no-break space");
     wrong("“a”", (0, 1), "typographic quote");
     wrong("x:[1 2]", (5, 6), "expected TO");
+    wrong("* | limit 5 | stats count()", (14, 19), "right behind the search");
+    wrong("* | stats count() as n by a | sort m", (35, 36), "no column");
+    wrong("* | fields a | sort b", (20, 21), "no column");
     wrong("timestamp>noon", (10, 14), "is no time");
     wrong("level>=loud", (7, 11), "is no level");
     wrong("error: full", (6, 7), "expected a value");

@@ -1,0 +1,108 @@
+//! Histogram, fields, and a field's values: small answers in one piece.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use model::error::Kind;
+use model::level::Level;
+use model::record::FieldType;
+use platform::http::ApiError;
+use serde_json::{Map, Value, json};
+
+use super::request::Ask;
+use super::{QueryState, refusal};
+use crate::plan::{BUCKETS_MAX, Bucket, Engine, FieldCount, QueryFailure, VALUES_MAX};
+
+/// Buckets where the request does not say.
+const BUCKETS: u32 = 60;
+/// Values where the request does not say.
+const VALUES: u64 = 10;
+
+/// Runs a small answer on the queries' threads; it ends when the asker goes.
+async fn run<T, F>(engine: &Engine, answer: impl FnOnce(Engine) -> F) -> Result<T, ApiError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, QueryFailure>> + Send + 'static,
+{
+    let ticket = engine.admit().await.map_err(|failure| refusal(&failure))?;
+    let outcome = engine.run(answer(engine.clone())).await;
+    drop(ticket);
+    outcome.map_err(|failure| refusal(&failure))
+}
+
+pub(super) async fn histogram(
+    State(state): State<QueryState>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let ask = Ask::read(&body, state.engine.clock().now())?;
+    let buckets = ask.request.buckets.unwrap_or(BUCKETS);
+    if buckets == 0 || buckets > BUCKETS_MAX {
+        let message = format!("\"buckets\" is from 1 to {BUCKETS_MAX}");
+        return Err(ApiError::new(Kind::Invalid, message));
+    }
+    let histogram = run(&state.engine, |engine| async move {
+        engine.histogram(&ask.question, ask.from, ask.to, buckets).await
+    })
+    .await?;
+    let bucket = |bucket: &Bucket| {
+        let levels = Level::ALL.iter().zip(bucket.counts).filter(|(_, count)| *count > 0);
+        let levels: Map<String, Value> =
+            levels.map(|(level, count)| (level.name().to_owned(), count.into())).collect();
+        let (start, total) = (bucket.start.to_string(), bucket.total());
+        json!({ "start": start, "total": total, "levels": levels })
+    };
+    Ok(Json(json!({
+        "from": histogram.range.from.to_string(),
+        "to": histogram.range.to.to_string(),
+        "interval_ms": histogram.interval / 1_000_000,
+        "total": histogram.buckets.iter().map(Bucket::total).sum::<u64>(),
+        "buckets": histogram.buckets.iter().map(bucket).collect::<Vec<_>>(),
+        "partial": histogram.missing,
+    })))
+}
+
+pub(super) async fn fields(
+    State(state): State<QueryState>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let ask = Ask::read(&body, state.engine.clock().now())?;
+    let fields =
+        run(&state.engine, |engine| async move { engine.fields(&ask.question).await }).await?;
+    let field = |field: &FieldCount| {
+        let types: Vec<&str> = field.types.iter().copied().map(FieldType::name).collect();
+        json!({ "name": field.name, "label": field.label, "types": types, "count": field.count })
+    };
+    Ok(Json(json!({
+        "records": fields.records,
+        "fields": fields.fields.iter().map(field).collect::<Vec<_>>(),
+        "partial": fields.missing,
+    })))
+}
+
+pub(super) async fn field_values(
+    State(state): State<QueryState>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let ask = Ask::read(&body, state.engine.clock().now())?;
+    let limit = ask.request.limit.unwrap_or(VALUES);
+    if limit == 0 || limit > VALUES_MAX {
+        let message = format!("\"limit\" is from 1 to {VALUES_MAX}");
+        return Err(ApiError::new(Kind::Invalid, message));
+    }
+    let Some(field) = ask.request.field.clone().filter(|field| !field.is_empty()) else {
+        return Err(ApiError::new(Kind::Invalid, "\"field\" names the field; it is missing"));
+    };
+    let (name, most) = (field.clone(), usize::try_from(limit).unwrap_or(usize::MAX));
+    let found = run(&state.engine, |engine| async move {
+        engine.field_values(&ask.question, &name, most).await
+    })
+    .await?;
+    let value = |(value, count): &(Value, u64)| json!({ "value": value, "count": count });
+    Ok(Json(json!({
+        "field": field,
+        "records": found.records,
+        "present": found.present,
+        "values": found.values.iter().map(value).collect::<Vec<_>>(),
+        "partial": found.missing,
+    })))
+}

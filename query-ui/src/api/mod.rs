@@ -1,0 +1,92 @@
+//! The reading side of the HTTP API (docs/api.md).
+
+mod request;
+mod query;
+mod facets;
+mod tail;
+mod status;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{any, get, post};
+use model::error::Kind;
+use model::limits::QUERY_BYTES_MAX;
+use platform::http::ApiError;
+use platform::shutdown::Shutdown;
+use tokio::sync::Semaphore;
+
+use crate::plan::{Engine, QueryFailure};
+use crate::ui;
+pub use status::{StatusSource, index_status};
+
+/// Bytes of a request: a query whose every character is escaped, and the rest.
+const REQUEST_BYTES_MAX: usize = 8 * QUERY_BYTES_MAX;
+
+/// What the routes need. Clones share it.
+#[derive(Clone)]
+pub struct QueryState {
+    engine: Engine,
+    status: Arc<dyn StatusSource>,
+    shutdown: Shutdown,
+    tails: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for QueryState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueryState").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+impl QueryState {
+    /// Tails end when there is a wish to stop.
+    #[must_use]
+    pub fn new(engine: Engine, status: Arc<dyn StatusSource>, shutdown: Shutdown) -> Self {
+        let tails = Arc::new(Semaphore::new(engine.settings().tails_max));
+        Self { engine, status, shutdown, tails }
+    }
+}
+
+/// The routes, and the page at every path that is none of the API's.
+pub fn router(state: QueryState) -> Router {
+    Router::new()
+        .route("/api/v1/query", post(query::query))
+        .route("/api/v1/histogram", post(facets::histogram))
+        .route("/api/v1/fields", post(facets::fields))
+        .route("/api/v1/field-values", post(facets::field_values))
+        .route("/api/v1/tail", get(tail::tail))
+        .route("/api/v1/status", get(status::status))
+        .route("/api/{*rest}", any(unknown))
+        .fallback(get(ui::page))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .with_state(state)
+}
+
+async fn unknown() -> ApiError {
+    ApiError::new(Kind::Invalid, "there is no such route")
+        .code("not_found")
+        .hint("docs/api.md lists the routes")
+}
+
+/// A failure as the API tells it.
+fn refusal(failure: &QueryFailure) -> ApiError {
+    let error = ApiError::new(failure.kind(), failure.to_string());
+    match failure {
+        QueryFailure::Overloaded(_) => error,
+        QueryFailure::Timeout(_) => {
+            error.code("timeout").hint("narrow the time range, or ask for less")
+        }
+        QueryFailure::TooLarge(_) => error
+            .code("too_large")
+            .hint("narrow the time range, or group by fields with fewer values"),
+        QueryFailure::Engine(_) | QueryFailure::Broken => {
+            let cause = std::error::Error::source(failure).map(ToString::to_string);
+            tracing::error!(%failure, cause, "a query failed");
+            match cause {
+                Some(cause) => error.hint(cause),
+                None => error,
+            }
+        }
+    }
+}

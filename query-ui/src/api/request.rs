@@ -1,0 +1,115 @@
+//! What a request asks: its query, its times, its bounds.
+
+use axum::body::Bytes;
+use model::error::Kind;
+use model::time::{TimeRange, Timestamp};
+use model::wire::{Position, QueryRequest};
+use platform::http::ApiError;
+use serde_json::Value;
+
+use crate::language::{Query, QueryError, parse, read_span};
+use crate::plan::Question;
+
+/// Records of an answer where the request does not say.
+const LIMIT: u64 = 100;
+
+/// A request that was understood.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) question: Question,
+    /// As given; the question's range is open where these are missing.
+    pub(super) from: Option<Timestamp>,
+    pub(super) to: Option<Timestamp>,
+    pub(super) request: QueryRequest,
+}
+
+impl Ask {
+    pub(super) fn read(body: &Bytes, now: Timestamp) -> Result<Self, ApiError> {
+        let request: QueryRequest = serde_json::from_slice(body).map_err(|error| {
+            ApiError::new(Kind::Invalid, format!("the request is not understood: {error}"))
+                .hint("send a JSON object such as {\"query\":\"error\",\"from\":\"-1h\"}")
+        })?;
+        let query = understood(&request.query)?;
+        let moment = |name: &str, value: &Option<Value>| match value {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => read_moment(value, now).map(Some).ok_or_else(|| {
+                let message = format!("{name:?} is no time: {value}");
+                ApiError::new(Kind::Invalid, message)
+                    .hint("write -15m, now, 2026-01-31T12:00:00Z, or an epoch number")
+            }),
+        };
+        let (from, to) = (moment("from", &request.from)?, moment("to", &request.to)?);
+        let range =
+            TimeRange { from: from.unwrap_or(Timestamp::MIN), to: to.unwrap_or(Timestamp::MAX) };
+        if range.from > range.to {
+            return Err(ApiError::new(Kind::Invalid, "\"from\" is later than \"to\""));
+        }
+        let question = Question {
+            query,
+            range,
+            indexes: request.indexes.clone(),
+            limit: request.limit.unwrap_or(LIMIT),
+        };
+        Ok(Self { question, from, to, request })
+    }
+}
+
+/// A query, or the API's words about what is wrong with it.
+pub(super) fn understood(text: &str) -> Result<Query, ApiError> {
+    parse(text).map_err(|error| {
+        let QueryError { message, start, end, expected, hint } = error;
+        let mut refusal = ApiError::new(Kind::Invalid, message).code("invalid_query");
+        refusal.detail.hint = hint;
+        refusal.detail.position = Some(Position { start, end, expected });
+        refusal
+    })
+}
+
+/// A time of a request: RFC 3339, a day, an epoch number, `now`, or so long ago (`-15m`).
+fn read_moment(value: &Value, now: Timestamp) -> Option<Timestamp> {
+    let text = match value {
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => return Timestamp::from_epoch(number),
+            None => return Timestamp::from_epoch_float(number.as_f64()?),
+        },
+        Value::String(text) => text.trim(),
+        _ => return None,
+    };
+    if text.eq_ignore_ascii_case("now") {
+        return Some(now);
+    }
+    if let Some(ago) = text.strip_prefix('-').and_then(read_span) {
+        return Some(Timestamp(now.0.saturating_sub(ago)));
+    }
+    Timestamp::parse(text).or_else(|| Timestamp::parse(&format!("{text}T00:00:00Z")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(given: &Value, expected: Option<&str>) {
+        let now = Timestamp::parse("2026-11-23T15:00:00Z").unwrap();
+        let expected = expected.map(|text| Timestamp::parse(text).unwrap());
+        assert_eq!(read_moment(given, now), expected, "{given}");
+    }
+
+    #[test]
+    fn times_are_read_as_people_and_programs_write_them() {
+        check(&json!("now"), Some("2026-11-23T15:00:00Z"));
+        check(&json!("-15m"), Some("2026-11-23T14:45:00Z"));
+        check(&json!("-1h30m"), Some("2026-11-23T13:30:00Z"));
+        check(&json!("-1w"), Some("2026-11-16T15:00:00Z"));
+        check(&json!("2026-01-31"), Some("2026-01-31T00:00:00Z"));
+        check(&json!("2026-01-31T10:00:00.5+02:00"), Some("2026-01-31T08:00:00.5Z"));
+        check(&json!(1_700_000_000), Some("2023-11-14T22:13:20Z"));
+        check(&json!("1700000000123"), Some("2023-11-14T22:13:20.123Z"));
+        check(&json!(1_700_000_000.5), Some("2023-11-14T22:13:20.5Z"));
+        check(&json!("-15 minutes"), None);
+        check(&json!("soon"), None);
+        check(&json!(true), None);
+    }
+}

@@ -1,0 +1,46 @@
+//! Why a query has no answer.
+
+use datafusion::error::DataFusionError;
+use model::error::Kind;
+
+/// Why a query has no answer, or no whole one.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryFailure {
+    /// Too many run already.
+    #[error("{0} queries are running already")]
+    Overloaded(usize),
+    /// It took too long.
+    #[error("the query took longer than {0} seconds")]
+    Timeout(u64),
+    /// It needs more memory or disk than a query may have.
+    #[error("the query needs more than {0} MiB of memory")]
+    TooLarge(usize),
+    /// The engine refuses or fails; our mistake.
+    #[error("the query failed inside the engine")]
+    Engine(#[source] DataFusionError),
+    /// A thread of it ended badly; our mistake.
+    #[error("a thread of the query ended badly")]
+    Broken,
+}
+
+impl QueryFailure {
+    /// What the asker should do about it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Overloaded(_) => Kind::Overloaded,
+            Self::Timeout(_) | Self::TooLarge(_) => Kind::Invalid,
+            Self::Engine(_) | Self::Broken => Kind::Bug,
+        }
+    }
+
+    pub(super) fn of(error: DataFusionError, memory_bytes_max: usize) -> Self {
+        match error.find_root() {
+            DataFusionError::ResourcesExhausted(why) => {
+                tracing::debug!(why, "a query was too large");
+                Self::TooLarge(memory_bytes_max >> 20)
+            }
+            _ => Self::Engine(error),
+        }
+    }
+}

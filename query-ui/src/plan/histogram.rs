@@ -1,0 +1,251 @@
+//! Records over time: how many of each level in each bucket.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::TimestampNanosecondType;
+use index::scan::{Column, ScanRequest};
+use index::searcher::Unit;
+use model::level::Level;
+use model::query::Filter;
+use model::time::{SECOND, TimeRange, Timestamp};
+use model::wire::Missing;
+
+use super::lower::origin;
+use super::{Engine, Fold, QueryFailure, Question};
+
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+const MILLI: i64 = SECOND / 1_000;
+/// Widths of a bucket that people find round, nanoseconds.
+const WIDTHS: [i64; 36] = [
+    MILLI,
+    2 * MILLI,
+    5 * MILLI,
+    10 * MILLI,
+    20 * MILLI,
+    50 * MILLI,
+    100 * MILLI,
+    200 * MILLI,
+    500 * MILLI,
+    SECOND,
+    2 * SECOND,
+    5 * SECOND,
+    10 * SECOND,
+    15 * SECOND,
+    30 * SECOND,
+    MINUTE,
+    2 * MINUTE,
+    5 * MINUTE,
+    10 * MINUTE,
+    15 * MINUTE,
+    30 * MINUTE,
+    HOUR,
+    2 * HOUR,
+    3 * HOUR,
+    6 * HOUR,
+    12 * HOUR,
+    DAY,
+    2 * DAY,
+    7 * DAY,
+    14 * DAY,
+    28 * DAY,
+    91 * DAY,
+    182 * DAY,
+    364 * DAY,
+    10 * 364 * DAY,
+    100 * 364 * DAY,
+];
+
+/// Counts of each level, by the level's number.
+type LevelCounts = [u64; 7];
+
+/// Records over time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Histogram {
+    /// The range that is shown.
+    pub range: TimeRange,
+    /// Width of a bucket, nanoseconds.
+    pub interval: i64,
+    /// All buckets, in order, also empty ones.
+    pub buckets: Vec<Bucket>,
+    /// What the counts lack.
+    pub missing: Vec<Missing>,
+}
+
+/// The records of one stretch of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    /// Its first moment.
+    pub start: Timestamp,
+    /// How many of each level.
+    pub counts: [u64; 7],
+}
+
+impl Bucket {
+    /// All records in it.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
+/// The round width with which a range needs no more than so many buckets.
+fn width_for(range: &TimeRange, buckets: u32) -> i64 {
+    let most = i128::from(buckets.max(1));
+    let fits = |width: &&i64| bucket_count(range, **width) <= most;
+    // Ten thousand years hold all of time in a bucket.
+    WIDTHS.iter().find(fits).copied().unwrap_or(i64::MAX)
+}
+
+fn bucket_count(range: &TimeRange, width: i64) -> i128 {
+    let last = range.to.0.saturating_sub(1).max(range.from.0);
+    bucket_of(last, width) - bucket_of(range.from.0, width) + 1
+}
+
+/// The number of a moment's bucket, counted from the origin.
+fn bucket_of(moment: i64, width: i64) -> i128 {
+    (i128::from(moment) - i128::from(origin(width))).div_euclid(i128::from(width))
+}
+
+fn start_of(bucket: i128, width: i64) -> Timestamp {
+    let start = bucket * i128::from(width) + i128::from(origin(width));
+    let start = start.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+    Timestamp(i64::try_from(start).unwrap_or_default())
+}
+
+impl Engine {
+    /// Counts records over time. `from` and `to` that are not given are where the stored records
+    /// begin and end. Runs on the queries' threads ([`Engine::run`]).
+    ///
+    /// # Errors
+    /// [`QueryFailure`].
+    pub async fn histogram(
+        &self,
+        question: &Question,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+        buckets: u32,
+    ) -> Result<Histogram, QueryFailure> {
+        let units = self.units(&question.range, question.indexes.as_deref());
+        let now = self.clock().now();
+        let stored_from = units.iter().map(|unit| Timestamp(unit.time_first())).min();
+        let stored_to = units.iter().map(Unit::time_last).max();
+        let stored_to = stored_to.map(|last| Timestamp(last.saturating_add(1)));
+        let range = TimeRange {
+            from: from.or(stored_from).unwrap_or_else(|| to.unwrap_or(now).min(now)),
+            to: to.or(stored_to).unwrap_or(now),
+        };
+        let known = (from.is_some() && to.is_some()) || stored_from.is_some();
+        if range.from >= range.to || !known {
+            let (interval, buckets) = (MINUTE, Vec::new());
+            return Ok(Histogram { range, interval, buckets, missing: Vec::new() });
+        }
+        let interval = width_for(&range, buckets);
+        let mut counts = Counts::default();
+        let filter = &question.query.filter;
+        let units: Vec<Unit> = units
+            .into_iter()
+            .filter(|unit| !counts.add_known(unit, filter, &range, interval))
+            .collect();
+        let request = ScanRequest {
+            filter: question.query.filter.clone(),
+            range,
+            columns: vec![Column::Timestamp, Column::Level],
+            newest: None,
+        };
+        let scanner = self.scanner();
+        let each = move |counts: &mut Counts, rows: &RecordBatch| counts.add(rows, interval);
+        let fold = Fold { start: Counts::default, each: Arc::new(each) };
+        let mut budget = self.budget();
+        for part in self.fold(&scanner, units, request, &mut budget, fold).await? {
+            counts.merge(part);
+        }
+        let first = bucket_of(range.from.0, interval);
+        let last = first + bucket_count(&range, interval);
+        let bucket = |bucket| Bucket {
+            start: start_of(bucket, interval),
+            counts: counts.0.get(&bucket).copied().unwrap_or_default(),
+        };
+        let buckets = (first..last).map(bucket).collect();
+        Ok(Histogram { range, interval, buckets, missing: scanner.missing() })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counts(BTreeMap<i128, LevelCounts>);
+
+impl Counts {
+    fn add(&mut self, rows: &RecordBatch, width: i64) {
+        let [times, levels] = rows.columns() else { return };
+        let times = times.as_primitive_opt::<TimestampNanosecondType>();
+        let (Some(times), Some(levels)) = (times, levels.as_string_opt::<i32>()) else { return };
+        for (time, level) in times.values().iter().zip(levels.iter()) {
+            let level = level.and_then(Level::from_word).unwrap_or_default();
+            self.count(bucket_of(*time, width), level.number(), 1);
+        }
+    }
+
+    fn count(&mut self, bucket: i128, level: u8, more: u64) {
+        let counts = self.0.entry(bucket).or_default();
+        if let Some(count) = counts.get_mut(usize::from(level)) {
+            *count += more;
+        }
+    }
+
+    /// Counts a split that lies in one bucket by what the catalog knows of it, if everything in it
+    /// is asked for.
+    fn add_known(&mut self, unit: &Unit, filter: &Filter, range: &TimeRange, width: i64) -> bool {
+        let Unit::Split(split) = unit else { return false };
+        let bucket = bucket_of(split.time_first, width);
+        let inside = range.covers(Timestamp(split.time_first), Timestamp(split.time_last));
+        let known = *filter == Filter::All && inside && bucket == bucket_of(split.time_last, width);
+        if known {
+            for (level, count) in (0_u8..).zip(split.level_counts) {
+                self.count(bucket, level, count);
+            }
+        }
+        known
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (bucket, counts) in other.0 {
+            for (level, count) in (0_u8..).zip(counts) {
+                self.count(bucket, level, count);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(from: &str, to: &str, buckets: u32, expected: i64) {
+        let moment = |text| Timestamp::parse(text).unwrap();
+        let range = TimeRange { from: moment(from), to: moment(to) };
+        assert_eq!(width_for(&range, buckets), expected, "{from} {to}");
+    }
+
+    #[test]
+    fn widths_are_round_and_just_wide_enough() {
+        check("2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z", 60, MINUTE);
+        check("2026-01-01T00:00:30Z", "2026-01-01T01:00:30Z", 60, 2 * MINUTE);
+        check("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.001Z", 60, MILLI);
+        check("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", 31, DAY);
+        let all = width_for(&TimeRange::ALL, 60);
+        assert!(bucket_count(&TimeRange::ALL, all) <= 60);
+        assert!(bucket_count(&TimeRange::ALL, width_for(&TimeRange::ALL, 1)) <= 2);
+    }
+
+    #[test]
+    fn weeks_begin_on_monday() {
+        let monday = Timestamp::parse("2026-11-23T00:00:00Z").unwrap();
+        let week = 7 * DAY;
+        assert_eq!(start_of(bucket_of(monday.0 + 3 * DAY, week), week), monday);
+        assert_eq!(start_of(bucket_of(-1, MINUTE), MINUTE), Timestamp(-MINUTE));
+    }
+}

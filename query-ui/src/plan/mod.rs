@@ -1,0 +1,267 @@
+//! A query's way through DataFusion: admitted, planned over the units that may hold an answer,
+//! run on threads of its own, ended by its deadline or by its asker's going.
+
+mod settings;
+mod failure;
+mod cores;
+mod scan;
+mod table;
+mod types;
+mod lower;
+mod answer;
+mod histogram;
+mod fields;
+pub mod json;
+
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use index::scan::ScanRequest;
+use index::searcher::{Searcher, Unit};
+use model::time::TimeRange;
+use platform::clock::Clock;
+use platform::disk;
+use tokio::runtime::Runtime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::language::Query;
+use crate::metrics::QueryMetrics;
+pub use answer::Answer;
+use cores::Cores;
+pub use failure::QueryFailure;
+pub use fields::{FieldCount, FieldValues, Fields};
+pub use histogram::{Bucket, Histogram};
+pub(crate) use lower::RECORD;
+pub use lower::{ColumnKind, OutputColumn, Shape};
+use scan::{Scanner, Work};
+pub use settings::{BUCKETS_MAX, QuerySettings, VALUES_MAX};
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The query.
+    pub query: Query,
+    /// When.
+    pub range: TimeRange,
+    /// In these indexes only.
+    pub indexes: Option<Vec<String>>,
+    /// Records at most, where no pipe sorts or limits; 0 is all.
+    pub limit: u64,
+}
+
+/// Answers queries. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Engine(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    searcher: Searcher,
+    clock: Clock,
+    settings: QuerySettings,
+    metrics: QueryMetrics,
+    cores: Cores,
+    admission: Arc<Semaphore>,
+    /// Queries compute here, so that they never keep others from being answered.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// One query's place among those that run, until dropped.
+#[derive(Debug)]
+pub struct Ticket {
+    _permit: OwnedSemaphorePermit,
+    engine: Engine,
+    begun: Duration,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let inner = &self.engine.0;
+        inner.metrics.running.dec();
+        inner.metrics.seconds.observe(self.elapsed().as_secs_f64());
+    }
+}
+
+impl Ticket {
+    /// Time since the query was admitted.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.engine.0.clock.elapsed().saturating_sub(self.begun)
+    }
+}
+
+impl Engine {
+    /// Makes the threads and the folder for sorting.
+    ///
+    /// # Errors
+    /// The system refuses one of them.
+    pub fn new(
+        searcher: Searcher,
+        clock: Clock,
+        settings: QuerySettings,
+        metrics: QueryMetrics,
+    ) -> std::io::Result<Self> {
+        disk::remove_dir_all(&settings.spill)?;
+        disk::create_dir_all(&settings.spill)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(settings.core_count)
+            .thread_name("query")
+            .enable_all()
+            .build()?;
+        Ok(Self(Arc::new(Inner {
+            searcher,
+            clock,
+            cores: Cores::new(settings.core_count),
+            admission: Arc::new(Semaphore::new(settings.concurrency_max)),
+            settings,
+            metrics,
+            runtime: Some(runtime),
+        })))
+    }
+
+    /// The bounds.
+    #[must_use]
+    pub fn settings(&self) -> &QuerySettings {
+        &self.0.settings
+    }
+
+    /// The figures.
+    #[must_use]
+    pub fn metrics(&self) -> &QueryMetrics {
+        &self.0.metrics
+    }
+
+    /// What is searched.
+    #[must_use]
+    pub fn searcher(&self) -> &Searcher {
+        &self.0.searcher
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// Waits for a place among the queries that run.
+    ///
+    /// # Errors
+    /// [`QueryFailure::Overloaded`] when there is none for too long.
+    pub async fn admit(&self) -> Result<Ticket, QueryFailure> {
+        let inner = &self.0;
+        let place = inner.admission.clone().acquire_owned();
+        let Some(Ok(permit)) = inner.clock.timeout(inner.settings.wait_max, place).await else {
+            inner.metrics.refusals.inc();
+            return Err(QueryFailure::Overloaded(inner.settings.concurrency_max));
+        };
+        inner.metrics.queries.inc();
+        inner.metrics.running.inc();
+        Ok(Ticket { _permit: permit, engine: self.clone(), begun: inner.clock.elapsed() })
+    }
+
+    /// Runs something on the queries' threads; it ends when this future is dropped.
+    ///
+    /// # Errors
+    /// What it says, or [`QueryFailure::Broken`] when it panics.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, QueryFailure>> + Send + 'static,
+    ) -> Result<T, QueryFailure> {
+        let mut tasks = JoinSet::new();
+        if let Some(runtime) = &self.0.runtime {
+            tasks.spawn_on(work, runtime.handle());
+        }
+        let outcome = match tasks.join_next().await {
+            Some(Ok(outcome)) => outcome,
+            _ => Err(QueryFailure::Broken),
+        };
+        if outcome.is_err() {
+            self.0.metrics.failures.inc();
+        }
+        outcome
+    }
+
+    fn budget(&self) -> Budget {
+        Budget {
+            clock: self.0.clock.clone(),
+            left: self.0.settings.deadline,
+            whole: self.0.settings.deadline,
+        }
+    }
+
+    fn scanner(&self) -> Scanner {
+        Scanner::new(self.0.searcher.clone(), self.0.cores.clone(), self.0.metrics.clone())
+    }
+
+    /// The units that may hold an answer, newest first. They are held while the answer is made.
+    fn units(&self, range: &TimeRange, indexes: Option<&[String]>) -> Vec<Unit> {
+        let searcher = &self.0.searcher;
+        searcher.units(&searcher.view(), range, indexes)
+    }
+
+    /// Scans all units and folds their rows into one value per thread.
+    async fn fold<T: Send + 'static>(
+        &self,
+        scanner: &Scanner,
+        units: Vec<Unit>,
+        request: ScanRequest,
+        budget: &mut Budget,
+        fold: Fold<T>,
+    ) -> Result<Vec<T>, QueryFailure> {
+        let _stop = scanner.stop_guard();
+        let threads = self.0.settings.core_count.min(units.len()).max(1);
+        let work = Arc::new(Work::new(units, request));
+        let mut tasks = JoinSet::new();
+        for _ in 0..threads {
+            let (scanner, work) = (scanner.clone(), work.clone());
+            let (mut folded, each) = ((fold.start)(), fold.each.clone());
+            tasks.spawn_blocking(move || {
+                work.run(&scanner, &mut |rows, _| {
+                    each(&mut folded, &rows);
+                    ControlFlow::Continue(())
+                });
+                folded
+            });
+        }
+        let mut all = Vec::with_capacity(threads);
+        while let Some(folded) = budget.within(tasks.join_next()).await? {
+            all.push(folded.map_err(|_| QueryFailure::Broken)?);
+        }
+        Ok(all)
+    }
+}
+
+/// How rows become one value.
+struct Fold<T> {
+    start: fn() -> T,
+    each: Arc<dyn Fn(&mut T, &RecordBatch) + Send + Sync>,
+}
+
+/// The time that a query may still work.
+#[derive(Debug)]
+struct Budget {
+    clock: Clock,
+    left: Duration,
+    whole: Duration,
+}
+
+impl Budget {
+    /// Waits for something as long as there is time.
+    async fn within<T>(&mut self, work: impl Future<Output = T>) -> Result<T, QueryFailure> {
+        let begun = self.clock.elapsed();
+        let outcome = self.clock.timeout(self.left, work).await;
+        self.left = self.left.saturating_sub(self.clock.elapsed().saturating_sub(begun));
+        outcome.ok_or(QueryFailure::Timeout(self.whole.as_secs()))
+    }
+}

@@ -1,0 +1,215 @@
+//! Reading the units of one query: taken one by one by the threads that scan them, newest first,
+//! left out when nothing in them can be among the newest wanted.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{AsArray as _, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Schema, TimestampNanosecondType, UInt32Type, UInt64Type};
+use index::scan::{Column, ScanRequest};
+use index::searcher::{Searcher, Unit};
+use model::query::Filter;
+use model::split::FieldStat;
+use model::time::Timestamp;
+use model::wire::Missing;
+
+use super::cores::{Core, Cores};
+use crate::metrics::QueryMetrics;
+
+/// One query's way to splits and fresh records. Clones share what is missing and the stop.
+#[derive(Debug, Clone)]
+pub(super) struct Scanner {
+    pub(super) searcher: Searcher,
+    pub(super) cores: Cores,
+    pub(super) metrics: QueryMetrics,
+    missing: Arc<Mutex<Vec<Missing>>>,
+    stopped: Arc<AtomicBool>,
+}
+
+/// Stops the scans of a query when it is dropped.
+#[derive(Debug)]
+pub(super) struct StopGuard(Arc<AtomicBool>);
+
+impl Drop for StopGuard {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Scanner {
+    pub(super) fn new(searcher: Searcher, cores: Cores, metrics: QueryMetrics) -> Self {
+        Self { searcher, cores, metrics, missing: Arc::default(), stopped: Arc::default() }
+    }
+
+    pub(super) fn stop_guard(&self) -> StopGuard {
+        StopGuard(self.stopped.clone())
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// What could not be read so far.
+    pub(super) fn missing(&self) -> Vec<Missing> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Scans a unit; what cannot be read is noted as missing, the rest of the answer stands.
+    pub(super) fn scan(
+        &self,
+        unit: &Unit,
+        request: &ScanRequest,
+        emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
+    ) {
+        self.metrics.units.inc();
+        if let Err(error) = self.searcher.scan(unit, request, emit) {
+            self.note(unit, &error);
+        }
+    }
+
+    /// The fields of a unit; `None` when it cannot be read.
+    pub(super) fn fields(&self, unit: &Unit) -> Option<Vec<FieldStat>> {
+        match self.searcher.field_stats(std::slice::from_ref(unit)) {
+            Ok(stats) => Some(stats),
+            Err(error) => {
+                self.note(unit, &error);
+                None
+            }
+        }
+    }
+
+    fn note(&self, unit: &Unit, error: &dyn std::error::Error) {
+        let what = match unit {
+            Unit::Split(split) => format!("split {}: {} records", split.id, split.row_count),
+            Unit::Fresh(part) => format!("fresh records of partition {}", part.partition),
+        };
+        let mut why = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            why.push_str(": ");
+            why.push_str(&error.to_string());
+            cause = error.source();
+        }
+        tracing::error!(what, why, "an answer is incomplete");
+        let missing = Missing { what, why };
+        let mut all = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains(&missing) {
+            all.push(missing);
+        }
+    }
+}
+
+/// The units that are still to be read for one query.
+#[derive(Debug)]
+pub(super) struct Work {
+    units: Vec<Unit>,
+    next: AtomicUsize,
+    request: ScanRequest,
+    best: Option<Mutex<Best>>,
+}
+
+impl Work {
+    /// `units` newest first. A request for the newest wants timestamp, partition and offset among
+    /// its columns.
+    pub(super) fn new(units: Vec<Unit>, request: ScanRequest) -> Self {
+        let best = request.newest.map(|most| Mutex::new(Best::new(most, &request.columns)));
+        Self { units, next: AtomicUsize::new(0), request, best }
+    }
+
+    pub(super) fn unit_count(&self) -> usize {
+        self.units.len()
+    }
+
+    /// Scans units until there is none left, `emit` breaks, or the query stops. Several threads
+    /// do this at the same time. `emit` may give the core back while it waits.
+    pub(super) fn run(
+        &self,
+        scanner: &Scanner,
+        emit: &mut dyn FnMut(RecordBatch, &mut Option<Core>) -> ControlFlow<()>,
+    ) {
+        let mut core = Some(scanner.cores.take());
+        while let Some(unit) = self.units.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            let mut request = self.request.clone();
+            if let Some(bound) = self.bound() {
+                if unit.time_last() < bound.0 {
+                    return;
+                }
+                request.range.from = request.range.from.max(bound);
+            }
+            let mut broken = false;
+            if let Some(rows) = counted(unit, &request) {
+                broken = emit(rows, &mut core).is_break();
+            } else {
+                scanner.scan(unit, &request, &mut |rows| {
+                    if let Some(best) = &self.best {
+                        best.lock().unwrap_or_else(PoisonError::into_inner).offer(&rows);
+                    }
+                    broken = scanner.is_stopped() || emit(rows, &mut core).is_break();
+                    if broken { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                });
+            }
+            if broken || scanner.is_stopped() {
+                return;
+            }
+        }
+    }
+
+    /// The time below which no record is among the newest any more.
+    fn bound(&self) -> Option<Timestamp> {
+        self.best.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).bound()
+    }
+}
+
+/// Rows without columns, where nothing but their number is asked and the catalog knows it.
+fn counted(unit: &Unit, request: &ScanRequest) -> Option<RecordBatch> {
+    let inside = request.range.covers(Timestamp(unit.time_first()), Timestamp(unit.time_last()));
+    if !inside || !request.columns.is_empty() || request.filter != Filter::All {
+        return None;
+    }
+    let count = usize::try_from(unit.row_count()).ok()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
+    RecordBatch::try_new_with_options(Schema::empty().into(), Vec::new(), &options).ok()
+}
+
+/// The places of the newest rows seen so far.
+#[derive(Debug)]
+struct Best {
+    most: usize,
+    columns: Option<[usize; 3]>,
+    heap: BinaryHeap<Reverse<(i64, u32, u64)>>,
+}
+
+impl Best {
+    fn new(most: usize, columns: &[Column]) -> Self {
+        let at = |wanted: &Column| columns.iter().position(|column| column == wanted);
+        let columns = match (at(&Column::Timestamp), at(&Column::Partition), at(&Column::Offset)) {
+            (Some(time), Some(partition), Some(offset)) => Some([time, partition, offset]),
+            _ => None,
+        };
+        Self { most, columns, heap: BinaryHeap::new() }
+    }
+
+    fn offer(&mut self, rows: &RecordBatch) {
+        let Some([time, partition, offset]) = self.columns else { return };
+        let times = rows.column(time).as_primitive_opt::<TimestampNanosecondType>();
+        let partitions = rows.column(partition).as_primitive_opt::<UInt32Type>();
+        let offsets = rows.column(offset).as_primitive_opt::<UInt64Type>();
+        let (Some(times), Some(partitions), Some(offsets)) = (times, partitions, offsets) else {
+            return;
+        };
+        for row in 0..rows.num_rows() {
+            self.heap.push(Reverse((times.value(row), partitions.value(row), offsets.value(row))));
+            if self.heap.len() > self.most {
+                self.heap.pop();
+            }
+        }
+    }
+
+    fn bound(&self) -> Option<Timestamp> {
+        let full = self.heap.len() >= self.most;
+        self.heap.peek().filter(|_| full).map(|Reverse((time, _, _))| Timestamp(*time))
+    }
+}

@@ -1,0 +1,269 @@
+//! The records as DataFusion sees them: a table whose scan has the search built in.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, AsArray as _, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
+    new_null_array,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type, UInt64Type};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Result;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+};
+use index::scan::{Column, ScanRequest, output_schema};
+use index::searcher::Unit;
+use model::level::Level;
+use model::partition::{Offset, PartitionId, RecordId};
+use model::query::Filter;
+use model::time::TimeRange;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::scan::{Scanner, Work};
+
+/// Batches that a scanning thread may be ahead of its reader.
+const AHEAD: usize = 2;
+
+/// A column of the table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Source {
+    /// As the scan gives it.
+    Stored(Column),
+    /// The record's id, made of partition and offset.
+    Id,
+    /// The level's number, by which levels are ordered.
+    Severity,
+}
+
+impl Source {
+    fn data_type(&self) -> DataType {
+        match self {
+            Self::Stored(column) => {
+                let schema = output_schema(std::slice::from_ref(column));
+                schema.fields().first().map_or(DataType::Utf8, |field| field.data_type().clone())
+            }
+            Self::Id => DataType::Utf8,
+            Self::Severity => DataType::Int64,
+        }
+    }
+}
+
+/// The records of one query. Its columns are named by their places (`c0`, `c1` …), so that no
+/// field's name can be mistaken for another.
+#[derive(Debug)]
+pub(super) struct LogTable {
+    pub(super) scanner: Scanner,
+    pub(super) units: Vec<Unit>,
+    pub(super) filter: Filter,
+    pub(super) range: TimeRange,
+    pub(super) newest: Option<usize>,
+    pub(super) columns: Vec<Source>,
+    pub(super) partitions: usize,
+}
+
+impl LogTable {
+    /// The name of a column by its place.
+    pub(super) fn column_name(at: usize) -> String {
+        format!("c{at}")
+    }
+}
+
+#[async_trait]
+impl TableProvider for LogTable {
+    fn schema(&self) -> SchemaRef {
+        let field = |(at, column): (usize, &Source)| {
+            Field::new(Self::column_name(at), column.data_type(), true)
+        };
+        Arc::new(Schema::new(self.columns.iter().enumerate().map(field).collect::<Vec<_>>()))
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let all: Vec<usize> = (0..self.columns.len()).collect();
+        let wanted = projection.unwrap_or(&all);
+        let schema = Arc::new(self.schema().project(wanted)?);
+        let columns: Vec<Source> =
+            wanted.iter().filter_map(|at| self.columns.get(*at).cloned()).collect();
+        let request = ScanRequest {
+            filter: self.filter.clone(),
+            range: self.range,
+            columns: stored(&columns),
+            newest: self.newest,
+        };
+        let work = Arc::new(Work::new(self.units.clone(), request));
+        Ok(Arc::new(LogScanExec::new(self.scanner.clone(), work, columns, schema, self.partitions)))
+    }
+}
+
+/// What the scan must give for these columns.
+fn stored(columns: &[Source]) -> Vec<Column> {
+    let mut stored = Vec::new();
+    for column in columns {
+        let needs: &[Column] = match column {
+            Source::Stored(column) => std::slice::from_ref(column),
+            Source::Id => &[Column::Partition, Column::Offset],
+            Source::Severity => &[Column::Level],
+        };
+        for need in needs {
+            if !stored.contains(need) {
+                stored.push(need.clone());
+            }
+        }
+    }
+    stored
+}
+
+/// The leaf of every plan: its partitions share the units, each scanned by one thread.
+pub(super) struct LogScanExec {
+    scanner: Scanner,
+    work: Arc<Work>,
+    columns: Vec<Source>,
+    schema: SchemaRef,
+    properties: Arc<PlanProperties>,
+}
+
+impl LogScanExec {
+    fn new(
+        scanner: Scanner,
+        work: Arc<Work>,
+        columns: Vec<Source>,
+        schema: SchemaRef,
+        partitions: usize,
+    ) -> Self {
+        let partitions = partitions.min(work.unit_count()).max(1);
+        let properties = Arc::new(PlanProperties::new(
+            EquivalenceProperties::new(schema.clone()),
+            Partitioning::UnknownPartitioning(partitions),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        ));
+        Self { scanner, work, columns, schema, properties }
+    }
+}
+
+impl fmt::Debug for LogScanExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogScanExec").field("columns", &self.columns).finish_non_exhaustive()
+    }
+}
+
+impl DisplayAs for LogScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LogScanExec: units={}, columns={:?}", self.work.unit_count(), self.columns)
+    }
+}
+
+impl ExecutionPlan for LogScanExec {
+    fn name(&self) -> &'static str {
+        "LogScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let mut stream = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), AHEAD);
+        let to = stream.tx();
+        let (scanner, work) = (self.scanner.clone(), self.work.clone());
+        let (columns, schema) = (self.columns.clone(), self.schema.clone());
+        stream.spawn_blocking(move || {
+            work.run(&scanner, &mut |rows, core| {
+                let rows = arranged(&rows, &columns, &schema);
+                let sent = match to.try_send(rows) {
+                    Ok(()) => Ok(()),
+                    Err(TrySendError::Full(rows)) => {
+                        // The reader is slow: somebody else may have the core meanwhile.
+                        drop(core.take());
+                        let sent = to.blocking_send(rows);
+                        *core = Some(scanner.cores.take());
+                        sent.map_err(drop)
+                    }
+                    Err(TrySendError::Closed(_)) => Err(()),
+                };
+                if sent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            Ok(())
+        });
+        Ok(stream.build())
+    }
+}
+
+/// The table's columns out of what the scan gave.
+fn arranged(rows: &RecordBatch, columns: &[Source], schema: &SchemaRef) -> Result<RecordBatch> {
+    let stored = stored(columns);
+    let at = |wanted: &Column| {
+        let place = stored.iter().position(|column| column == wanted)?;
+        rows.columns().get(place).cloned()
+    };
+    let arrays = columns.iter().map(|column| match column {
+        Source::Stored(column) => at(column),
+        Source::Id => ids(&at(&Column::Partition)?, &at(&Column::Offset)?),
+        Source::Severity => severities(&at(&Column::Level)?),
+    });
+    let arrays: Vec<ArrayRef> = arrays
+        .zip(schema.fields())
+        .map(|(array, field)| {
+            array.unwrap_or_else(|| new_null_array(field.data_type(), rows.num_rows()))
+        })
+        .collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?)
+}
+
+fn ids(partitions: &ArrayRef, offsets: &ArrayRef) -> Option<ArrayRef> {
+    let partitions = partitions.as_primitive_opt::<UInt32Type>()?;
+    let offsets = offsets.as_primitive_opt::<UInt64Type>()?;
+    let id = |(partition, offset): (&u32, &u64)| {
+        let id = RecordId { partition: PartitionId(*partition), offset: Offset(*offset) };
+        Some(id.to_string())
+    };
+    let ids: StringArray = partitions.values().iter().zip(offsets.values()).map(id).collect();
+    Some(Arc::new(ids))
+}
+
+fn severities(levels: &ArrayRef) -> Option<ArrayRef> {
+    let levels = levels.as_string_opt::<i32>()?;
+    let number = |name: Option<&str>| {
+        let level = name.and_then(Level::from_word).unwrap_or_default();
+        Some(i64::from(level.number()))
+    };
+    Some(Arc::new(levels.iter().map(number).collect::<Int64Array>()))
+}

@@ -1,0 +1,66 @@
+//! Which type a field has in the records of one query.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use index::searcher::Unit;
+use model::record::FieldType;
+
+use super::scan::Scanner;
+
+/// The types found, by field; labels are text.
+pub(super) type Types = BTreeMap<String, BTreeSet<FieldType>>;
+
+/// Looks the types of some fields up; units that cannot be read are left out from here on (and
+/// noted as missing). Blocks.
+pub(super) fn look_up(scanner: &Scanner, units: &mut Vec<Unit>, names: &BTreeSet<String>) -> Types {
+    let mut types = Types::new();
+    if names.is_empty() {
+        return types;
+    }
+    let _core = scanner.cores.take();
+    units.retain(|unit| {
+        if scanner.is_stopped() {
+            return true;
+        }
+        let Some(stats) = scanner.fields(unit) else { return false };
+        for stat in stats {
+            if stat.count > 0 && names.contains(&stat.name) {
+                types.entry(stat.name).or_default().insert(stat.kind);
+            }
+        }
+        true
+    });
+    types
+}
+
+/// The one type in which all of a field's values are seen: its own if it has but one, numbers as
+/// floats, any other mixture as text.
+pub(super) fn resolve(types: &Types, name: &str) -> FieldType {
+    let Some(types) = types.get(name) else { return FieldType::Text };
+    let mut kinds = types.iter().copied();
+    match (kinds.next(), kinds.next(), kinds.next()) {
+        (Some(only), None, _) => only,
+        (Some(FieldType::Int), Some(FieldType::Float), None) => FieldType::Float,
+        _ => FieldType::Text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(given: &[FieldType], expected: FieldType) {
+        let types = Types::from([("f".to_owned(), given.iter().copied().collect())]);
+        assert_eq!(resolve(&types, "f"), expected, "{given:?}");
+    }
+
+    #[test]
+    fn mixed_numbers_are_floats_and_other_mixtures_text() {
+        check(&[], FieldType::Text);
+        check(&[FieldType::Bool], FieldType::Bool);
+        check(&[FieldType::Int, FieldType::Float], FieldType::Float);
+        check(&[FieldType::Int, FieldType::Text], FieldType::Text);
+        check(&[FieldType::Int, FieldType::Float, FieldType::Text], FieldType::Text);
+    }
+}
