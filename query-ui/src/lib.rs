@@ -5,3 +5,6 @@ pub mod language;
 pub mod plan;
 pub mod api;
 pub mod ui;
+
+#[cfg(test)]
+mod fixture;

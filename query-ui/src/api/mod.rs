@@ -90,3 +90,6 @@ fn refusal(failure: &QueryFailure) -> ApiError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,11 @@ use super::table::LogTable;
 use super::types::{Types, look_up};
 use super::{Budget, Engine, QueryFailure, Question, Shape};
 
+/// Rows of a batch of whole records: sorting on disk holds a batch of each piece it merges.
+const RECORD_BATCH_ROWS: usize = 1_024;
+/// Rows of a batch of a table.
+const TABLE_BATCH_ROWS: usize = 8_192;
+
 /// A running query. Dropping it stops the work.
 pub struct Answer {
     shape: Shape,
@@ -106,7 +111,7 @@ impl Engine {
         });
         let failed = |error| QueryFailure::of(error, settings.memory_bytes_max);
         let (plan, shape, left) = lowered.map_err(failed)?;
-        let state = self.session().map_err(failed)?;
+        let state = self.session(&shape).map_err(failed)?;
         let plan = budget.within(state.create_physical_plan(&plan)).await?.map_err(failed)?;
         // The plan itself is not kept: some of its parts stop only when it is gone.
         let rows = execute_stream(plan, state.task_ctx()).map_err(failed)?;
@@ -135,7 +140,7 @@ impl Engine {
     }
 
     /// A session with this query's own memory.
-    fn session(&self) -> datafusion::common::Result<SessionState> {
+    fn session(&self, shape: &Shape) -> datafusion::common::Result<SessionState> {
         let settings = &self.0.settings;
         let folders = DiskManagerMode::Directories(vec![settings.spill.clone()]);
         let disk = DiskManagerBuilder::default()
@@ -147,7 +152,13 @@ impl Engine {
             .build_arc()?;
         let mut config = SessionConfig::new()
             .with_target_partitions(settings.core_count)
+            .with_batch_size(match shape {
+                Shape::Records => RECORD_BATCH_ROWS,
+                Shape::Table(_) => TABLE_BATCH_ROWS,
+            })
             .with_round_robin_repartition(false);
+        // One sort of everything: what merges several would need memory that they hold.
+        config.options_mut().optimizer.repartition_sorts = false;
         let execution = &mut config.options_mut().execution;
         execution.sort_spill_reservation_bytes =
             execution.sort_spill_reservation_bytes.min(settings.memory_bytes_max / 16);

@@ -63,6 +63,7 @@ impl Engine {
     /// [`QueryFailure`].
     pub async fn fields(&self, question: &Question) -> Result<Fields, QueryFailure> {
         let (scanner, mut budget) = (self.scanner(), self.budget());
+        let _stop = scanner.stop_guard();
         let units = self.units(&question.range, question.indexes.as_deref());
         // Where all of a unit is asked for, it knows its fields; of others the records are read.
         let all = question.query.filter == Filter::All;
@@ -82,7 +83,6 @@ impl Engine {
         for part in self.fold(&scanner, part, request, &mut budget, fold).await? {
             counts.merge(part);
         }
-        let _stop = scanner.stop_guard();
         let reader = scanner.clone();
         let known = tokio::task::spawn_blocking(move || {
             let mut counts = Counts::default();

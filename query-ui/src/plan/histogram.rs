@@ -51,12 +51,12 @@ const WIDTHS: [i64; 36] = [
     2 * DAY,
     7 * DAY,
     14 * DAY,
-    28 * DAY,
-    91 * DAY,
-    182 * DAY,
-    364 * DAY,
-    10 * 364 * DAY,
-    100 * 364 * DAY,
+    30 * DAY,
+    90 * DAY,
+    180 * DAY,
+    365 * DAY,
+    3_650 * DAY,
+    36_500 * DAY,
 ];
 
 /// Counts of each level, by the level's number.
@@ -96,7 +96,6 @@ impl Bucket {
 fn width_for(range: &TimeRange, buckets: u32) -> i64 {
     let most = i128::from(buckets.max(1));
     let fits = |width: &&i64| bucket_count(range, **width) <= most;
-    // Ten thousand years hold all of time in a bucket.
     WIDTHS.iter().find(fits).copied().unwrap_or(i64::MAX)
 }
 
@@ -157,6 +156,7 @@ impl Engine {
             newest: None,
         };
         let scanner = self.scanner();
+        let _stop = scanner.stop_guard();
         let each = move |counts: &mut Counts, rows: &RecordBatch| counts.add(rows, interval);
         let fold = Fold { start: Counts::default, each: Arc::new(each) };
         let mut budget = self.budget();
@@ -238,7 +238,7 @@ mod tests {
         check("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", 31, DAY);
         let all = width_for(&TimeRange::ALL, 60);
         assert!(bucket_count(&TimeRange::ALL, all) <= 60);
-        assert!(bucket_count(&TimeRange::ALL, width_for(&TimeRange::ALL, 1)) <= 2);
+        assert!(bucket_count(&TimeRange::ALL, width_for(&TimeRange::ALL, 1)) <= 3);
     }
 
     #[test]

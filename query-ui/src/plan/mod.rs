@@ -210,7 +210,8 @@ impl Engine {
         searcher.units(&searcher.view(), range, indexes)
     }
 
-    /// Scans all units and folds their rows into one value per thread.
+    /// Scans all units and folds their rows into one value per thread. The caller holds the
+    /// scanner's stop guard, so that the threads end with it.
     async fn fold<T: Send + 'static>(
         &self,
         scanner: &Scanner,
@@ -219,7 +220,6 @@ impl Engine {
         budget: &mut Budget,
         fold: Fold<T>,
     ) -> Result<Vec<T>, QueryFailure> {
-        let _stop = scanner.stop_guard();
         let threads = self.0.settings.core_count.min(units.len()).max(1);
         let work = Arc::new(Work::new(units, request));
         let mut tasks = JoinSet::new();
@@ -259,6 +259,9 @@ struct Budget {
 impl Budget {
     /// Waits for something as long as there is time.
     async fn within<T>(&mut self, work: impl Future<Output = T>) -> Result<T, QueryFailure> {
+        if self.left.is_zero() {
+            return Err(QueryFailure::Timeout(self.whole.as_secs()));
+        }
         let begun = self.clock.elapsed();
         let outcome = self.clock.timeout(self.left, work).await;
         self.left = self.left.saturating_sub(self.clock.elapsed().saturating_sub(begun));

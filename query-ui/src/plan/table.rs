@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray as _, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
+    ArrayRef, AsArray as _, Int64Array, RecordBatch, RecordBatchOptions, StringArray, UInt32Array,
     new_null_array,
 };
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type, UInt64Type};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -33,6 +34,8 @@ use super::scan::{Scanner, Work};
 
 /// Batches that a scanning thread may be ahead of its reader.
 const AHEAD: usize = 2;
+/// Bytes of rows that go on together: sorting must hold some of them within its bound.
+const PIECE_BYTES: usize = 512 << 10;
 
 /// A column of the table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -206,24 +209,46 @@ impl ExecutionPlan for LogScanExec {
         let (columns, schema) = (self.columns.clone(), self.schema.clone());
         stream.spawn_blocking(move || {
             work.run(&scanner, &mut |rows, core| {
-                let rows = arranged(&rows, &columns, &schema);
-                let sent = match to.try_send(rows) {
-                    Ok(()) => Ok(()),
-                    Err(TrySendError::Full(rows)) => {
-                        // The reader is slow: somebody else may have the core meanwhile.
-                        drop(core.take());
-                        let sent = to.blocking_send(rows);
-                        *core = Some(scanner.cores.take());
-                        sent.map_err(drop)
+                for piece in pieces(rows) {
+                    let piece = piece.and_then(|rows| arranged(&rows, &columns, &schema));
+                    let sent = match to.try_send(piece) {
+                        Ok(()) => Ok(()),
+                        Err(TrySendError::Full(piece)) => {
+                            // The reader is slow: somebody else may have the core meanwhile.
+                            drop(core.take());
+                            let sent = to.blocking_send(piece);
+                            *core = Some(scanner.cores.take());
+                            sent.map_err(drop)
+                        }
+                        Err(TrySendError::Closed(_)) => Err(()),
+                    };
+                    if sent.is_err() {
+                        return ControlFlow::Break(());
                     }
-                    Err(TrySendError::Closed(_)) => Err(()),
-                };
-                if sent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                }
+                ControlFlow::Continue(())
             });
             Ok(())
         });
         Ok(stream.build())
     }
+}
+
+/// Rows in pieces of bounded size, each with memory of its own: what is counted is what is held.
+fn pieces(rows: RecordBatch) -> impl Iterator<Item = Result<RecordBatch>> {
+    let (bytes, count) = (rows.get_array_memory_size(), rows.num_rows());
+    let piece = match bytes <= PIECE_BYTES {
+        true => count,
+        false => (PIECE_BYTES / bytes.div_ceil(count.max(1))).max(1),
+    };
+    (0..count).step_by(piece.max(1)).map(move |from| {
+        if piece >= count || rows.num_columns() == 0 {
+            return Ok(rows.clone());
+        }
+        let places = from..(from + piece).min(count);
+        let places: UInt32Array = places.filter_map(|place| u32::try_from(place).ok()).collect();
+        Ok(take_record_batch(&rows, &places)?)
+    })
 }
 
 /// The table's columns out of what the scan gave.
