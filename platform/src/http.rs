@@ -24,7 +24,7 @@ pub struct ApiError {
     /// What the client should do about it.
     pub kind: Kind,
     /// The body; an empty code is filled in from the kind.
-    pub detail: ErrorDetail,
+    pub detail: Box<ErrorDetail>,
     /// Seconds after which to come again.
     pub retry_after_s: Option<u64>,
 }
@@ -34,6 +34,7 @@ impl ApiError {
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let detail = ErrorDetail { message: message.into(), ..ErrorDetail::default() };
+        let detail = Box::new(detail);
         let retry = matches!(kind, Kind::Overloaded | Kind::Unavailable).then_some(1);
         Self { kind, detail, retry_after_s: retry }
     }
@@ -66,7 +67,7 @@ impl ApiError {
             };
             code.clone_into(&mut self.detail.code);
         }
-        self.detail
+        *self.detail
     }
 
     fn status(&self) -> StatusCode {
