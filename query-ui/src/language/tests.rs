@@ -178,6 +178,34 @@ fn errors_point_at_the_column() {
     assert!(parse(&"(".repeat(60_000)).unwrap_err().message.contains("nested deeper"));
 }
 
+/// The lines of the blocks of a kind in docs/query.md.
+fn examples(kind: &str) -> Vec<&'static str> {
+    let mut inside = false;
+    let page = include_str!("../../../docs/query.md").lines();
+    let lines = page.filter(|line| match line.strip_prefix("```") {
+        Some(opened) => {
+            inside = opened == kind;
+            false
+        }
+        None => inside && !line.is_empty(),
+    });
+    lines.collect()
+}
+
+#[test]
+fn every_example_of_the_reference_is_understood() {
+    let queries = examples("query");
+    assert!(queries.len() > 40, "{}", queries.len());
+    for query in queries {
+        assert!(parse(query).is_ok(), "{query}: {:?}", parse(query));
+    }
+    let wrong = examples("wrong");
+    assert!(!wrong.is_empty());
+    for query in wrong {
+        assert!(parse(query).is_err(), "{query}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_or_refused_inside_itself(text in "([ -~“\u{a0}é|()\"*:>]|\\PC|stats|by|NOT|OR|TO){0,40}") {

@@ -245,8 +245,10 @@ impl Engine {
 /// How rows become one value.
 struct Fold<T> {
     start: fn() -> T,
-    each: Arc<dyn Fn(&mut T, &RecordBatch) + Send + Sync>,
+    each: Each<T>,
 }
+
+type Each<T> = Arc<dyn Fn(&mut T, &RecordBatch) + Send + Sync>;
 
 /// The time that a query may still work.
 #[derive(Debug)]
