@@ -119,6 +119,53 @@ pub(crate) fn read_number(text: &str) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
+/// A number as exact as it was written: `200` and `200.0` are equal, neighbours beyond 2^53 are
+/// not.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Number {
+    Int(i64),
+    /// Not a whole number of 64 bits.
+    Float(f64),
+}
+
+impl Number {
+    /// Reads a literal; `None` when it is none.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let float = read_number(text)?;
+        Some(text.trim().parse().map_or_else(|_| Self::of_float(float), Self::Int))
+    }
+
+    /// The value, if it is a number.
+    pub(crate) fn of(value: &FieldValue) -> Option<Self> {
+        match value {
+            FieldValue::Int(number) => Some(Self::Int(*number)),
+            FieldValue::Float(number) => Some(Self::of_float(*number)),
+            FieldValue::Text(_) | FieldValue::Bool(_) => None,
+        }
+    }
+
+    pub(crate) fn of_float(number: f64) -> Self {
+        // 2^63, the first that is too large.
+        let bound = -(i64::MIN as f64);
+        if number.fract() == 0.0 && (-bound..bound).contains(&number) {
+            #[expect(clippy::cast_possible_truncation, reason = "it was just tested to fit")]
+            Self::Int(number as i64)
+        } else {
+            Self::Float(number)
+        }
+    }
+
+    /// The texts ([`FieldValue::to_text`]) of the values that equal it: as a whole number, and as
+    /// a float, whose shortest form can differ.
+    pub(crate) fn texts(self) -> Vec<String> {
+        match self {
+            #[expect(clippy::cast_precision_loss, reason = "the float that is nearest is meant")]
+            Self::Int(number) => vec![number.to_string(), (number as f64).to_string()],
+            Self::Float(number) => vec![number.to_string()],
+        }
+    }
+}
+
 /// A column of moments.
 pub(crate) fn times<'a>(rows: &'a RecordBatch, name: &str) -> Option<&'a TimestampNanosecondArray> {
     rows.column_by_name(name)?.as_primitive_opt::<TimestampNanosecondType>()

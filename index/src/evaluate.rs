@@ -1,15 +1,16 @@
 //! Which rows pass a filter: exact, on Arrow columns, the same for fresh records and splits.
 
-use arrow::array::{Array as _, BooleanBufferBuilder, RecordBatch};
+use arrow::array::{Array as _, BooleanBufferBuilder, DictionaryArray, RecordBatch, StringArray};
 use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::Int32Type;
 use model::level::Level;
 use model::partition::{Offset, PartitionId, RecordId};
 use model::query::{Bound, FieldTest, Filter, Literal, TextMatch};
-use model::record::FieldValue;
+use model::record::{FieldType, FieldValue};
 use model::text::fold_text;
 use model::time::{TimeRange, Timestamp};
 
-use crate::columns::{Values, numbers, read_number, times};
+use crate::columns::{Number, Values, numbers, read_number, times};
 use crate::matcher::Matcher;
 use crate::rest;
 use crate::schema::{FieldColumnId, REST};
@@ -43,8 +44,18 @@ enum Node {
 #[derive(Debug)]
 enum Test {
     Exists,
-    Matches { matcher: Matcher, number: Option<f64>, level: Option<Level>, exact: Option<String> },
+    Matches(Box<Matches>),
     Between { from: Limit, to: Limit },
+}
+
+/// A text to match, read in every way it can be.
+#[derive(Debug)]
+struct Matches {
+    matcher: Matcher,
+    /// What was written, when it is a phrase.
+    phrase: Option<String>,
+    number: Option<Number>,
+    level: Option<Level>,
 }
 
 /// One end of a range, with its literal read in every way it can be.
@@ -96,18 +107,7 @@ impl Node {
             Filter::Field { name, test } => {
                 let test = match test {
                     FieldTest::Exists => Test::Exists,
-                    FieldTest::Matches(text) => {
-                        let phrase = match text {
-                            TextMatch::Phrase(phrase) => Some(phrase.as_str()),
-                            TextMatch::Pattern { .. } => None,
-                        };
-                        Test::Matches {
-                            matcher: Matcher::new(text),
-                            number: phrase.and_then(read_number),
-                            level: phrase.and_then(Level::from_word),
-                            exact: phrase.map(str::to_owned),
-                        }
-                    }
+                    FieldTest::Matches(text) => Test::Matches(Box::new(Matches::new(text))),
                     FieldTest::Between { from, to } => {
                         Test::Between { from: Limit::new(from), to: Limit::new(to) }
                     }
@@ -156,19 +156,17 @@ fn keep(candidates: &BooleanBuffer, mut test: impl FnMut(usize) -> bool) -> Bool
 impl Unit<'_> {
     /// The message, or any field's value. Labels are asked by name only.
     fn any_text(&self, matcher: &Matcher, candidates: &BooleanBuffer) -> BooleanBuffer {
-        let message = Values::named(self.rows, "message");
-        let mut found =
-            keep(candidates, |row| message.text(row).is_some_and(|text| matcher.matches(&text)));
         let schema = self.rows.schema();
+        let mut found = BooleanBuffer::new_unset(candidates.len());
         for (field, column) in schema.fields().iter().zip(self.rows.columns()) {
-            let is_field = FieldColumnId::of(field).is_some_and(|id| id.kind.is_some());
-            if is_field && column.null_count() < column.len() {
-                let values = Values::of(column);
+            let kind = match FieldColumnId::of(field) {
+                Some(id) => id.kind,
+                None => (field.name() == "message").then_some(FieldType::Text),
+            };
+            let may_match = kind.is_some_and(|kind| matcher.may_match(kind));
+            if may_match && column.null_count() < column.len() {
                 let left = candidates & &!&found;
-                found = &found
-                    | &keep(&left, |row| {
-                        values.text(row).is_some_and(|text| matcher.matches(&text))
-                    });
+                found = &found | &texts(matcher, &Values::of(column), &left);
             }
         }
         let rest = Values::named(self.rows, REST);
@@ -191,19 +189,24 @@ impl Unit<'_> {
             }
             "level" => {
                 let levels = Values::named(self.rows, "level");
-                keep(candidates, |row| {
-                    let level = levels.text(row).and_then(|name| Level::from_word(&name));
-                    test.level(level.unwrap_or_default())
-                })
+                let passes =
+                    |name: &str| test.level(Level::from_word(name).unwrap_or(Level::Unknown));
+                match levels {
+                    Values::Label(keys, names) => by_key(keys, names, candidates, passes),
+                    _ => keep(candidates, |row| levels.text(row).is_some_and(|name| passes(&name))),
+                }
             }
             "message" => {
                 let messages = Values::named(self.rows, "message");
-                keep(candidates, |row| {
-                    messages.text(row).is_some_and(|text| match test {
-                        Test::Exists => !text.is_empty(),
-                        test => test.text(&text),
-                    })
-                })
+                match test {
+                    Test::Exists => keep(candidates, |row| {
+                        messages.text(row).is_some_and(|text| !text.is_empty())
+                    }),
+                    Test::Matches(matches) => texts(&matches.matcher, &messages, candidates),
+                    Test::Between { .. } => keep(candidates, |row| {
+                        messages.text(row).is_some_and(|text| test.text(&text))
+                    }),
+                }
             }
             "index" => keep(candidates, |_| test.text(self.place.index)),
             "id" => {
@@ -226,7 +229,7 @@ impl Unit<'_> {
             if FieldColumnId::of(field).is_some_and(|id| id.name == name) {
                 let values = Values::of(column);
                 let left = candidates & &!&found;
-                found = &found | &keep(&left, |row| test.value(&values, row));
+                found = &found | &test.rows(&values, &left);
             }
         }
         let rest = Values::named(self.rows, REST);
@@ -241,37 +244,109 @@ impl Unit<'_> {
     }
 }
 
-impl Test {
-    fn value(&self, values: &Values<'_>, row: usize) -> bool {
-        match self {
-            Self::Exists => values.is_present(row),
-            Self::Matches { matcher, number, .. } => {
-                let numeric = matches!(values, Values::Int(_) | Values::Float(_));
-                (numeric && number.is_some() && values.number(row) == *number)
-                    || values.text(row).is_some_and(|text| matcher.matches(&text))
+/// Of the candidates, those whose value's text matches.
+fn texts(matcher: &Matcher, values: &Values<'_>, candidates: &BooleanBuffer) -> BooleanBuffer {
+    match values {
+        Values::Text(texts) => matcher.rows(texts, candidates),
+        Values::Label(keys, texts) => by_key(keys, texts, candidates, |text| matcher.matches(text)),
+        Values::Bool(truths) => {
+            let (yes, no) = (matcher.matches("true"), matcher.matches("false"));
+            keep(candidates, |row| truths.is_valid(row) && if truths.value(row) { yes } else { no })
+        }
+        _ => keep(candidates, |row| values.text(row).is_some_and(|text| matcher.matches(&text))),
+    }
+}
+
+/// Tests every distinct text of a label once.
+fn by_key(
+    keys: &DictionaryArray<Int32Type>,
+    texts: &StringArray,
+    candidates: &BooleanBuffer,
+    mut test: impl FnMut(&str) -> bool,
+) -> BooleanBuffer {
+    let passing: Vec<bool> = texts.iter().map(|text| text.is_some_and(&mut test)).collect();
+    let keys = keys.keys();
+    keep(candidates, |row| {
+        let key = usize::try_from(keys.value(row)).ok();
+        keys.is_valid(row) && key.and_then(|key| passing.get(key).copied()).unwrap_or_default()
+    })
+}
+
+impl Matches {
+    fn new(text: &TextMatch) -> Self {
+        let phrase = match text {
+            TextMatch::Phrase(phrase) => Some(phrase.as_str()),
+            TextMatch::Pattern { .. } => None,
+        };
+        Self {
+            matcher: Matcher::new(text),
+            phrase: phrase.map(str::to_owned),
+            number: phrase.and_then(Number::read),
+            level: phrase.and_then(Level::from_word),
+        }
+    }
+
+    /// Numbers equal to it, and values whose text matches.
+    fn rows(&self, values: &Values<'_>, candidates: &BooleanBuffer) -> BooleanBuffer {
+        match (values, self.number) {
+            (Values::Int(numbers), Some(Number::Int(wanted))) if self.is_plain(wanted) => {
+                // `404` stands free in `-404`, which therefore matches too.
+                let other = wanted.checked_abs().and_then(i64::checked_neg);
+                let other = other.filter(|_| wanted >= 0).unwrap_or(wanted);
+                keep(candidates, |row| {
+                    let value = numbers.value(row);
+                    numbers.is_valid(row) && (value == wanted || value == other)
+                })
             }
+            (Values::Int(_), None) if !self.matcher.may_match(FieldType::Int) => {
+                BooleanBuffer::new_unset(candidates.len())
+            }
+            (Values::Int(_) | Values::Float(_), Some(wanted)) => keep(candidates, |row| {
+                let value = values.value(row);
+                value.as_ref().and_then(Number::of) == Some(wanted)
+                    || value.is_some_and(|value| self.matcher.matches(&value.to_text()))
+            }),
+            _ => texts(&self.matcher, values, candidates),
+        }
+    }
+
+    /// Whether the number was written as numbers are shown.
+    fn is_plain(&self, number: i64) -> bool {
+        self.phrase.as_deref() == Some(number.to_string().as_str())
+    }
+
+    fn single(&self, value: &FieldValue) -> bool {
+        let number = Number::of(value);
+        number.is_some() && number == self.number || self.matcher.matches(&value.to_text())
+    }
+}
+
+impl Test {
+    fn rows(&self, values: &Values<'_>, candidates: &BooleanBuffer) -> BooleanBuffer {
+        match self {
+            Self::Exists => keep(candidates, |row| values.is_present(row)),
+            Self::Matches(matches) => matches.rows(values, candidates),
             Self::Between { from, to } => {
                 let is_text =
                     matches!(values, Values::Text(_) | Values::Label(..) | Values::Bool(_));
-                let number = values.number(row);
-                let text = if is_text { values.text(row) } else { None };
-                (number.is_some() || text.is_some())
-                    && from.below(number, text.as_deref())
-                    && to.above(number, text.as_deref())
+                keep(candidates, |row| {
+                    let number = values.number(row);
+                    let text = if is_text { values.text(row) } else { None };
+                    (number.is_some() || text.is_some())
+                        && from.below(number, text.as_deref())
+                        && to.above(number, text.as_deref())
+                })
             }
         }
     }
 
     fn single(&self, value: &FieldValue) -> bool {
-        let text = value.to_text();
-        let is_number = matches!(value, FieldValue::Int(_) | FieldValue::Float(_));
         match self {
             Self::Exists => true,
-            Self::Matches { matcher, number, .. } => {
-                (is_number && number.is_some() && read_number(&text) == *number)
-                    || matcher.matches(&text)
-            }
+            Self::Matches(matches) => matches.single(value),
             Self::Between { from, to } => {
+                let text = value.to_text();
+                let is_number = Number::of(value).is_some();
                 let number = match value {
                     FieldValue::Bool(_) => None,
                     _ => read_number(&text),
@@ -285,7 +360,7 @@ impl Test {
     fn text(&self, text: &str) -> bool {
         match self {
             Self::Exists => true,
-            Self::Matches { matcher, .. } => matcher.matches(text),
+            Self::Matches(matches) => matches.matcher.matches(text),
             Self::Between { from, to } => {
                 let number = read_number(text);
                 from.below(number, Some(text)) && to.above(number, Some(text))
@@ -296,9 +371,9 @@ impl Test {
     fn level(&self, level: Level) -> bool {
         match self {
             Self::Exists => level != Level::Unknown,
-            Self::Matches { matcher, level: wanted, .. } => match wanted {
-                Some(wanted) => level == *wanted,
-                None => matcher.matches(level.name()),
+            Self::Matches(matches) => match matches.level {
+                Some(wanted) => level == wanted,
+                None => matches.matcher.matches(level.name()),
             },
             Self::Between { from, to } => from.level_below(level) && to.level_above(level),
         }
@@ -307,9 +382,9 @@ impl Test {
     fn time(&self, time: Timestamp) -> bool {
         match self {
             Self::Exists => true,
-            Self::Matches { matcher, exact, .. } => {
-                exact.as_deref().and_then(Timestamp::parse) == Some(time)
-                    || matcher.matches(&time.to_string())
+            Self::Matches(matches) => {
+                matches.phrase.as_deref().and_then(Timestamp::parse) == Some(time)
+                    || matches.matcher.matches(&time.to_string())
             }
             Self::Between { from, to } => from.time_below(time) && to.time_above(time),
         }
@@ -318,9 +393,9 @@ impl Test {
     fn id(&self, id: RecordId) -> bool {
         match self {
             Self::Exists => true,
-            Self::Matches { exact, matcher, .. } => match exact {
+            Self::Matches(matches) => match &matches.phrase {
                 Some(exact) => RecordId::parse(exact) == Some(id),
-                None => matcher.matches(&id.to_string()),
+                None => matches.matcher.matches(&id.to_string()),
             },
             Self::Between { .. } => false,
         }

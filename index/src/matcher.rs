@@ -1,141 +1,262 @@
-//! Matching a text: phrases that stand free and patterns with stars, case folded. Exact; the
-//! ASCII way is the fast twin of the general one.
+//! Matching a text: phrases that stand free and patterns with stars, case folded. Exact. ASCII
+//! needles are looked for in the text as it is, others in the folded text; both ways agree.
 
-use std::borrow::Cow;
-
-use memchr::memmem::Finder;
+use arrow::array::{Array as _, BooleanBufferBuilder, StringArray};
+use arrow::buffer::BooleanBuffer;
+use memchr::memmem::{self, Finder};
 use model::query::TextMatch;
-use model::text::{fold_text, stands_free};
+use model::record::FieldType;
+use model::text::{fold_text, is_boundary, stands_free};
+
+/// The one character beyond ASCII that folds into it, to `k`.
+const KELVIN: &str = "\u{212a}";
+/// One row of so many must be a candidate, or texts are searched one by one.
+const SPARSE: usize = 4;
 
 /// A [`TextMatch`], ready to be asked many times.
 #[derive(Debug)]
-pub(crate) enum Matcher {
+pub(crate) struct Matcher {
+    shape: Shape,
+    /// All needles are ASCII.
+    is_ascii: bool,
+    /// A needle has a `k`.
+    has_k: bool,
+}
+
+#[derive(Debug)]
+enum Shape {
     Phrase(Needle),
     Pattern { parts: Vec<Needle>, open_start: bool, open_end: bool },
 }
 
-/// A folded text to look for.
-#[derive(Debug)]
-pub(crate) struct Needle {
-    text: String,
-    finder: Finder<'static>,
-    /// The rarest byte and its place, when the needle is ASCII.
-    rare: Option<(usize, u8)>,
-}
-
 impl Matcher {
     pub(crate) fn new(text: &TextMatch) -> Self {
-        match text {
-            TextMatch::Phrase(phrase) => Self::Phrase(Needle::new(phrase)),
-            TextMatch::Pattern { parts, open_start, open_end } => Self::Pattern {
+        let shape = match text {
+            TextMatch::Phrase(phrase) => Shape::Phrase(Needle::new(phrase)),
+            TextMatch::Pattern { parts, open_start, open_end } => Shape::Pattern {
                 parts: parts.iter().map(|part| Needle::new(part)).collect(),
                 open_start: *open_start,
                 open_end: *open_end,
             },
-        }
+        };
+        let is_ascii = shape.needles().iter().all(|needle| needle.text.is_ascii());
+        let has_k = shape.needles().iter().any(|needle| needle.text.contains('k'));
+        Self { shape, is_ascii, has_k }
     }
 
     /// Whether the text matches.
     pub(crate) fn matches(&self, text: &str) -> bool {
+        if self.is_plain(text.as_bytes()) {
+            self.shape.matches(text, Needle::find_ascii)
+        } else {
+            self.shape.matches(&fold_text(text), Needle::find_folded)
+        }
+    }
+
+    /// Of the candidate rows, those whose text matches.
+    pub(crate) fn rows(&self, texts: &StringArray, candidates: &BooleanBuffer) -> BooleanBuffer {
+        let mut found = BooleanBufferBuilder::new(candidates.len());
+        found.append_n(candidates.len(), false);
+        let mut ask = |row: usize| {
+            if candidates.value(row) && texts.is_valid(row) && self.matches(texts.value(row)) {
+                found.set_bit(row, true);
+            }
+        };
+        let whole = whole(texts);
+        let dense = candidates.count_set_bits() * SPARSE >= candidates.len();
+        let longest = self.shape.needles().iter().max_by_key(|needle| needle.text.len());
+        match longest.filter(|_| dense && self.is_plain(whole)) {
+            Some(needle) => hits(texts, whole, needle, ask),
+            None => candidates.set_indices().for_each(&mut ask),
+        }
+        found.finish()
+    }
+
+    /// Whether the text of a value of that type may match at all.
+    pub(crate) fn may_match(&self, kind: FieldType) -> bool {
+        // All that texts of these types are made of, folded.
+        let bytes: &[u8] = match kind {
+            FieldType::Text => return true,
+            FieldType::Int => b"-0123456789",
+            FieldType::Float => b"-.0123456789infa",
+            FieldType::Bool => b"truefals",
+        };
+        let made_of = |needle: &Needle| needle.text.bytes().all(|byte| bytes.contains(&byte));
+        self.shape.needles().iter().all(made_of)
+    }
+
+    /// Whether the needles can be looked for in the text as it is.
+    fn is_plain(&self, text: &[u8]) -> bool {
+        let has_kelvin = || !text.is_ascii() && memmem::find(text, KELVIN.as_bytes()).is_some();
+        self.is_ascii && !(self.has_k && has_kelvin())
+    }
+}
+
+/// All texts of a column, one behind the other.
+fn whole(texts: &StringArray) -> &[u8] {
+    let offsets = texts.value_offsets();
+    let (first, last) = offsets.first().zip(offsets.last()).unwrap_or((&0, &0));
+    let range = first.unsigned_abs() as usize..last.unsigned_abs() as usize;
+    texts.value_data().get(range).unwrap_or_default()
+}
+
+/// The rows in which the needle occurs, ascending, each once.
+fn hits(texts: &StringArray, whole: &[u8], needle: &Needle, mut hit: impl FnMut(usize)) {
+    let mut ends = texts.value_offsets().iter();
+    let Some(first) = ends.next() else { return };
+    let mut ends = ends.map(|end| end.abs_diff(*first) as usize).enumerate().peekable();
+    let mut from = 0;
+    while let Some(start) = needle.find_ascii(whole, from) {
+        while ends.next_if(|(_, end)| *end <= start).is_some() {}
+        let Some((row, end)) = ends.peek() else { return };
+        if start + needle.text.len() <= *end {
+            hit(*row);
+            from = *end;
+        } else {
+            // It reached over the end of a row.
+            from = start + 1;
+        }
+    }
+}
+
+impl Shape {
+    fn needles(&self) -> &[Needle] {
+        match self {
+            Self::Phrase(needle) => std::slice::from_ref(needle),
+            Self::Pattern { parts, .. } => parts,
+        }
+    }
+
+    fn matches(&self, text: &str, find: Find) -> bool {
         match self {
             Self::Phrase(needle) => {
-                if text.len() < needle.text.len() && text.is_ascii() {
-                    return false;
-                }
-                let text = Folded::of(text);
                 let mut from = 0;
-                while let Some((start, end)) = needle.find(&text, from) {
-                    if stands_free(text.text(), start, end) {
+                while let Some(start) = find(needle, text.as_bytes(), from) {
+                    if stands_free(text, start, start + needle.text.len()) {
                         return true;
                     }
-                    from = next_char(text.text(), start);
+                    from = start + 1;
                 }
                 false
             }
             Self::Pattern { parts, open_start, open_end } => {
-                pattern(parts, *open_start, *open_end, &Folded::of(text))
+                pattern(parts, *open_start, *open_end, text, find)
             }
         }
     }
 }
 
-/// The place behind the character at `at`.
-fn next_char(text: &str, at: usize) -> usize {
-    at + text.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
+/// Where a part of a pattern was last found. The places asked for only grow, so each part walks
+/// over the text once, however often the first part occurs.
+#[derive(Clone, Copy, Default)]
+struct Walk {
+    /// The first occurrence at or behind the last place asked for.
+    found: Option<usize>,
+    /// The first white space at or behind the last place asked for.
+    run_end: Option<usize>,
 }
 
-fn pattern(parts: &[Needle], open_start: bool, open_end: bool, text: &Folded<'_>) -> bool {
-    let whole = text.text();
-    let Some((first, rest)) = parts.split_first() else { return !whole.is_empty() };
-    let free_left = |start| open_start || stands_free_left(whole, start);
-    let free_right = |end| open_end || stands_free_right(whole, end);
+impl Walk {
+    /// The first occurrence at `from` or behind it.
+    fn next(&mut self, part: &Needle, text: &str, from: usize, find: Find) -> Option<usize> {
+        if self.found.is_none_or(|found| found < from) {
+            self.found = Some(find(part, text.as_bytes(), from)?);
+        }
+        self.found
+    }
+
+    /// Where the run without white space ends in which `at` is.
+    fn run_end(&mut self, text: &str, at: usize) -> usize {
+        if self.run_end.is_none_or(|end| end < at) {
+            let rest = text.get(at..).unwrap_or_default();
+            self.run_end = Some(rest.find(char::is_whitespace).map_or(text.len(), |n| at + n));
+        }
+        self.run_end.unwrap_or(text.len())
+    }
+}
+
+fn pattern(parts: &[Needle], open_start: bool, open_end: bool, text: &str, find: Find) -> bool {
+    let Some((first, rest)) = parts.split_first() else { return !text.is_empty() };
+    let free_left = |start| open_start || is_edge(text, start);
+    let free_right = |end| open_end || is_edge(text, end);
+    let mut walks = vec![Walk::default(); rest.len()];
+    // The end of the last run that was found to have no last part which stands free.
+    let mut barren = None;
     let mut from = 0;
-    while let Some((start, end)) = first.find(text, from) {
-        from = next_char(whole, start);
+    'first: while let Some(start) = find(first, text.as_bytes(), from) {
+        from = start + 1;
         if !free_left(start) {
             continue;
         }
+        let mut reached = start + first.text.len();
         let Some((last, middle)) = rest.split_last() else {
-            if free_right(end) {
+            if free_right(reached) {
                 return true;
             }
             continue;
         };
         // The earliest place of each middle part leaves most room for the next; a star does not
         // reach over white space.
-        let middle = middle.iter().try_fold(end, |at, part| {
-            part.find(text, at).filter(|(start, _)| same_run(whole, at, *start)).map(|(_, end)| end)
-        });
-        let Some(reached) = middle else { continue };
-        let mut at = reached;
-        while let Some((start, end)) =
-            last.find(text, at).filter(|(start, _)| same_run(whole, reached, *start))
-        {
-            if free_right(end) {
+        for (part, walk) in middle.iter().zip(&mut walks) {
+            let Some(start) = walk.next(part, text, reached, find) else { return false };
+            if start > walk.run_end(text, reached) {
+                continue 'first;
+            }
+            reached = start + part.text.len();
+        }
+        let Some(walk) = walks.last_mut() else { return false };
+        let run_end = walk.run_end(text, reached);
+        if barren == Some(run_end) {
+            continue;
+        }
+        let Some(mut start) = walk.next(last, text, reached, find) else { return false };
+        while start <= run_end {
+            if free_right(start + last.text.len()) {
                 return true;
             }
-            at = next_char(whole, start);
+            let Some(next) = find(last, text.as_bytes(), start + 1) else { break };
+            start = next;
         }
+        barren = Some(run_end);
     }
     false
 }
 
-fn same_run(text: &str, from: usize, to: usize) -> bool {
-    text.get(from..to).is_some_and(|between| !between.contains(char::is_whitespace))
+/// Whether a word may begin or end at this place.
+fn is_edge(text: &str, at: usize) -> bool {
+    let left = text.get(..at).and_then(|text| text.chars().next_back());
+    let right = text.get(at..).and_then(|text| text.chars().next());
+    left.zip(right).is_none_or(|(left, right)| is_boundary(left, right))
 }
 
-fn stands_free_left(text: &str, start: usize) -> bool {
-    let left = text.get(..start).and_then(|text| text.chars().next_back());
-    let right = text.get(start..).and_then(|text| text.chars().next());
-    left.zip(right).is_none_or(|(left, right)| model::text::is_boundary(left, right))
+/// A folded text to look for, and a fast way to find it.
+#[derive(Debug)]
+struct Needle {
+    text: String,
+    finder: Finder<'static>,
+    /// The rarest byte and its place.
+    rare: (usize, u8),
 }
 
-fn stands_free_right(text: &str, end: usize) -> bool {
-    stands_free_left(text, end)
-}
+/// How a needle is found: the first place at or behind the given one.
+type Find = fn(&Needle, &[u8], usize) -> Option<usize>;
 
 impl Needle {
     fn new(text: &str) -> Self {
         let text = fold_text(text).into_owned();
-        let rare = text.is_ascii().then(|| {
-            let rarest = text.bytes().enumerate().min_by_key(|(_, byte)| commonness(*byte));
-            rarest.unwrap_or_default()
-        });
-        Self { finder: Finder::new(text.as_bytes()).into_owned(), text, rare }
+        let rare = text.bytes().enumerate().min_by_key(|(_, byte)| commonness(*byte));
+        let finder = Finder::new(text.as_bytes()).into_owned();
+        Self { finder, text, rare: rare.unwrap_or_default() }
     }
 
-    /// The first occurrence that begins at `from` or later.
-    fn find(&self, text: &Folded<'_>, from: usize) -> Option<(usize, usize)> {
-        let start = match text {
-            Folded::Ascii(text) => self.find_ascii(text.as_bytes(), from)?,
-            Folded::Text(text) => from + self.finder.find(text.as_bytes().get(from..)?)?,
-        };
-        Some((start, start + self.text.len()))
+    /// In folded text.
+    fn find_folded(&self, text: &[u8], from: usize) -> Option<usize> {
+        Some(from + self.finder.find(text.get(from..)?)?)
     }
 
-    /// Looks for the rarest byte in both cases, then compares around it.
+    /// In any text, without ASCII case: the rarest byte in both cases first, then around it.
     fn find_ascii(&self, text: &[u8], from: usize) -> Option<usize> {
-        let (place, byte) = self.rare?;
+        let (place, byte) = self.rare;
         let needle = self.text.as_bytes();
         let mut at = from + place;
         loop {
@@ -168,72 +289,5 @@ fn commonness(byte: u8) -> u8 {
     }
 }
 
-/// A text in which case does not count: ASCII as it is (compared without case), other text folded.
-enum Folded<'a> {
-    Ascii(&'a str),
-    Text(Cow<'a, str>),
-}
-
-impl<'a> Folded<'a> {
-    fn of(text: &'a str) -> Self {
-        if text.is_ascii() { Self::Ascii(text) } else { Self::Text(fold_text(text)) }
-    }
-
-    fn text(&self) -> &str {
-        match self {
-            Self::Ascii(text) => text,
-            Self::Text(text) => text,
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pattern(text: &str) -> TextMatch {
-        TextMatch::Pattern {
-            parts: text.split('*').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
-            open_start: text.starts_with('*'),
-            open_end: text.ends_with('*'),
-        }
-    }
-
-    #[track_caller]
-    fn check(query: &TextMatch, text: &str, expected: bool) {
-        assert_eq!(Matcher::new(query).matches(text), expected, "{query:?} in {text:?}");
-        // The general way must agree: a character that is not ASCII, far off, forces it.
-        let general = format!("{text} §");
-        assert_eq!(Matcher::new(query).matches(&general), expected, "{query:?} in {general:?}");
-    }
-
-    #[test]
-    fn a_phrase_stands_free_in_any_case() {
-        let phrase = |text: &str| TextMatch::Phrase(text.to_owned());
-        check(&phrase("err"), "terror err 7", true);
-        check(&phrase("err"), "terror", false);
-        check(&phrase("ERR"), "Err", true);
-        check(&phrase("10.0.0.1"), "110.0.0.1 10.0.0.11", false);
-        check(&phrase("10.0.0.1"), "from 10.0.0.1:80", true);
-        check(&phrase("aa"), "aaa aa", true);
-        check(&phrase("/var"), "x/var/log", true);
-        check(&phrase("错误"), "发生错误了", true);
-        check(&phrase("straße"), "STRAßE", true);
-        check(&phrase("k"), "\u{212a}", true);
-    }
-
-    #[test]
-    fn a_star_reaches_over_anything_but_white_space() {
-        check(&pattern("conn*"), "connection refused", true);
-        check(&pattern("conn*"), "reconnect", false);
-        check(&pattern("*conn*"), "reconnect", true);
-        check(&pattern("*tion"), "connections connection", true);
-        check(&pattern("*tion"), "connections", false);
-        check(&pattern("a*b*c"), "a1b2c", true);
-        check(&pattern("a*b*c"), "a1b 2c", false);
-        check(&pattern("a*c"), "abcd abc", true);
-        check(&pattern("a*c"), "abcd", false);
-        check(&pattern("/api/*/users"), "GET /api/v1/users 200", true);
-        check(&pattern("*"), "x", true);
-    }
-}
+mod tests;

@@ -35,6 +35,22 @@ const WORDS: [&str; 12] = [
     "user_7",
 ];
 
+/// Whole numbers that floats confuse, and their neighbours.
+const INTS: [i64; 8] =
+    [0, -4, 1 << 60, (1 << 53) + 1, 1 << 53, i64::MAX, i64::MIN, 1_152_921_504_606_847_000];
+const NUMBERS: [&str; 10] = [
+    "4",
+    "-4",
+    "04",
+    "2.50",
+    "1e0",
+    "9007199254740993",
+    "9007199254740992.0",
+    "1152921504606846976",
+    "9223372036854775807",
+    "-9223372036854775808",
+];
+
 fn text() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         8 => prop::sample::select(WORDS.to_vec()).prop_map(str::to_owned),
@@ -50,6 +66,8 @@ fn value() -> impl Strategy<Value = FieldValue> {
         (0_i64..60).prop_map(FieldValue::Int),
         (0_i64..60).prop_map(|n| FieldValue::Text(n.to_string())),
         (0_i32..12).prop_map(|n| FieldValue::Float(f64::from(n) / 4.0)),
+        prop::sample::select(INTS.to_vec()).prop_map(FieldValue::Int),
+        prop::sample::select(INTS.to_vec()).prop_map(|n| FieldValue::Float(n as f64)),
         any::<bool>().prop_map(FieldValue::Bool),
     ]
 }
@@ -71,8 +89,10 @@ fn text_match() -> impl Strategy<Value = TextMatch> {
         prop::sample::select(vec!["rro", "conn", "0.0", "4", "refused x", "日", "b"])
             .prop_map(str::to_owned),
     ];
+    let number = prop::sample::select(NUMBERS.to_vec()).prop_map(str::to_owned);
     prop_oneof![
         3 => part.clone().prop_map(TextMatch::Phrase),
+        1 => number.prop_map(TextMatch::Phrase),
         1 => (prop::collection::vec(part, 0..3), any::<bool>(), any::<bool>()).prop_map(
             |(parts, open_start, open_end)| TextMatch::Pattern { parts, open_start, open_end }
         ),
@@ -171,6 +191,7 @@ mod oracle {
         (end..=run).flat_map(|next| ends(given, next, rest)).collect()
     }
 
+    /// What comparisons see.
     fn number(value: &FieldValue) -> Option<f64> {
         match value {
             FieldValue::Int(number) => Some(*number as f64),
@@ -184,17 +205,31 @@ mod oracle {
         match test {
             FieldTest::Exists => true,
             FieldTest::Matches(text) => {
-                let wanted = match text {
-                    TextMatch::Phrase(phrase) => crate::columns::read_number(phrase),
-                    TextMatch::Pattern { .. } => None,
+                let equals = match (text, value) {
+                    (TextMatch::Phrase(phrase), value) => equals(phrase, value),
+                    (TextMatch::Pattern { .. }, _) => false,
                 };
-                let is_number = matches!(value, FieldValue::Int(_) | FieldValue::Float(_));
-                matches(text, &value.to_text())
-                    || (is_number && wanted.is_some() && number(value) == wanted)
+                equals || matches(text, &value.to_text())
             }
             FieldTest::Between { from, to } => {
                 side(from, value, |o| o.is_gt()) && side(to, value, |o| o.is_lt())
             }
+        }
+    }
+
+    /// Whether the literal is a number that equals the value exactly.
+    fn equals(literal: &str, value: &FieldValue) -> bool {
+        let (whole, float) = (literal.parse::<i64>(), literal.parse::<f64>());
+        match (value, whole, float) {
+            (FieldValue::Int(value), Ok(whole), _) => *value == whole,
+            (FieldValue::Int(value), Err(_), Ok(float)) => {
+                float.fract() == 0.0 && i128::from(*value) == float as i128
+            }
+            (FieldValue::Float(value), Ok(whole), _) => {
+                value.fract() == 0.0 && *value as i128 == i128::from(whole)
+            }
+            (FieldValue::Float(value), Err(_), Ok(float)) => *value == float,
+            _ => false,
         }
     }
 

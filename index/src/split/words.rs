@@ -13,7 +13,7 @@ use tantivy::directory::{Directory as _, RamDirectory};
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::{Index, InvertedIndexReader, Searcher, TERMINATED, TantivyDocument, Term};
 
-use crate::columns::{Values, read_number};
+use crate::columns::{Number, Values};
 use crate::rest;
 use crate::schema::{FieldColumnId, REST};
 
@@ -233,10 +233,12 @@ impl Searching<'_> {
 
     /// Values that match as text, or are numbers equal to it: `1.50` finds 1.5.
     fn value(&self, text: &TextMatch) -> tantivy::Result<Blocks> {
-        let blocks = self.text(text)?;
+        let mut blocks = self.text(text)?;
         let TextMatch::Phrase(phrase) = text else { return Ok(blocks) };
-        let Some(number) = read_number(phrase) else { return Ok(blocks) };
-        Ok(blocks.or(&self.phrase(&number.to_string())?))
+        for text in Number::read(phrase).map(Number::texts).unwrap_or_default() {
+            blocks = blocks.or(&self.phrase(&text)?);
+        }
+        Ok(blocks)
     }
 
     fn text(&self, text: &TextMatch) -> tantivy::Result<Blocks> {
