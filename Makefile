@@ -25,7 +25,7 @@ run: build ## Build and start Sawlog on this machine's logs (SHIP='/path/*.log',
 
 build: tools-build ui ## Build the web UI and both binaries
 	@[ -d $(BIN)/deps ] || echo 'first build: about 10 minutes on 2 cores (DataFusion, tantivy, Parquet); seconds afterwards'
-	$(CARGO) build --bin sawlog --bin sawlog-shipper
+	$(CARGO) build -p sawlog -p shipper
 
 # The UI is built again only when one of its sources is newer.
 ui: $(WEB)/dist/index.html ## Build the web UI into query-ui/web/dist

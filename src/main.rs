@@ -1,2 +1,53 @@
-//! The sawlog binary.
-fn main() {}
+//! The `sawlog` program: a node, and the command line that talks to one.
+
+mod args;
+mod config;
+mod node;
+mod client;
+mod render;
+mod search;
+mod tail;
+mod import;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let outcome = match args.command {
+        Command::Run(run) => node::run(run),
+        Command::Node(node) => node::node(node),
+        Command::Search(search) => client::block_on(search::search(search)),
+        Command::Tail(tail) => client::block_on(tail::tail(tail)),
+        Command::Import(import) => import::import(import),
+        Command::Status(status) => client::block_on(status::status(status)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The chain is printed once, here; inner errors do not repeat their causes.
+            tell(&format!("sawlog: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `sawlog search … | head` is no failure.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// Says something to the person at the terminal, beside the output.
+#[expect(clippy::print_stderr, reason = "the one place that speaks to the terminal")]
+fn tell(words: &str) {
+    eprintln!("{words}");
+}

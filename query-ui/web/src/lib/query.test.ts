@@ -1,0 +1,41 @@
+import { describe, expect, it } from 'vitest';
+import { lines } from './api';
+import { fieldTerm, quoted, withTerm } from './query';
+
+describe('edits of the query', () => {
+  it('quotes what needs quotes', () => {
+    expect(quoted('web1')).toBe('web1');
+    expect(quoted('a b')).toBe('"a b"');
+    expect(quoted('say "hi" \\')).toBe('"say \\"hi\\" \\\\"');
+    expect(quoted('OR')).toBe('"OR"');
+    expect(quoted('-x')).toBe('"-x"');
+    expect(quoted('12:30')).toBe('"12:30"');
+  });
+
+  it('adds terms to the search, not behind the pipes', () => {
+    expect(withTerm('', 'a:b')).toBe('a:b');
+    expect(withTerm('error', 'a:b')).toBe('error a:b');
+    expect(withTerm('x OR y', 'a:b')).toBe('(x OR y) a:b');
+    expect(withTerm('"a|b" | stats count()', 'x:1')).toBe('"a|b" x:1 | stats count()');
+  });
+
+  it('names fields', () => {
+    expect(fieldTerm('status', 200, false)).toBe('status:200');
+    expect(fieldTerm('my field', 'a b', true)).toBe('NOT "my field":"a b"');
+  });
+});
+
+describe('streamed lines', () => {
+  it('come whole, however they are cut', async () => {
+    const bytes = new TextEncoder().encode('{"a":"é"}\n\n{"b":2}');
+    const body = new ReadableStream<Uint8Array>({
+      start(out) {
+        for (const byte of bytes) out.enqueue(Uint8Array.of(byte));
+        out.close();
+      },
+    });
+    const found: string[] = [];
+    for await (const line of lines(body)) found.push(line);
+    expect(found).toEqual(['{"a":"é"}', '', '{"b":2}']);
+  });
+});

@@ -1,0 +1,41 @@
+// Edits of the query text: what a click on a value adds.
+
+/** A text in the quotes of the query language, where it needs them. */
+export function quoted(text: string): string {
+  if (
+    /^[\p{L}\p{N}_./@=+%#,;-]+$/u.test(text) &&
+    !/^[-!]/.test(text) &&
+    !/^(AND|OR|NOT)$/.test(text)
+  )
+    return text;
+  return `"${text.replace(/\\/g, '\\\\').replace(/"/g, '\\"').replace(/\n/g, '\\n').replace(/\t/g, '\\t')}"`;
+}
+
+/** The query with one more term in its search, before the first pipe outside quotes. */
+export function withTerm(query: string, term: string): string {
+  let inside = false;
+  let cut = query.length;
+  for (let at = 0; at < query.length; at += 1) {
+    const c = query[at];
+    if (c === '\\') at += 1;
+    else if (c === '"') inside = !inside;
+    else if (c === '|' && !inside) {
+      cut = at;
+      break;
+    }
+  }
+  const search = query.slice(0, cut).trim();
+  const pipes = query.slice(cut);
+  const joined =
+    !search || search === '*' ? term : `${/\bOR\b/.test(search) ? `(${search})` : search} ${term}`;
+  return pipes ? `${joined} ${pipes}` : joined;
+}
+
+/** The term that finds, or leaves out, one value of a field. */
+export function fieldTerm(field: string, value: unknown, exclude: boolean): string {
+  const name = /^[\p{L}_@$]([\p{L}\p{N}_.@$-]*[\p{L}\p{N}_])?$/u.test(field)
+    ? field
+    : quoted(`${field}`);
+  const text = value === null || value === '' ? '*' : quoted(String(value));
+  return `${exclude ? 'NOT ' : ''}${name}:${text}`;
+}

@@ -1,0 +1,169 @@
+//! What can be typed after `sawlog`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Sawlog collects the logs of every server and makes them searchable in one place.
+#[derive(Debug, Parser)]
+#[command(name = "sawlog", version, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a node that also ships this machine's files: the laptop case
+    Run(RunArgs),
+    /// Start a node; records come over the network
+    Node(NodeArgs),
+    /// Search, newest first: sawlog search 'error | stats count() by service'
+    Search(SearchArgs),
+    /// Follow new records that match
+    Tail(TailArgs),
+    /// Send existing files, also .gz and .zst; each is stored once however often it is sent
+    Import(ImportArgs),
+    /// Show partitions, lag, splits and disk of a node
+    Status(StatusArgs),
+}
+
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct NodeArgs {
+    /// Settings file; flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where all state is kept [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Address of UI, API and ingest [default: 127.0.0.1:7410]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// File with the token that every request must carry
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Listen beyond this machine without any token
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Show the settings that result, and stop
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct RunArgs {
+    /// Files to ship, `**` crosses folders; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) ship: Vec<String>,
+    /// Label of every record shipped from here; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    pub(crate) label: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct ServerArgs {
+    /// The node to ask
+    #[arg(long, value_name = "URL", env = "SAWLOG_SERVER", default_value = "http://127.0.0.1:7410")]
+    pub(crate) server: String,
+    /// File with the node's token
+    #[arg(long, value_name = "FILE", env = "SAWLOG_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Columns for people
+    Table,
+    /// Messages as they were logged (or values, tab separated)
+    Raw,
+    /// One JSON object a line
+    Ndjson,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+#[command(group(ArgGroup::new("when").args(["last", "all"]).conflicts_with_all(["from", "to"])))]
+pub(crate) struct SearchArgs {
+    /// Words and pipes; see docs/query.md. Everything when left out
+    #[arg(default_value = "")]
+    pub(crate) query: String,
+    /// How far back: 15m, 2h, 7d [default: 24h]
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) last: Option<String>,
+    /// First moment: RFC 3339, epoch, or relative such as -2h
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) from: Option<String>,
+    /// First moment after
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) to: Option<String>,
+    /// All of time
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Records at most; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: u64,
+    /// Only this index; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) index: Vec<String>,
+    /// Table on a terminal, NDJSON in a pipe
+    #[arg(long)]
+    pub(crate) format: Option<Format>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct TailArgs {
+    /// A search without pipes; everything when left out
+    #[arg(default_value = "")]
+    pub(crate) query: String,
+    /// Table on a terminal, NDJSON in a pipe
+    #[arg(long)]
+    pub(crate) format: Option<Format>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct ImportArgs {
+    /// The files
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The index that takes them
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) index: String,
+    /// Label of every record; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    pub(crate) label: Vec<(String, String)>,
+    /// Zone of time stamps that name none, such as Europe/Berlin [default: this machine's]
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) time_zone: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatusFormat {
+    /// For people
+    Table,
+    /// As the API gives it
+    Json,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct StatusArgs {
+    /// How to show it
+    #[arg(long, default_value = "table")]
+    pub(crate) format: StatusFormat,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("a label is written NAME=VALUE".to_owned()),
+    }
+}

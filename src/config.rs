@@ -1,0 +1,245 @@
+//! Settings of a node: as typed (`RawConfig`, a TOML file and flags) and as used (`Config`).
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::args::NodeArgs;
+
+/// The settings file, as typed. Everything may be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawConfig {
+    listen: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    token_file: Option<PathBuf>,
+    insecure: bool,
+    partitions: Option<u32>,
+    index: RawIndex,
+    query: RawQuery,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawIndex {
+    fresh_rows_max: Option<u64>,
+    fresh_bytes_max: Option<u64>,
+    fresh_age_max_s: Option<u64>,
+    merge_fan_in: Option<u32>,
+    merge_rows_max: Option<u64>,
+    retention_days: Option<u32>,
+    disk_percent_max: Option<u32>,
+    disk_free_bytes_min: Option<u64>,
+    cache_bytes_max: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawQuery {
+    timeout_s: Option<u64>,
+    concurrency_max: Option<u32>,
+    memory_bytes_max: Option<u64>,
+}
+
+/// The settings of a node, complete and checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Config {
+    /// Address of UI, API and ingest.
+    pub(crate) listen: SocketAddr,
+    /// Where all state is kept.
+    pub(crate) data_dir: PathBuf,
+    /// File with the token that every request must carry.
+    pub(crate) token_file: Option<PathBuf>,
+    /// Whether to listen beyond this machine without a token.
+    pub(crate) insecure: bool,
+    /// Partitions of the queue; it may grow, not shrink.
+    pub(crate) partitions: u32,
+    /// Fresh records, splits, merging and retention.
+    pub(crate) index: IndexConfig,
+    /// Bounds of queries.
+    pub(crate) query: QueryConfig,
+}
+
+/// Fresh records, splits, merging and retention.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct IndexConfig {
+    /// Fresh records of a partition at which a split is cut.
+    pub(crate) fresh_rows_max: u64,
+    /// Bytes of fresh records at which a split is cut.
+    pub(crate) fresh_bytes_max: u64,
+    /// Age of the oldest fresh record at which a split is cut, seconds.
+    pub(crate) fresh_age_max_s: u64,
+    /// Splits of one size that are merged into one.
+    pub(crate) merge_fan_in: u32,
+    /// Rows of a split that merging does not exceed.
+    pub(crate) merge_rows_max: u64,
+    /// Days that records are kept.
+    pub(crate) retention_days: u32,
+    /// Share of the disk that Sawlog may take, percent.
+    pub(crate) disk_percent_max: u32,
+    /// Bytes of the disk that Sawlog leaves free.
+    pub(crate) disk_free_bytes_min: u64,
+    /// Bytes of opened splits kept in memory.
+    pub(crate) cache_bytes_max: u64,
+}
+
+/// Bounds of queries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct QueryConfig {
+    /// Seconds a query may take.
+    pub(crate) timeout_s: u64,
+    /// Queries at one time; more are told to come again.
+    pub(crate) concurrency_max: u32,
+    /// Bytes of memory one query may take for sorting and grouping.
+    pub(crate) memory_bytes_max: u64,
+}
+
+impl Config {
+    /// Reads the settings file, if one is named; flags win over it.
+    ///
+    /// # Errors
+    /// What is wrong and what to do: an unreadable or unknown setting, a value out of range, an
+    /// address beyond this machine without a token.
+    pub(crate) fn load(args: &NodeArgs) -> Result<Self> {
+        let raw = match &args.config {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the settings in {}", path.display()))?;
+                Self::parse(&text).with_context(|| format!("in {}", path.display()))?
+            }
+            None => RawConfig::default(),
+        };
+        Self::complete(raw, args)
+    }
+
+    fn parse(text: &str) -> Result<RawConfig> {
+        Ok(toml::from_str(text)?)
+    }
+
+    fn complete(raw: RawConfig, args: &NodeArgs) -> Result<Self> {
+        let config = Self {
+            listen: args.listen.or(raw.listen).unwrap_or((Ipv4Addr::LOCALHOST, 7410).into()),
+            data_dir: args.data_dir.clone().or(raw.data_dir).unwrap_or_else(|| "data".into()),
+            token_file: args.token_file.clone().or(raw.token_file),
+            insecure: args.insecure || raw.insecure,
+            partitions: raw.partitions.unwrap_or(1),
+            index: IndexConfig {
+                fresh_rows_max: raw.index.fresh_rows_max.unwrap_or(256 << 10),
+                fresh_bytes_max: raw.index.fresh_bytes_max.unwrap_or(64 << 20),
+                fresh_age_max_s: raw.index.fresh_age_max_s.unwrap_or(300),
+                merge_fan_in: raw.index.merge_fan_in.unwrap_or(8),
+                merge_rows_max: raw.index.merge_rows_max.unwrap_or(1_000_000),
+                retention_days: raw.index.retention_days.unwrap_or(30),
+                disk_percent_max: raw.index.disk_percent_max.unwrap_or(80),
+                disk_free_bytes_min: raw.index.disk_free_bytes_min.unwrap_or(2 << 30),
+                cache_bytes_max: raw.index.cache_bytes_max.unwrap_or(128 << 20),
+            },
+            query: QueryConfig {
+                timeout_s: raw.query.timeout_s.unwrap_or(60),
+                concurrency_max: raw.query.concurrency_max.unwrap_or(16),
+                memory_bytes_max: raw.query.memory_bytes_max.unwrap_or(256 << 20),
+            },
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        ensure!((1..=64).contains(&self.partitions), "partitions must be 1 to 64");
+        ensure!(self.index.fresh_rows_max >= 1, "index.fresh_rows_max must be at least 1");
+        ensure!(self.index.fresh_bytes_max >= 1 << 10, "index.fresh_bytes_max must be at least 1024");
+        ensure!(self.index.fresh_age_max_s >= 1, "index.fresh_age_max_s must be at least 1");
+        ensure!(self.index.merge_fan_in >= 2, "index.merge_fan_in must be at least 2");
+        ensure!(self.index.retention_days >= 1, "index.retention_days must be at least 1");
+        ensure!((1..=100).contains(&self.index.disk_percent_max), "index.disk_percent_max must be 1 to 100");
+        ensure!(self.query.timeout_s >= 1, "query.timeout_s must be at least 1");
+        ensure!(self.query.concurrency_max >= 1, "query.concurrency_max must be at least 1");
+        ensure!(self.query.memory_bytes_max >= 1 << 20, "query.memory_bytes_max must be at least 1 MiB");
+        if !self.listen.ip().is_loopback() && self.token_file.is_none() && !self.insecure {
+            bail!(
+                "{} can be reached from other machines and no token is set: give --token-file FILE \
+                 (any secret text in it), or --insecure if everybody may read and write",
+                self.listen
+            );
+        }
+        Ok(())
+    }
+
+    /// The token that requests must carry, if one is set.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds no token.
+    pub(crate) fn token(&self) -> Result<Option<String>> {
+        self.token_file.as_deref().map(read_token).transpose()
+    }
+
+    /// The settings as a TOML text that gives them again.
+    pub(crate) fn print(&self) -> Result<String> {
+        Ok(toml::to_string(self)?)
+    }
+}
+
+/// Reads a token from a file: its text without white space at the ends.
+///
+/// # Errors
+/// The file cannot be read, or the token is too short to be one.
+pub(crate) fn read_token(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the token in {}", path.display()))?;
+    let token = text.trim();
+    ensure!(
+        token.len() >= 8 && token.bytes().all(|b| b.is_ascii_graphic()),
+        "{} must hold a token of at least 8 visible ASCII characters: `openssl rand -hex 32 > {}` makes one",
+        path.display(),
+        path.display()
+    );
+    Ok(token.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(toml: &str, expected: Result<(), &str>) {
+        let given = Config::parse(toml)
+            .and_then(|raw| Config::complete(raw, &NodeArgs::default()))
+            .map(|_| ())
+            .map_err(|error| format!("{error:#}"));
+        match (given, expected) {
+            (Ok(()), Ok(())) => {}
+            (Err(given), Err(expected)) => assert!(given.contains(expected), "{given}"),
+            (given, expected) => panic!("{given:?}, expected {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        check("", Ok(()));
+        check("listne = '127.0.0.1:1'", Err("listne"));
+        check("[index]\nretention_days = 0", Err("retention_days"));
+        check("listen = '0.0.0.0:7410'", Err("--token-file"));
+        check("listen = '0.0.0.0:7410'\ninsecure = true", Ok(()));
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        let config = Config::complete(RawConfig::default(), &NodeArgs::default()).unwrap();
+        let raw = Config::parse(&config.print().unwrap()).unwrap();
+        assert_eq!(Config::complete(raw, &NodeArgs::default()).unwrap(), config);
+    }
+
+    #[test]
+    fn the_settings_we_ship_are_good() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/config");
+        let mut count = 0;
+        for file in std::fs::read_dir(folder).unwrap() {
+            let args = NodeArgs { config: Some(file.unwrap().path()), ..NodeArgs::default() };
+            Config::load(&args).unwrap();
+            count += 1;
+        }
+        assert!(count >= 2);
+    }
+}

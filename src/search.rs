@@ -1,0 +1,95 @@
+//! `sawlog search`: one query, its answer printed as it comes.
+
+use anyhow::{Result, bail};
+use model::wire::{ErrorDetail, QueryRequest};
+use serde_json::Value;
+
+use crate::args::SearchArgs;
+use crate::client::{Client, Lines, Refusal, sentence, underlined};
+use crate::render::Printer;
+use crate::tell;
+
+pub(crate) async fn search(args: SearchArgs) -> Result<()> {
+    let client = Client::new(&args.server)?;
+    let request = request(&args);
+    let response = client.post("/api/v1/query", &request).await;
+    let response = response.map_err(|error| point_at(&args.query, error))?;
+    let mut lines = Lines::of(response);
+    let mut printer = Printer::new(args.format);
+    let mut answer = Answer::default();
+    while let Some(line) = lines.next_json().await? {
+        answer.take(&line, &args.query, &mut printer)?;
+    }
+    printer.flush()?;
+    if !answer.ended {
+        bail!("the answer broke off: the node stopped, or the connection did");
+    }
+    if answer.rows == 0 && printer.for_people() {
+        match &args.last {
+            _ if args.all || args.from.is_some() || args.to.is_some() => tell("nothing found"),
+            Some(last) => tell(&format!("nothing found in the last {last}; --all asks all of time")),
+            None => tell("nothing found in the last 24h; --all asks all of time"),
+        }
+    }
+    Ok(())
+}
+
+/// An error about the query, with the query's wrong part underlined.
+pub(crate) fn point_at(query: &str, error: anyhow::Error) -> anyhow::Error {
+    let refusal = error.downcast_ref::<Refusal>();
+    match refusal.and_then(|refusal| underlined(query, &refusal.0)) {
+        Some(words) => anyhow::anyhow!(words),
+        None => error,
+    }
+}
+
+fn request(args: &SearchArgs) -> QueryRequest {
+    let open = args.all || args.from.is_some() || args.to.is_some();
+    let from = match (&args.from, &args.last) {
+        (Some(from), _) => Some(from.clone()),
+        (None, Some(last)) => Some(format!("-{}", last.trim_start_matches('-'))),
+        (None, None) if open => None,
+        (None, None) => Some("-24h".to_owned()),
+    };
+    QueryRequest {
+        query: args.query.clone(),
+        from: from.map(Value::String),
+        to: args.to.clone().map(Value::String),
+        limit: Some(args.limit),
+        indexes: (!args.index.is_empty()).then(|| args.index.clone()),
+        ..QueryRequest::default()
+    }
+}
+
+#[derive(Default)]
+struct Answer {
+    table: bool,
+    rows: u64,
+    ended: bool,
+}
+
+impl Answer {
+    fn take(&mut self, line: &Value, query: &str, printer: &mut Printer) -> Result<()> {
+        if let Some(header) = line.get("header") {
+            self.table = header.get("kind").and_then(Value::as_str) == Some("table");
+            if let Some(columns) = header.get("columns").and_then(Value::as_array) {
+                let name = |column: &Value| Some(column.get("name")?.as_str()?.to_owned());
+                printer.columns(columns.iter().filter_map(name).collect());
+            }
+        } else if let Some(row) = line.get("row") {
+            self.rows += 1;
+            if self.table { printer.row(row)? } else { printer.record(row)? }
+        } else if let Some(end) = line.get("end") {
+            self.ended = true;
+            for missing in end.get("partial").and_then(Value::as_array).into_iter().flatten() {
+                let part = |name| missing.get(name).and_then(Value::as_str).unwrap_or("?");
+                tell(&format!("incomplete: {} is missing: {}", part("what"), part("why")));
+            }
+        } else if let Some(error) = line.get("error") {
+            printer.flush()?;
+            let error: ErrorDetail = serde_json::from_value(error.clone()).unwrap_or_default();
+            bail!(underlined(query, &error).unwrap_or_else(|| sentence(&error)));
+        }
+        Ok(())
+    }
+}
