@@ -1,0 +1,66 @@
+// A real node with known records, and a real browser that looks at it.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((ready) => server.once('listening', ready));
+  const { port } = server.address();
+  await new Promise((closed) => server.close(closed));
+  return port;
+}
+
+/** Starts a node; `stop` ends it and removes its folder. */
+export async function startNode() {
+  const program = process.env.SAWLOG_BIN;
+  if (!program) throw new Error('SAWLOG_BIN names no program: run `make test-browser`');
+  const folder = mkdtempSync(join(tmpdir(), 'sawlog-browser-'));
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const args = ['node', '--data-dir', join(folder, 'data'), '--listen', url.slice(7)];
+  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  let words = '';
+  await new Promise((ready, failed) => {
+    child.once('exit', () => failed(new Error(`the node ended: ${words}`)));
+    child.stderr.on('data', (data) => {
+      words += data;
+      if (words.includes('Sawlog is ready')) ready();
+    });
+  });
+  const stop = async () => {
+    child.removeAllListeners('exit');
+    const ended = new Promise((done) => child.once('exit', done));
+    child.kill('SIGTERM');
+    await ended;
+    rmSync(folder, { recursive: true, force: true });
+  };
+  return { url, stop };
+}
+
+/** Sends records of one service. */
+export async function send(url, service, records) {
+  const body = records.map((record) => JSON.stringify(record)).join('\n');
+  const answer = await fetch(`${url}/api/v1/ingest?service=${service}`, { method: 'POST', body });
+  if (!answer.ok) throw new Error(await answer.text());
+}
+
+/** Records of the last hour: every tenth an error, with fields. */
+export function someRecords(count) {
+  const now = Date.now();
+  return Array.from({ length: count }, (_, at) => ({
+    timestamp: new Date(now - at * 7000).toISOString(),
+    level: at % 10 === 0 ? 'error' : 'info',
+    message: at % 10 === 0 ? `payment ${at} refused by bank` : `payment ${at} accepted`,
+    status: at % 10 === 0 ? 502 : 200,
+    user: `user${at % 5}`,
+  }));
+}
+
+export function startBrowser() {
+  const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'];
+  args.push('--disable-background-networking', '--disable-component-update', '--disable-sync');
+  return chromium.launch({ executablePath: '/usr/bin/chromium', args });
+}
