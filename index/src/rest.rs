@@ -1,10 +1,11 @@
 //! The `_rest` column: values that have no column of their own, as one JSON object a row.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, RecordBatch, StringArray, StringBuilder};
 use model::record::FieldValue;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::schema::{FieldColumnId, REST, value_at};
@@ -36,28 +37,29 @@ pub(crate) fn to_json(value: FieldValue) -> Value {
 
 /// The values of a `_rest` object, one by one.
 pub(crate) fn values(text: &str) -> Vec<(String, FieldValue)> {
-    let Ok(Value::Object(object)) = serde_json::from_str(text) else { return Vec::new() };
+    let object: BTreeMap<String, &RawValue> = serde_json::from_str(text).unwrap_or_default();
     let mut values = Vec::new();
-    for (name, value) in object {
-        match value {
-            Value::Array(list) => values.extend(
-                list.into_iter().filter_map(|value| Some((name.clone(), from_json(value)?))),
-            ),
-            value => values.extend(from_json(value).map(|value| (name, value))),
+    for (name, raw) in object {
+        if raw.get().starts_with('[') {
+            let list: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
+            let list = list.into_iter().filter_map(|raw| from_json(raw.get()));
+            values.extend(list.map(|value| (name.clone(), value)));
+        } else {
+            values.extend(from_json(raw.get()).map(|value| (name, value)));
         }
     }
     values
 }
 
-fn from_json(value: Value) -> Option<FieldValue> {
-    Some(match value {
-        Value::String(text) => FieldValue::Text(text),
-        Value::Bool(truth) => FieldValue::Bool(truth),
-        Value::Number(number) => match number.as_i64() {
-            Some(number) => FieldValue::Int(number),
-            None => FieldValue::Float(number.as_f64()?),
+/// A value from its JSON. Numbers are read by Rust, which gives back exactly what was written.
+fn from_json(raw: &str) -> Option<FieldValue> {
+    Some(match raw.bytes().next()? {
+        b'"' => FieldValue::Text(serde_json::from_str(raw).ok()?),
+        b't' | b'f' => FieldValue::Bool(raw.parse().ok()?),
+        _ => match raw.parse() {
+            Ok(number) => FieldValue::Int(number),
+            Err(_) => FieldValue::Float(raw.parse().ok()?),
         },
-        Value::Null | Value::Array(_) | Value::Object(_) => return None,
     })
 }
 
@@ -100,4 +102,37 @@ pub(crate) fn with(rows: &RecordBatch, columns: &[usize]) -> ArrayRef {
         builder.append_option((!object.is_empty()).then(|| Value::Object(object).to_string()));
     }
     Arc::new(builder.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_list_keeps_every_type_and_the_order() {
+        let given = [
+            FieldValue::Text("[1".to_owned()),
+            FieldValue::Int(i64::MIN),
+            FieldValue::Float(2.0),
+            FieldValue::Bool(true),
+        ];
+        let mut object = Map::new();
+        given.iter().for_each(|value| add(&mut object, "a", value.clone()));
+        let read = values(&Value::Object(object).to_string());
+        assert_eq!(read.into_iter().map(|(_, value)| value).collect::<Vec<_>>(), given);
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(text in any::<String>(), int in any::<i64>(), float in any::<f64>()) {
+            let mut given = vec![FieldValue::Text(text.clone()), FieldValue::Int(int)];
+            given.extend(float.is_finite().then_some(FieldValue::Float(float)));
+            for value in given {
+                let mut object = Map::new();
+                add(&mut object, &text, value.clone());
+                prop_assert_eq!(values(&Value::Object(object).to_string()), [(text.clone(), value)]);
+            }
+        }
+    }
 }

@@ -21,7 +21,7 @@ use platform::objects::Objects;
 
 use super::body::PIECE_BYTES;
 use super::bundle::{self, Footer};
-use super::words::WordsBuilder;
+use super::terms::TermsBuilder;
 use super::{body_name, bundle_name};
 use crate::columns::{Values, numbers, times};
 use crate::scan::field_counts;
@@ -90,7 +90,7 @@ pub fn build(
     let (body, index) = (work.join("body.parquet"), work.join("index.bundle"));
     let file = Pieces::new(File::create(&body)?);
     let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties()?))?;
-    let mut gathered = Gathered::new()?;
+    let mut gathered = Gathered::new();
     for rows in rows {
         let rows = rows?;
         writer.write(&rows)?;
@@ -135,7 +135,7 @@ fn properties() -> Result<WriterProperties, BuildError> {
 
 /// What is gathered of the rows while they are written.
 struct Gathered {
-    words: WordsBuilder,
+    terms: TermsBuilder,
     rows: u64,
     block_times: Vec<(i64, i64)>,
     fields: HashMap<FieldColumnId, u64>,
@@ -146,9 +146,9 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn new() -> Result<Self, BuildError> {
-        Ok(Self {
-            words: WordsBuilder::new()?,
+    fn new() -> Self {
+        Self {
+            terms: TermsBuilder::new(),
             rows: 0,
             block_times: Vec::new(),
             fields: HashMap::new(),
@@ -156,7 +156,7 @@ impl Gathered {
             ingest_last: i64::MIN,
             levels: [0; 7],
             raw_bytes: 0,
-        })
+        }
     }
 
     fn add(&mut self, rows: &RecordBatch) -> Result<(), BuildError> {
@@ -191,7 +191,7 @@ impl Gathered {
             let end = (at + room).min(rows.num_rows());
             if self.rows.is_multiple_of(block_rows) {
                 if self.rows > 0 {
-                    self.words.end_block()?;
+                    self.terms.end_block();
                 }
                 self.block_times.push((i64::MAX, i64::MIN));
             }
@@ -203,7 +203,7 @@ impl Gathered {
                     (*first, *last) = ((*first).min(time), (*last).max(time));
                 }
             }
-            self.words.add(rows, at..end);
+            self.terms.add(&rows.slice(at, end - at));
             self.rows += (end - at) as u64;
             at = end;
         }
@@ -215,7 +215,7 @@ impl Gathered {
         origin: Origin,
         pieces: &Finished,
     ) -> Result<(Vec<u8>, SplitMeta), BuildError> {
-        self.words.end_block()?;
+        self.terms.end_block();
         let mut fields: Vec<FieldStat> = self
             .fields
             .into_iter()
@@ -254,7 +254,7 @@ impl Gathered {
             raw_bytes: self.raw_bytes,
             merges: origin.merges,
         };
-        Ok((bundle::encode(&self.words.finish()?, footer), meta))
+        Ok((bundle::encode(&self.terms.finish()?, footer), meta))
     }
 }
 

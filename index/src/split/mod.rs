@@ -2,10 +2,11 @@
 //! docs/split.md.
 
 mod body;
-mod build;
 mod bundle;
-mod search;
+mod build;
+mod terms;
 mod words;
+mod search;
 
 use model::split::SplitId;
 

@@ -1,127 +1,20 @@
-//! The word index: a tantivy index of one segment with one document per block of rows. Its one
-//! field holds the block's distinct tokens, folded: of messages and of fields' values.
+//! Asking the word index which blocks may hold rows that pass a filter: never too few.
 
-use std::collections::HashSet;
 use std::path::Path;
 
-use arrow::array::{Array as _, RecordBatch};
 use bytes::Bytes;
 use model::limits::TOKEN_BYTES_MAX;
 use model::query::{Bound, FieldTest, Filter, TextMatch};
 use model::text::{cut, fold_text, tokens};
 use tantivy::directory::{Directory as _, RamDirectory};
-use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
-use tantivy::{Index, InvertedIndexReader, Searcher, TERMINATED, TantivyDocument, Term};
+use tantivy::schema::{Field, IndexRecordOption};
+use tantivy::{Index, InvertedIndexReader, Searcher, TERMINATED, Term};
 
-use crate::columns::{Number, Values};
-use crate::rest;
-use crate::schema::{FieldColumnId, REST};
+use super::terms::FIELD;
+use crate::columns::Number;
 
-/// Memory that tantivy may take while it writes, bytes.
-const WRITER_BYTES: usize = 64 << 20;
 /// Terms that a pattern is expanded to; of more, every block is a candidate.
 const EXPANSION_MAX: usize = 4_096;
-
-fn schema() -> (Schema, Field) {
-    let mut schema = Schema::builder();
-    let indexing = TextFieldIndexing::default()
-        .set_tokenizer("raw")
-        .set_fieldnorms(false)
-        .set_index_option(IndexRecordOption::Basic);
-    let field =
-        schema.add_text_field("token", TextOptions::default().set_indexing_options(indexing));
-    (schema.build(), field)
-}
-
-/// Gathers the tokens of blocks and writes the index.
-pub(super) struct WordsBuilder {
-    directory: RamDirectory,
-    writer: tantivy::SingleSegmentIndexWriter,
-    field: Field,
-    block: HashSet<Box<str>>,
-    last: Box<str>,
-}
-
-impl WordsBuilder {
-    pub(super) fn new() -> tantivy::Result<Self> {
-        let (schema, field) = schema();
-        let directory = RamDirectory::create();
-        let writer = Index::builder()
-            .schema(schema)
-            .single_segment_index_writer(directory.clone(), WRITER_BYTES)?;
-        Ok(Self { directory, writer, field, block: HashSet::new(), last: Box::default() })
-    }
-
-    /// Adds the rows `range` of a set to the block that is being gathered.
-    pub(super) fn add(&mut self, rows: &RecordBatch, range: std::ops::Range<usize>) {
-        let schema = rows.schema();
-        for (field, column) in schema.fields().iter().zip(rows.columns()) {
-            let own = FieldColumnId::of(field).is_some_and(|id| id.kind.is_some());
-            let is_rest = field.name() == REST;
-            if !(own || is_rest || field.name() == "message") || column.null_count() == column.len()
-            {
-                continue;
-            }
-            let values = Values::of(column);
-            for row in range.clone() {
-                match values.text(row) {
-                    Some(text) if is_rest => {
-                        for (_, value) in rest::values(&text) {
-                            self.add_text(&value.to_text());
-                        }
-                    }
-                    // A column sorted or repeating says the same many times over.
-                    Some(text) if *self.last != *text => {
-                        self.add_text(&text);
-                        if own {
-                            self.last = text.into();
-                        }
-                    }
-                    _ => {}
-                }
-            }
-            self.last = Box::default();
-        }
-    }
-
-    fn add_text(&mut self, text: &str) {
-        let folded = fold_text(text);
-        for token in tokens(&folded) {
-            let token = cut(token, TOKEN_BYTES_MAX);
-            if !self.block.contains(token) {
-                self.block.insert(token.into());
-            }
-        }
-    }
-
-    /// Ends the block.
-    pub(super) fn end_block(&mut self) -> tantivy::Result<()> {
-        let mut document = TantivyDocument::new();
-        for token in self.block.drain() {
-            document.add_text(self.field, &token);
-        }
-        self.writer.add_document(document)
-    }
-
-    /// Writes the index and gives its files.
-    pub(super) fn finish(self) -> tantivy::Result<Vec<(String, Bytes)>> {
-        let index = self.writer.finalize()?;
-        let mut files = Vec::new();
-        for path in index.directory().list_managed_files() {
-            let name = path.display().to_string();
-            if !self.directory.exists(&path)? {
-                continue;
-            }
-            let bytes = match name.as_str() {
-                "meta.json" => self.directory.atomic_read(&path)?,
-                _ => self.directory.open_read(&path)?.read_bytes()?.to_vec(),
-            };
-            files.push((name, bytes.into()));
-        }
-        files.sort();
-        Ok(files)
-    }
-}
 
 /// A set of blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,7 +71,7 @@ impl Words {
             directory.atomic_write(Path::new(name), bytes)?;
         }
         let index = Index::open(directory)?;
-        let field = index.schema().get_field("token")?;
+        let field = index.schema().get_field(FIELD)?;
         let reader = index
             .reader_builder()
             .reload_policy(tantivy::ReloadPolicy::Manual)
