@@ -418,6 +418,23 @@ async fn the_bounds_of_a_query_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_query_ends_when_its_reader_goes() {
+    let fixture = Fixture::new(Rest::Fresh);
+    let line = |n: usize| json!({"msg":format!("{n} {}", "long ".repeat(200))}).to_string();
+    fixture.append(0, &[], (0..5_000).map(line)).await;
+    let app = app(&fixture);
+    let response = post(&app, "/api/v1/query", &json!({"query":"","limit":0})).await;
+    let mut body = response.into_body().into_data_stream();
+    assert!(body.next().await.is_some());
+    let running = &fixture.engine.metrics().running;
+    assert_eq!(running.get(), 1);
+    drop(body);
+    while running.get() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_query_ends_at_its_deadline() {
     let fixture = Fixture::with(Rest::Fresh, |settings| {
         settings.deadline = std::time::Duration::ZERO;

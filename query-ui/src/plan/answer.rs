@@ -24,6 +24,9 @@ const RECORD_BATCH_ROWS: usize = 1_024;
 /// Rows of a batch of a table.
 const TABLE_BATCH_ROWS: usize = 8_192;
 
+/// The part of a query's memory that merging may take.
+const MERGE_SHARE: usize = 4;
+
 /// A running query. Dropping it stops the work.
 pub struct Answer {
     shape: Shape,
@@ -159,9 +162,9 @@ impl Engine {
             .with_round_robin_repartition(false);
         // One sort of everything: what merges several would need memory that they hold.
         config.options_mut().optimizer.repartition_sorts = false;
-        let execution = &mut config.options_mut().execution;
-        execution.sort_spill_reservation_bytes =
-            execution.sort_spill_reservation_bytes.min(settings.memory_bytes_max / 16);
+        // What merging sorted pieces takes is set aside: their keys, about a tenth of the rows.
+        config.options_mut().execution.sort_spill_reservation_bytes =
+            settings.memory_bytes_max / MERGE_SHARE;
         Ok(SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).build())
     }
 }
