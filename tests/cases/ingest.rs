@@ -79,10 +79,10 @@ fn a_field_that_changes_its_type_keeps_both() {
     let (_folder, node) = start();
     node.client.ingest(
         "/api/v1/ingest",
-        b"{\"v\":7,\"msg\":\"a\"}\n{\"v\":\"seven\",\"msg\":\"b\"}\n{\"v\":7.5,\"msg\":\"c\"}\n",
+        b"{\"v\":7,\"msg\":\"a\"}\n{\"v\":\"seven\",\"msg\":\"b\"}\n{\"v\":8.25,\"msg\":\"c\"}\n",
     );
     node.client.expect_records(3);
-    for (query, expected) in [("v:7", 1), ("v:seven", 1), ("v>=7", 2), ("v:*", 3), ("v:7.5", 1)] {
+    for (query, expected) in [("v:7", 1), ("v:seven", 1), ("v>=7", 2), ("v:*", 3), ("v:8.25", 1)] {
         assert_eq!(node.client.count_of(query), expected, "{query}");
     }
 }
