@@ -20,7 +20,9 @@ pub struct QueryMetrics {
     pub seconds: Histogram,
     /// Splits and fresh parts scanned.
     pub units: Counter,
-    /// Tails open now.
+    /// Rows that scans found.
+    pub rows: Counter,
+    /// Tails open now, against the bound `tails_max`.
     pub tails: Gauge,
     /// Records a tail missed because its reader was slow.
     pub tail_lost: Counter,
@@ -40,8 +42,9 @@ impl QueryMetrics {
             running: gauge("query_running", "Queries running now"),
             seconds: metrics.register("query_seconds", "Time of a query", Histogram::new(buckets)),
             units: counter("query_units", "Splits and fresh parts scanned"),
+            rows: counter("query_rows", "Rows that scans found"),
             tails: gauge("query_tails", "Tails open now"),
-            tail_lost: counter("query_tail_lost_parts", "Parts a slow tail missed"),
+            tail_lost: counter("query_tail_lost_records", "Records a slow tail missed"),
         }
     }
 }

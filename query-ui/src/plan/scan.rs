@@ -144,6 +144,7 @@ impl Work {
                 broken = emit(rows, &mut core).is_break();
             } else {
                 scanner.scan(unit, &request, &mut |rows| {
+                    scanner.metrics.rows.inc_by(rows.num_rows() as u64);
                     if let Some(best) = &self.best {
                         best.lock().unwrap_or_else(PoisonError::into_inner).offer(&rows);
                     }
