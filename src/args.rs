@@ -66,7 +66,12 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct ServerArgs {
     /// The node to ask
-    #[arg(long, value_name = "URL", env = "SAWLOG_SERVER", default_value = "http://127.0.0.1:7410")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SAWLOG_SERVER",
+        default_value = "http://127.0.0.1:7410"
+    )]
     pub(crate) server: String,
     /// File with the node's token
     #[arg(long, value_name = "FILE", env = "SAWLOG_TOKEN_FILE")]

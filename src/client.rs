@@ -37,7 +37,11 @@ impl Client {
     }
 
     /// GETs a path; a failed answer becomes an error in the node's own words.
-    pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<reqwest::Response> {
+    pub(crate) async fn get(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<reqwest::Response> {
         let url = reqwest::Url::parse_with_params(&format!("{}{path}", self.server), query)
             .with_context(|| format!("{:?} is no address of a node", self.server))?;
         self.send(self.http.get(url)).await
@@ -60,7 +64,10 @@ impl Client {
             None => request,
         };
         let response = request.send().await.with_context(|| {
-            format!("no node answers at {}: start one with `sawlog run`, or name it with --server", self.server)
+            format!(
+                "no node answers at {}: start one with `sawlog run`, or name it with --server",
+                self.server
+            )
         })?;
         if response.status().is_success() {
             return Ok(response);
@@ -142,9 +149,9 @@ impl Lines {
     /// The next line as JSON.
     pub(crate) async fn next_json(&mut self) -> Result<Option<Value>> {
         match self.next().await? {
-            Some(line) => {
-                Ok(Some(serde_json::from_slice(&line).context("the node sent a line that is no JSON")?))
-            }
+            Some(line) => Ok(Some(
+                serde_json::from_slice(&line).context("the node sent a line that is no JSON")?,
+            )),
             None => Ok(None),
         }
     }

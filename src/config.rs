@@ -149,14 +149,23 @@ impl Config {
     fn check(&self) -> Result<()> {
         ensure!((1..=64).contains(&self.partitions), "partitions must be 1 to 64");
         ensure!(self.index.fresh_rows_max >= 1, "index.fresh_rows_max must be at least 1");
-        ensure!(self.index.fresh_bytes_max >= 1 << 10, "index.fresh_bytes_max must be at least 1024");
+        ensure!(
+            self.index.fresh_bytes_max >= 1 << 10,
+            "index.fresh_bytes_max must be at least 1024"
+        );
         ensure!(self.index.fresh_age_max_s >= 1, "index.fresh_age_max_s must be at least 1");
         ensure!(self.index.merge_fan_in >= 2, "index.merge_fan_in must be at least 2");
         ensure!(self.index.retention_days >= 1, "index.retention_days must be at least 1");
-        ensure!((1..=100).contains(&self.index.disk_percent_max), "index.disk_percent_max must be 1 to 100");
+        ensure!(
+            (1..=100).contains(&self.index.disk_percent_max),
+            "index.disk_percent_max must be 1 to 100"
+        );
         ensure!(self.query.timeout_s >= 1, "query.timeout_s must be at least 1");
         ensure!(self.query.concurrency_max >= 1, "query.concurrency_max must be at least 1");
-        ensure!(self.query.memory_bytes_max >= 1 << 20, "query.memory_bytes_max must be at least 1 MiB");
+        ensure!(
+            self.query.memory_bytes_max >= 1 << 20,
+            "query.memory_bytes_max must be at least 1 MiB"
+        );
         if !self.listen.ip().is_loopback() && self.token_file.is_none() && !self.insecure {
             bail!(
                 "{} can be reached from other machines and no token is set: give --token-file FILE \

@@ -24,7 +24,8 @@ async fn send(args: ImportArgs) -> Result<()> {
     config.labels = args.label;
     config.time_zone = args.time_zone;
     let shutdown = Shutdown::on_signals().context("cannot hear signals")?;
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let bar =
+        if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     bar.set_style(ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {msg}")?);
     let show = |progress: &shipper::Progress| {
         bar.set_length(progress.file_bytes);
@@ -34,7 +35,11 @@ async fn send(args: ImportArgs) -> Result<()> {
     let imported = shipper::import(&args.files, &config, &Clock::system(), &shutdown, show).await?;
     bar.finish_and_clear();
     let progress = &imported.progress;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for people")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate for people"
+    )]
     let rate = imported.bytes_per_second() as u64;
     let known = match progress.known {
         0 => String::new(),

@@ -81,7 +81,8 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     let node = node_id(&catalog)?;
     let ingest_metrics = IngestMetrics::new(&metrics);
     let partitions = open_partitions(&config, &clock, &ingest_metrics)?;
-    let indexer = start_indexer(&config, &clock, &metrics, &catalog, &partitions, shutdown.clone())?;
+    let indexer =
+        start_indexer(&config, &clock, &metrics, &catalog, &partitions, shutdown.clone())?;
     let searcher = indexer.searcher();
     let settings = QuerySettings {
         deadline: Duration::from_secs(config.query.timeout_s),
@@ -89,12 +90,14 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
         memory_bytes_max: usize::try_from(config.query.memory_bytes_max).unwrap_or(usize::MAX),
         ..QuerySettings::new(config.data_dir.join("spill"))
     };
-    let engine = Engine::new(searcher.clone(), clock.clone(), settings, QueryMetrics::new(&metrics))
-        .context("cannot start the query engine")?;
+    let engine =
+        Engine::new(searcher.clone(), clock.clone(), settings, QueryMetrics::new(&metrics))
+            .context("cannot start the query engine")?;
 
     let shipper = match shipping {
         Some(shipping) => {
-            let shipped = ship(&config, address, token.clone(), shipping, &clock, &metrics, &shutdown)?;
+            let shipped =
+                ship(&config, address, token.clone(), shipping, &clock, &metrics, &shutdown)?;
             Some(shipped)
         }
         None => None,
@@ -109,7 +112,11 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
         shipper: shipper.as_ref().map(|shipper| Box::new(shipper.status_reader()) as Reader),
     });
     let router = query_ui::api::router(QueryState::new(engine, source, shutdown.clone()))
-        .merge(ingest::doors::router(IngestState::new(partitions.clone(), clock.clone(), ingest_metrics)))
+        .merge(ingest::doors::router(IngestState::new(
+            partitions.clone(),
+            clock.clone(),
+            ingest_metrics,
+        )))
         .merge(operating(searcher, metrics));
     let router = Access::new(token, config.insecure).guard(router);
 
@@ -190,9 +197,13 @@ fn start_indexer(
         cache_bytes_max: limits.cache_bytes_max,
     };
     let parties = Parties {
-        queues: partitions.iter().map(|partition| Arc::new(partition.clone()) as Arc<dyn Queue>).collect(),
+        queues: partitions
+            .iter()
+            .map(|partition| Arc::new(partition.clone()) as Arc<dyn Queue>)
+            .collect(),
         catalog: catalog.clone(),
-        objects: Objects::local(&data.join("objects")).context("the folder of splits cannot be made")?,
+        objects: Objects::local(&data.join("objects"))
+            .context("the folder of splits cannot be made")?,
         work: data.join("work"),
         poison: data.join("poison"),
         clock: clock.clone(),

@@ -50,15 +50,13 @@ impl Printer {
             Format::Table => {
                 let time = text("timestamp");
                 let time = time.get(..23).unwrap_or(time).replace('T', " ");
-                let label = |name| record.pointer(&format!("/labels/{name}")).and_then(Value::as_str);
+                let label =
+                    |name| record.pointer(&format!("/labels/{name}")).and_then(Value::as_str);
                 let source = label("service").or_else(|| label("source")).unwrap_or("-");
                 let level = text("level");
                 let message = harmless(text("message"));
-                let (dim, tint, off) = if self.colours {
-                    ("\x1b[2m", tint(level), "\x1b[0m")
-                } else {
-                    ("", "", "")
-                };
+                let (dim, tint, off) =
+                    if self.colours { ("\x1b[2m", tint(level), "\x1b[0m") } else { ("", "", "") };
                 let fields = match record.get("fields") {
                     Some(Value::Object(fields)) if !message.starts_with('{') => pairs(fields),
                     _ => String::new(),

@@ -27,7 +27,9 @@ pub(crate) async fn search(args: SearchArgs) -> Result<()> {
     if answer.rows == 0 && printer.for_people() {
         match &args.last {
             _ if args.all || args.from.is_some() || args.to.is_some() => tell("nothing found"),
-            Some(last) => tell(&format!("nothing found in the last {last}; --all asks all of time")),
+            Some(last) => {
+                tell(&format!("nothing found in the last {last}; --all asks all of time"))
+            }
             None => tell("nothing found in the last 24h; --all asks all of time"),
         }
     }

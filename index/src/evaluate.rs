@@ -32,6 +32,7 @@ pub struct Place<'a> {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a query has a few of them")]
 enum Node {
     All,
     And(Vec<Node>),

@@ -24,6 +24,7 @@ pub(crate) struct Matcher {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a query has a few of them")]
 enum Shape {
     Phrase(Needle),
     Pattern { parts: Vec<Needle>, open_start: bool, open_end: bool },

@@ -284,6 +284,7 @@ impl Searcher {
                 let rows = scan_rows(&part.rows, place, &evaluator, request)?;
                 if rows.num_rows() > 0 {
                     // The only rows there are; whether to go on does not matter.
+                    #[expect(clippy::let_underscore_must_use, reason = "there is nothing more")]
                     let _: ControlFlow<()> = emit(rows);
                 }
                 Ok(())

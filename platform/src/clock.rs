@@ -59,9 +59,7 @@ impl Clock {
     pub fn elapsed(&self) -> Duration {
         match &self.0 {
             Source::System => START.get_or_init(Instant::now).elapsed(),
-            Source::Manual(now) => {
-                Duration::from_nanos(now.load(Ordering::SeqCst).unsigned_abs())
-            }
+            Source::Manual(now) => Duration::from_nanos(now.load(Ordering::SeqCst).unsigned_abs()),
         }
     }
 

@@ -95,7 +95,8 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNAUTHORIZED {
-            let challenge = HeaderValue::from_static("Basic realm=\"Sawlog: the token is the password\"");
+            let challenge =
+                HeaderValue::from_static("Basic realm=\"Sawlog: the token is the password\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
@@ -127,7 +128,9 @@ impl Access {
                 Some(given) if same(given.as_bytes(), token.as_bytes()) => Ok(()),
                 _ => Err(ApiError::new(Kind::Invalid, "this node wants a token")
                     .code("unauthorized")
-                    .hint("send `Authorization: Bearer TOKEN`, the text in the node's --token-file")),
+                    .hint(
+                        "send `Authorization: Bearer TOKEN`, the text in the node's --token-file",
+                    )),
             };
         }
         if self.open {
@@ -138,13 +141,17 @@ impl Access {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let host = text(header::HOST).unwrap_or_default();
         if !is_local(host) {
-            return Err(ApiError::new(Kind::Invalid, format!("{host:?} is no name of this machine"))
-                .code("forbidden")
-                .hint("without a token a node answers to localhost and loopback addresses only"));
+            return Err(ApiError::new(
+                Kind::Invalid,
+                format!("{host:?} is no name of this machine"),
+            )
+            .code("forbidden")
+            .hint("without a token a node answers to localhost and loopback addresses only"));
         }
         match text(header::ORIGIN).and_then(|origin| origin.split_once("://")) {
             Some((_, origin)) if origin != host => {
-                Err(ApiError::new(Kind::Invalid, "asked by a page of another site").code("forbidden"))
+                Err(ApiError::new(Kind::Invalid, "asked by a page of another site")
+                    .code("forbidden"))
             }
             _ => Ok(()),
         }

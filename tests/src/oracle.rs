@@ -192,18 +192,24 @@ pub fn phrase(text: &[char], phrase: &[char]) -> bool {
 #[must_use]
 pub fn stars(text: &[char], pattern: &[char]) -> bool {
     let open = |end: Option<&char>| end == Some(&'*');
-    (0..=text.len()).any(|at| {
-        (open(pattern.first()) || free_at(text, at))
-            && ends(text, at, pattern).iter().any(|end| open(pattern.last()) || free_at(text, *end))
-    })
-}
-
-/// Where a pattern that begins at `at` may end.
-fn ends(text: &[char], at: usize, pattern: &[char]) -> Vec<usize> {
-    let Some((first, rest)) = pattern.split_first() else { return vec![at] };
-    if *first != '*' {
-        return if text.get(at) == Some(first) { ends(text, at + 1, rest) } else { Vec::new() };
+    let places = 0..=text.len();
+    // All places up to which the pattern so far may reach, from every place where it may begin.
+    let begin = |at| open(pattern.first()) || free_at(text, at);
+    let mut reached: Vec<bool> = places.clone().map(begin).collect();
+    for wanted in pattern {
+        let mut next = vec![false; text.len() + 1];
+        for at in places.clone() {
+            let goes_on = text.get(at).is_some_and(|c| !c.is_whitespace());
+            if *wanted == '*' {
+                next[at] |= reached[at];
+                if next[at] && goes_on {
+                    next[at + 1] = true;
+                }
+            } else if reached[at] && text.get(at) == Some(wanted) {
+                next[at + 1] = true;
+            }
+        }
+        reached = next;
     }
-    let run = text[at..].iter().take_while(|c| !c.is_whitespace()).count();
-    (at..=at + run).flat_map(|at| ends(text, at, rest)).collect()
+    places.into_iter().any(|at| reached[at] && (open(pattern.last()) || free_at(text, at)))
 }

@@ -249,6 +249,7 @@ impl Split {
         let order: Vec<u32> = order.iter().filter_map(place_of).collect();
         let rows = take_record_batch(&rows, &UInt32Array::from(order))?;
         // The last call; whether to go on does not matter any more.
+        #[expect(clippy::let_underscore_must_use, reason = "there is nothing more")]
         let _: ControlFlow<()> = emit(render(&rows, self.place(), &request.columns)?);
         Ok(())
     }

@@ -72,6 +72,7 @@ impl Producers {
     }
 
     /// Forgets a batch that could not be written. Undo in reverse order.
+    #[expect(clippy::needless_pass_by_value, reason = "what is undone is undone once")]
     pub(super) fn undo(&mut self, undo: Undo) {
         match undo {
             Undo(0, _) => {}
