@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let outcome = match args.command {
         Command::Run(run) => node::run(run),
-        Command::Node(node) => node::node(node),
+        Command::Node(node) => node::node(&node),
         Command::Search(search) => client::block_on(search::search(search)),
         Command::Tail(tail) => client::block_on(tail::tail(tail)),
         Command::Import(import) => import::import(import),

@@ -43,8 +43,8 @@ pub(crate) fn run(args: RunArgs) -> Result<()> {
 }
 
 /// `sawlog node`.
-pub(crate) fn node(args: NodeArgs) -> Result<()> {
-    start(&args, None)
+pub(crate) fn node(args: &NodeArgs) -> Result<()> {
+    start(args, None)
 }
 
 /// What the embedded shipper reads.

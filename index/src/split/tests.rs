@@ -1,4 +1,8 @@
 //! Splits and fresh rows answer as a plain scan does, and damage is never believed.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "numbers without a fraction are compared whole"
+)]
 
 use std::path::Path;
 
