@@ -138,11 +138,19 @@ impl Split {
     }
 
     fn candidates(&self, request: &ScanRequest) -> Result<Blocks, ScanError> {
-        let candidates = self.words.candidates(&request.filter, &self.fields);
-        let mut blocks = candidates.map_err(|error| ScanError::Corrupt {
-            object: bundle_name(&self.meta.id),
-            what: error.to_string(),
-        })?;
+        let labels: Vec<&str> = self
+            .fields
+            .iter()
+            .filter(|field| field.label)
+            .map(|field| field.name.as_str())
+            .collect();
+        let mut blocks = match without_labels(&request.filter, &labels) {
+            Some(filter) => self.words.candidates(&filter).map_err(|error| ScanError::Corrupt {
+                object: bundle_name(&self.meta.id),
+                what: error.to_string(),
+            })?,
+            None => Blocks::all(self.block_times.len()),
+        };
         blocks.keep(|at| {
             let times = self.block_times.get(at);
             times.is_some_and(|(first, last)| {
@@ -245,4 +253,19 @@ impl Split {
         let _: ControlFlow<()> = emit(render(&rows, self.place(), &request.columns)?);
         Ok(())
     }
+}
+
+/// The filter as far as the word index knows of it: tests of labels are taken for true.
+/// `None` when nothing is left to ask.
+fn without_labels(filter: &Filter, labels: &[&str]) -> Option<Filter> {
+    Some(match filter {
+        Filter::Field { name, .. } if labels.contains(&name.as_str()) => return None,
+        Filter::And(parts) => {
+            Filter::And(parts.iter().filter_map(|part| without_labels(part, labels)).collect())
+        }
+        Filter::Or(parts) => Filter::Or(
+            parts.iter().map(|part| without_labels(part, labels)).collect::<Option<Vec<_>>>()?,
+        ),
+        other => other.clone(),
+    })
 }

@@ -1,8 +1,7 @@
 //! Writing the word index: a tantivy index of one segment with one document per block of rows. Its
-//! one field holds the block's distinct tokens, folded: of messages and of fields' values; and its
-//! distinct levels and label values, whole, each with its name.
+//! one field holds the block's distinct tokens, folded: of messages and of fields' values.
 
-use arrow::array::{Array as _, Int32Array, RecordBatch, StringArray};
+use arrow::array::{Array as _, RecordBatch};
 use bytes::Bytes;
 use hashbrown::HashTable;
 use model::limits::TOKEN_BYTES_MAX;
@@ -22,14 +21,6 @@ use crate::schema::{FieldColumnId, REST};
 pub(super) const FIELD: &str = "token";
 /// Memory that tantivy plans with while it writes documents; ours are empty.
 const WRITER_BYTES: usize = 15 << 20;
-
-/// What levels and label values begin with: no token does.
-pub(super) const VALUE_MARK: char = '\u{1f}';
-
-/// The term of a level or label value; its beginning when the value is empty.
-pub(super) fn value_term(name: &str, value: &str) -> String {
-    format!("{VALUE_MARK}{name}{VALUE_MARK}{value}")
-}
 
 /// Gathers the tokens of blocks and writes the index.
 ///
@@ -80,10 +71,7 @@ impl TermsBuilder {
                 continue;
             }
             let values = Values::of(column);
-            if let Values::Label(keys, texts) = values {
-                let name = FieldColumnId::of(field).map(|id| id.name);
-                self.add_values(name.as_ref().unwrap_or(field.name()), keys.keys(), texts);
-            } else if is_own || field.name() == "message" {
+            if is_own || field.name() == "message" {
                 // Values often repeat from row to row.
                 let mut last = None;
                 for row in 0..rows.num_rows() {
@@ -101,19 +89,6 @@ impl TermsBuilder {
                     }
                 }
             }
-        }
-    }
-
-    fn add_values(&mut self, name: &str, keys: &Int32Array, texts: &StringArray) {
-        let mut last = None;
-        for key in keys {
-            if key != last
-                && let Some(key) = key.and_then(|key| usize::try_from(key).ok())
-                && key < texts.len()
-            {
-                self.add_token(value_term(name, texts.value(key)).as_bytes());
-            }
-            last = key;
         }
     }
 

@@ -4,16 +4,14 @@ use std::path::Path;
 
 use bytes::Bytes;
 use model::limits::TOKEN_BYTES_MAX;
-use model::query::{FieldTest, Filter, TextMatch};
-use model::split::FieldStat;
+use model::query::{Bound, FieldTest, Filter, TextMatch};
 use model::text::{cut, fold_text, tokens};
 use tantivy::directory::{Directory as _, RamDirectory};
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{Index, InvertedIndexReader, Searcher, TERMINATED, Term};
 
-use super::terms::{FIELD, value_term};
+use super::terms::FIELD;
 use crate::columns::Number;
-use crate::evaluate::ValueTest;
 
 /// Terms that a pattern is expanded to; of more, every block is a candidate.
 const EXPANSION_MAX: usize = 4_096;
@@ -63,7 +61,6 @@ pub(super) struct Words {
 struct Searching<'a> {
     words: &'a Words,
     inverted: std::sync::Arc<InvertedIndexReader>,
-    fields: &'a [FieldStat],
 }
 
 impl Words {
@@ -83,18 +80,12 @@ impl Words {
         Ok(Self { field, searcher: reader.searcher(), block_count })
     }
 
-    /// The blocks that may hold a row which passes: never too few. The fields are those of the
-    /// split.
-    pub(super) fn candidates(
-        &self,
-        filter: &Filter,
-        fields: &[FieldStat],
-    ) -> tantivy::Result<Blocks> {
+    /// The blocks that may hold a row which passes: never too few.
+    pub(super) fn candidates(&self, filter: &Filter) -> tantivy::Result<Blocks> {
         let Some(segment) = self.searcher.segment_readers().first() else {
             return Ok(Blocks::all(self.block_count));
         };
-        let inverted = segment.inverted_index(self.field)?;
-        Searching { words: self, inverted, fields }.filter(filter)
+        Searching { words: self, inverted: segment.inverted_index(self.field)? }.filter(filter)
     }
 }
 
@@ -118,48 +109,19 @@ impl Searching<'_> {
                 blocks
             }
             Filter::Text(text) => self.text(text)?,
-            Filter::Field { name, test } => self.field(name, test)?,
+            Filter::Field { name, test } => match (name.as_str(), test) {
+                ("timestamp" | "ingest_time" | "level" | "index" | "id", _) => all(),
+                // A field or the message. The name may be a label's too, whose values are not
+                // indexed: the caller asks for all blocks then.
+                (_, FieldTest::Matches(text)) => self.value(text)?,
+                (_, FieldTest::Between { from, to })
+                    if *from == Bound::Open && *to == Bound::Open =>
+                {
+                    all()
+                }
+                _ => all(),
+            },
         })
-    }
-
-    fn field(&self, name: &str, test: &FieldTest) -> tantivy::Result<Blocks> {
-        let whose = |label| move |field: &&FieldStat| field.label == label && field.name == name;
-        let mut blocks = Blocks::none(self.words.block_count);
-        match name {
-            "timestamp" | "ingest_time" | "index" | "id" => {
-                return Ok(Blocks::all(self.words.block_count));
-            }
-            "level" => return self.values(name, &ValueTest::of_level(test)),
-            _ if self.fields.iter().any(|field| whose(true)(&field)) => {
-                blocks = self.values(name, &ValueTest::of_label(test))?;
-            }
-            _ => {}
-        }
-        let is_field = name == "message" || self.fields.iter().any(|field| whose(false)(&field));
-        Ok(match test {
-            _ if !is_field => blocks,
-            FieldTest::Matches(text) => blocks.or(&self.value(text)?),
-            FieldTest::Exists | FieldTest::Between { .. } => Blocks::all(self.words.block_count),
-        })
-    }
-
-    /// Blocks with a level or label value that passes: few values are tested one by one.
-    fn values(&self, name: &str, test: &ValueTest) -> tantivy::Result<Blocks> {
-        let start = value_term(name, "");
-        let mut stream = self.inverted.terms().range().ge(&start).into_stream()?;
-        let mut blocks = Blocks::none(self.words.block_count);
-        while stream.advance() {
-            let Some(value) = stream.key().strip_prefix(start.as_bytes()) else { break };
-            if std::str::from_utf8(value).is_ok_and(|value| test.passes(value)) {
-                let info = stream.value().clone();
-                let option = IndexRecordOption::Basic;
-                self.mark(
-                    &mut self.inverted.read_postings_from_terminfo(&info, option)?,
-                    &mut blocks,
-                );
-            }
-        }
-        Ok(blocks)
     }
 
     /// Values that match as text, or are numbers equal to it: `1.50` finds 1.5.
@@ -243,8 +205,7 @@ impl Searching<'_> {
     /// Blocks with a token that begins with the text, or has it anywhere.
     fn containing(&self, text: &str, anywhere: bool) -> tantivy::Result<Blocks> {
         let dictionary = self.inverted.terms();
-        // Behind the values of labels: a token begins with a digit or letter.
-        let start = if anywhere { "0" } else { text };
+        let start = if anywhere { "" } else { text };
         let mut stream = dictionary.range().ge(start).into_stream()?;
         let finder = memchr::memmem::Finder::new(text);
         let mut blocks = Blocks::none(self.words.block_count);
