@@ -87,6 +87,10 @@ impl Consumer {
             Err(error) => {
                 tracing::error!(%error, offset = %entry.first, "rows refused; kept aside");
                 self.keep_aside(entry);
+                let end = self.at;
+                self.core.change(|state| {
+                    state.partitions.entry(partition).or_default().active.end = end;
+                });
             }
         }
     }

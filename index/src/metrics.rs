@@ -21,6 +21,8 @@ pub struct IndexMetrics {
     pub splits_expired: Counter,
     /// Builds or merges that failed and are tried again.
     pub failures: Counter,
+    /// Questions answered before all that was committed had become searchable.
+    pub behind: Counter,
     /// Opened splits found in memory.
     pub cache_hits: Counter,
     /// Splits that had to be opened.
@@ -43,6 +45,7 @@ impl IndexMetrics {
             splits_merged: counter("index_splits_merged", "Splits that were merged away"),
             splits_expired: counter("index_splits_expired", "Splits expired by age or disk share"),
             failures: counter("index_failures", "Builds or merges that failed"),
+            behind: counter("index_behind", "Questions answered from less than was committed"),
             cache_hits: counter("index_cache_hits", "Opened splits found in memory"),
             cache_misses: counter("index_cache_misses", "Splits that had to be opened"),
             cache_bytes: gauge("index_cache_bytes", "Bytes of opened splits"),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use cluster::catalog::Catalog;
@@ -16,7 +17,7 @@ use moka::sync::Cache;
 use platform::clock::Clock;
 use platform::objects::Objects;
 use platform::shutdown::Shutdown;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::evaluate::{Evaluator, Place};
 use crate::fresh::{FreshPart, Parts};
@@ -27,6 +28,10 @@ use crate::split::Split;
 
 /// Parts that a slow follower may be behind before it misses some.
 const FOLLOW_PARTS_MAX: usize = 1_024;
+/// How long a question waits for records that were acknowledged before it was asked. A consumer is
+/// a millisecond behind; more than this only after a start or below a bound on fresh records, and
+/// then the answer is given from what there is.
+const CATCH_UP_MAX: Duration = Duration::from_millis(500);
 
 /// Every record that was consumed, exactly once.
 #[derive(Debug, Default)]
@@ -119,6 +124,7 @@ pub(crate) struct Core {
     pub(crate) state: Mutex<State>,
     pub(crate) shutdown: Shutdown,
     follow: broadcast::Sender<Arc<FreshPart>>,
+    shown: watch::Sender<()>,
     cache: Cache<SplitId, Arc<Split>>,
 }
 
@@ -148,7 +154,15 @@ pub(crate) struct PartitionState {
     /// The offset below which records are in splits.
     pub(crate) published: Offset,
     /// When the oldest row of `active` came, by the clock's elapsed time.
-    pub(crate) since: Option<std::time::Duration>,
+    pub(crate) since: Option<Duration>,
+}
+
+impl State {
+    /// Whether the partitions are consumed up to these offsets.
+    fn has_shown(&self, wanted: &[(PartitionId, Offset)]) -> bool {
+        let shown = |id| self.partitions.get(id).map(|partition| partition.active.end);
+        wanted.iter().all(|(id, offset)| shown(id).is_some_and(|end| end >= *offset))
+    }
 }
 
 impl Core {
@@ -159,7 +173,8 @@ impl Core {
         let cache =
             Cache::builder().max_capacity(parties.settings.cache_bytes_max).weigher(weigh).build();
         let follow = broadcast::Sender::new(FOLLOW_PARTS_MAX);
-        Self { parties, state: Mutex::default(), shutdown, follow, cache }
+        let shown = watch::Sender::new(());
+        Self { parties, state: Mutex::default(), shutdown, follow, shown, cache }
     }
 
     /// Changes the state; the next view shows it.
@@ -197,6 +212,7 @@ impl Core {
     pub(crate) fn tell(&self, part: Arc<FreshPart>) {
         // Nobody follows: nobody is told.
         drop(self.follow.send(part));
+        self.shown.send_replace(());
     }
 
     pub(crate) fn open(&self, meta: &Arc<SplitMeta>) -> Result<Arc<Split>, ScanError> {
@@ -250,6 +266,27 @@ impl Searcher {
         });
         state.view = Some(view.clone());
         view
+    }
+
+    /// Waits until what was committed before the call is searchable, so that who was told that a
+    /// record is stored finds it. Gives up after half a second and counts it.
+    pub async fn catch_up(&self) {
+        let core = &self.0;
+        let committed = |queue: &Arc<dyn Queue>| (queue.partition(), *queue.committed().borrow());
+        let wanted: Vec<(PartitionId, Offset)> =
+            core.parties.queues.iter().map(committed).collect();
+        let mut shown = core.shown.subscribe();
+        let all_shown = async {
+            while !core.read(|state| state.has_shown(&wanted)) {
+                // The sender lives as long as we do.
+                drop(shown.changed().await);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = all_shown => {}
+            () = core.parties.clock.sleep(CATCH_UP_MAX) => { core.parties.metrics.behind.inc(); }
+        }
     }
 
     /// What of a view may hold records of the range and indexes, latest time first.
@@ -357,10 +394,8 @@ impl Searcher {
     /// Whether everything that was committed before the start is searchable again.
     #[must_use]
     pub fn is_caught_up(&self) -> bool {
-        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.0.parties.queues.iter().all(|queue| {
-            let at = state.partitions.get(&queue.partition()).map(|partition| partition.active.end);
-            at.is_some_and(|at| at >= *queue.committed().borrow())
-        })
+        let committed = |queue: &Arc<dyn Queue>| (queue.partition(), *queue.committed().borrow());
+        let wanted: Vec<_> = self.0.parties.queues.iter().map(committed).collect();
+        self.0.read(|state| state.has_shown(&wanted))
     }
 }

@@ -86,3 +86,13 @@ fn a_field_that_changes_its_type_keeps_both() {
         assert_eq!(node.client.count_of(query), expected, "{query}");
     }
 }
+
+#[test]
+fn who_was_told_that_a_record_is_stored_finds_it_at_once() {
+    let (_folder, node) = start();
+    for n in 0..200 {
+        node.client.ingest("/api/v1/ingest", format!("{{\"msg\":\"mark{n}\"}}\n").as_bytes());
+        let rows = node.client.rows(&json!({ "query": format!("mark{n}") }));
+        assert_eq!(rows.len(), 1, "mark{n}");
+    }
+}

@@ -99,7 +99,7 @@ impl Engine {
         let scanner = self.scanner();
         let stop = scanner.stop_guard();
         let mut budget = self.budget();
-        let units = self.units(&question.range, question.indexes.as_deref());
+        let units = self.units(&question.range, question.indexes.as_deref()).await;
         let (units, types) = self.types(&scanner, units, question, &mut budget).await?;
         let outline = Outline::new(&question.query.pipes, types, question.limit, order);
         let (filter, range) = (question.query.filter.clone(), question.range);

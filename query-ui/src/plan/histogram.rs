@@ -128,7 +128,7 @@ impl Engine {
         to: Option<Timestamp>,
         buckets: u32,
     ) -> Result<Histogram, QueryFailure> {
-        let units = self.units(&question.range, question.indexes.as_deref());
+        let units = self.units(&question.range, question.indexes.as_deref()).await;
         let now = self.clock().now();
         let stored_from = units.iter().map(|unit| Timestamp(unit.time_first())).min();
         let stored_to = units.iter().map(Unit::time_last).max();

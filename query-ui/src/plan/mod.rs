@@ -204,9 +204,11 @@ impl Engine {
         Scanner::new(self.0.searcher.clone(), self.0.cores.clone(), self.0.metrics.clone())
     }
 
-    /// The units that may hold an answer, newest first. They are held while the answer is made.
-    fn units(&self, range: &TimeRange, indexes: Option<&[String]>) -> Vec<Unit> {
+    /// The units that may hold an answer, newest first, with everything that was acknowledged
+    /// before the question. They are held while the answer is made.
+    async fn units(&self, range: &TimeRange, indexes: Option<&[String]>) -> Vec<Unit> {
         let searcher = &self.0.searcher;
+        searcher.catch_up().await;
         searcher.units(&searcher.view(), range, indexes)
     }
 
