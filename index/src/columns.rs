@@ -171,7 +171,7 @@ pub(crate) fn times<'a>(rows: &'a RecordBatch, name: &str) -> Option<&'a Timesta
     rows.column_by_name(name)?.as_primitive_opt::<TimestampNanosecondType>()
 }
 
-/// A column of offsets or stream ids.
+/// A column of offsets.
 pub(crate) fn numbers<'a>(rows: &'a RecordBatch, name: &str) -> Option<&'a UInt64Array> {
     rows.column_by_name(name)?.as_primitive_opt::<UInt64Type>()
 }

@@ -14,6 +14,7 @@ use crate::columns::{Number, Values, numbers, read_number, times};
 use crate::matcher::Matcher;
 use crate::rest;
 use crate::schema::{FieldColumnId, REST};
+use crate::split::RowSet;
 
 /// A filter ready to be asked many times.
 #[derive(Debug)]
@@ -39,7 +40,12 @@ enum Node {
     Or(Vec<Node>),
     Not(Box<Node>),
     Text(Matcher),
-    Field { name: String, test: Test },
+    /// An index knows the answer.
+    Known(RowSet),
+    Field {
+        name: String,
+        test: Test,
+    },
 }
 
 #[derive(Debug)]
@@ -76,34 +82,67 @@ impl Evaluator {
     /// Prepares a filter over a time range.
     #[must_use]
     pub fn new(filter: &Filter, range: TimeRange) -> Self {
-        Self { node: Node::new(filter), range }
+        Self::with_known(filter, range, &mut |_| None)
+    }
+
+    /// Prepares a filter of which the answers to some parts are known, by row number. `known` is
+    /// asked for every part, in order, outer ones first.
+    pub(crate) fn with_known(
+        filter: &Filter,
+        range: TimeRange,
+        known: &mut dyn FnMut(&Filter) -> Option<RowSet>,
+    ) -> Self {
+        Self { node: Node::new(filter, known), range }
+    }
+
+    /// Of the rows `0..count` those that pass, whatever their time, when all is known.
+    pub(crate) fn known_rows(&self, count: u32) -> Option<RowSet> {
+        self.node.known_rows(&RowSet::all(count))
     }
 
     /// A bit for every row: whether it passes.
     #[must_use]
     pub fn rows(&self, rows: &RecordBatch, place: Place<'_>) -> BooleanBuffer {
+        self.numbered_rows(rows, place, &[])
+    }
+
+    /// The same for rows with these numbers, by which known answers are looked up.
+    pub(crate) fn numbered_rows(
+        &self,
+        rows: &RecordBatch,
+        place: Place<'_>,
+        numbers: &[u32],
+    ) -> BooleanBuffer {
         let Some(timestamps) = times(rows, "timestamp") else {
             return BooleanBuffer::new_unset(rows.num_rows());
         };
         let inside = BooleanBuffer::collect_bool(rows.num_rows(), |row| {
             self.range.contains(Timestamp(timestamps.value(row)))
         });
-        self.node.rows(&Unit { rows, place }, &inside)
+        self.node.rows(&Unit { rows, place, numbers }, &inside)
     }
 }
 
 struct Unit<'a> {
     rows: &'a RecordBatch,
     place: Place<'a>,
+    numbers: &'a [u32],
 }
 
 impl Node {
-    fn new(filter: &Filter) -> Self {
+    fn new(filter: &Filter, known: &mut dyn FnMut(&Filter) -> Option<RowSet>) -> Self {
+        if let Some(rows) = known(filter) {
+            return Self::Known(rows);
+        }
         match filter {
             Filter::All => Self::All,
-            Filter::And(parts) => Self::And(parts.iter().map(Self::new).collect()),
-            Filter::Or(parts) => Self::Or(parts.iter().map(Self::new).collect()),
-            Filter::Not(part) => Self::Not(Box::new(Self::new(part))),
+            Filter::And(parts) => {
+                Self::And(parts.iter().map(|part| Self::new(part, known)).collect())
+            }
+            Filter::Or(parts) => {
+                Self::Or(parts.iter().map(|part| Self::new(part, known)).collect())
+            }
+            Filter::Not(part) => Self::Not(Box::new(Self::new(part, known))),
             Filter::Text(text) => Self::Text(Matcher::new(text)),
             Filter::Field { name, test } => {
                 let test = match test {
@@ -118,6 +157,22 @@ impl Node {
         }
     }
 
+    /// The rows that pass, when all is known.
+    fn known_rows(&self, all: &RowSet) -> Option<RowSet> {
+        match self {
+            Self::All => Some(all.clone()),
+            Self::Known(rows) => Some(rows.clone()),
+            Self::And(parts) => parts
+                .iter()
+                .try_fold(all.clone(), |both, part| Some(both.and(&part.known_rows(all)?))),
+            Self::Or(parts) => parts
+                .iter()
+                .try_fold(RowSet::default(), |any, part| Some(any.or(&part.known_rows(all)?))),
+            Self::Not(part) => Some(all.without(&part.known_rows(all)?)),
+            Self::Text(_) | Self::Field { .. } => None,
+        }
+    }
+
     /// Of the candidates, those that pass.
     fn rows(&self, unit: &Unit<'_>, candidates: &BooleanBuffer) -> BooleanBuffer {
         if candidates.count_set_bits() == 0 {
@@ -125,6 +180,7 @@ impl Node {
         }
         match self {
             Self::All => candidates.clone(),
+            Self::Known(rows) => candidates & &rows.contains_each(unit.numbers),
             Self::And(parts) => {
                 parts.iter().fold(candidates.clone(), |left, part| part.rows(unit, &left))
             }

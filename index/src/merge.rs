@@ -10,12 +10,14 @@ use arrow::datatypes::SchemaRef;
 use model::partition::PartitionId;
 use model::split::{FieldStat, SplitMeta};
 
-use crate::columns::{numbers, times};
+use crate::columns::{Values, numbers, times};
 use crate::publish::{PublishError, new_id};
 use crate::scan::ScanError;
 use crate::schema::{FieldColumnId, adapt, united};
 use crate::searcher::Core;
-use crate::split::{BuildError, Origin, Split, build};
+use crate::split::{
+    BuildError, IngestTimes, Origin, Piece, Source, Split, TemplateKey, Unit, build,
+};
 
 /// Rows written at a time.
 const BATCH_ROWS: usize = 8_192;
@@ -36,16 +38,14 @@ pub(crate) fn merge_one(core: &Core) -> Result<bool, PublishError> {
     let Some(one) = group.first() else { return Ok(false) };
     let id = new_id(core, one.partition);
     let opened = open_all(core, &group)?;
-    let schema = shared(&opened);
-    let rows = Merging::new(&opened, schema.clone())?;
     let origin = Origin {
         id: id.clone(),
         index: one.index.clone(),
         partition: one.partition,
         merges: group.iter().map(|split| split.merges).max().unwrap_or(0) + 1,
     };
-    let built =
-        build(origin, &schema, rows, &core.parties.work.join(&id.0), &core.parties.objects)?;
+    let source = source_of(&opened)?;
+    let built = build(origin, source, &core.parties.work.join(&id.0), &core.parties.objects)?;
     let add: Vec<SplitMeta> = built.into_iter().collect();
     let remove: Vec<_> = group.iter().map(|split| split.id.clone()).collect();
     core.parties.catalog.replace(&remove, &add)?;
@@ -117,96 +117,132 @@ fn fitting(
     full.then_some(fitting)
 }
 
-fn shared(splits: &[Split]) -> SchemaRef {
+/// Splits as one is built from them.
+pub(crate) fn source_of(splits: &[Split]) -> Result<Source<Merging>, BuildError> {
+    let schema = shared(splits)?;
+    let mut templates: BTreeMap<TemplateKey, u32> = BTreeMap::new();
+    let (mut ingest, mut unit) = (Vec::new(), Unit::Milli);
+    for split in splits {
+        templates.extend(split.templates()?.0.iter().map(|template| (template.key.clone(), 0)));
+        ingest.push(split.ingest()?);
+        unit = unit.min(split.unit()?);
+    }
+    for (rank, place) in (0..).zip(templates.values_mut()) {
+        *place = rank;
+    }
+    let pieces = Merging::new(splits, schema.clone(), &templates)?;
+    let ingest = IngestTimes::joined(ingest.iter().map(Arc::as_ref));
+    Ok(Source { schema, unit, templates: templates.into_keys().collect(), ingest, pieces })
+}
+
+fn shared(splits: &[Split]) -> Result<SchemaRef, ScanError> {
     let id = |field: &FieldStat| FieldColumnId {
         name: field.name.clone(),
         kind: (!field.label).then_some(field.kind),
     };
-    let counts: Vec<(FieldColumnId, u64)> = splits
-        .iter()
-        .flat_map(|split| split.fields())
-        .map(|field| (id(field), field.count))
-        .collect();
-    united(counts.iter().map(|(id, count)| (id, *count)))
+    let mut counts: Vec<(FieldColumnId, u64)> = Vec::new();
+    for split in splits {
+        counts.extend(split.fields()?.iter().map(|field| (id(field), field.count)));
+    }
+    Ok(united(counts.iter().map(|(id, count)| (id, *count))))
 }
 
-type Key = (u64, i64, u64);
-type Rows = Box<dyn Iterator<Item = Result<RecordBatch, ScanError>> + Send>;
+/// A row's place in a split: template, text (of loose rows only), timestamp, offset.
+type Key = (u32, String, i64, u64);
+type Rows = Box<dyn Iterator<Item = Result<(RecordBatch, Vec<u32>), ScanError>> + Send>;
 
 /// One of the splits that are merged, at its next row.
-struct Source {
+struct Input {
     rows: Rows,
     batch: RecordBatch,
+    /// The template of each row of the batch, by the numbers of the merged split.
+    templates: Vec<u32>,
+    /// The numbers of its templates in the merged split.
+    renumbered: Vec<u32>,
     at: usize,
 }
 
-impl Source {
-    fn key(&self) -> Option<Key> {
+impl Input {
+    fn key(&self, is_loose: &[bool]) -> Option<Key> {
         let at = self.at;
         (at < self.batch.num_rows()).then_some(())?;
-        Some((
-            numbers(&self.batch, "stream")?.value(at),
-            times(&self.batch, "timestamp")?.value(at),
-            numbers(&self.batch, "offset")?.value(at),
-        ))
+        let template = *self.templates.get(at)?;
+        let text = if is_loose.get(template as usize).copied().unwrap_or(false) {
+            Values::named(&self.batch, "message").text(at)?.into_owned()
+        } else {
+            String::new()
+        };
+        let time = times(&self.batch, "timestamp")?.value(at);
+        Some((template, text, time, numbers(&self.batch, "offset")?.value(at)))
     }
 }
 
 /// Rows of several splits in row order.
-struct Merging {
+pub(crate) struct Merging {
     schema: SchemaRef,
-    sources: Vec<Source>,
+    is_loose: Vec<bool>,
+    inputs: Vec<Input>,
     heap: BinaryHeap<Reverse<(Key, usize)>>,
 }
 
 impl Merging {
-    fn new(splits: &[Split], schema: SchemaRef) -> Result<Self, BuildError> {
-        let mut merging = Self { schema, sources: Vec::new(), heap: BinaryHeap::new() };
+    fn new(
+        splits: &[Split],
+        schema: SchemaRef,
+        templates: &BTreeMap<TemplateKey, u32>,
+    ) -> Result<Self, BuildError> {
+        let is_loose = templates.keys().map(|key| key.is_loose).collect();
+        let mut merging = Self { schema, is_loose, inputs: Vec::new(), heap: BinaryHeap::new() };
         for (at, split) in splits.iter().enumerate() {
             let rows: Rows = Box::new(split.rows()?);
             let batch = RecordBatch::new_empty(merging.schema.clone());
-            merging.sources.push(Source { rows, batch, at: 0 });
+            let own = split.templates()?;
+            let number = |key: &TemplateKey| templates.get(key).copied().unwrap_or(u32::MAX);
+            let renumbered = own.0.iter().map(|template| number(&template.key)).collect();
+            let templates = Vec::new();
+            merging.inputs.push(Input { rows, batch, templates, renumbered, at: 0 });
             merging.refill(at)?;
         }
         Ok(merging)
     }
 
-    /// Puts a source with its next row back into the heap, reading on when its batch is used up.
+    /// Puts an input with its next row back into the heap, reading on when its batch is used up.
     fn refill(&mut self, at: usize) -> Result<(), BuildError> {
-        let Some(source) = self.sources.get_mut(at) else { return Ok(()) };
-        while source.key().is_none() {
-            match source.rows.next() {
-                Some(batch) => {
-                    source.batch = adapt(&batch?, &self.schema)?;
-                    source.at = 0;
-                }
-                None => return Ok(()),
-            }
+        let Some(input) = self.inputs.get_mut(at) else { return Ok(()) };
+        while input.at >= input.batch.num_rows() {
+            let Some(next) = input.rows.next() else { return Ok(()) };
+            let (batch, templates) = next?;
+            input.batch = adapt(&batch, &self.schema)?;
+            let renumbered = &input.renumbered;
+            let number = |own: u32| renumbered.get(own as usize).copied().unwrap_or(u32::MAX);
+            input.templates = templates.into_iter().map(number).collect();
+            input.at = 0;
         }
-        if let Some(key) = source.key() {
+        if let Some(key) = input.key(&self.is_loose) {
             self.heap.push(Reverse((key, at)));
         }
         Ok(())
     }
 
-    fn batch(&mut self) -> Result<Option<RecordBatch>, BuildError> {
-        // Batches that rows were taken from, since a source may go on to its next one meanwhile.
+    fn piece(&mut self) -> Result<Option<Piece>, BuildError> {
+        // Batches that rows were taken from, since an input may go on to its next one meanwhile.
         let mut batches: Vec<RecordBatch> = Vec::new();
-        let mut current: Vec<Option<usize>> = vec![None; self.sources.len()];
+        let mut current: Vec<Option<usize>> = vec![None; self.inputs.len()];
         let mut picks: Vec<(usize, usize)> = Vec::with_capacity(BATCH_ROWS);
+        let mut templates = Vec::with_capacity(BATCH_ROWS);
         while picks.len() < BATCH_ROWS {
-            let Some(Reverse((_, at))) = self.heap.pop() else { break };
-            let (Some(source), Some(place)) = (self.sources.get_mut(at), current.get_mut(at))
-            else {
+            let Some(Reverse(((template, ..), at))) = self.heap.pop() else { break };
+            let (Some(input), Some(place)) = (self.inputs.get_mut(at), current.get_mut(at)) else {
                 break;
             };
             let batch = *place.get_or_insert_with(|| {
-                batches.push(source.batch.clone());
+                batches.push(input.batch.clone());
                 batches.len() - 1
             });
-            picks.push((batch, source.at));
-            source.at += 1;
-            if source.at == source.batch.num_rows() {
+            picks.push((batch, input.at));
+            templates.push(template);
+            input.at += 1;
+            if input.at == input.batch.num_rows() {
                 *place = None;
             }
             self.refill(at)?;
@@ -215,14 +251,14 @@ impl Merging {
             return Ok(None);
         }
         let batches: Vec<&RecordBatch> = batches.iter().collect();
-        Ok(Some(interleave_record_batch(&batches, &picks)?))
+        Ok(Some(Piece { rows: interleave_record_batch(&batches, &picks)?, templates }))
     }
 }
 
 impl Iterator for Merging {
-    type Item = Result<RecordBatch, BuildError>;
+    type Item = Result<Piece, BuildError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.batch().transpose()
+        self.piece().transpose()
     }
 }

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
+use arrow::array::RecordBatch;
+use arrow::compute::take_record_batch;
 use cluster::catalog::{CatalogError, Publication};
 use cluster::queue::Queue;
 use model::partition::{Offset, PartitionId};
@@ -14,7 +14,7 @@ use model::split::{SplitId, SplitMeta};
 
 use crate::fresh::{FreshPart, Parts, join};
 use crate::searcher::Core;
-use crate::split::{BuildError, build};
+use crate::split::{BuildError, Clustered, IngestTimes, Piece, Source, Unit, build, cluster};
 
 /// Rows handed to the builder at a time.
 const BATCH_ROWS: usize = 8_192;
@@ -100,12 +100,6 @@ impl Publisher {
     ) -> Result<Option<SplitMeta>, BuildError> {
         let rows: Vec<&RecordBatch> = parts.iter().map(|part| &part.rows).collect();
         let rows = join(&rows)?;
-        let order = row_order(&rows)?;
-        let schema = rows.schema();
-        let batches = (0..rows.num_rows()).step_by(BATCH_ROWS).map(|at| {
-            let some = order.slice(at, BATCH_ROWS.min(rows.num_rows() - at));
-            Ok(take_record_batch(&rows, &some)?)
-        });
         let id = new_id(&self.core, cut.partition);
         let origin = crate::split::Origin {
             id: id.clone(),
@@ -114,23 +108,27 @@ impl Publisher {
             merges: 0,
         };
         let parties = &self.core.parties;
-        build(origin, &schema, batches, &parties.work.join(&id.0), &parties.objects)
+        build(origin, source_of(&rows), &parties.work.join(&id.0), &parties.objects)
     }
 }
 
-/// The order of rows in a split: stream, timestamp, offset.
-pub(crate) fn row_order(rows: &RecordBatch) -> Result<UInt32Array, arrow::error::ArrowError> {
-    let column = |name: &str| {
-        let values = rows.column_by_name(name).cloned();
-        let values = values
-            .ok_or_else(|| arrow::error::ArrowError::SchemaError(format!("rows without {name}")))?;
-        Ok(SortColumn { values, options: None })
-    };
-    let keys = ["stream", "timestamp", "offset"].map(column);
-    lexsort_to_indices(
-        &keys.into_iter().collect::<Result<Vec<_>, arrow::error::ArrowError>>()?,
-        None,
-    )
+/// Rows in the order of their offsets, as a split is built from them.
+pub(crate) fn source_of(
+    rows: &RecordBatch,
+) -> Source<impl Iterator<Item = Result<Piece, BuildError>>> {
+    let Clustered { templates, order, numbers } = cluster(rows);
+    let pieces = (0..rows.num_rows()).step_by(BATCH_ROWS).map(move |at| {
+        let count = BATCH_ROWS.min(rows.num_rows() - at);
+        let templates = numbers.get(at..at + count).unwrap_or_default().to_vec();
+        Ok(Piece { rows: take_record_batch(rows, &order.slice(at, count))?, templates })
+    });
+    Source {
+        schema: rows.schema(),
+        unit: Unit::of(rows),
+        templates,
+        ingest: IngestTimes::of(rows),
+        pieces,
+    }
 }
 
 /// A name that no other split has: its time, its partition, chance.

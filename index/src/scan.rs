@@ -19,6 +19,7 @@ use crate::columns::{Values, numbers, read_number, times};
 use crate::evaluate::{Evaluator, Place};
 use crate::rest;
 use crate::schema::{FieldColumnId, REST, field_type, time_type};
+use crate::split::{asks_texts, pattern_of};
 
 /// A column of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -41,6 +42,8 @@ pub enum Column {
     Labels,
     /// Its fields as a JSON object.
     Fields,
+    /// What its message has in common with others: the template, `<*>` for tokens that vary.
+    Pattern,
     /// One named value (a field, a label, `level`, `message` or `index`) in one type: as text,
     /// any value's text; as a float, numbers and texts that read as numbers; null where there is
     /// none. Of several values the first.
@@ -66,6 +69,7 @@ impl Column {
             Self::Message => "message",
             Self::Labels => "labels",
             Self::Fields => "fields",
+            Self::Pattern => "pattern",
             Self::Field { name, .. } => name,
         }
     }
@@ -86,6 +90,7 @@ impl Column {
                 name == self.name()
             }
             Self::Partition | Self::Index => false,
+            Self::Pattern => name == "message",
             Self::Labels => id.is_some_and(|id| id.kind.is_none()),
             Self::Fields => id.is_some_and(|id| id.kind.is_some()) || name == REST,
             Self::Field { name: wanted, .. } => match id {
@@ -95,6 +100,9 @@ impl Column {
         }
     }
 }
+
+/// The column of patterns, among rows of a split whose templates are known.
+pub(crate) const PATTERN: &str = "_pattern";
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -134,26 +142,32 @@ pub fn output_schema(columns: &[Column]) -> SchemaRef {
 }
 
 /// Which columns of a stored schema the filter and the output need. `timestamp` and `offset`
-/// always.
+/// always. Without texts, what the filter asks of messages and of all fields is known already.
 #[must_use]
-pub fn needed(schema: &Schema, filter: &Filter, columns: &[Column]) -> Vec<usize> {
+pub(crate) fn needed(
+    schema: &Schema,
+    filter: &Filter,
+    columns: &[Column],
+    with_texts: bool,
+) -> Vec<usize> {
     let needs = |(_, field): &(usize, &Arc<Field>)| {
         let (id, name) = (FieldColumnId::of(field), field.name().as_str());
         name == "timestamp"
             || name == "offset"
-            || filter_reads(filter, id.as_ref(), name)
+            || filter_reads(filter, id.as_ref(), name, with_texts)
             || columns.iter().any(|column| column.reads(id.as_ref(), name))
     };
     schema.fields().iter().enumerate().filter(needs).map(|(at, _)| at).collect()
 }
 
-fn filter_reads(filter: &Filter, id: Option<&FieldColumnId>, name: &str) -> bool {
+fn filter_reads(filter: &Filter, id: Option<&FieldColumnId>, name: &str, with_texts: bool) -> bool {
     match filter {
         Filter::All => false,
+        part if !with_texts && asks_texts(part) => false,
         Filter::And(parts) | Filter::Or(parts) => {
-            parts.iter().any(|part| filter_reads(part, id, name))
+            parts.iter().any(|part| filter_reads(part, id, name, with_texts))
         }
-        Filter::Not(part) => filter_reads(part, id, name),
+        Filter::Not(part) => filter_reads(part, id, name, with_texts),
         Filter::Text(_) => {
             name == "message" || name == REST || id.is_some_and(|id| id.kind.is_some())
         }
@@ -247,6 +261,7 @@ pub(crate) fn render(
             Column::Partition => Arc::new(UInt32Array::from(vec![place.partition.0; count])),
             Column::Index => Arc::new(StringArray::from(vec![place.index; count])),
             Column::Level => text("level"),
+            Column::Pattern => patterns(rows),
             Column::Labels => objects(rows, Part::Labels),
             Column::Fields => objects(rows, Part::Fields),
             Column::Field { name, kind } => named(rows, place, name, *kind),
@@ -254,6 +269,16 @@ pub(crate) fn render(
     }
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(count));
     Ok(RecordBatch::try_new_with_options(output_schema(columns), output, &options)?)
+}
+
+/// The patterns of rows: of their split, or found by the look of their tokens alone.
+fn patterns(rows: &RecordBatch) -> ArrayRef {
+    let (known, messages) = (Values::named(rows, PATTERN), Values::named(rows, "message"));
+    let pattern = |row| {
+        let pattern = known.text(row).map(std::borrow::Cow::into_owned);
+        pattern.or_else(|| messages.text(row).map(|message| pattern_of(&message)))
+    };
+    Arc::new((0..rows.num_rows()).map(pattern).collect::<StringArray>())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Records as Arrow columns: one shape for fresh records and for the body of a split.
 //!
-//! Every row has `timestamp offset ingest_time stream level message`; then a column per label, a
+//! Every row has `timestamp offset ingest_time level message`; then a column per label, a
 //! column per frequent (field, type), and `_rest`: a JSON object of all values that have no column
 //! of their own (rare fields, second values of a field). What a column really holds stands in its
 //! metadata, since a field with two types needs two column names.
@@ -26,7 +26,7 @@ use crate::rest;
 /// Field columns of one set of rows; values of rarer fields go to `_rest`.
 pub const COLUMNS_MAX: usize = 256;
 /// The columns that every row has, in this order.
-pub const FIXED: [&str; 6] = ["timestamp", "offset", "ingest_time", "stream", "level", "message"];
+pub const FIXED: [&str; 5] = ["timestamp", "offset", "ingest_time", "level", "message"];
 /// The column of values that have none of their own.
 pub const REST: &str = "_rest";
 
@@ -85,7 +85,6 @@ pub fn schema(columns: &[FieldColumnId]) -> SchemaRef {
         Field::new("timestamp", time_type(), false),
         Field::new("offset", DataType::UInt64, false),
         Field::new("ingest_time", time_type(), false),
-        Field::new("stream", DataType::UInt64, false),
         Field::new("level", label_type(), false),
         Field::new("message", DataType::Utf8, false),
     ];
@@ -144,7 +143,6 @@ pub fn rows_of(entry: &Entry, batch: &Batch) -> Result<RecordBatch, ArrowError> 
         Arc::new(
             TimestampNanosecondArray::from(vec![entry.ingest_time.0; count]).with_timezone("UTC"),
         ),
-        Arc::new(UInt64Array::from(vec![batch.stream().0; count])),
         Arc::new(levels(&batch.levels)?),
         Arc::new(messages(batch)?),
     ];

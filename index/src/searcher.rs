@@ -338,7 +338,7 @@ impl Searcher {
         for unit in units {
             match unit {
                 Unit::Split(meta) => {
-                    for field in self.0.open(meta)?.fields() {
+                    for field in self.0.open(meta)?.fields()?.iter() {
                         *sums.entry((field.name.clone(), field.kind, field.label)).or_default() +=
                             field.count;
                     }

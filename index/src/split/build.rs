@@ -20,21 +20,26 @@ use platform::disk;
 use platform::objects::Objects;
 
 use super::body::PIECE_BYTES;
-use super::bundle::{self, Footer};
-use super::terms::TermsBuilder;
-use super::{body_name, bundle_name};
+use super::bundle::BundleWriter;
+use super::gather::Gatherer;
+use super::lex::{each_slot, fixed_texts};
+use super::statistics::{BlockTimes, Minutes};
+use super::stored::{IngestTimes, Unit, stored_schema, to_stored};
+use super::templates::{Template, TemplateKey, Templates};
+use super::{body_name, bundle_name, tokens, words};
 use crate::columns::{Values, numbers, times};
+use crate::rest;
 use crate::scan::field_counts;
-use crate::schema::FieldColumnId;
+use crate::schema::{FieldColumnId, REST};
 
 /// Rows of one row group. One per split keeps dictionaries whole.
 const ROW_GROUP_ROWS: usize = 1 << 20;
 /// Bytes of a page before compression.
 const PAGE_BYTES: usize = 256 << 10;
 /// Rows of a page.
-const PAGE_ROWS: usize = 8_192;
+const PAGE_ROWS: usize = 16_384;
 /// Bytes of a column's dictionary before it is given up.
-const DICTIONARY_BYTES: usize = 2 << 20;
+const DICTIONARY_BYTES: usize = 4 << 20;
 
 /// Why a split was not built. Nothing is left but files in the folder for work in progress.
 #[derive(Debug, thiserror::Error)]
@@ -58,50 +63,68 @@ pub enum BuildError {
 
 /// Where a split's rows are from.
 #[derive(Debug, Clone)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// Its name to be.
-    pub id: SplitId,
+    pub(crate) id: SplitId,
     /// The index.
-    pub index: String,
+    pub(crate) index: String,
     /// The partition.
-    pub partition: PartitionId,
+    pub(crate) partition: PartitionId,
     /// How often its rows have been merged.
-    pub merges: u32,
+    pub(crate) merges: u32,
 }
 
-/// What was built: its entry for the catalog. The objects are in place, but nobody knows of them.
-pub type Built = SplitMeta;
+/// Some rows in row order, and the number of each one's template.
+pub(crate) struct Piece {
+    pub(crate) rows: RecordBatch,
+    pub(crate) templates: Vec<u32>,
+}
 
-/// Builds a split from rows that are in row order and have the given schema, in a folder for work
-/// in progress, and puts its objects. `None` when there are no rows.
+/// What a split is built from.
+pub(crate) struct Source<I> {
+    /// The columns of the rows.
+    pub(crate) schema: SchemaRef,
+    /// The unit that holds all timestamps.
+    pub(crate) unit: Unit,
+    /// The templates, in order.
+    pub(crate) templates: Vec<TemplateKey>,
+    /// When the records were accepted.
+    pub(crate) ingest: IngestTimes,
+    /// The rows.
+    pub(crate) pieces: I,
+}
+
+/// Builds a split in a folder for work in progress, and puts its objects: what is given back is its
+/// entry for the catalog, which nobody knows of yet. `None` when there are no rows.
 ///
-/// Memory: one row group's compressed pages, the tokens of a block, tantivy's own buffers.
+/// Memory: one row group's compressed pages, the distinct tokens of the split with four bytes for
+/// each block that has one, tantivy's own buffers.
 ///
 /// # Errors
 /// [`BuildError`].
-pub fn build(
+pub(crate) fn build(
     origin: Origin,
-    schema: &SchemaRef,
-    rows: impl Iterator<Item = Result<RecordBatch, BuildError>>,
+    source: Source<impl Iterator<Item = Result<Piece, BuildError>>>,
     work: &Path,
     objects: &Objects,
-) -> Result<Option<Built>, BuildError> {
+) -> Result<Option<SplitMeta>, BuildError> {
     disk::create_dir_all(work)?;
     let (body, index) = (work.join("body.parquet"), work.join("index.bundle"));
     let file = Pieces::new(File::create(&body)?);
+    let schema = stored_schema(&source.schema, source.unit);
     let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties()?))?;
-    let mut gathered = Gathered::new();
-    for rows in rows {
-        let rows = rows?;
-        writer.write(&rows)?;
-        gathered.add(&rows)?;
+    let mut gathered = Gathered::new(&source.templates);
+    for piece in source.pieces {
+        let piece = piece?;
+        writer.write(&to_stored(&piece.rows, &schema, source.unit)?)?;
+        gathered.add(&piece)?;
     }
     if gathered.rows == 0 {
         disk::remove_dir_all(work)?;
         return Ok(None);
     }
     let pieces = writer.into_inner()?.finish()?;
-    let (bundle, mut meta) = gathered.finish(origin, &pieces)?;
+    let (bundle, mut meta) = gathered.finish(origin, &source.ingest, &pieces)?;
     let mut file = File::create(&index)?;
     file.write_all(&bundle)?;
     file.sync_all()?;
@@ -124,7 +147,7 @@ fn properties() -> Result<WriterProperties, BuildError> {
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_column_dictionary_enabled(ColumnPath::from("message"), false)
         .set_column_statistics_enabled(ColumnPath::from("message"), EnabledStatistics::None)
-        .set_column_statistics_enabled(ColumnPath::from("_rest"), EnabledStatistics::None);
+        .set_column_statistics_enabled(ColumnPath::from(REST), EnabledStatistics::None);
     for name in ["timestamp", "offset"] {
         properties = properties
             .set_column_dictionary_enabled(ColumnPath::from(name), false)
@@ -134,128 +157,218 @@ fn properties() -> Result<WriterProperties, BuildError> {
 }
 
 /// What is gathered of the rows while they are written.
-struct Gathered {
-    terms: TermsBuilder,
-    rows: u64,
-    block_times: Vec<(i64, i64)>,
+struct Gathered<'a> {
+    keys: &'a [TemplateKey],
+    /// The tokens that vary, by block.
+    tokens: Gatherer,
+    /// The templates met so far.
+    templates: Vec<Template>,
+    /// The number of the last of them.
+    current: Option<u32>,
+    rows: u32,
+    blocks: BlockTimes,
+    minutes: Minutes,
     fields: HashMap<FieldColumnId, u64>,
     offsets: (u64, u64),
     ingest_last: i64,
-    levels: [u64; 7],
     raw_bytes: u64,
 }
 
-impl Gathered {
-    fn new() -> Self {
+impl<'a> Gathered<'a> {
+    fn new(keys: &'a [TemplateKey]) -> Self {
         Self {
-            terms: TermsBuilder::new(),
+            keys,
+            tokens: Gatherer::default(),
+            templates: Vec::new(),
+            current: None,
             rows: 0,
-            block_times: Vec::new(),
+            blocks: BlockTimes::default(),
+            minutes: Minutes::default(),
             fields: HashMap::new(),
             offsets: (u64::MAX, 0),
             ingest_last: i64::MIN,
-            levels: [0; 7],
             raw_bytes: 0,
         }
     }
 
-    fn add(&mut self, rows: &RecordBatch) -> Result<(), BuildError> {
+    fn add(&mut self, piece: &Piece) -> Result<(), BuildError> {
+        let rows = &piece.rows;
         field_counts(rows, &mut self.fields);
         self.raw_bytes += raw_bytes(rows);
-        let levels = Values::named(rows, "level");
-        let (offsets, ingest) = (numbers(rows, "offset"), times(rows, "ingest_time"));
-        for row in 0..rows.num_rows() {
-            let level =
-                levels.text(row).and_then(|name| Level::from_word(&name)).unwrap_or_default();
-            if let Some(count) = self.levels.get_mut(usize::from(level.number())) {
-                *count += 1;
-            }
-            if let Some(offsets) = offsets {
-                let offset = offsets.value(row);
-                self.offsets = (self.offsets.0.min(offset), self.offsets.1.max(offset));
-            }
-            if let Some(ingest) = ingest {
-                self.ingest_last = self.ingest_last.max(ingest.value(row));
-            }
+        for offset in numbers(rows, "offset").into_iter().flat_map(|all| all.values().iter()) {
+            self.offsets = (self.offsets.0.min(*offset), self.offsets.1.max(*offset));
         }
-        self.add_blocks(rows)
-    }
-
-    /// Blocks are counted from the split's first row, across the sets of rows it comes in.
-    fn add_blocks(&mut self, rows: &RecordBatch) -> Result<(), BuildError> {
-        let block_rows = BLOCK_ROWS as u64;
-        let timestamps = times(rows, "timestamp");
+        for time in times(rows, "ingest_time").into_iter().flat_map(|all| all.values().iter()) {
+            self.ingest_last = self.ingest_last.max(*time);
+        }
+        let columns = Indexed::of(rows);
+        // Blocks are counted from the split's first row, across the pieces it comes in.
         let mut at = 0;
         while at < rows.num_rows() {
-            let room = usize::try_from(block_rows - self.rows % block_rows).unwrap_or(BLOCK_ROWS);
-            let end = (at + room).min(rows.num_rows());
-            if self.rows.is_multiple_of(block_rows) {
-                if self.rows > 0 {
-                    self.terms.end_block();
-                }
-                self.block_times.push((i64::MAX, i64::MIN));
+            let filled = self.rows as usize % BLOCK_ROWS;
+            let end = (at + BLOCK_ROWS - filled).min(rows.num_rows());
+            self.add_part(&columns, piece, at, end);
+            if (self.rows as usize).is_multiple_of(BLOCK_ROWS) {
+                self.tokens.end_unit();
             }
-            if let (Some((first, last)), Some(timestamps)) =
-                (self.block_times.last_mut(), timestamps)
-            {
-                for row in at..end {
-                    let time = timestamps.value(row);
-                    (*first, *last) = ((*first).min(time), (*last).max(time));
-                }
-            }
-            self.terms.add(&rows.slice(at, end - at));
-            self.rows += (end - at) as u64;
             at = end;
         }
         Ok(())
     }
 
+    /// Rows `from..to` of a piece, all of one block.
+    fn add_part(&mut self, columns: &Indexed<'_>, piece: &Piece, from: usize, to: usize) {
+        for row in from..to {
+            let time = columns.times.map_or(0, |times| times.value(row));
+            let number = piece.templates.get(row).copied().unwrap_or(0);
+            self.add_row(number, time);
+            self.minutes.add(time, columns.levels.get(row).copied().unwrap_or_default());
+            let template = self.keys.get(number as usize).and_then(TemplateKey::fixed);
+            if let Values::Text(messages) = columns.messages {
+                each_slot(messages.value(row), template, |token| self.tokens.add(token));
+            }
+        }
+        for values in &columns.fields {
+            // Values often repeat from row to row.
+            let mut last = None;
+            for row in from..to {
+                let Some(text) = values.text(row) else { continue };
+                if last.as_ref() != Some(&text) {
+                    self.tokens.add_text(&text);
+                    last = Some(text);
+                }
+            }
+        }
+        for row in from..to {
+            let Some(text) = columns.rest.text(row) else { continue };
+            for (_, value) in rest::values(&text) {
+                self.tokens.add_text(&value.to_text());
+            }
+        }
+    }
+
+    fn add_row(&mut self, number: u32, time: i64) {
+        if self.current != Some(number) {
+            let key = self.keys.get(number as usize).cloned().unwrap_or_else(TemplateKey::loose);
+            let rows = self.rows..self.rows;
+            self.templates.push(Template { key, rows, time_first: time, time_last: time });
+            self.current = Some(number);
+        }
+        self.blocks.add(self.rows, time);
+        self.rows += 1;
+        if let Some(template) = self.templates.last_mut() {
+            template.rows.end = self.rows;
+            template.time_first = template.time_first.min(time);
+            template.time_last = template.time_last.max(time);
+        }
+    }
+
     fn finish(
         mut self,
         origin: Origin,
+        ingest: &IngestTimes,
         pieces: &Finished,
     ) -> Result<(Vec<u8>, SplitMeta), BuildError> {
-        self.terms.end_block();
-        let mut fields: Vec<FieldStat> = self
-            .fields
-            .into_iter()
-            .map(|(id, count)| FieldStat {
-                name: id.name,
-                kind: id.kind.unwrap_or(model::record::FieldType::Text),
-                label: id.kind.is_none(),
-                count,
-            })
-            .collect();
-        fields.sort_by(|a, b| (&a.name, a.kind).cmp(&(&b.name, b.kind)));
-        let fold =
-            |(first, last): (i64, i64), block: &(i64, i64)| (first.min(block.0), last.max(block.1));
-        let (time_first, time_last) = self.block_times.iter().fold((i64::MAX, i64::MIN), fold);
-        let footer = Footer {
-            body_bytes: pieces.bytes,
-            piece_bytes: PIECE_BYTES,
-            piece_crcs: pieces.crcs.clone(),
-            block_rows: BLOCK_ROWS as u64,
-            block_times: self.block_times,
-            fields,
-            ..Footer::default()
-        };
-        let meta = SplitMeta {
+        if !(self.rows as usize).is_multiple_of(BLOCK_ROWS) {
+            self.tokens.end_unit();
+        }
+        let templates = Templates(std::mem::take(&mut self.templates));
+        let mut bundle = BundleWriter::new();
+        for (name, bytes) in word_index(&templates)? {
+            bundle.add(format!("words/{name}"), &bytes);
+        }
+        bundle.add_packed("templates", &templates.encode())?;
+        let tokens = tokens::write(std::mem::take(&mut self.tokens))?;
+        bundle.add("tokens", &tokens.pages);
+        bundle.add_packed("tokens.index", &tokens.index)?;
+        bundle.add_packed("blocks", &self.blocks.encode())?;
+        bundle.add_packed("minutes", &self.minutes.encode())?;
+        bundle.add_packed("ingest", &ingest.encode())?;
+        let fields = serde_json::to_vec(&field_stats(std::mem::take(&mut self.fields)));
+        bundle.add_packed("fields", &fields.map_err(io::Error::other)?)?;
+        let crcs: Vec<u8> = pieces.crcs.iter().flat_map(|crc| crc.to_le_bytes()).collect();
+        bundle.add("pieces", &crcs);
+        let meta = self.meta(origin);
+        let rows = (BLOCK_ROWS as u64, meta.row_count);
+        Ok((bundle.finish(pieces.bytes, PIECE_BYTES, rows), meta))
+    }
+
+    fn meta(&self, origin: Origin) -> SplitMeta {
+        let (time_first, time_last) = self.blocks.span();
+        SplitMeta {
             id: origin.id,
             index: origin.index,
             partition: origin.partition,
             offset_first: Offset(self.offsets.0),
             offset_last: Offset(self.offsets.1),
-            row_count: self.rows,
+            row_count: u64::from(self.rows),
             time_first,
             time_last,
             ingest_last: self.ingest_last,
-            level_counts: self.levels,
+            level_counts: self.minutes.level_counts(),
             stored_bytes: 0,
             raw_bytes: self.raw_bytes,
             merges: origin.merges,
-        };
-        Ok((bundle::encode(&self.terms.finish()?, footer), meta))
+        }
     }
+}
+
+/// The columns of a piece that are looked at row by row.
+struct Indexed<'a> {
+    times: Option<&'a arrow::array::TimestampNanosecondArray>,
+    levels: Vec<Level>,
+    messages: Values<'a>,
+    fields: Vec<Values<'a>>,
+    rest: Values<'a>,
+}
+
+impl<'a> Indexed<'a> {
+    fn of(rows: &'a RecordBatch) -> Self {
+        let schema = rows.schema();
+        let is_own = |field: &arrow::datatypes::Field| {
+            FieldColumnId::of(field).is_some_and(|id| id.kind.is_some())
+        };
+        let fields = schema.fields().iter().zip(rows.columns());
+        let fields =
+            fields.filter(|(field, column)| is_own(field) && column.null_count() < rows.num_rows());
+        Self {
+            times: times(rows, "timestamp"),
+            levels: levels(rows),
+            messages: Values::named(rows, "message"),
+            fields: fields.map(|(_, column)| Values::of(column)).collect(),
+            rest: Values::named(rows, REST),
+        }
+    }
+}
+
+fn levels(rows: &RecordBatch) -> Vec<Level> {
+    let level = |text: &str| Level::from_word(text).unwrap_or_default();
+    let Values::Label(keys, texts) = Values::named(rows, "level") else { return Vec::new() };
+    let levels: Vec<Level> = texts.iter().map(|text| text.map(level).unwrap_or_default()).collect();
+    let of_key = |key: Option<i32>| levels.get(usize::try_from(key?).ok()?).copied();
+    keys.keys().iter().map(|key| of_key(key).unwrap_or_default()).collect()
+}
+
+fn word_index(templates: &Templates) -> tantivy::Result<Vec<(String, bytes::Bytes)>> {
+    let mut gatherer = Gatherer::default();
+    for template in &templates.0 {
+        let texts = template.key.fixed().into_iter().flat_map(fixed_texts);
+        texts.for_each(|text| gatherer.add_text(text));
+        gatherer.end_unit();
+    }
+    words::write(gatherer)
+}
+
+fn field_stats(counts: HashMap<FieldColumnId, u64>) -> Vec<FieldStat> {
+    let stat = |(id, count): (FieldColumnId, u64)| FieldStat {
+        name: id.name,
+        kind: id.kind.unwrap_or(model::record::FieldType::Text),
+        label: id.kind.is_none(),
+        count,
+    };
+    let mut fields: Vec<FieldStat> = counts.into_iter().map(stat).collect();
+    fields.sort_by(|a, b| (&a.name, a.kind).cmp(&(&b.name, b.kind)));
+    fields
 }
 
 /// Bytes of the rows' messages and fields' values.

@@ -1,12 +1,16 @@
-//! The index bundle: the word index's files, then a footer that says what and where everything
-//! is, with checksums over all of it and over the body. Drawn in docs/split.md.
+//! The index bundle: sections one behind the other, then a footer that says what and where they are,
+//! with checksums over all of it and over the body. Drawn in docs/split.md. A reader takes the
+//! footer first and sections when they are asked for.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use model::split::FieldStat;
 use platform::objects::Objects;
 use serde::{Deserialize, Serialize};
 
-use crate::scan::ScanError;
+use super::coding::{pack, unpack};
 
 /// Last bytes of every bundle.
 const MAGIC: [u8; 8] = *b"SWLSPLT1";
@@ -14,9 +18,11 @@ const MAGIC: [u8; 8] = *b"SWLSPLT1";
 const TAIL_BYTES: usize = 16;
 /// Version of the format.
 const VERSION: u32 = 1;
+/// Bytes read at first from the end: most footers fit.
+const GUESS_BYTES: u64 = 8 << 10;
 
 /// What a bundle says of its split.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Footer {
     /// Version of the format.
     pub(super) version: u32,
@@ -24,91 +30,206 @@ pub(super) struct Footer {
     pub(super) body_bytes: u64,
     /// Bytes of each piece of the body but the last.
     pub(super) piece_bytes: u64,
-    /// CRC32C of each piece of the body.
-    pub(super) piece_crcs: Vec<u32>,
     /// Rows of each block but the last.
     pub(super) block_rows: u64,
-    /// Earliest and latest timestamp of each block.
-    pub(super) block_times: Vec<(i64, i64)>,
-    /// The fields, labels included.
-    pub(super) fields: Vec<FieldStat>,
-    /// The word index's files.
-    pub(super) files: Vec<FileEntry>,
+    /// Rows.
+    pub(super) row_count: u64,
+    /// The sections, in their order from the bundle's first byte.
+    pub(super) sections: Vec<SectionEntry>,
 }
 
-/// A file inside the bundle.
+/// A section of the bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct FileEntry {
+pub(super) struct SectionEntry {
     /// Its name.
     pub(super) name: String,
-    /// Its length; files follow each other from the bundle's first byte.
+    /// Its length.
     pub(super) bytes: u64,
+    /// Its length before it was compressed; `None` when it is as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unpacked_bytes: Option<u64>,
     /// CRC32C of its bytes.
     pub(super) crc: u32,
 }
 
-/// The bytes of a bundle.
-pub(super) fn encode(files: &[(String, Bytes)], mut footer: Footer) -> Vec<u8> {
-    footer.version = VERSION;
-    let mut out = Vec::new();
-    for (name, bytes) in files {
-        out.extend_from_slice(bytes);
-        let (name, crc) = (name.clone(), crc32c::crc32c(bytes));
-        footer.files.push(FileEntry { name, bytes: bytes.len() as u64, crc });
-    }
-    let footer = serde_json::to_vec(&footer).expect("a footer is plain JSON");
-    out.extend_from_slice(&footer);
-    let length = u32::try_from(footer.len()).expect("a footer is bounded far below 4 GiB");
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(&crc32c::crc32c(&footer).to_le_bytes());
-    out.extend_from_slice(&MAGIC);
-    out
+/// Puts a bundle together.
+pub(super) struct BundleWriter {
+    out: Vec<u8>,
+    sections: Vec<SectionEntry>,
 }
 
-/// A bundle, read and checked.
+impl BundleWriter {
+    pub(super) fn new() -> Self {
+        Self { out: Vec::new(), sections: Vec::new() }
+    }
+
+    /// Adds a section as it is.
+    pub(super) fn add(&mut self, name: impl Into<String>, bytes: &[u8]) {
+        self.push(name.into(), bytes, None);
+    }
+
+    /// Adds a section, compressed.
+    pub(super) fn add_packed(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.push(name.to_owned(), &pack(bytes)?, Some(bytes.len() as u64));
+        Ok(())
+    }
+
+    fn push(&mut self, name: String, bytes: &[u8], unpacked_bytes: Option<u64>) {
+        self.out.extend_from_slice(bytes);
+        let (length, crc) = (bytes.len() as u64, crc32c::crc32c(bytes));
+        self.sections.push(SectionEntry { name, bytes: length, unpacked_bytes, crc });
+    }
+
+    /// The bundle's bytes.
+    pub(super) fn finish(self, body_bytes: u64, piece_bytes: u64, rows: (u64, u64)) -> Vec<u8> {
+        let (block_rows, row_count) = rows;
+        let sections = self.sections;
+        let version = VERSION;
+        let footer = Footer { version, body_bytes, piece_bytes, block_rows, row_count, sections };
+        let mut out = self.out;
+        let footer = serde_json::to_vec(&footer).expect("a footer is plain JSON");
+        out.extend_from_slice(&footer);
+        let length = u32::try_from(footer.len()).expect("a footer is bounded far below 4 GiB");
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&crc32c::crc32c(&footer).to_le_bytes());
+        out.extend_from_slice(&MAGIC);
+        out
+    }
+}
+
+/// A bundle whose footer was read and checked.
+#[derive(Debug)]
 pub(super) struct Bundle {
+    objects: Objects,
+    pub(super) name: Arc<str>,
     pub(super) footer: Footer,
-    pub(super) files: Vec<(String, Bytes)>,
 }
 
-/// Reads a bundle; every byte of it is under one of the checksums.
-pub(super) fn read(objects: &Objects, name: &str) -> Result<Bundle, ScanError> {
-    let corrupt =
-        |what: &str| ScanError::Corrupt { object: name.to_owned(), what: what.to_owned() };
-    let unreadable = |error: std::io::Error| corrupt(&error.to_string());
-    let size = objects.size(name).map_err(unreadable)?;
-    let whole = objects.get_range(name, 0, size).map_err(unreadable)?;
-    decode(&whole).map_err(corrupt)
+fn invalid(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
-fn decode(whole: &Bytes) -> Result<Bundle, &'static str> {
-    const CUT: &str = "it is cut short";
-    let (rest, tail) =
-        whole.len().checked_sub(TAIL_BYTES).map(|at| whole.split_at(at)).ok_or(CUT)?;
-    let (length, tail) = tail.split_first_chunk::<4>().ok_or(CUT)?;
-    let (crc, magic) = tail.split_first_chunk::<4>().ok_or(CUT)?;
-    if magic != MAGIC {
-        return Err("it does not end like a bundle");
-    }
-    let at = rest.len().checked_sub(u32::from_le_bytes(*length) as usize).ok_or(CUT)?;
-    let (files, footer) = rest.split_at(at);
-    if crc32c::crc32c(footer) != u32::from_le_bytes(*crc) {
-        return Err("the footer's checksum differs");
-    }
-    let footer: Footer = serde_json::from_slice(footer).map_err(|_| "the footer is not ours")?;
-    if footer.version != VERSION {
-        return Err("its format is another version's: upgrade this node");
-    }
-    let mut found = Vec::with_capacity(footer.files.len());
-    let mut left = files;
-    for entry in &footer.files {
-        let length = usize::try_from(entry.bytes).map_err(|_| CUT)?;
-        let (bytes, after) = left.split_at_checked(length).ok_or(CUT)?;
-        if crc32c::crc32c(bytes) != entry.crc {
-            return Err("the checksum of the word index differs");
+impl Bundle {
+    /// Reads the footer.
+    pub(super) fn open(objects: &Objects, name: &str) -> io::Result<Self> {
+        let cut = || invalid("it is cut short");
+        let size = objects.size(name)?;
+        let mut from = size.saturating_sub(GUESS_BYTES);
+        let mut end = objects.get_range(name, from, size)?;
+        let tail = end.len().checked_sub(TAIL_BYTES).map(|at| end.slice(at..)).ok_or_else(cut)?;
+        let (length, rest) = tail.split_first_chunk::<4>().ok_or_else(cut)?;
+        let (crc, magic) = rest.split_first_chunk::<4>().ok_or_else(cut)?;
+        if magic != MAGIC {
+            return Err(invalid("it does not end like a bundle"));
         }
-        found.push((entry.name.clone(), whole.slice_ref(bytes)));
-        left = after;
+        let length = u64::from(u32::from_le_bytes(*length));
+        let footer_from = size.checked_sub(TAIL_BYTES as u64 + length).ok_or_else(cut)?;
+        if footer_from < from {
+            from = footer_from;
+            end = objects.get_range(name, from, size)?;
+        }
+        let at = usize::try_from(footer_from - from).map_err(|_| cut())?;
+        let footer = end.get(at..end.len() - TAIL_BYTES).ok_or_else(cut)?;
+        if crc32c::crc32c(footer) != u32::from_le_bytes(*crc) {
+            return Err(invalid("the footer's checksum differs"));
+        }
+        let footer: Footer =
+            serde_json::from_slice(footer).map_err(|_| invalid("the footer is not ours"))?;
+        if footer.version != VERSION {
+            return Err(invalid("its format is another version's: upgrade this node"));
+        }
+        let names: HashSet<&str> = footer.sections.iter().map(|s| s.name.as_str()).collect();
+        let bytes: u64 = footer.sections.iter().map(|section| section.bytes).sum();
+        if bytes != footer_from || names.len() != footer.sections.len() {
+            return Err(invalid("its sections do not fill it"));
+        }
+        Ok(Self { objects: objects.clone(), name: name.into(), footer })
     }
-    if left.is_empty() { Ok(Bundle { footer, files: found }) } else { Err("bytes are left over") }
+
+    /// A section by its name, not read yet.
+    pub(super) fn section(&self, name: &str) -> io::Result<(Section, &SectionEntry)> {
+        let mut from = 0;
+        for entry in &self.footer.sections {
+            if entry.name == name {
+                let (objects, object) = (self.objects.clone(), self.name.clone());
+                return Ok((
+                    Section(Source::Object { objects, object, from, bytes: entry.bytes }),
+                    entry,
+                ));
+            }
+            from += entry.bytes;
+        }
+        Err(invalid(format!("it has no section {name}")))
+    }
+
+    /// A section, read, checked, and unpacked.
+    pub(super) fn read(&self, name: &str) -> io::Result<Bytes> {
+        let (section, entry) = self.section(name)?;
+        let bytes = section.range(0, entry.bytes)?;
+        if crc32c::crc32c(&bytes) != entry.crc {
+            return Err(invalid(format!("the checksum of its section {name} differs")));
+        }
+        match entry.unpacked_bytes {
+            None => Ok(bytes),
+            Some(length) => {
+                let length = usize::try_from(length).map_err(io::Error::other)?;
+                Ok(unpack(&bytes, length)?.into())
+            }
+        }
+    }
+
+    /// The names of sections that begin so.
+    pub(super) fn names(&self, start: &str) -> impl Iterator<Item = &str> {
+        let names = self.footer.sections.iter().map(|section| section.name.as_str());
+        names.filter(move |name| name.starts_with(start))
+    }
+}
+
+/// The bytes of a section, read in ranges.
+#[derive(Debug)]
+pub(super) struct Section(Source);
+
+#[derive(Debug)]
+enum Source {
+    Object {
+        objects: Objects,
+        object: Arc<str>,
+        from: u64,
+        bytes: u64,
+    },
+    #[cfg(test)]
+    Memory(Bytes),
+}
+
+impl Section {
+    #[cfg(test)]
+    pub(super) fn memory(bytes: Vec<u8>) -> Self {
+        Self(Source::Memory(bytes.into()))
+    }
+
+    /// Its length.
+    pub(super) fn bytes(&self) -> u64 {
+        match &self.0 {
+            Source::Object { bytes, .. } => *bytes,
+            #[cfg(test)]
+            Source::Memory(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// The bytes `start..end` of it, not checked.
+    pub(super) fn range(&self, start: u64, end: u64) -> io::Result<Bytes> {
+        if start > end || end > self.bytes() {
+            return Err(invalid(format!("bytes {start}..{end} are outside of a section")));
+        }
+        match &self.0 {
+            Source::Object { objects, object, from, .. } => {
+                objects.get_range(object, from + start, from + end)
+            }
+            #[cfg(test)]
+            Source::Memory(bytes) => {
+                let cut = |at| usize::try_from(at).map_err(io::Error::other);
+                Ok(bytes.slice(cut(start)?..cut(end)?))
+            }
+        }
+    }
 }

@@ -1,17 +1,33 @@
-//! A split: two immutable objects, a Parquet body and the bundle of its index. Drawn in
+//! A split: two immutable objects, a Parquet body and the bundle of its indexes. Drawn in
 //! docs/split.md.
 
 mod body;
+mod coding;
 mod bundle;
-mod build;
-mod terms;
+mod rowset;
+mod lex;
+mod templates;
+mod cluster;
+mod stored;
+mod statistics;
+mod gather;
 mod words;
+mod tokens;
+mod build;
+mod resolve;
 mod search;
 
 use model::split::SplitId;
 
-pub use build::{BuildError, Built, Origin, build};
+pub use build::BuildError;
+pub(crate) use build::{Origin, Piece, Source, build};
+pub(crate) use cluster::{Clustered, cluster};
+pub(crate) use lex::pattern_of;
+pub(crate) use resolve::asks_texts;
+pub(crate) use rowset::RowSet;
 pub use search::Split;
+pub(crate) use stored::{IngestTimes, Unit};
+pub(crate) use templates::TemplateKey;
 
 /// The name of a split's body.
 #[must_use]

@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::evaluate::{Evaluator, Place};
 use crate::fresh::join;
-use crate::publish::row_order;
+use crate::publish::source_of;
 use crate::scan::{Column, ScanRequest, scan_rows};
 use crate::schema::rows_of;
 
@@ -61,7 +61,19 @@ fn text() -> impl Strategy<Value = String> {
         1 => "[a-d]{1,3}[0-9]{0,2}",
         1 => any::<char>().prop_map(String::from),
     ];
-    prop::collection::vec(word, 0..6).prop_map(|words| words.join(" "))
+    let free = prop::collection::vec(word, 0..6).prop_map(|words| words.join(" "));
+    prop_oneof![2 => free, 3 => formatted()]
+}
+
+/// What programs write: some texts with something in them that varies.
+fn formatted() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec!["ann", "ERROR", "x", "错误日志", "user_7", "refused"]);
+    (0..4, 0..30, name).prop_map(|(format, n, name)| match format {
+        0 => format!("connection refused by 10.0.0.{n}: {name}"),
+        1 => format!("[{n}] error {name} a/b"),
+        2 => format!("错误{n}日志 naïve {name}/connection"),
+        _ => format!("refused {name}connection x"),
+    })
 }
 
 fn value() -> impl Strategy<Value = FieldValue> {
@@ -306,7 +318,14 @@ fn made(folder: &Path, records: &[Record]) -> (arrow::array::RecordBatch, Split,
     };
     let rows = [of(left, 0, "web1"), of(right, left.len() as u64, "web2")];
     let rows = join(&rows.iter().collect::<Vec<_>>()).unwrap();
-    let sorted = arrow::compute::take_record_batch(&rows, &row_order(&rows).unwrap()).unwrap();
+    let (split, objects) = made_of(folder, source_of(&rows));
+    (rows, split, objects)
+}
+
+fn made_of(
+    folder: &Path,
+    source: Source<impl Iterator<Item = Result<Piece, BuildError>>>,
+) -> (Split, Objects) {
     let objects = Objects::local(&folder.join("objects")).unwrap();
     let origin = Origin {
         id: SplitId("s".to_owned()),
@@ -314,10 +333,9 @@ fn made(folder: &Path, records: &[Record]) -> (arrow::array::RecordBatch, Split,
         partition: PartitionId(0),
         merges: 0,
     };
-    let schema = sorted.schema();
-    let meta = build(origin, &schema, [Ok(sorted)].into_iter(), &folder.join("work"), &objects);
+    let meta = build(origin, source, &folder.join("work"), &objects);
     let split = Split::open(meta.unwrap().unwrap().into(), &objects).unwrap();
-    (rows, split, objects)
+    (split, objects)
 }
 
 fn request(filter: Filter, range: TimeRange, newest: Option<usize>) -> ScanRequest {
@@ -346,18 +364,34 @@ fn ask_rows(rows: &arrow::array::RecordBatch, request: &ScanRequest) -> Vec<u64>
     offsets(&scan_rows(rows, PLACE, &evaluator, request).unwrap())
 }
 
+/// A split merged from three of these rows.
+fn merged(folder: &Path, rows: &arrow::array::RecordBatch) -> Split {
+    let third = rows.num_rows().div_ceil(3).max(1);
+    let starts = (0..rows.num_rows()).step_by(third);
+    let splits: Vec<Split> = starts
+        .map(|at| {
+            let some = rows.slice(at, third.min(rows.num_rows() - at));
+            made_of(&folder.join(at.to_string()), source_of(&some)).0
+        })
+        .collect();
+    made_of(&folder.join("merged"), crate::merge::source_of(&splits).unwrap()).0
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn split_fresh_and_scan_agree(
-        records in prop::collection::vec(record(), 2..40),
+        records in prop::collection::vec(record(), 2..120),
         filters in prop::collection::vec(filter(), 12),
         (from, to) in (0_i64..40, 0_i64..60),
         newest in 1_usize..10,
     ) {
         let folder = tempfile::tempdir().unwrap();
         let (rows, split, _) = made(folder.path(), &records);
+        let merged = merged(folder.path(), &rows);
+        split.check().unwrap();
+        merged.check().unwrap();
         let half = records.len() / 2;
         for filter in filters {
             for range in [TimeRange::ALL, TimeRange { from: Timestamp(from), to: Timestamp(to) }] {
@@ -368,7 +402,9 @@ proptest! {
                 };
                 let mut expected: Vec<usize> = (0..records.len()).filter(passes).collect();
                 let all = request(filter.clone(), range, None);
-                for mut found in [ask_rows(&rows, &all), ask_split(&split, &all)] {
+                let answers =
+                    [ask_rows(&rows, &all), ask_split(&split, &all), ask_split(&merged, &all)];
+                for mut found in answers {
                     found.sort_unstable();
                     let expected: Vec<u64> = expected.iter().map(|at| *at as u64).collect();
                     prop_assert_eq!(found, expected, "{:?}", filter);
@@ -376,7 +412,9 @@ proptest! {
                 expected.sort_by_key(|at| std::cmp::Reverse((records[*at].timestamp, *at)));
                 expected.truncate(newest);
                 let some = request(filter.clone(), range, Some(newest));
-                for found in [ask_rows(&rows, &some), ask_split(&split, &some)] {
+                let answers =
+                    [ask_rows(&rows, &some), ask_split(&split, &some), ask_split(&merged, &some)];
+                for found in answers {
                     let expected: Vec<u64> = expected.iter().map(|at| *at as u64).collect();
                     prop_assert_eq!(found, expected, "{:?}", filter);
                 }
@@ -407,7 +445,8 @@ fn blocks_and_pages_are_crossed() {
     assert_eq!(ask_split(&split, &request(word("worker3"), TimeRange::ALL, None)).len(), 4286);
     let newest = ask_split(&split, &request(Filter::All, TimeRange::ALL, Some(3)));
     assert_eq!(newest, [29_999, 29_998, 29_997]);
-    let stat = split.fields().iter().find(|field| field.name == "n").unwrap();
+    let fields = split.fields().unwrap();
+    let stat = fields.iter().find(|field| field.name == "n").unwrap();
     assert_eq!((stat.kind, stat.count), (FieldType::Int, 30_000));
 }
 
@@ -428,6 +467,7 @@ fn damage_is_named_and_never_believed() {
         };
         let outcome = || -> Result<usize, crate::scan::ScanError> {
             let split = Split::open(meta.clone(), &objects)?;
+            split.check()?;
             let mut count = 0;
             let mut emit = |rows: arrow::array::RecordBatch| {
                 count += rows.num_rows();
@@ -477,8 +517,8 @@ fn an_empty_build_leaves_nothing() {
         partition: PartitionId(0),
         merges: 0,
     };
-    let schema = crate::schema::schema(&[]);
-    let built = build(origin, &schema, std::iter::empty(), &folder.path().join("work"), &objects);
+    let rows = arrow::array::RecordBatch::new_empty(crate::schema::schema(&[]));
+    let built = build(origin, source_of(&rows), &folder.path().join("work"), &objects);
     assert!(built.unwrap().is_none());
     assert!(objects.list().unwrap().is_empty());
 }

@@ -1,71 +1,109 @@
-//! Asking the word index which blocks may hold rows that pass a filter: never too few.
+//! The word index: a tantivy index of one segment with one document per template. Its one field holds
+//! the distinct words of the template's fixed texts, folded.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use model::limits::TOKEN_BYTES_MAX;
-use model::query::{Bound, FieldTest, Filter, TextMatch};
-use model::text::{cut, fold_text, tokens};
+use memchr::memmem::Finder;
 use tantivy::directory::{Directory as _, RamDirectory};
-use tantivy::schema::{Field, IndexRecordOption};
-use tantivy::{Index, InvertedIndexReader, Searcher, TERMINATED, Term};
+use tantivy::index::SegmentComponent;
+use tantivy::postings::InvertedIndexSerializer;
+use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
+use tantivy::{
+    DocSet as _, Index, InvertedIndexReader, Searcher, TERMINATED, TantivyDocument, TantivyError,
+    Term,
+};
 
-use super::terms::FIELD;
-use crate::columns::Number;
+use super::gather::Gatherer;
+use super::tokens::Part;
 
-/// Terms that a pattern is expanded to; of more, every block is a candidate.
-const EXPANSION_MAX: usize = 4_096;
+/// The field of the index.
+const FIELD: &str = "word";
+/// Memory that tantivy plans with while it writes documents; ours are empty.
+const WRITER_BYTES: usize = 15 << 20;
 
-/// A set of blocks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Blocks(Vec<bool>);
-
-impl Blocks {
-    pub(super) fn all(count: usize) -> Self {
-        Self(vec![true; count])
+/// Writes the words of a gatherer whose units are templates; gives the index's files.
+///
+/// Tantivy's own writer would give the same index for three times the CPU.
+pub(super) fn write(gatherer: Gatherer) -> tantivy::Result<Vec<(String, Bytes)>> {
+    let mut schema = Schema::builder();
+    let indexing = TextFieldIndexing::default()
+        .set_tokenizer("raw")
+        .set_fieldnorms(false)
+        .set_index_option(IndexRecordOption::Basic);
+    let options = TextOptions::default().set_indexing_options(indexing);
+    let field = schema.add_text_field(FIELD, options);
+    let directory = RamDirectory::create();
+    let mut writer = Index::builder()
+        .schema(schema.build())
+        .single_segment_index_writer(directory.clone(), WRITER_BYTES)?;
+    for _ in 0..gatherer.unit_count() {
+        writer.add_document(TantivyDocument::new())?;
     }
-
-    fn none(count: usize) -> Self {
-        Self(vec![false; count])
-    }
-
-    fn and(mut self, other: &Self) -> Self {
-        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a &= b);
-        self
-    }
-
-    fn or(mut self, other: &Self) -> Self {
-        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a |= b);
-        self
-    }
-
-    /// Keeps the blocks for which the test holds.
-    pub(super) fn keep(&mut self, test: impl Fn(usize) -> bool) {
-        self.0.iter_mut().enumerate().for_each(|(at, block)| *block = *block && test(at));
-    }
-
-    /// Their numbers, ascending.
-    pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.0.iter().enumerate().filter(|(_, inside)| **inside).map(|(at, _)| at)
-    }
+    let index = writer.finalize()?;
+    write_terms(gatherer, &index, &directory, field)?;
+    files(&index, &directory)
 }
 
-/// The word index of an open split.
+/// Puts the terms in the place of those of the empty documents.
+fn write_terms(
+    gatherer: Gatherer,
+    index: &Index,
+    directory: &RamDirectory,
+    field: Field,
+) -> tantivy::Result<()> {
+    let mut segments = index.searchable_segments()?;
+    let segment = segments
+        .pop()
+        .ok_or_else(|| TantivyError::InternalError("an index without segment".to_owned()))?;
+    for part in [SegmentComponent::Terms, SegmentComponent::Postings, SegmentComponent::Positions] {
+        let path = segment.relative_path(part);
+        if directory.exists(&path)? {
+            directory.delete(&path).map_err(|error| {
+                TantivyError::InternalError(format!("a file cannot be replaced: {error}"))
+            })?;
+        }
+    }
+    let mut serializer = InvertedIndexSerializer::open(&segment)?;
+    let mut terms = serializer.new_field(field, 0, None)?;
+    gatherer.give(|word, templates| {
+        terms.new_term(word, u32::try_from(templates.len()).unwrap_or(u32::MAX), false)?;
+        templates.iter().for_each(|template| terms.write_doc(*template, 1, &[]));
+        terms.close_term()
+    })?;
+    terms.close()?;
+    Ok(serializer.close()?)
+}
+
+/// The files of an index, by name.
+fn files(index: &Index, directory: &RamDirectory) -> tantivy::Result<Vec<(String, Bytes)>> {
+    let mut files = Vec::new();
+    for path in index.directory().list_managed_files() {
+        if !directory.exists(&path)? {
+            continue;
+        }
+        let name = path.display().to_string();
+        let bytes = match name.as_str() {
+            "meta.json" => directory.atomic_read(&path)?,
+            _ => directory.open_read(&path)?.read_bytes()?.to_vec(),
+        };
+        files.push((name, bytes.into()));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// An open word index.
 #[derive(Debug)]
 pub(super) struct Words {
     field: Field,
     searcher: Searcher,
-    block_count: usize,
-}
-
-struct Searching<'a> {
-    words: &'a Words,
-    inverted: std::sync::Arc<InvertedIndexReader>,
 }
 
 impl Words {
     /// Opens the index from its files.
-    pub(super) fn open(files: &[(String, Bytes)], block_count: usize) -> tantivy::Result<Self> {
+    pub(super) fn open(files: &[(String, Bytes)]) -> tantivy::Result<Self> {
         let directory = RamDirectory::create();
         for (name, bytes) in files {
             directory.atomic_write(Path::new(name), bytes)?;
@@ -77,157 +115,52 @@ impl Words {
             .reload_policy(tantivy::ReloadPolicy::Manual)
             .num_warming_threads(0)
             .try_into()?;
-        Ok(Self { field, searcher: reader.searcher(), block_count })
+        Ok(Self { field, searcher: reader.searcher() })
     }
 
-    /// The blocks that may hold a row which passes: never too few.
-    pub(super) fn candidates(&self, filter: &Filter) -> tantivy::Result<Blocks> {
-        let Some(segment) = self.searcher.segment_readers().first() else {
-            return Ok(Blocks::all(self.block_count));
-        };
-        Searching { words: self, inverted: segment.inverted_index(self.field)? }.filter(filter)
-    }
-}
-
-impl Searching<'_> {
-    fn filter(&self, filter: &Filter) -> tantivy::Result<Blocks> {
-        let all = || Blocks::all(self.words.block_count);
-        Ok(match filter {
-            Filter::All | Filter::Not(_) => all(),
-            Filter::And(parts) => {
-                let mut blocks = all();
-                for part in parts {
-                    blocks = blocks.and(&self.filter(part)?);
-                }
-                blocks
-            }
-            Filter::Or(parts) => {
-                let mut blocks = Blocks::none(self.words.block_count);
-                for part in parts {
-                    blocks = blocks.or(&self.filter(part)?);
-                }
-                blocks
-            }
-            Filter::Text(text) => self.text(text)?,
-            Filter::Field { name, test } => match (name.as_str(), test) {
-                ("timestamp" | "ingest_time" | "level" | "index" | "id", _) => all(),
-                // A field or the message. The name may be a label's too, whose values are not
-                // indexed: the caller asks for all blocks then.
-                (_, FieldTest::Matches(text)) => self.value(text)?,
-                (_, FieldTest::Between { from, to })
-                    if *from == Bound::Open && *to == Bound::Open =>
-                {
-                    all()
-                }
-                _ => all(),
-            },
-        })
+    fn inverted(&self) -> tantivy::Result<Option<Arc<InvertedIndexReader>>> {
+        let segment = self.searcher.segment_readers().first();
+        segment.map(|segment| segment.inverted_index(self.field)).transpose()
     }
 
-    /// Values that match as text, or are numbers equal to it: `1.50` finds 1.5.
-    fn value(&self, text: &TextMatch) -> tantivy::Result<Blocks> {
-        let mut blocks = self.text(text)?;
-        let TextMatch::Phrase(phrase) = text else { return Ok(blocks) };
-        for text in Number::read(phrase).map(Number::texts).unwrap_or_default() {
-            blocks = blocks.or(&self.phrase(&text)?);
-        }
-        Ok(blocks)
-    }
-
-    fn text(&self, text: &TextMatch) -> tantivy::Result<Blocks> {
-        match text {
-            TextMatch::Phrase(phrase) => self.phrase(phrase),
-            TextMatch::Pattern { parts, open_start, open_end } => {
-                self.pattern(parts, *open_start, *open_end)
+    /// The templates that have a word, ascending.
+    pub(super) fn templates(&self, word: &str) -> tantivy::Result<Vec<u32>> {
+        let Some(inverted) = self.inverted()? else { return Ok(Vec::new()) };
+        let term = Term::from_field_text(self.field, word);
+        let mut found = Vec::new();
+        if let Some(mut postings) = inverted.read_postings(&term, IndexRecordOption::Basic)? {
+            while postings.doc() != TERMINATED {
+                found.push(postings.doc());
+                postings.advance();
             }
         }
+        Ok(found)
     }
 
-    /// A phrase stands free, so each of its tokens is a whole token of the row.
-    fn phrase(&self, phrase: &str) -> tantivy::Result<Blocks> {
-        let folded = fold_text(phrase);
-        let mut blocks = Blocks::all(self.words.block_count);
-        for token in tokens(&folded) {
-            blocks = blocks.and(&self.token(token)?);
-        }
-        Ok(blocks)
-    }
-
-    fn token(&self, token: &str) -> tantivy::Result<Blocks> {
-        let term = Term::from_field_text(self.words.field, cut(token, TOKEN_BYTES_MAX));
-        let mut blocks = Blocks::none(self.words.block_count);
-        if let Some(mut postings) = self.inverted.read_postings(&term, IndexRecordOption::Basic)? {
-            self.mark(&mut postings, &mut blocks);
-        }
-        Ok(blocks)
-    }
-
-    fn mark(&self, postings: &mut impl tantivy::DocSet, blocks: &mut Blocks) {
-        let mut document = postings.doc();
-        while document != TERMINATED {
-            if let Some(block) = blocks.0.get_mut(document as usize) {
-                *block = true;
-            }
-            document = postings.advance();
-        }
-    }
-
-    /// Tokens inside a part are whole, unless they touch a star or an open end: of those, the
-    /// dictionary is asked for tokens that contain them.
-    fn pattern(
-        &self,
-        parts: &[String],
-        open_start: bool,
-        open_end: bool,
-    ) -> tantivy::Result<Blocks> {
-        let mut blocks = Blocks::all(self.words.block_count);
-        for (at, part) in parts.iter().enumerate() {
-            let folded = fold_text(part);
-            let touches_left = at > 0 || open_start;
-            let touches_right = at + 1 < parts.len() || open_end;
-            let found: Vec<&str> = tokens(&folded).collect();
-            for (nth, token) in found.iter().enumerate() {
-                let cut_left = touches_left && nth == 0 && folded.starts_with(token);
-                let cut_right = touches_right && nth + 1 == found.len() && folded.ends_with(token);
-                let here = match (cut_left, cut_right) {
-                    (false, false) => self.token(token)?,
-                    (left, _) if token.len() >= TOKEN_BYTES_MAX || left && token.len() < 2 => {
-                        continue;
-                    }
-                    (left, _) => self.containing(token, left)?,
-                };
-                blocks = blocks.and(&here);
-            }
-        }
-        Ok(blocks)
-    }
-
-    /// Blocks with a token that begins with the text, or has it anywhere.
-    fn containing(&self, text: &str, anywhere: bool) -> tantivy::Result<Blocks> {
-        let dictionary = self.inverted.terms();
-        let start = if anywhere { "" } else { text };
-        let mut stream = dictionary.range().ge(start).into_stream()?;
-        let finder = memchr::memmem::Finder::new(text);
-        let mut blocks = Blocks::none(self.words.block_count);
-        let mut expansions = 0;
+    /// The templates that have a word with such a part, ascending.
+    pub(super) fn templates_with_part(&self, text: &str, part: Part) -> tantivy::Result<Vec<u32>> {
+        let Some(inverted) = self.inverted()? else { return Ok(Vec::new()) };
+        let start = if part == Part::Start { text } else { "" };
+        let mut stream = inverted.terms().range().ge(start).into_stream()?;
+        let finder = Finder::new(text);
+        let mut found = Vec::new();
         while stream.advance() {
-            let key = stream.key();
-            if !anywhere && !key.starts_with(text.as_bytes()) {
+            let word = stream.key();
+            if part == Part::Start && !word.starts_with(text.as_bytes()) {
                 break;
             }
-            // A token that was cut may have the text behind the cut.
-            let may = key.len() + 4 > TOKEN_BYTES_MAX || finder.find(key).is_some();
-            if may {
-                expansions += 1;
-                if expansions > EXPANSION_MAX {
-                    return Ok(Blocks::all(self.words.block_count));
-                }
+            if finder.find(word).is_some() {
                 let info = stream.value().clone();
                 let mut postings =
-                    self.inverted.read_postings_from_terminfo(&info, IndexRecordOption::Basic)?;
-                self.mark(&mut postings, &mut blocks);
+                    inverted.read_postings_from_terminfo(&info, IndexRecordOption::Basic)?;
+                while postings.doc() != TERMINATED {
+                    found.push(postings.doc());
+                    postings.advance();
+                }
             }
         }
-        Ok(blocks)
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
     }
 }

@@ -1,0 +1,122 @@
+//! Numbers and bytes as the sections of a bundle hold them: varints (LEB128), zigzag, zstd.
+
+use std::io;
+
+/// zstd's level for sections.
+const LEVEL: i32 = 1;
+/// Bytes of a section before compression that a reader takes.
+const SECTION_BYTES_MAX: usize = 1 << 30;
+
+/// Writes an unsigned number.
+pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    out.push(number.to_le_bytes()[0]);
+}
+
+/// Writes a signed number.
+pub(super) fn put_signed(out: &mut Vec<u8>, number: i64) {
+    put(out, ((number << 1) ^ (number >> 63)).cast_unsigned());
+}
+
+/// Writes bytes behind their length.
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Reads what was written, front to back. Every read fails where the bytes end.
+#[derive(Debug, Clone)]
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+
+/// What a reader says of bytes that are not what they should be.
+pub(super) fn malformed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it does not hold what it should")
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn number(&mut self) -> io::Result<u64> {
+        let (mut number, mut shift) = (0_u64, 0);
+        loop {
+            let (byte, rest) = self.0.split_first().ok_or_else(malformed)?;
+            self.0 = rest;
+            if shift > 63 {
+                return Err(malformed());
+            }
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+            shift += 7;
+        }
+    }
+
+    pub(super) fn small(&mut self) -> io::Result<u32> {
+        u32::try_from(self.number()?).map_err(|_| malformed())
+    }
+
+    pub(super) fn signed(&mut self) -> io::Result<i64> {
+        let number = self.number()?;
+        Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
+    }
+
+    pub(super) fn take(&mut self, length: usize) -> io::Result<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(length).ok_or_else(malformed)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    pub(super) fn bytes(&mut self) -> io::Result<&'a [u8]> {
+        let length = usize::try_from(self.number()?).map_err(|_| malformed())?;
+        self.take(length)
+    }
+}
+
+/// Compresses a section.
+pub(super) fn pack(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    zstd::bulk::compress(bytes, LEVEL)
+}
+
+/// Undoes [`pack`]; the length before is known.
+pub(super) fn unpack(bytes: &[u8], length: usize) -> io::Result<Vec<u8>> {
+    if length > SECTION_BYTES_MAX {
+        return Err(malformed());
+    }
+    let unpacked = zstd::bulk::decompress(bytes, length)?;
+    if unpacked.len() == length { Ok(unpacked) } else { Err(malformed()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_put_is_read(number: u64, signed: i64, bytes: Vec<u8>) {
+            let mut out = Vec::new();
+            put(&mut out, number);
+            put_signed(&mut out, signed);
+            put_bytes(&mut out, &bytes);
+            let mut reader = Reader(&out);
+            prop_assert_eq!(reader.number().unwrap(), number);
+            prop_assert_eq!(reader.signed().unwrap(), signed);
+            prop_assert_eq!(reader.bytes().unwrap(), &bytes);
+            prop_assert!(reader.is_empty());
+            prop_assert_eq!(unpack(&pack(&bytes).unwrap(), bytes.len()).unwrap(), bytes);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let mut reader = Reader(&bytes);
+            while reader.bytes().is_ok() && !reader.is_empty() {}
+            drop(unpack(&bytes, 100));
+        }
+    }
+}

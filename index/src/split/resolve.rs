@@ -1,0 +1,272 @@
+//! What the indexes of a split know of a filter: rows that surely pass, and rows that may.
+
+use model::limits::TOKEN_BYTES_MAX;
+use model::query::{FieldTest, Filter, TextMatch};
+use model::text::{cut, fold_text, tokens};
+
+use super::lex::fixed_texts;
+use super::rowset::RowSet;
+use super::search::{Indexes, Unreadable};
+use super::tokens::Part;
+use crate::columns::Number;
+use crate::matcher::Matcher;
+
+/// Bounds of the rows that pass: all of `sure`, none outside of `may`.
+#[derive(Debug, Clone)]
+pub(super) struct Bounds {
+    pub(super) sure: RowSet,
+    pub(super) may: RowSet,
+}
+
+/// A filter with the bounds of every part that asks texts.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    /// Of the whole filter.
+    pub(super) bounds: Bounds,
+    /// Of the parts for which [`asks_texts`] holds, in the order in which they are met.
+    pub(super) texts: Vec<Bounds>,
+}
+
+/// Whether a part of a filter asks messages (and perhaps all fields): what the word index knows of.
+pub(crate) fn asks_texts(filter: &Filter) -> bool {
+    match filter {
+        Filter::Text(_) => true,
+        Filter::Field { name, test } => name == "message" && matches!(test, FieldTest::Matches(_)),
+        _ => false,
+    }
+}
+
+/// Asks the indexes.
+pub(super) fn resolve(filter: &Filter, indexes: &Indexes<'_>) -> Result<Resolved, Unreadable> {
+    let mut texts = Vec::new();
+    let bounds = Resolver { indexes, texts: &mut texts }.filter(filter)?;
+    Ok(Resolved { bounds, texts })
+}
+
+struct Resolver<'a, 'b> {
+    indexes: &'a Indexes<'b>,
+    texts: &'a mut Vec<Bounds>,
+}
+
+/// A token that a text must have, as far as it is known.
+enum Needed {
+    /// The very token.
+    Token(String),
+    /// One that has it.
+    Has(String, Part),
+    /// Nothing can be said of it.
+    Any,
+}
+
+impl Resolver<'_, '_> {
+    fn all(&self) -> RowSet {
+        RowSet::all(self.indexes.row_count)
+    }
+
+    fn open(&self) -> Bounds {
+        Bounds { sure: RowSet::default(), may: self.all() }
+    }
+
+    fn filter(&mut self, filter: &Filter) -> Result<Bounds, Unreadable> {
+        if asks_texts(filter) {
+            let bounds = match filter {
+                Filter::Text(text) | Filter::Field { test: FieldTest::Matches(text), .. } => {
+                    self.text(text)?
+                }
+                _ => self.open(),
+            };
+            self.texts.push(bounds.clone());
+            return Ok(bounds);
+        }
+        Ok(match filter {
+            Filter::All => Bounds { sure: self.all(), may: self.all() },
+            Filter::And(parts) => {
+                let mut both = Bounds { sure: self.all(), may: self.all() };
+                for part in parts {
+                    let part = self.filter(part)?;
+                    both = Bounds { sure: both.sure.and(&part.sure), may: both.may.and(&part.may) };
+                }
+                both
+            }
+            Filter::Or(parts) => {
+                let mut any = Bounds { sure: RowSet::default(), may: RowSet::default() };
+                for part in parts {
+                    let part = self.filter(part)?;
+                    any = Bounds { sure: any.sure.or(&part.sure), may: any.may.or(&part.may) };
+                }
+                any
+            }
+            Filter::Not(part) => {
+                let part = self.filter(part)?;
+                let all = self.all();
+                Bounds { sure: all.without(&part.may), may: all.without(&part.sure) }
+            }
+            Filter::Field { name, test } => self.field(name, test)?,
+            // A kind of filter that the indexes know nothing of.
+            _ => self.open(),
+        })
+    }
+
+    /// A named value: its tokens are in the token index; labels are read.
+    fn field(&self, name: &str, test: &FieldTest) -> Result<Bounds, Unreadable> {
+        const EVERY: [&str; 6] = ["timestamp", "ingest_time", "level", "index", "id", "message"];
+        if EVERY.contains(&name) {
+            return Ok(self.open());
+        }
+        let fields = self.indexes.fields()?;
+        let mut named = fields.iter().filter(|field| field.name == name).peekable();
+        if named.peek().is_none() {
+            // No row has it.
+            return Ok(Bounds { sure: RowSet::default(), may: RowSet::default() });
+        }
+        let (FieldTest::Matches(text), false) = (test, named.any(|field| field.label)) else {
+            return Ok(self.open());
+        };
+        let mut may = self.in_fields(text)?;
+        if let TextMatch::Phrase(phrase) = text {
+            // Numbers equal to it: `1.50` finds 1.5.
+            for text in Number::read(phrase).map(Number::texts).unwrap_or_default() {
+                may = may.or(&self.in_fields(&TextMatch::Phrase(text))?);
+            }
+        }
+        Ok(Bounds { sure: RowSet::default(), may })
+    }
+
+    /// The rows of blocks with all tokens that a text must have.
+    fn in_fields(&self, text: &TextMatch) -> Result<RowSet, Unreadable> {
+        let mut may = self.all();
+        for needed in needed(text) {
+            if let Some(blocks) = self.blocks(&needed)? {
+                may = may.and(&blocks);
+            }
+        }
+        Ok(may)
+    }
+
+    /// A text in the message or in any field's value.
+    ///
+    /// A match within the fixed texts of a template makes all its rows sure. Any other match has a
+    /// token that varies, is loose or is a field's, and the token index has all of those.
+    fn text(&self, text: &TextMatch) -> Result<Bounds, Unreadable> {
+        let needed = needed(text);
+        let known = needed.iter().any(|token| !matches!(token, Needed::Any));
+        let sure = self.surely(text, &needed)?;
+        if !known {
+            return Ok(Bounds { sure, may: self.all() });
+        }
+        let (mut all_tokens, mut varying) = (self.all(), RowSet::default());
+        let mut is_vague = false;
+        for token in &needed {
+            match (self.templates(token)?, self.blocks(token)?) {
+                (Some(templates), Some(blocks)) => {
+                    all_tokens = all_tokens.and(&templates.or(&blocks));
+                    varying = varying.or(&blocks);
+                }
+                _ => is_vague = true,
+            }
+        }
+        // A star reaches over tokens that nothing is known of.
+        let may = if is_vague || spans_a_gap(text) { all_tokens } else { all_tokens.and(&varying) };
+        Ok(Bounds { may: may.or(&sure), sure })
+    }
+
+    /// The rows of templates in whose fixed texts it is found.
+    fn surely(&self, text: &TextMatch, needed: &[Needed]) -> Result<RowSet, Unreadable> {
+        let mut candidates = self.all();
+        for token in needed {
+            if let Some(rows) = self.templates(token)? {
+                candidates = candidates.and(&rows);
+            }
+        }
+        if candidates.is_empty() {
+            return Ok(candidates);
+        }
+        let matcher = Matcher::new(text);
+        let templates = self.indexes.templates()?;
+        let mut ranges = candidates.ranges().iter().peekable();
+        Ok(RowSet::from_sorted(templates.0.iter().filter_map(|template| {
+            while ranges.next_if(|range| range.end <= template.rows.start).is_some() {}
+            let is_candidate = ranges.peek().is_some_and(|range| range.start < template.rows.end);
+            let fixed = template.key.fixed().filter(|_| is_candidate)?;
+            let found = fixed_texts(fixed).any(|text| matcher.matches(text));
+            found.then(|| template.rows.clone())
+        })))
+    }
+
+    /// The rows of templates with such a word; `None` when nothing is known.
+    fn templates(&self, needed: &Needed) -> Result<Option<RowSet>, Unreadable> {
+        let words = self.indexes.words()?;
+        let found = match needed {
+            Needed::Token(token) => words.templates(cut(token, TOKEN_BYTES_MAX)),
+            Needed::Has(text, part) => words.templates_with_part(text, *part),
+            Needed::Any => return Ok(None),
+        };
+        let found = found.map_err(|error| self.indexes.unreadable("words", &error))?;
+        Ok(Some(self.indexes.templates()?.rows_of(found)))
+    }
+
+    /// The rows of blocks with such a token; `None` when nothing is known.
+    fn blocks(&self, needed: &Needed) -> Result<Option<RowSet>, Unreadable> {
+        let (tokens, blocks) = (self.indexes.tokens()?, self.indexes.blocks()?);
+        let found = match needed {
+            Needed::Token(token) => tokens.blocks(cut(token, TOKEN_BYTES_MAX).as_bytes()),
+            Needed::Has(text, part) => {
+                tokens.blocks_with_part(text.as_bytes(), *part, blocks.len())
+            }
+            Needed::Any => return Ok(None),
+        };
+        let found = found.map_err(|error| self.indexes.unreadable("tokens", &error))?;
+        Ok(Some(blocks.rows_of(found, self.indexes.row_count)))
+    }
+}
+
+/// Whether a match may hold tokens that the text itself does not name.
+fn spans_a_gap(text: &TextMatch) -> bool {
+    match text {
+        TextMatch::Phrase(_) => false,
+        TextMatch::Pattern { parts, .. } => parts.len() != 1,
+        #[expect(unreachable_patterns, reason = "the language grows faster than the index")]
+        _ => true,
+    }
+}
+
+/// The tokens that a matching text must have.
+fn needed(text: &TextMatch) -> Vec<Needed> {
+    match text {
+        TextMatch::Phrase(phrase) => {
+            let folded = fold_text(phrase);
+            tokens(&folded).map(|token| Needed::Token(token.to_owned())).collect()
+        }
+        TextMatch::Pattern { parts, open_start, open_end } => {
+            let mut needed = Vec::new();
+            for (at, part) in parts.iter().enumerate() {
+                let left = at > 0 || *open_start;
+                let right = at + 1 < parts.len() || *open_end;
+                needed.extend(needed_of_part(part, left, right));
+            }
+            needed
+        }
+        #[expect(unreachable_patterns, reason = "the language grows faster than the index")]
+        _ => vec![Needed::Any],
+    }
+}
+
+/// Tokens inside a part of a pattern are whole, unless they touch a star or an open end.
+fn needed_of_part(part: &str, touches_left: bool, touches_right: bool) -> Vec<Needed> {
+    let folded = fold_text(part);
+    let found: Vec<&str> = tokens(&folded).collect();
+    let mut needed = Vec::new();
+    for (nth, token) in found.iter().enumerate() {
+        let cut_left = touches_left && nth == 0 && folded.starts_with(token);
+        let cut_right = touches_right && nth + 1 == found.len() && folded.ends_with(token);
+        let token = (*token).to_owned();
+        needed.push(match (cut_left, cut_right) {
+            (false, false) => Needed::Token(token),
+            _ if token.len() >= TOKEN_BYTES_MAX => Needed::Any,
+            (true, _) if token.len() < 2 => Needed::Any,
+            (true, _) => Needed::Has(token, Part::Anywhere),
+            (false, true) => Needed::Has(token, Part::Start),
+        });
+    }
+    needed
+}

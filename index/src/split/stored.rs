@@ -1,0 +1,265 @@
+//! Rows as the body stores them: as [`crate::schema`] has them, but for two columns. Timestamps are
+//! in the coarsest unit that loses nothing, since most logs have no nanoseconds; and the ingest time,
+//! which all records of a batch share, stands once a batch in the bundle.
+
+use std::io;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
+    TimestampMillisecondArray, TimestampNanosecondArray,
+};
+use arrow::datatypes::{
+    DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType,
+};
+use arrow::error::ArrowError;
+
+use super::coding::{Reader, malformed, put, put_signed};
+use crate::columns::{numbers, times};
+use crate::schema::time_type;
+
+const INGEST_TIME: &str = "ingest_time";
+const TIMESTAMP: &str = "timestamp";
+
+/// When records were accepted: the first offset of each batch and its time, by offset.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct IngestTimes(Vec<(u64, i64)>);
+
+impl IngestTimes {
+    /// Of rows in the order of their offsets.
+    pub(crate) fn of(rows: &RecordBatch) -> Self {
+        let mut steps: Vec<(u64, i64)> = Vec::new();
+        if let (Some(offsets), Some(ingest)) = (numbers(rows, "offset"), times(rows, INGEST_TIME)) {
+            for (offset, time) in offsets.values().iter().zip(ingest.values()) {
+                if steps.last().is_none_or(|(_, last)| last != time) {
+                    steps.push((*offset, *time));
+                }
+            }
+        }
+        Self(steps)
+    }
+
+    /// Of splits of one partition, whose offsets differ.
+    pub(crate) fn joined<'a>(all: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut steps: Vec<(u64, i64)> =
+            all.into_iter().flat_map(|times| times.0.iter().copied()).collect();
+        steps.sort_unstable();
+        Self(steps)
+    }
+
+    /// The time of a record.
+    pub(crate) fn at(&self, offset: u64) -> i64 {
+        let after = self.0.partition_point(|(first, _)| *first <= offset);
+        let step = after.checked_sub(1).and_then(|at| self.0.get(at)).or(self.0.first());
+        step.map_or(0, |(_, time)| *time)
+    }
+
+    /// The bytes of the section.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put(&mut out, self.0.len() as u64);
+        let (mut offset, mut time) = (0, 0_i64);
+        for step in &self.0 {
+            put(&mut out, step.0 - offset);
+            put_signed(&mut out, step.1.wrapping_sub(time));
+            (offset, time) = *step;
+        }
+        out
+    }
+
+    /// Undoes [`IngestTimes::encode`].
+    pub(super) fn decode(bytes: &[u8]) -> io::Result<Self> {
+        let mut reader = Reader(bytes);
+        let count = reader.number()?;
+        let mut steps = Vec::new();
+        let (mut offset, mut time) = (0_u64, 0_i64);
+        for _ in 0..count {
+            offset = offset.checked_add(reader.number()?).ok_or_else(malformed)?;
+            time = time.wrapping_add(reader.signed()?);
+            steps.push((offset, time));
+        }
+        Ok(Self(steps))
+    }
+}
+
+/// The unit in which timestamps are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Unit {
+    /// Nanoseconds.
+    Nano,
+    /// Microseconds.
+    Micro,
+    /// Milliseconds.
+    Milli,
+}
+
+impl Unit {
+    /// The coarsest that holds all of these exactly.
+    pub(crate) fn of(rows: &RecordBatch) -> Self {
+        let mut unit = Self::Milli;
+        for time in times(rows, TIMESTAMP).into_iter().flat_map(|times| times.values().iter()) {
+            while time % unit.nanoseconds() != 0 {
+                unit = if unit == Self::Milli { Self::Micro } else { Self::Nano };
+            }
+            if unit == Self::Nano {
+                break;
+            }
+        }
+        unit
+    }
+
+    /// That of a stored schema.
+    pub(crate) fn of_stored(schema: &Schema) -> Self {
+        match schema.field_with_name(TIMESTAMP).map(Field::data_type) {
+            Ok(DataType::Timestamp(TimeUnit::Millisecond, _)) => Self::Milli,
+            Ok(DataType::Timestamp(TimeUnit::Microsecond, _)) => Self::Micro,
+            _ => Self::Nano,
+        }
+    }
+
+    fn nanoseconds(self) -> i64 {
+        match self {
+            Self::Nano => 1,
+            Self::Micro => 1_000,
+            Self::Milli => 1_000_000,
+        }
+    }
+
+    fn data_type(self) -> DataType {
+        let unit = match self {
+            Self::Nano => TimeUnit::Nanosecond,
+            Self::Micro => TimeUnit::Microsecond,
+            Self::Milli => TimeUnit::Millisecond,
+        };
+        DataType::Timestamp(unit, Some("UTC".into()))
+    }
+
+    fn store(self, times: &TimestampNanosecondArray) -> ArrayRef {
+        let scaled = times.values().iter().map(|time| time / self.nanoseconds());
+        match self {
+            Self::Nano => Arc::new(times.clone()),
+            Self::Micro => {
+                let times: TimestampMicrosecondArray = scaled.collect::<Vec<_>>().into();
+                Arc::new(times.with_timezone("UTC"))
+            }
+            Self::Milli => {
+                let times: TimestampMillisecondArray = scaled.collect::<Vec<_>>().into();
+                Arc::new(times.with_timezone("UTC"))
+            }
+        }
+    }
+}
+
+/// The stored form of a schema.
+pub(crate) fn stored_schema(schema: &Schema, unit: Unit) -> SchemaRef {
+    let fields = schema.fields().iter().filter(|field| field.name() != INGEST_TIME);
+    let stored = fields.map(|field| {
+        if field.name() == TIMESTAMP {
+            Arc::new(Field::new(TIMESTAMP, unit.data_type(), false))
+        } else {
+            field.clone()
+        }
+    });
+    Arc::new(Schema::new(stored.collect::<Vec<_>>()))
+}
+
+/// Rows in their stored form.
+pub(crate) fn to_stored(
+    rows: &RecordBatch,
+    schema: &SchemaRef,
+    unit: Unit,
+) -> Result<RecordBatch, ArrowError> {
+    let column = |field: &Arc<Field>| {
+        if field.name() == TIMESTAMP {
+            return times(rows, TIMESTAMP).map(|times| unit.store(times));
+        }
+        rows.column_by_name(field.name()).cloned()
+    };
+    let missing = || ArrowError::SchemaError("rows without a column".to_owned());
+    let columns: Option<Vec<ArrayRef>> = schema.fields().iter().map(column).collect();
+    RecordBatch::try_new(schema.clone(), columns.ok_or_else(missing)?)
+}
+
+/// Rows as they were: nanoseconds, and the ingest time when it is given (offsets are then there).
+pub(crate) fn to_rows(
+    stored: &RecordBatch,
+    ingest: Option<&IngestTimes>,
+) -> Result<RecordBatch, ArrowError> {
+    let mut fields: Vec<Arc<Field>> = Vec::new();
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    for (field, column) in stored.schema().fields().iter().zip(stored.columns()) {
+        if field.name() == TIMESTAMP {
+            fields.push(Arc::new(Field::new(TIMESTAMP, time_type(), false)));
+            columns.push(nanoseconds(column));
+        } else {
+            fields.push(field.clone());
+            columns.push(column.clone());
+        }
+    }
+    if let (Some(ingest), Some(offsets)) = (ingest, numbers(stored, "offset")) {
+        let ingest = offsets.values().iter().map(|offset| ingest.at(*offset));
+        let ingest: TimestampNanosecondArray = ingest.collect::<Vec<_>>().into();
+        fields.push(Arc::new(Field::new(INGEST_TIME, time_type(), false)));
+        columns.push(Arc::new(ingest.with_timezone("UTC")));
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(stored.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+}
+
+fn nanoseconds(column: &ArrayRef) -> ArrayRef {
+    let scaled = |values: &[i64], factor: i64| -> ArrayRef {
+        let times: TimestampNanosecondArray =
+            values.iter().map(|time| time.wrapping_mul(factor)).collect::<Vec<_>>().into();
+        Arc::new(times.with_timezone("UTC"))
+    };
+    match column.data_type() {
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            let times = column.as_primitive::<TimestampMillisecondType>();
+            scaled(times.values(), Unit::Milli.nanoseconds())
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            let times = column.as_primitive::<TimestampMicrosecondType>();
+            scaled(times.values(), Unit::Micro.nanoseconds())
+        }
+        _ => column.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_loses_nothing() {
+        let rows = |times: Vec<i64>| {
+            let times = TimestampNanosecondArray::from(times).with_timezone("UTC");
+            RecordBatch::try_from_iter([(TIMESTAMP, Arc::new(times) as ArrayRef)]).unwrap()
+        };
+        for (times, unit) in [
+            (vec![], Unit::Milli),
+            (vec![1_000_000, -5_000_000], Unit::Milli),
+            (vec![1_000_000, 1_000], Unit::Micro),
+            (vec![1_000_000, i64::MAX, 3], Unit::Nano),
+            (vec![i64::MIN], Unit::Nano),
+        ] {
+            let given = rows(times);
+            assert_eq!(Unit::of(&given), unit);
+            let schema = stored_schema(&given.schema(), unit);
+            let stored = to_stored(&given, &schema, unit).unwrap();
+            assert_eq!(Unit::of_stored(&schema), unit);
+            assert_eq!(to_rows(&stored, None).unwrap().columns(), given.columns());
+        }
+    }
+
+    #[test]
+    fn ingest_times_are_those_of_their_batches() {
+        let times = IngestTimes(vec![(3, 100), (7, 90), (9, i64::MAX)]);
+        assert_eq!(
+            [3, 6, 7, 8, 9, 99].map(|at| times.at(at)),
+            [100, 100, 90, 90, i64::MAX, i64::MAX]
+        );
+        assert_eq!(IngestTimes::decode(&times.encode()).unwrap(), times);
+        assert_eq!(IngestTimes::default().at(5), 0);
+    }
+}
