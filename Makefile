@@ -49,9 +49,10 @@ test-ui: $(WEB)/node_modules/.package-lock.json
 test-browser: build $(BROWSER)/node_modules/.package-lock.json
 	cd $(BROWSER) && SAWLOG_BIN=$(abspath $(BIN))/sawlog npm test
 
-lint: lint-ui ui ## Format and clippy, all warnings denied
+lint: lint-ui ui ## Format, clippy and documentation, all warnings denied
 	cargo fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --document-private-items
 
 lint-ui: $(WEB)/node_modules/.package-lock.json
 	cd $(WEB) && npm run lint

@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Show partitions, lag, splits and disk of a node
     Status(StatusArgs),
+    /// Look into splits on disk, without a node
+    Split(SplitArgs),
 }
 
 #[derive(Debug, Clone, Default, ClapArgs)]
@@ -171,4 +173,28 @@ fn label(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("a label is written NAME=VALUE".to_owned()),
     }
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct SplitArgs {
+    #[command(subcommand)]
+    pub(crate) command: SplitCommand,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum SplitCommand {
+    /// Show what a split is made of: bytes by part, templates
+    Dump {
+        /// Its folder: DATA/objects/splits/ID
+        folder: PathBuf,
+        /// Templates to show, those with most rows first
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        templates: usize,
+    },
+    /// Read every byte of splits and compare what is known twice
+    Check {
+        /// Their folders: DATA/objects/splits/ID
+        #[arg(required = true)]
+        folders: Vec<PathBuf>,
+    },
 }

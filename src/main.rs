@@ -9,6 +9,7 @@ mod search;
 mod tail;
 mod import;
 mod status;
+mod split;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Command::Tail(tail) => client::block_on(tail::tail(tail)),
         Command::Import(import) => import::import(import),
         Command::Status(status) => client::block_on(status::status(status)),
+        Command::Split(args) => split::split(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

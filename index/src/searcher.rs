@@ -9,6 +9,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use cluster::catalog::Catalog;
 use cluster::queue::Queue;
+use model::level::Level;
 use model::partition::{Offset, PartitionId};
 use model::record::FieldType;
 use model::split::{FieldStat, SplitId, SplitMeta};
@@ -97,6 +98,9 @@ impl Unit {
         }
     }
 }
+
+/// A minute's beginning, nanoseconds, and its rows by level number.
+pub type MinuteCounts = (i64, [u64; Level::ALL.len()]);
 
 /// What an indexer is made of.
 #[derive(Clone)]
@@ -327,6 +331,15 @@ impl Searcher {
                 Ok(())
             }
         }
+    }
+
+    /// The rows of a split by minute (its beginning, nanoseconds) and level. No row is read.
+    ///
+    /// # Errors
+    /// [`ScanError`] names the split that cannot be read.
+    pub fn minutes(&self, split: &Arc<SplitMeta>) -> Result<Vec<MinuteCounts>, ScanError> {
+        let minutes = self.0.open(split)?.minutes()?;
+        Ok(minutes.iter().map(|(minute, counts)| (minute, *counts)).collect())
     }
 
     /// The fields of some units with their types and counts, labels included, by name.

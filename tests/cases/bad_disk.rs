@@ -98,7 +98,8 @@ fn check_split(file: &str, damage: fn(&mut Vec<u8>)) {
     let split = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
     let node = Node::start("node", folder.path(), TINY, &[]);
     let ask = |index: &str| {
-        let body = json!({ "query": "number | stats count() as n", "indexes": [index] });
+        // The words and counts are the bundle's to answer, the messages are the body's.
+        let body = json!({ "query": "number | stats count() as n, min(message) as first", "indexes": [index] });
         let answer = node.client.post("/api/v1/query", &body);
         let whole = answer.status == 200 && answer.body.contains("\"partial\":[]");
         (whole && answer.body.contains("\"n\":500"), answer.body)

@@ -11,6 +11,7 @@ mod tidy;
 mod oracle;
 mod walk;
 mod ingest;
+mod answers;
 mod bad_input;
 mod bad_disk;
 mod access;

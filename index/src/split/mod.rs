@@ -14,18 +14,21 @@ mod gather;
 mod words;
 mod tokens;
 mod build;
+mod open;
 mod resolve;
 mod search;
+mod inspect;
 
 use model::split::SplitId;
 
 pub use build::BuildError;
 pub(crate) use build::{Origin, Piece, Source, build};
 pub(crate) use cluster::{Clustered, cluster};
+pub use inspect::{Inspection, open_folder};
 pub(crate) use lex::pattern_of;
+pub use open::Split;
 pub(crate) use resolve::asks_texts;
 pub(crate) use rowset::RowSet;
-pub use search::Split;
 pub(crate) use stored::{IngestTimes, Unit};
 pub(crate) use templates::TemplateKey;
 

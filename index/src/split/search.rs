@@ -1,85 +1,26 @@
-//! An open split: what its indexes know of a filter, then exactly which rows, then their columns.
+//! Asking a split: what its indexes know of a filter, then exactly which rows, then their columns.
 
-use std::io;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions, StringArray, UInt32Array};
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{Field, Schema};
-use model::limits::BLOCK_ROWS;
 use model::query::Filter;
-use model::split::{FieldStat, SplitMeta};
+use model::split::FieldStat;
 use model::time::Timestamp;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder, RowSelection,
-};
-use parquet::file::metadata::PageIndexPolicy;
-use platform::objects::Objects;
 
-use super::body::{Body, PIECE_BYTES};
-use super::bundle::Bundle;
 use super::lex::show;
+use super::open::Split;
 use super::resolve::{Resolved, asks_texts, resolve};
 use super::rowset::RowSet;
-use super::statistics::{BlockTimes, Minutes};
-use super::stored::{IngestTimes, Unit, to_rows};
+use super::statistics::BlockTimes;
+use super::stored::to_rows;
 use super::templates::Templates;
 use super::tokens::Tokens;
 use super::words::Words;
-use super::{body_name, bundle_name};
-use crate::evaluate::{Evaluator, Place};
+use crate::evaluate::Evaluator;
 use crate::scan::{Column, Newest, PATTERN, ScanError, ScanRequest, key, needed, render};
-
-/// Rows read at a time.
-const BATCH_ROWS: usize = 8_192;
-
-/// A split of which the footer is read; the rest is read when it is asked for, and kept.
-#[derive(Debug)]
-pub struct Split {
-    meta: Arc<SplitMeta>,
-    bundle: Bundle,
-    row_count: u32,
-    body: Kept<OpenBody>,
-    words: Kept<Words>,
-    templates: Kept<Templates>,
-    tokens: Kept<Tokens>,
-    blocks: Kept<BlockTimes>,
-    minutes: Kept<Minutes>,
-    ingest: Kept<IngestTimes>,
-    fields: Kept<Vec<FieldStat>>,
-    objects: Objects,
-}
-
-#[derive(Debug)]
-struct OpenBody {
-    body: Body,
-    parquet: ArrowReaderMetadata,
-}
-
-/// Something that is read once, when it is asked for first.
-#[derive(Debug)]
-struct Kept<T>(Mutex<Option<Arc<T>>>);
-
-impl<T> Default for Kept<T> {
-    fn default() -> Self {
-        Self(Mutex::new(None))
-    }
-}
-
-impl<T> Kept<T> {
-    fn get(&self, read: impl FnOnce() -> Result<T, ScanError>) -> Result<Arc<T>, ScanError> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(value) = kept.as_ref() {
-            return Ok(value.clone());
-        }
-        let value = Arc::new(read()?);
-        *kept = Some(value.clone());
-        Ok(value)
-    }
-}
 
 /// Why an index could not be asked.
 pub(super) type Unreadable = ScanError;
@@ -130,67 +71,6 @@ struct Question<'a> {
 }
 
 impl Split {
-    /// Opens a split: reads its footer and checks it.
-    ///
-    /// # Errors
-    /// [`ScanError::Corrupt`] names the object and what is wrong with it.
-    pub fn open(meta: Arc<SplitMeta>, objects: &Objects) -> Result<Self, ScanError> {
-        let name = bundle_name(&meta.id);
-        let wrong = |what: String| ScanError::Corrupt { object: name.clone(), what };
-        let bundle = Bundle::open(objects, &name).map_err(|error| wrong(error.to_string()))?;
-        let footer = &bundle.footer;
-        let row_count = u32::try_from(footer.row_count).ok();
-        let row_count = row_count.filter(|_| {
-            footer.row_count == meta.row_count
-                && footer.block_rows == BLOCK_ROWS as u64
-                && footer.piece_bytes == PIECE_BYTES
-        });
-        let row_count =
-            row_count.ok_or_else(|| wrong("it is not the one the catalog knows".to_owned()))?;
-        Ok(Self {
-            meta,
-            bundle,
-            row_count,
-            body: Kept::default(),
-            words: Kept::default(),
-            templates: Kept::default(),
-            tokens: Kept::default(),
-            blocks: Kept::default(),
-            minutes: Kept::default(),
-            ingest: Kept::default(),
-            fields: Kept::default(),
-            objects: objects.clone(),
-        })
-    }
-
-    /// What the catalog knows of it.
-    #[must_use]
-    pub fn meta(&self) -> &Arc<SplitMeta> {
-        &self.meta
-    }
-
-    /// About how much memory it takes once everything in it was asked for. Pages of the token
-    /// index and of the body are not kept.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        let kept = self.bundle.footer.sections.iter().filter(|section| section.name != "tokens");
-        let bytes: u64 = kept.map(|section| section.unpacked_bytes.unwrap_or(section.bytes)).sum();
-        // Decoded sections take more than their bytes, and the body's footer is in memory too.
-        usize::try_from(bytes.saturating_mul(2)).unwrap_or(usize::MAX).saturating_add(16 << 10)
-    }
-
-    /// Its fields, labels included.
-    ///
-    /// # Errors
-    /// [`ScanError::Corrupt`].
-    pub fn fields(&self) -> Result<Arc<Vec<FieldStat>>, ScanError> {
-        self.fields.get(|| {
-            let bytes = self.section("fields")?;
-            serde_json::from_slice(&bytes)
-                .map_err(|error| self.wrong(format!("its section fields: {error}")))
-        })
-    }
-
     /// Answers a request; `emit` gets the rows and may end it.
     ///
     /// # Errors
@@ -206,162 +86,6 @@ impl Split {
             None => self.scan_all(&question, emit),
             Some(newest) => self.scan_newest(&question, newest, emit),
         }
-    }
-
-    /// All rows, in row order, each with the number of its template.
-    ///
-    /// # Errors
-    /// [`ScanError`].
-    pub(crate) fn rows(
-        &self,
-    ) -> Result<impl Iterator<Item = Result<(RecordBatch, Vec<u32>), ScanError>> + use<>, ScanError>
-    {
-        let body = self.body()?;
-        let (ingest, templates) = (self.ingest()?, self.templates()?);
-        let columns: Vec<usize> = (0..body.parquet.schema().fields().len()).collect();
-        let name = body.body.name.clone();
-        let reader = self.reader(&body, &columns, None)?;
-        let mut numbers = (0_u32..)
-            .zip(templates.0.iter().map(|template| template.rows.len()).collect::<Vec<_>>())
-            .flat_map(|(number, count)| std::iter::repeat_n(number, count));
-        Ok(reader.map(move |rows| {
-            let rows = rows.map_err(|error| ScanError::Corrupt {
-                object: name.to_string(),
-                what: error.to_string(),
-            })?;
-            let rows = to_rows(&rows, Some(&ingest))?;
-            let templates = numbers.by_ref().take(rows.num_rows()).collect();
-            Ok((rows, templates))
-        }))
-    }
-
-    /// The unit its timestamps are stored in.
-    pub(crate) fn unit(&self) -> Result<Unit, ScanError> {
-        Ok(Unit::of_stored(self.body()?.parquet.schema()))
-    }
-
-    /// Its templates, in row order.
-    pub(crate) fn templates(&self) -> Result<Arc<Templates>, ScanError> {
-        self.templates.get(|| {
-            let decode = |bytes: &[u8]| Templates::decode(bytes, self.row_count);
-            self.decode("templates", decode)
-        })
-    }
-
-    /// When its records were accepted.
-    pub(crate) fn ingest(&self) -> Result<Arc<IngestTimes>, ScanError> {
-        self.ingest.get(|| self.decode("ingest", IngestTimes::decode))
-    }
-
-    /// Its rows by minute and level.
-    pub(crate) fn minutes(&self) -> Result<Arc<Minutes>, ScanError> {
-        self.minutes.get(|| self.decode("minutes", Minutes::decode))
-    }
-
-    /// Reads every byte and compares what is known twice.
-    ///
-    /// # Errors
-    /// [`ScanError`] names the object and the part of it that is wrong.
-    pub fn check(&self) -> Result<(), ScanError> {
-        let words = self.bundle.names("words/");
-        for name in words.map(str::to_owned).collect::<Vec<_>>() {
-            self.section(&name)?;
-        }
-        self.words()?;
-        self.fields()?;
-        self.section("tokens")?;
-        let blocks = self.blocks()?;
-        let read = self.tokens()?.check(blocks.len());
-        read.map_err(|error| self.wrong(format!("its section tokens: {error}")))?;
-        if self.minutes()?.level_counts() != self.meta.level_counts {
-            return Err(self.wrong("its minutes do not sum up to its levels".to_owned()));
-        }
-        let mut count = 0;
-        for rows in self.rows()? {
-            count += rows?.0.num_rows() as u64;
-        }
-        if count == self.meta.row_count {
-            Ok(())
-        } else {
-            Err(self.wrong(format!("the body has {count} rows")))
-        }
-    }
-
-    fn tokens(&self) -> Result<Arc<Tokens>, ScanError> {
-        self.tokens.get(|| {
-            let index = self.section("tokens.index")?;
-            let (pages, _) =
-                self.bundle.section("tokens").map_err(|e| self.wrong(e.to_string()))?;
-            Tokens::open(&index, pages)
-                .map_err(|error| self.wrong(format!("its section tokens.index: {error}")))
-        })
-    }
-
-    fn blocks(&self) -> Result<Arc<BlockTimes>, ScanError> {
-        self.blocks.get(|| {
-            let blocks: BlockTimes = self.decode("blocks", BlockTimes::decode)?;
-            if blocks.len() == (self.row_count as usize).div_ceil(BLOCK_ROWS) {
-                Ok(blocks)
-            } else {
-                Err(self.wrong("its section blocks is another split's".to_owned()))
-            }
-        })
-    }
-
-    fn words(&self) -> Result<Arc<Words>, ScanError> {
-        self.words.get(|| {
-            let names = self.bundle.names("words/");
-            let files = names.map(|name| {
-                let file = name.trim_start_matches("words/").to_owned();
-                Ok((file, self.section(name)?))
-            });
-            let files = files.collect::<Result<Vec<_>, ScanError>>()?;
-            Words::open(&files).map_err(|error| self.wrong(format!("its word index: {error}")))
-        })
-    }
-
-    fn section(&self, name: &str) -> Result<bytes::Bytes, ScanError> {
-        self.bundle.read(name).map_err(|error| self.wrong(error.to_string()))
-    }
-
-    fn decode<T>(
-        &self,
-        name: &str,
-        decode: impl FnOnce(&[u8]) -> io::Result<T>,
-    ) -> Result<T, ScanError> {
-        let bytes = self.section(name)?;
-        decode(&bytes).map_err(|error| self.wrong(format!("its section {name}: {error}")))
-    }
-
-    fn wrong(&self, what: String) -> ScanError {
-        ScanError::Corrupt { object: self.bundle.name.to_string(), what }
-    }
-
-    fn place(&self) -> Place<'_> {
-        Place { partition: self.meta.partition, index: &self.meta.index }
-    }
-
-    fn corrupt_body(&self, error: &dyn std::error::Error) -> ScanError {
-        ScanError::Corrupt { object: body_name(&self.meta.id), what: error.to_string() }
-    }
-
-    fn body(&self) -> Result<Arc<OpenBody>, ScanError> {
-        self.body.get(|| {
-            let crcs = self.section("pieces")?;
-            let crcs: Arc<[u32]> = crcs
-                .chunks_exact(4)
-                .filter_map(|bytes| bytes.first_chunk::<4>())
-                .map(|bytes| u32::from_le_bytes(*bytes))
-                .collect();
-            let bytes = self.bundle.footer.body_bytes;
-            let name = body_name(&self.meta.id).into();
-            let body = Body { objects: self.objects.clone(), name, bytes, crcs };
-            let options =
-                ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
-            let parquet = ArrowReaderMetadata::load(&body, options)
-                .map_err(|error| self.corrupt_body(&error))?;
-            Ok(OpenBody { body, parquet })
-        })
     }
 
     /// Asks the indexes, and sorts the rows by what they knew.
@@ -389,42 +113,35 @@ impl Split {
         Ok(Question { request, evaluator, open, decided, known, passing })
     }
 
-    /// Reads columns of rows, given by their places in the stored schema.
-    fn reader(
-        &self,
-        body: &OpenBody,
-        columns: &[usize],
-        rows: Option<&RowSet>,
-    ) -> Result<ParquetRecordBatchReader, ScanError> {
-        let parquet = &body.parquet;
-        let mask = ProjectionMask::roots(parquet.parquet_schema(), columns.iter().copied());
-        let mut builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(body.body.clone(), parquet.clone())
-                .with_projection(mask)
-                .with_batch_size(BATCH_ROWS);
-        if let Some(rows) = rows {
-            let ranges = rows.ranges().iter().map(|range| range.start as usize..range.end as usize);
-            let selection = RowSelection::from_consecutive_ranges(ranges, self.row_count as usize);
-            builder = builder.with_row_selection(selection);
-        }
-        builder.build().map_err(|error| self.corrupt_body(&error))
-    }
-
     /// Reads what a filter and some output columns need of rows, with the rows' numbers.
     fn read(
         &self,
         rows: &RowSet,
         needs: &Needs<'_>,
-        each: &mut dyn FnMut(RecordBatch, &[u32]) -> Result<ControlFlow<()>, ScanError>,
+        each: &mut Each<'_, ControlFlow<()>>,
     ) -> Result<ControlFlow<()>, ScanError> {
         if rows.is_empty() {
             return Ok(ControlFlow::Continue(()));
         }
-        let body = self.body()?;
-        let columns = needed(body.parquet.schema(), needs.filter, needs.columns, needs.with_texts);
-        let ingest = needs.asks_ingest_time().then(|| self.ingest()).transpose()?;
         let patterns = needs.columns.contains(&Column::Pattern);
         let templates = patterns.then(|| self.templates()).transpose()?;
+        let loose = templates.as_ref().map(|all| all.loose_rows().and(rows));
+        if let Some(loose) = loose.filter(|loose| !loose.is_empty() && loose != rows) {
+            // Only loose rows have their patterns from their messages.
+            return match self.read(&rows.without(&loose), needs, each)? {
+                ControlFlow::Continue(()) => self.read(&loose, needs, each),
+                broken => Ok(broken),
+            };
+        }
+        let body = self.body()?;
+        let schema = body.parquet.schema();
+        let mut columns = needed(schema, needs.filter, needs.columns, needs.with_texts);
+        if templates.as_ref().is_some_and(|all| all.loose_rows().and(rows).is_empty()) {
+            let others: Vec<Column> =
+                needs.columns.iter().filter(|c| **c != Column::Pattern).cloned().collect();
+            columns = needed(schema, needs.filter, &others, needs.with_texts);
+        }
+        let ingest = needs.asks_ingest_time().then(|| self.ingest()).transpose()?;
         let mut numbers = rows.rows();
         for stored in self.reader(&body, &columns, Some(rows))? {
             let stored = stored.map_err(|error| self.corrupt_body(&error))?;
@@ -444,7 +161,7 @@ impl Split {
         &self,
         rows: &RowSet,
         needs: &Needs<'_>,
-        each: &mut dyn FnMut(RecordBatch, &[u32]) -> Result<(), ScanError>,
+        each: &mut Each<'_, ()>,
     ) -> Result<(), ScanError> {
         let mut go_on = |rows: RecordBatch, numbers: &[u32]| {
             each(rows, numbers)?;
@@ -585,6 +302,9 @@ impl Split {
         render(&rows, self.place(), columns)
     }
 }
+
+/// Takes rows and their numbers.
+type Each<'a, T> = dyn FnMut(RecordBatch, &[u32]) -> Result<T, ScanError> + 'a;
 
 /// What is to be read of rows.
 struct Needs<'a> {

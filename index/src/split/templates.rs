@@ -103,6 +103,12 @@ impl Templates {
         RowSet::from_sorted(numbers.into_iter().filter_map(rows))
     }
 
+    /// The rows that have their text to themselves.
+    pub(super) fn loose_rows(&self) -> RowSet {
+        let loose = self.0.iter().filter(|template| template.key.is_loose);
+        RowSet::from_sorted(loose.map(|template| template.rows.clone()))
+    }
+
     /// The template of a row.
     pub(crate) fn number_of(&self, row: u32) -> Option<usize> {
         let after = self.0.partition_point(|template| template.rows.start <= row);

@@ -8,6 +8,7 @@ use model::query::Filter;
 
 pub(crate) use lex::read_span;
 pub use parse::parse;
+pub(crate) use pipe::PATTERN;
 
 /// A query that was understood.
 #[derive(Debug, Clone, PartialEq)]

@@ -40,7 +40,7 @@ pub fn parse(text: &str) -> Result<Query, QueryError> {
     let mut scope = pipe::Scope::default();
     cursor.skip_space();
     while cursor.eat("|") {
-        pipes.push(pipe::parse(&mut cursor, &mut scope)?);
+        pipes.extend(pipe::parse(&mut cursor, &mut scope)?);
         cursor.skip_space();
     }
     if cursor.eat(")") {

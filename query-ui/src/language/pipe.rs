@@ -1,9 +1,11 @@
-//! The pipes behind a search: `stats`, `sort`, `limit`, `fields`.
+//! The pipes behind a search: `stats`, `patterns`, `sort`, `limit`, `fields`.
 
 use super::lex::{self, Cursor};
 use super::{Aggregate, Function, Group, Pipe, QueryError, SortKey};
 
-const PIPES: [&str; 4] = ["stats", "sort", "limit", "fields"];
+const PIPES: [&str; 5] = ["stats", "patterns", "sort", "limit", "fields"];
+/// The name of a record's pattern.
+pub(crate) const PATTERN: &str = "_pattern";
 /// Columns that one pipe may name.
 const COLUMNS_MAX: usize = 256;
 
@@ -17,6 +19,16 @@ pub(super) struct Scope {
 }
 
 impl Scope {
+    /// From here on there are the columns of a table.
+    fn enter_table(&mut self, pipe: &Pipe) {
+        self.has_stats = true;
+        if let Pipe::Stats { aggregates, by } = pipe {
+            let groups = by.iter().map(Group::name);
+            let names = groups.chain(aggregates.iter().map(|a| a.name.as_str()));
+            self.columns = Some(names.map(str::to_owned).collect());
+        }
+    }
+
     fn check(
         &self,
         name: &str,
@@ -35,8 +47,8 @@ impl Scope {
     }
 }
 
-/// Reads one pipe, behind its `|`.
-pub(super) fn parse(cursor: &mut Cursor<'_>, scope: &mut Scope) -> Result<Pipe, QueryError> {
+/// Reads one pipe, behind its `|`; what it stands for may be several.
+pub(super) fn parse(cursor: &mut Cursor<'_>, scope: &mut Scope) -> Result<Vec<Pipe>, QueryError> {
     cursor.skip_space();
     let start = cursor.at();
     let Some(word) = cursor.take(lex::word) else {
@@ -45,30 +57,30 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, scope: &mut Scope) -> Result<Pipe, 
     };
     scope.pipes += 1;
     match word {
-        "stats" if scope.has_stats || scope.pipes > 1 => {
+        "stats" | "patterns" if scope.has_stats || scope.pipes > 1 => {
             // Counting what was cut or counted already would be misread.
             let message = match scope.has_stats {
-                true => "a query has one stats",
-                false => "stats stands right behind the search",
+                true => "a query has one stats".to_owned(),
+                false => format!("{word} stands right behind the search"),
             };
             Err(cursor.error_from(start, start + word.len(), message, &["sort", "limit", "fields"]))
         }
         "stats" => {
             let pipe = stats(cursor)?;
-            scope.has_stats = true;
-            if let Pipe::Stats { aggregates, by } = &pipe {
-                let groups = by.iter().map(Group::name);
-                let names = groups.chain(aggregates.iter().map(|a| a.name.as_str()));
-                scope.columns = Some(names.map(str::to_owned).collect());
-            }
-            Ok(pipe)
+            scope.enter_table(&pipe);
+            Ok(vec![pipe])
         }
-        "sort" => list(cursor, |cursor| sort_key(cursor, scope)).map(Pipe::Sort),
-        "limit" | "head" => limit(cursor),
+        "patterns" => {
+            let [counted, sorted] = patterns();
+            scope.enter_table(&counted);
+            Ok(vec![counted, sorted])
+        }
+        "sort" => Ok(vec![Pipe::Sort(list(cursor, |cursor| sort_key(cursor, scope))?)]),
+        "limit" | "head" => Ok(vec![limit(cursor)?]),
         "fields" => {
             let names = fields(cursor, scope)?;
             scope.columns = Some(names.clone());
-            Ok(Pipe::Fields(names))
+            Ok(vec![Pipe::Fields(names)])
         }
         other => {
             let end = start + other.chars().count();
@@ -78,6 +90,23 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, scope: &mut Scope) -> Result<Pipe, 
             Err(error)
         }
     }
+}
+
+/// What messages have in common, the most frequent first.
+fn patterns() -> [Pipe; 2] {
+    let aggregate = |function, field: Option<&str>, name: &str| Aggregate {
+        function,
+        field: field.map(str::to_owned),
+        name: name.to_owned(),
+    };
+    let aggregates = vec![
+        aggregate(Function::Count, None, "count"),
+        aggregate(Function::Min, Some("timestamp"), "first_seen"),
+        aggregate(Function::Max, Some("timestamp"), "last_seen"),
+    ];
+    let by = vec![Group::Field(PATTERN.to_owned())];
+    let most = SortKey { name: "count".to_owned(), descending: true };
+    [Pipe::Stats { aggregates, by }, Pipe::Sort(vec![most])]
 }
 
 /// The columns to keep, each once.

@@ -173,6 +173,11 @@ fn errors_point_at_the_column() {
     wrong("level>=loud", (7, 11), "is no level");
     wrong("error: full", (6, 7), "expected a value");
     wrong("* | stats count() | stats count()", (20, 25), "one stats");
+    wrong("* | limit 5 | patterns", (14, 22), "right behind the search");
+    wrong("* | patterns | sort n", (20, 21), "no column");
+    let spelt = "* | stats count() as count, min(timestamp) as first_seen, \
+                 max(timestamp) as last_seen by _pattern | sort count desc";
+    assert_eq!(parse("* | patterns").unwrap(), parse(spelt).unwrap());
     assert_eq!(parse("| stts count()").unwrap_err().hint.as_deref(), Some("did you mean stats?"));
     assert!(parse(&"(".repeat(100_000)).is_err());
     assert!(parse(&"(".repeat(60_000)).unwrap_err().message.contains("nested deeper"));

@@ -9,6 +9,7 @@ use index::scan::{Column, ScanRequest};
 use index::searcher::Unit;
 use model::level::Level;
 use model::query::Filter;
+use model::split::SplitMeta;
 use model::time::{SECOND, TimeRange, Timestamp};
 use model::wire::Missing;
 
@@ -144,11 +145,10 @@ impl Engine {
         }
         let interval = width_for(&range, buckets);
         let mut counts = Counts::default();
-        let filter = &question.query.filter;
-        let units: Vec<Unit> = units
-            .into_iter()
-            .filter(|unit| !counts.add_known(unit, filter, &range, interval))
-            .collect();
+        let units = match question.query.filter {
+            Filter::All => self.without_known(units, &range, interval, &mut counts),
+            _ => units,
+        };
         let request = ScanRequest {
             filter: question.query.filter.clone(),
             range,
@@ -171,6 +171,34 @@ impl Engine {
         };
         let buckets = (first..last).map(bucket).collect();
         Ok(Histogram { range, interval, buckets, missing: scanner.missing() })
+    }
+
+    /// Counts the splits whose own counts answer; gives the others, whose rows must be read.
+    fn without_known(
+        &self,
+        units: Vec<Unit>,
+        range: &TimeRange,
+        width: i64,
+        counts: &mut Counts,
+    ) -> Vec<Unit> {
+        let by_minute = width % MINUTE == 0 && origin(width) % MINUTE == 0;
+        let is_read = |unit: &Unit| {
+            let Unit::Split(split) = unit else { return true };
+            if !range.covers(Timestamp(split.time_first), Timestamp(split.time_last)) {
+                return true;
+            }
+            if counts.add_known(split, width) {
+                return false;
+            }
+            // What cannot be read is met again, and noted, by the scan.
+            let known = by_minute.then(|| self.searcher().minutes(split));
+            let Some(Ok(minutes)) = known else { return true };
+            for (minute, levels) in minutes {
+                counts.add_levels(bucket_of(minute, width), &levels);
+            }
+            false
+        };
+        units.into_iter().filter(is_read).collect()
     }
 }
 
@@ -195,26 +223,25 @@ impl Counts {
         }
     }
 
-    /// Counts a split that lies in one bucket by what the catalog knows of it, if everything in it
-    /// is asked for.
-    fn add_known(&mut self, unit: &Unit, filter: &Filter, range: &TimeRange, width: i64) -> bool {
-        let Unit::Split(split) = unit else { return false };
+    /// Counts a split that lies in one bucket by what the catalog knows of it.
+    fn add_known(&mut self, split: &SplitMeta, width: i64) -> bool {
         let bucket = bucket_of(split.time_first, width);
-        let inside = range.covers(Timestamp(split.time_first), Timestamp(split.time_last));
-        let known = *filter == Filter::All && inside && bucket == bucket_of(split.time_last, width);
+        let known = bucket == bucket_of(split.time_last, width);
         if known {
-            for (level, count) in (0_u8..).zip(split.level_counts) {
-                self.count(bucket, level, count);
-            }
+            self.add_levels(bucket, &split.level_counts);
         }
         known
     }
 
+    fn add_levels(&mut self, bucket: i128, levels: &[u64]) {
+        for (level, count) in (0_u8..).zip(levels) {
+            self.count(bucket, level, *count);
+        }
+    }
+
     fn merge(&mut self, other: Self) {
         for (bucket, counts) in other.0 {
-            for (level, count) in (0_u8..).zip(counts) {
-                self.count(bucket, level, count);
-            }
+            self.add_levels(bucket, &counts);
         }
     }
 }

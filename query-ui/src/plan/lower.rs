@@ -16,7 +16,7 @@ use model::record::FieldType;
 use super::settings::NEWEST_MAX;
 use super::table::{LogTable, Source};
 use super::types::{Types, resolve};
-use crate::language::{Aggregate, Function, Group, Pipe, SortKey};
+use crate::language::{Aggregate, Function, Group, PATTERN, Pipe, SortKey};
 
 /// What an answer is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +143,7 @@ fn fixed(name: &str) -> Option<(Source, ColumnKind)> {
         "level" => (Source::Severity, ColumnKind::Level),
         "message" => (Source::Stored(Column::Message), ColumnKind::Text),
         "id" => (Source::Id, ColumnKind::Text),
+        PATTERN => (Source::Stored(Column::Pattern), ColumnKind::Text),
         _ => return None,
     })
 }

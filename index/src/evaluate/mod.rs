@@ -1,16 +1,18 @@
 //! Which rows pass a filter: exact, on Arrow columns, the same for fresh records and splits.
 
+mod test;
+
 use arrow::array::{Array as _, BooleanBufferBuilder, DictionaryArray, RecordBatch, StringArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::Int32Type;
 use model::level::Level;
 use model::partition::{Offset, PartitionId, RecordId};
-use model::query::{Bound, FieldTest, Filter, Literal, TextMatch};
-use model::record::{FieldType, FieldValue};
-use model::text::fold_text;
+use model::query::Filter;
+use model::record::FieldType;
 use model::time::{TimeRange, Timestamp};
 
-use crate::columns::{Number, Values, numbers, read_number, times};
+use self::test::Test;
+use crate::columns::{Values, numbers, times};
 use crate::matcher::Matcher;
 use crate::rest;
 use crate::schema::{FieldColumnId, REST};
@@ -45,36 +47,6 @@ enum Node {
     Field {
         name: String,
         test: Test,
-    },
-}
-
-#[derive(Debug)]
-enum Test {
-    Exists,
-    Matches(Box<Matches>),
-    Between { from: Limit, to: Limit },
-}
-
-/// A text to match, read in every way it can be.
-#[derive(Debug)]
-struct Matches {
-    matcher: Matcher,
-    /// What was written, when it is a phrase.
-    phrase: Option<String>,
-    number: Option<Number>,
-    level: Option<Level>,
-}
-
-/// One end of a range, with its literal read in every way it can be.
-#[derive(Debug)]
-enum Limit {
-    Open,
-    At {
-        inclusive: bool,
-        number: Option<f64>,
-        text: Option<String>,
-        level: Option<Level>,
-        time: Option<Timestamp>,
     },
 }
 
@@ -145,14 +117,7 @@ impl Node {
             Filter::Not(part) => Self::Not(Box::new(Self::new(part, known))),
             Filter::Text(text) => Self::Text(Matcher::new(text)),
             Filter::Field { name, test } => {
-                let test = match test {
-                    FieldTest::Exists => Test::Exists,
-                    FieldTest::Matches(text) => Test::Matches(Box::new(Matches::new(text))),
-                    FieldTest::Between { from, to } => {
-                        Test::Between { from: Limit::new(from), to: Limit::new(to) }
-                    }
-                };
-                Self::Field { name: name.clone(), test }
+                Self::Field { name: name.clone(), test: Test::new(test) }
             }
         }
     }
@@ -327,206 +292,4 @@ fn by_key(
         let key = usize::try_from(keys.value(row)).ok();
         keys.is_valid(row) && key.and_then(|key| passing.get(key).copied()).unwrap_or_default()
     })
-}
-
-impl Matches {
-    fn new(text: &TextMatch) -> Self {
-        let phrase = match text {
-            TextMatch::Phrase(phrase) => Some(phrase.as_str()),
-            TextMatch::Pattern { .. } => None,
-        };
-        Self {
-            matcher: Matcher::new(text),
-            phrase: phrase.map(str::to_owned),
-            number: phrase.and_then(Number::read),
-            level: phrase.and_then(Level::from_word),
-        }
-    }
-
-    /// Numbers equal to it, and values whose text matches.
-    fn rows(&self, values: &Values<'_>, candidates: &BooleanBuffer) -> BooleanBuffer {
-        match (values, self.number) {
-            (Values::Int(numbers), Some(Number::Int(wanted))) if self.is_plain(wanted) => {
-                // `404` stands free in `-404`, which therefore matches too.
-                let other = wanted.checked_abs().and_then(i64::checked_neg);
-                let other = other.filter(|_| wanted >= 0).unwrap_or(wanted);
-                keep(candidates, |row| {
-                    let value = numbers.value(row);
-                    numbers.is_valid(row) && (value == wanted || value == other)
-                })
-            }
-            (Values::Int(_), None) if !self.matcher.may_match(FieldType::Int) => {
-                BooleanBuffer::new_unset(candidates.len())
-            }
-            (Values::Int(_) | Values::Float(_), Some(wanted)) => keep(candidates, |row| {
-                let value = values.value(row);
-                value.as_ref().and_then(Number::of) == Some(wanted)
-                    || value.is_some_and(|value| self.matcher.matches(&value.to_text()))
-            }),
-            _ => texts(&self.matcher, values, candidates),
-        }
-    }
-
-    /// Whether the number was written as numbers are shown.
-    fn is_plain(&self, number: i64) -> bool {
-        self.phrase.as_deref() == Some(number.to_string().as_str())
-    }
-
-    fn single(&self, value: &FieldValue) -> bool {
-        let number = Number::of(value);
-        number.is_some() && number == self.number || self.matcher.matches(&value.to_text())
-    }
-}
-
-impl Test {
-    fn rows(&self, values: &Values<'_>, candidates: &BooleanBuffer) -> BooleanBuffer {
-        match self {
-            Self::Exists => keep(candidates, |row| values.is_present(row)),
-            Self::Matches(matches) => matches.rows(values, candidates),
-            Self::Between { from, to } => {
-                let is_text =
-                    matches!(values, Values::Text(_) | Values::Label(..) | Values::Bool(_));
-                keep(candidates, |row| {
-                    let number = values.number(row);
-                    let text = if is_text { values.text(row) } else { None };
-                    (number.is_some() || text.is_some())
-                        && from.below(number, text.as_deref())
-                        && to.above(number, text.as_deref())
-                })
-            }
-        }
-    }
-
-    fn single(&self, value: &FieldValue) -> bool {
-        match self {
-            Self::Exists => true,
-            Self::Matches(matches) => matches.single(value),
-            Self::Between { from, to } => {
-                let text = value.to_text();
-                let is_number = Number::of(value).is_some();
-                let number = match value {
-                    FieldValue::Bool(_) => None,
-                    _ => read_number(&text),
-                };
-                let text = (!is_number).then_some(text.as_str());
-                from.below(number, text) && to.above(number, text)
-            }
-        }
-    }
-
-    fn text(&self, text: &str) -> bool {
-        match self {
-            Self::Exists => true,
-            Self::Matches(matches) => matches.matcher.matches(text),
-            Self::Between { from, to } => {
-                let number = read_number(text);
-                from.below(number, Some(text)) && to.above(number, Some(text))
-            }
-        }
-    }
-
-    fn level(&self, level: Level) -> bool {
-        match self {
-            Self::Exists => level != Level::Unknown,
-            Self::Matches(matches) => match matches.level {
-                Some(wanted) => level == wanted,
-                None => matches.matcher.matches(level.name()),
-            },
-            Self::Between { from, to } => from.level_below(level) && to.level_above(level),
-        }
-    }
-
-    fn time(&self, time: Timestamp) -> bool {
-        match self {
-            Self::Exists => true,
-            Self::Matches(matches) => {
-                matches.phrase.as_deref().and_then(Timestamp::parse) == Some(time)
-                    || matches.matcher.matches(&time.to_string())
-            }
-            Self::Between { from, to } => from.time_below(time) && to.time_above(time),
-        }
-    }
-
-    fn id(&self, id: RecordId) -> bool {
-        match self {
-            Self::Exists => true,
-            Self::Matches(matches) => match &matches.phrase {
-                Some(exact) => RecordId::parse(exact) == Some(id),
-                None => matches.matcher.matches(&id.to_string()),
-            },
-            Self::Between { .. } => false,
-        }
-    }
-}
-
-impl Limit {
-    fn new(bound: &Bound) -> Self {
-        let (literal, inclusive) = match bound {
-            Bound::Open => return Self::Open,
-            Bound::Inclusive(literal) => (literal, true),
-            Bound::Exclusive(literal) => (literal, false),
-        };
-        match literal {
-            Literal::Number(number) => {
-                let time = Timestamp::from_epoch_float(*number);
-                Self::At { inclusive, number: Some(*number), text: None, level: None, time }
-            }
-            Literal::Text(text) => Self::At {
-                inclusive,
-                number: None,
-                text: Some(fold_text(text).into_owned()),
-                level: Level::from_word(text),
-                time: Timestamp::parse(text),
-            },
-        }
-    }
-
-    /// Whether this lower bound lets the value pass.
-    fn below(&self, value: Option<f64>, text: Option<&str>) -> bool {
-        self.passes(value, text, std::cmp::Ordering::is_lt)
-    }
-
-    /// Whether this upper bound lets the value pass.
-    fn above(&self, value: Option<f64>, text: Option<&str>) -> bool {
-        self.passes(value, text, std::cmp::Ordering::is_gt)
-    }
-
-    fn passes(
-        &self,
-        value: Option<f64>,
-        given: Option<&str>,
-        strict: impl Fn(std::cmp::Ordering) -> bool,
-    ) -> bool {
-        let Self::At { inclusive, number, text, .. } = self else { return true };
-        let order = match (number, text) {
-            (Some(number), _) => value.and_then(|value| number.partial_cmp(&value)),
-            (None, Some(text)) => given.map(|given| text.as_str().cmp(&fold_text(given))),
-            (None, None) => None,
-        };
-        order.is_some_and(|order| strict(order) || (*inclusive && order.is_eq()))
-    }
-
-    fn level_below(&self, level: Level) -> bool {
-        let Self::At { inclusive, level: Some(limit), .. } = self else { return self.is_open() };
-        *limit < level || (*inclusive && *limit == level)
-    }
-
-    fn level_above(&self, level: Level) -> bool {
-        let Self::At { inclusive, level: Some(limit), .. } = self else { return self.is_open() };
-        *limit > level || (*inclusive && *limit == level)
-    }
-
-    fn time_below(&self, time: Timestamp) -> bool {
-        let Self::At { inclusive, time: Some(limit), .. } = self else { return self.is_open() };
-        *limit < time || (*inclusive && *limit == time)
-    }
-
-    fn time_above(&self, time: Timestamp) -> bool {
-        let Self::At { inclusive, time: Some(limit), .. } = self else { return self.is_open() };
-        *limit > time || (*inclusive && *limit == time)
-    }
-
-    fn is_open(&self) -> bool {
-        matches!(self, Self::Open)
-    }
 }

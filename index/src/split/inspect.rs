@@ -1,0 +1,123 @@
+//! A split looked at from outside, without the catalog: for `sawlog split`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use model::partition::{Offset, PartitionId};
+use model::split::{SplitId, SplitMeta};
+use platform::objects::Objects;
+
+use super::bundle::Bundle;
+use super::lex::show;
+use super::open::Split;
+use super::{body_name, bundle_name};
+use crate::scan::ScanError;
+
+/// What a split is made of.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// Its name.
+    pub id: SplitId,
+    /// Rows.
+    pub row_count: u64,
+    /// Earliest and latest timestamp, nanoseconds UTC.
+    pub time: (i64, i64),
+    /// Bytes of the body.
+    pub body_bytes: u64,
+    /// Columns of the body with their bytes as stored.
+    pub columns: Vec<(String, u64)>,
+    /// Bytes of the bundle.
+    pub bundle_bytes: u64,
+    /// Sections of the bundle with their bytes as stored.
+    pub sections: Vec<(String, u64)>,
+    /// Templates as people read them, with their rows; those with most rows first. Loose rows are
+    /// not among them.
+    pub templates: Vec<(String, u64)>,
+    /// Rows without a template.
+    pub loose_rows: u64,
+}
+
+/// Opens a split by its folder, `…/splits/ID`.
+///
+/// # Errors
+/// [`ScanError::Corrupt`] names the object and what is wrong with it; a folder that holds no split
+/// is one without a bundle.
+pub fn open_folder(folder: &Path) -> Result<Split, ScanError> {
+    let wrong = |what: String| ScanError::Corrupt { object: folder.display().to_string(), what };
+    let parts = folder.file_name().zip(folder.parent().and_then(Path::parent));
+    let (name, root) = parts
+        .filter(|_| folder.is_dir())
+        .ok_or_else(|| wrong("it is no folder of a split: give …/splits/ID".to_owned()))?;
+    let id = SplitId(name.to_string_lossy().into_owned());
+    let objects = Objects::local(root).map_err(|error| wrong(error.to_string()))?;
+    let name = bundle_name(&id);
+    let bundle = Bundle::open(&objects, &name)
+        .map_err(|error| ScanError::Corrupt { object: name.clone(), what: error.to_string() })?;
+    let meta = SplitMeta {
+        id,
+        index: String::new(),
+        partition: PartitionId(0),
+        offset_first: Offset(0),
+        offset_last: Offset(u64::MAX),
+        row_count: bundle.footer.row_count,
+        time_first: i64::MIN,
+        time_last: i64::MAX,
+        ingest_last: i64::MAX,
+        level_counts: [0; 7],
+        stored_bytes: 0,
+        raw_bytes: 0,
+        merges: 0,
+    };
+    let mut split = Split::open(Arc::new(meta.clone()), &objects)?;
+    let (time_first, time_last) = split.blocks()?.span();
+    let level_counts = split.minutes()?.level_counts();
+    split.meta = Arc::new(SplitMeta { time_first, time_last, level_counts, ..meta });
+    Ok(split)
+}
+
+impl Split {
+    /// What it is made of.
+    ///
+    /// # Errors
+    /// [`ScanError`] names the object and the part of it that is wrong.
+    pub fn inspect(&self) -> Result<Inspection, ScanError> {
+        let body = self.body()?;
+        let mut columns: Vec<(String, u64)> = Vec::new();
+        for group in body.parquet.metadata().row_groups() {
+            for column in group.columns() {
+                let (name, bytes) = (column.column_path().string(), column.compressed_size());
+                let bytes = u64::try_from(bytes).unwrap_or(0);
+                match columns.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, sum)) => *sum += bytes,
+                    None => columns.push((name, bytes)),
+                }
+            }
+        }
+        let footer = &self.bundle.footer;
+        let sections = footer.sections.iter().map(|entry| (entry.name.clone(), entry.bytes));
+        let size = |name: &str| {
+            self.objects.size(name).map_err(|error| ScanError::Corrupt {
+                object: name.to_owned(),
+                what: error.to_string(),
+            })
+        };
+        let templates = self.templates()?;
+        let rows = |range: &std::ops::Range<u32>| u64::from(range.end - range.start);
+        let fixed = templates.0.iter().filter_map(|template| {
+            template.key.fixed().map(|text| (show(text), rows(&template.rows)))
+        });
+        let mut shown: Vec<(String, u64)> = fixed.collect();
+        shown.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        Ok(Inspection {
+            id: self.meta.id.clone(),
+            row_count: self.meta.row_count,
+            time: (self.meta.time_first, self.meta.time_last),
+            body_bytes: size(&body_name(&self.meta.id))?,
+            columns,
+            bundle_bytes: size(&bundle_name(&self.meta.id))?,
+            sections: sections.collect(),
+            templates: shown,
+            loose_rows: templates.loose_rows().count() as u64,
+        })
+    }
+}

@@ -1,0 +1,139 @@
+//! The truth, said again in the plainest way.
+
+use model::text::{fold, is_boundary};
+
+use super::*;
+
+pub(super) fn passes(filter: &Filter, record: &Record, host: &str) -> bool {
+    match filter {
+        Filter::All => true,
+        Filter::And(parts) => parts.iter().all(|part| passes(part, record, host)),
+        Filter::Or(parts) => parts.iter().any(|part| passes(part, record, host)),
+        Filter::Not(part) => !passes(part, record, host),
+        Filter::Text(text) => {
+            matches(text, &record.message)
+                || record.fields.iter().any(|(_, value)| matches(text, &value.to_text()))
+        }
+        Filter::Field { name, test } => match name.as_str() {
+            "level" => level(test, record.level),
+            "message" if *test == FieldTest::Exists => !record.message.is_empty(),
+            "message" => value(test, &FieldValue::Text(record.message.clone())),
+            "host" => value(test, &FieldValue::Text(host.to_owned())),
+            name => record.fields.iter().any(|(n, v)| n == name && value(test, v)),
+        },
+    }
+}
+
+fn matches(text: &TextMatch, given: &str) -> bool {
+    let given: Vec<char> = given.chars().map(fold).collect();
+    let folded = |text: &str| text.chars().map(fold).collect::<Vec<char>>();
+    let (parts, open_start, open_end) = match text {
+        TextMatch::Phrase(phrase) => (vec![folded(phrase)], false, false),
+        TextMatch::Pattern { parts, open_start, open_end } => {
+            (parts.iter().map(|part| folded(part)).collect(), *open_start, *open_end)
+        }
+    };
+    if parts.is_empty() {
+        return !given.is_empty();
+    }
+    let edge = |at: usize| at == 0 || at == given.len() || is_boundary(given[at - 1], given[at]);
+    (0..=given.len()).any(|start| {
+        (open_start || edge(start))
+            && ends(&given, start, &parts).into_iter().any(|end| open_end || edge(end))
+    })
+}
+
+fn ends(given: &[char], at: usize, parts: &[Vec<char>]) -> Vec<usize> {
+    let Some((first, rest)) = parts.split_first() else { return vec![at] };
+    if !given[at..].starts_with(first) {
+        return Vec::new();
+    }
+    let end = at + first.len();
+    if rest.is_empty() {
+        return vec![end];
+    }
+    let run = given[end..].iter().position(|c| c.is_whitespace()).map_or(given.len(), |n| end + n);
+    (end..=run).flat_map(|next| ends(given, next, rest)).collect()
+}
+
+/// What comparisons see.
+fn number(value: &FieldValue) -> Option<f64> {
+    match value {
+        FieldValue::Int(number) => Some(*number as f64),
+        FieldValue::Float(number) => Some(*number),
+        FieldValue::Text(text) => crate::columns::read_number(text),
+        FieldValue::Bool(_) => None,
+    }
+}
+
+fn value(test: &FieldTest, value: &FieldValue) -> bool {
+    match test {
+        FieldTest::Exists => true,
+        FieldTest::Matches(text) => {
+            let equals = match (text, value) {
+                (TextMatch::Phrase(phrase), value) => equals(phrase, value),
+                (TextMatch::Pattern { .. }, _) => false,
+            };
+            equals || matches(text, &value.to_text())
+        }
+        FieldTest::Between { from, to } => {
+            side(from, value, |o| o.is_gt()) && side(to, value, |o| o.is_lt())
+        }
+    }
+}
+
+/// Whether the literal is a number that equals the value exactly.
+fn equals(literal: &str, value: &FieldValue) -> bool {
+    let (whole, float) = (literal.parse::<i64>(), literal.parse::<f64>());
+    match (value, whole, float) {
+        (FieldValue::Int(value), Ok(whole), _) => *value == whole,
+        (FieldValue::Int(value), Err(_), Ok(float)) => {
+            float.fract() == 0.0 && i128::from(*value) == float as i128
+        }
+        (FieldValue::Float(value), Ok(whole), _) => {
+            value.fract() == 0.0 && *value as i128 == i128::from(whole)
+        }
+        (FieldValue::Float(value), Err(_), Ok(float)) => *value == float,
+        _ => false,
+    }
+}
+
+fn side(bound: &Bound, value: &FieldValue, strict: impl Fn(std::cmp::Ordering) -> bool) -> bool {
+    let (literal, inclusive) = match bound {
+        Bound::Open => return true,
+        Bound::Inclusive(literal) => (literal, true),
+        Bound::Exclusive(literal) => (literal, false),
+    };
+    let order = match (literal, value) {
+        (Literal::Number(limit), value) => number(value).and_then(|n| n.partial_cmp(limit)),
+        (Literal::Text(_), FieldValue::Int(_) | FieldValue::Float(_)) => None,
+        (Literal::Text(limit), value) => {
+            let text: String = value.to_text().chars().map(fold).collect();
+            Some(text.as_str().cmp(limit.as_str()))
+        }
+    };
+    order.is_some_and(|order| strict(order) || (inclusive && order.is_eq()))
+}
+
+fn level(test: &FieldTest, given: Level) -> bool {
+    match test {
+        FieldTest::Exists => given != Level::Unknown,
+        FieldTest::Matches(TextMatch::Phrase(phrase)) if Level::from_word(phrase).is_some() => {
+            Level::from_word(phrase) == Some(given)
+        }
+        FieldTest::Matches(text) => matches(text, given.name()),
+        FieldTest::Between { from, to } => {
+            [(from, true), (to, false)].iter().all(|(bound, lower)| {
+                let (literal, inclusive) = match bound {
+                    Bound::Open => return true,
+                    Bound::Inclusive(literal) => (literal, true),
+                    Bound::Exclusive(literal) => (literal, false),
+                };
+                let Literal::Text(text) = literal else { return false };
+                let Some(limit) = Level::from_word(text) else { return false };
+                (if *lower { limit < given } else { limit > given })
+                    || (inclusive && limit == given)
+            })
+        }
+    }
+}
