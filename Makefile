@@ -52,7 +52,7 @@ test-browser: build $(BROWSER)/node_modules/.package-lock.json
 lint: lint-ui ui ## Format, clippy and documentation, all warnings denied
 	cargo fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc --workspace --no-deps --document-private-items
 
 lint-ui: $(WEB)/node_modules/.package-lock.json
 	cd $(WEB) && npm run lint
