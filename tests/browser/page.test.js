@@ -120,6 +120,80 @@ test('a tail shows what comes', async () => {
   await close(page);
 });
 
+test('any time range can be typed, and what is no moment is said', async () => {
+  const page = await open('/');
+  await page.getByRole('button', { name: /^Time range/ }).click();
+  const panel = page.getByTestId('time');
+  await panel.getByLabel('from').fill('soonish');
+  await panel.getByRole('button', { name: 'Apply' }).click();
+  assert.match(await panel.getByRole('alert').innerText(), /soonish is no moment/);
+  await panel.getByLabel('from').fill('10m');
+  await panel.getByLabel('to').fill('now');
+  await panel.getByRole('button', { name: 'Apply' }).click();
+  await page.waitForURL(/from=-10m&to=now/);
+  await page.getByTestId('status').filter({ hasText: /^[0-9]+ rows of [0-9]+ ·/ }).waitFor();
+  const rows = Number((await page.getByTestId('status').innerText()).split(' ')[0]);
+  assert.ok(rows > 0 && rows < 400, `${rows} rows in ten minutes`);
+  await close(page);
+});
+
+test('patterns are a table, and one of them is a search', async () => {
+  const page = await open('/?q=service:shop');
+  await page.getByRole('button', { name: 'Patterns' }).click();
+  const pattern = page.getByRole('button', { name: 'payment <*> refused by bank' });
+  await pattern.waitFor();
+  assert.match(await page.getByTestId('table').innerText(), /payment <\*> accepted\s+360/);
+  await pattern.click();
+  await page.getByTestId('status').filter({ hasText: '40 rows of 40' }).waitFor();
+  assert.equal(await page.getByTestId('query').inputValue(), 'service:shop payment "refused by bank"');
+  await close(page);
+});
+
+test('keys walk over the records, open them, and hide the histogram', async () => {
+  const page = await open('/?q=refused');
+  await page.locator('body').press('j');
+  await page.locator('body').press('j');
+  await page.locator('body').press('o');
+  assert.match(await page.getByTestId('details').innerText(), /payment 10 refused/);
+  await page.locator('body').press('Escape');
+  await page.getByTestId('details').waitFor({ state: 'detached' });
+  await page.locator('body').press('h');
+  await page.getByTestId('histogram').waitFor({ state: 'detached' });
+  await page.locator('body').press('?');
+  assert.match(await page.getByTestId('keys').innerText(), /wrap lines/);
+  await close(page);
+});
+
+test('wrapped rows stand below each other, and all rows are reached by scrolling', async () => {
+  const long = (n) => ({ message: `long ${n} ${'word '.repeat((n % 9) * 40)}end${n}` });
+  await send(node.url, 'long', Array.from({ length: 1200 }, (_, n) => long(n)));
+  const page = await open('/?q=long');
+  await page.locator('body').press('w');
+  const overlaps = () =>
+    page.evaluate(() => {
+      const rows = [...document.querySelectorAll('[data-testid=row]')];
+      const boxes = rows.map((row) => row.getBoundingClientRect()).sort((a, b) => a.top - b.top);
+      const texts = [...document.querySelectorAll('.line')];
+      const cut = texts.filter((line) => line.scrollHeight > line.clientHeight + 1).length;
+      const over = boxes.filter((box, at) => at > 0 && boxes[at - 1].bottom > box.top + 1).length;
+      return { cut, over, rows: rows.length };
+    });
+  const seen = new Set();
+  const box = page.getByRole('region', { name: 'Records' });
+  const status = page.getByTestId('status');
+  for (let turn = 0; turn < 400 && seen.size < 1200; turn += 1) {
+    const found = await overlaps();
+    assert.deepEqual([found.cut, found.over], [0, 0]);
+    assert.ok(found.rows < 300, `${found.rows} rows in the page`);
+    const ids = await page.locator('[data-testid=row]').evaluateAll((rows) => rows.map((r) => r.dataset.id));
+    ids.forEach((id) => seen.add(id));
+    await box.evaluate((element) => element.scrollBy(0, 900));
+    await status.filter({ hasText: /rows/ }).waitFor();
+  }
+  assert.equal(seen.size, 1200);
+  await close(page);
+});
+
 test('log text is never markup', async () => {
   const message = 'hostile <img src=x onerror=alert(1)><script>window.broken=1</script> \u001b[31m\u202e';
   await send(node.url, 'hostile', [{ message }]);
@@ -134,6 +208,9 @@ test('log text is never markup', async () => {
 for (const colorScheme of ['light', 'dark']) {
   test(`axe finds nothing, ${colorScheme}`, async () => {
     const page = await open('/?q=refused', { colorScheme, bypassCSP: true });
+    await page.getByTestId('row').first().getByRole('button').first().click();
+    await page.getByRole('button', { name: 'keys' }).click();
+    await page.getByRole('button', { name: /^Time range/ }).click();
     await page.evaluate(axe);
     const found = await page.evaluate(() => window.axe.run());
     assert.deepEqual(found.violations.map((v) => `${v.id}: ${v.nodes[0].html}`), []);

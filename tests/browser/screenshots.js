@@ -8,7 +8,7 @@ mkdirSync(folder, { recursive: true });
 const node = await startNode();
 const browser = await startBrowser();
 await send(node.url, 'shop', someRecords(400));
-const views = { records: '/', empty: '/?q=nothing', error: '/?q=foo:(bar', table: '/?q=|stats count() by user' };
+const views = { records: '/', empty: '/?q=nothing', error: '/?q=foo:(bar', table: '/?q=|stats count() by user', patterns: '/?q=* | patterns' };
 for (const colorScheme of ['light', 'dark']) {
   for (const width of [1440, 390]) {
     const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme });

@@ -39,6 +39,8 @@ export interface Question {
 }
 
 export interface Histogram {
+  from: string;
+  to: string;
   interval_ms: number;
   total: number;
   buckets: { start: string; total: number; levels: Partial<Record<Level, number>> }[];
@@ -60,6 +62,8 @@ export interface FieldValues {
 export interface Answer {
   kind: 'records' | 'table';
   columns: string[];
+  /** The types of the columns: `text`, `int`, `float`, `bool`, `time`. */
+  types: Record<string, string>;
   records: LogRecord[];
   rows: Record<string, Value>[];
   partial: Missing[];
@@ -114,6 +118,7 @@ export async function query(
   const answer: Answer = {
     kind: 'records',
     columns: [],
+    types: {},
     records: [],
     rows: [],
     partial: [],
@@ -125,7 +130,9 @@ export async function query(
     const piece = JSON.parse(line);
     if (piece.header) {
       answer.kind = piece.header.kind;
-      answer.columns = piece.header.columns.map((column: { name: string }) => column.name);
+      const columns: { name: string; type: string }[] = piece.header.columns;
+      answer.columns = columns.map((column) => column.name);
+      answer.types = Object.fromEntries(columns.map((column) => [column.name, column.type]));
     } else if (piece.row) {
       (answer.kind === 'table' ? answer.rows : answer.records).push(piece.row);
     } else if (piece.end) {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { lines } from './api';
-import { fieldTerm, quoted, withTerm } from './query';
+import { fieldTerm, parted, patternTerms, quoted, withTerm } from './query';
 
 describe('edits of the query', () => {
   it('quotes what needs quotes', () => {
@@ -17,6 +17,16 @@ describe('edits of the query', () => {
     expect(withTerm('error', 'a:b')).toBe('error a:b');
     expect(withTerm('x OR y', 'a:b')).toBe('(x OR y) a:b');
     expect(withTerm('"a|b" | stats count()', 'x:1')).toBe('"a|b" x:1 | stats count()');
+  });
+
+  it('parts the search from the pipes', () => {
+    expect(parted('error "a|b" | patterns')).toEqual(['error "a|b"', '| patterns']);
+    expect(parted('error')).toEqual(['error', '']);
+  });
+
+  it('finds a pattern by its fixed texts', () => {
+    expect(patternTerms('GET /item/<*> took <*>')).toBe('"GET /item/" took');
+    expect(patternTerms('<*>.<*> is full')).toBe('"is full"');
   });
 
   it('names fields', () => {
