@@ -56,6 +56,8 @@ pub(super) async fn tail(
         let most = state.engine.settings().tails_max;
         return Err(ApiError::new(Kind::Overloaded, format!("{most} tails are open already")));
     };
+    // What was acknowledged before belongs to searches.
+    state.engine.searcher().catch_up().await;
     let (to, events) = mpsc::channel(EVENTS_AHEAD);
     let tail = Tail {
         request: Arc::new(ScanRequest {
