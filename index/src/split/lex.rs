@@ -1,17 +1,47 @@
 //! A message as tokens and what stands between them, and which tokens vary from record to record.
 
 use model::limits::TOKEN_BYTES_MAX;
-use model::text::{is_word, tokens};
+use model::text::tokens;
 
 /// What stands in a template in the place of a token that varies. It is no part of any UTF-8 text.
 pub(super) const SLOT: u8 = 0xff;
+
+/// Whether a byte is a word character by itself.
+fn is_ascii_word(byte: u8) -> bool {
+    WORD.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+const WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        #[expect(clippy::indexing_slicing, reason = "it is computed while compiling")]
+        #[expect(clippy::cast_possible_truncation, reason = "below 128")]
+        {
+            table[byte] = byte == b'_' as usize || (byte as u8).is_ascii_alphanumeric();
+        }
+        byte += 1;
+    }
+    table
+};
+
+/// The token that begins a text, if one does.
+fn first_token(text: &str) -> &str {
+    let bytes = text.as_bytes();
+    let end = bytes.iter().position(|byte| !is_ascii_word(*byte)).unwrap_or(bytes.len());
+    if bytes.get(end).is_none_or(u8::is_ascii) {
+        return text.get(..end).unwrap_or_default();
+    }
+    // Beyond ASCII characters decide together where a token ends.
+    tokens(text).next().unwrap_or_default()
+}
 
 /// Calls `each` with the place of every token (`start..end`, bytes), in order.
 pub(super) fn each_token(text: &str, mut each: impl FnMut(usize, usize)) {
     if text.is_ascii() {
         let mut start = None;
         for (at, byte) in text.bytes().enumerate() {
-            match (start, is_word(char::from(byte))) {
+            match (start, is_ascii_word(byte)) {
                 (None, true) => start = Some(at),
                 (Some(from), false) => {
                     each(from, at);
@@ -52,7 +82,7 @@ pub(super) fn each_slot<'a>(
     let (mut at, mut rest) = (0, template);
     while let Some(fixed) = memchr::memchr(SLOT, rest) {
         at += fixed;
-        let token = message.get(at..).and_then(|text| tokens(text).next()).unwrap_or_default();
+        let token = message.get(at..).map(first_token).unwrap_or_default();
         each(token);
         at += token.len();
         rest = rest.get(fixed + 1..).unwrap_or_default();
@@ -112,6 +142,16 @@ mod tests {
         let mut found = Vec::new();
         each_slot(message, Some(&made), |token| found.push(token));
         assert_eq!(found, slots);
+    }
+
+    #[test]
+    fn ascii_words_are_the_models() {
+        for byte in 0..=127_u8 {
+            assert_eq!(is_ascii_word(byte), model::text::is_word(char::from(byte)), "{byte}");
+        }
+        for text in ["a1 b", "", "abc", "abé d", "ab错", "x"] {
+            assert_eq!(first_token(text), tokens(text).next().unwrap_or_default(), "{text}");
+        }
     }
 
     #[test]
