@@ -27,7 +27,7 @@ pub(crate) fn split(args: &SplitArgs) -> Result<()> {
                 }
             }
             if bad > 0 {
-                bail!("{bad} of {} splits are damaged: put back copies of them", folders.len());
+                bail!("{bad} of {} are not whole splits: put back copies of what is damaged", folders.len());
             }
             Ok(())
         }

@@ -101,7 +101,7 @@ fn a_split_is_looked_at_without_a_node() {
     let mut bytes = std::fs::read(&bundle).unwrap();
     bytes[100] ^= 4;
     std::fs::write(&bundle, bytes).unwrap();
-    refuses("sawlog", &["split", "check", path], &["1 of 1 splits are damaged"]);
+    refuses("sawlog", &["split", "check", path], &["1 of 1 are not whole splits"]);
     refuses("sawlog", &["split", "dump", "/"], &["no folder of a split"]);
 }
 
