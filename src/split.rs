@@ -27,7 +27,10 @@ pub(crate) fn split(args: &SplitArgs) -> Result<()> {
                 }
             }
             if bad > 0 {
-                bail!("{bad} of {} are not whole splits: put back copies of what is damaged", folders.len());
+                bail!(
+                    "{bad} of {} are not whole splits: put back copies of what is damaged",
+                    folders.len()
+                );
             }
             Ok(())
         }
