@@ -1,7 +1,7 @@
 //! The NDJSON door: taken whole or not at all, repeats recognised, packing unpacked.
 
 use serde_json::json;
-use tests::process::{Node, TINY};
+use tests::process::{FRESH, Node, TINY};
 
 const LINES: &[u8] = b"{\"msg\":\"one\",\"n\":1}\n\n{\"msg\":\"two\",\"n\":2}\n";
 
@@ -89,7 +89,8 @@ fn a_field_that_changes_its_type_keeps_both() {
 
 #[test]
 fn who_was_told_that_a_record_is_stored_finds_it_at_once() {
-    let (_folder, node) = start();
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start("node", folder.path(), FRESH, &[]);
     for n in 0..200 {
         node.client.ingest("/api/v1/ingest", format!("{{\"msg\":\"mark{n}\"}}\n").as_bytes());
         let rows = node.client.rows(&json!({ "query": format!("mark{n}") }));
