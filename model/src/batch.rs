@@ -240,6 +240,17 @@ enum ValuesBuilder {
     Bool(Vec<bool>),
 }
 
+impl ValuesBuilder {
+    fn kind(&self) -> FieldType {
+        match self {
+            Self::Text(_) => FieldType::Text,
+            Self::Int(_) => FieldType::Int,
+            Self::Float(_) => FieldType::Float,
+            Self::Bool(_) => FieldType::Bool,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct ColumnBuilder {
     rows: Vec<u32>,
@@ -256,6 +267,8 @@ pub struct BatchBuilder {
     messages: TextsBuilder,
     columns: Vec<(String, ColumnBuilder)>,
     places: std::collections::HashMap<(String, FieldType), usize>,
+    /// The column after the last one used: records mostly have the same fields in one order.
+    guess: usize,
     bytes: usize,
 }
 
@@ -271,6 +284,7 @@ impl BatchBuilder {
             messages: TextsBuilder::default(),
             columns: Vec::new(),
             places: std::collections::HashMap::new(),
+            guess: 0,
             bytes: 0,
         }
     }
@@ -297,6 +311,35 @@ impl BatchBuilder {
                 && self.columns.len() + record.fields.len() <= BATCH_FIELDS_MAX)
     }
 
+    /// Whether a record without fields, of so many bytes of text, still fits.
+    #[must_use]
+    pub fn fits_text(&self, message_bytes: usize) -> bool {
+        self.timestamps.is_empty()
+            || (self.timestamps.len() < BATCH_RECORDS_MAX
+                && self.bytes + 16 + message_bytes <= BATCH_BYTES_MAX)
+    }
+
+    /// Adds a record without fields. What [`BatchBuilder::push`] does, without owning the text.
+    pub fn push_text(&mut self, timestamp: Timestamp, level: Level, message: &str) {
+        self.bytes += 16 + message.len();
+        self.timestamps.push(timestamp.0);
+        self.levels.push(level.number());
+        self.messages.push(message);
+    }
+
+    /// Gives the large buffers of a batch that is no longer needed to this builder, which must
+    /// be empty: a producer of many batches then allocates once.
+    pub fn reuse(&mut self, batch: Batch) {
+        (self.timestamps, self.levels) = (batch.timestamps, batch.levels);
+        self.timestamps.clear();
+        self.levels.clear();
+        let Texts { mut ends, bytes } = batch.messages;
+        let mut bytes = Vec::from(bytes);
+        ends.clear();
+        bytes.clear();
+        self.messages = TextsBuilder { ends, bytes };
+    }
+
     /// Adds a record; `arrival` is its time where it has none of its own. Fields named like
     /// something every record has, or like a label of the stream, are stored as `fields.NAME`.
     pub fn push(&mut self, record: Record, arrival: Timestamp) {
@@ -305,6 +348,7 @@ impl BatchBuilder {
         self.timestamps.push(record.timestamp.unwrap_or(arrival).0);
         self.levels.push(record.level.number());
         self.messages.push(&record.message);
+        self.guess = 0;
         for (name, value) in record.fields {
             let taken = RESERVED.contains(&name.as_str()) || self.labels.get(&name).is_some();
             let name = if taken { format!("fields.{name}") } else { name };
@@ -313,7 +357,27 @@ impl BatchBuilder {
     }
 
     fn push_field(&mut self, row: u32, name: String, value: FieldValue) {
-        let kind = value.kind();
+        let place = self.place(name, value.kind());
+        self.guess = place + 1;
+        let Some((_, column)) = self.columns.get_mut(place) else { return };
+        column.rows.push(row);
+        match (&mut column.values, value) {
+            (ValuesBuilder::Text(values), FieldValue::Text(value)) => values.push(&value),
+            (ValuesBuilder::Int(values), FieldValue::Int(value)) => values.push(value),
+            (ValuesBuilder::Float(values), FieldValue::Float(value)) => values.push(value),
+            (ValuesBuilder::Bool(values), FieldValue::Bool(value)) => values.push(value),
+            _ => unreachable!("a column is found by its type"),
+        }
+    }
+
+    /// The column of that name and type, made when it is not there.
+    fn place(&mut self, name: String, kind: FieldType) -> usize {
+        if let Some((there, column)) = self.columns.get(self.guess)
+            && *there == name
+            && column.values.kind() == kind
+        {
+            return self.guess;
+        }
         let next = self.columns.len();
         let place = *self.places.entry((name.clone(), kind)).or_insert(next);
         if place == next {
@@ -325,15 +389,7 @@ impl BatchBuilder {
             };
             self.columns.push((name, ColumnBuilder { rows: Vec::new(), values }));
         }
-        let Some((_, column)) = self.columns.get_mut(place) else { return };
-        column.rows.push(row);
-        match (&mut column.values, value) {
-            (ValuesBuilder::Text(values), FieldValue::Text(value)) => values.push(&value),
-            (ValuesBuilder::Int(values), FieldValue::Int(value)) => values.push(value),
-            (ValuesBuilder::Float(values), FieldValue::Float(value)) => values.push(value),
-            (ValuesBuilder::Bool(values), FieldValue::Bool(value)) => values.push(value),
-            _ => unreachable!("a column is found by its type"),
-        }
+        place
     }
 
     /// The batch.

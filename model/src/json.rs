@@ -1,6 +1,11 @@
 //! JSON object → record: nested fields flat, time, message and level by the names people use.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{
+    self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 
 use crate::level::Level;
 use crate::limits::{FIELD_NAME_BYTES_MAX, MESSAGE_BYTES_MAX, RECORD_DEPTH_MAX, RECORD_FIELDS_MAX};
@@ -35,17 +40,34 @@ pub enum JsonError {
 /// # Errors
 /// Why the line is no structured record; the caller keeps it as text ([`poisoned`]).
 pub fn record(line: &[u8]) -> Result<Record, JsonError> {
-    let value: Value =
-        serde_json::from_slice(line).map_err(|error| JsonError::Syntax(error.to_string()))?;
-    let Value::Object(mut object) = value else { return Err(JsonError::NotObject) };
-    let mut record = Record { timestamp: take_time(&mut object), ..Record::default() };
-    let level = take_level(&mut object);
-    match take_message(&mut object) {
-        Some(message) => record.message = message,
-        None => keep_text(line).0.trim().clone_into(&mut record.message),
+    let Gathered { mut fields, found, bound } = gather(line)?;
+    if let Some(bound) = bound {
+        return Err(JsonError::Bound(bound));
     }
-    record.level = level.unwrap_or_else(|| Level::detect(&record.message));
-    flatten(&mut record.fields, "", object, 1)?;
+    let value = |at: usize| fields.get(at).map(|(_, value)| value);
+    let time = found.times.iter().flatten().find_map(|at| Some((*at, moment(value(*at)?)?)));
+    let level = found.levels.iter().flatten().find_map(|at| Some((*at, severity(value(*at)?)?)));
+    let is_text = |at: &usize| matches!(value(*at), Some(FieldValue::Text(_)));
+    let message = found.messages.iter().flatten().copied().find(is_text);
+    let mut record = Record { timestamp: time.map(|(_, moment)| moment), ..Record::default() };
+    let mut taken = [time.map(|(at, _)| at), level.map(|(at, _)| at), message];
+    taken.sort_unstable();
+    for at in taken.into_iter().rev().flatten() {
+        let (_, value) = fields.remove(at);
+        if Some(at) == message
+            && let FieldValue::Text(text) = value
+        {
+            record.message = text;
+        }
+    }
+    if message.is_none() {
+        keep_text(line).0.trim().clone_into(&mut record.message);
+    }
+    if fields.len() > RECORD_FIELDS_MAX {
+        return Err(JsonError::Bound(format!("more than {RECORD_FIELDS_MAX} fields")));
+    }
+    record.level = level.map_or_else(|| Level::detect(&record.message), |(_, level)| level);
+    record.fields = fields;
     bound_message(&mut record);
     Ok(record)
 }
@@ -82,89 +104,242 @@ fn bound_message(record: &mut Record) {
     }
 }
 
-fn take_time(object: &mut Map<String, Value>) -> Option<Timestamp> {
-    let (name, moment) = TIME_NAMES.iter().find_map(|name| {
-        let moment = match object.get(*name)? {
-            Value::String(text) => Timestamp::parse(text),
-            Value::Number(number) => match number.as_i64() {
-                Some(number) => Timestamp::from_epoch(number),
-                None => number.as_f64().and_then(Timestamp::from_epoch_float),
-            },
-            _ => None,
-        };
-        moment.map(|moment| (*name, moment))
-    })?;
-    object.shift_remove(name);
-    Some(moment)
+fn moment(value: &FieldValue) -> Option<Timestamp> {
+    match value {
+        FieldValue::Text(text) => Timestamp::parse(text),
+        FieldValue::Int(number) => Timestamp::from_epoch(*number),
+        FieldValue::Float(number) => Timestamp::from_epoch_float(*number),
+        FieldValue::Bool(_) => None,
+    }
 }
 
-fn take_level(object: &mut Map<String, Value>) -> Option<Level> {
-    let (name, level) = LEVEL_NAMES.iter().find_map(|name| {
-        let level = match object.get(*name)? {
-            Value::String(text) => Level::from_word(text),
-            Value::Number(number) => number.as_i64().and_then(Level::from_json_number),
-            _ => None,
-        };
-        level.map(|level| (*name, level))
-    })?;
-    object.shift_remove(name);
-    Some(level)
-}
-
-fn take_message(object: &mut Map<String, Value>) -> Option<String> {
-    let name =
-        MESSAGE_NAMES.iter().find(|name| object.get(**name).is_some_and(Value::is_string))?;
-    match object.shift_remove(*name) {
-        Some(Value::String(text)) => Some(text),
+fn severity(value: &FieldValue) -> Option<Level> {
+    match value {
+        FieldValue::Text(text) => Level::from_word(text),
+        FieldValue::Int(number) => Level::from_json_number(*number),
         _ => None,
     }
 }
 
-fn flatten(
-    fields: &mut Vec<(String, FieldValue)>,
-    prefix: &str,
-    object: Map<String, Value>,
-    depth: usize,
-) -> Result<(), JsonError> {
-    for (name, value) in object {
-        let name = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
-        push(fields, name, value, depth)?;
+/// Reads the object once, straight into flat fields.
+fn gather(line: &[u8]) -> Result<Gathered, JsonError> {
+    let mut gathered = Gathered::default();
+    let mut reader = serde_json::Deserializer::from_slice(line);
+    let read = Object { gathered: &mut gathered, prefix: "", depth: 1 }.deserialize(&mut reader);
+    let error = match read.and_then(|()| reader.end()) {
+        Ok(()) => return Ok(gathered),
+        Err(error) => error,
+    };
+    // Reading ends at a bound, and at what is no object; whether it is JSON at all comes first.
+    match serde_json::from_slice::<IgnoredAny>(line) {
+        Err(error) => Err(JsonError::Syntax(error.to_string())),
+        Ok(_) if gathered.bound.is_some() => Ok(gathered),
+        Ok(_) if line.trim_ascii_start().first() == Some(&b'{') => {
+            Err(JsonError::Syntax(error.to_string()))
+        }
+        Ok(_) => Err(JsonError::NotObject),
     }
-    Ok(())
 }
 
-fn push(
-    fields: &mut Vec<(String, FieldValue)>,
-    name: String,
-    value: Value,
-    depth: usize,
-) -> Result<(), JsonError> {
-    if depth > RECORD_DEPTH_MAX {
-        return Err(JsonError::Bound(format!("nested deeper than {RECORD_DEPTH_MAX}")));
-    }
-    if name.len() > FIELD_NAME_BYTES_MAX {
-        return Err(JsonError::Bound(format!("a field name is over {FIELD_NAME_BYTES_MAX} bytes")));
-    }
-    let value = match value {
-        Value::Null => return Ok(()),
-        Value::Object(object) => return flatten(fields, &name, object, depth + 1),
-        Value::Array(values) => {
-            return values
-                .into_iter()
-                .try_for_each(|value| push(fields, name.clone(), value, depth + 1));
+/// The fields read so far, and which of them may be time, level and message.
+#[derive(Default)]
+struct Gathered {
+    fields: Vec<(String, FieldValue)>,
+    found: Found,
+    /// The bound that was met.
+    bound: Option<String>,
+}
+
+/// Places in the fields, in order of preference.
+#[derive(Default)]
+struct Found {
+    times: [Option<usize>; TIME_NAMES.len()],
+    messages: [Option<usize>; MESSAGE_NAMES.len()],
+    levels: [Option<usize>; LEVEL_NAMES.len()],
+}
+
+impl Gathered {
+    fn push(&mut self, name: Cow<'_, str>, value: FieldValue, place: Place) -> bool {
+        // Time, level and message are taken out again.
+        if self.fields.len() >= RECORD_FIELDS_MAX + 3 {
+            self.bound = Some(format!("more than {RECORD_FIELDS_MAX} fields"));
+            return false;
         }
-        Value::Bool(truth) => FieldValue::Bool(truth),
-        Value::String(text) => FieldValue::Text(text),
-        Value::Number(number) => match number.as_i64() {
-            Some(number) => FieldValue::Int(number),
-            None => FieldValue::Float(number.as_f64().unwrap_or_default()),
-        },
-    };
-    if fields.len() >= RECORD_FIELDS_MAX {
-        return Err(JsonError::Bound(format!("more than {RECORD_FIELDS_MAX} fields")));
+        if place == Place::Top {
+            let at = Some(self.fields.len());
+            let note = |names: &[&str], found: &mut [Option<usize>]| {
+                let place = names.iter().position(|known| *known == name);
+                if let Some(found) = place.and_then(|place| found.get_mut(place)) {
+                    *found = at;
+                }
+            };
+            note(&TIME_NAMES, &mut self.found.times);
+            note(&MESSAGE_NAMES, &mut self.found.messages);
+            note(&LEVEL_NAMES, &mut self.found.levels);
+        }
+        self.fields.push((name.into_owned(), value));
+        true
     }
-    fields.push((name, value));
-    Ok(())
+
+    fn check(&mut self, name: &str, depth: usize) -> bool {
+        if depth > RECORD_DEPTH_MAX {
+            self.bound = Some(format!("nested deeper than {RECORD_DEPTH_MAX}"));
+        } else if name.len() > FIELD_NAME_BYTES_MAX {
+            self.bound = Some(format!("a field name is over {FIELD_NAME_BYTES_MAX} bytes"));
+        }
+        self.bound.is_none()
+    }
+}
+
+/// Where a value stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Top,
+    Below,
+}
+
+/// Reads an object's members under a prefix.
+struct Object<'a> {
+    gathered: &'a mut Gathered,
+    prefix: &'a str,
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Object<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+        reader.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Object<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let place = if self.depth == 1 { Place::Top } else { Place::Below };
+        while let Some(Key(key)) = members.next_key()? {
+            let name = match self.prefix {
+                "" => key,
+                prefix => Cow::Owned([prefix, ".", key.as_ref()].concat()),
+            };
+            let gathered = &mut *self.gathered;
+            members.next_value_seed(Member { gathered, name, place, depth: self.depth })?;
+        }
+        Ok(())
+    }
+}
+
+/// A member's name, borrowed from the line where nothing in it is escaped.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(name.to_owned())))
+            }
+        }
+        reader.deserialize_str(KeyVisitor)
+    }
+}
+
+/// Reads one value under a name.
+struct Member<'a, 'n> {
+    gathered: &'a mut Gathered,
+    name: Cow<'n, str>,
+    place: Place,
+    depth: usize,
+}
+
+impl Member<'_, '_> {
+    fn push<E: de::Error>(self, value: FieldValue) -> Result<(), E> {
+        if self.gathered.push(self.name, value, self.place) { Ok(()) } else { Err(stopped()) }
+    }
+}
+
+/// The reason is in [`Gathered::bound`].
+fn stopped<E: de::Error>() -> E {
+    E::custom("over a bound")
+}
+
+impl<'de> DeserializeSeed<'de> for Member<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+        if !self.gathered.check(&self.name, self.depth) {
+            return Err(stopped());
+        }
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Member<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E: de::Error>(self, truth: bool) -> Result<(), E> {
+        self.push(FieldValue::Bool(truth))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<(), E> {
+        self.push(FieldValue::Int(number))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<(), E> {
+        #[expect(clippy::cast_precision_loss, reason = "over 63 bits it is stored as a float")]
+        let value = i64::try_from(number).map_or(FieldValue::Float(number as f64), FieldValue::Int);
+        self.push(value)
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<(), E> {
+        self.push(FieldValue::Float(number))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        self.push(FieldValue::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
+        loop {
+            let element = Member {
+                gathered: &mut *self.gathered,
+                name: Cow::Borrowed(&*self.name),
+                place: Place::Below,
+                depth: self.depth + 1,
+            };
+            if values.next_element_seed(element)?.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<(), A::Error> {
+        let Self { gathered, name, depth, .. } = self;
+        Object { gathered, prefix: &name, depth: depth + 1 }.visit_map(members)
+    }
 }
 
 #[cfg(test)]
@@ -190,6 +365,15 @@ mod tests {
     }
 
     #[test]
+    fn odd_members_are_kept_all_the_same() {
+        let line = br#"{"message":7,"msg":"m","level":"odd","severity":3,"a\u0041":"\n","x":18446744073709551615,"l":{"message":"in"},"k":[[1],{"z":null}]}"#;
+        let found = record(line).unwrap();
+        assert_eq!((found.message.as_str(), found.level), ("m", Level::Error));
+        let names: Vec<&str> = found.fields.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["message", "level", "aA", "x", "l.message", "k"]);
+    }
+
+    #[test]
     fn without_a_message_the_line_is_the_message() {
         let record = record(br#"{"status":500}"#).unwrap();
         assert_eq!(record.message, r#"{"status":500}"#);
@@ -202,6 +386,11 @@ mod tests {
         assert_eq!(record(b"[1]"), Err(JsonError::NotObject));
         let deep = format!("{}1{}", r#"{"a":"#.repeat(40), "}".repeat(40));
         assert!(matches!(record(deep.as_bytes()), Err(JsonError::Bound(_))));
+        let many = (0..5_000).map(|n| format!("\"f{n}\":1")).collect::<Vec<_>>().join(",");
+        assert!(matches!(record(format!("{{{many}}}").as_bytes()), Err(JsonError::Bound(_))));
+        let torn = &deep.as_bytes()[..deep.len() - 1];
+        assert!(matches!(record(torn), Err(JsonError::Syntax(_))));
+        assert!(matches!(record(b"{} x"), Err(JsonError::Syntax(_))));
         let kept = poisoned(b"{broken \xff", "why");
         assert_eq!(kept.message, "{broken \\xff");
     }

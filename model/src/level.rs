@@ -102,21 +102,17 @@ impl Level {
     #[must_use]
     pub fn detect(line: &str) -> Self {
         let bytes = line.as_bytes();
-        let head = bytes.get(..bytes.len().min(160)).unwrap_or(bytes);
-        let mut at = 0;
-        while at < head.len() {
-            let Some(start) =
-                head.get(at..).and_then(|s| s.iter().position(u8::is_ascii_alphabetic))
-            else {
-                break;
-            };
-            let start = at + start;
-            let length = head
-                .get(start..)
-                .map_or(0, |s| s.iter().take_while(|b| b.is_ascii_alphanumeric()).count());
-            let end = start + length;
-            at = end;
-            if let Some(level) = line.get(start..end).and_then(|word| stated(head, start, word)) {
+        let head = bytes.get(..bytes.len().min(HEAD_BYTES)).unwrap_or(bytes);
+        // Whether the byte before belongs to a word, and where words begin that may be levels.
+        let mut inside = false;
+        for (start, byte) in head.iter().enumerate() {
+            let class = class(*byte);
+            let begins = !inside && class & LETTER != 0;
+            inside = class & WORD != 0 && (inside || begins);
+            if begins
+                && class & INITIAL != 0
+                && let Some(level) = stated(head, start)
+            {
                 return level;
             }
         }
@@ -124,34 +120,91 @@ impl Level {
     }
 }
 
-/// The level stated by `word` at `start`, if the way it is set off says that it is one.
-fn stated(head: &[u8], start: usize, word: &str) -> Option<Level> {
+/// How far into a line its level is looked for.
+const HEAD_BYTES: usize = 160;
+/// The byte is a letter.
+const LETTER: u8 = 1;
+/// The byte is a letter or digit.
+const WORD: u8 = 2;
+/// A level's name begins with the byte.
+const INITIAL: u8 = 4;
+
+/// What each byte can be, so that a line is passed with one look at each.
+static CLASSES: [u8; 256] = classes();
+
+fn class(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or_default()
+}
+
+#[expect(clippy::indexing_slicing, reason = "checked while compiling")]
+#[expect(clippy::cast_possible_truncation, reason = "a table of every byte")]
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if (byte as u8).is_ascii_alphabetic() {
+            classes[byte] = LETTER | WORD;
+        } else if (byte as u8).is_ascii_digit() {
+            classes[byte] = WORD;
+        }
+        byte += 1;
+    }
+    let initials = b"tvfdinlwescapu";
+    let mut at = 0;
+    while at < initials.len() {
+        classes[initials[at] as usize] |= INITIAL;
+        classes[initials[at].to_ascii_uppercase() as usize] |= INITIAL;
+        at += 1;
+    }
+    classes
+}
+
+/// The level stated by the word at `start`, if the way it is set off says that it is one.
+fn stated(head: &[u8], start: usize) -> Option<Level> {
     let before = start.checked_sub(1).and_then(|at| head.get(at)).copied();
-    let after = head.get(start + word.len()).copied();
+    let rest = head.get(start..)?;
+    let second = rest.get(1).copied().unwrap_or(b' ');
+    let upper = rest.first()?.is_ascii_uppercase();
+    // Most words are lower case between spaces, or names with one capital: neither can be one,
+    // unless a colon follows.
+    let set_off = matches!(before, Some(b'=' | b'"' | b'[' | b'<' | b'('));
+    let capital = upper && (second.is_ascii_uppercase() || class(second) & WORD == 0);
+    let opens = matches!(before, None | Some(b' '));
+    if !set_off && !capital && !opens {
+        return None;
+    }
+    let length = rest.iter().take(14).take_while(|byte| class(**byte) & WORD != 0).count();
+    let after = rest.get(length).copied();
+    if !set_off && !capital && after != Some(b':') {
+        return None;
+    }
+    let word = std::str::from_utf8(rest.get(..length)?).ok()?;
     if let &[letter] = word.as_bytes() {
-        let alone = before == Some(b' ') && after == Some(b' ');
-        return match letter {
-            b'V' if alone => Some(Level::Trace),
-            b'D' if alone => Some(Level::Debug),
-            b'I' if alone => Some(Level::Info),
-            b'W' if alone => Some(Level::Warn),
-            b'E' if alone => Some(Level::Error),
-            b'F' if alone => Some(Level::Fatal),
-            _ => None,
-        };
+        return (before == Some(b' ') && after == Some(b' ')).then(|| initial(letter)).flatten();
     }
     let level = Level::from_word(word)?;
     let capitals = word.bytes().all(|b| b.is_ascii_uppercase());
     let assigned = before == Some(b'=')
-        || (before == Some(b'"') && start >= 2 && {
-            matches!(head.get(start - 2), Some(b'=' | b':'))
-        });
+        || (before == Some(b'"') && start >= 2 && matches!(head.get(start - 2), Some(b'=' | b':')));
     let bracketed = matches!(
         (before, after),
         (Some(b'['), Some(b']' | b':')) | (Some(b'<'), Some(b'>')) | (Some(b'('), Some(b')'))
     );
-    let announced = after == Some(b':') && matches!(before, None | Some(b' '));
+    let announced = after == Some(b':') && opens;
     (capitals || assigned || bracketed || announced).then_some(level)
+}
+
+/// The level that klog and Android write as one letter.
+fn initial(letter: u8) -> Option<Level> {
+    Some(match letter {
+        b'V' => Level::Trace,
+        b'D' => Level::Debug,
+        b'I' => Level::Info,
+        b'W' => Level::Warn,
+        b'E' => Level::Error,
+        b'F' => Level::Fatal,
+        _ => return None,
+    })
 }
 
 impl fmt::Display for Level {
@@ -180,5 +233,9 @@ mod tests {
         check("the error was gone", Level::Unknown);
         check("GET /error HTTP/1.1", Level::Unknown);
         check("", Level::Unknown);
+        check("9ERROR x", Level::Error);
+        check("x_ERROR:", Level::Error);
+        check("error9: x", Level::Unknown);
+        check("informationals: x", Level::Unknown);
     }
 }

@@ -19,6 +19,8 @@ pub const VERSION: u8 = 1;
 pub const HEAD_BYTES_MIN: usize = 64;
 /// zstd level of a body. Level 1 costs about 1.4 CPU seconds a gigabyte.
 pub const ZSTD_LEVEL: i32 = 1;
+/// Bytes of each buffer an [`Encoder`] keeps between batches.
+const BUFFER_BYTES_KEPT: usize = 2 << 20;
 /// Room a body may take beyond [`BATCH_BYTES_MAX`], which counts contents only.
 const BODY_BYTES_MAX: usize = BATCH_BYTES_MAX + (BATCH_BYTES_MAX >> 2);
 
@@ -62,40 +64,86 @@ pub struct Head {
 /// # Errors
 /// [`DecodeError::Refused`] when the batch is over a bound that a reader would refuse.
 pub fn encode(batch: &Batch, sequence: Sequence) -> Result<Bytes, DecodeError> {
-    if batch.record_count() > BATCH_RECORDS_MAX || batch.fields.len() > BATCH_FIELDS_MAX {
-        return Err(DecodeError::Refused("too many records or fields".to_owned()));
+    Encoder::new(ZSTD_LEVEL)?.encode(batch, sequence)
+}
+
+/// Encodes many batches with the memory of one.
+pub struct Encoder {
+    compressor: zstd::bulk::Compressor<'static>,
+    raw: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl std::fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encoder").field("raw_bytes", &self.raw.capacity()).finish_non_exhaustive()
     }
-    let raw = encode_body(batch);
-    if raw.len() > BODY_BYTES_MAX {
-        return Err(DecodeError::Refused(format!("{} bytes are over {BODY_BYTES_MAX}", raw.len())));
+}
+
+impl Encoder {
+    /// Compresses with that level of zstd: [`ZSTD_LEVEL`] unless there is a reason.
+    ///
+    /// # Errors
+    /// [`DecodeError::Refused`] when zstd knows no such level.
+    pub fn new(level: i32) -> Result<Self, DecodeError> {
+        let compressor = zstd::bulk::Compressor::new(level)
+            .map_err(|error| DecodeError::Refused(error.to_string()))?;
+        Ok(Self { compressor, raw: Vec::new(), body: Vec::new() })
     }
-    let body = zstd::bulk::compress(&raw, ZSTD_LEVEL)
-        .map_err(|error| DecodeError::Refused(error.to_string()))?;
-    let mut out = Vec::with_capacity(HEAD_BYTES_MIN + 256 + body.len());
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&[VERSION, 0, 0, 0]);
-    out.extend_from_slice(&sequence.producer.to_le_bytes());
-    out.extend_from_slice(&sequence.from.to_le_bytes());
-    out.extend_from_slice(&sequence.to.to_le_bytes());
-    out.extend_from_slice(&sequence.epoch.to_le_bytes());
-    out.extend_from_slice(&small(batch.record_count()).to_le_bytes());
-    out.extend_from_slice(&batch.stream().0.to_le_bytes());
-    out.extend_from_slice(&small(raw.len()).to_le_bytes());
-    out.extend_from_slice(&small(body.len()).to_le_bytes());
-    out.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
-    let head_bytes_at = out.len();
-    out.extend_from_slice(&[0; 4]);
-    put_text(&mut out, batch.index.as_str());
-    put_varint(&mut out, batch.labels.count() as u64);
-    for (name, value) in batch.labels.iter() {
-        put_text(&mut out, name);
-        put_text(&mut out, value);
+
+    /// Encodes a batch.
+    ///
+    /// # Errors
+    /// [`DecodeError::Refused`] when the batch is over a bound that a reader would refuse.
+    pub fn encode(&mut self, batch: &Batch, sequence: Sequence) -> Result<Bytes, DecodeError> {
+        if batch.record_count() > BATCH_RECORDS_MAX || batch.fields.len() > BATCH_FIELDS_MAX {
+            return Err(DecodeError::Refused("too many records or fields".to_owned()));
+        }
+        let Self { compressor, raw, body } = self;
+        raw.clear();
+        body.clear();
+        encode_body(batch, raw);
+        if raw.len() > BODY_BYTES_MAX {
+            return Err(DecodeError::Refused(format!(
+                "{} bytes are over {BODY_BYTES_MAX}",
+                raw.len()
+            )));
+        }
+        body.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        compressor
+            .compress_to_buffer(raw.as_slice(), body)
+            .map_err(|error| DecodeError::Refused(error.to_string()))?;
+        let mut out = Vec::with_capacity(HEAD_BYTES_MIN + 256 + body.len());
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[VERSION, 0, 0, 0]);
+        out.extend_from_slice(&sequence.producer.to_le_bytes());
+        out.extend_from_slice(&sequence.from.to_le_bytes());
+        out.extend_from_slice(&sequence.to.to_le_bytes());
+        out.extend_from_slice(&sequence.epoch.to_le_bytes());
+        out.extend_from_slice(&small(batch.record_count()).to_le_bytes());
+        out.extend_from_slice(&batch.stream().0.to_le_bytes());
+        out.extend_from_slice(&small(raw.len()).to_le_bytes());
+        out.extend_from_slice(&small(body.len()).to_le_bytes());
+        out.extend_from_slice(&crc32c::crc32c(body).to_le_bytes());
+        let head_bytes_at = out.len();
+        out.extend_from_slice(&[0; 4]);
+        put_text(&mut out, batch.index.as_str());
+        put_varint(&mut out, batch.labels.count() as u64);
+        for (name, value) in batch.labels.iter() {
+            put_text(&mut out, name);
+            put_text(&mut out, value);
+        }
+        let head_bytes = small(out.len() + 4).to_le_bytes();
+        out.splice(head_bytes_at..head_bytes_at + 4, head_bytes);
+        out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
+        out.extend_from_slice(body);
+        // A rare giant shall not be paid for ever after.
+        raw.clear();
+        raw.shrink_to(BUFFER_BYTES_KEPT);
+        body.clear();
+        body.shrink_to(BUFFER_BYTES_KEPT);
+        Ok(out.into())
     }
-    let head_bytes = small(out.len() + 4).to_le_bytes();
-    out.splice(head_bytes_at..head_bytes_at + 4, head_bytes);
-    out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
-    out.extend_from_slice(&body);
-    Ok(out.into())
 }
 
 /// Reads the head and checks both checksums, the bounds and the stream's hash, without opening
@@ -180,20 +228,19 @@ pub fn decode(batch: &[u8]) -> Result<(Head, Batch), DecodeError> {
     Ok((head, batch))
 }
 
-fn encode_body(batch: &Batch) -> Vec<u8> {
-    let mut out = Vec::with_capacity(batch.messages.bytes().len() + 32 * batch.record_count());
+fn encode_body(batch: &Batch, out: &mut Vec<u8>) {
+    out.reserve(batch.messages.bytes().len() + 32 * batch.record_count());
     let mut previous = 0_i64;
     for timestamp in &batch.timestamps {
-        put_varint(&mut out, zigzag(timestamp.wrapping_sub(previous)));
+        put_varint(out, zigzag(timestamp.wrapping_sub(previous)));
         previous = *timestamp;
     }
     out.extend_from_slice(&batch.levels);
-    put_texts(&mut out, &batch.messages);
-    put_varint(&mut out, batch.fields.len() as u64);
+    put_texts(out, &batch.messages);
+    put_varint(out, batch.fields.len() as u64);
     for column in &batch.fields {
-        put_column(&mut out, column);
+        put_column(out, column);
     }
-    out
 }
 
 fn put_column(out: &mut Vec<u8>, column: &FieldColumn) {
