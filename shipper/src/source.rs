@@ -19,13 +19,14 @@ pub(crate) trait Source: Send {
 #[derive(Debug)]
 pub(crate) struct PlainFile<'a> {
     file: &'a File,
-    window: Vec<u8>,
+    /// Kept by the caller, so that it is allocated once; longer than what was read last.
+    buffer: &'a mut Vec<u8>,
 }
 
 impl<'a> PlainFile<'a> {
-    /// Reads that file.
-    pub(crate) fn new(file: &'a File) -> Self {
-        Self { file, window: Vec::new() }
+    /// Reads that file into that buffer.
+    pub(crate) fn new(file: &'a File, buffer: &'a mut Vec<u8>) -> Self {
+        Self { file, buffer }
     }
 }
 
@@ -34,10 +35,12 @@ impl Source for PlainFile<'_> {
         // A small file shall not cost a large buffer.
         let left = self.file.metadata()?.len().saturating_sub(at);
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(bytes_max);
-        self.window.resize(wanted, 0);
-        let read = read_at(self.file, at, &mut self.window)?;
-        self.window.truncate(read);
-        Ok(&self.window)
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
+        }
+        let window = self.buffer.get_mut(..wanted).unwrap_or_default();
+        let read = read_at(self.file, at, window)?;
+        Ok(window.get(..read).unwrap_or_default())
     }
 }
 
@@ -170,7 +173,7 @@ mod tests {
             assert_eq!(Wrapping::of(&file).unwrap(), wrapping);
             check(&mut Unwrapped::open(&path, wrapping).unwrap(), &content);
             if wrapping == Wrapping::Plain {
-                check(&mut PlainFile::new(&file), &content);
+                check(&mut PlainFile::new(&file, &mut Vec::new()), &content);
             }
         }
     }

@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::config::{self, Config, ConfigError};
 use crate::discover::modified_ns;
 use crate::metrics::Metrics;
-use crate::pack::{Found, LastLine, Origin, Packed, Packer, Place, Width};
+use crate::pack::{Found, LastLine, Origin, Packed, Packer, Place, Width, Workbench};
 use crate::parse::{Parser, Zone};
 use crate::send::{Reply, Target};
 use crate::source::{PlainFile, Source, Unwrapped, Wrapping, read_at};
@@ -218,8 +218,10 @@ impl Work<'_> {
         let (zone, now) = (self.zone.clone(), self.clock.now());
         let narrowed = width.clone();
         let packing = tokio::task::spawn_blocking(move || {
+            let mut workbench = Workbench::default();
             let packer = Packer {
                 origin: &origin,
+                workbench: &mut workbench,
                 parser: Parser::new(zone, now),
                 now,
                 last_line: LastLine::Counts,
@@ -294,8 +296,9 @@ fn pack_all(
     batches: &mpsc::Sender<Packed>,
 ) -> io::Result<()> {
     let file = File::open(path)?;
+    let mut buffer = Vec::new();
     let mut source: Box<dyn Source + '_> = match wrapping {
-        Wrapping::Plain => Box::new(PlainFile::new(&file)),
+        Wrapping::Plain => Box::new(PlainFile::new(&file, &mut buffer)),
         _ => Box::new(Unwrapped::open(path, wrapping)?),
     };
     let mut place = Place::at(at);

@@ -1,10 +1,11 @@
 //! Lines → one encoded batch: as many as are there and fit, from the acknowledged place on.
 
+mod workbench;
+
 use std::io;
 
 use bytes::Bytes;
 use model::batch::{BatchBuilder, Sequence};
-use model::codec;
 use model::limits::{BATCH_BYTES_TARGET, BATCH_RECORDS_MAX, MESSAGE_BYTES_MAX};
 use model::record::Record;
 use model::stream::{IndexName, Labels};
@@ -13,6 +14,7 @@ use model::time::Timestamp;
 use crate::frame::{self, Lines};
 use crate::parse::Parser;
 use crate::source::Source;
+pub(crate) use workbench::{Workbench, Workbenches};
 
 /// Bytes read to find the end of a line longer than a window before others get their turn.
 const SCAN_BYTES_MAX: u64 = 64 << 20;
@@ -106,6 +108,7 @@ pub(crate) enum Found {
 /// Everything needed to make batches of one file.
 pub(crate) struct Packer<'a> {
     pub(crate) origin: &'a Origin,
+    pub(crate) workbench: &'a mut Workbench,
     pub(crate) parser: Parser,
     pub(crate) now: Timestamp,
     pub(crate) last_line: LastLine,
@@ -155,12 +158,8 @@ impl Packer<'_> {
         while builder.record_count() < self.width.records_max
             && let Some(line) = lines.next_line()
         {
-            if !line.is_empty() {
-                let record = self.record(line);
-                if !builder.fits(&record) {
-                    return Taken { builder, used };
-                }
-                builder.push(record, self.now);
+            if !line.is_empty() && !self.put(&mut builder, line) {
+                return Taken { builder, used };
             }
             used = (mark + lines.used()) as u64;
         }
@@ -170,14 +169,34 @@ impl Packer<'_> {
             used = (mark + lines.used()) as u64;
         }
         let rest = frame::without_return(lines.rest());
-        if room && ended && self.last_line == LastLine::Counts && !rest.is_empty() {
-            let record = self.record(rest);
-            if builder.fits(&record) {
-                builder.push(record, self.now);
-                used = window.len() as u64;
-            }
+        if room
+            && ended
+            && self.last_line == LastLine::Counts
+            && !rest.is_empty()
+            && self.put(&mut builder, rest)
+        {
+            used = window.len() as u64;
         }
         Taken { builder, used }
+    }
+
+    /// Adds a line's record, if there is room for it.
+    fn put(&mut self, builder: &mut BatchBuilder, line: &[u8]) -> bool {
+        if self.width.poison.is_none()
+            && let Some(text) = self.parser.text(line)
+        {
+            let fits = builder.fits_text(text.message.len());
+            if fits {
+                builder.push_text(text.timestamp.unwrap_or(self.now), text.level, text.message);
+            }
+            return fits;
+        }
+        let record = self.record(line);
+        let fits = builder.fits(&record);
+        if fits {
+            builder.push(record, self.now);
+        }
+        fits
     }
 
     /// A line longer than a batch wants to be: wholly in a larger window, or longer still.
@@ -237,8 +256,10 @@ impl Packer<'_> {
         self.finish(builder, place, used)
     }
 
-    fn builder(&self) -> BatchBuilder {
-        BatchBuilder::new(self.origin.index.clone(), self.origin.labels.clone())
+    fn builder(&mut self) -> BatchBuilder {
+        let mut builder = BatchBuilder::new(self.origin.index.clone(), self.origin.labels.clone());
+        self.workbench.furnish(&mut builder);
+        builder
     }
 
     fn record(&mut self, line: &[u8]) -> Record {
@@ -253,7 +274,7 @@ impl Packer<'_> {
         let batch = builder.finish();
         let sequence = Sequence { producer: self.origin.producer, epoch: 0, from, to };
         let record_count = batch.record_count();
-        let bytes = codec::encode(&batch, sequence).map_err(io::Error::other)?;
+        let bytes = self.workbench.encode(batch, sequence)?;
         Ok(Found::Batch(Packed { bytes, from, to, record_count }))
     }
 }

@@ -1,5 +1,6 @@
 //! What goes into a batch, for lines of every kind.
 
+use model::codec;
 use model::record::FieldValue;
 
 use super::*;
@@ -20,7 +21,9 @@ fn pack(bytes: &[u8], place: Place, last_line: LastLine, width: Width) -> Found 
     let origin = Origin { index: IndexName::default(), labels: Labels::default(), producer: 7 };
     let now = Timestamp(0);
     let parser = Parser::new(Zone::of(Some("UTC")).unwrap(), now);
-    let mut packer = Packer { origin: &origin, parser, now, last_line, width };
+    let mut workbench = Workbench::default();
+    let mut packer =
+        Packer { origin: &origin, workbench: &mut workbench, parser, now, last_line, width };
     packer.pack(&mut Memory(bytes.to_vec()), place).unwrap()
 }
 

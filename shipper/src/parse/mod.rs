@@ -6,6 +6,7 @@ mod zone;
 mod tests;
 
 use model::json::{self, JsonError, TIME_NAMES};
+use model::level::Level;
 use model::limits::MESSAGE_BYTES_MAX;
 use model::record::{FieldValue, KEPT_FIELD, Record};
 use model::time::Timestamp;
@@ -21,7 +22,24 @@ pub(crate) struct Parser {
     now: Timestamp,
 }
 
+/// A line that is a record as it stands: no fields, nothing escaped or cut.
+#[derive(Debug)]
+pub(crate) struct Text<'a> {
+    pub(crate) timestamp: Option<Timestamp>,
+    pub(crate) level: Level,
+    pub(crate) message: &'a str,
+}
+
 impl Parser {
+    /// A plain line, without making a record of it. `None`: it takes [`Parser::record`].
+    pub(crate) fn text<'a>(&mut self, line: &'a [u8]) -> Option<Text<'a>> {
+        if line.first() == Some(&b'{') || line.len() > MESSAGE_BYTES_MAX {
+            return None;
+        }
+        let message = std::str::from_utf8(line).ok()?;
+        Some(Text { timestamp: self.time(line), level: Level::detect(message), message })
+    }
+
     /// Times without a zone are taken in `zone`, times without a year near to `now`.
     pub(crate) fn new(zone: Zone, now: Timestamp) -> Self {
         Self { zone, now }

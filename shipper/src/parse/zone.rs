@@ -34,9 +34,12 @@ pub(super) enum Stated {
 #[derive(Debug, Clone)]
 pub(crate) struct Zone {
     zone: TimeZone,
-    /// The last quarter of an hour looked up, and the seconds since 1970 of its beginning.
-    /// No zone changes its offset at another moment than the beginning of one.
-    last: Option<(DateTime, i64)>,
+    /// The last quarters of an hour looked up, and the seconds since 1970 of their beginnings.
+    /// No zone changes its offset at another moment than the beginning of one. Two of them: a
+    /// time without a year is looked up in next year first.
+    last: [Option<(DateTime, i64)>; 2],
+    /// The last moment whose year was asked for.
+    year: Option<(Timestamp, i16)>,
 }
 
 /// Why a zone cannot be taken.
@@ -65,7 +68,7 @@ impl Zone {
             }
             None => TimeZone::system(),
         };
-        Ok(Self { zone, last: None })
+        Ok(Self { zone, last: [None; 2], year: None })
     }
 
     /// The moment a stated time means, read at `now`. `None` when there is no such day, or it
@@ -89,7 +92,7 @@ impl Zone {
         }
         // Without a year: the latest one that does not put it more than a day after now.
         let limit = now.0.saturating_add(FUTURE_MAX);
-        let this_year = year_of(now)?;
+        let this_year = self.year_of(now)?;
         (this_year - YEARS_BACK_MAX..=this_year + 1)
             .rev()
             .find_map(|year| at(self, year).filter(|moment| moment.0 <= limit))
@@ -108,20 +111,23 @@ impl Zone {
         )
         .ok()?;
         let within = i64::from(civil.minute() % 15) * 60 + i64::from(civil.second());
-        if let Some((known, seconds)) = self.last
-            && known == quarter
-        {
+        if let Some((_, seconds)) = self.last.iter().flatten().find(|last| last.0 == quarter) {
             return Some(seconds + within);
         }
         let seconds = self.zone.to_timestamp(quarter).ok()?.as_second();
-        self.last = Some((quarter, seconds));
+        self.last = [Some((quarter, seconds)), self.last.first().copied().flatten()];
         Some(seconds + within)
     }
-}
 
-fn year_of(now: Timestamp) -> Option<i16> {
-    let now = jiff::Timestamp::from_nanosecond(i128::from(now.0)).ok()?;
-    Some(TimeZone::UTC.to_datetime(now).year())
+    fn year_of(&mut self, now: Timestamp) -> Option<i16> {
+        if let Some((_, year)) = self.year.filter(|known| known.0 == now) {
+            return Some(year);
+        }
+        let moment = jiff::Timestamp::from_nanosecond(i128::from(now.0)).ok()?;
+        let year = TimeZone::UTC.to_datetime(moment).year();
+        self.year = Some((now, year));
+        Some(year)
+    }
 }
 
 /// Seconds since 1970 if the time were UTC (days from the civil calendar, Gregorian).

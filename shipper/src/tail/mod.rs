@@ -29,6 +29,7 @@ use crate::checkpoint::{self, Checkpoint, Store};
 use crate::config::{self, Config, ConfigError, StartAt, Until};
 use crate::discover::{Patterns, Seen};
 use crate::metrics::Metrics;
+use crate::pack::Workbenches;
 use crate::send::Target;
 use crate::status::{Board, Handle, ShipperError};
 use crate::watch::Watch;
@@ -125,6 +126,7 @@ impl Shipper {
             clock,
             shutdown,
             packers,
+            workbenches: Workbenches::default(),
         };
         let shipper = Self {
             context: Arc::new(context),

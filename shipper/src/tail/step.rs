@@ -21,7 +21,7 @@ use crate::config::{Config, Until};
 use crate::discover::modified_ns;
 use crate::identity::{self, FileId, Fingerprint};
 use crate::metrics::Metrics;
-use crate::pack::{Found, LastLine, Origin, Packed, Packer, Place, Width};
+use crate::pack::{Found, LastLine, Origin, Packed, Packer, Place, Width, Workbenches};
 use crate::parse::{Parser, Zone};
 use crate::send::{Reply, Target};
 use crate::source::PlainFile;
@@ -43,6 +43,8 @@ pub(super) struct Context {
     pub(super) shutdown: Shutdown,
     /// Bounds those who read, parse and compress at once, and so their memory.
     pub(super) packers: Semaphore,
+    /// What they work with; as many as packers.
+    pub(super) workbenches: Workbenches,
 }
 
 /// What a file keeps between turns.
@@ -192,14 +194,20 @@ fn read(context: &Context, turn: &mut Turn, file: &File) -> io::Result<Prepared>
         .map_err(io::Error::other)?;
     let origin =
         Origin { index: context.config.index.clone(), labels, producer: turn.checkpoint.producer };
+    let mut workbench = context.workbenches.take();
+    let mut buffer = std::mem::take(&mut workbench.buffer);
     let mut packer = Packer {
         origin: &origin,
+        workbench: &mut workbench,
         parser: Parser::new(context.zone.clone(), now),
         now,
         last_line,
         width: turn.hand.width.clone(),
     };
-    let found = packer.pack(&mut PlainFile::new(file), turn.hand.place)?;
+    let found = packer.pack(&mut PlainFile::new(file, &mut buffer), turn.hand.place);
+    workbench.buffer = buffer;
+    context.workbenches.put_back(workbench);
+    let found = found?;
     // Only what was read before the fingerprint was found intact is of this generation.
     let Some(fingerprint) = turn.checkpoint.fingerprint.verify(file, turn.checkpoint.offset)?
     else {
