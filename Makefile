@@ -14,7 +14,7 @@ WEB      := query-ui/web
 BROWSER  := tests/browser
 CARGO    := cargo --locked
 
-.PHONY: help run build ui test test-rust test-ui test-browser lint lint-ui fmt bench bench-shipper crash screenshots clean tools-build tools-test
+.PHONY: help run build ui test test-rust test-ui test-browser lint lint-ui fmt bench bench-split bench-shipper crash screenshots clean tools-build tools-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ fmt: ## Put the code in format
 
 bench: build ## Measure speed, size and latency beside references (RECORDS=1000000)
 	$(CARGO) run -p tests --bin bench
+
+bench-split: build ## Bytes by part, CPU by stage, queries over three corpora (CORPUS=plain,hostile,wide RECORDS=… SAMPLES=folder)
+	$(CARGO) run -p tests --bin bench-split
 
 bench-shipper: ## What shipping costs, beside zstd and rsyslog (BENCH_MB=300)
 	$(CARGO) bench -p shipper --bench ship

@@ -190,6 +190,9 @@ pub(crate) enum SplitCommand {
         /// Templates to show, those with most rows first
         #[arg(long, value_name = "N", default_value_t = 20)]
         templates: usize,
+        /// How to show it
+        #[arg(long, default_value = "table")]
+        format: StatusFormat,
     },
     /// Read every byte of splits and compare what is known twice
     Check {

@@ -6,13 +6,18 @@ use anyhow::{Result, bail};
 use index::split::{Inspection, open_folder};
 use indicatif::HumanBytes;
 use model::time::Timestamp;
+use serde_json::json;
 
-use crate::args::{SplitArgs, SplitCommand};
+use crate::args::{SplitArgs, SplitCommand, StatusFormat};
 
 pub(crate) fn split(args: &SplitArgs) -> Result<()> {
     match &args.command {
-        SplitCommand::Dump { folder, templates } => {
-            print(&mut std::io::stdout().lock(), &open_folder(folder)?.inspect()?, *templates)
+        SplitCommand::Dump { folder, templates, format } => {
+            let (out, split) = (&mut std::io::stdout().lock(), open_folder(folder)?.inspect()?);
+            match format {
+                StatusFormat::Table => print(out, &split, *templates),
+                StatusFormat::Json => Ok(writeln!(out, "{}", object(&split, *templates))?),
+            }
         }
         SplitCommand::Check { folders } => {
             let mut out = std::io::stdout().lock();
@@ -35,6 +40,27 @@ pub(crate) fn split(args: &SplitArgs) -> Result<()> {
             Ok(())
         }
     }
+}
+
+fn object(split: &Inspection, most: usize) -> serde_json::Value {
+    let sizes = |parts: &[(String, u64)]| -> serde_json::Map<String, serde_json::Value> {
+        parts.iter().map(|(part, bytes)| (part.clone(), (*bytes).into())).collect()
+    };
+    let templates = split.templates.iter().take(most);
+    let templates = templates.map(|(text, rows)| json!({ "pattern": text, "rows": rows }));
+    json!({
+        "id": split.id.0,
+        "rows": split.row_count,
+        "first": Timestamp(split.time.0).to_string(),
+        "last": Timestamp(split.time.1).to_string(),
+        "body_bytes": split.body_bytes,
+        "columns": sizes(&split.columns),
+        "bundle_bytes": split.bundle_bytes,
+        "sections": sizes(&split.sections),
+        "template_count": split.templates.len(),
+        "loose_rows": split.loose_rows,
+        "templates": templates.collect::<Vec<_>>(),
+    })
 }
 
 fn print(out: &mut impl std::io::Write, split: &Inspection, most: usize) -> Result<()> {

@@ -12,6 +12,8 @@ pub mod wait;
 pub mod oracle;
 pub mod material;
 pub mod corpus;
+pub mod records;
 pub mod questions;
 pub mod process;
 pub mod client;
+pub mod measure;

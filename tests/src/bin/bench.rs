@@ -17,6 +17,7 @@ use std::time::Duration;
 use platform::clock::Clock;
 use serde_json::{Value, json};
 use tests::corpus::{Corpus, NEEDLE_EVERY, STREAMS};
+use tests::measure::{cpu_s, folder_bytes, mb, peak_bytes, quantile};
 use tests::process::{Node, Process};
 use tests::wait::within;
 
@@ -26,8 +27,6 @@ const PROBES: usize = 200;
 const RUNS: usize = 5;
 /// Anything may take so long, also with very many records.
 const PATIENCE: Duration = Duration::from_secs(3600);
-/// Clock ticks of /proc in a second: the same on every Linux we build for.
-const TICKS: f64 = 100.0;
 const SETTINGS: &str = "[index]\nfresh_age_max_s = 5\n";
 
 struct Scene {
@@ -61,10 +60,6 @@ fn main() {
     node.process.stop();
 }
 
-fn mb(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
-}
-
 fn write_corpus(folder: &Path, records: u64, seed: u64) -> (Vec<PathBuf>, u64) {
     let files: Vec<PathBuf> =
         (0..STREAMS).map(|n| folder.join(format!("logs/service{n}.log"))).collect();
@@ -78,38 +73,6 @@ fn write_corpus(folder: &Path, records: u64, seed: u64) -> (Vec<PathBuf>, u64) {
     }
     writers.into_iter().for_each(|writer| drop(writer.into_inner().unwrap()));
     (files, bytes)
-}
-
-/// User and system seconds of a process so far.
-fn cpu_s(process: &Process) -> f64 {
-    let text = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
-    let numbers: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
-    (numbers[11].parse::<f64>().unwrap() + numbers[12].parse::<f64>().unwrap()) / TICKS
-}
-
-/// Peak resident memory, bytes.
-fn peak_bytes(process: &Process) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = text.lines().find(|line| line.starts_with("VmHWM")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-}
-
-fn folder_bytes(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let bytes = |path: PathBuf| {
-        if path.is_dir() { folder_bytes(&path) } else { path.metadata().map_or(0, |m| m.len()) }
-    };
-    entries.map(|entry| bytes(entry.path())).sum()
-}
-
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a place in a short list"
-    )]
-    let place = ((sorted.len() - 1) as f64 * share).round() as usize;
-    sorted[place]
 }
 
 impl Scene {
