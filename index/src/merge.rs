@@ -85,8 +85,9 @@ fn open_all(core: &Core, group: &[Arc<SplitMeta>]) -> Result<Vec<Split>, Publish
 fn choose(splits: &[Arc<SplitMeta>], fan_in: usize, rows_max: u64) -> Option<Vec<Arc<SplitMeta>>> {
     let mut by_day: BTreeMap<(u32, i64, &str, PartitionId), Vec<&Arc<SplitMeta>>> = BTreeMap::new();
     let mut by_size: BTreeMap<(u32, &str, PartitionId), Vec<&Arc<SplitMeta>>> = BTreeMap::new();
-    for split in splits.iter().filter(|split| split.row_count < rows_max && split.merges < u32::MAX)
-    {
+    // What is more than half of the bound is done: hardly another would fit beside it.
+    let open = |split: &&Arc<SplitMeta>| split.row_count <= rows_max / 2 && split.merges < u32::MAX;
+    for split in splits.iter().filter(open) {
         let tier = (split.row_count / TIER_ROWS).max(1).ilog(TIER);
         let day = split.time_last.div_euclid(DAY);
         by_day.entry((tier, day, &split.index, split.partition)).or_default().push(split);
@@ -105,16 +106,21 @@ fn fitting(
     rows_max: u64,
 ) -> Option<Vec<Arc<SplitMeta>>> {
     group.sort_by_key(|split| (split.time_last, split.offset_first));
-    let mut rows = 0;
-    let fits = |split: &&&Arc<SplitMeta>| {
+    let (mut run, mut rows): (Vec<Arc<SplitMeta>>, u64) = (Vec::new(), 0);
+    let waiting = group.len();
+    for split in group {
+        if rows + split.row_count > rows_max {
+            // No more would fit: there is nothing to wait for.
+            if run.len() >= 2 {
+                return Some(run);
+            }
+            run.clear();
+            rows = 0;
+        }
         rows += split.row_count;
-        rows <= rows_max
-    };
-    let fitting: Vec<Arc<SplitMeta>> =
-        group.iter().take_while(fits).map(|split| Arc::clone(split)).collect();
-    // Fewer than the fan-in are worth it only when more would not fit.
-    let full = group.len() >= fan_in && fitting.len() >= 2;
-    full.then_some(fitting)
+        run.push(Arc::clone(split));
+    }
+    (waiting >= fan_in && run.len() >= 2).then_some(run)
 }
 
 /// Splits as one is built from them.
@@ -260,5 +266,59 @@ impl Iterator for Merging {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.piece().transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::partition::Offset;
+    use model::split::SplitId;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn split(at: usize, row_count: u64) -> Arc<SplitMeta> {
+        let time = i64::try_from(at).unwrap() * 60_000_000_000;
+        Arc::new(SplitMeta {
+            id: SplitId(at.to_string()),
+            index: "main".to_owned(),
+            partition: PartitionId(0),
+            offset_first: Offset(at as u64),
+            offset_last: Offset(at as u64),
+            row_count,
+            time_first: time,
+            time_last: time,
+            ingest_last: 0,
+            level_counts: [0; 7],
+            stored_bytes: 0,
+            raw_bytes: 0,
+            merges: 0,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn merging_comes_to_an_end_with_few_splits(sizes in prop::collection::vec(1_u64..400_000, 1..120)) {
+            const ROWS_MAX: u64 = 1_000_000;
+            const FAN_IN: usize = 8;
+            let mut splits: Vec<Arc<SplitMeta>> = Vec::new();
+            let (mut written, all) = (0, sizes.iter().sum::<u64>());
+            for (at, rows) in sizes.iter().enumerate() {
+                splits.push(split(at, *rows));
+                while let Some(group) = choose(&splits, FAN_IN, ROWS_MAX) {
+                    prop_assert!(group.len() >= 2);
+                    let rows = group.iter().map(|split| split.row_count).sum();
+                    prop_assert!(rows <= ROWS_MAX);
+                    written += rows;
+                    splits.retain(|split| !group.iter().any(|gone| gone.id == split.id));
+                    splits.push(split(1_000 + at * 100 + splits.len(), rows));
+                }
+            }
+            prop_assert_eq!(splits.iter().map(|split| split.row_count).sum::<u64>(), all);
+            // Splits that are done are more than half full; of each size a few wait.
+            let tiers = 4;
+            prop_assert!(splits.len() as u64 <= all * 2 / ROWS_MAX + tiers * FAN_IN as u64);
+            prop_assert!(written <= all * tiers, "{written} of {all} rows");
+        }
     }
 }

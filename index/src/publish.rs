@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::compute::take_record_batch;
+use arrow::compute::interleave_record_batch;
 use cluster::catalog::{CatalogError, Publication};
 use cluster::queue::Queue;
 use model::partition::{Offset, PartitionId};
 use model::split::{SplitId, SplitMeta};
 
-use crate::fresh::{FreshPart, Parts, join};
+use crate::fresh::{FreshPart, Parts, shared_schema};
+use crate::schema::adapt;
 use crate::searcher::Core;
 use crate::split::{BuildError, Clustered, IngestTimes, Piece, Source, Unit, build, cluster};
 
@@ -99,7 +100,6 @@ impl Publisher {
         parts: &[Arc<FreshPart>],
     ) -> Result<Option<SplitMeta>, BuildError> {
         let rows: Vec<&RecordBatch> = parts.iter().map(|part| &part.rows).collect();
-        let rows = join(&rows)?;
         let id = new_id(&self.core, cut.partition);
         let origin = crate::split::Origin {
             id: id.clone(),
@@ -108,27 +108,27 @@ impl Publisher {
             merges: 0,
         };
         let parties = &self.core.parties;
-        build(origin, source_of(&rows), &parties.work.join(&id.0), &parties.objects)
+        build(origin, source_of(&rows)?, &parties.work.join(&id.0), &parties.objects)
     }
 }
 
-/// Rows in the order of their offsets, as a split is built from them.
+/// Rows in the order of their offsets, as a split is built from them. They stay where they are.
 pub(crate) fn source_of(
-    rows: &RecordBatch,
-) -> Source<impl Iterator<Item = Result<Piece, BuildError>>> {
-    let Clustered { templates, order, numbers } = cluster(rows);
-    let pieces = (0..rows.num_rows()).step_by(BATCH_ROWS).map(move |at| {
-        let count = BATCH_ROWS.min(rows.num_rows() - at);
-        let templates = numbers.get(at..at + count).unwrap_or_default().to_vec();
-        Ok(Piece { rows: take_record_batch(rows, &order.slice(at, count))?, templates })
+    rows: &[&RecordBatch],
+) -> Result<Source<impl Iterator<Item = Result<Piece, BuildError>>>, BuildError> {
+    let schema = shared_schema(rows.iter().copied());
+    let parts: Vec<RecordBatch> =
+        rows.iter().map(|rows| adapt(rows, &schema)).collect::<Result<_, _>>()?;
+    let (unit, ingest) = (Unit::of(&parts), IngestTimes::of(&parts));
+    let Clustered { templates, order, numbers } = cluster(&parts);
+    let pieces = (0..order.len()).step_by(BATCH_ROWS).map(move |at| {
+        let end = (at + BATCH_ROWS).min(order.len());
+        let picks = order.get(at..end).unwrap_or_default();
+        let templates = numbers.get(at..end).unwrap_or_default().to_vec();
+        let parts: Vec<&RecordBatch> = parts.iter().collect();
+        Ok(Piece { rows: interleave_record_batch(&parts, picks)?, templates })
     });
-    Source {
-        schema: rows.schema(),
-        unit: Unit::of(rows),
-        templates,
-        ingest: IngestTimes::of(rows),
-        pieces,
-    }
+    Ok(Source { schema, unit, templates, ingest, pieces })
 }
 
 /// A name that no other split has: its time, its partition, chance.

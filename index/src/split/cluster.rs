@@ -4,14 +4,13 @@
 //! A token varies when it has a digit or is rare among the rows. What is left of a message with its
 //! varying tokens cut out is its template: one hash probe a row finds it.
 
-use arrow::array::{AsArray as _, RecordBatch, StringArray, UInt32Array};
-use arrow::datatypes::Int32Type;
+use arrow::array::{AsArray as _, RecordBatch, StringArray};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use super::lex::{SLOT, always_varies, each_token};
 use super::templates::TemplateKey;
-use crate::columns::{numbers, times};
+use crate::columns::{Values, times};
 use crate::schema::FieldColumnId;
 
 /// A word met fewer times in a million rows varies. In fewer rows it scales, down to [`RARE_MIN`].
@@ -20,6 +19,8 @@ const RARE: usize = 64;
 const RARE_MIN: usize = 3;
 /// Rows of a template; those of smaller ones are loose.
 const TEMPLATE_ROWS_MIN: u32 = 4;
+/// Services told apart in one split.
+const SERVICES_MAX: usize = 1_024;
 /// Counters of words. Two words that share one look more frequent than they are, which costs
 /// templates and is never wrong.
 const COUNTERS: usize = 1 << 18;
@@ -28,73 +29,122 @@ const COUNTERS: usize = 1 << 18;
 pub(crate) struct Clustered {
     /// The templates, in order.
     pub(crate) templates: Vec<TemplateKey>,
-    /// The rows, in order.
-    pub(crate) order: UInt32Array,
+    /// Where the rows stand, in order: their part, and their place in it.
+    pub(crate) order: Vec<(usize, usize)>,
     /// The template of each row, in that order.
     pub(crate) numbers: Vec<u32>,
 }
 
-/// Finds the templates of rows and orders them. Blocks; for threads that do CPU work.
-pub(crate) fn cluster(rows: &RecordBatch) -> Clustered {
-    let empty = StringArray::new_null(rows.num_rows());
-    let messages = rows.column_by_name("message").and_then(|column| column.as_string_opt());
-    let messages: &StringArray = messages.unwrap_or(&empty);
-    let services = services(rows);
-    let mut found = Found::new(messages, rows.num_rows());
-    let of_row: Vec<u32> = (0..rows.num_rows())
-        .map(|row| found.template(services.of_row(row), messages.value(row)))
-        .collect();
+/// Finds the templates of rows and orders them. The parts have the columns of one schema, and their
+/// rows the order of their offsets. Blocks; for threads that do CPU work.
+pub(crate) fn cluster(parts: &[RecordBatch]) -> Clustered {
+    let messages = Messages::of(parts);
+    let services = Services::of(parts);
+    let mut found = Found::new(&messages);
+    let mut of_row: Vec<u32> = Vec::with_capacity(messages.places.len());
+    for (row, message) in messages.iter().enumerate() {
+        of_row.push(found.template(services.of_row(row), message));
+    }
     let (templates, renumbered) = found.finish(&services.names);
-    let of_row: Vec<u32> =
-        of_row.iter().filter_map(|found| renumbered.get(*found as usize).copied()).collect();
-    let order = order(rows, messages, &templates, &of_row);
+    for found in &mut of_row {
+        *found = renumbered.get(*found as usize).copied().unwrap_or(0);
+    }
+    let order = order(parts, &messages, &templates, &of_row);
     let numbers = order.iter().filter_map(|row| of_row.get(*row as usize).copied()).collect();
-    Clustered { templates, order: UInt32Array::from(order), numbers }
+    let place = |row: u32| messages.places.get(row as usize).copied();
+    let order = order.into_iter().filter_map(place);
+    let order = order.map(|(part, row)| (part as usize, row as usize)).collect();
+    Clustered { templates, order, numbers }
 }
 
-/// The services of rows.
+/// The messages of rows in parts.
+struct Messages<'a> {
+    texts: Vec<Option<&'a StringArray>>,
+    /// The part of each row, and its place there.
+    places: Vec<(u32, u32)>,
+}
+
+impl<'a> Messages<'a> {
+    fn of(parts: &'a [RecordBatch]) -> Self {
+        let text = |part: &'a RecordBatch| part.column_by_name("message")?.as_string_opt();
+        let places = (0_u32..).zip(parts).flat_map(|(number, part)| {
+            let rows = u32::try_from(part.num_rows()).unwrap_or(u32::MAX);
+            (0..rows).map(move |row| (number, row))
+        });
+        Self { texts: parts.iter().map(text).collect(), places: places.collect() }
+    }
+
+    fn at(&self, row: u32) -> &'a str {
+        let place = self.places.get(row as usize).copied();
+        place.map_or("", |(part, row)| self.of_place(part, row))
+    }
+
+    fn of_place(&self, part: u32, row: u32) -> &'a str {
+        let texts = self.texts.get(part as usize).copied().flatten();
+        texts.map_or("", |texts| texts.value(row as usize))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &'a str> {
+        self.places.iter().map(|(part, row)| self.of_place(*part, *row))
+    }
+}
+
+/// The services of rows: their label `service`, or their field of that name.
 struct Services {
     names: Vec<String>,
     keys: Vec<u32>,
 }
 
 impl Services {
+    fn of(parts: &[RecordBatch]) -> Self {
+        let mut services = Self { names: vec![String::new()], keys: Vec::new() };
+        for part in parts {
+            let (schema, count) = (part.schema(), part.num_rows());
+            let named = |label: bool| {
+                let is_it = |field: &arrow::datatypes::Field| {
+                    FieldColumnId::of(field)
+                        .is_some_and(|id| id.name == "service" && id.kind.is_none() == label)
+                };
+                let at = schema.fields().iter().position(|field| is_it(field))?;
+                Some(Values::of(part.column(at)))
+            };
+            let (label, field) = (named(true), named(false));
+            // Neighbours often have one service.
+            let mut last: Option<(String, u32)> = None;
+            for row in 0..count {
+                let text = label.and_then(|values| values.text(row));
+                let text = text.or_else(|| field.and_then(|values| values.text(row)));
+                let Some(text) = text else {
+                    services.keys.push(0);
+                    continue;
+                };
+                let known = last.as_ref().filter(|(name, _)| *name == *text);
+                let key = known.map_or_else(|| services.key(&text), |(_, key)| *key);
+                if known.is_none() {
+                    last = Some((text.into_owned(), key));
+                }
+                services.keys.push(key);
+            }
+        }
+        services
+    }
+
+    fn key(&mut self, text: &str) -> u32 {
+        let at = self.names.iter().position(|name| name == text).unwrap_or_else(|| {
+            // What varies without end names no services.
+            if self.names.len() < SERVICES_MAX {
+                self.names.push(text.to_owned());
+                self.names.len() - 1
+            } else {
+                0
+            }
+        });
+        u32::try_from(at).unwrap_or(0)
+    }
+
     fn of_row(&self, row: usize) -> u32 {
         self.keys.get(row).copied().unwrap_or(0)
     }
-}
-
-fn services(rows: &RecordBatch) -> Services {
-    let mut services = Services { names: vec![String::new()], keys: Vec::new() };
-    let schema = rows.schema();
-    let is_service = |field: &arrow::datatypes::Field| {
-        FieldColumnId::of(field).is_some_and(|id| id.kind.is_none() && id.name == "service")
-    };
-    let column = schema.fields().iter().zip(rows.columns()).find(|(field, _)| is_service(field));
-    let dictionary = column.and_then(|(_, column)| column.as_dictionary_opt::<Int32Type>());
-    let Some((dictionary, texts)) =
-        dictionary.and_then(|keys| Some((keys, keys.values().as_string_opt::<i32>()?)))
-    else {
-        return services;
-    };
-    // Sets of rows that were joined may hold a text more than once.
-    let numbers: Vec<u32> = texts
-        .iter()
-        .map(|text| {
-            let text = text.unwrap_or_default();
-            let at = services.names.iter().position(|name| name == text).unwrap_or_else(|| {
-                services.names.push(text.to_owned());
-                services.names.len() - 1
-            });
-            u32::try_from(at).unwrap_or(0)
-        })
-        .collect();
-    let number = |key: Option<i32>| {
-        let key = usize::try_from(key?).ok()?;
-        numbers.get(key).copied()
-    };
-    services.keys = dictionary.keys().iter().map(|key| number(key).unwrap_or(0)).collect();
-    services
 }
 
 /// Templates while they are found.
@@ -125,9 +175,10 @@ fn low(hash: u128) -> u64 {
 
 impl Found {
     /// Counts the words of the rows.
-    fn new(messages: &StringArray, row_count: usize) -> Self {
+    fn new(messages: &Messages<'_>) -> Self {
         let mut counts = vec![0_u32; COUNTERS];
-        for message in messages.iter().flatten() {
+        let row_count = messages.places.len();
+        for message in messages.iter() {
             each_token(message, |start, end| {
                 let token = message.as_bytes().get(start..end).unwrap_or_default();
                 if !always_varies(token)
@@ -208,8 +259,8 @@ impl Found {
 
 /// The order of rows: by template, then by time and offset; loose rows by their text first.
 fn order(
-    rows: &RecordBatch,
-    messages: &StringArray,
+    parts: &[RecordBatch],
+    messages: &Messages<'_>,
     templates: &[TemplateKey],
     of_row: &[u32],
 ) -> Vec<u32> {
@@ -232,18 +283,17 @@ fn order(
             *place += 1;
         }
     }
-    let (timestamps, offsets) = (times(rows, "timestamp"), numbers(rows, "offset"));
-    let time = |row: u32| {
-        let row = row as usize;
-        (timestamps.map_or(0, |times| times.value(row)), offsets.map_or(0, |all| all.value(row)))
-    };
+    // Rows have the order of their offsets.
+    let timestamps = parts.iter().filter_map(|part| times(part, "timestamp"));
+    let timestamps: Vec<i64> =
+        timestamps.flat_map(|times| times.values().iter().copied()).collect();
+    let time = |row: u32| (timestamps.get(row as usize).copied(), row);
     let mut from = 0;
     for (template, end) in templates.iter().zip(ends) {
         let Some(run) = order.get_mut(from..end) else { break };
         if template.is_loose {
             run.sort_unstable_by(|a, b| {
-                let texts = messages.value(*a as usize).cmp(messages.value(*b as usize));
-                texts.then_with(|| time(*a).cmp(&time(*b)))
+                messages.at(*a).cmp(messages.at(*b)).then_with(|| time(*a).cmp(&time(*b)))
             });
         } else {
             run.sort_unstable_by_key(|row| time(*row));
@@ -268,13 +318,15 @@ mod tests {
             messages.push(format!("user {} logged in", ["ann", "bob"][n % 2].repeat(n + 1)));
         }
         messages.push("once upon a time".to_owned());
-        let texts: StringArray = messages.iter().map(Some).collect();
-        let rows = RecordBatch::try_from_iter([("message", Arc::new(texts) as _)]).unwrap();
-        let clustered = cluster(&rows);
+        let part = |messages: &[String]| {
+            let texts: StringArray = messages.iter().map(Some).collect();
+            RecordBatch::try_from_iter([("message", Arc::new(texts) as _)]).unwrap()
+        };
+        let clustered = cluster(&[part(&messages[..50]), part(&messages[50..])]);
         let shown: Vec<String> = clustered.templates.iter().map(|t| show(&t.text)).collect();
         assert_eq!(shown, ["GET /item/<*> took <*>", "user <*> logged in", ""]);
         assert!(clustered.templates[2].is_loose);
-        assert_eq!(clustered.order.value(80), 80);
+        assert_eq!(clustered.order[80], (1, 30));
         assert_eq!(clustered.numbers, [vec![0; 40], vec![1; 40], vec![2]].concat());
     }
 }

@@ -1,16 +1,25 @@
 //! Distinct tokens and the units (blocks of rows, templates) that have them, gathered while rows go
 //! by, given out in order.
 
+use std::io;
+
 use hashbrown::HashTable;
 use model::limits::TOKEN_BYTES_MAX;
 use model::text::{cut, fold_text};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::lex::each_token;
+use super::runs::{self, RunWriter};
+
+/// Bytes of tables at which what was gathered is put aside, sorted.
+const TABLE_BYTES_MAX: usize = 24 << 20;
+/// Bytes that a token takes in the tables beside its own and its units, about.
+const TERM_BYTES: usize = 56;
 
 /// Gathers tokens, folded and cut at [`TOKEN_BYTES_MAX`].
 ///
-/// Memory: each distinct token once, and four bytes for each unit that has it.
+/// Memory: [`TABLE_BYTES_MAX`], and what was put aside: two or three bytes for each unit that has a
+/// token.
 #[derive(Default)]
 pub(super) struct Gatherer {
     /// Numbers of terms by their hash.
@@ -22,6 +31,10 @@ pub(super) struct Gatherer {
     postings: Vec<u32>,
     /// Where each unit ends in `postings`.
     ends: Vec<usize>,
+    /// Units whose terms were put aside.
+    units_aside: u32,
+    /// What was put aside.
+    runs: Vec<Vec<u8>>,
     scratch: Vec<u8>,
 }
 
@@ -48,6 +61,9 @@ impl Gatherer {
     /// Adds one token.
     pub(super) fn add(&mut self, token: &str) {
         let token_bytes = token.as_bytes();
+        if token.is_empty() {
+            return;
+        }
         if token.is_ascii() {
             if token_bytes.len() <= TOKEN_BYTES_MAX
                 && !token_bytes.iter().any(u8::is_ascii_uppercase)
@@ -65,13 +81,12 @@ impl Gatherer {
     }
 
     fn add_folded(&mut self, token: &[u8]) {
-        let hash = xxh3_64(token);
+        let (hash, unit) = (xxh3_64(token), self.unit_count());
         let (terms, bytes) = (&mut self.terms, &mut self.bytes);
         let is_it = |number: &u32| {
             let term = terms.get(*number as usize);
             term.is_some_and(|term| term.hash == hash && bytes_of(bytes, term) == token)
         };
-        let unit = u32::try_from(self.ends.len()).expect("a split has far fewer than 2^32 units");
         if let Some(number) = self.table.find(hash, is_it).copied() {
             if let Some(term) = terms.get_mut(number as usize).filter(|term| term.unit != unit) {
                 term.unit = unit;
@@ -93,32 +108,31 @@ impl Gatherer {
     /// Ends the unit.
     pub(super) fn end_unit(&mut self) {
         self.ends.push(self.postings.len());
+        let term_bytes = self.terms.len() * TERM_BYTES + self.bytes.len();
+        if term_bytes + self.postings.len() * size_of::<u32>() * 2 > TABLE_BYTES_MAX {
+            self.put_aside();
+        }
     }
 
     /// How many units were ended.
-    pub(super) fn unit_count(&self) -> usize {
-        self.ends.len()
+    pub(super) fn unit_count(&self) -> u32 {
+        let units = u32::try_from(self.ends.len()).expect("a split has far fewer than 2^32 units");
+        self.units_aside + units
     }
 
-    /// Every token in the order of its bytes, with its units in order.
-    ///
-    /// # Errors
-    /// Those of `each`.
-    pub(super) fn give<E>(
-        self,
-        mut each: impl FnMut(&[u8], &[u32]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// Sorts what is in the tables into a run, and empties them.
+    fn put_aside(&mut self) {
         let Self { terms, bytes, postings, ends, .. } = self;
         let mut at = 0;
         // Where each term's units are to stand.
         let mut places: Vec<usize> = Vec::with_capacity(terms.len());
-        for term in &terms {
+        for term in terms.iter() {
             places.push(at);
             at += term.unit_count as usize;
         }
         let mut units = vec![0_u32; at];
         let mut from = 0;
-        for (unit, end) in (0_u32..).zip(&ends) {
+        for (unit, end) in (self.units_aside..).zip(ends.iter()) {
             for number in postings.get(from..*end).unwrap_or_default() {
                 let Some(place) = places.get_mut(*number as usize) else { continue };
                 if let Some(slot) = units.get_mut(*place) {
@@ -128,20 +142,73 @@ impl Gatherer {
             }
             from = *end;
         }
-        drop(postings);
         let mut order: Vec<(&[u8], u32, usize)> = terms
             .iter()
             .zip(places)
-            .map(|(term, end)| (bytes_of(&bytes, term), term.unit_count, end))
+            .map(|(term, end)| (bytes_of(bytes, term), term.unit_count, end))
             .collect();
         order.sort_unstable_by_key(|(bytes, _, _)| *bytes);
+        let mut run = RunWriter::default();
         for (bytes, count, end) in order {
-            each(bytes, units.get(end - count as usize..end).unwrap_or_default())?;
+            run.add(bytes, units.get(end - count as usize..end).unwrap_or_default());
         }
-        Ok(())
+        self.runs.push(run.finish());
+        self.units_aside += u32::try_from(ends.len()).unwrap_or(u32::MAX);
+        self.table.clear();
+        terms.clear();
+        bytes.clear();
+        postings.clear();
+        ends.clear();
+    }
+
+    /// Every token in the order of its bytes, with its units in order.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub(super) fn give<E: From<io::Error>>(
+        mut self,
+        each: impl FnMut(&[u8], &[u32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.put_aside();
+        let runs = std::mem::take(&mut self.runs);
+        drop(self);
+        runs::join(&runs, each)
     }
 }
 
 fn bytes_of<'a>(bytes: &'a [u8], term: &Gathered) -> &'a [u8] {
     bytes.get(term.start..term.start + usize::from(term.length)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn what_was_put_aside_comes_back_in_order() {
+        let mut gatherer = Gatherer::default();
+        let mut expected: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        for unit in 0..40_u32 {
+            for token in [format!("t{}", unit % 7), format!("only{unit}"), "all".to_owned()] {
+                gatherer.add(&token);
+                gatherer.add(&token);
+                expected.entry(token).or_default().push(unit);
+            }
+            gatherer.end_unit();
+            if unit % 11 == 3 {
+                gatherer.put_aside();
+            }
+        }
+        assert_eq!(gatherer.unit_count(), 40);
+        let mut given = BTreeMap::new();
+        gatherer
+            .give(|token, units| {
+                given.insert(String::from_utf8(token.to_vec()).unwrap(), units.to_vec());
+                Ok::<_, io::Error>(())
+            })
+            .unwrap();
+        assert_eq!(given, expected);
+    }
 }

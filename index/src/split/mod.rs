@@ -10,6 +10,7 @@ mod templates;
 mod cluster;
 mod stored;
 mod statistics;
+mod runs;
 mod gather;
 mod words;
 mod tokens;

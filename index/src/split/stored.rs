@@ -28,9 +28,11 @@ pub(crate) struct IngestTimes(Vec<(u64, i64)>);
 
 impl IngestTimes {
     /// Of rows in the order of their offsets.
-    pub(crate) fn of(rows: &RecordBatch) -> Self {
+    pub(crate) fn of(parts: &[RecordBatch]) -> Self {
         let mut steps: Vec<(u64, i64)> = Vec::new();
-        if let (Some(offsets), Some(ingest)) = (numbers(rows, "offset"), times(rows, INGEST_TIME)) {
+        for rows in parts {
+            let (offsets, ingest) = (numbers(rows, "offset"), times(rows, INGEST_TIME));
+            let Some((offsets, ingest)) = offsets.zip(ingest) else { continue };
             for (offset, time) in offsets.values().iter().zip(ingest.values()) {
                 if steps.last().is_none_or(|(_, last)| last != time) {
                     steps.push((*offset, *time));
@@ -96,9 +98,10 @@ pub(crate) enum Unit {
 
 impl Unit {
     /// The coarsest that holds all of these exactly.
-    pub(crate) fn of(rows: &RecordBatch) -> Self {
+    pub(crate) fn of(parts: &[RecordBatch]) -> Self {
         let mut unit = Self::Milli;
-        for time in times(rows, TIMESTAMP).into_iter().flat_map(|times| times.values().iter()) {
+        let times = parts.iter().filter_map(|rows| times(rows, TIMESTAMP));
+        for time in times.flat_map(|times| times.values().iter()) {
             while time % unit.nanoseconds() != 0 {
                 unit = if unit == Self::Milli { Self::Micro } else { Self::Nano };
             }
@@ -244,7 +247,7 @@ mod tests {
             (vec![i64::MIN], Unit::Nano),
         ] {
             let given = rows(times);
-            assert_eq!(Unit::of(&given), unit);
+            assert_eq!(Unit::of(std::slice::from_ref(&given)), unit);
             let schema = stored_schema(&given.schema(), unit);
             let stored = to_stored(&given, &schema, unit).unwrap();
             assert_eq!(Unit::of_stored(&schema), unit);

@@ -172,9 +172,9 @@ fn made(folder: &Path, records: &[Record]) -> (arrow::array::RecordBatch, Split,
         let entry = entry(records, first, host);
         rows_of(&entry, &codec::decode(&entry.batch).unwrap().1).unwrap()
     };
-    let rows = [of(left, 0, "web1"), of(right, left.len() as u64, "web2")];
-    let rows = join(&rows.iter().collect::<Vec<_>>()).unwrap();
-    let (split, objects) = made_of(folder, source_of(&rows));
+    let parts = [of(left, 0, "web1"), of(right, left.len() as u64, "web2")];
+    let rows = join(&parts.each_ref()).unwrap();
+    let (split, objects) = made_of(folder, source_of(&parts.each_ref()).unwrap());
     (rows, split, objects)
 }
 
@@ -227,7 +227,7 @@ fn merged(folder: &Path, rows: &arrow::array::RecordBatch) -> Split {
     let splits: Vec<Split> = starts
         .map(|at| {
             let some = rows.slice(at, third.min(rows.num_rows() - at));
-            made_of(&folder.join(at.to_string()), source_of(&some)).0
+            made_of(&folder.join(at.to_string()), source_of(&[&some]).unwrap()).0
         })
         .collect();
     made_of(&folder.join("merged"), crate::merge::source_of(&splits).unwrap()).0
@@ -374,7 +374,7 @@ fn an_empty_build_leaves_nothing() {
         merges: 0,
     };
     let rows = arrow::array::RecordBatch::new_empty(crate::schema::schema(&[]));
-    let built = build(origin, source_of(&rows), &folder.path().join("work"), &objects);
+    let built = build(origin, source_of(&[&rows]).unwrap(), &folder.path().join("work"), &objects);
     assert!(built.unwrap().is_none());
     assert!(objects.list().unwrap().is_empty());
 }
