@@ -16,7 +16,7 @@ use crate::scan::ScanError;
 use crate::schema::{FieldColumnId, adapt, united};
 use crate::searcher::Core;
 use crate::split::{
-    BuildError, IngestTimes, Origin, Piece, Source, Split, TemplateKey, Unit, build,
+    Arrivals, BuildError, IngestTimes, Origin, Piece, Source, Split, TemplateKey, Unit, build,
 };
 
 /// Rows written at a time.
@@ -127,10 +127,11 @@ fn fitting(
 pub(crate) fn source_of(splits: &[Split]) -> Result<Source<Merging>, BuildError> {
     let schema = shared(splits)?;
     let mut templates: BTreeMap<TemplateKey, u32> = BTreeMap::new();
-    let (mut ingest, mut unit) = (Vec::new(), Unit::Milli);
+    let (mut ingest, mut arrivals, mut unit) = (Vec::new(), Vec::new(), Unit::Milli);
     for split in splits {
         templates.extend(split.templates()?.0.iter().map(|template| (template.key.clone(), 0)));
         ingest.push(split.ingest()?);
+        arrivals.push(split.arrivals()?);
         unit = unit.min(split.unit()?);
     }
     for (rank, place) in (0..).zip(templates.values_mut()) {
@@ -138,7 +139,8 @@ pub(crate) fn source_of(splits: &[Split]) -> Result<Source<Merging>, BuildError>
     }
     let pieces = Merging::new(splits, schema.clone(), &templates)?;
     let ingest = IngestTimes::joined(ingest.iter().map(Arc::as_ref));
-    Ok(Source { schema, unit, templates: templates.into_keys().collect(), ingest, pieces })
+    let (templates, arrivals) = (templates.into_keys().collect(), Arrivals::joined(&arrivals));
+    Ok(Source { schema, unit, templates, ingest, arrivals, pieces })
 }
 
 fn shared(splits: &[Split]) -> Result<SchemaRef, ScanError> {

@@ -15,7 +15,9 @@ use model::split::{SplitId, SplitMeta};
 use crate::fresh::{FreshPart, Parts, shared_schema};
 use crate::schema::adapt;
 use crate::searcher::Core;
-use crate::split::{BuildError, Clustered, IngestTimes, Piece, Source, Unit, build, cluster};
+use crate::split::{
+    Arrivals, BuildError, Clustered, IngestTimes, Piece, Source, Unit, build, cluster,
+};
 
 /// Rows handed to the builder at a time.
 const BATCH_ROWS: usize = 8_192;
@@ -120,6 +122,7 @@ pub(crate) fn source_of(
     let parts: Vec<RecordBatch> =
         rows.iter().map(|rows| adapt(rows, &schema)).collect::<Result<_, _>>()?;
     let (unit, ingest) = (Unit::of(&parts), IngestTimes::of(&parts));
+    let arrivals = Arrivals::of(&parts);
     let Clustered { templates, order, numbers } = cluster(&parts);
     let pieces = (0..order.len()).step_by(BATCH_ROWS).map(move |at| {
         let end = (at + BATCH_ROWS).min(order.len());
@@ -128,7 +131,7 @@ pub(crate) fn source_of(
         let parts: Vec<&RecordBatch> = parts.iter().collect();
         Ok(Piece { rows: interleave_record_batch(&parts, picks)?, templates })
     });
-    Ok(Source { schema, unit, templates, ingest, pieces })
+    Ok(Source { schema, unit, templates, ingest, arrivals, pieces })
 }
 
 /// A name that no other split has: its time, its partition, chance.

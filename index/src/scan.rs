@@ -153,7 +153,6 @@ pub(crate) fn needed(
     let needs = |(_, field): &(usize, &Arc<Field>)| {
         let (id, name) = (FieldColumnId::of(field), field.name().as_str());
         name == "timestamp"
-            || name == "offset"
             || filter_reads(filter, id.as_ref(), name, with_texts)
             || columns.iter().any(|column| column.reads(id.as_ref(), name))
     };

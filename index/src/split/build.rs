@@ -23,6 +23,7 @@ use super::body::PIECE_BYTES;
 use super::bundle::BundleWriter;
 use super::gather::Gatherer;
 use super::lex::{each_slot, fixed_texts};
+use super::offsets::{self, Arrivals};
 use super::statistics::{BlockTimes, Minutes};
 use super::stored::{IngestTimes, Unit, stored_schema, to_stored};
 use super::templates::{Template, TemplateKey, Templates};
@@ -90,6 +91,8 @@ pub(crate) struct Source<I> {
     pub(crate) templates: Vec<TemplateKey>,
     /// When the records were accepted.
     pub(crate) ingest: IngestTimes,
+    /// What their timestamps tell of their offsets.
+    pub(crate) arrivals: Arrivals,
     /// The rows.
     pub(crate) pieces: I,
 }
@@ -113,7 +116,7 @@ pub(crate) fn build(
     let file = Pieces::new(File::create(&body)?);
     let schema = stored_schema(&source.schema, source.unit);
     let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties()?))?;
-    let mut gathered = Gathered::new(&source.templates);
+    let mut gathered = Gathered::new(&source.templates, &source.arrivals);
     for piece in source.pieces {
         let piece = piece?;
         writer.write(&to_stored(&piece.rows, &schema, source.unit)?)?;
@@ -124,7 +127,7 @@ pub(crate) fn build(
         return Ok(None);
     }
     let pieces = writer.into_inner()?.finish()?;
-    let (bundle, mut meta) = gathered.finish(origin, &source.ingest, &pieces)?;
+    let (bundle, mut meta) = gathered.finish(origin, &source.ingest, &source.arrivals, &pieces)?;
     let mut file = File::create(&index)?;
     file.write_all(&bundle)?;
     file.sync_all()?;
@@ -148,11 +151,10 @@ fn properties() -> Result<WriterProperties, BuildError> {
         .set_column_dictionary_enabled(ColumnPath::from("message"), false)
         .set_column_statistics_enabled(ColumnPath::from("message"), EnabledStatistics::None)
         .set_column_statistics_enabled(ColumnPath::from(REST), EnabledStatistics::None);
-    for name in ["timestamp", "offset"] {
-        properties = properties
-            .set_column_dictionary_enabled(ColumnPath::from(name), false)
-            .set_column_encoding(ColumnPath::from(name), Encoding::DELTA_BINARY_PACKED);
-    }
+    let time = ColumnPath::from("timestamp");
+    properties = properties
+        .set_column_dictionary_enabled(time.clone(), false)
+        .set_column_encoding(time, Encoding::DELTA_BINARY_PACKED);
     Ok(properties.build())
 }
 
@@ -169,13 +171,14 @@ struct Gathered<'a> {
     blocks: BlockTimes,
     minutes: Minutes,
     fields: HashMap<FieldColumnId, u64>,
-    offsets: (u64, u64),
+    offsets: offsets::Writer<'a>,
+    offset_span: (u64, u64),
     ingest_last: i64,
     raw_bytes: u64,
 }
 
 impl<'a> Gathered<'a> {
-    fn new(keys: &'a [TemplateKey]) -> Self {
+    fn new(keys: &'a [TemplateKey], arrivals: &'a Arrivals) -> Self {
         Self {
             keys,
             tokens: Gatherer::default(),
@@ -185,7 +188,8 @@ impl<'a> Gathered<'a> {
             blocks: BlockTimes::default(),
             minutes: Minutes::default(),
             fields: HashMap::new(),
-            offsets: (u64::MAX, 0),
+            offsets: offsets::Writer::new(arrivals),
+            offset_span: (u64::MAX, 0),
             ingest_last: i64::MIN,
             raw_bytes: 0,
         }
@@ -196,7 +200,7 @@ impl<'a> Gathered<'a> {
         field_counts(rows, &mut self.fields);
         self.raw_bytes += raw_bytes(rows);
         for offset in numbers(rows, "offset").into_iter().flat_map(|all| all.values().iter()) {
-            self.offsets = (self.offsets.0.min(*offset), self.offsets.1.max(*offset));
+            self.offset_span = (self.offset_span.0.min(*offset), self.offset_span.1.max(*offset));
         }
         for time in times(rows, "ingest_time").into_iter().flat_map(|all| all.values().iter()) {
             self.ingest_last = self.ingest_last.max(*time);
@@ -222,6 +226,7 @@ impl<'a> Gathered<'a> {
             let time = columns.times.map_or(0, |times| times.value(row));
             let number = piece.templates.get(row).copied().unwrap_or(0);
             self.add_row(number, time);
+            self.offsets.add(columns.offsets.map_or(0, |offsets| offsets.value(row)), time);
             self.minutes.add(time, columns.levels.get(row).copied().unwrap_or_default());
             let template = self.keys.get(number as usize).and_then(TemplateKey::fixed);
             if let Values::Text(messages) = columns.messages {
@@ -267,6 +272,7 @@ impl<'a> Gathered<'a> {
         mut self,
         origin: Origin,
         ingest: &IngestTimes,
+        arrivals: &'a Arrivals,
         pieces: &Finished,
     ) -> Result<(Vec<u8>, SplitMeta), BuildError> {
         if !(self.rows as usize).is_multiple_of(BLOCK_ROWS) {
@@ -284,6 +290,11 @@ impl<'a> Gathered<'a> {
         bundle.add_packed("blocks", &self.blocks.encode())?;
         bundle.add_packed("minutes", &self.minutes.encode())?;
         bundle.add_packed("ingest", &ingest.encode())?;
+        bundle.add_packed("arrivals", &arrivals.encode())?;
+        let offsets = std::mem::replace(&mut self.offsets, offsets::Writer::new(arrivals));
+        let (pages, index) = offsets.finish();
+        bundle.add("offsets", &pages);
+        bundle.add_packed("offsets.index", &index)?;
         let fields = serde_json::to_vec(&field_stats(std::mem::take(&mut self.fields)));
         bundle.add_packed("fields", &fields.map_err(io::Error::other)?)?;
         let crcs: Vec<u8> = pieces.crcs.iter().flat_map(|crc| crc.to_le_bytes()).collect();
@@ -299,8 +310,8 @@ impl<'a> Gathered<'a> {
             id: origin.id,
             index: origin.index,
             partition: origin.partition,
-            offset_first: Offset(self.offsets.0),
-            offset_last: Offset(self.offsets.1),
+            offset_first: Offset(self.offset_span.0),
+            offset_last: Offset(self.offset_span.1),
             row_count: u64::from(self.rows),
             time_first,
             time_last,
@@ -316,6 +327,7 @@ impl<'a> Gathered<'a> {
 /// The columns of a piece that are looked at row by row.
 struct Indexed<'a> {
     times: Option<&'a arrow::array::TimestampNanosecondArray>,
+    offsets: Option<&'a arrow::array::UInt64Array>,
     levels: Vec<Level>,
     messages: Values<'a>,
     fields: Vec<Values<'a>>,
@@ -333,6 +345,7 @@ impl<'a> Indexed<'a> {
             fields.filter(|(field, column)| is_own(field) && column.null_count() < rows.num_rows());
         Self {
             times: times(rows, "timestamp"),
+            offsets: numbers(rows, "offset"),
             levels: levels(rows),
             messages: Values::named(rows, "message"),
             fields: fields.map(|(_, column)| Values::of(column)).collect(),

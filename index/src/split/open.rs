@@ -16,9 +16,10 @@ use platform::objects::Objects;
 
 use super::body::{Body, PIECE_BYTES};
 use super::bundle::Bundle;
+use super::offsets::{Arrivals, OffsetReader, Offsets};
 use super::rowset::RowSet;
 use super::statistics::{BlockTimes, Minutes};
-use super::stored::{IngestTimes, Unit, to_rows};
+use super::stored::{IngestTimes, Unit, moments, to_rows, with_arrival};
 use super::templates::Templates;
 use super::tokens::Tokens;
 use super::words::Words;
@@ -42,6 +43,7 @@ pub struct Split {
     blocks: Kept<BlockTimes>,
     minutes: Kept<Minutes>,
     ingest: Kept<IngestTimes>,
+    offsets: Kept<Offsets>,
     fields: Kept<Vec<FieldStat>>,
     pub(super) objects: Objects,
 }
@@ -103,6 +105,7 @@ impl Split {
             blocks: Kept::default(),
             minutes: Kept::default(),
             ingest: Kept::default(),
+            offsets: Kept::default(),
             fields: Kept::default(),
             objects: objects.clone(),
         })
@@ -118,7 +121,12 @@ impl Split {
     /// index and of the body are not kept.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let kept = self.bundle.footer.sections.iter().filter(|section| section.name != "tokens");
+        let kept = self
+            .bundle
+            .footer
+            .sections
+            .iter()
+            .filter(|section| !["tokens", "offsets"].contains(&section.name.as_str()));
         let bytes: u64 = kept.map(|section| section.unpacked_bytes.unwrap_or(section.bytes)).sum();
         // Decoded sections take more than their bytes, and the body's footer is in memory too.
         usize::try_from(bytes.saturating_mul(2)).unwrap_or(usize::MAX).saturating_add(16 << 10)
@@ -145,10 +153,12 @@ impl Split {
     ) -> Result<impl Iterator<Item = Result<(RecordBatch, Vec<u32>), ScanError>> + use<>, ScanError>
     {
         let body = self.body()?;
-        let (ingest, templates) = (self.ingest()?, self.templates()?);
+        let (ingest, templates, offsets) = (self.ingest()?, self.templates()?, self.offsets()?);
         let columns: Vec<usize> = (0..body.parquet.schema().fields().len()).collect();
         let name = body.body.name.clone();
+        let bundle = self.bundle.name.clone();
         let reader = self.reader(&body, &columns, None)?;
+        let (mut at, mut offsets) = (0_u32, OffsetReader::new(offsets));
         let mut numbers = (0_u32..)
             .zip(templates.0.iter().map(|template| template.rows.len()).collect::<Vec<_>>())
             .flat_map(|(number, count)| std::iter::repeat_n(number, count));
@@ -157,7 +167,14 @@ impl Split {
                 object: name.to_string(),
                 what: error.to_string(),
             })?;
-            let rows = to_rows(&rows, Some(&ingest))?;
+            let rows = to_rows(&rows)?;
+            let read = offsets.read(at.., moments(&rows));
+            let read = read.map_err(|error| ScanError::Corrupt {
+                object: bundle.to_string(),
+                what: format!("its section offsets: {error}"),
+            })?;
+            at = at.saturating_add(u32::try_from(rows.num_rows()).unwrap_or(u32::MAX));
+            let rows = with_arrival(&rows, read, Some(&ingest))?;
             let templates = numbers.by_ref().take(rows.num_rows()).collect();
             Ok((rows, templates))
         }))
@@ -198,6 +215,7 @@ impl Split {
         self.words()?;
         self.fields()?;
         self.section("tokens")?;
+        self.section("offsets")?;
         let blocks = self.blocks()?;
         let read = self.tokens()?.check(blocks.len());
         read.map_err(|error| self.wrong(format!("its section tokens: {error}")))?;
@@ -223,6 +241,21 @@ impl Split {
             Tokens::open(&index, pages)
                 .map_err(|error| self.wrong(format!("its section tokens.index: {error}")))
         })
+    }
+
+    /// Its offsets.
+    pub(super) fn offsets(&self) -> Result<Arc<Offsets>, ScanError> {
+        self.offsets.get(|| {
+            let (arrivals, index) = (self.section("arrivals")?, self.section("offsets.index")?);
+            let pages = self.bundle.section("offsets").map_err(|e| self.wrong(e.to_string()))?.0;
+            Offsets::open(&arrivals, &index, pages, self.row_count)
+                .map_err(|error| self.wrong(format!("its section offsets.index: {error}")))
+        })
+    }
+
+    /// What its timestamps tell of its offsets.
+    pub(crate) fn arrivals(&self) -> Result<Arrivals, ScanError> {
+        Ok(self.offsets()?.arrivals.clone())
     }
 
     pub(super) fn blocks(&self) -> Result<Arc<BlockTimes>, ScanError> {

@@ -11,11 +11,12 @@ use model::split::FieldStat;
 use model::time::Timestamp;
 
 use super::lex::show;
+use super::offsets::OffsetReader;
 use super::open::Split;
 use super::resolve::{Resolved, asks_texts, resolve};
 use super::rowset::RowSet;
 use super::statistics::BlockTimes;
-use super::stored::to_rows;
+use super::stored::{moments, to_rows, with_arrival};
 use super::templates::Templates;
 use super::tokens::Tokens;
 use super::words::Words;
@@ -142,11 +143,21 @@ impl Split {
             columns = needed(schema, needs.filter, &others, needs.with_texts);
         }
         let ingest = needs.asks_ingest_time().then(|| self.ingest()).transpose()?;
+        let mut offsets = match needs.asks_offsets() {
+            true => Some(OffsetReader::new(self.offsets()?)),
+            false => None,
+        };
         let mut numbers = rows.rows();
         for stored in self.reader(&body, &columns, Some(rows))? {
             let stored = stored.map_err(|error| self.corrupt_body(&error))?;
             let numbers: Vec<u32> = numbers.by_ref().take(stored.num_rows()).collect();
-            let mut rows = to_rows(&stored, ingest.as_deref())?;
+            let mut rows = to_rows(&stored)?;
+            if let Some(offsets) = &mut offsets {
+                let read = offsets.read(numbers.iter().copied(), moments(&rows));
+                let read =
+                    read.map_err(|error| self.wrong(format!("its section offsets: {error}")))?;
+                rows = with_arrival(&rows, read, ingest.as_deref())?;
+            }
             if let Some(templates) = &templates {
                 rows = with_patterns(&rows, &numbers, templates)?;
             }
@@ -203,12 +214,18 @@ impl Split {
                     filter: if all_pass { &all } else { &request.filter },
                     columns: &request.columns,
                     with_texts: false,
+                    with_offsets: false,
                 },
             ),
             (
                 &question.open,
                 Some(question.evaluator),
-                Needs { filter: &request.filter, columns: &request.columns, with_texts: true },
+                Needs {
+                    filter: &request.filter,
+                    columns: &request.columns,
+                    with_texts: true,
+                    with_offsets: false,
+                },
             ),
         ];
         for (rows, evaluator, needs) in passes {
@@ -256,7 +273,8 @@ impl Split {
         for (rows, evaluator, with_texts) in
             [(&decided, &question.known, false), (&question.open, question.evaluator, true)]
         {
-            let needs = Needs { filter: &request.filter, columns: &[], with_texts };
+            let needs =
+                Needs { filter: &request.filter, columns: &[], with_texts, with_offsets: true };
             let mut offer = |rows: RecordBatch, numbers: &[u32]| {
                 let passing = evaluator.numbered_rows(&rows, self.place(), numbers);
                 for row in passing.set_indices() {
@@ -285,7 +303,7 @@ impl Split {
         let mut sorted = order.to_vec();
         sorted.sort_unstable();
         let rows = RowSet::from_sorted(sorted.iter().map(|row| *row..*row + 1));
-        let needs = Needs { filter: &Filter::All, columns, with_texts: true };
+        let needs = Needs { filter: &Filter::All, columns, with_texts: true, with_offsets: false };
         let mut parts = Vec::new();
         self.read_all(&rows, &needs, &mut |rows, _| {
             parts.push(rows);
@@ -312,9 +330,15 @@ struct Needs<'a> {
     columns: &'a [Column],
     /// Whether the filter's texts are asked, or known.
     with_texts: bool,
+    /// Whether rows are to be put in order.
+    with_offsets: bool,
 }
 
 impl Needs<'_> {
+    fn asks_offsets(&self) -> bool {
+        self.with_offsets || self.columns.contains(&Column::Offset) || self.asks_ingest_time()
+    }
+
     fn asks_ingest_time(&self) -> bool {
         fn asks(filter: &Filter) -> bool {
             match filter {

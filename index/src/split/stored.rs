@@ -1,13 +1,14 @@
-//! Rows as the body stores them: as [`crate::schema`] has them, but for two columns. Timestamps are
-//! in the coarsest unit that loses nothing, since most logs have no nanoseconds; and the ingest time,
-//! which all records of a batch share, stands once a batch in the bundle.
+//! Rows as the body stores them: as [`crate::schema`] has them, but for three columns. Timestamps are
+//! in the coarsest unit that loses nothing, since most logs have no nanoseconds; the ingest time,
+//! which all records of a batch share, stands once a batch in the bundle; and so do offsets, which
+//! timestamps nearly tell.
 
 use std::io;
 use std::sync::Arc;
 
 use arrow::array::{
     Array as _, ArrayRef, AsArray as _, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
-    TimestampMillisecondArray, TimestampNanosecondArray,
+    TimestampMillisecondArray, TimestampNanosecondArray, UInt64Array,
 };
 use arrow::datatypes::{
     DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
@@ -20,6 +21,7 @@ use crate::columns::{numbers, times};
 use crate::schema::time_type;
 
 const INGEST_TIME: &str = "ingest_time";
+const OFFSET: &str = "offset";
 const TIMESTAMP: &str = "timestamp";
 
 /// When records were accepted: the first offset of each batch and its time, by offset.
@@ -156,7 +158,8 @@ impl Unit {
 
 /// The stored form of a schema.
 pub(crate) fn stored_schema(schema: &Schema, unit: Unit) -> SchemaRef {
-    let fields = schema.fields().iter().filter(|field| field.name() != INGEST_TIME);
+    let fields = schema.fields().iter();
+    let fields = fields.filter(|field| field.name() != INGEST_TIME && field.name() != OFFSET);
     let stored = fields.map(|field| {
         if field.name() == TIMESTAMP {
             Arc::new(Field::new(TIMESTAMP, unit.data_type(), false))
@@ -184,11 +187,8 @@ pub(crate) fn to_stored(
     RecordBatch::try_new(schema.clone(), columns.ok_or_else(missing)?)
 }
 
-/// Rows as they were: nanoseconds, and the ingest time when it is given (offsets are then there).
-pub(crate) fn to_rows(
-    stored: &RecordBatch,
-    ingest: Option<&IngestTimes>,
-) -> Result<RecordBatch, ArrowError> {
+/// Rows as they were, with nanoseconds; offsets and ingest times apart ([`with_arrival`]).
+pub(crate) fn to_rows(stored: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let mut fields: Vec<Arc<Field>> = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
     for (field, column) in stored.schema().fields().iter().zip(stored.columns()) {
@@ -200,14 +200,32 @@ pub(crate) fn to_rows(
             columns.push(column.clone());
         }
     }
-    if let (Some(ingest), Some(offsets)) = (ingest, numbers(stored, "offset")) {
+    let options = RecordBatchOptions::new().with_row_count(Some(stored.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+}
+
+/// Rows with their offsets, and their ingest times when these are known.
+pub(crate) fn with_arrival(
+    rows: &RecordBatch,
+    offsets: UInt64Array,
+    ingest: Option<&IngestTimes>,
+) -> Result<RecordBatch, ArrowError> {
+    let mut fields: Vec<Arc<Field>> = rows.schema().fields().iter().cloned().collect();
+    let mut columns = rows.columns().to_vec();
+    if let Some(ingest) = ingest {
         let ingest = offsets.values().iter().map(|offset| ingest.at(*offset));
         let ingest: TimestampNanosecondArray = ingest.collect::<Vec<_>>().into();
         fields.push(Arc::new(Field::new(INGEST_TIME, time_type(), false)));
         columns.push(Arc::new(ingest.with_timezone("UTC")));
     }
-    let options = RecordBatchOptions::new().with_row_count(Some(stored.num_rows()));
-    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+    fields.push(Arc::new(Field::new(OFFSET, DataType::UInt64, false)));
+    columns.push(Arc::new(offsets));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}
+
+/// The timestamps of rows, nanoseconds.
+pub(crate) fn moments(rows: &RecordBatch) -> &[i64] {
+    times(rows, TIMESTAMP).map_or(&[], |times| times.values())
 }
 
 fn nanoseconds(column: &ArrayRef) -> ArrayRef {
@@ -251,7 +269,7 @@ mod tests {
             let schema = stored_schema(&given.schema(), unit);
             let stored = to_stored(&given, &schema, unit).unwrap();
             assert_eq!(Unit::of_stored(&schema), unit);
-            assert_eq!(to_rows(&stored, None).unwrap().columns(), given.columns());
+            assert_eq!(to_rows(&stored).unwrap().columns(), given.columns());
         }
     }
 

@@ -1,0 +1,333 @@
+//! The offsets of rows. Records come about in the order of their timestamps, so an offset is guessed
+//! from the timestamp and the way it missed is stored: a few bits a row instead of many.
+//! Drawn in docs/split.md.
+
+use std::io;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt64Array};
+
+use super::bundle::Section;
+use super::coding::{Reader, malformed, put};
+use crate::columns::{numbers, times};
+
+/// Rows from one known arrival to the next.
+const STEP: usize = 64;
+/// Bits of a timestamp (nanoseconds) that a known arrival leaves out.
+const COARSE_BITS: u32 = 12;
+/// Rows whose misses take the same number of bits.
+const GROUP_ROWS: usize = 128;
+/// Rows of a page.
+const PAGE_ROWS: usize = 1 << 14;
+
+/// Known arrivals: some offsets and the latest timestamp up to each, ascending in both.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Arrivals(Vec<(u64, i64)>);
+
+impl Arrivals {
+    /// Of rows in the order of their offsets.
+    pub(crate) fn of(parts: &[RecordBatch]) -> Self {
+        let (mut known, mut latest, mut row) = (Vec::new(), i64::MIN, 0_usize);
+        for rows in parts {
+            let Some((offsets, times)) = numbers(rows, "offset").zip(times(rows, "timestamp"))
+            else {
+                continue;
+            };
+            for (offset, time) in offsets.values().iter().zip(times.values()) {
+                latest = latest.max(time >> COARSE_BITS);
+                if row.is_multiple_of(STEP) {
+                    known.push((*offset, latest));
+                }
+                row += 1;
+            }
+        }
+        Self(known)
+    }
+
+    /// Of splits of one partition, whose offsets differ.
+    pub(crate) fn joined<'a>(all: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut known: Vec<(u64, i64)> = all.into_iter().flat_map(|one| one.0.clone()).collect();
+        known.sort_unstable();
+        let mut latest = i64::MIN;
+        for (_, time) in &mut known {
+            latest = latest.max(*time);
+            *time = latest;
+        }
+        Self(known)
+    }
+
+    /// The offset that a record of this timestamp has, about. `near` is where the last one was
+    /// found: neighbours are near each other.
+    fn guess(&self, time: i64, near: &mut usize) -> u64 {
+        let (known, time) = (self.0.as_slice(), time >> COARSE_BITS);
+        let is_before = |at: usize| known.get(at).is_some_and(|(_, other)| *other <= time);
+        let (mut low, mut high) = (0, known.len());
+        if is_before(*near) {
+            low = *near;
+            let mut step = 1;
+            while is_before(low + step) {
+                low += step;
+                step *= 2;
+            }
+            high = (low + step).min(known.len());
+        }
+        let between = known.get(low..high).unwrap_or_default();
+        let after = low + between.partition_point(|(_, other)| *other <= time);
+        *near = after.saturating_sub(1);
+        let left = after.checked_sub(1).and_then(|at| known.get(at));
+        match (left, known.get(after)) {
+            (Some((offset, start)), Some((next, end))) => {
+                let gap = u128::from(next.abs_diff(*offset));
+                let part = gap * u128::from(time.abs_diff(*start))
+                    / u128::from(end.abs_diff(*start)).max(1);
+                offset.saturating_add(u64::try_from(part).unwrap_or(0))
+            }
+            (Some((offset, _)), None) | (None, Some((offset, _))) => *offset,
+            (None, None) => 0,
+        }
+    }
+
+    /// The bytes of the section.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put(&mut out, self.0.len() as u64);
+        let (mut offset, mut time) = (0, 0_i64);
+        for known in &self.0 {
+            put(&mut out, known.0.wrapping_sub(offset));
+            super::coding::put_signed(&mut out, known.1.wrapping_sub(time));
+            (offset, time) = *known;
+        }
+        out
+    }
+
+    /// Undoes [`Arrivals::encode`].
+    pub(super) fn decode(bytes: &[u8]) -> io::Result<Self> {
+        let mut reader = Reader(bytes);
+        let count = reader.number()?;
+        let mut known = Vec::new();
+        let (mut offset, mut time) = (0_u64, 0_i64);
+        for _ in 0..count {
+            offset = offset.wrapping_add(reader.number()?);
+            time = time.wrapping_add(reader.signed()?);
+            known.push((offset, time));
+        }
+        Ok(Self(known))
+    }
+}
+
+/// Offsets of a split's rows while it is built.
+pub(super) struct Writer<'a> {
+    arrivals: &'a Arrivals,
+    near: usize,
+    group: Vec<u64>,
+    rows_in_page: usize,
+    page_at: usize,
+    /// The pages.
+    pages: Vec<u8>,
+    /// Length and checksum of each.
+    index: Vec<u8>,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(arrivals: &'a Arrivals) -> Self {
+        let (group, pages, index) = (Vec::with_capacity(GROUP_ROWS), Vec::new(), Vec::new());
+        Self { arrivals, near: 0, group, rows_in_page: 0, page_at: 0, pages, index }
+    }
+
+    /// Adds the next row.
+    pub(super) fn add(&mut self, offset: u64, time: i64) {
+        let missed = offset.wrapping_sub(self.arrivals.guess(time, &mut self.near)).cast_signed();
+        self.group.push(((missed << 1) ^ (missed >> 63)).cast_unsigned());
+        self.rows_in_page += 1;
+        if self.group.len() == GROUP_ROWS {
+            self.end_group();
+            if self.rows_in_page == PAGE_ROWS {
+                self.end_page();
+            }
+        }
+    }
+
+    fn end_group(&mut self) {
+        let most = self.group.iter().copied().max().unwrap_or(0);
+        let width = u64::BITS - most.leading_zeros();
+        self.pages.push(u8::try_from(width).unwrap_or(64));
+        let (mut bits, mut count) = (0_u128, 0);
+        for missed in self.group.drain(..) {
+            bits |= u128::from(missed) << count;
+            count += width;
+            while count >= 8 {
+                self.pages.push(bits.to_le_bytes()[0]);
+                bits >>= 8;
+                count -= 8;
+            }
+        }
+        if count > 0 {
+            self.pages.push(bits.to_le_bytes()[0]);
+        }
+    }
+
+    fn end_page(&mut self) {
+        let page = self.pages.get(self.page_at..).unwrap_or_default();
+        put(&mut self.index, page.len() as u64);
+        put(&mut self.index, u64::from(crc32c::crc32c(page)));
+        self.page_at = self.pages.len();
+        self.rows_in_page = 0;
+    }
+
+    /// The pages, and their index.
+    pub(super) fn finish(mut self) -> (Vec<u8>, Vec<u8>) {
+        if !self.group.is_empty() {
+            self.end_group();
+        }
+        if self.rows_in_page > 0 {
+            self.end_page();
+        }
+        (self.pages, self.index)
+    }
+}
+
+/// The offsets of an open split: where their pages are.
+#[derive(Debug)]
+pub(super) struct Offsets {
+    pub(super) arrivals: Arrivals,
+    /// Where each page begins and ends, and its checksum.
+    entries: Vec<(u64, u64, u32)>,
+    pages: Section,
+    row_count: u32,
+}
+
+impl Offsets {
+    /// Of the unpacked sections.
+    pub(super) fn open(
+        arrivals: &[u8],
+        index: &[u8],
+        pages: Section,
+        row_count: u32,
+    ) -> io::Result<Self> {
+        let mut reader = Reader(index);
+        let (mut entries, mut at) = (Vec::new(), 0_u64);
+        while !reader.is_empty() {
+            let end = at.checked_add(reader.number()?).ok_or_else(malformed)?;
+            entries.push((at, end, reader.small()?));
+            at = end;
+        }
+        if at != pages.bytes() || entries.len() != (row_count as usize).div_ceil(PAGE_ROWS) {
+            return Err(malformed());
+        }
+        Ok(Self { arrivals: Arrivals::decode(arrivals)?, entries, pages, row_count })
+    }
+
+    fn page(&self, number: usize) -> io::Result<Vec<i64>> {
+        let (from, to, crc) = self.entries.get(number).copied().ok_or_else(malformed)?;
+        let page = self.pages.range(from, to)?;
+        if crc32c::crc32c(&page) != crc {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the checksum of a page of offsets differs",
+            ));
+        }
+        let rows = (self.row_count as usize - number * PAGE_ROWS).min(PAGE_ROWS);
+        let (mut reader, mut missed) = (Reader(&page), Vec::with_capacity(rows));
+        while missed.len() < rows {
+            let count = GROUP_ROWS.min(rows - missed.len());
+            unpack(&mut reader, count, &mut missed)?;
+        }
+        Ok(missed)
+    }
+}
+
+/// Reads a group.
+fn unpack(reader: &mut Reader<'_>, count: usize, missed: &mut Vec<i64>) -> io::Result<()> {
+    let width = u32::from(*reader.take(1)?.first().ok_or_else(malformed)?);
+    if width > u64::BITS {
+        return Err(malformed());
+    }
+    let mask = (1_u128 << width) - 1;
+    let packed = reader.take((width as usize * count).div_ceil(8))?;
+    let (mut bits, mut held, mut bytes) = (0_u128, 0, packed.iter());
+    for _ in 0..count {
+        while held < width {
+            bits |= u128::from(*bytes.next().ok_or_else(malformed)?) << held;
+            held += 8;
+        }
+        let value = u64::try_from(bits & mask).map_err(|_| malformed())?;
+        bits >>= width;
+        held -= width;
+        missed.push((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+    }
+    Ok(())
+}
+
+/// Reads offsets, rows in ascending order.
+pub(super) struct OffsetReader {
+    offsets: Arc<Offsets>,
+    near: usize,
+    page: Option<(usize, Vec<i64>)>,
+}
+
+impl OffsetReader {
+    pub(super) fn new(offsets: Arc<Offsets>) -> Self {
+        Self { offsets, near: 0, page: None }
+    }
+
+    /// The offsets of rows, given their numbers and timestamps (nanoseconds).
+    pub(super) fn read(
+        &mut self,
+        rows: impl Iterator<Item = u32>,
+        times: &[i64],
+    ) -> io::Result<UInt64Array> {
+        let mut found = Vec::with_capacity(times.len());
+        for (row, time) in rows.zip(times) {
+            let row = row as usize;
+            let (number, at) = (row / PAGE_ROWS, row % PAGE_ROWS);
+            if self.page.as_ref().is_none_or(|(held, _)| *held != number) {
+                self.page = Some((number, self.offsets.page(number)?));
+            }
+            let missed = self.page.as_ref().and_then(|(_, missed)| missed.get(at));
+            let missed = missed.ok_or_else(malformed)?;
+            let guess = self.offsets.arrivals.guess(*time, &mut self.near);
+            found.push(guess.wrapping_add(missed.cast_unsigned()));
+        }
+        Ok(found.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn offsets_come_back(
+            steps in prop::collection::vec((1_u64..5, -3_i64..40, any::<bool>()), 0..400),
+            start in prop_oneof![Just(0_u64), Just(u64::MAX - 3_000), any::<u64>().prop_map(|n| n / 2)],
+            scale in prop_oneof![Just(1_i64), Just(1 << 12), Just(1 << 50)],
+            shuffle in any::<u64>(),
+        ) {
+            let (mut offset, mut time) = (start, 0_i64);
+            let mut rows: Vec<(u64, i64)> = steps.iter().map(|(by, later, stray)| {
+                (offset, time) = (offset + by, time.wrapping_add(later * scale));
+                (offset, if *stray { i64::MIN } else { time })
+            }).collect();
+            let mut latest = i64::MIN;
+            let known = rows.iter().map(|(offset, time)| {
+                latest = latest.max(time >> COARSE_BITS);
+                (*offset, latest)
+            });
+            let arrivals = Arrivals(known.step_by(7).collect());
+            prop_assert_eq!(&Arrivals::decode(&arrivals.encode()).unwrap(), &arrivals);
+            rows.sort_by_key(|(offset, _)| offset.wrapping_mul(shuffle | 1));
+            let mut writer = Writer::new(&arrivals);
+            rows.iter().for_each(|(offset, time)| writer.add(*offset, *time));
+            let (pages, index) = writer.finish();
+            let count = u32::try_from(rows.len()).unwrap();
+            let (pages, known) = (Section::memory(pages), arrivals.encode());
+            let offsets = Offsets::open(&known, &index, pages, count).unwrap().into();
+            let times: Vec<i64> = rows.iter().map(|(_, time)| *time).collect();
+            let read = OffsetReader::new(offsets).read(0..count, &times).unwrap();
+            let expected: Vec<u64> = rows.iter().map(|(offset, _)| *offset).collect();
+            prop_assert_eq!(read.values().to_vec(), expected);
+        }
+    }
+}
