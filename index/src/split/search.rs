@@ -336,19 +336,27 @@ struct Needs<'a> {
 
 impl Needs<'_> {
     fn asks_offsets(&self) -> bool {
-        self.with_offsets || self.columns.contains(&Column::Offset) || self.asks_ingest_time()
+        let named = filter_names(self.filter, "id");
+        self.with_offsets
+            || self.columns.contains(&Column::Offset)
+            || named
+            || self.asks_ingest_time()
     }
 
     fn asks_ingest_time(&self) -> bool {
-        fn asks(filter: &Filter) -> bool {
-            match filter {
-                Filter::And(parts) | Filter::Or(parts) => parts.iter().any(asks),
-                Filter::Not(part) => asks(part),
-                Filter::Field { name, .. } => name == "ingest_time",
-                _ => false,
-            }
+        self.columns.contains(&Column::IngestTime) || filter_names(self.filter, "ingest_time")
+    }
+}
+
+/// Whether a filter tests a value of this name.
+fn filter_names(filter: &Filter, wanted: &str) -> bool {
+    match filter {
+        Filter::And(parts) | Filter::Or(parts) => {
+            parts.iter().any(|part| filter_names(part, wanted))
         }
-        self.columns.contains(&Column::IngestTime) || asks(self.filter)
+        Filter::Not(part) => filter_names(part, wanted),
+        Filter::Field { name, .. } => name == wanted,
+        Filter::All | Filter::Text(_) => false,
     }
 }
 
