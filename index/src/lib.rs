@@ -6,7 +6,7 @@ pub mod settings;
 pub mod schema;
 mod rest;
 mod columns;
-mod matcher;
+pub mod matcher;
 pub mod evaluate;
 pub mod scan;
 pub mod split;

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use crate::columns::{Values, numbers, read_number, times};
 use crate::evaluate::{Evaluator, Place};
 use crate::rest;
-use crate::schema::{FieldColumnId, REST, field_type, time_type};
+use crate::schema::{FieldColumnId, REST, STREAM, field_type, time_type};
 use crate::split::{asks_texts, pattern_of};
 
 /// A column of an answer.
@@ -171,7 +171,7 @@ fn filter_reads(filter: &Filter, id: Option<&FieldColumnId>, name: &str, with_te
             name == "message" || name == REST || id.is_some_and(|id| id.kind.is_some())
         }
         Filter::Field { name: wanted, .. } => match id {
-            Some(id) => id.name == *wanted,
+            Some(id) => id.name == *wanted || id.kind.is_none() && wanted == STREAM,
             None => name == wanted || name == REST,
         },
     }

@@ -27,6 +27,8 @@ use crate::rest;
 pub const COLUMNS_MAX: usize = 256;
 /// The columns that every row has, in this order.
 pub const FIXED: [&str; 5] = ["timestamp", "offset", "ingest_time", "level", "message"];
+/// The name by which a filter asks for a record's stream.
+pub const STREAM: &str = "_stream";
 /// The column of values that have none of their own.
 pub const REST: &str = "_rest";
 

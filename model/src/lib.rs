@@ -3,6 +3,7 @@
 pub mod time;
 pub mod level;
 pub mod text;
+pub mod quantity;
 pub mod stream;
 pub mod record;
 pub mod json;

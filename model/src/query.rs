@@ -1,5 +1,7 @@
 //! What a search asks of a record. The language parses into it, splits and fresh records answer it.
 
+use std::net::IpAddr;
+
 /// A condition on one record.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Filter {
@@ -41,7 +43,23 @@ pub enum TextMatch {
         /// Ends with a star.
         open_end: bool,
     },
+    /// The inner phrase or pattern, with its letters in exactly this case: nothing in it is
+    /// folded. What matches it matches the inner one as well.
+    Cased(Box<TextMatch>),
+    /// The regular expression (syntax of the `regex` crate) matches anywhere in the text. One that
+    /// cannot be compiled matches nothing; the language refuses it.
+    Regex(String),
+    /// An IP address in the text, standing free, lies in the network.
+    Network {
+        /// An address of the network.
+        address: IpAddr,
+        /// How many of its leading bits the network's addresses share.
+        prefix: u8,
+    },
 }
+
+/// Bytes of memory that one compiled regular expression may take.
+pub const REGEX_BYTES_MAX: usize = 1 << 20;
 
 /// A test of one named value.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +95,12 @@ pub enum Bound {
 pub enum Literal {
     /// A number. Text never compares with it unless it reads as a number.
     Number(f64),
+    /// A span of time, nanoseconds. Texts that read as one ([`crate::quantity`]) compare with it,
+    /// and numbers of fields whose name ends in a unit (`took_ms`).
+    Duration(f64),
+    /// So many bytes. Texts that read as a size ([`crate::quantity`]) compare with it, and numbers:
+    /// as bytes, or in the unit in which the field's name ends (`cache_mb`).
+    Size(f64),
     /// Anything else: a level's name, a time, or text (folded). Never compares with a number.
     Text(String),
 }

@@ -104,6 +104,13 @@ impl StreamId {
     }
 }
 
+/// Sixteen hexadecimal digits.
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 /// The name of an index, `main` unless told otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IndexName(String);

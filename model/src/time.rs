@@ -80,6 +80,12 @@ pub struct TimeRange {
     pub to: Timestamp,
 }
 
+impl Default for TimeRange {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
 impl TimeRange {
     /// All of time.
     pub const ALL: Self = Self { from: Timestamp::MIN, to: Timestamp::MAX };

@@ -86,6 +86,9 @@ pub struct QueryRequest {
     /// Only these indexes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub indexes: Option<Vec<String>>,
+    /// Where the page begins: what the end of the page before had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
     /// Histogram: buckets at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buckets: Option<u32>,

@@ -9,13 +9,14 @@ use model::level::Level;
 use model::partition::{Offset, PartitionId, RecordId};
 use model::query::Filter;
 use model::record::FieldType;
+use model::stream::{IndexName, Labels, StreamId};
 use model::time::{TimeRange, Timestamp};
 
 use self::test::Test;
 use crate::columns::{Values, numbers, times};
 use crate::matcher::Matcher;
 use crate::rest;
-use crate::schema::{FieldColumnId, REST};
+use crate::schema::{FieldColumnId, REST, STREAM};
 use crate::split::RowSet;
 
 /// A filter ready to be asked many times.
@@ -35,7 +36,6 @@ pub struct Place<'a> {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a query has a few of them")]
 enum Node {
     All,
     And(Vec<Node>),
@@ -117,7 +117,7 @@ impl Node {
             Filter::Not(part) => Self::Not(Box::new(Self::new(part, known))),
             Filter::Text(text) => Self::Text(Matcher::new(text)),
             Filter::Field { name, test } => {
-                Self::Field { name: name.clone(), test: Test::new(test) }
+                Self::Field { name: name.clone(), test: Test::new(name, test) }
             }
         }
     }
@@ -240,8 +240,23 @@ impl Unit<'_> {
                     test.id(RecordId { partition: self.place.partition, offset })
                 })
             }
+            STREAM => keep(candidates, |row| {
+                self.stream(row).is_some_and(|stream| test.text(&stream.to_string()))
+            }),
             name => self.named_field(name, test, candidates),
         }
+    }
+
+    /// The stream of a row, from its labels.
+    fn stream(&self, row: usize) -> Option<StreamId> {
+        let schema = self.rows.schema();
+        let labels =
+            schema.fields().iter().zip(self.rows.columns()).filter_map(|(field, column)| {
+                let id = FieldColumnId::of(field).filter(|id| id.kind.is_none())?;
+                Some((id.name, Values::of(column).text(row)?.into_owned()))
+            });
+        let labels = Labels::new(labels.collect()).ok()?;
+        Some(StreamId::of(&IndexName::new(self.place.index).ok()?, &labels))
     }
 
     fn named_field(&self, name: &str, test: &Test, candidates: &BooleanBuffer) -> BooleanBuffer {

@@ -4,6 +4,7 @@ use arrow::array::Array as _;
 use arrow::buffer::BooleanBuffer;
 use model::level::Level;
 use model::partition::RecordId;
+use model::quantity::{duration_unit, read_duration, read_size, size_unit};
 use model::query::{Bound, FieldTest, Literal, TextMatch};
 use model::record::{FieldType, FieldValue};
 use model::text::fold_text;
@@ -14,6 +15,7 @@ use crate::columns::{Number, Values, read_number};
 use crate::matcher::Matcher;
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a query has a few of them")]
 pub(super) enum Test {
     Exists,
     Matches(Box<Matches>),
@@ -40,14 +42,34 @@ pub(super) enum Limit {
         text: Option<String>,
         level: Option<Level>,
         time: Option<Timestamp>,
+        id: Option<RecordId>,
+        quantity: Option<Quantity>,
     },
+}
+
+/// A span of time or a size to compare with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quantity {
+    limit: f64,
+    /// What a plain number of the field stands for; `None` when that is not known.
+    one: Option<f64>,
+    read: fn(&str) -> Option<f64>,
+}
+
+impl Quantity {
+    fn of(&self, value: Option<f64>, text: Option<&str>) -> Option<f64> {
+        match value {
+            Some(value) => Some(value * self.one?),
+            None => (self.read)(text?),
+        }
+    }
 }
 
 impl Matches {
     pub(super) fn new(text: &TextMatch) -> Self {
         let phrase = match text {
             TextMatch::Phrase(phrase) => Some(phrase.as_str()),
-            TextMatch::Pattern { .. } => None,
+            _ => None,
         };
         Self {
             matcher: Matcher::new(text),
@@ -93,12 +115,13 @@ impl Matches {
 }
 
 impl Test {
-    pub(super) fn new(test: &FieldTest) -> Self {
+    /// A test of the values of that name.
+    pub(super) fn new(name: &str, test: &FieldTest) -> Self {
         match test {
             FieldTest::Exists => Self::Exists,
             FieldTest::Matches(text) => Self::Matches(Box::new(Matches::new(text))),
             FieldTest::Between { from, to } => {
-                Self::Between { from: Limit::new(from), to: Limit::new(to) }
+                Self::Between { from: Limit::new(name, from), to: Limit::new(name, to) }
             }
         }
     }
@@ -178,30 +201,42 @@ impl Test {
                 Some(exact) => RecordId::parse(exact) == Some(id),
                 None => matches.matcher.matches(&id.to_string()),
             },
-            Self::Between { .. } => false,
+            Self::Between { from, to } => from.id_below(id) && to.id_above(id),
         }
     }
 }
 
 impl Limit {
-    pub(super) fn new(bound: &Bound) -> Self {
+    pub(super) fn new(name: &str, bound: &Bound) -> Self {
         let (literal, inclusive) = match bound {
             Bound::Open => return Self::Open,
             Bound::Inclusive(literal) => (literal, true),
             Bound::Exclusive(literal) => (literal, false),
         };
+        let (mut number, mut text, mut quantity) = (None, None, None);
         match literal {
-            Literal::Number(number) => {
-                let time = Timestamp::from_epoch_float(*number);
-                Self::At { inclusive, number: Some(*number), text: None, level: None, time }
+            Literal::Number(plain) => number = Some(*plain),
+            Literal::Text(plain) => text = Some(plain),
+            Literal::Duration(limit) => {
+                let (limit, one) = (*limit, duration_unit(name));
+                quantity = Some(Quantity { limit, one, read: read_duration });
             }
-            Literal::Text(text) => Self::At {
-                inclusive,
-                number: None,
-                text: Some(fold_text(text).into_owned()),
-                level: Level::from_word(text),
-                time: Timestamp::parse(text),
+            Literal::Size(limit) => {
+                let (limit, one) = (*limit, Some(size_unit(name)));
+                quantity = Some(Quantity { limit, one, read: read_size });
+            }
+        }
+        Self::At {
+            inclusive,
+            number,
+            level: text.and_then(|text| Level::from_word(text)),
+            time: match text {
+                Some(text) => Timestamp::parse(text),
+                None => number.and_then(Timestamp::from_epoch_float),
             },
+            id: text.and_then(|text| RecordId::parse(text)),
+            text: text.map(|text| fold_text(text).into_owned()),
+            quantity,
         }
     }
 
@@ -221,11 +256,15 @@ impl Limit {
         given: Option<&str>,
         strict: impl Fn(std::cmp::Ordering) -> bool,
     ) -> bool {
-        let Self::At { inclusive, number, text, .. } = self else { return true };
-        let order = match (number, text) {
-            (Some(number), _) => value.and_then(|value| number.partial_cmp(&value)),
-            (None, Some(text)) => given.map(|given| text.as_str().cmp(&fold_text(given))),
-            (None, None) => None,
+        let Self::At { inclusive, number, text, quantity, .. } = self else { return true };
+        let order = match (number, text, quantity) {
+            (Some(number), _, _) => value.and_then(|value| number.partial_cmp(&value)),
+            (_, Some(text), _) => given.map(|given| text.as_str().cmp(&fold_text(given))),
+            (_, _, Some(quantity)) => {
+                let value = quantity.of(value, given);
+                value.and_then(|value| quantity.limit.partial_cmp(&value))
+            }
+            (None, None, None) => None,
         };
         order.is_some_and(|order| strict(order) || (*inclusive && order.is_eq()))
     }
@@ -248,6 +287,16 @@ impl Limit {
     pub(super) fn time_above(&self, time: Timestamp) -> bool {
         let Self::At { inclusive, time: Some(limit), .. } = self else { return self.is_open() };
         *limit > time || (*inclusive && *limit == time)
+    }
+
+    fn id_below(&self, id: RecordId) -> bool {
+        let Self::At { inclusive, id: Some(limit), .. } = self else { return self.is_open() };
+        *limit < id || (*inclusive && *limit == id)
+    }
+
+    fn id_above(&self, id: RecordId) -> bool {
+        let Self::At { inclusive, id: Some(limit), .. } = self else { return self.is_open() };
+        *limit > id || (*inclusive && *limit == id)
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -1,12 +1,17 @@
 //! Matching a text: phrases that stand free and patterns with stars, case folded. Exact. ASCII
 //! needles are looked for in the text as it is, others in the folded text; both ways agree.
 
+mod network;
+
 use arrow::array::{Array as _, BooleanBufferBuilder, StringArray};
 use arrow::buffer::BooleanBuffer;
 use memchr::memmem::{self, Finder};
-use model::query::TextMatch;
+use model::query::{REGEX_BYTES_MAX, TextMatch};
 use model::record::FieldType;
 use model::text::{fold_text, is_boundary, stands_free};
+use regex::{Regex, RegexBuilder};
+
+use self::network::Network;
 
 /// The one character beyond ASCII that folds into it, to `k`.
 const KELVIN: &str = "\u{212a}";
@@ -15,8 +20,10 @@ const SPARSE: usize = 4;
 
 /// A [`TextMatch`], ready to be asked many times.
 #[derive(Debug)]
-pub(crate) struct Matcher {
+pub struct Matcher {
     shape: Shape,
+    /// Letters are to be in exactly this case.
+    is_cased: bool,
     /// All needles are ASCII.
     is_ascii: bool,
     /// A needle has a `k`.
@@ -27,26 +34,63 @@ pub(crate) struct Matcher {
 #[expect(clippy::large_enum_variant, reason = "a query has a few of them")]
 enum Shape {
     Phrase(Needle),
-    Pattern { parts: Vec<Needle>, open_start: bool, open_end: bool },
+    Pattern {
+        parts: Vec<Needle>,
+        open_start: bool,
+        open_end: bool,
+    },
+    Regex(Regex),
+    Network(Network),
+    /// What cannot be matched matches nothing.
+    Nothing,
 }
 
 impl Matcher {
-    pub(crate) fn new(text: &TextMatch) -> Self {
+    /// Prepares a match.
+    #[must_use]
+    pub fn new(text: &TextMatch) -> Self {
+        let (text, is_cased) = match text {
+            TextMatch::Cased(inner) => (&**inner, true),
+            other => (other, false),
+        };
+        let needle = |text: &str| match is_cased {
+            true => Needle::cased(text),
+            false => Needle::new(text),
+        };
         let shape = match text {
-            TextMatch::Phrase(phrase) => Shape::Phrase(Needle::new(phrase)),
+            TextMatch::Phrase(phrase) => Shape::Phrase(needle(phrase)),
             TextMatch::Pattern { parts, open_start, open_end } => Shape::Pattern {
-                parts: parts.iter().map(|part| Needle::new(part)).collect(),
+                parts: parts.iter().map(|part| needle(part)).collect(),
                 open_start: *open_start,
                 open_end: *open_end,
             },
+            TextMatch::Regex(source) => {
+                let compiled = RegexBuilder::new(source).size_limit(REGEX_BYTES_MAX).build();
+                compiled.map_or(Shape::Nothing, Shape::Regex)
+            }
+            TextMatch::Network { address, prefix } => {
+                Network::new(*address, *prefix).map_or(Shape::Nothing, Shape::Network)
+            }
+            // Nothing is folded in it; there is no second case to keep.
+            TextMatch::Cased(_) => Shape::Nothing,
         };
         let is_ascii = shape.needles().iter().all(|needle| needle.text.is_ascii());
         let has_k = shape.needles().iter().any(|needle| needle.text.contains('k'));
-        Self { shape, is_ascii, has_k }
+        Self { shape, is_cased, is_ascii, has_k }
     }
 
     /// Whether the text matches.
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        if self.is_cased {
+            return self.shape.matches(text, Needle::find_folded);
+        }
+        match &self.shape {
+            Shape::Regex(regex) => return regex.is_match(text),
+            Shape::Network(network) => return network.is_in(text),
+            Shape::Nothing => return false,
+            Shape::Phrase(_) | Shape::Pattern { .. } => {}
+        }
         if self.is_plain(text.as_bytes()) {
             self.shape.matches(text, Needle::find_ascii)
         } else {
@@ -66,8 +110,11 @@ impl Matcher {
         let whole = whole(texts);
         let dense = candidates.count_set_bits() * SPARSE >= candidates.len();
         let longest = self.shape.needles().iter().max_by_key(|needle| needle.text.len());
-        match longest.filter(|_| dense && self.is_plain(whole)) {
-            Some(needle) => hits(texts, whole, needle, ask),
+        match longest.filter(|_| dense && (self.is_cased || self.is_plain(whole))) {
+            Some(needle) if self.is_cased => {
+                hits(texts, whole, needle, Needle::find_folded, ask);
+            }
+            Some(needle) => hits(texts, whole, needle, Needle::find_ascii, ask),
             None => candidates.set_indices().for_each(&mut ask),
         }
         found.finish()
@@ -75,11 +122,17 @@ impl Matcher {
 
     /// Whether the text of a value of that type may match at all.
     pub(crate) fn may_match(&self, kind: FieldType) -> bool {
+        match &self.shape {
+            Shape::Nothing => return false,
+            // A number is no address.
+            Shape::Network(_) => return kind == FieldType::Text,
+            _ => {}
+        }
         // All that texts of these types are made of, folded.
         let bytes: &[u8] = match kind {
             FieldType::Text => return true,
             FieldType::Int => b"-0123456789",
-            FieldType::Float => b"-.0123456789infa",
+            FieldType::Float => b"-.0123456789infaN",
             FieldType::Bool => b"truefals",
         };
         let made_of = |needle: &Needle| needle.text.bytes().all(|byte| bytes.contains(&byte));
@@ -102,12 +155,18 @@ fn whole(texts: &StringArray) -> &[u8] {
 }
 
 /// The rows in which the needle occurs, ascending, each once.
-fn hits(texts: &StringArray, whole: &[u8], needle: &Needle, mut hit: impl FnMut(usize)) {
+fn hits(
+    texts: &StringArray,
+    whole: &[u8],
+    needle: &Needle,
+    find: Find,
+    mut hit: impl FnMut(usize),
+) {
     let mut ends = texts.value_offsets().iter();
     let Some(first) = ends.next() else { return };
     let mut ends = ends.map(|end| end.abs_diff(*first) as usize).enumerate().peekable();
     let mut from = 0;
-    while let Some(start) = needle.find_ascii(whole, from) {
+    while let Some(start) = find(needle, whole, from) {
         while ends.next_if(|(_, end)| *end <= start).is_some() {}
         let Some((row, end)) = ends.peek() else { return };
         if start + needle.text.len() <= *end {
@@ -125,6 +184,7 @@ impl Shape {
         match self {
             Self::Phrase(needle) => std::slice::from_ref(needle),
             Self::Pattern { parts, .. } => parts,
+            Self::Regex(_) | Self::Network(_) | Self::Nothing => &[],
         }
     }
 
@@ -143,6 +203,7 @@ impl Shape {
             Self::Pattern { parts, open_start, open_end } => {
                 pattern(parts, *open_start, *open_end, text, find)
             }
+            Self::Regex(_) | Self::Network(_) | Self::Nothing => false,
         }
     }
 }
@@ -244,7 +305,12 @@ type Find = fn(&Needle, &[u8], usize) -> Option<usize>;
 
 impl Needle {
     fn new(text: &str) -> Self {
-        let text = fold_text(text).into_owned();
+        Self::cased(&fold_text(text))
+    }
+
+    /// The text as it is.
+    fn cased(text: &str) -> Self {
+        let text = text.to_owned();
         let rare = text.bytes().enumerate().min_by_key(|(_, byte)| commonness(*byte));
         let finder = Finder::new(text.as_bytes()).into_owned();
         Self { finder, text, rare: rare.unwrap_or_default() }

@@ -111,15 +111,23 @@ fn text_match() -> impl Strategy<Value = TextMatch> {
     prop_oneof![
         3 => part.clone().prop_map(TextMatch::Phrase),
         1 => number.prop_map(TextMatch::Phrase),
-        1 => (prop::collection::vec(part, 0..3), any::<bool>(), any::<bool>()).prop_map(
+        1 => (prop::collection::vec(part.clone(), 0..3), any::<bool>(), any::<bool>()).prop_map(
             |(parts, open_start, open_end)| TextMatch::Pattern { parts, open_start, open_end }
         ),
+        1 => part.prop_map(|text| TextMatch::Cased(Box::new(TextMatch::Phrase(text)))),
+        1 => prop::sample::select(vec!["^conn", "(?i)ERR", r"\d+$", r"\bb\b", "(", "refused|日"])
+            .prop_map(|source| TextMatch::Regex(source.to_owned())),
+        1 => (0_u8..=32).prop_map(|prefix| {
+            TextMatch::Network { address: std::net::Ipv4Addr::new(10, 0, 0, 1).into(), prefix }
+        }),
     ]
 }
 
 fn bound() -> impl Strategy<Value = Bound> {
     let literal = prop_oneof![
         (0_i32..60).prop_map(|n| Literal::Number(f64::from(n))),
+        (0_i32..60).prop_map(|n| Literal::Size(f64::from(n))),
+        (0_i32..60).prop_map(|n| Literal::Duration(f64::from(n))),
         prop::sample::select(vec!["error", "m", "warn"]).prop_map(|t| Literal::Text(t.to_owned())),
     ];
     prop_oneof![

@@ -1,5 +1,7 @@
 //! The truth, said again in the plainest way.
 
+use std::net::IpAddr;
+
 use model::text::{fold, is_boundary};
 
 use super::*;
@@ -25,13 +27,31 @@ pub(super) fn passes(filter: &Filter, record: &Record, host: &str) -> bool {
 }
 
 fn matches(text: &TextMatch, given: &str) -> bool {
-    let given: Vec<char> = given.chars().map(fold).collect();
-    let folded = |text: &str| text.chars().map(fold).collect::<Vec<char>>();
+    match text {
+        TextMatch::Cased(inner) => matches_by(inner, given, |c| c),
+        TextMatch::Regex(source) => {
+            regex::Regex::new(source).is_ok_and(|regex| regex.is_match(given))
+        }
+        TextMatch::Network { address: IpAddr::V4(address), prefix } => given
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '.' && c != '_')
+            .filter_map(|run| run.trim_matches('.').parse::<std::net::Ipv4Addr>().ok())
+            .any(|found| {
+                let apart = u32::from(found) ^ u32::from(*address);
+                apart.checked_shr(32 - u32::from(*prefix)).unwrap_or(0) == 0
+            }),
+        folded => matches_by(folded, given, fold),
+    }
+}
+
+fn matches_by(text: &TextMatch, given: &str, fold: impl Fn(char) -> char) -> bool {
+    let given: Vec<char> = given.chars().map(&fold).collect();
+    let folded = |text: &str| text.chars().map(&fold).collect::<Vec<char>>();
     let (parts, open_start, open_end) = match text {
         TextMatch::Phrase(phrase) => (vec![folded(phrase)], false, false),
         TextMatch::Pattern { parts, open_start, open_end } => {
             (parts.iter().map(|part| folded(part)).collect(), *open_start, *open_end)
         }
+        _ => return false,
     };
     if parts.is_empty() {
         return !given.is_empty();
@@ -72,7 +92,7 @@ fn value(test: &FieldTest, value: &FieldValue) -> bool {
         FieldTest::Matches(text) => {
             let equals = match (text, value) {
                 (TextMatch::Phrase(phrase), value) => equals(phrase, value),
-                (TextMatch::Pattern { .. }, _) => false,
+                _ => false,
             };
             equals || matches(text, &value.to_text())
         }
@@ -106,6 +126,9 @@ fn side(bound: &Bound, value: &FieldValue, strict: impl Fn(std::cmp::Ordering) -
     };
     let order = match (literal, value) {
         (Literal::Number(limit), value) => number(value).and_then(|n| n.partial_cmp(limit)),
+        // None of the names here says a unit of time; plain numbers are bytes.
+        (Literal::Duration(_), _) => None,
+        (Literal::Size(limit), value) => number(value).and_then(|n| n.partial_cmp(limit)),
         (Literal::Text(_), FieldValue::Int(_) | FieldValue::Float(_)) => None,
         (Literal::Text(limit), value) => {
             let text: String = value.to_text().chars().map(fold).collect();
