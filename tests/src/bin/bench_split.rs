@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tests::measure::{cpu_s, cpu_s_by_thread, cpu_s_now, folder_bytes, mb, peak_bytes, quantile};
 use tests::process::{self, Node};
 use tests::records::{Kind, Records, Samples, asked};
-use tests::wait::within;
+use tests::wait::{pace, within};
 
 /// Bytes of a request's body.
 const BODY_BYTES: usize = 1 << 20;
@@ -165,7 +165,7 @@ impl Scene {
                                 break;
                             }
                             assert!(matches!(answer.status, 429 | 503), "{}", answer.body);
-                            std::thread::sleep(Duration::from_millis(wait));
+                            pace(Duration::from_millis(wait));
                             wait = (wait * 2).min(200);
                         }
                     }
@@ -194,7 +194,7 @@ impl Scene {
         let (mut last, mut since) = (Value::Null, self.clock.elapsed());
         within(PATIENCE, "splits built and merged", || {
             // Asking costs the node CPU that is not its work's.
-            std::thread::sleep(Duration::from_millis(250));
+            pace(Duration::from_millis(250));
             let status = node.client.get("/api/v1/status");
             let fresh = status["partitions"].as_array().unwrap();
             let fresh = fresh.iter().any(|partition| partition["fresh_records"] != json!(0));
@@ -288,6 +288,7 @@ impl Scene {
     /// The same records in an open columnar file by DuckDB, where its Python package is installed.
     fn duckdb(&self) {
         let script = "import duckdb, sys, resource, os\n\
+            duckdb.sql(\"set enable_progress_bar=false\")\n\
             raw, out = sys.argv[1:3]\n\
             duckdb.sql(f\"copy (select * from read_json('{raw}', format='newline_delimited', sample_size=100000, union_by_name=true) order by service, timestamp) to '{out}' (format parquet, compression zstd)\")\n\
             use = resource.getrusage(resource.RUSAGE_SELF)\n\
