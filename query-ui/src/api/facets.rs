@@ -19,7 +19,10 @@ const BUCKETS: u32 = 60;
 const VALUES: u64 = 10;
 
 /// Runs a small answer on the queries' threads; it ends when the asker goes.
-async fn run<T, F>(engine: &Engine, answer: impl FnOnce(Engine) -> F) -> Result<T, ApiError>
+pub(super) async fn run<T, F>(
+    engine: &Engine,
+    answer: impl FnOnce(Engine) -> F,
+) -> Result<T, ApiError>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, QueryFailure>> + Send + 'static,

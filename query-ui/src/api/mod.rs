@@ -3,6 +3,9 @@
 mod request;
 mod query;
 mod facets;
+mod editor;
+mod records;
+mod export;
 mod tail;
 mod status;
 
@@ -52,6 +55,11 @@ impl QueryState {
 pub fn router(state: QueryState) -> Router {
     Router::new()
         .route("/api/v1/query", post(query::query))
+        .route("/api/v1/query/parse", post(editor::parse))
+        .route("/api/v1/query/explain", post(editor::explain))
+        .route("/api/v1/records/{id}", get(records::record))
+        .route("/api/v1/records/{id}/context", get(records::context))
+        .route("/api/v1/export", get(export::get).post(export::post))
         .route("/api/v1/histogram", post(facets::histogram))
         .route("/api/v1/fields", post(facets::fields))
         .route("/api/v1/field-values", post(facets::field_values))
@@ -80,6 +88,7 @@ fn refusal(failure: &QueryFailure) -> ApiError {
         QueryFailure::TooLarge(_) => error
             .code("too_large")
             .hint("narrow the time range, or group by fields with fewer values"),
+        QueryFailure::Refused(_) => error.code("invalid_query"),
         QueryFailure::Engine(_) | QueryFailure::Broken => {
             let cause = std::error::Error::source(failure).map(ToString::to_string);
             tracing::error!(%failure, cause, "a query failed");

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
+use model::time::Timestamp;
 use platform::http::ApiError;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -16,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::request::Ask;
 use super::{QueryState, refusal};
 use crate::plan::json::{Records, put_cell, put_text};
-use crate::plan::{Engine, OutputColumn, QueryFailure, Question, Shape, Ticket};
+use crate::plan::{Answer, Engine, OutputColumn, QueryFailure, Shape, Ticket};
 
 /// Bytes of lines that go out together.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -33,7 +34,7 @@ pub(super) async fn query(
     let (to, from) = mpsc::channel(CHUNKS_AHEAD);
     tokio::spawn(async move {
         let lines = Lines { to: to.clone(), buffer: Vec::new(), engine: engine.clone() };
-        let outcome = engine.run(produce(lines, ticket, ask.question)).await;
+        let outcome = engine.run(produce(lines, ticket, ask)).await;
         if let Err(failure) = outcome {
             let error = refusal(&failure).into_detail();
             let line = format!("{}\n", json!({ "error": error }));
@@ -51,48 +52,30 @@ pub(super) async fn query(
 }
 
 /// Produces lines until the end, or until the reader goes.
-async fn produce(mut lines: Lines, ticket: Ticket, question: Question) -> Result<(), QueryFailure> {
+async fn produce(mut lines: Lines, ticket: Ticket, ask: Ask) -> Result<(), QueryFailure> {
     let to = lines.to.clone();
     tokio::select! {
-        outcome = answer(&mut lines, &ticket, &question) => outcome,
+        outcome = answer(&mut lines, &ticket, &ask) => outcome,
         () = to.closed() => Ok(()),
     }
 }
 
-async fn answer(
-    lines: &mut Lines,
-    ticket: &Ticket,
-    question: &Question,
-) -> Result<(), QueryFailure> {
-    let mut answer = lines.engine.clone().ask(question).await?;
-    let shape = answer.shape().clone();
-    lines.line(&json!({ "header": header_of(&shape) }));
-    if lines.flush().await.is_err() {
-        return Ok(());
-    }
-    let mut count = 0;
-    while let Some(rows) = answer.next().await? {
-        count += rows.num_rows();
-        if lines.rows(&rows, &shape).await.is_err() {
-            return Ok(());
-        }
-    }
-    let elapsed_ms = u64::try_from(ticket.elapsed().as_millis()).unwrap_or(u64::MAX);
-    lines.line(&json!({ "end": {
-        "rows": count, "matched": null, "elapsed_ms": elapsed_ms, "partial": answer.missing(),
-    }}));
-    lines.flush().await.ok();
-    Ok(())
+async fn answer(lines: &mut Lines, ticket: &Ticket, ask: &Ask) -> Result<(), QueryFailure> {
+    let answer = lines.engine.clone().ask(&ask.question).await?;
+    lines.whole(answer, ticket, (ask.from, ask.to)).await
 }
 
-fn header_of(shape: &Shape) -> serde_json::Value {
+/// The ends of the range that is asked; open where there is none.
+type Times = (Option<Timestamp>, Option<Timestamp>);
+
+fn header_of(shape: &Shape, (from, to): Times) -> serde_json::Value {
     let column = |column: &OutputColumn| json!({ "name": column.name, "type": column.kind.name() });
-    match shape {
-        Shape::Records => json!({ "kind": "records", "columns": [] }),
-        Shape::Table(columns) => {
-            json!({ "kind": "table", "columns": columns.iter().map(column).collect::<Vec<_>>() })
-        }
-    }
+    let (kind, columns) = match shape {
+        Shape::Records(_) => ("records", Vec::new()),
+        Shape::Table(columns) => ("table", columns.iter().map(column).collect()),
+    };
+    let shown = |moment: Option<Timestamp>| moment.map(|moment| moment.to_string());
+    json!({ "kind": kind, "columns": columns, "from": shown(from), "to": shown(to) })
 }
 
 /// The reader went, or does not read on.
@@ -106,6 +89,38 @@ struct Lines {
 }
 
 impl Lines {
+    /// All lines of an answer.
+    async fn whole(
+        &mut self,
+        mut answer: Answer,
+        ticket: &Ticket,
+        times: Times,
+    ) -> Result<(), QueryFailure> {
+        let shape = answer.shape().clone();
+        self.line(&json!({ "header": header_of(&shape, times) }));
+        if self.flush().await.is_err() {
+            return Ok(());
+        }
+        let (mut count, mut last) = (0, None);
+        while let Some(rows) = answer.next().await? {
+            count += rows.num_rows() as u64;
+            if let (Shape::Records(extras), Some(row)) = (&shape, rows.num_rows().checked_sub(1)) {
+                last = Records::of(&rows, extras).map(|records| records.place(row));
+            }
+            if self.rows(&rows, &shape).await.is_err() {
+                return Ok(());
+            }
+        }
+        let elapsed_ms = u64::try_from(ticket.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let cursor = answer.next_page(count, last).map(|cursor| cursor.to_string());
+        self.line(&json!({ "end": {
+            "rows": count, "matched": null, "elapsed_ms": elapsed_ms, "cursor": cursor,
+            "partial": answer.missing(),
+        }}));
+        self.flush().await.ok();
+        Ok(())
+    }
+
     fn line(&mut self, value: &serde_json::Value) {
         self.buffer.extend_from_slice(value.to_string().as_bytes());
         self.buffer.push(b'\n');
@@ -115,8 +130,8 @@ impl Lines {
         for row in 0..rows.num_rows() {
             self.buffer.extend_from_slice(b"{\"row\":");
             match shape {
-                Shape::Records => {
-                    if let Some(records) = Records::of(rows) {
+                Shape::Records(extras) => {
+                    if let Some(records) = Records::of(rows, extras) {
                         records.write(row, &mut self.buffer);
                     }
                 }

@@ -8,7 +8,7 @@ use platform::http::ApiError;
 use serde_json::Value;
 
 use crate::language::{Query, QueryError, parse, read_span};
-use crate::plan::Question;
+use crate::plan::{Cursor, Question};
 
 /// Records of an answer where the request does not say.
 const LIMIT: u64 = 100;
@@ -29,6 +29,11 @@ impl Ask {
             ApiError::new(Kind::Invalid, format!("the request is not understood: {error}"))
                 .hint("send a JSON object such as {\"query\":\"error\",\"from\":\"-1h\"}")
         })?;
+        Self::of(request, now)
+    }
+
+    /// A request whose body was read.
+    pub(super) fn of(request: QueryRequest, now: Timestamp) -> Result<Self, ApiError> {
         let query = understood(&request.query)?;
         let moment = |name: &str, value: &Option<Value>| match value {
             None | Some(Value::Null) => Ok(None),
@@ -38,7 +43,12 @@ impl Ask {
                     .hint("write -15m, now, 2026-01-31T12:00:00Z, or an epoch number")
             }),
         };
-        let (from, to) = (moment("from", &request.from)?, moment("to", &request.to)?);
+        let (mut from, mut to) = (moment("from", &request.from)?, moment("to", &request.to)?);
+        if let Some(time) = query.time {
+            // What the query says itself takes the place of what stands beside it.
+            from = time.from.map(|from| from.resolve(now));
+            to = time.to.map(|to| to.resolve(now));
+        }
         let range =
             TimeRange { from: from.unwrap_or(Timestamp::MIN), to: to.unwrap_or(Timestamp::MAX) };
         if range.from > range.to {
@@ -49,6 +59,16 @@ impl Ask {
             range,
             indexes: request.indexes.clone(),
             limit: request.limit.unwrap_or(LIMIT),
+        };
+        let question = match request.cursor.as_deref() {
+            None => question,
+            Some(text) => {
+                let cursor = Cursor::parse(text).ok_or_else(|| {
+                    ApiError::new(Kind::Invalid, "\"cursor\" is none that this API gave")
+                        .hint("send back what the end of the page before had as its cursor")
+                })?;
+                question.behind(&cursor)
+            }
         };
         Ok(Self { question, from, to, request })
     }

@@ -27,7 +27,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::QueryState;
 use super::request::understood;
 use crate::plan::json::Records;
-use crate::plan::{Engine, RECORD};
+use crate::plan::{Engine, Extras, RECORD};
 
 /// How often a silent tail says that it is alive.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -51,6 +51,10 @@ pub(super) async fn tail(
     if !query.pipes.is_empty() {
         return Err(ApiError::new(Kind::Invalid, "a tail takes a search without pipes")
             .hint("leave out everything from the first |"));
+    }
+    if query.time.is_some() {
+        return Err(ApiError::new(Kind::Invalid, "a tail has no times: it shows what comes")
+            .hint("leave out the time words"));
     }
     let Ok(permit) = state.tails.clone().try_acquire_owned() else {
         let most = state.engine.settings().tails_max;
@@ -165,7 +169,8 @@ fn rendered(searcher: &Searcher, part: &FreshPart, request: &ScanRequest) -> Vec
             return Vec::new();
         }
     };
-    let Some(records) = Records::of(&rows) else { return Vec::new() };
+    let extras = Extras::default();
+    let Some(records) = Records::of(&rows, &extras) else { return Vec::new() };
     let record = |row| {
         let mut text = Vec::new();
         records.write(row, &mut text);

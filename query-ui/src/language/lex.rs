@@ -1,37 +1,45 @@
 //! The characters of a query: a cursor with places, and the small pieces, in nom.
 
+use std::cell::RefCell;
+
 use nom::Parser as _;
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while, take_while1};
 use nom::character::complete::{char, digit1, satisfy};
-use nom::combinator::{map_opt, not, peek, recognize};
-use nom::multi::{fold_many0, many1_count};
+use nom::combinator::{map, map_opt, not, opt, peek, recognize, success};
+use nom::multi::{fold_many0, fold_many1, many1_count};
 use nom::sequence::{delimited, pair, preceded, terminated};
 use nom::{AsChar as _, IResult};
 
-use super::QueryError;
+use super::{QueryError, Token, TokenKind};
 
-/// A query and how far it has been read.
+/// A query and how far it has been read. Places are bytes here; [`super::parse`] makes characters
+/// of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cursor<'a> {
     whole: &'a str,
     /// What is still to be read.
     pub(super) rest: &'a str,
+    tokens: &'a RefCell<Vec<Token>>,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(whole: &'a str) -> Self {
-        Self { whole, rest: whole }
+    /// What is understood is noted in `tokens`.
+    pub(super) fn new(whole: &'a str, tokens: &'a RefCell<Vec<Token>>) -> Self {
+        Self { whole, rest: whole, tokens }
     }
 
-    /// The place, in characters.
+    /// The place, in bytes.
     pub(super) fn at(&self) -> usize {
-        self.place(self.rest)
+        self.whole.len() - self.rest.len()
     }
 
-    fn place(&self, rest: &str) -> usize {
-        let read = self.whole.len() - rest.len();
-        self.whole.get(..read).map_or(0, |read| read.chars().count())
+    /// Notes that what was read from a place on is a token. Nothing is noted of what was only
+    /// looked at.
+    pub(super) fn mark(&self, start: usize, kind: TokenKind) {
+        if start < self.at() {
+            self.tokens.borrow_mut().push(Token { start, end: self.at(), kind });
+        }
     }
 
     /// Goes on if the piece is next.
@@ -44,10 +52,41 @@ impl<'a> Cursor<'a> {
         Some(value)
     }
 
+    /// The same, noted as a token.
+    pub(super) fn take_as<T>(
+        &mut self,
+        kind: TokenKind,
+        piece: impl FnOnce(&'a str) -> IResult<&'a str, T>,
+    ) -> Option<T> {
+        let start = self.at();
+        let value = self.take(piece)?;
+        self.mark(start, kind);
+        Some(value)
+    }
+
     pub(super) fn eat(&mut self, text: &str) -> bool {
         let rest = self.rest.strip_prefix(text);
         self.rest = rest.unwrap_or(self.rest);
         rest.is_some()
+    }
+
+    /// The same, noted as a token.
+    pub(super) fn eat_as(&mut self, kind: TokenKind, text: &str) -> bool {
+        let start = self.at();
+        let eaten = self.eat(text);
+        self.mark(start, kind);
+        eaten
+    }
+
+    /// Goes on over a word of the language, in any case.
+    pub(super) fn eat_word(&mut self, wanted: &str) -> bool {
+        let mut ahead = *self;
+        let found = ahead.take(word).is_some_and(|word| word.eq_ignore_ascii_case(wanted));
+        if found {
+            ahead.mark(self.at(), TokenKind::Keyword);
+            *self = ahead;
+        }
+        found
     }
 
     pub(super) fn skip_space(&mut self) {
@@ -58,18 +97,24 @@ impl<'a> Cursor<'a> {
         self.rest.chars().next()
     }
 
+    /// The character behind the next one.
+    pub(super) fn peek_second(&self) -> Option<char> {
+        self.rest.chars().nth(1)
+    }
+
     pub(super) fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// An error at what is next: a word, a character, or the end.
     pub(super) fn error(&self, message: impl Into<String>, expected: &[&str]) -> QueryError {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
         let length = match self.rest.chars().next() {
             None => 1,
             Some(c) if c.is_alphanumeric() => {
-                self.rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').count()
+                self.rest.chars().take_while(|c| is_word(*c)).map(char::len_utf8).sum()
             }
-            Some(_) => 1,
+            Some(c) => c.len_utf8(),
         };
         let start = self.at();
         self.error_from(start, start + length, message, expected)
@@ -104,6 +149,14 @@ pub(super) fn name_of(c: char) -> Option<&'static str> {
         '\u{feff}' => "a byte order mark (U+FEFF)",
         '\u{2028}' | '\u{2029}' => "a line separator",
         '\u{3000}' => "an ideographic space (U+3000)",
+        '\u{ad}' => "a soft hyphen (U+00AD)",
+        '\u{2060}' => "a word joiner (U+2060)",
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            "an invisible mark of writing direction"
+        }
+        '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{1680}' => {
+            "a white space that is no plain space"
+        }
         '“' | '”' | '„' => "a typographic quote",
         '‘' | '’' => "a typographic apostrophe",
         _ => return None,
@@ -128,6 +181,35 @@ pub(super) fn quoted(input: &str) -> IResult<&str, String> {
         text
     });
     delimited(char('"'), text, char('"')).parse(input)
+}
+
+/// A name between backticks; a backtick in it is written twice.
+pub(super) fn backticked(input: &str) -> IResult<&str, String> {
+    let plain = alt((preceded(char('`'), char('`')), satisfy(|c| c != '`')));
+    let text = fold_many0(plain, String::new, |mut text: String, c| {
+        text.push(c);
+        text
+    });
+    delimited(char('`'), text, terminated(char('`'), not(peek(char('`'))))).parse(input)
+}
+
+/// A regular expression between slashes and whether it ignores case (`/…/i`). A slash inside is
+/// written `\/`; where another one stands inside, the text is a path and no expression.
+pub(super) fn regex(input: &str) -> IResult<&str, (String, bool)> {
+    let escaped = preceded(tag("\\/"), success('/'));
+    let source = fold_many1(
+        alt((
+            map(escaped, String::from),
+            map(recognize(pair(char('\\'), satisfy(|c| c != '/'))), str::to_owned),
+            map(satisfy(|c| c != '/' && c != '\\' && c != '\n'), String::from),
+        )),
+        String::new,
+        |source: String, piece| source + &piece,
+    );
+    let (rest, source) = delimited(char('/'), source, char('/')).parse(input)?;
+    let (rest, flag) = opt(char('i')).parse(rest)?;
+    let (rest, ()) = not(satisfy(|c| !c.is_whitespace() && !"()|,".contains(c))).parse(rest)?;
+    Ok((rest, (source, flag.is_some())))
 }
 
 /// A field's name where no quotes are needed: letters, digits, `_ . @ $ -`, beginning with a

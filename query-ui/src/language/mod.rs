@@ -1,111 +1,95 @@
 //! The query language: a search, then pipes. docs/query.md is its reference.
 
+mod ast;
 mod lex;
 mod parse;
+mod value;
+mod time;
+mod scope;
 mod pipe;
+mod stats;
+mod reshape;
+mod expr;
+mod print;
 
-use model::query::Filter;
+use std::cell::RefCell;
 
+pub use ast::{
+    Aggregate, Expr, Extraction, Format, Function, Group, Moment, Operator, Pipe, Query, SortKey,
+    TimeWords,
+};
+pub(crate) use expr::FUNCTIONS;
 pub(crate) use lex::read_span;
-pub use parse::parse;
-pub(crate) use pipe::PATTERN;
+pub(crate) use pipe::PIPES;
+pub(crate) use print::Search;
+pub(crate) use scope::{PATTERN, Scope, nearest, pieces};
+pub(crate) use time::read_moment;
 
-/// A query that was understood.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Query {
-    /// Which records.
-    pub filter: Filter,
-    /// What is done with them, in order.
-    pub pipes: Vec<Pipe>,
-}
+use lex::Cursor;
+use model::limits::QUERY_BYTES_MAX;
 
-/// One step behind the search.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Pipe {
-    /// Aggregates, in groups.
-    Stats {
-        /// What is computed; at least one.
-        aggregates: Vec<Aggregate>,
-        /// One row for each combination of these; one row in all when empty.
-        by: Vec<Group>,
-    },
-    /// Order by these; the first counts most.
-    Sort(Vec<SortKey>),
-    /// The first so many.
-    Limit(u64),
-    /// Only these columns.
-    Fields(Vec<String>),
-}
-
-/// An aggregate with the name of its column.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Aggregate {
-    /// What is computed.
-    pub function: Function,
-    /// Of which field; `None` counts records.
-    pub field: Option<String>,
-    /// The name of its column.
-    pub name: String,
-}
-
-/// What an aggregate computes.
+/// A piece of a query that was understood. Places are characters from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Function {
-    /// Records, or values that are present.
-    Count,
-    /// Distinct values, exactly.
-    CountDistinct,
-    /// The sum of numbers.
-    Sum,
-    /// The mean of numbers.
-    Avg,
-    /// The least value.
-    Min,
-    /// The greatest value.
-    Max,
+pub struct Token {
+    /// First character.
+    pub start: usize,
+    /// First character after.
+    pub end: usize,
+    /// What it is.
+    pub kind: TokenKind,
 }
 
-impl Function {
-    const ALL: [(&'static str, Self); 6] = [
-        ("count", Self::Count),
-        ("count_distinct", Self::CountDistinct),
-        ("sum", Self::Sum),
-        ("avg", Self::Avg),
-        ("min", Self::Min),
-        ("max", Self::Max),
-    ];
+/// What a piece of a query is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    /// A word to be found.
+    Word,
+    /// A text in quotes.
+    Phrase,
+    /// A regular expression.
+    Regex,
+    /// The name of a field in the search.
+    Field,
+    /// `:`, `>=`, `+` and their like.
+    Operator,
+    /// What a field is compared with.
+    Value,
+    /// A number, a size or a span.
+    Number,
+    /// `AND`, `by`, `as` and their like.
+    Keyword,
+    /// Time words.
+    Time,
+    /// A pipe's name.
+    Pipe,
+    /// A function's name.
+    Function,
+    /// The name of a column in a pipe.
+    Column,
+    /// A bracket, a comma, a `|`.
+    Bracket,
 }
 
-/// What makes a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Group {
-    /// A field's value.
-    Field(String),
-    /// The timestamp, rounded down to so many nanoseconds.
-    Bin {
-        /// Width of a bin, nanoseconds.
-        width: i64,
-    },
-}
-
-impl Group {
-    /// The name of its column.
+impl TokenKind {
+    /// The name used in answers.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Field(name) => name,
-            Self::Bin { .. } => "timestamp",
+            Self::Word => "word",
+            Self::Phrase => "phrase",
+            Self::Regex => "regex",
+            Self::Field => "field",
+            Self::Operator => "operator",
+            Self::Value => "value",
+            Self::Number => "number",
+            Self::Keyword => "keyword",
+            Self::Time => "time",
+            Self::Pipe => "pipe",
+            Self::Function => "function",
+            Self::Column => "column",
+            Self::Bracket => "bracket",
         }
     }
-}
-
-/// A column to order by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SortKey {
-    /// The column.
-    pub name: String,
-    /// Greatest first.
-    pub descending: bool,
 }
 
 /// Why a query was not understood. Places are characters from 0.
@@ -124,5 +108,55 @@ pub struct QueryError {
     pub hint: Option<String>,
 }
 
+/// Reads a query.
+///
+/// # Errors
+/// Where it is wrong, what was found and what could stand there.
+pub fn parse(text: &str) -> Result<Query, QueryError> {
+    read(text).0
+}
+
+/// Reads a query; also gives the tokens that were understood, up to the error if there is one.
+pub fn read(text: &str) -> (Result<Query, QueryError>, Vec<Token>) {
+    let tokens = RefCell::new(Vec::new());
+    let mut cursor = Cursor::new(text, &tokens);
+    let read = match text.len() {
+        0..=QUERY_BYTES_MAX => parse::whole(&mut cursor),
+        _ => Err(cursor.error(format!("a query has at most {QUERY_BYTES_MAX} bytes"), &[])),
+    };
+    let mut tokens = tokens.into_inner();
+    tokens.sort_by_key(|token| token.start);
+    let mut places = Places { text, bytes: 0, characters: 0 };
+    for token in &mut tokens {
+        (token.start, token.end) = (places.character(token.start), places.character(token.end));
+    }
+    let read = read.map_err(|error| {
+        let mut places = Places { text, bytes: 0, characters: 0 };
+        let start = places.character(error.start);
+        let end = places.character(error.end).max(start + 1);
+        QueryError { start, end, ..error }
+    });
+    (read, tokens)
+}
+
+/// Makes characters of bytes, of places that grow.
+struct Places<'a> {
+    text: &'a str,
+    bytes: usize,
+    characters: usize,
+}
+
+impl Places<'_> {
+    fn character(&mut self, byte: usize) -> usize {
+        if byte < self.bytes {
+            (self.bytes, self.characters) = (0, 0);
+        }
+        let end = self.text.floor_char_boundary(byte);
+        let passed = self.text.get(self.bytes..end).map_or(0, |text| text.chars().count());
+        (self.bytes, self.characters) = (end.max(self.bytes), self.characters + passed);
+        self.characters
+    }
+}
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

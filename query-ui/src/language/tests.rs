@@ -26,6 +26,10 @@ fn show(filter: &Filter) -> String {
                     Bound::Exclusive(Literal::Number(n)) => format!("{open}{n}"),
                     Bound::Inclusive(Literal::Text(t)) => format!("{closed}'{t}'"),
                     Bound::Exclusive(Literal::Text(t)) => format!("{open}'{t}'"),
+                    Bound::Inclusive(Literal::Duration(n)) => format!("{closed}{n}ns"),
+                    Bound::Exclusive(Literal::Duration(n)) => format!("{open}{n}ns"),
+                    Bound::Inclusive(Literal::Size(n)) => format!("{closed}{n}B"),
+                    Bound::Exclusive(Literal::Size(n)) => format!("{open}{n}B"),
                 };
                 format!("{name}{}..{}", end(from, '(', '['), end(to, ')', ']'))
             }
@@ -40,6 +44,9 @@ fn show_text(text: &TextMatch) -> String {
             let star = |open: &bool| if *open { "*" } else { "" };
             format!("{}<{}>{}", star(open_start), parts.join("*"), star(open_end))
         }
+        TextMatch::Cased(inner) => format!("={}", show_text(inner)),
+        TextMatch::Regex(source) => format!("/{source}/"),
+        TextMatch::Network { address, prefix } => format!("cidr({address}/{prefix})"),
     }
 }
 
@@ -79,6 +86,7 @@ fn punctuation_belongs_to_words() {
     check("10.0.0.1", "'10.0.0.1'");
     check("/var/log/x", "'/var/log/x'");
     check("a=b", "'a=b'");
+    check("a == b", "('a' & '==' & 'b')");
     check("12:30:01", "'12:30:01'");
     check("http://x/y", "'http://x/y'");
     check("[error]", "'[error]'");
@@ -119,9 +127,72 @@ fn fields() {
 }
 
 #[test]
+fn exact_case_regular_expressions_and_networks() {
+    check("=Error", "='Error'");
+    check(r#"="Not Found" user:=Al*"#, "(='Not Found' & user~=<Al>*)");
+    check("/time(d )?out/", "/time(d )?out/");
+    check(r"/GET \/api/i", r"/(?i)GET /api/");
+    check("path:/^[a-c]+$/", "path~/^[a-c]+$/");
+    check("/var/log/", "'/var/log/'");
+    check("/tmp", "'/tmp'");
+    check("cidr(10.0.0.0/8)", "cidr(10.0.0.0/8)");
+    check("ip:cidr(2001:db8::/32)", "ip~cidr(2001:db8::/32)");
+    check("ip:cidr(10.0.0.1)", "ip~cidr(10.0.0.1/32)");
+    check("cidr", "'cidr'");
+    wrong("/a(/", (0, 4), "regular expression is wrong");
+    wrong("ip:cidr(10.0.0.0/33)", (8, 19), "no network");
+}
+
+#[test]
+fn spans_and_sizes() {
+    check("took>5ms", "took(5000000ns..)");
+    check("took:1s..1m30s", "took[1000000000ns..]90000000000ns");
+    check("size>=10KB", "size[10000B..)");
+    check("size:[1KiB TO *]", "size[1024B..)");
+    check(r#"took>"5ms""#, "took('5ms'..)");
+    check("note:5ms", "note~'5ms'");
+}
+
+#[test]
+fn names_are_quoted_in_two_ways() {
+    check("`my field`:x", "my field~'x'");
+    check("`a``b`>=1", "a`b[1..)");
+    wrong("`a b`", (5, 6), "expected ':'");
+}
+
+#[test]
+fn time_words() {
+    let times = |text: &str| parse(text).map(|query| (query.time, show(&query.filter))).unwrap();
+    let ago = |nanos| Some(Moment::Ago(nanos));
+    let at = |text: &str| Some(Moment::At(model::time::Timestamp::parse(text).unwrap()));
+    let hour = 3_600_000_000_000;
+    let words = |from, to| Some(TimeWords { from, to });
+    assert_eq!(times("last 2h"), (words(ago(2 * hour), None), "all".to_owned()));
+    assert_eq!(times("error last 1h30m"), (words(ago(hour * 3 / 2), None), "'error'".to_owned()));
+    let range = times("from 2026-01-31 to -1h a b");
+    assert_eq!(range, (words(at("2026-01-31T00:00:00Z"), ago(hour)), "('a' & 'b')".to_owned()));
+    let range = times("to \"2026-01-31 12:00\" | limit 1");
+    assert_eq!(range, (words(None, at("2026-01-31T12:00:00Z")), "all".to_owned()));
+    assert_eq!(times("from now-1h to now").0, words(ago(hour), ago(0)));
+    check("last words", "('last' & 'words')");
+    check("from here to there", "('from' & 'here' & 'to' & 'there')");
+    check("from 10 to 20", "('from' & '10' & 'to' & '20')");
+    wrong("a OR last 2h", (5, 12), "the whole search");
+    wrong("last 2h a OR b", (0, 12), "the whole search");
+    wrong("(last 2h)", (1, 8), "the whole search");
+    wrong("NOT last 2h", (4, 11), "the whole search");
+    wrong("last 2h last 3h", (8, 15), "once");
+}
+
+#[test]
 fn pipes() {
     let pipes = |text| parse(text).map(|query| query.pipes).unwrap();
-    let count = Aggregate { function: Function::Count, field: None, name: "n".to_owned() };
+    let count = Aggregate {
+        function: Function::Count,
+        argument: None,
+        condition: None,
+        name: "n".to_owned(),
+    };
     assert_eq!(
         pipes(
             "error | stats count() as n by service, bin(timestamp, 1h30m) | sort n desc | limit 5"
@@ -131,7 +202,7 @@ fn pipes() {
                 aggregates: vec![count],
                 by: vec![
                     Group::Field("service".to_owned()),
-                    Group::Bin { width: 5_400_000_000_000 }
+                    Group::Bin { width: Some(5_400_000_000_000) }
                 ]
             },
             Pipe::Sort(vec![SortKey { name: "n".to_owned(), descending: true }]),
@@ -166,14 +237,11 @@ fn errors_point_at_the_column() {
     wrong("a\u{a0}b", (1, 2), "no-break space");
     wrong("“a”", (0, 1), "typographic quote");
     wrong("x:[1 2]", (5, 6), "expected TO");
-    wrong("* | limit 5 | stats count()", (14, 19), "right behind the search");
     wrong("* | stats count() as n by a | sort m", (35, 36), "no column");
     wrong("* | fields a | sort b", (20, 21), "no column");
     wrong("timestamp>noon", (10, 14), "is no time");
     wrong("level>=loud", (7, 11), "is no level");
     wrong("error: full", (6, 7), "expected a value");
-    wrong("* | stats count() | stats count()", (20, 25), "one stats");
-    wrong("* | limit 5 | patterns", (14, 22), "right behind the search");
     wrong("* | patterns | sort n", (20, 21), "no column");
     let spelt = "* | stats count() as count, min(timestamp) as first_seen, \
                  max(timestamp) as last_seen by _pattern | sort count desc";
@@ -183,8 +251,82 @@ fn errors_point_at_the_column() {
     assert!(parse(&"(".repeat(60_000)).unwrap_err().message.contains("nested deeper"));
 }
 
+#[test]
+fn errors_in_pipes_point_at_the_column() {
+    wrong("| where", (7, 8), "expected a value");
+    wrong("| where a <", (11, 12), "expected a value");
+    wrong("| where a = 1", (10, 11), "expected '|'");
+    wrong("| where 1 < a < 3", (14, 15), "do not follow");
+    wrong("| where lowr(a) == \"x\"", (8, 12), "no function");
+    wrong("| where length(a, b) > 1", (8, 20), "wants 1 arguments");
+    wrong("| where a =~ b", (13, 14), "regular expression");
+    wrong("| eval a == 1", (9, 10), "expected '='");
+    wrong("| stats quantile(2, a)", (17, 18), "from 0 to 1");
+    wrong("| stats rate(a)", (14, 15), "takes nothing");
+    wrong("| stats count() as n | where m > 1", (29, 30), "no column");
+    wrong("| extract \"abc\"", (10, 15), "has a name");
+    wrong("| extract \"<a><b>\"", (10, 18), "beside each other");
+    wrong("| parse xml", (8, 11), "expected a format");
+    wrong("| join a (error)", (9, 16), "end in a table");
+    wrong("| fields a | union (error)", (19, 26), "cannot be joined");
+    wrong("| sample 0", (9, 10), "one of how many");
+    wrong("| top", (5, 6), "expected a field");
+    wrong("| rename a b", (11, 12), "expected as");
+    wrong("| union (a", (10, 11), "expected \")\"");
+    let deep = format!("| where {}a{}", "(".repeat(1_000), ")".repeat(1_000));
+    assert!(parse(&deep).unwrap_err().message.contains("nested deeper"));
+    let long = format!("| where {}1", "1 + ".repeat(10_000));
+    assert!(parse(&long).unwrap_err().message.contains("operators"), "{:?}", parse(&long).is_ok());
+}
+
+#[test]
+fn tokens_cover_what_was_understood() {
+    let text =
+        r#"level:error -"é x" last 2h | stats count() as n by bin(timestamp, 1m) | sort n desc"#;
+    let (read, tokens) = read(text);
+    assert!(read.is_ok());
+    let characters: Vec<char> = text.chars().collect();
+    let shown: Vec<String> = tokens
+        .iter()
+        .map(|token| {
+            let part: String = characters[token.start..token.end].iter().collect();
+            format!("{}={part}", token.kind.name())
+        })
+        .collect();
+    let expected = [
+        "field=level",
+        "operator=:",
+        "value=error",
+        "operator=-",
+        "phrase=\"é x\"",
+        "time=last 2h",
+        "bracket=|",
+        "pipe=stats",
+        "function=count",
+        "bracket=(",
+        "bracket=)",
+        "keyword=as",
+        "column=n",
+        "keyword=by",
+        "function=bin",
+        "bracket=(",
+        "column=timestamp",
+        "bracket=,",
+        "number=1m",
+        "bracket=)",
+        "bracket=|",
+        "pipe=sort",
+        "column=n",
+        "keyword=desc",
+    ];
+    assert_eq!(shown, expected);
+    let (wrong, tokens) = super::read("level:error | stat count()");
+    assert!(wrong.is_err());
+    assert_eq!(tokens.len(), 5);
+}
+
 /// The lines of the blocks of a kind in docs/query.md.
-fn examples(kind: &str) -> Vec<&'static str> {
+pub(crate) fn examples(kind: &str) -> Vec<&'static str> {
     let mut inside = false;
     let page = include_str!("../../../docs/query.md").lines();
     let lines = page.filter(|line| match line.strip_prefix("```") {

@@ -1,5 +1,6 @@
 //! The rows of a query, as they come.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -8,21 +9,43 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::physical_plan::execute_stream;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{displayable, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt as _;
+use index::searcher::Unit;
+use model::partition::RecordId;
+use model::time::{TimeRange, Timestamp};
 use model::wire::Missing;
 
-use super::lower::{Order, Outline, fields_of};
+use super::lower::{Lowered, Lowering, Order, Reading, fields_of, fixed, queries};
+use super::range::{Cursor, narrowed};
 use super::scan::{Scanner, StopGuard};
-use super::table::LogTable;
 use super::types::{Types, look_up};
 use super::{Budget, Engine, QueryFailure, Question, Shape};
+use crate::language::Query;
 
 /// Rows of a batch of whole records: sorting on disk holds a batch of each piece it merges.
 const RECORD_BATCH_ROWS: usize = 1_024;
 /// Rows of a batch of a table.
 const TABLE_BATCH_ROWS: usize = 8_192;
+
+/// How a question would be answered.
+#[derive(Debug, Clone, Default)]
+pub struct Explanation {
+    /// The range that is read.
+    pub range: TimeRange,
+    /// Splits that may be read.
+    pub splits: u64,
+    /// Fresh parts that may be read.
+    pub fresh: u64,
+    /// Their records.
+    pub records: u64,
+    /// Their bytes, stored.
+    pub bytes: u64,
+    /// The plan as DataFusion runs it.
+    pub plan: String,
+}
 
 /// The part of a query's memory that merging may take.
 const MERGE_SHARE: usize = 4;
@@ -32,6 +55,8 @@ pub struct Answer {
     shape: Shape,
     rows: SendableRecordBatchStream,
     left: Option<u64>,
+    /// Rows of a page, where there are pages.
+    limit: Option<u64>,
     scanner: Scanner,
     budget: Budget,
     memory_bytes_max: usize,
@@ -74,6 +99,13 @@ impl Answer {
         }
     }
 
+    /// Where the next page begins, behind the last record of a page that is full.
+    #[must_use]
+    pub fn next_page(&self, rows: u64, last: Option<(Timestamp, RecordId)>) -> Option<Cursor> {
+        let last = last.filter(|_| self.limit.is_some_and(|limit| rows >= limit));
+        last.map(|(time, id)| Cursor { time, id })
+    }
+
     /// What the answer lacks so far; all of it at the end.
     #[must_use]
     pub fn missing(&self) -> Vec<Missing> {
@@ -95,42 +127,82 @@ impl Engine {
         question: &Question,
         order: Order,
     ) -> Result<Answer, QueryFailure> {
-        let settings = &self.0.settings;
         let scanner = self.scanner();
         let stop = scanner.stop_guard();
         let mut budget = self.budget();
-        let units = self.units(&question.range, question.indexes.as_deref()).await;
-        let (units, types) = self.types(&scanner, units, question, &mut budget).await?;
-        let outline = Outline::new(&question.query.pipes, types, question.limit, order);
-        let (filter, range) = (question.query.filter.clone(), question.range);
-        let lowered = outline.plan(|outline| LogTable {
-            scanner: scanner.clone(),
-            units,
-            filter,
-            range,
-            newest: outline.newest,
-            columns: outline.columns.clone(),
-            partitions: settings.core_count,
-        });
-        let failed = |error| QueryFailure::of(error, settings.memory_bytes_max);
-        let (plan, shape, left) = lowered.map_err(failed)?;
-        let state = self.session(&shape).map_err(failed)?;
-        let plan = budget.within(state.create_physical_plan(&plan)).await?.map_err(failed)?;
-        // The plan itself is not kept: some of its parts stop only when it is gone.
-        let rows = execute_stream(plan, state.task_ctx()).map_err(failed)?;
-        let memory_bytes_max = settings.memory_bytes_max;
-        Ok(Answer { shape, rows, left, scanner, budget, memory_bytes_max, _stop: stop })
+        let readings = self.readings(&scanner, question, &mut budget).await?;
+        let lowered = self.lower(&scanner, question, readings, order)?;
+        let Lowered { plan, shape, take, pages } = lowered;
+        let rows = self.begin(plan, &shape, &mut budget).await?;
+        let limit = pages.then_some(question.limit).filter(|limit| *limit > 0);
+        let memory_bytes_max = self.0.settings.memory_bytes_max;
+        let left = take;
+        Ok(Answer { shape, rows, left, limit, scanner, budget, memory_bytes_max, _stop: stop })
     }
 
-    /// The types of the fields that the pipes name, and the units that can be read.
+    /// Begins to run a plan.
+    pub(super) async fn begin(
+        &self,
+        plan: LogicalPlan,
+        shape: &Shape,
+        budget: &mut Budget,
+    ) -> Result<SendableRecordBatchStream, QueryFailure> {
+        let failed = |error| QueryFailure::of(error, self.0.settings.memory_bytes_max);
+        let state = self.session(shape).map_err(failed)?;
+        let plan = budget.within(state.create_physical_plan(&plan)).await?.map_err(failed)?;
+        // The plan itself is not kept: some of its parts stop only when it is gone.
+        execute_stream(plan, state.task_ctx()).map_err(failed)
+    }
+
+    fn lower(
+        &self,
+        scanner: &Scanner,
+        question: &Question,
+        readings: Vec<(&Query, Reading)>,
+        order: Order,
+    ) -> Result<Lowered, QueryFailure> {
+        let settings = &self.0.settings;
+        let span = readings.first().map_or(question.range, |(_, reading)| reading.span());
+        let lowering = Lowering::new(scanner, readings, settings.core_count, span);
+        let lowered = lowering.plan(&question.query, question.limit, order);
+        lowered.map_err(|error| QueryFailure::of(error, settings.memory_bytes_max))
+    }
+
+    /// What the query and those inside of it read, all of one view.
+    async fn readings<'a>(
+        &self,
+        scanner: &Scanner,
+        question: &'a Question,
+        budget: &mut Budget,
+    ) -> Result<Vec<(&'a Query, Reading)>, QueryFailure> {
+        let view = self.view().await;
+        let now = self.clock().now();
+        let mut readings = Vec::new();
+        for query in queries(&question.query) {
+            let range = if std::ptr::eq(query, &raw const question.query) {
+                question.range
+            } else {
+                question.range_of(query, now)
+            };
+            let range = narrowed(range, &query.filter);
+            let units = self.searcher().units(&view, &range, question.indexes.as_deref());
+            let mut names = fields_of(query);
+            names.extend(fields_of(&question.query));
+            names.retain(|name| fixed(name).is_none());
+            let (units, types) = self.types(scanner, units, names, budget).await?;
+            readings.push((query, Reading { units, types, range }));
+        }
+        Ok(readings)
+    }
+
+    /// The types of some fields, and the units that can be read.
     async fn types(
         &self,
         scanner: &Scanner,
-        mut units: Vec<index::searcher::Unit>,
-        question: &Question,
+        mut units: Vec<Unit>,
+        names: BTreeSet<String>,
         budget: &mut Budget,
-    ) -> Result<(Vec<index::searcher::Unit>, Types), QueryFailure> {
-        let names = fields_of(&question.query.pipes);
+    ) -> Result<(Vec<Unit>, Types), QueryFailure> {
         if names.is_empty() {
             return Ok((units, Types::new()));
         }
@@ -142,8 +214,41 @@ impl Engine {
         budget.within(looked).await?.map_err(|_| QueryFailure::Broken)
     }
 
+    /// How a question would be answered. No record is read.
+    ///
+    /// # Errors
+    /// [`QueryFailure`].
+    pub async fn explain(&self, question: &Question) -> Result<Explanation, QueryFailure> {
+        let scanner = self.scanner();
+        let _stop = scanner.stop_guard();
+        let mut budget = self.budget();
+        let readings = self.readings(&scanner, question, &mut budget).await?;
+        let range = readings.first().map_or(question.range, |(_, reading)| reading.range);
+        let mut explanation = Explanation { range, ..Explanation::default() };
+        for unit in readings.iter().flat_map(|(_, reading)| &reading.units) {
+            explanation.records += unit.row_count();
+            match unit {
+                Unit::Split(split) => {
+                    explanation.splits += 1;
+                    explanation.bytes += split.stored_bytes;
+                }
+                Unit::Fresh(part) => {
+                    explanation.fresh += 1;
+                    explanation.bytes += part.bytes;
+                }
+            }
+        }
+        let Lowered { plan, shape, .. } =
+            self.lower(&scanner, question, readings, Order::Defined)?;
+        let failed = |error| QueryFailure::of(error, self.0.settings.memory_bytes_max);
+        let state = self.session(&shape).map_err(failed)?;
+        let plan = budget.within(state.create_physical_plan(&plan)).await?.map_err(failed)?;
+        explanation.plan = displayable(plan.as_ref()).indent(false).to_string();
+        Ok(explanation)
+    }
+
     /// A session with this query's own memory.
-    fn session(&self, shape: &Shape) -> datafusion::common::Result<SessionState> {
+    pub(super) fn session(&self, shape: &Shape) -> datafusion::common::Result<SessionState> {
         let settings = &self.0.settings;
         let folders = DiskManagerMode::Directories(vec![settings.spill.clone()]);
         let disk = DiskManagerBuilder::default()
@@ -156,7 +261,7 @@ impl Engine {
         let mut config = SessionConfig::new()
             .with_target_partitions(settings.core_count)
             .with_batch_size(match shape {
-                Shape::Records => RECORD_BATCH_ROWS,
+                Shape::Records(_) => RECORD_BATCH_ROWS,
                 Shape::Table(_) => TABLE_BATCH_ROWS,
             })
             .with_round_robin_repartition(false);

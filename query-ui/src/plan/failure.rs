@@ -15,6 +15,9 @@ pub enum QueryFailure {
     /// It needs more memory or disk than a query may have.
     #[error("the query needs more than {0} MiB of memory")]
     TooLarge(usize),
+    /// What is asked cannot be computed.
+    #[error("{0}")]
+    Refused(String),
     /// The engine refuses or fails; our mistake.
     #[error("the query failed inside the engine")]
     Engine(#[source] DataFusionError),
@@ -29,7 +32,7 @@ impl QueryFailure {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Overloaded(_) => Kind::Overloaded,
-            Self::Timeout(_) | Self::TooLarge(_) => Kind::Invalid,
+            Self::Timeout(_) | Self::TooLarge(_) | Self::Refused(_) => Kind::Invalid,
             Self::Engine(_) | Self::Broken => Kind::Bug,
         }
     }
@@ -40,6 +43,16 @@ impl QueryFailure {
                 tracing::debug!(why, "a query was too large");
                 Self::TooLarge(memory_bytes_max >> 20)
             }
+            DataFusionError::Plan(why) => Self::Refused(why.clone()),
+            DataFusionError::Execution(why) => {
+                Self::Refused(format!("a value cannot be computed: {why}"))
+            }
+            DataFusionError::ArrowError(error, _) => {
+                Self::Refused(format!("a value cannot be computed: {error}"))
+            }
+            DataFusionError::SchemaError(error, _) => Self::Refused(error.to_string()),
+            DataFusionError::SQL(error, _) => Self::Refused(error.to_string()),
+            DataFusionError::NotImplemented(why) => Self::Refused(format!("not possible: {why}")),
             _ => Self::Engine(error),
         }
     }

@@ -103,15 +103,21 @@ impl Engine {
         field: &str,
         limit: usize,
     ) -> Result<FieldValues, QueryFailure> {
-        let count = Aggregate { function: Function::Count, field: None, name: "count".to_owned() };
+        let count = Aggregate {
+            function: Function::Count,
+            argument: None,
+            condition: None,
+            name: "count".to_owned(),
+        };
         let pipes =
             vec![Pipe::Stats { aggregates: vec![count], by: vec![Group::Field(field.to_owned())] }];
         let filter = question.query.filter.clone();
-        let question = Question { query: Query { filter, pipes }, limit: 0, ..question.clone() };
+        let question =
+            Question { query: Query { time: None, filter, pipes }, limit: 0, ..question.clone() };
         let mut answer = self.ask_in(&question, Order::Any).await?;
         let kind = match answer.shape() {
             Shape::Table(columns) => columns.first().map(|column| column.kind),
-            Shape::Records => None,
+            Shape::Records(_) => None,
         };
         let mut found = FieldValues::default();
         while let (Some(rows), Some(kind)) = (answer.next().await?, kind) {

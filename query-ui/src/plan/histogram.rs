@@ -14,6 +14,7 @@ use model::time::{SECOND, TimeRange, Timestamp};
 use model::wire::Missing;
 
 use super::lower::origin;
+use super::range::narrowed;
 use super::{Engine, Fold, QueryFailure, Question};
 
 const MINUTE: i64 = 60 * SECOND;
@@ -94,7 +95,7 @@ impl Bucket {
 }
 
 /// The round width with which a range needs no more than so many buckets.
-fn width_for(range: &TimeRange, buckets: u32) -> i64 {
+pub(super) fn width_for(range: &TimeRange, buckets: u32) -> i64 {
     let most = i128::from(buckets.max(1));
     let fits = |width: &&i64| bucket_count(range, **width) <= most;
     WIDTHS.iter().find(fits).copied().unwrap_or(i64::MAX)
@@ -144,6 +145,13 @@ impl Engine {
             return Ok(Histogram { range, interval, buckets, missing: Vec::new() });
         }
         let interval = width_for(&range, buckets);
+        let asked = narrowed(range, &question.query.filter);
+        let units: Vec<Unit> = units
+            .into_iter()
+            .filter(|unit| {
+                asked.overlaps(Timestamp(unit.time_first()), Timestamp(unit.time_last()))
+            })
+            .collect();
         let mut counts = Counts::default();
         let units = match question.query.filter {
             Filter::All => self.without_known(units, &range, interval, &mut counts),

@@ -1,5 +1,8 @@
 //! Rows as the JSON of answers.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use arrow::array::{
     Array, ArrayRef, AsArray as _, RecordBatch, StringArray, TimestampNanosecondArray, UInt32Array,
     UInt64Array,
@@ -11,9 +14,9 @@ use arrow::datatypes::{
 use model::level::Level;
 use model::partition::{Offset, PartitionId, RecordId};
 use model::time::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::lower::ColumnKind;
+use super::lower::{ColumnKind, Extras, OutputColumn};
 
 /// Whole records of a batch with the columns of a record, in their order.
 pub struct Records<'a> {
@@ -23,17 +26,18 @@ pub struct Records<'a> {
     offsets: &'a UInt64Array,
     /// Index, level, message, labels, fields.
     texts: [&'a StringArray; 5],
+    /// Values that pipes computed, with their columns.
+    computed: Vec<(&'a OutputColumn, &'a ArrayRef)>,
+    dropped: &'a BTreeSet<String>,
 }
 
 impl<'a> Records<'a> {
     /// `None` when the batch has other columns.
     #[must_use]
-    pub fn of(rows: &'a RecordBatch) -> Option<Self> {
+    pub fn of(rows: &'a RecordBatch, extras: &'a Extras) -> Option<Self> {
+        let (record, computed) = rows.columns().split_first_chunk::<9>()?;
         let [times, ingest_times, partitions, offsets, index, level, message, labels, fields] =
-            rows.columns()
-        else {
-            return None;
-        };
+            record;
         Some(Self {
             times: times.as_primitive_opt::<TimestampNanosecondType>()?,
             ingest_times: ingest_times.as_primitive_opt::<TimestampNanosecondType>()?,
@@ -46,34 +50,67 @@ impl<'a> Records<'a> {
                 labels.as_string_opt()?,
                 fields.as_string_opt()?,
             ],
+            computed: extras.computed.iter().zip(computed).collect(),
+            dropped: &extras.dropped,
         })
+    }
+
+    /// A record's time and id.
+    #[must_use]
+    pub fn place(&self, row: usize) -> (Timestamp, RecordId) {
+        let partition = PartitionId(self.partitions.value(row));
+        let id = RecordId { partition, offset: Offset(self.offsets.value(row)) };
+        (Timestamp(self.times.value(row)), id)
+    }
+
+    /// Index, level, message, labels and fields of a record; the last two are JSON.
+    pub(crate) fn texts(&self, row: usize) -> [Cow<'a, str>; 5] {
+        let [index, level, message, labels, fields] =
+            self.texts.map(|texts| Cow::Borrowed(texts.value(row)));
+        if self.computed.is_empty() && self.dropped.is_empty() {
+            return [index, level, message, labels, fields];
+        }
+        let read =
+            |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
+        let (mut all_labels, mut all_fields) = (read(&labels), read(&fields));
+        all_labels.retain(|name, _| !self.dropped.contains(name));
+        all_fields.retain(|name, _| !self.dropped.contains(name));
+        for (output, column) in &self.computed {
+            match value(column, row, output.kind) {
+                Value::Null => {}
+                Value::String(object) if output.kind == ColumnKind::Object => {
+                    all_fields.extend(read(&object));
+                }
+                value => {
+                    all_fields.insert(output.name.clone(), value);
+                }
+            }
+        }
+        let shown = |object| Cow::Owned(Value::Object(object).to_string());
+        [index, level, message, shown(all_labels), shown(all_fields)]
     }
 
     /// Appends one record as a JSON object.
     pub fn write(&self, row: usize, to: &mut Vec<u8>) {
-        let id = RecordId {
-            partition: PartitionId(self.partitions.value(row)),
-            offset: Offset(self.offsets.value(row)),
-        };
-        let time = Timestamp(self.times.value(row));
+        let (time, id) = self.place(row);
         let ingest_time = Timestamp(self.ingest_times.value(row));
-        let [index, level, message, labels, fields] = self.texts.map(|texts| texts.value(row));
+        let [index, level, message, labels, fields] = self.texts(row);
         put(
             to,
             &format!(
                 r#"{{"id":"{id}","timestamp":"{time}","ingest_time":"{ingest_time}","index":"#
             ),
         );
-        put_text(to, index);
+        put_text(to, &index);
         put(to, ",\"level\":");
-        put_text(to, level);
+        put_text(to, &level);
         put(to, ",\"message\":");
-        put_text(to, message);
+        put_text(to, &message);
         // These are JSON already.
         put(to, ",\"labels\":");
-        put(to, labels);
+        put(to, &labels);
         put(to, ",\"fields\":");
-        put(to, fields);
+        put(to, &fields);
         put(to, "}");
     }
 }
@@ -131,6 +168,12 @@ fn cell(column: &ArrayRef, row: usize, kind: ColumnKind) -> Cell {
         }
         DataType::Float64 => Value::from(column.as_primitive::<Float64Type>().value(row)),
         DataType::Boolean => Value::from(column.as_boolean().value(row)),
+        DataType::UInt64 => Value::from(column.as_primitive::<UInt64Type>().value(row)),
+        DataType::UInt32 => Value::from(column.as_primitive::<UInt32Type>().value(row)),
+        DataType::List(_) => {
+            let values = column.as_list::<i32>().value(row);
+            (0..values.len()).map(|at| value(&values, at, ColumnKind::Text)).collect()
+        }
         DataType::Timestamp(_, _) => {
             let time = column.as_primitive_opt::<TimestampNanosecondType>();
             time.map_or(Value::Null, |times| Timestamp(times.value(row)).to_string().into())

@@ -7,6 +7,7 @@ mod cores;
 mod scan;
 mod table;
 mod types;
+mod range;
 mod lower;
 mod answer;
 mod histogram;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use index::scan::ScanRequest;
-use index::searcher::{Searcher, Unit};
+use index::searcher::{Searcher, Unit, View};
 use model::time::TimeRange;
 use platform::clock::Clock;
 use platform::disk;
@@ -30,13 +31,14 @@ use tokio::task::JoinSet;
 
 use crate::language::Query;
 use crate::metrics::QueryMetrics;
-pub use answer::Answer;
+pub use answer::{Answer, Explanation};
 use cores::Cores;
 pub use failure::QueryFailure;
 pub use fields::{FieldCount, FieldValues, Fields};
 pub use histogram::{Bucket, Histogram};
 pub(crate) use lower::RECORD;
-pub use lower::{ColumnKind, OutputColumn, Shape};
+pub use lower::{ColumnKind, Extras, OutputColumn, Shape};
+pub use range::Cursor;
 use scan::{Scanner, Work};
 pub use settings::{BUCKETS_MAX, QuerySettings, VALUES_MAX};
 
@@ -154,6 +156,12 @@ impl Engine {
         &self.0.clock
     }
 
+    /// What there is now, with everything that was acknowledged before the call.
+    pub(crate) async fn view(&self) -> Arc<View> {
+        self.0.searcher.catch_up().await;
+        self.0.searcher.view()
+    }
+
     /// Waits for a place among the queries that run.
     ///
     /// # Errors
@@ -207,9 +215,8 @@ impl Engine {
     /// The units that may hold an answer, newest first, with everything that was acknowledged
     /// before the question. They are held while the answer is made.
     async fn units(&self, range: &TimeRange, indexes: Option<&[String]>) -> Vec<Unit> {
-        let searcher = &self.0.searcher;
-        searcher.catch_up().await;
-        searcher.units(&searcher.view(), range, indexes)
+        let view = self.view().await;
+        self.0.searcher.units(&view, range, indexes)
     }
 
     /// Scans all units and folds their rows into one value per thread. The caller holds the

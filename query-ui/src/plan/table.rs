@@ -61,7 +61,7 @@ impl Source {
     }
 }
 
-/// The records of one query. Its columns are named by their places (`c0`, `c1` …), so that no
+/// The records of one query. Its columns are named by their places (`t0c0`, `t0c1` …), so that no
 /// field's name can be mistaken for another.
 #[derive(Debug)]
 pub(super) struct LogTable {
@@ -70,14 +70,16 @@ pub(super) struct LogTable {
     pub(super) filter: Filter,
     pub(super) range: TimeRange,
     pub(super) newest: Option<usize>,
+    /// Which of the plan's tables it is.
+    pub(super) number: usize,
     pub(super) columns: Vec<Source>,
     pub(super) partitions: usize,
 }
 
 impl LogTable {
     /// The name of a column by its place.
-    pub(super) fn column_name(at: usize) -> String {
-        format!("c{at}")
+    pub(super) fn column_name(table: usize, at: usize) -> String {
+        format!("t{table}c{at}")
     }
 }
 
@@ -85,7 +87,7 @@ impl LogTable {
 impl TableProvider for LogTable {
     fn schema(&self) -> SchemaRef {
         let field = |(at, column): (usize, &Source)| {
-            Field::new(Self::column_name(at), column.data_type(), true)
+            Field::new(Self::column_name(self.number, at), column.data_type(), true)
         };
         Arc::new(Schema::new(self.columns.iter().enumerate().map(field).collect::<Vec<_>>()))
     }

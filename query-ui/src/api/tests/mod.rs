@@ -237,7 +237,8 @@ async fn pipes_sort_and_choose_columns() {
         assert_eq!(
             answer[0]["header"],
             json!({"kind":"table","columns":[{"name":"id","type":"text"},
-                {"name":"took","type":"float"},{"name":"status","type":"text"}]})
+                {"name":"took","type":"float"},{"name":"status","type":"text"}],
+                "from":null,"to":null})
         );
         assert_eq!(answer[1]["row"], json!({"id":"0-4","took":null,"status":"404"}));
         assert_eq!(answer.len(), 4);
@@ -489,3 +490,5 @@ async fn the_page_is_guarded() {
     let status: Status = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(status.node, "n1");
 }
+
+mod reading;

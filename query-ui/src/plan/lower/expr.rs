@@ -1,0 +1,418 @@
+//! Expressions as DataFusion computes them. Every comparison says yes or no: with a value that is
+//! missing it does not hold.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, ScalarValue, Spans, plan_err};
+use datafusion::functions::expr_fn as functions;
+use datafusion::logical_expr::expr::{Case, InSubquery};
+use datafusion::logical_expr::{Expr, Subquery, cast, lit};
+use model::level::Level;
+use model::quantity::{duration_unit, size_unit};
+use model::time::{SECOND, Timestamp};
+
+use super::frame::{Frame, Value, nanos};
+use super::functions::Function;
+use super::{ColumnKind, Lowering};
+use crate::language::{Expr as Given, Operator, Query, nearest, read_moment};
+
+impl Lowering<'_> {
+    /// A value of every row.
+    pub(super) fn value(&mut self, frame: &Frame, given: &Given) -> Result<Value> {
+        Ok(match given {
+            Given::Column(name) => self.named(frame, name)?,
+            Given::Int(number) => Value::new(lit(*number), ColumnKind::Int),
+            Given::Float(number) => Value::new(lit(*number), ColumnKind::Float),
+            Given::Text(text) => Value::new(lit(text.as_str()), ColumnKind::Text),
+            Given::Bool(truth) => Value::new(lit(*truth), ColumnKind::Bool),
+            Given::Null => Value::new(lit(ScalarValue::Utf8(None)), ColumnKind::Text),
+            Given::Duration(number) | Given::Size(number) => {
+                Value::new(lit(*number), ColumnKind::Float)
+            }
+            Given::Negative(inner) => {
+                Value::new(-self.value(frame, inner)?.number(), ColumnKind::Float)
+            }
+            Given::Binary(
+                operator @ (Operator::Add
+                | Operator::Subtract
+                | Operator::Multiply
+                | Operator::Divide
+                | Operator::Remainder),
+                left,
+                right,
+            ) => self.arithmetic(frame, *operator, left, right)?,
+            Given::Call(name, arguments) => self.call(frame, name, arguments)?,
+            _ => Value::new(self.truth(frame, given)?, ColumnKind::Bool),
+        })
+    }
+
+    /// What a name means; in a table there must be such a column.
+    pub(super) fn named(&self, frame: &Frame, name: &str) -> Result<Value> {
+        if let Some(value) = frame.find(name, &self.scans) {
+            return Ok(value);
+        }
+        let names: Vec<&str> = frame.columns.iter().map(|named| named.name.as_str()).collect();
+        match nearest(name, &names) {
+            Some(near) => plan_err!("there is no column {name:?} here: did you mean {near}?"),
+            None => plan_err!("there is no column {name:?} here, but {}", names.join(", ")),
+        }
+    }
+
+    /// Yes or no for every row.
+    pub(super) fn truth(&mut self, frame: &Frame, given: &Given) -> Result<Expr> {
+        Ok(match given {
+            Given::Bool(truth) => lit(*truth),
+            Given::Not(inner) => match &**inner {
+                Given::InQuery(value, query) => self.in_query(frame, value, query, true)?,
+                inner => !self.truth(frame, inner)?,
+            },
+            Given::Binary(Operator::And, left, right) => {
+                self.truth(frame, left)?.and(self.truth(frame, right)?)
+            }
+            Given::Binary(Operator::Or, left, right) => {
+                self.truth(frame, left)?.or(self.truth(frame, right)?)
+            }
+            Given::Binary(Operator::NotEqual, left, right) => {
+                !self.compare(frame, Operator::Equal, left, right)?
+            }
+            Given::Binary(operator, left, right) if compares(*operator) => {
+                self.compare(frame, *operator, left, right)?
+            }
+            Given::Exists(inner) => self.value(frame, inner)?.expr.is_not_null(),
+            Given::Like(inner, source) => {
+                let text = self.value(frame, inner)?.text();
+                Function::Matches(source.clone()).call(vec![text]).is_true()
+            }
+            Given::In(inner, values) => {
+                let tests = values.iter().map(|v| self.compare(frame, Operator::Equal, inner, v));
+                any(tests.collect::<Result<Vec<_>>>()?)
+            }
+            Given::InQuery(inner, query) => self.in_query(frame, inner, query, false)?,
+            other => {
+                let value = self.value(frame, other)?;
+                match value.kind {
+                    ColumnKind::Bool => value.expr.is_true(),
+                    _ => return plan_err!("{other} is no condition: compare it with something"),
+                }
+            }
+        })
+    }
+
+    fn compare(
+        &mut self,
+        frame: &Frame,
+        operator: Operator,
+        left: &Given,
+        right: &Given,
+    ) -> Result<Expr> {
+        if let Given::Duration(_) | Given::Size(_) = left {
+            return self.compare(frame, turned(operator), right, left);
+        }
+        let (a, b) = (self.value(frame, left)?, self.value(frame, right)?);
+        let (a, b) = match (a.kind, right) {
+            (_, Given::Duration(limit)) => (measured(&a, Measure::Duration), lit(*limit)),
+            (_, Given::Size(limit)) => (measured(&a, Measure::Size), lit(*limit)),
+            (ColumnKind::Level, Given::Text(text)) => (a.expr, level(text)?),
+            (ColumnKind::Time, Given::Text(text)) => (nanos(a.expr), moment(text)?),
+            (ColumnKind::Time, Given::Int(number)) => {
+                let moment = Timestamp::from_epoch(*number).unwrap_or(Timestamp::MAX);
+                (nanos(a.expr), lit(moment.0))
+            }
+            _ => match (b.kind, left) {
+                (ColumnKind::Level, Given::Text(text)) => (level(text)?, b.expr),
+                (ColumnKind::Time, Given::Text(text)) => (moment(text)?, nanos(b.expr)),
+                _ => alike(&a, &b),
+            },
+        };
+        Ok(match operator {
+            Operator::Less => a.lt(b),
+            Operator::LessEqual => a.lt_eq(b),
+            Operator::Greater => a.gt(b),
+            Operator::GreaterEqual => a.gt_eq(b),
+            _ => a.eq(b),
+        }
+        .is_true())
+    }
+
+    fn in_query(
+        &mut self,
+        frame: &Frame,
+        value: &Given,
+        query: &Query,
+        negated: bool,
+    ) -> Result<Expr> {
+        let value = self.value(frame, value)?;
+        let inner = self.query(query)?;
+        let [found] = inner.columns.as_slice() else {
+            return plan_err!("the query behind `in` gives one column: end it with `fields name`");
+        };
+        let both_numbers = is_number(value.kind) && is_number(found.value.kind);
+        let (value, found) = match both_numbers {
+            true => (value.number(), found.value.number()),
+            // What is missing is in no list; an ordinary text is never this one.
+            false => (functions::coalesce(vec![value.text(), lit("\0")]), found.value.text()),
+        };
+        let name = self.name();
+        let plan = inner.plan.project([found.alias(&name)])?;
+        let plan = plan.filter(super::frame::column(&name).is_not_null())?.build()?;
+        let subquery = Subquery {
+            subquery: Arc::new(plan),
+            outer_ref_columns: Vec::new(),
+            spans: Spans::new(),
+        };
+        Ok(Expr::InSubquery(InSubquery::new(Box::new(value), subquery, negated)))
+    }
+
+    fn arithmetic(
+        &mut self,
+        frame: &Frame,
+        operator: Operator,
+        left: &Given,
+        right: &Given,
+    ) -> Result<Value> {
+        let (a, b) = (self.value(frame, left)?, self.value(frame, right)?);
+        let span = |given: &Given, value: &Value| match given {
+            Given::Duration(_) => cast(value.expr.clone(), DataType::Int64),
+            _ => cast(value.number() * lit(1e9), DataType::Int64),
+        };
+        let time = |nanos: Expr| {
+            let moment = cast(nanos, super::functions::time_type());
+            Ok(Value::new(moment, ColumnKind::Time))
+        };
+        match (operator, a.kind, b.kind) {
+            (Operator::Subtract, ColumnKind::Time, ColumnKind::Time) => {
+                let apart = cast(nanos(a.expr) - nanos(b.expr), DataType::Float64);
+                return Ok(Value::new(apart / lit(SECOND as f64), ColumnKind::Float));
+            }
+            (Operator::Subtract, ColumnKind::Time, _) => {
+                return time(nanos(a.expr) - span(right, &b));
+            }
+            (Operator::Add, ColumnKind::Time, _) => {
+                return time(nanos(a.expr) + span(right, &b));
+            }
+            _ => {}
+        }
+        let (a, b) = (a.number(), b.number());
+        let some = |b| functions::nullif(b, lit(0.0));
+        let expr = match operator {
+            Operator::Add => a + b,
+            Operator::Subtract => a - b,
+            Operator::Multiply => a * b,
+            Operator::Divide => a / some(b),
+            _ => a % some(b),
+        };
+        Ok(Value::new(expr, ColumnKind::Float))
+    }
+
+    fn call(&mut self, frame: &Frame, name: &str, arguments: &[Given]) -> Result<Value> {
+        match name {
+            "if" | "case" => return self.choice(frame, arguments),
+            "in_cidr" => return self.in_network(frame, arguments),
+            "seconds" => {
+                let [given] = arguments else { return plan_err!("seconds() wants one value") };
+                let nanos = match given {
+                    Given::Duration(nanos) => lit(*nanos),
+                    given => measured(&self.value(frame, given)?, Measure::Duration),
+                };
+                return Ok(Value::new(nanos / lit(1e9), ColumnKind::Float));
+            }
+            _ => {}
+        }
+        let values =
+            arguments.iter().map(|a| self.value(frame, a)).collect::<Result<Vec<Value>>>()?;
+        let Some(first) = values.first() else { return plan_err!("{name}() wants a value") };
+        let text = |at: usize| values.get(at).map_or_else(|| lit(""), Value::text);
+        let number = |at: usize| values.get(at).map_or_else(|| lit(0.0), Value::number);
+        let whole = |at: usize| cast(number(at), DataType::Int64);
+        let folded = |at: usize| functions::lower(text(at));
+        let float = |expr| Value::new(expr, ColumnKind::Float);
+        let texts = |expr| Value::loose(cast(expr, DataType::Utf8));
+        let truth = |expr: Expr| Value::new(expr.is_true(), ColumnKind::Bool);
+        Ok(match name {
+            "abs" => float(functions::abs(number(0))),
+            "ceil" => float(functions::ceil(number(0))),
+            "floor" => float(functions::floor(number(0))),
+            "ln" => float(functions::ln(number(0))),
+            "log10" => float(functions::log10(number(0))),
+            "sqrt" => float(functions::sqrt(number(0))),
+            "power" => float(functions::power(number(0), number(1))),
+            "round" if values.len() > 1 => float(functions::round(vec![number(0), whole(1)])),
+            "round" => float(functions::round(vec![number(0)])),
+            "number" => float(first.number()),
+            "text" => Value::new(first.text(), ColumnKind::Text),
+            "lower" => texts(functions::lower(text(0))),
+            "upper" => texts(functions::upper(text(0))),
+            "length" => {
+                let length = functions::character_length(text(0));
+                Value::new(cast(length, DataType::Int64), ColumnKind::Int)
+            }
+            "concat" => texts(functions::concat(values.iter().map(Value::text).collect())),
+            "contains" => truth(functions::contains(folded(0), folded(1))),
+            "starts_with" => truth(functions::starts_with(folded(0), folded(1))),
+            "ends_with" => truth(functions::ends_with(folded(0), folded(1))),
+            "replace" => texts(functions::replace(text(0), text(1), text(2))),
+            "replace_regex" => {
+                texts(functions::regexp_replace(text(0), text(1), text(2), Some(lit("g"))))
+            }
+            "split_part" => texts(functions::split_part(text(0), text(1), whole(2))),
+            "substr" if values.len() > 2 => {
+                texts(functions::substring(text(0), whole(1), whole(2)))
+            }
+            "substr" => texts(functions::substr(text(0), whole(1))),
+            "coalesce" => {
+                let (exprs, like) = one_kind(&values);
+                Value { expr: functions::coalesce(exprs), field: None, ..like }
+            }
+            other => return plan_err!("there is no function {other:?}"),
+        })
+    }
+
+    /// `if(condition, then, otherwise)`, `case(condition, value, …, otherwise)`.
+    fn choice(&mut self, frame: &Frame, arguments: &[Given]) -> Result<Value> {
+        let (pairs, otherwise) = arguments.as_chunks::<2>();
+        let mut values = Vec::new();
+        for [_, value] in pairs {
+            values.push(self.value(frame, value)?);
+        }
+        for value in otherwise {
+            values.push(self.value(frame, value)?);
+        }
+        let (exprs, like) = one_kind(&values);
+        let mut exprs = exprs.into_iter();
+        let mut cases = Vec::new();
+        for ([condition, _], value) in pairs.iter().zip(exprs.by_ref()) {
+            cases.push((Box::new(self.truth(frame, condition)?), Box::new(value)));
+        }
+        let expr = Expr::Case(Case::new(None, cases, exprs.next().map(Box::new)));
+        Ok(Value { expr, field: None, ..like })
+    }
+
+    fn in_network(&mut self, frame: &Frame, arguments: &[Given]) -> Result<Value> {
+        let [value, Given::Text(network)] = arguments else {
+            return plan_err!("in_cidr() wants a value and a network: in_cidr(ip, \"10.0.0.0/8\")");
+        };
+        let (address, prefix) = network.split_once('/').unwrap_or((network, ""));
+        let Ok(address) = address.parse::<IpAddr>() else {
+            return plan_err!("{network:?} is no network of IP addresses");
+        };
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = if prefix.is_empty() { Some(bits) } else { prefix.parse().ok() };
+        let Some(prefix) = prefix.filter(|prefix| *prefix <= bits) else {
+            return plan_err!("{network:?} is no network of IP addresses");
+        };
+        let text = self.value(frame, value)?.text();
+        let test = Function::InNetwork(address, prefix).call(vec![text]).is_true();
+        Ok(Value::new(test, ColumnKind::Bool))
+    }
+}
+
+/// What a number with a unit measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Measure {
+    Duration,
+    Size,
+}
+
+/// Nanoseconds or bytes of a value: a text's own unit, or that in the field's name.
+fn measured(value: &Value, measure: Measure) -> Expr {
+    let name = value.field.as_deref().unwrap_or_default();
+    let (function, one) = match measure {
+        Measure::Duration => (Function::Duration, duration_unit(name)),
+        Measure::Size => (Function::Size, Some(size_unit(name))),
+    };
+    let plain = || one.map(|one| value.number() * lit(one));
+    match value.kind {
+        ColumnKind::Text => {
+            let mut readings = vec![function.call(vec![value.expr.clone()])];
+            readings.extend(plain());
+            if readings.len() == 1 {
+                readings.swap_remove(0)
+            } else {
+                functions::coalesce(readings)
+            }
+        }
+        _ => plain().unwrap_or_else(|| lit(ScalarValue::Float64(None))),
+    }
+}
+
+fn compares(operator: Operator) -> bool {
+    use Operator::{Equal, Greater, GreaterEqual, Less, LessEqual};
+    matches!(operator, Equal | Less | LessEqual | Greater | GreaterEqual)
+}
+
+/// The comparison with its sides exchanged.
+fn turned(operator: Operator) -> Operator {
+    match operator {
+        Operator::Less => Operator::Greater,
+        Operator::LessEqual => Operator::GreaterEqual,
+        Operator::Greater => Operator::Less,
+        Operator::GreaterEqual => Operator::LessEqual,
+        other => other,
+    }
+}
+
+fn level(text: &str) -> Result<Expr> {
+    match Level::from_word(text) {
+        Some(level) => Ok(lit(i64::from(level.number()))),
+        None => plan_err!("{text:?} is no level: {}", Level::ALL.map(Level::name).join(", ")),
+    }
+}
+
+fn moment(text: &str) -> Result<Expr> {
+    match read_moment(text) {
+        Some(moment) => Ok(lit(moment.0)),
+        None => plan_err!("{text:?} is no time: write 2026-01-31 or 2026-01-31T23:59:59Z"),
+    }
+}
+
+fn is_number(kind: ColumnKind) -> bool {
+    matches!(kind, ColumnKind::Int | ColumnKind::Float)
+}
+
+/// Two values as they can be compared: numbers as numbers, all else as text.
+fn alike(a: &Value, b: &Value) -> (Expr, Expr) {
+    match (a.kind, b.kind) {
+        (left, right) if left == right => (a.expr.clone(), b.expr.clone()),
+        (left, right) if is_number(left) || is_number(right) => (a.number(), b.number()),
+        _ => (a.text(), b.text()),
+    }
+}
+
+/// Values in one kind, and one that stands for it.
+pub(super) fn one_kind(values: &[Value]) -> (Vec<Expr>, Value) {
+    let kinds: Vec<ColumnKind> = values
+        .iter()
+        .filter(|value| !matches!(&value.expr, Expr::Literal(literal, _) if literal.is_null()))
+        .map(|value| value.kind)
+        .collect();
+    let first = kinds.first().copied().unwrap_or(ColumnKind::Text);
+    let kind = match first {
+        first if kinds.iter().all(|kind| *kind == first) => first,
+        _ if kinds.iter().all(|kind| is_number(*kind)) => ColumnKind::Float,
+        _ => ColumnKind::Text,
+    };
+    let as_kind = |value: &Value| match kind {
+        kind if value.kind == kind => value.expr.clone(),
+        ColumnKind::Float => value.number(),
+        ColumnKind::Text => value.text(),
+        // Only a missing value has another kind here.
+        _ => lit(ScalarValue::Null),
+    };
+    let is_loose = kind == ColumnKind::Text && values.iter().any(|value| value.is_loose);
+    let like = Value { is_loose, ..Value::new(lit(ScalarValue::Null), kind) };
+    (values.iter().map(as_kind).collect(), like)
+}
+
+/// Whether one holds, as a tree that is no deeper than it must be.
+fn any(mut tests: Vec<Expr>) -> Expr {
+    match tests.len() {
+        0 => lit(false),
+        1 => tests.swap_remove(0),
+        count => {
+            let rest = tests.split_off(count / 2);
+            any(tests).or(any(rest))
+        }
+    }
+}

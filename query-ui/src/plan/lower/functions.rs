@@ -1,0 +1,266 @@
+//! Functions of values that DataFusion does not bring: numbers, spans and sizes out of texts,
+//! regular expressions, networks, and texts taken apart.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, BooleanArray, Float64Array, StringArray, StructArray,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Fields, Int64Type, UInt32Type, UInt64Type};
+use datafusion::common::{Result, plan_err};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use index::matcher::Matcher;
+use model::level::Level;
+use model::quantity::{read_duration, read_size};
+use model::query::TextMatch;
+use regex::Regex;
+
+use super::structure::{flat_json, flat_logfmt, member};
+use crate::language::{Extraction, Format, pieces};
+
+/// A function of values, with what it was given once and for all.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Function {
+    /// A text as a finite number.
+    Number,
+    /// A text as nanoseconds.
+    Duration,
+    /// A text as bytes.
+    Size,
+    /// Whether a text matches a regular expression.
+    Matches(String),
+    /// Whether an address in a text lies in a network.
+    InNetwork(IpAddr, u8),
+    /// The pieces of a text, as a structure.
+    Extract(Extraction),
+    /// A text that is a structure itself, as a flat JSON object.
+    Parse(Format),
+    /// A value of a flat JSON object, as text.
+    Member(String),
+    /// A level's name.
+    LevelName,
+    /// Whether a record is in a sample: partition and offset, against a part of 2^32.
+    Sampled(u32),
+}
+
+impl Function {
+    /// The expression that calls it.
+    pub(super) fn call(self, arguments: Vec<Expr>) -> Expr {
+        let signature = Signature::any(arguments.len(), Volatility::Immutable);
+        ScalarUDF::new_from_impl(Called { function: self, signature }).call(arguments)
+    }
+}
+
+/// A function as DataFusion knows it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Called {
+    function: Function,
+    signature: Signature,
+}
+
+impl fmt::Debug for Called {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.function.fmt(f)
+    }
+}
+
+impl ScalarUDFImpl for Called {
+    fn name(&self) -> &str {
+        match self.function {
+            Function::Number => "number",
+            Function::Duration => "duration",
+            Function::Size => "size",
+            Function::Matches(_) => "matches_regex",
+            Function::InNetwork(..) => "in_cidr",
+            Function::Extract(_) => "extract",
+            Function::Parse(_) => "parse",
+            Function::Member(_) => "member",
+            Function::LevelName => "level_name",
+            Function::Sampled(_) => "sampled",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(match &self.function {
+            Function::Number | Function::Duration | Function::Size => DataType::Float64,
+            Function::Matches(_) | Function::InNetwork(..) | Function::Sampled(_) => {
+                DataType::Boolean
+            }
+            Function::Extract(pattern) => DataType::Struct(struct_fields(pattern)),
+            Function::Parse(_) | Function::Member(_) | Function::LevelName => DataType::Utf8,
+        })
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        Ok(ColumnarValue::Array(self.function.apply(&arrays)?))
+    }
+}
+
+fn struct_fields(pattern: &Extraction) -> Fields {
+    pattern.names().into_iter().map(|name| Field::new(name, DataType::Utf8, true)).collect()
+}
+
+impl Function {
+    fn apply(&self, arrays: &[ArrayRef]) -> Result<ArrayRef> {
+        let Some(first) = arrays.first() else { return plan_err!("a function without argument") };
+        match self {
+            Self::Sampled(bound) => return sampled(arrays, *bound),
+            Self::LevelName => {
+                let levels = cast(first, &DataType::Int64)?;
+                let levels = levels.as_primitive::<Int64Type>();
+                let name = |level: Option<i64>| {
+                    level.map(|n| Level::from_number(u8::try_from(n).unwrap_or(0)).name())
+                };
+                return Ok(Arc::new(levels.iter().map(name).collect::<StringArray>()));
+            }
+            _ => {}
+        }
+        let texts = cast(first, &DataType::Utf8)?;
+        let texts = texts.as_string::<i32>();
+        let numbers = |read: fn(&str) -> Option<f64>| -> ArrayRef {
+            Arc::new(texts.iter().map(|text| text.and_then(read)).collect::<Float64Array>())
+        };
+        Ok(match self {
+            Self::Number => numbers(read_number),
+            Self::Duration => numbers(read_duration),
+            Self::Size => numbers(read_size),
+            Self::Matches(source) => matched(texts, &TextMatch::Regex(source.clone())),
+            Self::InNetwork(address, prefix) => {
+                matched(texts, &TextMatch::Network { address: *address, prefix: *prefix })
+            }
+            Self::Extract(pattern) => extracted(texts, pattern),
+            Self::Parse(format) => {
+                let flat = |text: Option<&str>| match format {
+                    Format::Json => flat_json(text?),
+                    Format::Logfmt => flat_logfmt(text?),
+                };
+                Arc::new(texts.iter().map(flat).collect::<StringArray>())
+            }
+            Self::Member(name) => {
+                Arc::new(texts.iter().map(|text| member(text?, name)).collect::<StringArray>())
+            }
+            Self::LevelName | Self::Sampled(_) => first.clone(),
+        })
+    }
+}
+
+/// The type of moments.
+pub(super) fn time_type() -> DataType {
+    index::schema::time_type()
+}
+
+/// A text as a finite number; what Rust reads beside numbers (`inf`, `nan`) is text.
+fn read_number(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let first = text.bytes().next()?;
+    let digit = first.is_ascii_digit() || b"+-.".contains(&first);
+    text.parse().ok().filter(|number: &f64| digit && number.is_finite())
+}
+
+fn matched(texts: &StringArray, wanted: &TextMatch) -> ArrayRef {
+    let matcher = Matcher::new(wanted);
+    let test = |text: Option<&str>| text.map(|text| matcher.matches(text));
+    Arc::new(texts.iter().map(test).collect::<BooleanArray>())
+}
+
+/// Chance that falls the same way for a record whenever it is asked.
+fn sampled(arrays: &[ArrayRef], bound: u32) -> Result<ArrayRef> {
+    let [partitions, offsets] = arrays else { return plan_err!("a sample wants records") };
+    let partitions = partitions.as_primitive_opt::<UInt32Type>();
+    let offsets = offsets.as_primitive_opt::<UInt64Type>();
+    let (Some(partitions), Some(offsets)) = (partitions, offsets) else {
+        return plan_err!("a sample wants records");
+    };
+    let chosen = |(partition, offset): (&u32, &u64)| {
+        // The finaliser of MurmurHash3: every bit of a place counts.
+        let mut hash = offset ^ u64::from(*partition).rotate_left(40);
+        for factor in [0xff51_afd7_ed55_8ccd_u64, 0xc4ce_b9fe_1a85_ec53] {
+            hash = (hash ^ (hash >> 33)).wrapping_mul(factor);
+        }
+        Some((hash ^ (hash >> 33)) >> 32 <= u64::from(bound))
+    };
+    let places = partitions.values().iter().zip(offsets.values());
+    Ok(Arc::new(places.map(chosen).collect::<BooleanArray>()))
+}
+
+/// The pieces of texts as a structure; all are missing where the text does not look like that.
+fn extracted(texts: &StringArray, pattern: &Extraction) -> ArrayRef {
+    let fields = struct_fields(pattern);
+    let mut columns: Vec<Vec<Option<&str>>> = vec![Vec::with_capacity(texts.len()); fields.len()];
+    let regex = match pattern {
+        Extraction::Regex(source) => Regex::new(source).ok(),
+        Extraction::Pattern(_) => None,
+    };
+    for text in texts {
+        let found = text.map(|text| match (pattern, &regex) {
+            (_, Some(regex)) => groups(text, regex),
+            (Extraction::Pattern(pattern), None) => between(text, pattern).unwrap_or_default(),
+            (Extraction::Regex(_), None) => Vec::new(),
+        });
+        let found = found.unwrap_or_default();
+        for (at, column) in columns.iter_mut().enumerate() {
+            column.push(found.get(at).copied().flatten());
+        }
+    }
+    let arrays = columns.into_iter().map(|c| Arc::new(StringArray::from(c)) as ArrayRef).collect();
+    Arc::new(StructArray::new(fields, arrays, None))
+}
+
+fn groups<'a>(text: &'a str, regex: &Regex) -> Vec<Option<&'a str>> {
+    let Some(found) = regex.captures(text) else { return Vec::new() };
+    let names = regex.capture_names().flatten();
+    names.map(|name| found.name(name).map(|group| group.as_str())).collect()
+}
+
+/// The pieces of a text between the texts of a pattern; `None` when one of these is not there.
+fn between<'a>(text: &'a str, pattern: &str) -> Option<Vec<Option<&'a str>>> {
+    let mut found = Vec::new();
+    let mut pieces = pieces(pattern).peekable();
+    let (first, mut name) = pieces.next()?;
+    let mut rest = text.get(text.find(first)? + first.len()..)?;
+    while let Some((literal, next)) = pieces.next() {
+        // Behind the last piece without text, all the rest belongs to it.
+        let end = match literal {
+            "" if pieces.peek().is_none() => rest.len(),
+            literal => rest.find(literal)?,
+        };
+        if name.is_some() {
+            found.push(rest.get(..end));
+        }
+        rest = rest.get(end + literal.len()..)?;
+        name = next;
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pattern: &str, text: &str, expected: Option<&[&str]>) {
+        let found = between(text, pattern).map(|all| all.into_iter().flatten().collect::<Vec<_>>());
+        assert_eq!(found.as_deref(), expected, "{pattern} in {text}");
+    }
+
+    #[test]
+    fn pieces_are_what_stands_between() {
+        check("<ip> - <user> [<_>]", "10.0.0.1 - bob [now]", Some(&["10.0.0.1", "bob"]));
+        check("took <ms>ms", "it took 12ms here", Some(&["12"]));
+        check("user=<user>", "x user=alice smith", Some(&["alice smith"]));
+        check("user=<user> ", "user=alice", None);
+        check("a<b>c<d>", "zaxcy", Some(&["x", "y"]));
+        check("<a>", "all", Some(&["all"]));
+        check("<a b", "x <a b y", Some(&[]));
+    }
+}

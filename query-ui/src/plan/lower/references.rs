@@ -1,0 +1,127 @@
+//! Which fields a query's pipes name, and the queries inside of it.
+
+use std::collections::BTreeSet;
+
+use crate::language::{Expr, Group, Pipe, Query};
+
+/// A query and those inside of it, each with its own records.
+pub(crate) fn queries(query: &Query) -> Vec<&Query> {
+    let mut all = vec![query];
+    for pipe in &query.pipes {
+        each_inner(pipe, &mut |inner| all.extend(queries(inner)));
+    }
+    all
+}
+
+/// The names by which the pipes of a query may ask for its records' fields.
+pub(crate) fn fields_of(query: &Query) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for pipe in &query.pipes {
+        names.extend(names_in(pipe));
+        // A name behind a union is asked of both.
+        if let Pipe::Union(_) = pipe {
+            continue;
+        }
+        if let Pipe::Join { on, .. } = pipe {
+            names.extend(on.iter().cloned());
+        }
+    }
+    names
+}
+
+/// Names that a query inside a union must have as well: all that come behind it.
+pub(crate) fn asked_behind_union(query: &Query) -> BTreeSet<String> {
+    match query.pipes.iter().any(|pipe| matches!(pipe, Pipe::Union(_))) {
+        true => fields_of(query),
+        false => BTreeSet::new(),
+    }
+}
+
+fn names_in(pipe: &Pipe) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut of = |expr: &Expr| names.extend(columns(expr));
+    match pipe {
+        Pipe::Where(expr) => of(expr),
+        Pipe::Eval(computed) => computed.iter().for_each(|(_, expr)| of(expr)),
+        Pipe::Stats { aggregates, by } => {
+            for aggregate in aggregates {
+                aggregate.argument.iter().for_each(&mut of);
+                aggregate.condition.iter().for_each(&mut of);
+            }
+            names.extend(by.iter().map(|group| Group::name(group).to_owned()));
+        }
+        Pipe::Sort(keys) => names.extend(keys.iter().map(|key| key.name.clone())),
+        Pipe::Fields(columns)
+        | Pipe::Dedup { by: columns, .. }
+        | Pipe::Join { on: columns, .. } => {
+            names.extend(columns.iter().cloned());
+        }
+        Pipe::Rename(pairs) => names.extend(pairs.iter().map(|(old, _)| old.clone())),
+        Pipe::Extract { from, .. } | Pipe::Parse { from, .. } => {
+            names.insert(from.clone());
+        }
+        Pipe::Limit(_) | Pipe::Drop(_) | Pipe::Union(_) | Pipe::Sample(_) => {}
+    }
+    names
+}
+
+/// The columns that an expression names.
+pub(crate) fn columns(expr: &Expr) -> Vec<String> {
+    let mut found = Vec::new();
+    each_part(expr, &mut |part| {
+        if let Expr::Column(name) = part {
+            found.push(name.clone());
+        }
+    });
+    found
+}
+
+fn each_part<'a>(expr: &'a Expr, each: &mut dyn FnMut(&'a Expr)) {
+    each(expr);
+    match expr {
+        Expr::Not(inner)
+        | Expr::Negative(inner)
+        | Expr::Exists(inner)
+        | Expr::Like(inner, _)
+        | Expr::InQuery(inner, _) => each_part(inner, each),
+        Expr::Binary(_, left, right) => {
+            each_part(left, each);
+            each_part(right, each);
+        }
+        Expr::In(inner, values) => {
+            each_part(inner, each);
+            values.iter().for_each(|value| each_part(value, each));
+        }
+        Expr::Call(_, arguments) => arguments.iter().for_each(|part| each_part(part, each)),
+        Expr::Column(_)
+        | Expr::Int(_)
+        | Expr::Float(_)
+        | Expr::Text(_)
+        | Expr::Bool(_)
+        | Expr::Null
+        | Expr::Duration(_)
+        | Expr::Size(_) => {}
+    }
+}
+
+fn each_inner<'a>(pipe: &'a Pipe, each: &mut dyn FnMut(&'a Query)) {
+    let in_expr = |expr: &'a Expr, each: &mut dyn FnMut(&'a Query)| {
+        each_part(expr, &mut |part| {
+            if let Expr::InQuery(_, query) = part {
+                each(query);
+            }
+        });
+    };
+    match pipe {
+        Pipe::Join { query, .. } | Pipe::Union(query) => each(query),
+        Pipe::Where(expr) => in_expr(expr, each),
+        Pipe::Eval(computed) => computed.iter().for_each(|(_, expr)| in_expr(expr, each)),
+        Pipe::Stats { aggregates, .. } => {
+            for aggregate in aggregates {
+                let parts = aggregate.argument.iter().chain(&aggregate.condition);
+                parts.for_each(|expr| in_expr(expr, each));
+            }
+        }
+        _ => {}
+    }
+}
