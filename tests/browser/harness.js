@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
+import { serveFolder } from './proxy.js';
 
 async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
@@ -14,7 +15,10 @@ async function freePort() {
   return port;
 }
 
-/** Starts a node; `stop` ends it and removes its folder. */
+/**
+ * Starts a node; `stop` ends it and removes its folder. With SAWLOG_DIST, the page comes from that
+ * folder instead of the program, so that a change of it can be tried without building the program.
+ */
 export async function startNode() {
   const program = process.env.SAWLOG_BIN;
   if (!program) throw new Error('SAWLOG_BIN names no program: run `make test-browser`');
@@ -30,14 +34,16 @@ export async function startNode() {
       if (words.includes('Sawlog is ready')) ready();
     });
   });
+  const page = process.env.SAWLOG_DIST && (await serveFolder(process.env.SAWLOG_DIST, url));
   const stop = async () => {
+    page?.close();
     child.removeAllListeners('exit');
     const ended = new Promise((done) => child.once('exit', done));
     child.kill('SIGTERM');
     await ended;
     rmSync(folder, { recursive: true, force: true });
   };
-  return { url, stop };
+  return { url: page ? page.url : url, stop };
 }
 
 /** Sends records of one service. */
