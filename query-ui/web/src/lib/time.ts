@@ -1,50 +1,133 @@
-// Moments as people write and read them: in UTC or in the browser's zone, the zone always named.
+// Moments with nanoseconds, and clocks of any zone.
 
-export type Zone = 'UTC' | 'local';
+export const SECOND = 1000;
+export const MINUTE = 60 * SECOND;
+export const HOUR = 60 * MINUTE;
+export const DAY = 24 * HOUR;
 
-/** The name of the zone in use. */
+/** `utc`, `local`, or a name such as `Europe/Berlin`. */
+export type Zone = string;
+
 export function zoneName(zone: Zone): string {
-  return zone === 'UTC' ? 'UTC' : Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zone === 'utc') return 'UTC';
+  return zone === 'local' ? Intl.DateTimeFormat().resolvedOptions().timeZone : zone;
 }
 
-/** `2026-11-23 20:54:30.513` of an RFC 3339 moment in UTC; nanoseconds beyond these are cut. */
-export function shown(moment: string, zone: Zone, digits = 3): string {
-  const fraction = digits ? moment.slice(19, 20 + digits) : '';
-  if (zone === 'UTC') return moment.slice(0, 19).replace('T', ' ') + fraction;
-  const date = new Date(`${moment.slice(0, 19)}Z`);
-  const two = (number: number) => String(number).padStart(2, '0');
-  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
-  return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}${fraction}`;
-}
-
-/**
- * What a person typed, as the API takes it: `-2h` and `2h` count back from now, `2026-11-23 10:00`
- * is in the zone, epochs of seconds, milliseconds or nanoseconds are told by their length, `now` and
- * nothing stay. `null` when it is none of these.
- */
-export function typed(text: string, zone: Zone): string | null {
-  const word = text.trim();
-  if (word === '' || word === 'now') return word;
-  if (/^-?\d+(\.\d+)?(ms|s|m|h|d|w)$/.test(word)) return word.startsWith('-') ? word : `-${word}`;
-  if (/^\d{10}$/.test(word)) return new Date(Number(word) * 1000).toISOString();
-  if (/^\d{13}$/.test(word)) return new Date(Number(word)).toISOString();
-  if (/^\d{19}$/.test(word)) {
-    const seconds = new Date(Number(word.slice(0, 10)) * 1000).toISOString().slice(0, 19);
-    return `${seconds}.${word.slice(10)}Z`;
+export function isZone(zone: Zone): boolean {
+  try {
+    return Boolean(new Intl.DateTimeFormat('en', { timeZone: zoneName(zone) }));
+  } catch {
+    return false;
   }
-  const parts =
-    /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d(?:\.\d{1,9})?)?)?(Z|[+-]\d\d:\d\d)?$/.exec(word);
-  if (!parts) return null;
-  const [, day, minutes = '00:00', seconds = ':00', offset] = parts;
-  const fraction = seconds.slice(3);
-  const whole = `${day}T${minutes}${seconds.slice(0, 3)}`;
-  const date = new Date(whole + (offset ?? (zone === 'UTC' ? 'Z' : '')));
-  if (Number.isNaN(date.getTime())) return null;
-  return `${date.toISOString().slice(0, 19)}${fraction}Z`;
 }
 
-/** A moment moved by some milliseconds; its nanoseconds stay. */
-export function moved(moment: string, by: number): string {
-  const date = new Date(Date.parse(`${moment.slice(0, 19)}Z`) + by);
-  return date.toISOString().slice(0, 19) + moment.slice(19);
+/** Every name the browser knows. */
+export function allZones(): string[] {
+  return ['UTC', ...Intl.supportedValuesOf('timeZone').filter((name) => name !== 'UTC')];
+}
+
+const clocks = new Map<string, Intl.DateTimeFormat>();
+const offsets = new Map<string, number>();
+
+/** How far a zone's clock is ahead of UTC at a moment, in milliseconds. */
+export function offsetAt(zone: Zone, ms: number): number {
+  if (zone === 'utc') return 0;
+  // Clocks change on quarters of an hour.
+  const quarter = Math.floor(ms / (15 * MINUTE));
+  const key = `${zone} ${quarter}`;
+  const known = offsets.get(key);
+  if (known !== undefined) return known;
+  let clock = clocks.get(zone);
+  if (!clock) {
+    clock = new Intl.DateTimeFormat('en-u-hc-h23-ca-gregory-nu-latn', {
+      timeZone: zoneName(zone),
+      year: 'numeric',
+      month: 'numeric',
+      day: 'numeric',
+      hour: 'numeric',
+      minute: 'numeric',
+      second: 'numeric',
+    });
+    clocks.set(zone, clock);
+  }
+  const at = quarter * 15 * MINUTE;
+  const part: Record<string, number> = {};
+  for (const { type, value } of clock.formatToParts(at)) part[type] = Number(value);
+  const { year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0 } = part;
+  const offset = Date.UTC(year, month - 1, day, hour, minute, second) - at;
+  if (offsets.size > 5000) offsets.clear();
+  offsets.set(key, offset);
+  return offset;
+}
+
+/** The moment at which a zone's clock shows what UTC's clock shows at `wall`. */
+export function momentOf(zone: Zone, wall: number): number {
+  const guess = wall - offsetAt(zone, wall);
+  return wall - offsetAt(zone, guess);
+}
+
+/** `UTC`, `UTC+2`, `UTC-3:30`. */
+export function offsetText(offset: number): string {
+  if (offset === 0) return 'UTC';
+  const minutes = Math.abs(offset) / MINUTE;
+  const rest = Math.floor(minutes % 60);
+  const hours = Math.floor(minutes / 60);
+  return `UTC${offset < 0 ? '-' : '+'}${hours}${rest ? `:${String(rest).padStart(2, '0')}` : ''}`;
+}
+
+/** The zone as it is printed beside times. */
+export function zoneText(zone: Zone, ms: number): string {
+  const offset = offsetText(offsetAt(zone, ms));
+  return zone === 'utc' || zoneName(zone) === 'UTC' ? 'UTC' : `${zoneName(zone)}, ${offset}`;
+}
+
+/** Milliseconds of an RFC 3339 text; the rest of its digits is left out. */
+export function msOf(iso: string): number {
+  return Date.parse(iso.replace(/(\.\d{3})\d+/, '$1'));
+}
+
+/** Nanoseconds since 1970 of an RFC 3339 text. */
+export function nanosOf(iso: string): bigint {
+  const digits = /\.(\d{1,9})/.exec(iso)?.[1] ?? '';
+  const seconds = Math.floor(msOf(iso) / SECOND);
+  return BigInt(seconds) * 1_000_000_000n + BigInt(digits.padEnd(9, '0'));
+}
+
+/** RFC 3339 in UTC with nine digits. */
+export function isoOfNanos(nanos: bigint): string {
+  const second = 1_000_000_000n;
+  let seconds = nanos / second;
+  if (nanos < 0n && nanos % second !== 0n) seconds -= 1n;
+  const rest = (nanos - seconds * second).toString().padStart(9, '0');
+  return new Date(Number(seconds) * SECOND).toISOString().replace(/\.\d+Z$/, `.${rest}Z`);
+}
+
+/** `2026-11-23 15:24:00.123` on a zone's clock, with so many digits of the second (of nine). */
+export function showTime(iso: string, zone: Zone, digits = 3): string {
+  const ms = msOf(iso);
+  if (Number.isNaN(ms)) return iso;
+  const wall = new Date(ms + offsetAt(zone, ms)).toISOString();
+  const fraction = (/\.(\d+)/.exec(iso)?.[1] ?? '').padEnd(9, '0').slice(0, digits);
+  const [date = '', clock = ''] = wall.replace(/^\+00|Z$/, '').split('T');
+  return `${date} ${clock.slice(0, 8)}${digits ? `.${fraction}` : ''}`;
+}
+
+/** As precise as it needs to be: no seconds where they are nought. */
+export function showMoment(ms: number, zone: Zone): string {
+  const text = showTime(new Date(ms).toISOString(), zone, ms % SECOND ? 3 : 0);
+  return text.replace(/:00$/, '');
+}
+
+/** `90 s`, `15 min`, `3 h`: of a length in milliseconds. */
+export function showLength(ms: number): string {
+  const units: [string, number][] = [
+    ['d', DAY],
+    ['h', HOUR],
+    ['min', MINUTE],
+    ['s', SECOND],
+  ];
+  for (const [name, size] of units) {
+    if (ms >= size) return `${Math.round((ms / size) * 10) / 10} ${name}`;
+  }
+  return `${Math.round(ms)} ms`;
 }
