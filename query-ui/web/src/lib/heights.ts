@@ -1,59 +1,75 @@
-// How high records are, and which of them are in sight. Text is monospaced and breaks anywhere, so a
-// record's height follows from its characters and nothing has to be measured.
+// Where rows of different heights lie: measured where seen, estimated elsewhere.
 
-/** Pixels of a line of text. */
-export const LINE = 20;
-/** Lines of a wrapped record; longer ones are cut, and whole in their details. */
-export const LINES_MAX = 40;
-/** Pixels of an open record's details. */
-export const DETAILS = 340;
+export class Heights {
+  private known = new Map<string, number>();
+  private keys: string[] = [];
+  /** Where each row begins; one more than there are rows: the last is the whole height. */
+  private starts = new Float64Array(1);
 
-/** Columns that a text takes in a line: ideographs and most emoji take two. */
-export function columns(text: string): number {
-  let count = 0;
-  for (const c of text) {
-    const code = c.codePointAt(0) ?? 0;
-    if (code === 9) count += 8 - (count % 8);
-    else
-      count +=
-        code >= 0x1100 &&
-        /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u.test(
-          c,
-        )
-          ? 2
-          : 1;
+  /** Takes the rows in their order; what was measured before stays known. */
+  place(keys: string[], estimate: (at: number) => number) {
+    this.keys = keys;
+    if (this.known.size > 2 * keys.length + 1000) this.forgetOthers();
+    const starts = new Float64Array(keys.length + 1);
+    let sum = 0;
+    keys.forEach((key, at) => {
+      sum += this.known.get(key) ?? estimate(at);
+      starts[at + 1] = sum;
+    });
+    this.starts = starts;
   }
-  return count;
-}
 
-/** Lines that a text takes when it breaks after so many columns. */
-export function lineCount(text: string, width: number): number {
-  let lines = 0;
-  for (const line of text.split('\n')) {
-    lines += Math.max(1, Math.ceil(columns(line.slice(0, width * LINES_MAX)) / Math.max(1, width)));
-    if (lines >= LINES_MAX) return LINES_MAX;
+  /** Takes measured heights; says whether anything moved. */
+  measured(heights: Iterable<[at: number, height: number]>): boolean {
+    let first = this.keys.length;
+    const changed = new Map<number, number>();
+    for (const [at, height] of heights) {
+      const key = this.keys[at];
+      if (key === undefined) continue;
+      this.known.set(key, height);
+      if (Math.abs(height - this.heightOf(at)) < 0.5) continue;
+      changed.set(at, height);
+      first = Math.min(first, at);
+    }
+    if (changed.size === 0) return false;
+    const starts = this.starts.slice();
+    for (let at = first; at < this.keys.length; at += 1) {
+      starts[at + 1] = (starts[at] ?? 0) + (changed.get(at) ?? this.heightOf(at));
+    }
+    this.starts = starts;
+    return true;
   }
-  return lines;
-}
 
-/** Where each row begins, in pixels, and behind the last one where all end. */
-export function tops(heights: number[], open: number): Float64Array {
-  const tops = new Float64Array(heights.length + 1);
-  let top = 0;
-  heights.forEach((height, at) => {
-    top += height + (at === open ? DETAILS : 0);
-    tops[at + 1] = top;
-  });
-  return tops;
-}
-
-/** The row at a place: the last one that begins at or above it. */
-export function rowAt(tops: Float64Array, place: number): number {
-  let [low, high] = [0, Math.max(0, tops.length - 2)];
-  while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    if ((tops[middle] ?? 0) <= place) low = middle;
-    else high = middle - 1;
+  /** Everything is to be measured again, such as after a change of width. */
+  forget() {
+    this.known.clear();
   }
-  return low;
+
+  get total(): number {
+    return this.starts[this.keys.length] ?? 0;
+  }
+
+  start(at: number): number {
+    return this.starts[Math.max(0, Math.min(at, this.keys.length))] ?? 0;
+  }
+
+  heightOf(at: number): number {
+    return (this.starts[at + 1] ?? 0) - (this.starts[at] ?? 0);
+  }
+
+  /** The row at a height from the top. */
+  rowAt(y: number): number {
+    let [low, high] = [0, this.keys.length - 1];
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if ((this.starts[middle] ?? 0) <= y) low = middle;
+      else high = middle - 1;
+    }
+    return Math.max(0, low);
+  }
+
+  private forgetOthers() {
+    const wanted = new Set(this.keys);
+    for (const key of this.known.keys()) if (!wanted.has(key)) this.known.delete(key);
+  }
 }
