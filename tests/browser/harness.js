@@ -25,6 +25,22 @@ export async function startNode() {
   const folder = mkdtempSync(join(tmpdir(), 'sawlog-browser-'));
   const url = `http://127.0.0.1:${await freePort()}`;
   const args = ['node', '--data-dir', join(folder, 'data'), '--listen', url.slice(7)];
+  let child = await started(program, args);
+  const page = process.env.SAWLOG_DIST && (await serveFolder(process.env.SAWLOG_DIST, url));
+  /** The same node again, with the same data. */
+  const restart = async () => {
+    await ended(child);
+    child = await started(program, args);
+  };
+  const stop = async () => {
+    page?.close();
+    await ended(child);
+    rmSync(folder, { recursive: true, force: true });
+  };
+  return { url: page ? page.url : url, restart, stop };
+}
+
+async function started(program, args) {
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let words = '';
   await new Promise((ready, failed) => {
@@ -34,16 +50,14 @@ export async function startNode() {
       if (words.includes('Sawlog is ready')) ready();
     });
   });
-  const page = process.env.SAWLOG_DIST && (await serveFolder(process.env.SAWLOG_DIST, url));
-  const stop = async () => {
-    page?.close();
-    child.removeAllListeners('exit');
-    const ended = new Promise((done) => child.once('exit', done));
-    child.kill('SIGTERM');
-    await ended;
-    rmSync(folder, { recursive: true, force: true });
-  };
-  return { url: page ? page.url : url, stop };
+  return child;
+}
+
+async function ended(child) {
+  child.removeAllListeners('exit');
+  const end = new Promise((done) => child.once('exit', done));
+  child.kill('SIGTERM');
+  await end;
 }
 
 /** Sends records of one service. */

@@ -37,7 +37,7 @@ export async function serveFolder(folder, node) {
 function forward(asked, answer, node) {
   const { method, headers, url } = asked;
   const through = request(new URL(url, node), { method, headers }, (given) => {
-    answer.writeHead(given.statusCode, given.headers);
+    answer.writeHead(given.statusCode, given.headers).flushHeaders();
     given.pipe(answer);
   });
   through.on('error', () => answer.destroy());

@@ -5,20 +5,47 @@ import { send, someRecords, startBrowser, startNode } from './harness.js';
 
 const folder = process.env.SCREENSHOTS ?? 'screenshots';
 mkdirSync(folder, { recursive: true });
+const fresh = await startNode();
 const node = await startNode();
 const browser = await startBrowser();
-await send(node.url, 'shop', someRecords(400));
-const views = { records: '/', empty: '/?q=nothing', error: '/?q=foo:(bar', table: '/?q=|stats count() by user', patterns: '/?q=* | patterns' };
+await send(node.url, 'shop', someRecords(2000));
+
+const row = (page) => page.getByTestId('row').nth(2).click();
+const context = async (page) => {
+  await row(page);
+  await page.getByTestId('to-context').click();
+};
+const views = {
+  records: ['/'],
+  columns: ['/?q=refused&cols=service,status,user,message'],
+  details: ['/?q=refused', row],
+  wrap: ['/?q=refused&view=wrap'],
+  json: ['/?q=refused&view=json'],
+  context: ['/?q=refused', context],
+  table: ['/?q=|stats count() as n by user'],
+  timeline: ['/?q=|stats count() as n by level, bin(timestamp, 10m)'],
+  time: ['/', (page) => page.getByTestId('time').click()],
+  tail: ['/?tail=1'],
+  empty: ['/?q=nothing'],
+  error: ['/?q=foo:(bar'],
+  help: ['/', (page) => page.keyboard.press('?')],
+  fresh: [fresh.url],
+};
 for (const colorScheme of ['light', 'dark']) {
   for (const width of [1440, 390]) {
-    const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme });
-    const page = await context.newPage();
-    for (const [name, path] of Object.entries(views)) {
-      await page.goto(node.url + path, { waitUntil: 'networkidle' });
+    for (const [name, [path, act]] of Object.entries(views)) {
+      const opened = await browser.newContext({ viewport: { width, height: 900 }, colorScheme });
+      const page = await opened.newPage();
+      await page.goto(new URL(path, node.url).href);
+      await page.getByTestId('status').filter({ hasText: 'row' }).waitFor();
+      await act?.(page);
+      await page.evaluate(() => document.fonts.ready);
+      await page.waitForLoadState(name === 'tail' ? 'load' : 'networkidle');
       await page.screenshot({ path: join(folder, `${name}-${width}-${colorScheme}.png`) });
+      await opened.close();
     }
-    await context.close();
   }
 }
 await browser.close();
 await node.stop();
+await fresh.stop();

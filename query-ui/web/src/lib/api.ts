@@ -1,7 +1,10 @@
 // The HTTP API of docs/api.md, typed.
 
+import { readJson, type Value } from './json';
+
 export type Level = 'unknown' | 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal';
-export type Value = string | number | boolean | null | Value[];
+/** The gravest first. */
+export const LEVELS: Level[] = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'unknown'];
 
 export interface LogRecord {
   id: string;
@@ -23,8 +26,8 @@ export interface Position {
 export interface ErrorDetail {
   code: string;
   message: string;
-  hint?: string;
-  position?: Position;
+  hint?: string | null;
+  position?: Position | null;
 }
 
 export interface Missing {
@@ -38,12 +41,17 @@ export interface Question {
   to?: string;
 }
 
+export interface Bucket {
+  start: string;
+  total: number;
+  levels: Partial<Record<Level, number>>;
+}
+
 export interface Histogram {
-  from: string;
-  to: string;
   interval_ms: number;
   total: number;
-  buckets: { start: string; total: number; levels: Partial<Record<Level, number>> }[];
+  buckets: Bucket[];
+  partial: Missing[];
 }
 
 export interface Field {
@@ -53,21 +61,39 @@ export interface Field {
   count: number;
 }
 
+export interface Fields {
+  records: number;
+  fields: Field[];
+}
+
 export interface FieldValues {
   records: number;
   present: number;
   values: { value: Value; count: number }[];
 }
 
-export interface Answer {
-  kind: 'records' | 'table';
-  columns: string[];
-  /** The types of the columns: `text`, `int`, `float`, `bool`, `time`. */
-  types: Record<string, string>;
-  records: LogRecord[];
-  rows: Record<string, Value>[];
+export interface Column {
+  name: string;
+  type: 'int' | 'float' | 'text' | 'bool' | 'time';
+}
+
+export type TableRow = Record<string, Value>;
+
+export interface End {
+  rows: number;
+  elapsed_ms: number;
   partial: Missing[];
-  elapsedMs: number;
+}
+
+/** A piece of a streamed answer; rows come as many as arrived together. */
+export type Piece =
+  | { header: { kind: 'records' | 'table'; columns: Column[] } }
+  | { rows: (LogRecord | TableRow)[] }
+  | { end: End };
+
+export interface Status {
+  version: string;
+  indexes: { name: string; records: number; time_min: string | null; time_max: string | null }[];
 }
 
 /** A refusal in the node's own words. */
@@ -77,21 +103,42 @@ export class ApiError extends Error {
   }
 }
 
-async function post(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
-  const headers = { 'content-type': 'application/json' };
-  const answer = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body), signal });
-  if (answer.ok) return answer;
-  const text = await answer.text();
-  try {
-    throw new ApiError((JSON.parse(text) as { error: ErrorDetail }).error);
-  } catch (error) {
-    if (error instanceof ApiError) throw error;
-    throw new ApiError({ code: 'internal', message: `the node answers ${answer.status}: ${text}` });
-  }
+/** What to show of anything that went wrong; null when it was stopped on purpose. */
+export function detailOf(failure: unknown): ErrorDetail | null {
+  if (failure instanceof DOMException && failure.name === 'AbortError') return null;
+  if (failure instanceof ApiError) return failure.detail;
+  return {
+    code: 'unreachable',
+    message: failure instanceof Error ? failure.message : `${failure}`,
+  };
 }
 
-/** The lines of a streamed answer. */
-export async function* lines(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+async function refused(answer: Response): Promise<ApiError> {
+  const text = await answer.text();
+  try {
+    const { error } = JSON.parse(text) as { error?: ErrorDetail };
+    if (error) return new ApiError(error);
+  } catch {
+    // Not the node's words: shown as they are, below.
+  }
+  return new ApiError({ code: 'internal', message: `${answer.status}: ${text.slice(0, 500)}` });
+}
+
+async function post(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
+  const headers = { 'content-type': 'application/json' };
+  const init: RequestInit = { method: 'POST', headers, body: JSON.stringify(body) };
+  if (signal) init.signal = signal;
+  const answer = await fetch(path, init);
+  if (!answer.ok) throw await refused(answer);
+  return answer;
+}
+
+async function asked<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
+  return readJson<T>(await (await post(path, body, signal)).text());
+}
+
+/** The lines of a stream, as many as arrived together. */
+export async function* lines(body: ReadableStream<Uint8Array>): AsyncGenerator<string[]> {
   const reader = body
     .pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>)
     .getReader();
@@ -102,59 +149,89 @@ export async function* lines(body: ReadableStream<Uint8Array>): AsyncGenerator<s
       if (done) break;
       const parts = (left + value).split('\n');
       left = parts.pop() ?? '';
-      yield* parts;
+      yield parts.filter(Boolean);
     }
-    if (left) yield left;
+    if (left) yield [left];
   } finally {
     await reader.cancel().catch(() => undefined);
   }
 }
 
-export async function query(
+interface Line {
+  header?: { kind: 'records' | 'table'; columns: Column[] };
+  row?: LogRecord | TableRow;
+  end?: End;
+  error?: ErrorDetail;
+}
+
+/** An answer as it comes; an answer that breaks off is an error. */
+export async function* query(
   question: Question & { limit: number },
   signal?: AbortSignal,
-): Promise<Answer> {
+): AsyncGenerator<Piece> {
   const response = await post('/api/v1/query', question, signal);
-  const answer: Answer = {
-    kind: 'records',
-    columns: [],
-    types: {},
-    records: [],
-    rows: [],
-    partial: [],
-    elapsedMs: 0,
-  };
   let ended = false;
-  for await (const line of lines(response.body ?? new ReadableStream())) {
-    if (!line) continue;
-    const piece = JSON.parse(line);
-    if (piece.header) {
-      answer.kind = piece.header.kind;
-      const columns: { name: string; type: string }[] = piece.header.columns;
-      answer.columns = columns.map((column) => column.name);
-      answer.types = Object.fromEntries(columns.map((column) => [column.name, column.type]));
-    } else if (piece.row) {
-      (answer.kind === 'table' ? answer.rows : answer.records).push(piece.row);
-    } else if (piece.end) {
-      ended = true;
-      answer.partial = piece.end.partial ?? [];
-      answer.elapsedMs = piece.end.elapsed_ms;
-    } else if (piece.error) {
-      throw new ApiError(piece.error);
+  for await (const texts of lines(response.body ?? new ReadableStream())) {
+    const rows: (LogRecord | TableRow)[] = [];
+    for (const text of texts) {
+      const line = readJson<Line>(text);
+      if (line.row) rows.push(line.row);
+      else if (line.header) yield { header: line.header };
+      else if (line.error) {
+        if (rows.length) yield { rows };
+        throw new ApiError(line.error);
+      } else if (line.end) {
+        if (rows.length) yield { rows: rows.splice(0) };
+        ended = true;
+        yield { end: line.end };
+      }
     }
+    if (rows.length) yield { rows };
   }
   if (!ended) throw new ApiError({ code: 'unavailable', message: 'the answer broke off' });
-  return answer;
 }
 
-export async function histogram(question: Question, signal?: AbortSignal): Promise<Histogram> {
-  return (await post('/api/v1/histogram', { ...question, buckets: 60 }, signal)).json();
+/** All records of an answer. */
+export async function records(
+  question: Question & { limit: number },
+  signal?: AbortSignal,
+): Promise<LogRecord[]> {
+  const found: LogRecord[] = [];
+  for await (const piece of query(question, signal))
+    if ('rows' in piece) found.push(...(piece.rows as LogRecord[]));
+  return found;
 }
 
-export async function fields(question: Question, signal?: AbortSignal): Promise<Field[]> {
-  return (await (await post('/api/v1/fields', question, signal)).json()).fields;
+/** All rows of a table. */
+export async function table(question: Question, signal?: AbortSignal): Promise<TableRow[]> {
+  return (await records({ ...question, limit: 0 }, signal)) as unknown as TableRow[];
 }
 
-export async function fieldValues(question: Question, field: string): Promise<FieldValues> {
-  return (await post('/api/v1/field-values', { ...question, field, limit: 10 })).json();
+export function histogram(
+  question: Question,
+  buckets: number,
+  signal?: AbortSignal,
+): Promise<Histogram> {
+  return asked('/api/v1/histogram', { ...question, buckets }, signal);
 }
+
+export function fields(question: Question, signal?: AbortSignal): Promise<Fields> {
+  return asked('/api/v1/fields', question, signal);
+}
+
+export function fieldValues(
+  question: Question,
+  field: string,
+  limit: number,
+  signal?: AbortSignal,
+): Promise<FieldValues> {
+  return asked('/api/v1/field-values', { ...question, field, limit }, signal);
+}
+
+export async function status(): Promise<Status> {
+  const answer = await fetch('/api/v1/status');
+  if (!answer.ok) throw await refused(answer);
+  return readJson<Status>(await answer.text());
+}
+
+export const tailPath = (query: string) => `/api/v1/tail?${new URLSearchParams({ query })}`;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { lines } from './api';
-import { fieldTerm, parted, patternTerms, quoted, withTerm } from './query';
+import { fieldTerm, quoted, withTerm } from './query';
 
 describe('edits of the query', () => {
   it('quotes what needs quotes', () => {
@@ -19,16 +19,6 @@ describe('edits of the query', () => {
     expect(withTerm('"a|b" | stats count()', 'x:1')).toBe('"a|b" x:1 | stats count()');
   });
 
-  it('parts the search from the pipes', () => {
-    expect(parted('error "a|b" | patterns')).toEqual(['error "a|b"', '| patterns']);
-    expect(parted('error')).toEqual(['error', '']);
-  });
-
-  it('finds a pattern by its fixed texts', () => {
-    expect(patternTerms('GET /item/<*> took <*>')).toBe('"GET /item/" took');
-    expect(patternTerms('<*>.<*> is full')).toBe('"is full"');
-  });
-
   it('names fields', () => {
     expect(fieldTerm('status', 200, false)).toBe('status:200');
     expect(fieldTerm('my field', 'a b', true)).toBe('NOT "my field":"a b"');
@@ -45,7 +35,7 @@ describe('streamed lines', () => {
       },
     });
     const found: string[] = [];
-    for await (const line of lines(body)) found.push(line);
-    expect(found).toEqual(['{"a":"é"}', '', '{"b":2}']);
+    for await (const together of lines(body)) found.push(...together);
+    expect(found).toEqual(['{"a":"é"}', '{"b":2}']);
   });
 });

@@ -11,8 +11,8 @@ export function quoted(text: string): string {
   return `"${text.replace(/\\/g, '\\\\').replace(/"/g, '\\"').replace(/\n/g, '\\n').replace(/\t/g, '\\t')}"`;
 }
 
-/** The search of a query, and its pipes: cut before the first pipe outside quotes. */
-export function parted(query: string): [string, string] {
+/** The query with one more term in its search, before the first pipe outside quotes. */
+export function withTerm(query: string, term: string): string {
   let inside = false;
   let cut = query.length;
   for (let at = 0; at < query.length; at += 1) {
@@ -24,12 +24,8 @@ export function parted(query: string): [string, string] {
       break;
     }
   }
-  return [query.slice(0, cut).trim(), query.slice(cut)];
-}
-
-/** The query with one more term in its search. */
-export function withTerm(query: string, term: string): string {
-  const [search, pipes] = parted(query);
+  const search = query.slice(0, cut).trim();
+  const pipes = query.slice(cut);
   const joined =
     !search || search === '*' ? term : `${/\bOR\b/.test(search) ? `(${search})` : search} ${term}`;
   return pipes ? `${joined} ${pipes}` : joined;
@@ -42,14 +38,4 @@ export function fieldTerm(field: string, value: unknown, exclude: boolean): stri
     : quoted(`${field}`);
   const text = value === null || value === '' ? '*' : quoted(String(value));
   return `${exclude ? 'NOT ' : ''}${name}:${text}`;
-}
-
-/** The terms that find the messages of a pattern: the texts between its placeholders. */
-export function patternTerms(pattern: string): string {
-  return pattern
-    .split('<*>')
-    .map((fixed) => fixed.trim())
-    .filter((fixed) => /[\p{L}\p{N}]/u.test(fixed))
-    .map(quoted)
-    .join(' ');
 }

@@ -1,0 +1,270 @@
+// The state of the page: what is asked, what is shown, and the address that mirrors both.
+
+import * as api from './api';
+import type { Fields, Histogram, LogRecord, Question } from './api';
+import { recordOf } from './context';
+import { Library } from './library.svelte';
+import { withTerm } from './query';
+import { resolve } from './range';
+import { Results } from './results.svelte';
+import { rememberHabit, usualView } from './settings.svelte';
+import { Tail } from './tail.svelte';
+import { isoOfNanos, MINUTE, msOf, nanosOf } from './time';
+import { hasPipes } from './tokens';
+import { address, asks, readView, type View } from './view';
+
+/** How often the chart follows a tail. */
+const CHART_INTERVAL_MS = 10_000;
+
+export class Explorer {
+  view = $state.raw<View>(readView(location.search, usualView()));
+  /** What stands in the query bar; asked with Enter. */
+  draft = $state(this.view.query);
+  chart = $state.raw<Histogram | null>(null);
+  chartLoading = $state(false);
+  facets = $state.raw<Fields | null>(null);
+  /** Counts questions: what was fetched for another one is out of date. */
+  turn = $state(0);
+  /** Whether the list of fields is in sight; where it is not, it is not asked for. */
+  fieldsShown = $state(matchMedia('(min-width: 901px)').matches);
+  results = new Results();
+  tail = new Tail(this.results);
+  library = new Library();
+  /** The record the keyboard is at. */
+  active = $state('');
+  private zoomedFrom: { from: string; to: string }[] = [];
+  private chartControl = new AbortController();
+  private facetControl = new AbortController();
+
+  constructor() {
+    window.addEventListener('popstate', () => this.readAddress());
+    setInterval(() => {
+      if (this.tail.on && !this.tail.paused && !document.hidden) void this.askChart();
+    }, CHART_INTERVAL_MS);
+    history.replaceState(null, '', this.link());
+    void this.run();
+  }
+
+  /** What was asked last; its range was fixed then, so that all its numbers agree. */
+  question = $state.raw<Question>({ query: '' });
+
+  private fix(): Question {
+    const { query, to } = this.view;
+    const { from } = this.range;
+    return {
+      query,
+      ...(from !== null && { from: new Date(from).toISOString() }),
+      ...(to && { to }),
+    };
+  }
+
+  /** The two ends now, in milliseconds. */
+  get range() {
+    return resolve(this.view, Date.now());
+  }
+
+  private link(view = this.view): string {
+    return `${location.pathname}${address(view)}`;
+  }
+
+  private readAddress() {
+    const before = asks(this.view);
+    this.view = readView(location.search, usualView());
+    this.draft = this.view.query;
+    if (asks(this.view) !== before) void this.run();
+    else if (this.view.chart && !this.chart) void this.askChart();
+  }
+
+  /** Asks something else; a step that Back undoes. */
+  ask(change: Partial<View>) {
+    const query = change.query ?? this.draft;
+    this.view = { ...this.view, open: '', context: '', ...change, query: query.trim() };
+    if (this.view.tail) this.view = { ...this.view, to: '' };
+    this.draft = this.view.query;
+    if (this.link() !== location.pathname + location.search)
+      history.pushState(null, '', this.link());
+    void this.run();
+  }
+
+  /** Shows the same answer in another way. */
+  show(change: Partial<View>) {
+    const hadChart = this.view.chart;
+    this.view = { ...this.view, ...change };
+    // What surrounds a record is a place of its own: Back leads out of it.
+    if (change.context) history.pushState(null, '', this.link());
+    else history.replaceState(null, '', this.link());
+    rememberHabit(this.view);
+    if (this.view.chart && !hadChart) void this.askChart();
+  }
+
+  add(term: string) {
+    this.ask({ query: withTerm(this.draft, term) });
+  }
+
+  async run() {
+    const { query, tail } = this.view;
+    this.turn += 1;
+    this.question = this.fix();
+    this.tail.stop();
+    if (tail) this.tail.start(query);
+    void this.askChart();
+    void this.askFacets();
+    const { turn } = this;
+    await this.results.run(this.question);
+    if (turn !== this.turn || this.results.error) return;
+    this.library.asked(query);
+    await this.seek(this.view.open);
+  }
+
+  /** A link to one record leads to where it lies, however far from the newest. */
+  private async seek(id: string) {
+    const { results } = this;
+    if (!id || results.kind !== 'records' || results.records.some((one) => one.id === id)) return;
+    const record = await recordOf(id, results.signal).catch(() => null);
+    if (record && this.view.open === id)
+      await results.jump(isoOfNanos(nanosOf(record.timestamp) + 1n));
+  }
+
+  cancel() {
+    this.results.cancel();
+    this.chartControl.abort();
+    this.facetControl.abort();
+    this.chartLoading = false;
+  }
+
+  get busy(): boolean {
+    return this.results.running || this.results.growing !== null;
+  }
+
+  async askChart() {
+    this.chartControl.abort();
+    if (!this.view.chart) return void (this.chart = null);
+    // A tail's chart moves on with the clock.
+    const question = this.tail.on ? this.fix() : this.question;
+    const { signal } = (this.chartControl = new AbortController());
+    this.chartLoading = true;
+    try {
+      this.chart = await api.histogram(question, 80, signal);
+    } catch (failure) {
+      // A wrong query is told once, by the rows; another failure is told here.
+      const detail = api.detailOf(failure);
+      if (detail && detail.code !== 'invalid_query') this.results.error ??= detail;
+    } finally {
+      if (!signal.aborted) this.chartLoading = false;
+    }
+  }
+
+  /** Fetches the fields; only where they are in sight, unless `always`. */
+  async askFacets(always = false) {
+    this.facetControl.abort();
+    if (!this.fieldsShown && !always) return void (this.facets = null);
+    const { signal } = (this.facetControl = new AbortController());
+    try {
+      this.facets = await api.fields(this.question, signal);
+    } catch (failure) {
+      const detail = api.detailOf(failure);
+      if (detail && detail.code !== 'invalid_query') this.results.error ??= detail;
+    }
+  }
+
+  showFields(shown: boolean) {
+    this.fieldsShown = shown;
+    if (shown && !this.facets) void this.askFacets();
+  }
+
+  /** How many records the question has; null when nothing that was asked says so. */
+  get total(): number | null {
+    return this.chart?.total ?? this.facets?.records ?? null;
+  }
+
+  brush(from: number, to: number) {
+    this.zoomedFrom.push({ from: this.view.from, to: this.view.to });
+    this.ask({ from: new Date(from).toISOString(), to: new Date(to).toISOString(), tail: false });
+  }
+
+  /** Back to what was brushed from, else three times as much. */
+  zoomOut() {
+    const before = this.zoomedFrom.pop();
+    if (before) return this.ask(before);
+    const { from, to } = this.span();
+    const half = Math.max(to - from, 1);
+    this.ask({ from: new Date(from - half).toISOString(), to: this.upTo(to + half) });
+  }
+
+  /** The window before or after, as long as this one. */
+  shift(windows: number) {
+    const { from, to } = this.span();
+    const by = (to - from) * windows;
+    this.ask({
+      from: new Date(from + by).toISOString(),
+      to: new Date(to + by).toISOString(),
+      tail: false,
+    });
+  }
+
+  private upTo(ms: number): string {
+    return ms >= Date.now() ? '' : new Date(ms).toISOString();
+  }
+
+  /** The range, its open ends taken from what the chart shows. */
+  span(): { from: number; to: number } {
+    const { from, to } = this.range;
+    const first = this.chart?.buckets[0];
+    const last = this.chart?.buckets.at(-1);
+    const end =
+      to ??
+      (from === null && last ? msOf(last.start) + (this.chart?.interval_ms ?? 0) : Date.now());
+    return { from: from ?? (first ? msOf(first.start) : end - 60 * MINUTE), to: end };
+  }
+
+  jump(ms: number) {
+    this.tail.pause();
+    void this.results.jump(new Date(ms).toISOString());
+  }
+
+  toggleTail() {
+    if (!this.view.tail && hasPipes(this.draft)) return;
+    this.ask({ tail: !this.view.tail, to: '' });
+  }
+
+  toggleOpen(id: string) {
+    this.active = id;
+    this.show({ open: this.view.open === id ? '' : id });
+    if (this.view.open) this.tail.pause();
+  }
+
+  toggleColumn(name: string) {
+    const { columns } = this.view;
+    const isShown = columns.includes(name);
+    const others = columns.filter((column) => column !== name);
+    // A new column stands before the message, which takes what width is left.
+    const at = others.indexOf('message');
+    const end = at < 0 ? others.length : at;
+    this.show({
+      columns: isShown ? others : [...others.slice(0, end), name, ...others.slice(end)],
+    });
+  }
+
+  /** A link that shows the same in a year: times do not move. */
+  fixedLink(): string {
+    const { from, to } = this.range;
+    const iso = (ms: number | null) => (ms === null ? '' : new Date(ms).toISOString());
+    const view = { ...this.view, from: iso(from), to: iso(to ?? Date.now()), tail: false };
+    return location.origin + this.link(view);
+  }
+
+  /** A link to one record, wherever it is stored by then. */
+  lineLink(record: LogRecord): string {
+    const at = msOf(record.timestamp);
+    const view: View = {
+      ...this.view,
+      query: '',
+      from: new Date(at - MINUTE).toISOString(),
+      to: new Date(at + MINUTE).toISOString(),
+      open: record.id,
+      context: '',
+      tail: false,
+    };
+    return location.origin + this.link(view);
+  }
+}

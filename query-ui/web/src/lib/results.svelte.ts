@@ -1,0 +1,192 @@
+// The answer on the page: a window of records that grows at both ends, or a table.
+
+import * as api from './api';
+import type { Column, ErrorDetail, LogRecord, Missing, Question, TableRow } from './api';
+import { isoOfNanos, nanosOf } from './time';
+import { hasPipes } from './tokens';
+
+/** Records fetched at first. */
+const PAGE = 500;
+/** Who scrolls on and on is given more at once. */
+const PAGE_MAX = 5000;
+/** Records held; beyond, those at the far end go and come back when scrolled to. */
+export const WINDOW_MAX = 150_000;
+
+type End = 'older' | 'newer';
+
+const justAfter = (iso: string) => isoOfNanos(nanosOf(iso) + 1n);
+
+/** Newest first; in one moment, what came last first. */
+export function newestFirst(a: LogRecord, b: LogRecord): number {
+  if (a.timestamp !== b.timestamp) return a.timestamp < b.timestamp ? 1 : -1;
+  const offset = (record: LogRecord) => parseInt(record.id.slice(record.id.indexOf('-') + 1), 16);
+  return offset(b) - offset(a);
+}
+
+export class Results {
+  kind = $state<'records' | 'table'>('records');
+  columns = $state.raw<Column[]>([]);
+  records = $state.raw<LogRecord[]>([]);
+  rows = $state.raw<TableRow[]>([]);
+  partial = $state.raw<Missing[]>([]);
+  error = $state.raw<ErrorDetail | null>(null);
+  elapsedMs = $state(0);
+  running = $state(false);
+  /** What is shown answers an earlier question. */
+  stale = $state(false);
+  /** The work was stopped by the reader: what is shown is a part. */
+  cancelled = $state(false);
+  /** An answer has come since the page was opened. */
+  answered = $state(false);
+  growing = $state<End | null>(null);
+  /** Whether there is nothing more to fetch at an end. */
+  ended = $state<Record<End, boolean>>({ older: true, newer: true });
+  /** The question and the query that `records` answer. */
+  question: Question = { query: '' };
+  private control = new AbortController();
+
+  get signal(): AbortSignal {
+    return this.control.signal;
+  }
+
+  /** Asks anew. What is on the page stays, marked as stale, until the first row comes. */
+  async run(question: Question) {
+    this.control.abort();
+    const control = (this.control = new AbortController());
+    this.running = true;
+    this.stale = true;
+    this.cancelled = false;
+    this.growing = null;
+    this.error = null;
+    try {
+      await this.read(question, control.signal);
+      this.answered = true;
+    } catch (failure) {
+      if (this.control === control) this.failed(failure);
+    } finally {
+      if (this.control === control) this.running = false;
+    }
+  }
+
+  private async read(question: Question, signal: AbortSignal) {
+    const rows: (LogRecord | TableRow)[] = [];
+    let [kind, columns] = [this.kind, this.columns];
+    const show = (partial: Missing[]) => {
+      this.kind = kind;
+      this.columns = columns;
+      this.records = kind === 'records' ? (rows.slice() as LogRecord[]) : [];
+      this.rows = kind === 'table' ? (rows.slice() as TableRow[]) : [];
+      this.partial = partial;
+      this.question = question;
+      this.stale = false;
+    };
+    for await (const piece of api.query({ ...question, limit: PAGE }, signal)) {
+      if (signal.aborted) return;
+      if ('header' in piece) ({ kind, columns } = piece.header);
+      else if ('rows' in piece) {
+        rows.push(...piece.rows);
+        show([]);
+      } else {
+        show(piece.end.partial);
+        this.elapsedMs = piece.end.elapsed_ms;
+      }
+    }
+    const pages = kind === 'records' && !hasPipes(question.query);
+    this.ended = { older: !pages || rows.length < PAGE, newer: true };
+  }
+
+  private failed(failure: unknown) {
+    const detail = api.detailOf(failure);
+    if (detail) this.error = detail;
+  }
+
+  /** Stops the work, here and in the node; what came stays. */
+  cancel() {
+    if (!this.running && !this.growing) return;
+    this.control.abort();
+    this.control = new AbortController();
+    this.cancelled = this.running;
+    this.running = false;
+    this.growing = null;
+  }
+
+  /** Fetches more at one end. */
+  async grow(end: End) {
+    const edge = end === 'older' ? this.records.at(-1) : this.records[0];
+    if (this.ended[end] || this.running || this.growing || !edge) return;
+    const { control } = this;
+    this.growing = end;
+    try {
+      await this.fetchMore(end, edge, control.signal);
+    } catch (failure) {
+      if (this.control === control) this.failed(failure);
+    } finally {
+      if (this.control === control) this.growing = null;
+    }
+  }
+
+  /** The records of the edge's moment come again and are told apart by their ids. */
+  private async fetchMore(end: End, edge: LogRecord, signal: AbortSignal) {
+    const { records, question } = this;
+    const ties = records.filter((record) => record.timestamp === edge.timestamp);
+    const known = new Set(ties.map((record) => record.id));
+    const more = Math.min(PAGE_MAX, Math.max(PAGE, Math.floor(records.length / 4)));
+    const limit = more + ties.length;
+    const asked =
+      end === 'older'
+        ? { ...question, to: justAfter(edge.timestamp), limit }
+        : {
+            ...question,
+            query: `${question.query} | sort timestamp | limit ${limit}`,
+            from: edge.timestamp,
+            limit,
+          };
+    const page = await api.records(asked, signal);
+    if (signal.aborted || this.records !== records) return;
+    const fresh = page.filter((record) => !known.has(record.id));
+    if (end === 'newer') fresh.sort(newestFirst);
+    this.ended = { ...this.ended, [end]: page.length < limit };
+    this.join(end, fresh);
+  }
+
+  /** Adds records at an end; those beyond the window leave at the other. */
+  join(end: End, fresh: LogRecord[], most = WINDOW_MAX) {
+    if (fresh.length === 0) return;
+    const all = end === 'older' ? [...this.records, ...fresh] : [...fresh, ...this.records];
+    if (all.length > most) {
+      this.ended = { ...this.ended, [end === 'older' ? 'newer' : 'older']: false };
+      this.records = end === 'older' ? all.slice(all.length - most) : all.slice(0, most);
+    } else this.records = all;
+  }
+
+  /** Shows the records around a moment; the question stays the same. */
+  async jump(moment: string) {
+    if (this.kind !== 'records' || hasPipes(this.question.query)) return;
+    const { question } = this;
+    this.control.abort();
+    const control = (this.control = new AbortController());
+    this.running = true;
+    this.cancelled = false;
+    try {
+      const page = await api.records({ ...question, to: moment, limit: PAGE }, control.signal);
+      if (this.control !== control) return;
+      this.ended = { older: page.length < PAGE, newer: false };
+      this.records = page;
+      this.running = false;
+      if (page.length === 0) await this.firstAfter(moment, control.signal);
+      else await this.grow('newer');
+    } catch (failure) {
+      if (this.control === control) this.failed(failure);
+    } finally {
+      if (this.control === control) this.running = false;
+    }
+  }
+
+  private async firstAfter(moment: string, signal: AbortSignal) {
+    const { question } = this;
+    const query = `${question.query} | sort timestamp | limit ${PAGE}`;
+    const page = await api.records({ ...question, query, from: moment, limit: PAGE }, signal);
+    this.ended = { older: true, newer: page.length < PAGE };
+    this.records = page.sort(newestFirst);
+  }
+}

@@ -1,0 +1,413 @@
+// Every word of the page, in English. Other languages have the same shape.
+
+export interface Messages {
+  app: Record<'skip' | 'help' | 'theme' | 'language' | 'zone' | 'close' | 'more', string>;
+  themes: Record<'system' | 'light' | 'dark', string>;
+  bar: Record<
+    | 'label'
+    | 'placeholder'
+    | 'run'
+    | 'cancel'
+    | 'tail'
+    | 'stopTail'
+    | 'history'
+    | 'noHistory'
+    | 'forgetHistory'
+    | 'completions'
+    | 'findHistory',
+    string
+  > & {
+    column: (n: number) => string;
+    expected: (what: string) => string;
+    lookalike: (name: string, code: string, column: number) => string;
+    share: (share: string) => string;
+  };
+  time: Record<
+    | 'label'
+    | 'typed'
+    | 'hint'
+    | 'notRead'
+    | 'apply'
+    | 'from'
+    | 'to'
+    | 'all'
+    | 'now'
+    | 'beginning'
+    | 'zone'
+    | 'utc'
+    | 'local'
+    | 'other'
+    | 'earlier'
+    | 'later'
+    | 'wider'
+    | 'quick',
+    string
+  > & { last: (length: string) => string; units: Record<'m' | 'h' | 'd' | 's' | 'w', string> };
+  chart: Record<
+    'label' | 'hide' | 'show' | 'table' | 'chart' | 'time' | 'total' | 'hint' | 'zoomOut',
+    string
+  > & {
+    records: (n: string) => string;
+    each: (length: string) => string;
+    only: (level: string) => string;
+    bar: (from: string, to: string, n: string) => string;
+  };
+  levels: Record<'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'unknown', string>;
+  fields: Record<
+    | 'label'
+    | 'find'
+    | 'show'
+    | 'hide'
+    | 'none'
+    | 'only'
+    | 'exclude'
+    | 'exists'
+    | 'missing'
+    | 'column'
+    | 'noColumn'
+    | 'min'
+    | 'avg'
+    | 'max'
+    | 'loading',
+    string
+  > & {
+    present: (n: string, share: string) => string;
+    more: (n: number) => string;
+  };
+  rows: Record<
+    | 'label'
+    | 'time'
+    | 'level'
+    | 'details'
+    | 'columns'
+    | 'resetColumns'
+    | 'resize'
+    | 'moveLeft'
+    | 'moveRight'
+    | 'layout'
+    | 'line'
+    | 'wrap'
+    | 'json'
+    | 'loading'
+    | 'atOldest'
+    | 'fold'
+    | 'digits',
+    string
+  > & { showAll: (size: string) => string; findColumn: string };
+  details: Record<
+    | 'fields'
+    | 'json'
+    | 'raw'
+    | 'context'
+    | 'copyLink'
+    | 'copyJson'
+    | 'copyRaw'
+    | 'copy'
+    | 'copyTerm'
+    | 'copied'
+    | 'only'
+    | 'exclude'
+    | 'column'
+    | 'close'
+    | 'name'
+    | 'value',
+    string
+  >;
+  context: Record<
+    'title' | 'close' | 'same' | 'everything' | 'around' | 'previous' | 'next' | 'none' | 'copy',
+    string
+  > & { size: (n: number) => string };
+  tail: Record<
+    'live' | 'paused' | 'connecting' | 'resume' | 'noPipes' | 'waitingForFirst',
+    string
+  > & {
+    fresh: (n: string) => string;
+    rate: (n: number) => string;
+    lost: (n: string) => string;
+  };
+  status: Record<'asking' | 'stale' | 'cancelled' | 'newer', string> & {
+    rows: (n: string) => string;
+    of: (n: string, all: string) => string;
+    took: (ms: number) => string;
+    soFar: (n: string) => string;
+    partial: (what: string, why: string) => string;
+  };
+  empty: Record<
+    | 'freshTitle'
+    | 'freshText'
+    | 'freshFiles'
+    | 'freshWaiting'
+    | 'nothing'
+    | 'nothingAtAll'
+    | 'allTime'
+    | 'withoutQuery'
+    | 'copy',
+    string
+  > & {
+    between: (from: string, to: string) => string;
+    elsewhere: (n: string, from: string, to: string) => string;
+  };
+  errors: Record<'unreachable' | 'retry' | 'tailRefused', string>;
+  table: Record<'label' | 'bar' | 'line' | 'none' | 'draw' | 'nothing' | 'drill', string> & {
+    sort: (column: string) => string;
+    more: (n: string) => string;
+  };
+  export: Record<
+    | 'button'
+    | 'title'
+    | 'text'
+    | 'ndjson'
+    | 'csv'
+    | 'save'
+    | 'stop'
+    | 'curl'
+    | 'cli'
+    | 'copy'
+    | 'link'
+    | 'columns',
+    string
+  > & { progress: (n: string, size: string) => string; done: (n: string) => string };
+  saved: Record<'label' | 'save' | 'name' | 'remove' | 'hint', string>;
+  help: Record<'title' | 'keys' | 'language', string> & { list: [key: string, does: string][] };
+}
+
+export const en: Messages = {
+  app: {
+    skip: 'Skip to the records',
+    help: 'Help and keys',
+    theme: 'Theme',
+    language: 'Language',
+    zone: 'Time zone',
+    close: 'Close',
+    more: 'More',
+  },
+  themes: { system: 'as the system', light: 'light', dark: 'dark' },
+  bar: {
+    label: 'Query',
+    placeholder:
+      'Search everything: error  status>=500  "connection refused"  | stats count() by host',
+    run: 'Run',
+    cancel: 'Cancel',
+    tail: 'Live tail',
+    stopTail: 'Stop tail',
+    history: 'Queries asked before',
+    noHistory: 'Nothing was asked yet in this browser.',
+    forgetHistory: 'Forget all',
+    findHistory: 'Find a query',
+    completions: 'Completions',
+    column: (n) => `Column ${n}`,
+    expected: (what) => `Expected here: ${what}`,
+    lookalike: (name, code, column) =>
+      `Column ${column} holds a ${name} (${code}), which is not the character it looks like.`,
+    share: (share) => `${share} of records`,
+  },
+  time: {
+    label: 'Time range',
+    typed: 'Type a time',
+    hint: '2h · yesterday 9-10 · 2026-11-20 14:00 to 15:30 · 1763899200',
+    notRead: 'Not understood. Try 2h, yesterday 9-10, a date, or an epoch number.',
+    apply: 'Apply',
+    from: 'From',
+    to: 'To',
+    all: 'All of time',
+    now: 'now',
+    beginning: 'the beginning',
+    zone: 'Zone of all times',
+    utc: 'UTC',
+    local: 'This computer',
+    other: 'Another zone',
+    earlier: 'Earlier: the window before',
+    later: 'Later: the window after',
+    wider: 'Zoom out',
+    quick: 'Quick ranges',
+    last: (length) => `Last ${length}`,
+    units: { s: 'seconds', m: 'minutes', h: 'hours', d: 'days', w: 'weeks' },
+  },
+  chart: {
+    label: 'Records over time',
+    hide: 'Hide chart',
+    show: 'Show chart',
+    table: 'As a table',
+    chart: 'As a chart',
+    time: 'From',
+    total: 'All',
+    hint: 'Drag to zoom, double-click to zoom out, click to go there. Arrow keys move, Enter zooms.',
+    zoomOut: 'Zoom out',
+    records: (n) => `${n} records`,
+    each: (length) => `${length} a bar`,
+    only: (level) => `Only ${level}`,
+    bar: (from, to, n) => `${from} to ${to}: ${n} records`,
+  },
+  levels: {
+    fatal: 'fatal',
+    error: 'error',
+    warn: 'warn',
+    info: 'info',
+    debug: 'debug',
+    trace: 'trace',
+    unknown: 'unknown',
+  },
+  fields: {
+    label: 'Fields',
+    find: 'Find a field',
+    show: 'Show fields',
+    hide: 'Hide fields',
+    none: 'No fields here.',
+    only: 'Only',
+    exclude: 'Without',
+    exists: 'Has it',
+    missing: 'Lacks it',
+    column: 'Show as column',
+    noColumn: 'Remove column',
+    min: 'min',
+    avg: 'mean',
+    max: 'max',
+    loading: 'counting…',
+    present: (n, share) => `in ${n} records (${share})`,
+    more: (n) => `${n} more values`,
+  },
+  rows: {
+    label: 'Records',
+    time: 'Time',
+    level: 'Level',
+    details: 'Details',
+    columns: 'Columns',
+    resetColumns: 'Reset columns',
+    resize: 'Width of',
+    moveLeft: 'Move left',
+    moveRight: 'Move right',
+    layout: 'Layout',
+    line: 'One line',
+    wrap: 'Wrap',
+    json: 'JSON',
+    loading: 'fetching more…',
+    atOldest: 'These are all.',
+    fold: 'Fold',
+    digits: 'Click for nanoseconds',
+    findColumn: 'Find a field',
+    showAll: (size) => `show all ${size}`,
+  },
+  details: {
+    fields: 'Fields',
+    json: 'JSON',
+    raw: 'Raw',
+    context: 'In context',
+    copyLink: 'Copy link',
+    copyJson: 'Copy JSON',
+    copyRaw: 'Copy line',
+    copy: 'Copy value',
+    copyTerm: 'Copy as query',
+    copied: 'Copied',
+    only: 'Only this value',
+    exclude: 'Without this value',
+    column: 'Show as column',
+    close: 'Close',
+    name: 'Field',
+    value: 'Value',
+  },
+  context: {
+    title: 'In context',
+    close: 'Back to the results',
+    same: 'Same',
+    everything: 'everything',
+    around: 'Lines around',
+    previous: 'Previous match',
+    next: 'Next match',
+    none: 'This record is no longer stored.',
+    copy: 'Copy text',
+    size: (n) => `±${n}`,
+  },
+  tail: {
+    live: 'Live',
+    paused: 'Paused',
+    connecting: 'Connecting…',
+    resume: 'Resume',
+    noPipes: 'A tail takes a search without pipes.',
+    waitingForFirst: 'Waiting for the first matching record…',
+    fresh: (n) => `${n} new`,
+    rate: (n) => `${n}/s`,
+    lost: (n) => `${n} were too fast to show; run the query to see them`,
+  },
+  status: {
+    asking: 'asking…',
+    stale: 'the last good answer, to another question',
+    cancelled: 'stopped: a part of the answer',
+    newer: 'Newer records',
+    rows: (n) => `${n} rows`,
+    of: (n, all) => `${n} of ${all} rows`,
+    took: (ms) => `${ms} ms`,
+    soFar: (n) => `${n} so far`,
+    partial: (what, why) => `Incomplete: ${what} is missing: ${why}.`,
+  },
+  empty: {
+    freshTitle: 'Nothing is stored yet',
+    freshText: 'Send a first record to this very address:',
+    freshFiles: 'Or send what the files of a machine say, from now on:',
+    freshWaiting: 'Records appear here by themselves.',
+    nothing: 'No record matches',
+    nothingAtAll: 'Nothing in this time',
+    allTime: 'Search all of time',
+    withoutQuery: 'Show everything in this time',
+    copy: 'Copy',
+    between: (from, to) => `Searched from ${from} to ${to}.`,
+    elsewhere: (n, from, to) => `${n} records are stored, from ${from} to ${to}.`,
+  },
+  errors: {
+    unreachable: 'The node does not answer. It may be stopped, or the connection is gone.',
+    retry: 'Try again',
+    tailRefused: 'The tail was refused.',
+  },
+  table: {
+    label: 'Result table',
+    bar: 'Bars',
+    line: 'Lines',
+    none: 'Table only',
+    draw: 'Drawing',
+    nothing: 'The table has no rows.',
+    drill: 'Show the records behind this row',
+    sort: (column) => `Sort by ${column}`,
+    more: (n) => `Show ${n} more rows`,
+  },
+  export: {
+    button: 'Export',
+    title: 'Export the whole result',
+    text: 'Every row of the query and range, not only those loaded here.',
+    ndjson: 'NDJSON',
+    csv: 'CSV',
+    save: 'Download',
+    stop: 'Stop',
+    curl: 'The same with curl',
+    cli: 'The same with sawlog',
+    copy: 'Copy',
+    link: 'Copy link (fixed times)',
+    columns: 'Only the columns shown',
+    progress: (n, size) => `${n} rows, ${size}`,
+    done: (n) => `${n} rows saved`,
+  },
+  saved: {
+    label: 'Saved views',
+    save: 'Save view',
+    name: 'Name of this view',
+    remove: 'Remove',
+    hint: 'Kept in this browser.',
+  },
+  help: {
+    title: 'Help',
+    keys: 'Keys',
+    language: 'How to ask',
+    list: [
+      ['/', 'to the query'],
+      ['Enter', 'run'],
+      ['Esc', 'stop the work, close what is open'],
+      ['j k', 'next, previous row'],
+      ['o Enter', 'open or close the row'],
+      ['x', 'leave out rows like this one'],
+      ['c', 'the row in its context'],
+      ['t', 'live tail'],
+      ['w', 'one line, wrap, JSON'],
+      ['[ ]', 'the window before, after'],
+      ['g', 'to the newest'],
+      ['?', 'this help'],
+    ],
+  },
+};

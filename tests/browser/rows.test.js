@@ -1,0 +1,192 @@
+// Many rows of any height: few in the page, none that jumps, the keyboard for everything.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ask, explorer, firstRow, status, until } from './explorer.js';
+import { send } from './harness.js';
+
+const ROWS = 100_000;
+const START = Date.now();
+
+/** Every seventh has a stack trace. */
+function manyRecords() {
+  return Array.from({ length: ROWS }, (_, at) => ({
+    timestamp: new Date(START - at * 20).toISOString(),
+    level: ['info', 'warn', 'error'][at % 3],
+    message: at % 7 ? `line ${at}` : `line ${at}\n  at one.Place(${at})\n  at another.Place\n  at main`,
+    number: at,
+  }));
+}
+
+const { open, close } = explorer(async (url) => {
+  const records = manyRecords();
+  for (let at = 0; at < ROWS; at += 10_000) await send(url, 'many', records.slice(at, at + 10_000));
+});
+
+const scrollTo = (page, share) =>
+  page.getByTestId('records').evaluate((box, where) => {
+    box.scrollTop = where * box.scrollHeight;
+  }, share);
+
+/** Where a row is on the screen; null when it is not in the page. */
+const topOf = (page, text) =>
+  page.evaluate((wanted) => {
+    const row = [...document.querySelectorAll('[data-testid=row]')].find((one) =>
+      one.textContent.includes(wanted),
+    );
+    return row ? row.getBoundingClientRect().top : null;
+  }, text);
+
+test('100,000 rows of different heights are scrolled to the last one with few in the page', async () => {
+  const page = await open('/?view=wrap&chart=0');
+  let most = 0;
+  for (let turn = 0; turn < 400; turn += 1) {
+    await scrollTo(page, 1);
+    const nodes = await page.getByTestId('row').count();
+    most = Math.max(most, nodes);
+    if ((await page.getByTestId('status').innerText()).startsWith('100,000 of')) break;
+    await page
+      .waitForFunction(
+        (before) => document.querySelector('[data-testid=status]').textContent !== before,
+        await page.getByTestId('status').innerText(),
+        { timeout: 1500 },
+      )
+      .catch(() => undefined);
+  }
+  await status(page, '100,000 of 100,000 rows');
+  await scrollTo(page, 1);
+  await until(page, () =>
+    [...document.querySelectorAll('[data-testid=row]')].some((row) => row.textContent.includes('line 99999')),
+  );
+  await scrollTo(page, 0.9);
+  await until(page, () =>
+    [...document.querySelectorAll('[data-testid=row]')].some((row) => /line 9\d{4}/.test(row.textContent)),
+  );
+  most = Math.max(most, await page.getByTestId('row').count());
+  assert.ok(most < 300, `${most} rows in the page`);
+  // No frame takes long while it is scrolled.
+  const slowest = await page.getByTestId('records').evaluate(async (box) => {
+    const frames = [];
+    let last = performance.now();
+    for (let turn = 0; turn < 60; turn += 1) {
+      box.scrollTop -= 120;
+      await new Promise(requestAnimationFrame);
+      const now = performance.now();
+      frames.push(now - last);
+      last = now;
+    }
+    return frames.sort((a, b) => a - b)[Math.floor(frames.length / 2)];
+  });
+  assert.ok(slowest < 50, `half of the frames take over ${slowest} ms`);
+  await close(page);
+});
+
+test('a row stays where it is while rows above it are measured and fetched', async () => {
+  const page = await open('/?view=wrap&from=-3h');
+  const box = await page.getByTestId('histogram').boundingBox();
+  await page.mouse.click(box.x + box.width * 0.5, box.y + 40);
+  await page.getByTestId('newest').waitFor();
+  await status(page, '1,000 of');
+  const seen = await page.getByTestId('records').evaluate((list) => {
+    const top = list.getBoundingClientRect().top + 40;
+    const row = [...list.querySelectorAll('[data-testid=row]')].find((one) => one.getBoundingClientRect().top > top);
+    return { text: /line \d+/.exec(row.textContent)[0], top: row.getBoundingClientRect().top };
+  });
+  // Newer rows come before it; it does not move.
+  await page.getByTestId('records').hover();
+  await page.mouse.wheel(0, -60);
+  await until(
+    page,
+    ({ text, top }) => {
+      const row = [...document.querySelectorAll('[data-testid=row]')].find((one) => one.textContent.includes(text));
+      return row && Math.abs(row.getBoundingClientRect().top - top - 60) < 2;
+    },
+    seen,
+  );
+  await close(page);
+});
+
+test('one line, wrap and JSON show the same row, with heights of their own', async () => {
+  const page = await open('/?q="line 7"&from=-7d');
+  await status(page, '1 of 1 rows');
+  const height = async () => Math.round((await firstRow(page).boundingBox()).height);
+  assert.ok((await height()) < 24);
+  await page.getByTestId('layout-wrap').click();
+  assert.ok((await height()) >= 80);
+  await page.getByTestId('layout-json').click();
+  await firstRow(page).getByText('"number": 7').waitFor();
+  assert.match(page.url(), /view=json/);
+  await close(page);
+});
+
+test('the keyboard walks, opens, excludes, and leaves the list in one step', async () => {
+  const page = await open('/?q=warn&from=-7d');
+  await ask(page, 'number:[1 TO 30]', '30 of 30 rows');
+  await page.getByTestId('run').focus();
+  await page.keyboard.press('j');
+  await page.keyboard.press('j');
+  const active = page.locator('[data-testid=row][aria-selected=true]');
+  assert.match(await active.innerText(), /line 2\b/);
+  await page.keyboard.press('o');
+  await page.getByTestId('details').waitFor();
+  await page.keyboard.press('ArrowDown');
+  await page.getByTestId('message').getByText('line 3').waitFor();
+  await page.keyboard.press('Escape');
+  await page.getByTestId('details').waitFor({ state: 'detached' });
+  await page.keyboard.press('k');
+  assert.match(await active.innerText(), /line 2\b/);
+  await page.keyboard.press('w');
+  await page.waitForURL(/view=wrap/);
+  await page.keyboard.press('x');
+  await status(page, '29 of 29 rows');
+  assert.match(await page.getByTestId('query').inputValue(), /NOT message:"line 2"/);
+  await page.keyboard.press('?');
+  await page.getByTestId('help').getByText('leave out rows like this one').waitFor();
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('/');
+  assert.equal(await page.evaluate(() => document.activeElement.dataset.testid), 'query');
+  await page.getByTestId('records').focus();
+  await page.keyboard.press('Tab');
+  assert.equal(await page.evaluate(() => Boolean(document.activeElement.closest('[data-testid=records]'))), false);
+  await close(page);
+});
+
+test('a record is shown in its context, with a place of its own', async () => {
+  const page = await open('/?from=-7d');
+  await ask(page, '"line 500"', '1 of 1 rows');
+  await firstRow(page).click();
+  await page.getByTestId('to-context').click();
+  await page.waitForURL(/context=/);
+  const lines = page.getByTestId('context-line');
+  await lines.nth(20).waitFor();
+  assert.equal(await lines.count(), 21);
+  assert.match(await lines.nth(0).innerText(), /line 510/);
+  assert.match(await lines.nth(20).innerText(), /line 490/);
+  assert.match(await page.locator('[data-anchor]').innerText(), /line 500/);
+  await page.getByRole('button', { name: '±50' }).click();
+  await lines.nth(100).waitFor();
+  await page.reload();
+  await page.locator('[data-anchor]').getByText('line 500').waitFor();
+  await page.goBack();
+  await page.getByTestId('context').waitFor({ state: 'detached' });
+  await close(page);
+});
+
+test('columns are resized and moved', async () => {
+  const page = await open('/?cols=service,number,message');
+  const heads = page.locator('[data-column]');
+  const before = (await heads.nth(0).boundingBox()).width;
+  const handle = await page.getByRole('button', { name: 'Width of service' }).boundingBox();
+  await page.mouse.move(handle.x + 4, handle.y + 8);
+  await page.mouse.down();
+  await page.mouse.move(handle.x + 54, handle.y + 8, { steps: 3 });
+  await page.mouse.up();
+  const width = () => heads.nth(0).evaluate((head) => head.getBoundingClientRect().width);
+  assert.ok(Math.abs((await width()) - before - 50) < 4);
+  await page.getByTestId('columns').click();
+  await page.getByRole('spinbutton', { name: 'Width of service' }).fill('300');
+  await page.keyboard.press('Enter');
+  await until(page, () => document.querySelector('[data-column]').getBoundingClientRect().width === 300);
+  await page.getByRole('button', { name: 'Move right: service' }).click();
+  await page.waitForURL(/cols=number%2Cservice%2Cmessage/);
+  await close(page);
+});

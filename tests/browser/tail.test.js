@@ -1,0 +1,102 @@
+// The live tail: what comes is shown, nothing jumps while somebody reads, and nothing is missed.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { explorer, firstRow, until } from './explorer.js';
+import { send, someRecords } from './harness.js';
+
+const { at, open, close } = explorer((url) => send(url, 'shop', someRecords(200)));
+
+const sendLines = (name, from, count) =>
+  send(
+    at.node.url,
+    'tail',
+    Array.from({ length: count }, (_, line) => ({ message: `${name} line ${from + line}` })),
+  );
+
+/** Begins a tail and waits until its stream is open. */
+async function tail(page) {
+  await page.getByTestId('tail').click();
+  await page.locator('[data-testid=live][data-state=live]').waitFor();
+}
+
+const seen = (page) =>
+  page.evaluate(() =>
+    [...document.querySelectorAll('[data-testid=row]')].map((row) => /line (\d+)/.exec(row.textContent)?.[1]),
+  );
+
+test('a tail shows what comes, newest first', async () => {
+  const page = await open('/?q=steady');
+  await tail(page);
+  await page.waitForURL(/tail=1/);
+  await sendLines('steady', 0, 3);
+  await page.getByText('steady line 2').waitFor();
+  assert.deepEqual(await seen(page), ['2', '1', '0']);
+  await close(page);
+});
+
+test('a key, a scroll or a selection pauses it; what was held back comes without a gap', async () => {
+  const page = await open('/?q=paused');
+  await tail(page);
+  await sendLines('paused', 0, 60);
+  await page.getByText('paused line 59').waitFor();
+  const paused = page.locator('[data-testid=live][data-state=paused]');
+
+  await page.getByTestId('records').hover();
+  await page.mouse.wheel(0, 400);
+  await paused.waitFor();
+  const before = await page.evaluate(() => {
+    const [row] = [...document.querySelectorAll('[data-testid=row]')].filter((one) => one.getBoundingClientRect().top > 300);
+    return { id: row.dataset.id, top: row.getBoundingClientRect().top };
+  });
+  await sendLines('paused', 60, 5);
+  await page.getByTestId('resume').filter({ hasText: '5 new' }).waitFor();
+  const after = await page.evaluate((id) => document.querySelector(`[data-id="${id}"]`).getBoundingClientRect().top, before.id);
+  assert.equal(after, before.top);
+  await page.getByTestId('resume').click();
+  await page.getByText('paused line 64').waitFor();
+  assert.deepEqual((await seen(page)).slice(0, 7), ['64', '63', '62', '61', '60', '59', '58']);
+
+  await page.getByTestId('records').focus();
+  await page.keyboard.press('j');
+  await paused.waitFor();
+  await page.getByTestId('resume').click();
+  await paused.waitFor({ state: 'detached' });
+
+  await firstRow(page).locator('.message').evaluate((cell) => getSelection().selectAllChildren(cell));
+  await paused.waitFor();
+  await page.evaluate(() => getSelection().removeAllRanges());
+  await page.getByTestId('resume').click();
+  await sendLines('paused', 65, 1);
+  await page.getByText('paused line 65').waitFor();
+  await close(page);
+});
+
+test('a lost connection comes back with what was missed', async () => {
+  const page = await open('/?q=broken');
+  await tail(page);
+  await sendLines('broken', 0, 2);
+  await page.getByText('broken line 1').waitFor();
+  await at.node.restart();
+  await sendLines('broken', 2, 4);
+  await page.getByText('broken line 5').waitFor({ timeout: 20_000 });
+  await until(page, () => document.querySelectorAll('[data-testid=row]').length === 6);
+  assert.deepEqual(await seen(page), ['5', '4', '3', '2', '1', '0']);
+  // The browser complains of the lost connection: so it should.
+  page.complaints.length = 0;
+  await close(page);
+});
+
+test('a query with pipes is not tailed, and the page says why', async () => {
+  const page = await open('/?q=%7C+stats+count()&tail=1');
+  await page.getByTestId('error').getByText('without pipes').waitFor();
+  await close(page);
+});
+
+test('a tail that waits shows its first record', async () => {
+  const page = await open('/?q=patient');
+  await tail(page);
+  await page.getByText('Waiting for the first').waitFor();
+  await sendLines('patient', 0, 1);
+  await page.getByText('patient line 0').waitFor();
+  await close(page);
+});
