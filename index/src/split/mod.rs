@@ -17,6 +17,7 @@ mod words;
 mod tokens;
 mod build;
 mod open;
+mod literals;
 mod resolve;
 mod search;
 mod inspect;

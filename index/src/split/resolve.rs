@@ -5,6 +5,7 @@ use model::query::{FieldTest, Filter, TextMatch};
 use model::text::{cut, fold_text, tokens};
 
 use super::lex::fixed_texts;
+use super::literals::{Literals, is_free, literals};
 use super::rowset::RowSet;
 use super::search::{Indexes, Unreadable};
 use super::tokens::Part;
@@ -135,6 +136,9 @@ impl Resolver<'_, '_> {
 
     /// The rows of blocks with all tokens that a text must have.
     fn in_fields(&self, text: &TextMatch) -> Result<RowSet, Unreadable> {
+        if let Some(literals) = literals(text) {
+            return self.holding(&literals, false);
+        }
         let mut may = self.all();
         for needed in needed(text) {
             if let Some(blocks) = self.blocks(&needed)? {
@@ -149,8 +153,9 @@ impl Resolver<'_, '_> {
     /// A match within the fixed texts of a template makes all its rows sure. Any other match has a
     /// token that varies, is loose or is a field's, and the token index has all of those.
     fn text(&self, text: &TextMatch) -> Result<Bounds, Unreadable> {
-        if !is_local(text) {
-            return Ok(self.open());
+        if let Some(literals) = literals(text) {
+            let may = self.holding(&literals, true)?;
+            return Ok(Bounds { sure: self.surely_without(text, &may)?, may });
         }
         let needed = needed(text);
         let known = needed.iter().any(|token| !matches!(token, Needed::Any));
@@ -174,6 +179,51 @@ impl Resolver<'_, '_> {
         Ok(Bounds { may: may.or(&sure), sure })
     }
 
+    /// The rows that may hold such literals, in fields or (if asked) in messages.
+    fn holding(&self, literals: &Literals, in_messages: bool) -> Result<RowSet, Unreadable> {
+        let token = |needed: &Needed| -> Result<RowSet, Unreadable> {
+            let Some(mut rows) = self.blocks(needed)? else { return Ok(self.all()) };
+            if in_messages {
+                let templates = self.templates(needed)?;
+                rows = templates.map_or_else(|| self.all(), |templates| rows.or(&templates));
+            }
+            Ok(rows)
+        };
+        match literals {
+            Literals::Any => Ok(self.all()),
+            Literals::Token(text) => token(&Needed::Token(text.clone())),
+            Literals::Part(text) => {
+                let mut may = self.all();
+                for needed in needed_of_part(text, true, true) {
+                    may = may.and(&token(&needed)?);
+                }
+                Ok(may)
+            }
+            Literals::All(parts) => {
+                let mut may = self.all();
+                for part in parts {
+                    may = may.and(&self.holding(part, in_messages)?);
+                }
+                Ok(may)
+            }
+            Literals::One(parts) => {
+                let mut may = RowSet::default();
+                for part in parts {
+                    may = may.or(&self.holding(part, in_messages)?);
+                }
+                Ok(may)
+            }
+        }
+    }
+
+    /// The rows of templates in whose fixed texts an expression matches whatever stands around.
+    fn surely_without(&self, text: &TextMatch, may: &RowSet) -> Result<RowSet, Unreadable> {
+        match text {
+            TextMatch::Regex(source) if is_free(source) => self.found_in_fixed(text, may),
+            _ => Ok(RowSet::default()),
+        }
+    }
+
     /// The rows of templates in whose fixed texts it is found.
     fn surely(&self, text: &TextMatch, needed: &[Needed]) -> Result<RowSet, Unreadable> {
         let mut candidates = self.all();
@@ -182,8 +232,13 @@ impl Resolver<'_, '_> {
                 candidates = candidates.and(&rows);
             }
         }
+        self.found_in_fixed(text, &candidates)
+    }
+
+    /// Of candidates, the rows of templates in whose fixed texts it is found.
+    fn found_in_fixed(&self, text: &TextMatch, candidates: &RowSet) -> Result<RowSet, Unreadable> {
         if candidates.is_empty() {
-            return Ok(candidates);
+            return Ok(RowSet::default());
         }
         let matcher = Matcher::new(text);
         let templates = self.indexes.templates()?;
@@ -221,16 +276,6 @@ impl Resolver<'_, '_> {
         };
         let found = found.map_err(|error| self.indexes.unreadable("tokens", &error))?;
         Ok(Some(blocks.rows_of(found, self.indexes.row_count)))
-    }
-}
-
-/// Whether what matches a piece between boundaries matches every text that has the piece: an
-/// expression may ask for the text's own ends, an address goes on over a full stop.
-fn is_local(text: &TextMatch) -> bool {
-    match text {
-        TextMatch::Phrase(_) | TextMatch::Pattern { .. } => true,
-        TextMatch::Cased(inner) => is_local(inner),
-        TextMatch::Regex(_) | TextMatch::Network { .. } => false,
     }
 }
 
