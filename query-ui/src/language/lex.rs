@@ -13,7 +13,7 @@ use nom::{AsChar as _, IResult};
 
 use super::{QueryError, Token, TokenKind};
 
-/// A query and how far it has been read. Places are bytes here; [`super::parse`] makes characters
+/// A query and how far it has been read. Places are bytes here; [`super::parse()`] makes characters
 /// of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cursor<'a> {
