@@ -4,12 +4,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use model::deletion::Deletion;
 use model::partition::{Offset, PartitionId};
 use model::split::{SplitId, SplitMeta};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 const SPLITS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("splits");
 const PARTITIONS: TableDefinition<'_, u32, u64> = TableDefinition::new("partitions");
+const DELETIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("deletions");
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
 /// Bytes of memory for redb's page cache; its own default is a gigabyte.
 const CACHE_BYTES: usize = 16 << 20;
@@ -80,6 +82,7 @@ impl Catalog {
         let write = database.begin_write().map_err(storage)?;
         write.open_table(SPLITS).map_err(storage)?;
         write.open_table(PARTITIONS).map_err(storage)?;
+        write.open_table(DELETIONS).map_err(storage)?;
         write.open_table(META).map_err(storage)?;
         write.commit().map_err(storage)?;
         Ok(Self { database: Arc::new(database) })
@@ -152,6 +155,41 @@ impl Catalog {
         write.commit().map_err(storage)
     }
 
+    /// All deletions that were asked, by number.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn deletions(&self) -> Result<Vec<Deletion>, CatalogError> {
+        let read = self.database.begin_read().map_err(storage)?;
+        let table = read.open_table(DELETIONS).map_err(storage)?;
+        let mut deletions = Vec::new();
+        for entry in table.iter().map_err(storage)? {
+            let (key, value) = entry.map_err(storage)?;
+            let deletion = serde_json::from_slice(value.value()).map_err(|source| {
+                CatalogError::Damaged { key: format!("deletion {}", key.value()), source }
+            })?;
+            deletions.push(deletion);
+        }
+        Ok(deletions)
+    }
+
+    /// Stores a deletion, or how far it is.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn put_deletion(&self, deletion: &Deletion) -> Result<(), CatalogError> {
+        let value = serde_json::to_vec(deletion).map_err(|source| CatalogError::Damaged {
+            key: format!("deletion {}", deletion.number),
+            source,
+        })?;
+        let write = self.database.begin_write().map_err(storage)?;
+        {
+            let mut table = write.open_table(DELETIONS).map_err(storage)?;
+            table.insert(deletion.number, value.as_slice()).map_err(storage)?;
+        }
+        write.commit().map_err(storage)
+    }
+
     /// A remembered fact, such as the node's id.
     ///
     /// # Errors
@@ -204,6 +242,7 @@ mod tests {
             stored_bytes: 100,
             raw_bytes: 1000,
             merges: 0,
+            deletions: 0,
         }
     }
 

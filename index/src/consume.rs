@@ -100,11 +100,13 @@ impl Consumer {
         let now = self.core.parties.clock.elapsed();
         self.core.parties.metrics.records.inc_by(rows.num_rows() as u64);
         let part = Arc::new(FreshPart::new(partition, index, rows));
-        let pushed = self.core.change(|state| {
+        let (part, pushed) = self.core.change(|state| {
+            let part = state.deletions.kept(part);
             let state = state.partitions.entry(partition).or_default();
             state.since.get_or_insert(now);
             state.active.end = end;
-            state.active.push(part.clone())
+            let pushed = state.active.push(part.clone());
+            (part, pushed)
         });
         if let Err(error) = pushed {
             tracing::error!(%error, "fresh parts could not be joined");
@@ -151,6 +153,7 @@ impl Consumer {
         let (partition, settings) = (self.queue.partition(), &self.core.parties.settings);
         let aged = self.age_left() == Some(Duration::ZERO);
         let cut = self.core.change_if(|state| {
+            let deletions = state.deletions.last;
             let state = state.partitions.get_mut(&partition)?;
             let full = state.active.bytes() >= settings.fresh_bytes_max
                 || state.active.row_count() >= settings.fresh_rows_max;
@@ -162,7 +165,8 @@ impl Consumer {
             let parts = Arc::new(parts);
             state.frozen = Some(parts.clone());
             state.since = None;
-            Some(Cut { partition, from: state.published, to: end, parts })
+            let from = state.published;
+            Some(Cut { partition, from, to: end, parts, deletions })
         });
         if let Some(cut) = cut {
             // The builder lives as long as we do, and has nothing else to do.

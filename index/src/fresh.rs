@@ -43,7 +43,7 @@ impl FreshPart {
 }
 
 /// Parts of a partition, in order of arrival, joined as they grow in number.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Parts {
     parts: Vec<Arc<FreshPart>>,
     /// The offset behind the last row (also of entries that held no row).
@@ -83,6 +83,19 @@ impl Parts {
         let sum: usize = tail.iter().map(|part| part.rows.num_rows()).sum();
         let alike = tail.iter().all(|part| part.index == *index);
         (alike && sum <= JOINED_ROWS_MAX && largest <= sum / 2).then_some(first)
+    }
+
+    /// Puts other parts in the place of those for which there is one; what has no rows goes.
+    pub(crate) fn replace(
+        &mut self,
+        mut other: impl FnMut(&Arc<FreshPart>) -> Option<Arc<FreshPart>>,
+    ) {
+        for part in &mut self.parts {
+            if let Some(other) = other(part) {
+                *part = other;
+            }
+        }
+        self.parts.retain(|part| part.rows.num_rows() > 0);
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<FreshPart>> {

@@ -10,10 +10,11 @@ use platform::shutdown::Shutdown;
 use tokio::runtime::Handle;
 
 use crate::consume::Consumer;
+use crate::delete::Deletions;
 use crate::fresh::Parts;
 use crate::publish::{PublishError, Publisher, chain_of};
 use crate::searcher::{Core, Parties, PartitionState, Searcher};
-use crate::{merge, retain};
+use crate::{delete, merge, retain};
 
 /// How often merges and sweeps are looked for.
 const MAINTENANCE: Duration = Duration::from_secs(1);
@@ -48,6 +49,8 @@ impl Indexer {
         let core = Arc::new(Core::new(parties, shutdown));
         let splits = core.parties.catalog.splits()?;
         core.change(|state| state.splits = splits.into_iter().map(|s| (s.id.clone(), s)).collect());
+        let deletions = core.parties.catalog.deletions()?;
+        core.change(|state| state.deletions = Deletions::of(deletions));
         retain::sweep_leftovers(&core)?;
         let runtime = Handle::current();
         let mut threads = Vec::new();
@@ -98,13 +101,14 @@ fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<
 fn maintain(core: &Core, data: &std::path::Path, runtime: &Handle) {
     let mut round = 0_u64;
     while !core.shutdown.is_triggered() {
+        let deleted = report(core, "deleting", delete::advance(core)).unwrap_or(false);
         let merged = report(core, "merging", merge::merge_one(core)).unwrap_or(false);
         if round.is_multiple_of(EXPIRE_ROUNDS) {
             report(core, "expiring", retain::expire(core, data));
         }
         retain::sweep(core);
         round += 1;
-        if !merged {
+        if !merged && !deleted {
             let wait = core.parties.clock.sleep(MAINTENANCE);
             runtime.block_on(async {
                 tokio::select! { () = wait => {}, () = core.shutdown.wait() => {} }

@@ -12,6 +12,7 @@ pub mod scan;
 pub mod split;
 pub mod fresh;
 mod consume;
+mod delete;
 mod publish;
 mod merge;
 mod retain;

@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::interleave_record_batch;
+use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::datatypes::SchemaRef;
 use model::partition::PartitionId;
+use model::query::Filter;
 use model::split::{FieldStat, SplitMeta};
+use model::time::TimeRange;
 
 use crate::columns::{Values, numbers, times};
+use crate::evaluate::{Evaluator, Place};
 use crate::publish::{PublishError, new_id};
 use crate::scan::ScanError;
 use crate::schema::{FieldColumnId, adapt, united};
@@ -38,13 +41,20 @@ pub(crate) fn merge_one(core: &Core) -> Result<bool, PublishError> {
     let Some(one) = group.first() else { return Ok(false) };
     let id = new_id(core, one.partition);
     let opened = open_all(core, &group)?;
+    // What was asked to be deleted until now goes with it.
+    let (deletions, going) = core.read(|state| {
+        let going: Vec<Option<Filter>> =
+            group.iter().map(|split| state.deletions.of_split(split)).collect();
+        (state.deletions.last, going)
+    });
     let origin = Origin {
         id: id.clone(),
         index: one.index.clone(),
         partition: one.partition,
         merges: group.iter().map(|split| split.merges).max().unwrap_or(0) + 1,
+        deletions,
     };
-    let source = source_of(&opened)?;
+    let source = source_of(&opened, &going)?;
     let built = build(origin, source, &core.parties.work.join(&id.0), &core.parties.objects)?;
     let add: Vec<SplitMeta> = built.into_iter().collect();
     let remove: Vec<_> = group.iter().map(|split| split.id.clone()).collect();
@@ -63,7 +73,7 @@ pub(crate) fn merge_one(core: &Core) -> Result<bool, PublishError> {
 }
 
 /// Opened splits are not cached: they are about to go.
-fn open_all(core: &Core, group: &[Arc<SplitMeta>]) -> Result<Vec<Split>, PublishError> {
+pub(crate) fn open_all(core: &Core, group: &[Arc<SplitMeta>]) -> Result<Vec<Split>, PublishError> {
     let open = |meta: &Arc<SplitMeta>| Split::open(meta.clone(), &core.parties.objects);
     group.iter().map(open).collect::<Result<_, ScanError>>().map_err(|error| {
         // A damaged split would be met again and again: it is left out of merges until restart.
@@ -123,8 +133,11 @@ fn fitting(
     (waiting >= fan_in && run.len() >= 2).then_some(run)
 }
 
-/// Splits as one is built from them.
-pub(crate) fn source_of(splits: &[Split]) -> Result<Source<Merging>, BuildError> {
+/// Splits as one is built from them, without the rows that match what is `going` from each.
+pub(crate) fn source_of(
+    splits: &[Split],
+    going: &[Option<Filter>],
+) -> Result<Source<Merging>, BuildError> {
     let schema = shared(splits)?;
     let mut templates: BTreeMap<TemplateKey, u32> = BTreeMap::new();
     let (mut ingest, mut arrivals, mut unit) = (Vec::new(), Vec::new(), Unit::Milli);
@@ -137,7 +150,7 @@ pub(crate) fn source_of(splits: &[Split]) -> Result<Source<Merging>, BuildError>
     for (rank, place) in (0..).zip(templates.values_mut()) {
         *place = rank;
     }
-    let pieces = Merging::new(splits, schema.clone(), &templates)?;
+    let pieces = Merging::new(splits, going, schema.clone(), &templates)?;
     let ingest = IngestTimes::joined(ingest.iter().map(Arc::as_ref));
     let (templates, arrivals) = (templates.into_keys().collect(), Arrivals::joined(&arrivals));
     Ok(Source { schema, unit, templates, ingest, arrivals, pieces })
@@ -162,6 +175,8 @@ type Rows = Box<dyn Iterator<Item = Result<(RecordBatch, Vec<u32>), ScanError>> 
 /// One of the splits that are merged, at its next row.
 struct Input {
     rows: Rows,
+    /// What its rows must not match.
+    going: Option<(Evaluator, Arc<SplitMeta>)>,
     batch: RecordBatch,
     /// The template of each row of the batch, by the numbers of the merged split.
     templates: Vec<u32>,
@@ -171,6 +186,19 @@ struct Input {
 }
 
 impl Input {
+    /// The rows that stay.
+    fn kept(
+        &self,
+        (batch, templates): (RecordBatch, Vec<u32>),
+    ) -> Result<(RecordBatch, Vec<u32>), BuildError> {
+        let Some((evaluator, meta)) = &self.going else { return Ok((batch, templates)) };
+        let place = Place { partition: meta.partition, index: &meta.index };
+        let stay = !&evaluator.rows(&batch, place);
+        let templates = templates.into_iter().zip(stay.iter());
+        let templates = templates.filter_map(|(number, stays)| stays.then_some(number)).collect();
+        Ok((filter_record_batch(&batch, &stay.into())?, templates))
+    }
+
     fn key(&self, is_loose: &[bool]) -> Option<Key> {
         let at = self.at;
         (at < self.batch.num_rows()).then_some(())?;
@@ -196,6 +224,7 @@ pub(crate) struct Merging {
 impl Merging {
     fn new(
         splits: &[Split],
+        going: &[Option<Filter>],
         schema: SchemaRef,
         templates: &BTreeMap<TemplateKey, u32>,
     ) -> Result<Self, BuildError> {
@@ -208,7 +237,11 @@ impl Merging {
             let number = |key: &TemplateKey| templates.get(key).copied().unwrap_or(u32::MAX);
             let renumbered = own.0.iter().map(|template| number(&template.key)).collect();
             let templates = Vec::new();
-            merging.inputs.push(Input { rows, batch, templates, renumbered, at: 0 });
+            let going = going
+                .get(at)
+                .and_then(Option::as_ref)
+                .map(|filter| (Evaluator::new(filter, TimeRange::ALL), split.meta().clone()));
+            merging.inputs.push(Input { rows, going, batch, templates, renumbered, at: 0 });
             merging.refill(at)?;
         }
         Ok(merging)
@@ -219,7 +252,7 @@ impl Merging {
         let Some(input) = self.inputs.get_mut(at) else { return Ok(()) };
         while input.at >= input.batch.num_rows() {
             let Some(next) = input.rows.next() else { return Ok(()) };
-            let (batch, templates) = next?;
+            let (batch, templates) = input.kept(next?)?;
             input.batch = adapt(&batch, &self.schema)?;
             let renumbered = &input.renumbered;
             let number = |own: u32| renumbered.get(own as usize).copied().unwrap_or(u32::MAX);
@@ -295,6 +328,7 @@ mod tests {
             stored_bytes: 0,
             raw_bytes: 0,
             merges: 0,
+            deletions: 0,
         })
     }
 

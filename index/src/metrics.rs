@@ -19,6 +19,10 @@ pub struct IndexMetrics {
     pub splits_merged: Counter,
     /// Splits expired by age or by disk share.
     pub splits_expired: Counter,
+    /// Rows deleted from splits.
+    pub rows_deleted: Counter,
+    /// Deletions that go on.
+    pub deletions: Gauge,
     /// Builds or merges that failed and are tried again.
     pub failures: Counter,
     /// Questions answered before all that was committed had become searchable.
@@ -44,6 +48,8 @@ impl IndexMetrics {
             splits_built: counter("index_splits_built", "Splits published"),
             splits_merged: counter("index_splits_merged", "Splits that were merged away"),
             splits_expired: counter("index_splits_expired", "Splits expired by age or disk share"),
+            rows_deleted: counter("index_rows_deleted", "Rows deleted from splits"),
+            deletions: gauge("index_deletions", "Deletions that go on"),
             failures: counter("index_failures", "Builds or merges that failed"),
             behind: counter("index_behind", "Questions answered from less than was committed"),
             cache_hits: counter("index_cache_hits", "Opened splits found in memory"),

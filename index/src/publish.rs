@@ -31,6 +31,8 @@ pub(crate) struct Cut {
     pub(crate) from: Offset,
     pub(crate) to: Offset,
     pub(crate) parts: Arc<Parts>,
+    /// The last deletion whose records are not among them.
+    pub(crate) deletions: u64,
 }
 
 /// Builds and publishes the cuts of one partition, one after the other.
@@ -108,6 +110,7 @@ impl Publisher {
             index: index.to_string(),
             partition: cut.partition,
             merges: 0,
+            deletions: cut.deletions,
         };
         let parties = &self.core.parties;
         build(origin, source_of(&rows)?, &parties.work.join(&id.0), &parties.objects)

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use cluster::catalog::Catalog;
+use cluster::catalog::{Catalog, CatalogError};
 use cluster::queue::Queue;
+use model::deletion::Deletion;
 use model::level::Level;
 use model::partition::{Offset, PartitionId};
+use model::query::Filter;
 use model::record::FieldType;
 use model::split::{FieldStat, SplitId, SplitMeta};
 use model::time::{TimeRange, Timestamp};
@@ -20,6 +22,7 @@ use platform::objects::Objects;
 use platform::shutdown::Shutdown;
 use tokio::sync::{broadcast, watch};
 
+use crate::delete::{self, Deletions};
 use crate::evaluate::{Evaluator, Place};
 use crate::fresh::{FreshPart, Parts};
 use crate::metrics::IndexMetrics;
@@ -126,6 +129,8 @@ pub struct Parties {
 pub(crate) struct Core {
     pub(crate) parties: Parties,
     pub(crate) state: Mutex<State>,
+    /// One deletion begins at a time.
+    pub(crate) deleting: Mutex<()>,
     pub(crate) shutdown: Shutdown,
     follow: broadcast::Sender<Arc<FreshPart>>,
     shown: watch::Sender<()>,
@@ -145,6 +150,8 @@ pub(crate) struct State {
     pub(crate) partitions: BTreeMap<PartitionId, PartitionState>,
     /// Splits that left the catalog; their objects go when no view holds them.
     pub(crate) removed: Vec<Arc<SplitMeta>>,
+    /// What was asked to be deleted.
+    pub(crate) deletions: Deletions,
     view: Option<Arc<View>>,
 }
 
@@ -178,7 +185,8 @@ impl Core {
             Cache::builder().max_capacity(parties.settings.cache_bytes_max).weigher(weigh).build();
         let follow = broadcast::Sender::new(FOLLOW_PARTS_MAX);
         let shown = watch::Sender::new(());
-        Self { parties, state: Mutex::default(), shutdown, follow, shown, cache }
+        let (state, deleting) = (Mutex::default(), Mutex::default());
+        Self { parties, state, deleting, shutdown, follow, shown, cache }
     }
 
     /// Changes the state; the next view shows it.
@@ -317,6 +325,15 @@ impl Searcher {
         request: &ScanRequest,
         emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
     ) -> Result<(), ScanError> {
+        let going = match unit {
+            Unit::Split(meta) => self.0.read(|state| state.deletions.of_split(meta)),
+            Unit::Fresh(_) => None,
+        };
+        let narrowed = going.map(|going| {
+            let filter = Filter::And(vec![request.filter.clone(), Filter::Not(Box::new(going))]);
+            ScanRequest { filter, ..request.clone() }
+        });
+        let request = narrowed.as_ref().unwrap_or(request);
         let evaluator = Evaluator::new(&request.filter, request.range);
         match unit {
             Unit::Split(meta) => self.0.open(meta)?.scan(&evaluator, request, emit),
@@ -331,6 +348,43 @@ impl Searcher {
                 Ok(())
             }
         }
+    }
+
+    /// Whether a unit's own counts are those of its records: nothing in it waits to be deleted.
+    #[must_use]
+    pub fn is_whole(&self, unit: &Unit) -> bool {
+        match unit {
+            Unit::Split(meta) => self.0.read(|state| state.deletions.of_split(meta)).is_none(),
+            Unit::Fresh(_) => true,
+        }
+    }
+
+    /// Deletes the records that match and are stored by now. When this returns no answer has them
+    /// any more; the splits that hold them are written anew meanwhile. Number, bounds and progress
+    /// of what is given are set here. Blocks.
+    ///
+    /// # Errors
+    /// [`CatalogError`]; nothing is deleted then.
+    pub fn delete(&self, deletion: Deletion) -> Result<Deletion, CatalogError> {
+        delete::begin(&self.0, deletion)
+    }
+
+    /// All deletions with how many splits each still has before it, by number.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn deletions(&self) -> Result<Vec<(Deletion, u64)>, CatalogError> {
+        let all = self.0.parties.catalog.deletions()?;
+        let left = |deletion: &Deletion| {
+            self.0.read(|state| {
+                state.splits.values().filter(|split| deletion.concerns(split)).count()
+            })
+        };
+        let left = |deletion: Deletion| {
+            let left = if deletion.done.is_none() { left(&deletion) as u64 } else { 0 };
+            (deletion, left)
+        };
+        Ok(all.into_iter().map(left).collect())
     }
 
     /// The rows of a split by minute (its beginning, nanoseconds) and level. No row is read.

@@ -12,6 +12,7 @@ pub mod codec;
 pub mod partition;
 pub mod split;
 pub mod query;
+pub mod deletion;
 pub mod limits;
 pub mod wire;
 pub mod error;

@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// A condition on one record.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Filter {
     /// Every record.
     All,
@@ -27,7 +29,7 @@ pub enum Filter {
 }
 
 /// How a text is matched; folding and boundaries are [`crate::text`]'s.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TextMatch {
     /// The folded text occurs literally, standing free at both ends
     /// ([`crate::text::stands_free`]). Words are phrases of one word. Never empty.
@@ -62,7 +64,7 @@ pub enum TextMatch {
 pub const REGEX_BYTES_MAX: usize = 1 << 20;
 
 /// A test of one named value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum FieldTest {
     /// There is a value. A message exists when it is not empty, a level when it is not unknown.
     Exists,
@@ -80,7 +82,7 @@ pub enum FieldTest {
 }
 
 /// One end of a range.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Bound {
     /// No bound.
     Open,
@@ -91,7 +93,7 @@ pub enum Bound {
 }
 
 /// A literal to compare with.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Literal {
     /// A number. Text never compares with it unless it reads as a number.
     Number(f64),

@@ -47,6 +47,9 @@ pub struct SplitMeta {
     pub raw_bytes: u64,
     /// How often it has been merged; 0 when it came from the queue.
     pub merges: u32,
+    /// The number of the last deletion whose records are not in it any more.
+    #[serde(default)]
+    pub deletions: u64,
 }
 
 impl SplitMeta {

@@ -169,7 +169,7 @@ impl Fixture {
         self.until(|searcher| searcher.view().fresh.is_empty()).await;
     }
 
-    async fn until(&self, condition: impl Fn(&Searcher) -> bool) {
+    pub(crate) async fn until(&self, condition: impl Fn(&Searcher) -> bool) {
         let clock = Clock::system();
         for _ in 0..10_000 {
             if condition(&self.searcher) {

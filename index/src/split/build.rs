@@ -73,6 +73,8 @@ pub(crate) struct Origin {
     pub(crate) partition: PartitionId,
     /// How often its rows have been merged.
     pub(crate) merges: u32,
+    /// The last deletion whose records are not among its rows.
+    pub(crate) deletions: u64,
 }
 
 /// Some rows in row order, and the number of each one's template.
@@ -320,6 +322,7 @@ impl<'a> Gathered<'a> {
             stored_bytes: 0,
             raw_bytes: self.raw_bytes,
             merges: origin.merges,
+            deletions: origin.deletions,
         }
     }
 }

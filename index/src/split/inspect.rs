@@ -67,6 +67,7 @@ pub fn open_folder(folder: &Path) -> Result<Split, ScanError> {
         stored_bytes: 0,
         raw_bytes: 0,
         merges: 0,
+        deletions: 0,
     };
     let mut split = Split::open(Arc::new(meta.clone()), &objects)?;
     let (time_first, time_last) = split.blocks()?.span();

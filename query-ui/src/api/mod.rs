@@ -6,6 +6,7 @@ mod facets;
 mod editor;
 mod records;
 mod export;
+mod deletes;
 mod tail;
 mod status;
 
@@ -60,6 +61,7 @@ pub fn router(state: QueryState) -> Router {
         .route("/api/v1/records/{id}", get(records::record))
         .route("/api/v1/records/{id}/context", get(records::context))
         .route("/api/v1/export", get(export::get).post(export::post))
+        .route("/api/v1/deletions", get(deletes::deletions).post(deletes::delete))
         .route("/api/v1/histogram", post(facets::histogram))
         .route("/api/v1/fields", post(facets::fields))
         .route("/api/v1/field-values", post(facets::field_values))

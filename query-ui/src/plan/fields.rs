@@ -70,6 +70,7 @@ impl Engine {
         let range = question.range;
         let (whole, part): (Vec<Unit>, Vec<Unit>) = units.into_iter().partition(|unit| {
             all && range.covers(Timestamp(unit.time_first()), Timestamp(unit.time_last()))
+                && self.searcher().is_whole(unit)
         });
         let request = ScanRequest {
             filter: question.query.filter.clone(),

@@ -192,6 +192,9 @@ impl Engine {
         let by_minute = width % MINUTE == 0 && origin(width) % MINUTE == 0;
         let is_read = |unit: &Unit| {
             let Unit::Split(split) = unit else { return true };
+            if !self.searcher().is_whole(unit) {
+                return true;
+            }
             if !range.covers(Timestamp(split.time_first), Timestamp(split.time_last)) {
                 return true;
             }

@@ -140,7 +140,7 @@ impl Work {
                 request.range.from = request.range.from.max(bound);
             }
             let mut broken = false;
-            if let Some(rows) = counted(unit, &request) {
+            if let Some(rows) = counted(&scanner.searcher, unit, &request) {
                 broken = emit(rows, &mut core).is_break();
             } else {
                 scanner.scan(unit, &request, &mut |rows| {
@@ -165,9 +165,13 @@ impl Work {
 }
 
 /// Rows without columns, where nothing but their number is asked and the catalog knows it.
-fn counted(unit: &Unit, request: &ScanRequest) -> Option<RecordBatch> {
+fn counted(searcher: &Searcher, unit: &Unit, request: &ScanRequest) -> Option<RecordBatch> {
     let inside = request.range.covers(Timestamp(unit.time_first()), Timestamp(unit.time_last()));
-    if !inside || !request.columns.is_empty() || request.filter != Filter::All {
+    if !inside
+        || !searcher.is_whole(unit)
+        || !request.columns.is_empty()
+        || request.filter != Filter::All
+    {
         return None;
     }
     let count = usize::try_from(unit.row_count()).ok()?;

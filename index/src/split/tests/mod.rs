@@ -196,6 +196,7 @@ fn made_of(
         index: "main".to_owned(),
         partition: PartitionId(0),
         merges: 0,
+        deletions: 0,
     };
     let meta = build(origin, source, &folder.join("work"), &objects);
     let split = Split::open(meta.unwrap().unwrap().into(), &objects).unwrap();
@@ -238,7 +239,7 @@ fn merged(folder: &Path, rows: &arrow::array::RecordBatch) -> Split {
             made_of(&folder.join(at.to_string()), source_of(&[&some]).unwrap()).0
         })
         .collect();
-    made_of(&folder.join("merged"), crate::merge::source_of(&splits).unwrap()).0
+    made_of(&folder.join("merged"), crate::merge::source_of(&splits, &[]).unwrap()).0
 }
 
 proptest! {
@@ -380,6 +381,7 @@ fn an_empty_build_leaves_nothing() {
         index: "main".to_owned(),
         partition: PartitionId(0),
         merges: 0,
+        deletions: 0,
     };
     let rows = arrow::array::RecordBatch::new_empty(crate::schema::schema(&[]));
     let built = build(origin, source_of(&[&rows]).unwrap(), &folder.path().join("work"), &objects);

@@ -492,3 +492,4 @@ async fn the_page_is_guarded() {
 }
 
 mod reading;
+mod deleting;
