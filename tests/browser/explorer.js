@@ -29,7 +29,7 @@ export function explorer(fill = async () => {}) {
       if (message.type() === 'error' && !message.text().includes('400')) page.complaints.push(message.text());
     });
     await page.goto(`${at.node.url}${path}`);
-    await page.getByTestId('status').filter({ hasText: /row|行/ }).waitFor();
+    await page.getByTestId('status').filter({ hasText: /row|record|行|记录/ }).waitFor();
     return page;
   }
 

@@ -1,10 +1,11 @@
 // Puts the page together, in the reader's language.
 import { mount } from 'svelte';
-import App from './App.svelte';
 import { firstLanguage, settings } from './lib/settings.svelte';
 import './tokens.css';
 import './base.css';
 
+const isSystem = location.pathname === '/system';
+const page = isSystem ? import('./components/System.svelte') : import('./App.svelte');
 await settings.setLanguage(firstLanguage());
 const target = document.getElementById('app');
-if (target) mount(App, { target });
+if (target) mount((await page).default, { target });

@@ -91,9 +91,43 @@ export type Piece =
   | { rows: (LogRecord | TableRow)[] }
   | { end: End };
 
+export interface IndexStatus {
+  name: string;
+  records: number;
+  splits: number;
+  bytes: number;
+  raw_bytes: number;
+  time_min: string | null;
+  time_max: string | null;
+  retention_days: number;
+}
+
+export interface PartitionStatus {
+  partition: number;
+  committed: number;
+  published: number;
+  fresh_records: number;
+  queue_bytes: number;
+  oldest_unpublished_s: number;
+}
+
+export interface ShipperStatus {
+  files: number;
+  lag_bytes: number;
+  patterns: string[];
+  last_error: string | null;
+}
+
 export interface Status {
   version: string;
-  indexes: { name: string; records: number; time_min: string | null; time_max: string | null }[];
+  node: string;
+  uptime_s: number;
+  ready: boolean;
+  data_dir: string;
+  disk: { used_bytes: number; free_bytes: number; total_bytes: number };
+  partitions: PartitionStatus[];
+  indexes: IndexStatus[];
+  shippers: ShipperStatus[];
 }
 
 /** A refusal in the node's own words. */

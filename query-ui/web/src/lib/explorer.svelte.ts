@@ -75,6 +75,17 @@ export class Explorer {
     else if (this.view.chart && !this.chart) void this.askChart();
   }
 
+  /** The address of what is shown, without what is open in it. */
+  get savedSearch(): string {
+    return address({ ...this.view, open: '', context: '' });
+  }
+
+  /** Goes to a saved view. */
+  go(search: string) {
+    history.pushState(null, '', `${location.pathname}${search}`);
+    this.readAddress();
+  }
+
   /** Asks something else; a step that Back undoes. */
   ask(change: Partial<View>) {
     const query = change.query ?? this.draft;
@@ -90,8 +101,8 @@ export class Explorer {
   show(change: Partial<View>) {
     const hadChart = this.view.chart;
     this.view = { ...this.view, ...change };
-    // What surrounds a record is a place of its own: Back leads out of it.
-    if (change.context) history.pushState(null, '', this.link());
+    // What surrounds a record is a place of its own, as is each tab: Back leads out of it.
+    if (change.context || change.tab) history.pushState(null, '', this.link());
     else history.replaceState(null, '', this.link());
     rememberHabit(this.view);
     if (this.view.chart && !hadChart) void this.askChart();

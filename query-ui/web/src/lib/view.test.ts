@@ -13,6 +13,7 @@ test('every part of a view survives the address', () => {
     to: '2026-01-02T00:00:00Z',
     zone: 'Asia/Tokyo',
     layout: 'json',
+    tab: 'patterns',
     columns: ['a,b', '100%', 'message'],
     open: '0-1f',
     context: '0-2a',

@@ -2,6 +2,9 @@
 
 export type Layout = 'line' | 'wrap' | 'json';
 export const LAYOUTS: Layout[] = ['line', 'wrap', 'json'];
+/** What is made of the found records. */
+export type Tab = 'records' | 'patterns';
+export const TABS: Tab[] = ['records', 'patterns'];
 
 export interface View {
   query: string;
@@ -9,6 +12,7 @@ export interface View {
   to: string;
   zone: string;
   layout: Layout;
+  tab: Tab;
   columns: string[];
   /** The id of the record whose details are shown. */
   open: string;
@@ -26,6 +30,7 @@ export const DEFAULT: View = {
   to: '',
   zone: 'local',
   layout: 'line',
+  tab: 'records',
   columns: ['message'],
   open: '',
   context: '',
@@ -62,6 +67,7 @@ export function readView(search: string, base: View = DEFAULT): View {
     to: text('to', ''),
     zone: text('tz', base.zone),
     layout: oneOf(given.get('view'), LAYOUTS, base.layout),
+    tab: oneOf(given.get('tab'), TABS, 'records'),
     columns: cols === null ? base.columns : unlisted(cols),
     open: text('open', ''),
     context: text('context', ''),
@@ -82,6 +88,7 @@ export function address(view: View): string {
   put('to', view.to, '');
   put('tz', view.zone, DEFAULT.zone);
   put('view', view.layout, DEFAULT.layout);
+  put('tab', view.tab, DEFAULT.tab);
   put('cols', listed(view.columns), listed(DEFAULT.columns));
   put('chart', view.chart ? '1' : '0', '1');
   put('tail', view.tail ? '1' : '0', '0');

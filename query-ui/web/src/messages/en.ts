@@ -1,7 +1,13 @@
 // Every word of the page, in English. Other languages have the same shape.
 
+import type { Dimension } from '../lib/system';
+import type { Tab } from '../lib/view';
+
 export interface Messages {
-  app: Record<'skip' | 'help' | 'theme' | 'language' | 'zone' | 'close' | 'more', string>;
+  app: Record<
+    'skip' | 'help' | 'system' | 'theme' | 'language' | 'zone' | 'close' | 'more',
+    string
+  >;
   themes: Record<'system' | 'light' | 'dark', string>;
   bar: Record<
     | 'label'
@@ -156,25 +162,95 @@ export interface Messages {
     | 'button'
     | 'title'
     | 'text'
+    | 'format'
     | 'ndjson'
     | 'csv'
     | 'save'
-    | 'stop'
     | 'curl'
-    | 'cli'
     | 'copy'
     | 'link'
     | 'columns',
     string
-  > & { progress: (n: string, size: string) => string; done: (n: string) => string };
+  >;
+  tabs: Record<'label' | Tab, string>;
+  patterns: Record<
+    'order' | 'most' | 'rarest' | 'new' | 'latest' | 'only' | 'exclude' | 'examples' | 'isNew',
+    string
+  > & {
+    found: (n: string, records: string) => string;
+    cut: (n: string) => string;
+    seen: (first: string, last: string) => string;
+  };
+  system: Record<
+    | 'title'
+    | 'back'
+    | 'node'
+    | 'name'
+    | 'version'
+    | 'state'
+    | 'ready'
+    | 'notReady'
+    | 'uptime'
+    | 'folder'
+    | 'disk'
+    | 'indexes'
+    | 'records'
+    | 'splits'
+    | 'stored'
+    | 'ofRaw'
+    | 'earliest'
+    | 'latest'
+    | 'retention'
+    | 'retentionHint'
+    | 'partitions'
+    | 'partition'
+    | 'committed'
+    | 'published'
+    | 'fresh'
+    | 'queue'
+    | 'waiting'
+    | 'shippers'
+    | 'paths'
+    | 'files'
+    | 'lag'
+    | 'lastError'
+    | 'senders'
+    | 'host'
+    | 'service'
+    | 'lastSeen'
+    | 'behind'
+    | 'text'
+    | 'quiet'
+    | 'sending'
+    | 'nobody'
+    | 'volume'
+    | 'by'
+    | 'share'
+    | 'cure'
+    | 'copyExclude'
+    | 'whatItSays'
+    | 'whoSaysIt'
+    | 'none'
+    | 'volumeHint',
+    string
+  > & {
+    days: (n: number) => string;
+    diskText: (used: string, free: string, share: string) => string;
+    stale: (when: string) => string;
+    sendersHint: (length: string) => string;
+    dimensions: Record<Dimension, string>;
+  };
   saved: Record<'label' | 'save' | 'name' | 'remove' | 'hint', string>;
-  help: Record<'title' | 'keys' | 'language', string> & { list: [key: string, does: string][] };
+  help: Record<'title' | 'keys' | 'language' | 'licences', string> & {
+    list: [key: string, does: string][];
+  };
 }
 
 export const en: Messages = {
   app: {
     skip: 'Skip to the records',
     help: 'Help and keys',
+    system: 'System: node, senders, volume',
     theme: 'Theme',
     language: 'Language',
     zone: 'Time zone',
@@ -220,7 +296,7 @@ export const en: Messages = {
     later: 'Later: the window after',
     wider: 'Zoom out',
     quick: 'Quick ranges',
-    last: (length) => `Last ${length}`,
+    last: (length) => `Last ${length.replace(/^1 (\w+)s$/, '$1')}`,
     units: { s: 'seconds', m: 'minutes', h: 'hours', d: 'days', w: 'weeks' },
   },
   chart: {
@@ -372,17 +448,96 @@ export const en: Messages = {
     button: 'Export',
     title: 'Export the whole result',
     text: 'Every row of the query and range, not only those loaded here.',
+    format: 'Format',
     ndjson: 'NDJSON',
     csv: 'CSV',
     save: 'Download',
-    stop: 'Stop',
     curl: 'The same with curl',
-    cli: 'The same with sawlog',
     copy: 'Copy',
     link: 'Copy link (fixed times)',
     columns: 'Only the columns shown',
-    progress: (n, size) => `${n} rows, ${size}`,
-    done: (n) => `${n} rows saved`,
+  },
+  tabs: { label: 'What to show', records: 'Records', patterns: 'Patterns' },
+  patterns: {
+    order: 'Order',
+    most: 'Most frequent',
+    rarest: 'Rarest',
+    new: 'New first',
+    latest: 'Latest to appear',
+    only: 'Only this pattern',
+    exclude: 'Without this pattern',
+    examples: 'Show examples',
+    isNew: 'new',
+    found: (n, records) => `${n} patterns of ${records} records`,
+    cut: (n) => `the ${n} most frequent`,
+    seen: (first, last) => `First seen ${first}, last seen ${last}.`,
+  },
+  system: {
+    title: 'System',
+    back: 'Back to the records',
+    node: 'Node',
+    name: 'Name',
+    version: 'Version',
+    state: 'State',
+    ready: 'ready',
+    notReady: 'not ready',
+    uptime: 'Running for',
+    folder: 'Data folder',
+    disk: 'Disk',
+    indexes: 'Indexes',
+    records: 'Records',
+    splits: 'Splits',
+    stored: 'Stored',
+    ofRaw: 'Of raw size',
+    earliest: 'Earliest',
+    latest: 'Latest',
+    retention: 'Kept for',
+    retentionHint:
+      'Change how long with index.retention_days in the settings of the node, then start it again.',
+    partitions: 'Partitions',
+    partition: 'Partition',
+    committed: 'Accepted',
+    published: 'In splits',
+    fresh: 'In memory',
+    queue: 'Queue',
+    waiting: 'Oldest not in a split',
+    shippers: 'Shippers in this node',
+    paths: 'Paths',
+    files: 'Files',
+    lag: 'Not yet sent',
+    lastError: 'Last error',
+    senders: 'Who sends',
+    host: 'Host',
+    service: 'Service',
+    lastSeen: 'Last record arrived',
+    behind: 'Came late by',
+    text: 'Text',
+    quiet: 'quiet',
+    sending: 'sending',
+    nobody: 'Nobody has sent anything in 24 hours.',
+    volume: 'Who logs how much',
+    by: 'By',
+    share: 'Share',
+    cure: 'What to do',
+    copyExclude: 'Copy shipper option',
+    whatItSays: 'See what it says',
+    whoSaysIt: 'See who says it',
+    none: '(none)',
+    volumeHint:
+      'To store less: leave a file out with --exclude at its shipper, lower the level of the program, or keep a shorter time (index.retention_days).',
+    days: (n) => `${n} days`,
+    diskText: (used, free, share) => `${used} by Sawlog, ${free} free, ${share} of the disk taken`,
+    stale: (when) => `What is shown is from ${when}.`,
+    sendersHint: (length) =>
+      `Hosts and services of the last 24 hours; quiet: nothing arrived for ${length}.`,
+    dimensions: {
+      service: 'Service',
+      host: 'Host',
+      source: 'File',
+      index: 'Index',
+      level: 'Level',
+      _pattern: 'Pattern',
+    },
   },
   saved: {
     label: 'Saved views',
@@ -395,6 +550,7 @@ export const en: Messages = {
     title: 'Help',
     keys: 'Keys',
     language: 'How to ask',
+    licences: 'Licences of the parts of this page',
     list: [
       ['/', 'to the query'],
       ['Enter', 'run'],
@@ -407,6 +563,7 @@ export const en: Messages = {
       ['w', 'one line, wrap, JSON'],
       ['[ ]', 'the window before, after'],
       ['g', 'to the newest'],
+      ['p', 'patterns, records'],
       ['?', 'this help'],
     ],
   },

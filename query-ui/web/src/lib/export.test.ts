@@ -1,0 +1,21 @@
+import { expect, test } from 'vitest';
+import { columnsOnly, curlCommand, exportPath } from './export';
+
+test('columns are asked for once each, odd names in quotes; a table has its own', () => {
+  expect(columnsOnly({ query: 'error' }, ['message', 'my field', 'level']).query).toBe(
+    'error | fields timestamp, level, message, "my field"',
+  );
+  expect(columnsOnly({ query: '| stats count()' }, ['message']).query).toBe('| stats count()');
+});
+
+test('a path says everything', () => {
+  expect(exportPath({ query: 'a b', from: '-1h' }, 'csv')).toBe(
+    '/api/v1/export?query=a+b&from=-1h&format=csv',
+  );
+});
+
+test('a command survives quotes', () => {
+  expect(curlCommand('http://h', { query: `it's "so"` }, 'ndjson')).toBe(
+    `curl -sSG --compressed 'http://h/api/v1/export' --data-urlencode 'query=it'\\''s "so"' --data-urlencode 'format=ndjson' -o records.ndjson`,
+  );
+});

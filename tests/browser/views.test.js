@@ -1,0 +1,115 @@
+// What is made of the found records besides rows: patterns, files, history and saved views.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { ask, explorer, status, until } from './explorer.js';
+import { send, someRecords } from './harness.js';
+
+const { open, close, at } = explorer(async (url) => {
+  await send(url, 'shop', someRecords(300));
+  const hour = 3_600_000;
+  const record = (message, ago) => ({ timestamp: new Date(Date.now() - ago).toISOString(), message });
+  const old = Array.from({ length: 20 }, (_, n) => record(`backup ${n} begun`, 3 * hour + n * 1000));
+  const both = Array.from({ length: 20 }, (_, n) => record(`backup ${n + 50} begun`, n * 1000));
+  const fresh = Array.from({ length: 20 }, (_, n) => record(`(disk) /dev/sd${n} 99% full?`, n * 1000));
+  await send(url, 'cron', [...old, ...both, ...fresh]);
+});
+
+const patternRow = (page, text) => page.getByTestId('pattern').filter({ hasText: text });
+
+test('patterns count the whole query, draw when, and mark what is new', async () => {
+  const page = await open('/?q=service:cron&from=-2h&tab=patterns');
+  const disk = patternRow(page, 'full?');
+  await disk.waitFor();
+  assert.equal(await page.getByTestId('pattern').count(), 2);
+  assert.match(await disk.innerText(), /20/);
+  assert.equal(await disk.getByTestId('pattern-new').count(), 1);
+  assert.equal(await patternRow(page, 'backup').getByTestId('pattern-new').count(), 0);
+  assert.match(await disk.locator('svg[role=img] path').getAttribute('d'), /^M/);
+  assert.match(await disk.locator('svg[role=img]').getAttribute('aria-label'), /First seen .* last seen/);
+  await close(page);
+});
+
+test('a pattern is looked into, left out and singled out without leaving the tab', async () => {
+  const page = await open('/?q=service:cron&from=-2h&tab=patterns');
+  await patternRow(page, 'full?').locator('.text').click();
+  await page.getByTestId('examples').getByText('99% full?').first().waitFor();
+  await patternRow(page, 'full?').getByTestId('pattern-exclude').click();
+  await patternRow(page, 'full?').waitFor({ state: 'detached' });
+  assert.equal(await page.getByTestId('pattern').count(), 1);
+  assert.match(page.url(), /tab=patterns/);
+  await page.goBack();
+  await patternRow(page, 'full?').getByTestId('pattern-only').click();
+  await patternRow(page, 'backup').waitFor({ state: 'detached' });
+  await page.getByTestId('tab-records').click();
+  await status(page, '20 of 20 rows');
+  await close(page);
+});
+
+test('history finds what was asked before', async () => {
+  const page = await open('/');
+  await ask(page, 'refused status:502', '30 of 30');
+  await ask(page, 'user:user3', /of 60/);
+  await page.getByTestId('history').click();
+  await page.getByPlaceholder('Find a query').fill('refused');
+  await page.getByTestId('asked-before').click();
+  await status(page, '30 of 30');
+  assert.equal(await page.getByTestId('query').inputValue(), 'refused status:502');
+  await close(page);
+});
+
+test('a view is saved under a name, restores everything, and goes', async () => {
+  const page = await open('/?q=refused&cols=status,message&view=wrap&tz=Asia/Tokyo');
+  await page.getByTestId('save-view').click();
+  await page.getByTestId('view-name').fill('Refused cards');
+  await page.getByTestId('view-name').press('Enter');
+  const saved = page.getByTestId('saved-view');
+  assert.equal(await saved.getAttribute('aria-current'), 'page');
+  await ask(page, 'accepted', /of 270/);
+  assert.equal(await saved.getAttribute('aria-current'), null);
+  await saved.click();
+  await status(page, '30 of 30');
+  const address = new URL(page.url()).searchParams;
+  assert.equal(address.get('q'), 'refused');
+  assert.equal(address.get('cols'), 'status,message');
+  assert.equal(address.get('view'), 'wrap');
+  assert.equal(address.get('tz'), 'Asia/Tokyo');
+  await page.getByTestId('save-view').click();
+  await page.getByRole('button', { name: 'Remove: Refused cards' }).click();
+  await saved.waitFor({ state: 'detached' });
+  await close(page);
+});
+
+test('the whole result is saved, in the columns shown, and the command beside it does the same', async () => {
+  const page = await open('/?q=service:shop&cols=status,user&from=-2h');
+  await page.getByTestId('export').click();
+  await page.getByTestId('format-csv').click();
+  await page.getByLabel('Only the columns shown').check();
+  const [file] = await Promise.all([page.waitForEvent('download'), page.getByTestId('download').click()]);
+  const lines = readFileSync(await file.path(), 'utf8').trim().split(/\r?\n/);
+  assert.equal(lines[0], 'timestamp,level,status,user');
+  assert.equal(lines.length, 301);
+  assert.equal(file.suggestedFilename(), 'records.csv');
+  const command = await page.getByTestId('curl').innerText();
+  assert.match(command, /^curl .*\/api\/v1\/export/);
+  assert.ok(command.includes('fields timestamp, level, status, user'));
+  await close(page);
+});
+
+test('axe finds nothing in either theme: patterns, export, history, saved', async () => {
+  const source = readFileSync(new URL('./node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
+  for (const colorScheme of ['light', 'dark']) {
+    const page = await open('/?from=-2h&tab=patterns', { colorScheme, bypassCSP: true });
+    await page.getByTestId('pattern').first().waitFor();
+    await page.addScriptTag({ content: source });
+    for (const view of [null, 'history', 'save-view', 'export']) {
+      if (view === 'export') await page.getByTestId('tab-records').click();
+      if (view) await page.getByTestId(view).click();
+      await until(page, () => document.getAnimations().length === 0);
+      const found = await page.evaluate(() => window.axe.run());
+      assert.deepEqual(found.violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`), [], view);
+    }
+    await close(page);
+  }
+  assert.ok(at.node);
+});
