@@ -29,7 +29,7 @@ build: tools-build ui ## Build the web UI and both binaries
 
 # The UI is built again only when one of its sources is newer.
 ui: $(WEB)/dist/index.html ## Build the web UI into query-ui/web/dist
-$(WEB)/dist/index.html: $(WEB)/node_modules/.package-lock.json $(shell find $(WEB)/src $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts -type f 2>/dev/null)
+$(WEB)/dist/index.html: $(WEB)/node_modules/.package-lock.json $(shell find $(WEB)/src $(WEB)/build $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts -type f 2>/dev/null)
 	cd $(WEB) && npm run build
 $(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
 	cd $(WEB) && npm ci --no-audit --no-fund
@@ -69,6 +69,9 @@ bench-split: build ## Bytes by part, CPU by stage, queries over three corpora (C
 
 bench-shipper: ## What shipping costs, beside zstd and rsyslog (BENCH_MB=300)
 	$(CARGO) bench -p shipper --bench ship
+
+bench-browser: build $(BROWSER)/node_modules/.package-lock.json ## How quick the page is, measured in the browser
+	cd $(BROWSER) && SAWLOG_BIN=$(abspath $(BIN))/sawlog npm run performance
 
 crash: build ## The crash test at length: ROUNDS=100 kills of node and shipper under load
 	SAWLOG_CRASH_ROUNDS=$(or $(ROUNDS),100) $(CARGO) test -p tests --test cases -- crash --nocapture

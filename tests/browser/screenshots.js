@@ -28,6 +28,11 @@ const views = {
   tail: ['/?tail=1'],
   empty: ['/?q=nothing'],
   error: ['/?q=foo:(bar'],
+  patterns: ['/?tab=patterns'],
+  export: ['/', (page) => page.getByTestId('export').click()],
+  history: ['/?q=refused', (page) => page.getByTestId('history').click()],
+  save: ['/?q=refused', (page) => page.getByTestId('save-view').click()],
+  system: ['/system'],
   help: ['/', (page) => page.keyboard.press('?')],
   fresh: [fresh.url],
 };
@@ -37,7 +42,7 @@ for (const colorScheme of ['light', 'dark']) {
       const opened = await browser.newContext({ viewport: { width, height: 900 }, colorScheme });
       const page = await opened.newPage();
       await page.goto(new URL(path, node.url).href);
-      await page.getByTestId('status').filter({ hasText: 'row' }).waitFor();
+      await page.getByText(/\d+ (rows|patterns)|Nothing is stored|Column \d|Who sends/).first().waitFor();
       await act?.(page);
       await page.evaluate(() => document.fonts.ready);
       await page.waitForLoadState(name === 'tail' ? 'load' : 'networkidle');
