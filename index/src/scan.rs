@@ -348,7 +348,10 @@ fn named(rows: &RecordBatch, place: Place<'_>, name: &str, kind: FieldType) -> A
     let count = rows.num_rows();
     match kind {
         FieldType::Text => {
-            // The common case without a copy per value.
+            // The common cases without a copy per value.
+            if let ([Values::Text(texts)], true) = (columns.as_slice(), rest_is_empty(rows)) {
+                return Arc::new((*texts).clone());
+            }
             if let ([values], true) = (columns.as_slice(), rest_is_empty(rows)) {
                 return Arc::new((0..count).map(|row| values.text(row)).collect::<StringArray>());
             }

@@ -1,6 +1,7 @@
 //! Which rows pass a filter: exact, on Arrow columns, the same for fresh records and splits.
 
 mod test;
+mod levels;
 
 use arrow::array::{Array as _, BooleanBufferBuilder, DictionaryArray, RecordBatch, StringArray};
 use arrow::buffer::BooleanBuffer;
@@ -12,6 +13,7 @@ use model::record::FieldType;
 use model::stream::{IndexName, Labels, StreamId};
 use model::time::{TimeRange, Timestamp};
 
+pub use self::levels::levels_passing;
 use self::test::Test;
 use crate::columns::{Values, numbers, times};
 use crate::matcher::Matcher;

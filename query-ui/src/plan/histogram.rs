@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::TimestampNanosecondType;
+use index::evaluate::levels_passing;
 use index::scan::{Column, ScanRequest};
 use index::searcher::Unit;
 use model::level::Level;
@@ -153,9 +154,9 @@ impl Engine {
             })
             .collect();
         let mut counts = Counts::default();
-        let units = match question.query.filter {
-            Filter::All => self.without_known(units, &range, interval, &mut counts),
-            _ => units,
+        let units = match levels_passing(&question.query.filter) {
+            Some(levels) => self.without_known(units, &range, interval, (&mut counts, levels)),
+            None => units,
         };
         let request = ScanRequest {
             filter: question.query.filter.clone(),
@@ -187,7 +188,7 @@ impl Engine {
         units: Vec<Unit>,
         range: &TimeRange,
         width: i64,
-        counts: &mut Counts,
+        (counts, levels): (&mut Counts, [bool; 7]),
     ) -> Vec<Unit> {
         let by_minute = width % MINUTE == 0 && origin(width) % MINUTE == 0;
         let is_read = |unit: &Unit| {
@@ -198,19 +199,25 @@ impl Engine {
             if !range.covers(Timestamp(split.time_first), Timestamp(split.time_last)) {
                 return true;
             }
-            if counts.add_known(split, width) {
+            if counts.add_known(split, width, &levels) {
                 return false;
             }
             // What cannot be read is met again, and noted, by the scan.
             let known = by_minute.then(|| self.searcher().minutes(split));
             let Some(Ok(minutes)) = known else { return true };
-            for (minute, levels) in minutes {
-                counts.add_levels(bucket_of(minute, width), &levels);
+            for (minute, known) in minutes {
+                counts.add_levels(bucket_of(minute, width), &passing(known, &levels));
             }
             false
         };
         units.into_iter().filter(is_read).collect()
     }
+}
+
+/// Of counts by level, those of the levels that pass.
+fn passing(counts: LevelCounts, levels: &[bool; 7]) -> LevelCounts {
+    let mut at = levels.iter();
+    counts.map(|count| if at.next() == Some(&true) { count } else { 0 })
 }
 
 #[derive(Debug, Default)]
@@ -235,11 +242,11 @@ impl Counts {
     }
 
     /// Counts a split that lies in one bucket by what the catalog knows of it.
-    fn add_known(&mut self, split: &SplitMeta, width: i64) -> bool {
+    fn add_known(&mut self, split: &SplitMeta, width: i64, levels: &[bool; 7]) -> bool {
         let bucket = bucket_of(split.time_first, width);
         let known = bucket == bucket_of(split.time_last, width);
         if known {
-            self.add_levels(bucket, &split.level_counts);
+            self.add_levels(bucket, &passing(split.level_counts, levels));
         }
         known
     }

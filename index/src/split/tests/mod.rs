@@ -18,6 +18,7 @@ use platform::objects::Objects;
 use proptest::prelude::*;
 
 mod oracle;
+mod fixtures;
 
 use super::*;
 use crate::evaluate::{Evaluator, Place};

@@ -268,6 +268,9 @@ async fn histograms_count_levels_over_time() {
         assert_eq!(found["to"], json!("2026-01-02T00:00:00.000000001Z"));
         let found = answer(&app, "/api/v1/histogram", json!({"query":"","buckets":1})).await;
         assert_eq!(found["total"], json!(8));
+        let body = json!({"query":"level>=warn -level:fatal","buckets":1});
+        let found = answer(&app, "/api/v1/histogram", body).await;
+        assert_eq!(found["buckets"][0]["levels"], json!({"error":2,"warn":1}));
     }
     let fixture = Fixture::new(Rest::Fresh);
     let found = answer(&app(&fixture), "/api/v1/histogram", json!({})).await;
