@@ -9,7 +9,6 @@ use index::evaluate::levels_passing;
 use index::scan::{Column, ScanRequest};
 use index::searcher::Unit;
 use model::level::Level;
-use model::query::Filter;
 use model::split::SplitMeta;
 use model::time::{SECOND, TimeRange, Timestamp};
 use model::wire::Missing;
