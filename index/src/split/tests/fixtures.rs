@@ -22,7 +22,10 @@ fn records() -> Vec<Record> {
             0 => format!("connection refused by 10.0.0.{n}: retry {}", n * 7),
             1 => format!("GET /item/{n} took {}ms", n * 3),
             2 => format!("错误{n}日志 naïve 😀"),
-            _ => format!("{} once upon a time", "abcdefghij".repeat(usize::try_from(n % 17).unwrap())),
+            _ => format!(
+                "{} once upon a time",
+                "abcdefghij".repeat(usize::try_from(n % 17).unwrap())
+            ),
         };
         Record {
             timestamp: Some(Timestamp(1_767_225_600_000_000_000 + n * 1_500_000)),
