@@ -89,7 +89,7 @@ test('the whole result is saved, in the columns shown, and the command beside it
   const lines = readFileSync(await file.path(), 'utf8').trim().split(/\r?\n/);
   assert.equal(lines[0], 'timestamp,level,status,user');
   assert.equal(lines.length, 301);
-  assert.equal(file.suggestedFilename(), 'records.csv');
+  assert.equal(file.suggestedFilename(), 'sawlog.csv');
   const command = await page.getByTestId('curl').innerText();
   assert.match(command, /^curl .*\/api\/v1\/export/);
   assert.ok(command.includes('fields timestamp, level, status, user'));
@@ -112,4 +112,39 @@ test('axe finds nothing in either theme: patterns, export, history, saved', asyn
     await close(page);
   }
   assert.ok(at.node);
+});
+
+test('a time is compared with the one before, a brushed one with the rest', async () => {
+  const page = await open('/?q=service:shop&from=-5m&tab=compare');
+  const first = page.getByTestId('difference').first();
+  await first.waitFor();
+  await page.goto(`${at.node.url}/?from=-4h&tab=compare`);
+  await page.getByText('There are no records to compare with.').waitFor();
+  await page.getByTestId('histogram').waitFor();
+  const chart = await page.getByTestId('histogram').boundingBox();
+  // The old backups lie alone in the first part of the chart.
+  await page.mouse.move(chart.x + chart.width * 0.2, chart.y + 30);
+  await page.mouse.down();
+  await page.mouse.move(chart.x + chart.width * 0.3, chart.y + 30, { steps: 4 });
+  await page.mouse.up();
+  await page.getByTestId('difference').filter({ hasText: 'cron' }).waitFor();
+  const cron = page.getByTestId('difference').filter({ hasText: 'cron' });
+  assert.match(await cron.innerText(), /service\s+cron[\s\S]*100 %\s+20[\s\S]*\d+ %\s+40/);
+  await page.getByTestId('difference').filter({ hasText: 'backup' }).waitFor();
+  await cron.getByRole('button', { name: 'Only this value: service' }).click();
+  await until(page, () => location.search.includes('service'));
+  assert.match(page.url(), /tab=compare/);
+  await close(page);
+});
+
+test('axe finds nothing on the comparison in either theme', async () => {
+  const source = readFileSync(new URL('./node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
+  for (const colorScheme of ['light', 'dark']) {
+    const page = await open('/?from=-5m&tab=compare', { colorScheme, bypassCSP: true });
+    await page.getByTestId('difference').first().waitFor();
+    await page.addScriptTag({ content: source });
+    const { violations } = await page.evaluate(() => window.axe.run());
+    assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`), []);
+    await close(page);
+  }
 });

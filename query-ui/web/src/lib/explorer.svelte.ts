@@ -1,6 +1,7 @@
 // The state of the page: what is asked, what is shown, and the address that mirrors both.
 
 import * as api from './api';
+import type { Span } from './compare';
 import type { Fields, Histogram, LogRecord, Question } from './api';
 import { recordOf } from './context';
 import { Library } from './library.svelte';
@@ -32,6 +33,8 @@ export class Explorer {
   library = new Library();
   /** The record the keyboard is at. */
   active = $state('');
+  /** The time of the chart that was brushed last. */
+  cutOutOf = $state.raw<Span | null>(null);
   private zoomedFrom: { from: string; to: string }[] = [];
   private chartControl = new AbortController();
   private facetControl = new AbortController();
@@ -77,7 +80,7 @@ export class Explorer {
 
   /** The address of what is shown, without what is open in it. */
   get savedSearch(): string {
-    return address({ ...this.view, open: '', context: '' });
+    return address({ ...this.view, open: '', context: '', trace: '' });
   }
 
   /** Goes to a saved view. */
@@ -89,7 +92,7 @@ export class Explorer {
   /** Asks something else; a step that Back undoes. */
   ask(change: Partial<View>) {
     const query = change.query ?? this.draft;
-    this.view = { ...this.view, open: '', context: '', ...change, query: query.trim() };
+    this.view = { ...this.view, open: '', context: '', trace: '', ...change, query: query.trim() };
     if (this.view.tail) this.view = { ...this.view, to: '' };
     this.draft = this.view.query;
     if (this.link() !== location.pathname + location.search)
@@ -102,7 +105,7 @@ export class Explorer {
     const hadChart = this.view.chart;
     this.view = { ...this.view, ...change };
     // What surrounds a record is a place of its own, as is each tab: Back leads out of it.
-    if (change.context || change.tab) history.pushState(null, '', this.link());
+    if (change.context || change.trace || change.tab) history.pushState(null, '', this.link());
     else history.replaceState(null, '', this.link());
     rememberHabit(this.view);
     if (this.view.chart && !hadChart) void this.askChart();
@@ -190,6 +193,12 @@ export class Explorer {
 
   brush(from: number, to: number) {
     this.zoomedFrom.push({ from: this.view.from, to: this.view.to });
+    const first = this.chart?.buckets[0];
+    if (this.chart && first) {
+      const start = msOf(first.start);
+      const end = start + this.chart.buckets.length * this.chart.interval_ms;
+      this.cutOutOf = { from: start, to: end };
+    }
     this.ask({ from: new Date(from).toISOString(), to: new Date(to).toISOString(), tail: false });
   }
 
@@ -274,6 +283,7 @@ export class Explorer {
       to: new Date(at + MINUTE).toISOString(),
       open: record.id,
       context: '',
+      trace: '',
       tail: false,
     };
     return location.origin + this.link(view);

@@ -16,6 +16,6 @@ test('a path says everything', () => {
 
 test('a command survives quotes', () => {
   expect(curlCommand('http://h', { query: `it's "so"` }, 'ndjson')).toBe(
-    `curl -sSG --compressed 'http://h/api/v1/export' --data-urlencode 'query=it'\\''s "so"' --data-urlencode 'format=ndjson' -o records.ndjson`,
+    `curl -sSG --compressed 'http://h/api/v1/export' --data-urlencode 'query=it'\\''s "so"' --data-urlencode 'format=ndjson' -o sawlog.ndjson`,
   );
 });

@@ -30,6 +30,5 @@ export function shellWord(text: string): string {
 export function curlCommand(origin: string, question: Question, format: Format): string {
   const given = Object.entries({ ...question, format }).filter(([, text]) => text !== '');
   const parts = given.map(([name, text]) => `--data-urlencode ${shellWord(`${name}=${text}`)}`);
-  const file = format === 'csv' ? 'records.csv' : 'records.ndjson';
-  return `curl -sSG --compressed ${shellWord(`${origin}/api/v1/export`)} ${parts.join(' ')} -o ${file}`;
+  return `curl -sSG --compressed ${shellWord(`${origin}/api/v1/export`)} ${parts.join(' ')} -o sawlog.${format}`;
 }

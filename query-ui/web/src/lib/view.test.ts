@@ -16,6 +16,7 @@ test('every part of a view survives the address', () => {
     tab: 'patterns',
     columns: ['a,b', '100%', 'message'],
     open: '0-1f',
+    trace: 'trace_id:7',
     context: '0-2a',
     chart: false,
     tail: true,

@@ -3,8 +3,8 @@
 export type Layout = 'line' | 'wrap' | 'json';
 export const LAYOUTS: Layout[] = ['line', 'wrap', 'json'];
 /** What is made of the found records. */
-export type Tab = 'records' | 'patterns';
-export const TABS: Tab[] = ['records', 'patterns'];
+export type Tab = 'records' | 'patterns' | 'compare';
+export const TABS: Tab[] = ['records', 'patterns', 'compare'];
 
 export interface View {
   query: string;
@@ -18,6 +18,8 @@ export interface View {
   open: string;
   /** The id of the record whose surroundings are shown. */
   context: string;
+  /** The search for the records of one request that is shown in order. */
+  trace: string;
   chart: boolean;
   tail: boolean;
   /** How a table is drawn: by itself, as bars, as lines, or not at all. */
@@ -34,6 +36,7 @@ export const DEFAULT: View = {
   columns: ['message'],
   open: '',
   context: '',
+  trace: '',
   chart: true,
   tail: false,
   draw: 'auto',
@@ -71,6 +74,7 @@ export function readView(search: string, base: View = DEFAULT): View {
     columns: cols === null ? base.columns : unlisted(cols),
     open: text('open', ''),
     context: text('context', ''),
+    trace: text('trace', ''),
     chart: given.has('chart') ? given.get('chart') !== '0' : base.chart,
     tail: given.get('tail') === '1',
     draw: oneOf(given.get('draw'), ['bar', 'line', 'none', 'auto'] as const, 'auto'),
@@ -95,6 +99,7 @@ export function address(view: View): string {
   put('draw', view.draw, 'auto');
   put('open', view.open, '');
   put('context', view.context, '');
+  put('trace', view.trace, '');
   const text = given.toString();
   return text ? `?${text}` : '';
 }

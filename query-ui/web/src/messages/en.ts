@@ -181,6 +181,14 @@ export interface Messages {
     cut: (n: string) => string;
     seen: (first: string, last: string) => string;
   };
+  compare: Record<'here' | 'there' | 'what' | 'pattern' | 'hint' | 'nothingThere', string> & {
+    found: (n: string, records: string) => string;
+  };
+  trace: Record<'title' | 'search', string> & {
+    found: (n: string, services: number, length: string) => string;
+    cut: (n: number) => string;
+    gap: (length: string) => string;
+  };
   system: Record<
     | 'title'
     | 'back'
@@ -457,7 +465,7 @@ export const en: Messages = {
     link: 'Copy link (fixed times)',
     columns: 'Only the columns shown',
   },
-  tabs: { label: 'What to show', records: 'Records', patterns: 'Patterns' },
+  tabs: { label: 'What to show', records: 'Records', patterns: 'Patterns', compare: 'Compare' },
   patterns: {
     order: 'Order',
     most: 'Most frequent',
@@ -471,6 +479,23 @@ export const en: Messages = {
     found: (n, records) => `${n} patterns of ${records} records`,
     cut: (n) => `the ${n} most frequent`,
     seen: (first, last) => `First seen ${first}, last seen ${last}.`,
+  },
+  compare: {
+    here: 'Shown',
+    there: 'Compared with',
+    what: 'What differs',
+    pattern: 'pattern',
+    hint: 'Drag over a part of the chart to compare it with the rest; any other time is compared with the one before.',
+    nothingThere: 'There are no records to compare with.',
+    found: (n, records) => `${n} differences in ${records} records`,
+  },
+  trace: {
+    title: 'Trace',
+    search: 'Search for these',
+    found: (n, services, length) =>
+      `${n} records in ${length}, ${services === 1 ? 'one service' : `${services} services`}`,
+    cut: (n) => `(the first ${n})`,
+    gap: (length) => `${length} without a record`,
   },
   system: {
     title: 'System',

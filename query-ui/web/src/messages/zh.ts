@@ -211,7 +211,7 @@ export const zh: Messages = {
     link: '复制链接（固定时间）',
     columns: '只导出显示的列',
   },
-  tabs: { label: '显示内容', records: '记录', patterns: '模式' },
+  tabs: { label: '显示内容', records: '记录', patterns: '模式', compare: '对比' },
   patterns: {
     order: '排序',
     most: '最常见',
@@ -225,6 +225,22 @@ export const zh: Messages = {
     found: (n, records) => `${records} 条记录中有 ${n} 个模式`,
     cut: (n) => `仅最常见的 ${n} 个`,
     seen: (first, last) => `首次出现 ${first}，最近出现 ${last}。`,
+  },
+  compare: {
+    here: '当前',
+    there: '对比',
+    what: '差异',
+    pattern: '模式',
+    hint: '在图表上拖选一段，与其余时间对比；其他情况与前一个时间窗口对比。',
+    nothingThere: '没有可供对比的记录。',
+    found: (n, records) => `${records} 条记录中有 ${n} 处差异`,
+  },
+  trace: {
+    title: '追踪',
+    search: '搜索这些记录',
+    found: (n, services, length) => `${length} 内 ${n} 条记录，${services} 个服务`,
+    cut: (n) => `（仅最早的 ${n} 条）`,
+    gap: (length) => `${length} 没有记录`,
   },
   system: {
     title: '系统',
