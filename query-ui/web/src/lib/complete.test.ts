@@ -30,7 +30,10 @@ test('completions are quoted where they must be', () => {
   expect(verbs({ ...place, prefix: 's' }).map(({ text }) => text)).toEqual([
     'stats',
     'sort',
+    'sample',
+    'patterns',
     'fields',
+    'parse',
   ]);
   const fields = [{ name: 'my field', label: false, types: ['int'], count: 1 }];
   expect(names(fields, { ...place, kind: 'field', prefix: 'my' }, String)[0]?.insert).toBe(

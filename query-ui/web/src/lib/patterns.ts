@@ -47,6 +47,7 @@ function literally(text: string): string {
   return text
     .replace(/[\\^$.*+?()[\]{}|#&~-]/g, '\\$&')
     .replace(/\//g, '\\x2F')
+    .replace(/"/g, '\\x22')
     .replace(/\n/g, '\\n')
     .replace(/\t/g, '\\t');
 }

@@ -1,5 +1,7 @@
 // Edits of the query text: what a click on a value adds.
 
+import { searchPart } from './tokens';
+
 /** A text in the quotes of the query language, where it needs them. */
 export function quoted(text: string): string {
   if (
@@ -11,21 +13,11 @@ export function quoted(text: string): string {
   return `"${text.replace(/\\/g, '\\\\').replace(/"/g, '\\"').replace(/\n/g, '\\n').replace(/\t/g, '\\t')}"`;
 }
 
-/** The query with one more term in its search, before the first pipe outside quotes. */
+/** The query with one more term in its search, before the first pipe. */
 export function withTerm(query: string, term: string): string {
-  let inside = false;
-  let cut = query.length;
-  for (let at = 0; at < query.length; at += 1) {
-    const c = query[at];
-    if (c === '\\') at += 1;
-    else if (c === '"') inside = !inside;
-    else if (c === '|' && !inside) {
-      cut = at;
-      break;
-    }
-  }
-  const search = query.slice(0, cut).trim();
-  const pipes = query.slice(cut);
+  const before = searchPart(query);
+  const search = before.trim();
+  const pipes = query.slice(before.length);
   const joined =
     !search || search === '*' ? term : `${/\bOR\b/.test(search) ? `(${search})` : search} ${term}`;
   return pipes ? `${joined} ${pipes}` : joined;

@@ -34,3 +34,14 @@ test('a pipe in quotes is text', () => {
   expect(hasPipes('"a | b"')).toBe(false);
   expect(searchPart('x "a | b" | limit 5')).toBe('x "a | b" ');
 });
+
+test('a regular expression is one piece; a path is a word', () => {
+  expect(kinds('message:/a|b "c"/ x')).toEqual([
+    'field message',
+    'operator :',
+    'value /a|b "c"/',
+    'word x',
+  ]);
+  expect(searchPart('/a|b/ | limit 5')).toBe('/a|b/ ');
+  expect(kinds('/var/log/ | limit 5')[0]).toBe('word /var/log/');
+});

@@ -12,7 +12,7 @@ export interface Token {
 }
 
 const PIECE =
-  /(?<text>"(?:[^"\\]|\\.)*"?)|(?<pipe>\|)|(?<bracket>[()[\]{}])|(?<comma>,)|(?<operator>>=|<=|!=|[:<>=])|(?<word>[^\s"|()[\]{},:<>=!]+|!)/gu;
+  /(?<regex>\/(?=[^/\s]*[^/\s\w.@-])(?:[^/\\\n]|\\.)+\/i?(?=[\s)|,]|$))|(?<text>"(?:[^"\\]|\\.)*"?)|(?<pipe>\|)|(?<bracket>[()[\]{}])|(?<comma>,)|(?<operator>>=|<=|!=|[:<>=])|(?<word>[^\s"|()[\]{},:<>=!]+|!)/gu;
 const FIELD = /^-?!?[\p{L}_@$][\p{L}\p{N}_.@$-]*$/u;
 
 /** What a name in front of `:` or a comparison may be. */
@@ -20,8 +20,50 @@ const isName = (token: Token | undefined) =>
   token !== undefined && (token.kind === 'text' || FIELD.test(token.text));
 
 /** Names of commands behind a `|`. */
-export const VERBS = ['stats', 'sort', 'limit', 'head', 'fields'];
-export const FUNCTIONS = ['count', 'count_distinct', 'sum', 'avg', 'min', 'max', 'bin'];
+export const VERBS = [
+  'stats',
+  'timechart',
+  'where',
+  'sort',
+  'limit',
+  'head',
+  'top',
+  'rare',
+  'patterns',
+  'fields',
+  'drop',
+  'rename',
+  'eval',
+  'extract',
+  'parse',
+  'dedup',
+  'sample',
+  'join',
+  'union',
+];
+export const FUNCTIONS = [
+  'count',
+  'count_distinct',
+  'sum',
+  'avg',
+  'min',
+  'max',
+  'median',
+  'p90',
+  'p95',
+  'p99',
+  'quantile',
+  'first',
+  'last',
+  'rate',
+  'values',
+  'bin',
+  'length',
+  'lower',
+  'contains',
+  'exists',
+  'if',
+];
 export const WORDS = ['AND', 'OR', 'NOT'];
 
 export function tokens(query: string): Token[] {
@@ -49,7 +91,7 @@ export function tokens(query: string): Token[] {
     else if (!piped && field !== undefined && touches && before?.kind === 'operator') {
       token.kind = 'value';
       token.field = field;
-    } else if (named['text']) token.kind = 'text';
+    } else if (named['text'] || named['regex']) token.kind = 'text';
     else if (WORDS.includes(text) || (piped && /^(by|as|asc|desc)$/i.test(text)))
       token.kind = 'operator';
     else if (piped && FUNCTIONS.includes(text) && query[token.end] === '(') token.kind = 'verb';
