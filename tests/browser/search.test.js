@@ -80,7 +80,7 @@ test('a field lists its top values; add, exclude and exists work from there', as
   await fields.getByRole('button', { name: /^status/ }).click();
   const share = fields.getByRole('button', { name: /^502 40 10 %/ });
   await share.waitFor();
-  assert.match(await fields.innerText(), /min\s+200\s+mean\s+230\.2\s+max\s+502/);
+  assert.match(await fields.innerText(), /min\s+200\s+mean\s+230\.2\s+p95\s+502\s+max\s+502/);
   await share.click();
   await status(page, '40 of 40 rows');
   assert.equal(await page.getByTestId('query').inputValue(), 'status:502');

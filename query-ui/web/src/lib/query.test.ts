@@ -39,3 +39,8 @@ describe('streamed lines', () => {
     expect(found).toEqual(['{"a":"é"}', '{"b":2}']);
   });
 });
+
+it('a value is not taken for an expression', () => {
+  for (const value of ['/a+b/', '=x', '500..599', '-1'])
+    expect(fieldTerm('f', value, false)).toBe(`f:"${value}"`);
+});

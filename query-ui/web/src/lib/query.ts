@@ -6,7 +6,9 @@ import { searchPart } from './tokens';
 export function quoted(text: string): string {
   if (
     /^[\p{L}\p{N}_./@=+%#,;-]+$/u.test(text) &&
-    !/^[-!]/.test(text) &&
+    // In front, these would turn it round, ask for its exact case, or make an expression of it.
+    !/^[-!=/]/.test(text) &&
+    !text.includes('..') &&
     !/^(AND|OR|NOT)$/.test(text)
   )
     return text;
