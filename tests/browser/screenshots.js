@@ -29,6 +29,8 @@ const views = {
   empty: ['/?q=nothing'],
   error: ['/?q=foo:(bar'],
   patterns: ['/?tab=patterns'],
+  compare: ['/?from=-30m&tab=compare'],
+  trace: ['/?trace=user:user3'],
   export: ['/', (page) => page.getByTestId('export').click()],
   history: ['/?q=refused', (page) => page.getByTestId('history').click()],
   save: ['/?q=refused', (page) => page.getByTestId('save-view').click()],
@@ -42,7 +44,7 @@ for (const colorScheme of ['light', 'dark']) {
       const opened = await browser.newContext({ viewport: { width, height: 900 }, colorScheme });
       const page = await opened.newPage();
       await page.goto(new URL(path, node.url).href);
-      await page.getByText(/\d+ (rows|patterns)|Nothing is stored|Column \d|Who sends/).first().waitFor();
+      await page.getByText(/\d+ (rows|patterns|differences)|Nothing is stored|Column \d|Who sends/).first().waitFor();
       await act?.(page);
       await page.evaluate(() => document.fonts.ready);
       await page.waitForLoadState(name === 'tail' ? 'load' : 'networkidle');
