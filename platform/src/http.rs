@@ -76,6 +76,8 @@ impl ApiError {
             ("forbidden", _) => StatusCode::FORBIDDEN,
             ("not_found", _) => StatusCode::NOT_FOUND,
             ("too_large", _) => StatusCode::PAYLOAD_TOO_LARGE,
+            ("not_acceptable", _) => StatusCode::NOT_ACCEPTABLE,
+            ("cancelled", _) => StatusCode::CONFLICT,
             ("sequence", _) | (_, Kind::Moved) => StatusCode::CONFLICT,
             ("timeout", _) => StatusCode::GATEWAY_TIMEOUT,
             (_, Kind::Invalid) => StatusCode::BAD_REQUEST,

@@ -131,6 +131,7 @@ impl Client {
         let end = lines.pop().expect("an answer has lines");
         assert_eq!(end["end"]["partial"], json!([]), "{request}: {end}");
         assert!(lines.remove(0)["header"].is_object(), "{request}");
+        lines.retain(|line| line.get("progress").is_none());
         assert_eq!(end["end"]["rows"], json!(lines.len()), "{request}");
         lines.into_iter().map(|mut line| line["row"].take()).collect()
     }

@@ -28,7 +28,7 @@ where
     F: Future<Output = Result<T, QueryFailure>> + Send + 'static,
 {
     let ticket = engine.admit().await.map_err(|failure| refusal(&failure))?;
-    let outcome = engine.run(answer(engine.clone())).await;
+    let outcome = ticket.unless_cancelled(Box::pin(engine.run(answer(engine.clone())))).await;
     drop(ticket);
     outcome.map_err(|failure| refusal(&failure))
 }

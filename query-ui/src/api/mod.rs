@@ -1,7 +1,9 @@
 //! The reading side of the HTTP API (docs/api.md).
 
 mod request;
+mod output;
 mod query;
+mod sql;
 mod facets;
 mod editor;
 mod records;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{any, get, post};
+use axum::routing::{any, delete, get, post};
 use model::error::Kind;
 use model::limits::QUERY_BYTES_MAX;
 use platform::http::ApiError;
@@ -58,10 +60,12 @@ pub fn router(state: QueryState) -> Router {
         .route("/api/v1/query", post(query::query))
         .route("/api/v1/query/parse", post(editor::parse))
         .route("/api/v1/query/explain", post(editor::explain))
+        .route("/api/v1/queries/{id}", delete(query::cancel))
+        .route("/api/v1/sql", post(sql::sql))
         .route("/api/v1/records/{id}", get(records::record))
         .route("/api/v1/records/{id}/context", get(records::context))
-        .route("/api/v1/export", get(export::get).post(export::post))
         .route("/api/v1/deletions", get(deletes::deletions).post(deletes::delete))
+        .route("/api/v1/export", get(export::from_address).post(export::from_body))
         .route("/api/v1/histogram", post(facets::histogram))
         .route("/api/v1/fields", post(facets::fields))
         .route("/api/v1/field-values", post(facets::field_values))
@@ -83,7 +87,7 @@ async fn unknown() -> ApiError {
 fn refusal(failure: &QueryFailure) -> ApiError {
     let error = ApiError::new(failure.kind(), failure.to_string());
     match failure {
-        QueryFailure::Overloaded(_) => error,
+        QueryFailure::Overloaded(_) | QueryFailure::Incomplete(_, _) => error,
         QueryFailure::Timeout(_) => {
             error.code("timeout").hint("narrow the time range, or ask for less")
         }
@@ -91,6 +95,7 @@ fn refusal(failure: &QueryFailure) -> ApiError {
             .code("too_large")
             .hint("narrow the time range, or group by fields with fewer values"),
         QueryFailure::Refused(_) => error.code("invalid_query"),
+        QueryFailure::Cancelled => error.code("cancelled"),
         QueryFailure::Engine(_) | QueryFailure::Broken => {
             let cause = std::error::Error::source(failure).map(ToString::to_string);
             tracing::error!(%failure, cause, "a query failed");

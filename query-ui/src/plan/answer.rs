@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -20,7 +21,7 @@ use model::wire::Missing;
 
 use super::lower::{Lowered, Lowering, Order, Reading, fields_of, fixed, queries};
 use super::range::{Cursor, narrowed};
-use super::scan::{Scanner, StopGuard};
+use super::scan::{Progress, ProgressWatch, Scanner, StopGuard};
 use super::types::{Types, look_up};
 use super::{Budget, Engine, QueryFailure, Question, Shape};
 use crate::language::Query;
@@ -70,10 +71,41 @@ impl std::fmt::Debug for Answer {
 }
 
 impl Answer {
+    /// A table's rows.
+    pub(super) fn table(
+        engine: &Engine,
+        shape: Shape,
+        rows: SendableRecordBatchStream,
+        (scanner, stop): (Scanner, StopGuard),
+        budget: Budget,
+    ) -> Self {
+        let memory_bytes_max = engine.0.settings.memory_bytes_max;
+        let (left, limit) = (None, None);
+        Self { shape, rows, left, limit, scanner, budget, memory_bytes_max, _stop: stop }
+    }
+
     /// What its rows are.
     #[must_use]
     pub fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    /// The columns of its rows.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        self.rows.schema()
+    }
+
+    /// How far the work is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.watch().now()
+    }
+
+    /// Sees how far the work is, while rows are waited for.
+    #[must_use]
+    pub fn watch(&self) -> ProgressWatch {
+        self.scanner.progress.clone()
     }
 
     /// The next rows; `None` at the end.
@@ -208,7 +240,22 @@ impl Engine {
         }
         let scanner = scanner.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            let types = look_up(&scanner, &mut units, &names);
+            let types = look_up(&scanner, &mut units, |name| names.contains(name));
+            (units, types)
+        });
+        budget.within(looked).await?.map_err(|_| QueryFailure::Broken)
+    }
+
+    /// The types of all fields, and the units that can be read.
+    pub(super) async fn all_types(
+        &self,
+        scanner: &Scanner,
+        mut units: Vec<Unit>,
+        budget: &mut Budget,
+    ) -> Result<(Vec<Unit>, Types), QueryFailure> {
+        let scanner = scanner.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let types = look_up(&scanner, &mut units, |_| true);
             (units, types)
         });
         budget.within(looked).await?.map_err(|_| QueryFailure::Broken)

@@ -15,6 +15,12 @@ pub enum QueryFailure {
     /// It needs more memory or disk than a query may have.
     #[error("the query needs more than {0} MiB of memory")]
     TooLarge(usize),
+    /// Something could not be read, and the answer cannot say so.
+    #[error("the answer lacks {0}: {1}")]
+    Incomplete(String, String),
+    /// Somebody ended it.
+    #[error("the query was cancelled")]
+    Cancelled,
     /// What is asked cannot be computed.
     #[error("{0}")]
     Refused(String),
@@ -32,7 +38,10 @@ impl QueryFailure {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Overloaded(_) => Kind::Overloaded,
-            Self::Timeout(_) | Self::TooLarge(_) | Self::Refused(_) => Kind::Invalid,
+            Self::Timeout(_) | Self::TooLarge(_) | Self::Cancelled | Self::Refused(_) => {
+                Kind::Invalid
+            }
+            Self::Incomplete(_, _) => Kind::Corrupt,
             Self::Engine(_) | Self::Broken => Kind::Bug,
         }
     }

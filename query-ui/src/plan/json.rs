@@ -90,6 +90,15 @@ impl<'a> Records<'a> {
         [index, level, message, shown(all_labels), shown(all_fields)]
     }
 
+    /// Time, level, message, id, ingest time, index, labels and fields of a record.
+    #[must_use]
+    pub fn cells(&self, row: usize) -> [String; 8] {
+        let (time, id) = self.place(row);
+        let ingest_time = Timestamp(self.ingest_times.value(row)).to_string();
+        let [index, level, message, labels, fields] = self.texts(row).map(Cow::into_owned);
+        [time.to_string(), level, message, id.to_string(), ingest_time, index, labels, fields]
+    }
+
     /// Appends one record as a JSON object.
     pub fn write(&self, row: usize, to: &mut Vec<u8>) {
         let (time, id) = self.place(row);

@@ -4,12 +4,14 @@
 mod settings;
 mod failure;
 mod cores;
+mod running;
 mod scan;
 mod table;
 mod types;
 mod range;
 mod lower;
 mod answer;
+mod sql;
 mod histogram;
 mod fields;
 pub mod json;
@@ -39,6 +41,9 @@ pub use histogram::{Bucket, Histogram};
 pub(crate) use lower::RECORD;
 pub use lower::{ColumnKind, Extras, OutputColumn, Shape};
 pub use range::Cursor;
+pub use running::QueryId;
+use running::{Place, Running};
+pub use scan::{Progress, ProgressWatch};
 use scan::{Scanner, Work};
 pub use settings::{BUCKETS_MAX, QuerySettings, VALUES_MAX};
 
@@ -67,6 +72,7 @@ struct Inner {
     metrics: QueryMetrics,
     cores: Cores,
     admission: Arc<Semaphore>,
+    running: Running,
     /// Queries compute here, so that they never keep others from being answered.
     runtime: Option<Runtime>,
 }
@@ -83,6 +89,7 @@ impl Drop for Inner {
 #[derive(Debug)]
 pub struct Ticket {
     _permit: OwnedSemaphorePermit,
+    place: Place,
     engine: Engine,
     begun: Duration,
 }
@@ -100,6 +107,26 @@ impl Ticket {
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.engine.0.clock.elapsed().saturating_sub(self.begun)
+    }
+
+    /// The name by which the query can be ended.
+    #[must_use]
+    pub fn id(&self) -> QueryId {
+        self.place.id()
+    }
+
+    /// Does something unless the query is ended by its name.
+    ///
+    /// # Errors
+    /// What it says, or [`QueryFailure::Cancelled`].
+    pub async fn unless_cancelled<T>(
+        &self,
+        work: impl Future<Output = Result<T, QueryFailure>>,
+    ) -> Result<T, QueryFailure> {
+        tokio::select! {
+            outcome = work => outcome,
+            () = self.place.cancelled() => Err(QueryFailure::Cancelled),
+        }
     }
 }
 
@@ -126,6 +153,7 @@ impl Engine {
             clock,
             cores: Cores::new(settings.core_count),
             admission: Arc::new(Semaphore::new(settings.concurrency_max)),
+            running: Running::default(),
             settings,
             metrics,
             runtime: Some(runtime),
@@ -162,6 +190,12 @@ impl Engine {
         self.0.searcher.view()
     }
 
+    /// Ends a query that runs; false when none of that name does.
+    #[must_use]
+    pub fn cancel(&self, id: QueryId) -> bool {
+        self.0.running.cancel(id)
+    }
+
     /// Waits for a place among the queries that run.
     ///
     /// # Errors
@@ -175,7 +209,8 @@ impl Engine {
         };
         inner.metrics.queries.inc();
         inner.metrics.running.inc();
-        Ok(Ticket { _permit: permit, engine: self.clone(), begun: inner.clock.elapsed() })
+        let (place, begun) = (inner.running.enter(), inner.clock.elapsed());
+        Ok(Ticket { _permit: permit, place, engine: self.clone(), begun })
     }
 
     /// Runs something on the queries' threads; it ends when this future is dropped.

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{AsArray as _, RecordBatch, RecordBatchOptions};
@@ -25,8 +25,41 @@ pub(super) struct Scanner {
     pub(super) searcher: Searcher,
     pub(super) cores: Cores,
     pub(super) metrics: QueryMetrics,
+    pub(super) progress: ProgressWatch,
     missing: Arc<Mutex<Vec<Missing>>>,
     stopped: Arc<AtomicBool>,
+}
+
+/// How far a query is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Progress {
+    /// Splits and fresh parts that may hold an answer.
+    pub units: u64,
+    /// Of those, how many were read or left out.
+    pub units_done: u64,
+    /// Records that passed the search.
+    pub rows: u64,
+}
+
+/// Counts how far a query is. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct ProgressWatch(Arc<[AtomicU64; 3]>);
+
+impl ProgressWatch {
+    /// How far it is.
+    #[must_use]
+    pub fn now(&self) -> Progress {
+        let [units, units_done, rows] =
+            self.0.each_ref().map(|count| count.load(Ordering::Relaxed));
+        Progress { units, units_done, rows }
+    }
+
+    fn add(&self, progress: Progress) {
+        let Progress { units, units_done, rows } = progress;
+        for (count, more) in self.0.iter().zip([units, units_done, rows]) {
+            count.fetch_add(more, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Stops the scans of a query when it is dropped.
@@ -41,7 +74,8 @@ impl Drop for StopGuard {
 
 impl Scanner {
     pub(super) fn new(searcher: Searcher, cores: Cores, metrics: QueryMetrics) -> Self {
-        Self { searcher, cores, metrics, missing: Arc::default(), stopped: Arc::default() }
+        let (progress, missing, stopped) = Default::default();
+        Self { searcher, cores, metrics, progress, missing, stopped }
     }
 
     pub(super) fn stop_guard(&self) -> StopGuard {
@@ -50,6 +84,11 @@ impl Scanner {
 
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// So many units more may hold an answer.
+    pub(super) fn expect(&self, units: usize) {
+        self.progress.add(Progress { units: units as u64, ..Progress::default() });
     }
 
     /// What could not be read so far.
@@ -131,6 +170,7 @@ impl Work {
         emit: &mut dyn FnMut(RecordBatch, &mut Option<Core>) -> ControlFlow<()>,
     ) {
         let mut core = Some(scanner.cores.take());
+        let progress = &scanner.progress;
         while let Some(unit) = self.units.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             let mut request = self.request.clone();
             if let Some(bound) = self.bound() {
@@ -141,10 +181,13 @@ impl Work {
             }
             let mut broken = false;
             if let Some(rows) = counted(&scanner.searcher, unit, &request) {
+                progress.add(Progress { rows: rows.num_rows() as u64, ..Progress::default() });
                 broken = emit(rows, &mut core).is_break();
             } else {
                 scanner.scan(unit, &request, &mut |rows| {
-                    scanner.metrics.rows.inc_by(rows.num_rows() as u64);
+                    let count = rows.num_rows() as u64;
+                    scanner.metrics.rows.inc_by(count);
+                    progress.add(Progress { rows: count, ..Progress::default() });
                     if let Some(best) = &self.best {
                         best.lock().unwrap_or_else(PoisonError::into_inner).offer(&rows);
                     }
@@ -152,6 +195,7 @@ impl Work {
                     if broken { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 });
             }
+            progress.add(Progress { units_done: 1, ..Progress::default() });
             if broken || scanner.is_stopped() {
                 return;
             }

@@ -114,6 +114,7 @@ impl TableProvider for LogTable {
             columns: stored(&columns),
             newest: self.newest,
         };
+        self.scanner.expect(self.units.len());
         let work = Arc::new(Work::new(self.units.clone(), request));
         Ok(Arc::new(LogScanExec::new(self.scanner.clone(), work, columns, schema, self.partitions)))
     }

@@ -12,11 +12,12 @@ pub(super) type Types = BTreeMap<String, BTreeSet<FieldType>>;
 
 /// Looks the types of some fields up; units that cannot be read are left out from here on (and
 /// noted as missing). Blocks.
-pub(super) fn look_up(scanner: &Scanner, units: &mut Vec<Unit>, names: &BTreeSet<String>) -> Types {
+pub(super) fn look_up(
+    scanner: &Scanner,
+    units: &mut Vec<Unit>,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Types {
     let mut types = Types::new();
-    if names.is_empty() {
-        return types;
-    }
     let _core = scanner.cores.take();
     units.retain(|unit| {
         if scanner.is_stopped() {
@@ -24,7 +25,7 @@ pub(super) fn look_up(scanner: &Scanner, units: &mut Vec<Unit>, names: &BTreeSet
         }
         let Some(stats) = scanner.fields(unit) else { return false };
         for stat in stats {
-            if stat.count > 0 && names.contains(&stat.name) {
+            if stat.count > 0 && is_wanted(&stat.name) {
                 types.entry(stat.name).or_default().insert(stat.kind);
             }
         }

@@ -445,8 +445,8 @@ async fn a_query_ends_at_its_deadline() {
     });
     fixture.append(0, &[], [r#"{"msg":"a"}"#]).await;
     let app = app(&fixture);
-    let lines = lines(&app, json!({"query":""})).await;
-    assert_eq!(lines.last().unwrap()["error"]["code"], json!("timeout"));
+    let found = answer(&app, "/api/v1/query", json!({"query":""})).await;
+    assert_eq!(found["error"]["code"], json!("timeout"));
     let response = post(&app, "/api/v1/histogram", &json!({})).await;
     assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
 }
@@ -496,3 +496,4 @@ async fn the_page_is_guarded() {
 
 mod reading;
 mod deleting;
+mod formats;

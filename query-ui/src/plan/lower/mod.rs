@@ -11,6 +11,7 @@ mod pipes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::catalog::default_table_source::provider_as_source;
 use datafusion::common::{Result, plan_datafusion_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, SortExpr};
@@ -91,6 +92,18 @@ impl ColumnKind {
         }
     }
 
+    /// The kind in which Arrow's type is shown.
+    pub(super) fn of_type(kind: &DataType) -> Self {
+        match kind {
+            DataType::Boolean => Self::Bool,
+            DataType::Timestamp(_, _) => Self::Time,
+            DataType::List(_) => Self::List,
+            kind if kind.is_integer() => Self::Int,
+            kind if kind.is_numeric() => Self::Float,
+            _ => Self::Text,
+        }
+    }
+
     fn of(kind: FieldType) -> Self {
         match kind {
             FieldType::Text => Self::Text,
@@ -121,6 +134,11 @@ pub(super) enum Order {
     Defined,
     /// As they fall out.
     Any,
+}
+
+/// The names of what every record has.
+pub(crate) fn fixed_names() -> [&'static str; 6] {
+    ["timestamp", "level", "message", "id", "ingest_time", "index"]
 }
 
 /// What every record has, by the name it is asked for.
@@ -220,6 +238,26 @@ impl<'a> Lowering<'a> {
         let (exprs, shape) = shaped(&frame);
         let plan = frame.plan.project(exprs)?.build()?;
         Ok(Lowered { plan, shape, take: bounds.take, pages: bounds.pages })
+    }
+
+    /// A query's records as a table with these columns, by their own names.
+    pub(super) fn table(
+        mut self,
+        query: &'a Query,
+        names: &BTreeSet<String>,
+    ) -> Result<LogicalPlan> {
+        self.asked.clone_from(names);
+        let frame = self.scan(query, None)?;
+        let mut exprs = Vec::new();
+        for name in names {
+            let value = self.named(&frame, name)?;
+            let expr = match value.kind {
+                ColumnKind::Level => value.text(),
+                _ => value.expr,
+            };
+            exprs.push(expr.alias(name));
+        }
+        frame.plan.project(exprs)?.build()
     }
 
     /// A query inside of another one.

@@ -6,7 +6,9 @@ use arrow::datatypes::DataType;
 use datafusion::common::{JoinType, Result, ScalarValue, plan_err};
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::functions_window::expr_fn::row_number;
-use datafusion::logical_expr::{Expr, ExprFunctionExt as _, LogicalPlanBuilder, cast, lit};
+use datafusion::logical_expr::{
+    Expr, ExprFunctionExt as _, LogicalPlanBuilder, SortExpr, cast, lit,
+};
 
 use super::expr::one_kind;
 use super::frame::{Frame, Named, Rows, Value, column};
@@ -53,7 +55,15 @@ impl Lowering<'_> {
     fn sort(&mut self, mut frame: Frame, keys: &[SortKey]) -> Result<Frame> {
         let mut order = Vec::new();
         for key in keys {
-            order.extend(self.named(&frame, &key.name)?.order(key.descending));
+            let computed = frame.columns.iter().any(|named| named.name == key.name);
+            match &frame.rows {
+                // Ids are ordered as places, not as texts.
+                Rows::Records { record, .. } if key.name == "id" && !computed => {
+                    let places = newest_first(record).into_iter().skip(1);
+                    order.extend(places.map(|place| SortExpr { asc: !key.descending, ..place }));
+                }
+                _ => order.extend(self.named(&frame, &key.name)?.order(key.descending)),
+            }
         }
         order.append(&mut frame.order);
         Ok(Frame { order, is_sorted: false, ..frame })

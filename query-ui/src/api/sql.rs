@@ -1,0 +1,49 @@
+//! `POST /api/v1/sql`: SQL over the records.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use model::error::Kind;
+use model::wire::QueryRequest;
+use platform::http::ApiError;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::output::{Format, Packing, stream};
+use super::request::Ask;
+use super::{QueryState, refusal};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SqlRequest {
+    sql: String,
+    from: Option<Value>,
+    to: Option<Value>,
+    indexes: Option<Vec<String>>,
+}
+
+pub(super) async fn sql(
+    State(state): State<QueryState>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let engine = state.engine;
+    let format = Format::accepted(&headers)?;
+    let request: SqlRequest = serde_json::from_slice(&body).map_err(|error| {
+        ApiError::new(Kind::Invalid, format!("the request is not understood: {error}"))
+            .hint("send a JSON object such as {\"sql\":\"SELECT count(*) FROM logs\"}")
+    })?;
+    let around = QueryRequest {
+        from: request.from,
+        to: request.to,
+        indexes: request.indexes,
+        ..QueryRequest::default()
+    };
+    let ask = Ask::of(around, engine.clock().now())?;
+    let ticket = engine.admit().await.map_err(|failure| refusal(&failure))?;
+    let times = (ask.from, ask.to);
+    let asking = engine.clone();
+    let begin = async move { asking.ask_sql(&request.sql, &ask.question).await };
+    stream(&engine, ticket, (format, Packing::None), times, begin).await
+}
