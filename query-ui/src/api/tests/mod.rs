@@ -497,3 +497,4 @@ async fn the_page_is_guarded() {
 mod reading;
 mod deleting;
 mod formats;
+mod random;
