@@ -1,17 +1,21 @@
 //! What a shipper is told: checked once, then immutable.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use model::stream::{IndexName, Labels, LabelsError};
+use model::stream::{IndexName, IndexNameError, Labels, LabelsError};
 
 use crate::checkpoint::StoreError;
 use crate::discover::{PatternError, Patterns};
-use crate::parse::{Zone, ZoneError};
+use crate::files::Files;
+use crate::parse::ZoneError;
+use crate::recipe::Recipe;
 use crate::send::TargetError;
 
 /// Where a file is begun that was there before the shipper first ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StartAt {
     /// At its beginning.
     #[default]
@@ -43,6 +47,9 @@ pub struct Config {
     pub paths: Vec<String>,
     /// Files not to follow, in the same form.
     pub excludes: Vec<String>,
+    /// More sources, each with settings of its own. A file belongs to the first whose patterns
+    /// name it; `paths` above come last.
+    pub files: Vec<Files>,
     /// Labels of every stream, beside `host`, `source` and `service` (which they may replace).
     pub labels: Vec<(String, String)>,
     /// The index all records go to.
@@ -71,6 +78,24 @@ pub enum ConfigError {
     /// The labels cannot name a stream.
     #[error(transparent)]
     Labels(#[from] LabelsError),
+    /// The index cannot be one.
+    #[error(transparent)]
+    Index(#[from] IndexNameError),
+    /// A regular expression or dissect pattern is none.
+    #[error(transparent)]
+    Expression(#[from] crate::parse::PatternError),
+    /// No such encoding.
+    #[error("encoding {0:?} is not known: give one of the names browsers know, such as utf-16le")]
+    Encoding(String),
+    /// The formats `regex` and `dissect` need one.
+    #[error("the formats regex and dissect need a pattern")]
+    NoPattern,
+    /// Only they have one.
+    #[error("only the formats regex and dissect have a pattern")]
+    NeedlessPattern,
+    /// A rule cannot be.
+    #[error("a rule cannot be: {0}")]
+    Rule(String),
     /// The zone is not known.
     #[error(transparent)]
     Zone(#[from] ZoneError),
@@ -92,6 +117,7 @@ impl Config {
             state_dir: state_dir.into(),
             paths,
             excludes: Vec::new(),
+            files: Vec::new(),
             labels: Vec::new(),
             index: IndexName::default(),
             start_at: StartAt::default(),
@@ -102,30 +128,59 @@ impl Config {
         }
     }
 
-    pub(crate) fn zone(&self) -> Result<Zone, ConfigError> {
-        Ok(Zone::of(self.time_zone.as_deref())?)
+    /// Whether everything in it can be: what starting a shipper would refuse.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says which setting cannot be.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.patterns()?;
+        for recipe in self.recipes()? {
+            labels_of(&recipe.labels, "host", "/")?;
+        }
+        crate::send::addresses(&self.to)?;
+        Ok(())
+    }
+
+    /// All sources of files, those of `paths` last.
+    fn sources(&self) -> Vec<Files> {
+        let rest = Files::new(self.paths.clone(), self.excludes.clone());
+        let rest = Some(rest).filter(|rest| !rest.paths.is_empty());
+        self.files.iter().cloned().chain(rest).collect()
+    }
+
+    /// The sources' recipes, in the order of the patterns' sources.
+    pub(crate) fn recipes(&self) -> Result<Vec<Arc<Recipe>>, ConfigError> {
+        self.sources().iter().map(|files| Recipe::of(files, self)).collect()
+    }
+
+    /// The recipe of files that belong to no source: what `import` does.
+    pub(crate) fn recipe(&self) -> Result<Arc<Recipe>, ConfigError> {
+        Recipe::of(&Files::default(), self)
     }
 
     pub(crate) fn patterns(&self) -> Result<Patterns, ConfigError> {
-        if self.paths.is_empty() {
+        let sources = self.sources();
+        if sources.is_empty() || sources.iter().any(|files| files.paths.is_empty()) {
             return Err(ConfigError::NoPaths);
         }
-        Ok(Patterns::new(&self.paths, &self.excludes)?)
+        Ok(Patterns::new(sources.iter().map(|files| (&*files.paths, &*files.excludes)))?)
     }
+}
 
-    /// The labels of the stream of a file.
-    ///
-    /// # Errors
-    /// The labels set cannot name a stream.
-    pub(crate) fn labels_of(&self, host: &str, source: &str) -> Result<Labels, LabelsError> {
-        let own = [("host", host), ("source", source), ("service", &service(source))]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into_iter()
-            .filter(|(name, value)| {
-                !value.is_empty() && !self.labels.iter().any(|(set, _)| set == name)
-            });
-        Labels::new(own.chain(self.labels.iter().cloned()).collect())
-    }
+/// The labels of the stream of a file: those set, and what the path says.
+///
+/// # Errors
+/// The labels set cannot name a stream.
+pub(crate) fn labels_of(
+    set: &[(String, String)],
+    host: &str,
+    source: &str,
+) -> Result<Labels, LabelsError> {
+    let own = [("host".to_owned(), host.to_owned()), ("source".to_owned(), source.to_owned())]
+        .into_iter()
+        .chain(crate::origin::labels(source))
+        .filter(|(name, value)| !value.is_empty() && !set.iter().any(|(other, _)| other == name));
+    Labels::new(own.chain(set.iter().cloned()).collect())
 }
 
 /// The machine's name.
@@ -135,70 +190,15 @@ pub(crate) fn host() -> String {
     if name.is_empty() { "unknown".to_owned() } else { name.to_owned() }
 }
 
-/// What a file's lines are of, by its name: `/var/log/nginx/access.log.1` is `access`; a
-/// container's log is its container's.
-fn service(source: &str) -> String {
-    let path = Path::new(source);
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    // Kubernetes: pod_namespace_container-ID.log
-    let kubernetes = name
-        .strip_suffix(".log")
-        .and_then(|stem| stem.rsplit_once('_'))
-        .and_then(|(_, rest)| rest.rsplit_once('-').filter(|(_, id)| is_container_id(id)));
-    if let Some((container, _)) = kubernetes {
-        return container.to_owned();
-    }
-    let mut parts = name.split('.').filter(|part| !is_suffix(part));
-    let stem = parts.next().unwrap_or_default();
-    let stem = stem.trim_end_matches(|c: char| c.is_ascii_digit() || "-_:".contains(c));
-    let id = stem.strip_suffix("-json").unwrap_or(stem);
-    if is_container_id(id) {
-        return id.get(..12).unwrap_or(id).to_owned();
-    }
-    if !stem.is_empty() {
-        return stem.to_owned();
-    }
-    let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-    folder.unwrap_or_default().to_owned()
-}
-
-fn is_suffix(part: &str) -> bool {
-    let dated = part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-    dated || ["log", "gz", "xz", "zst", "bz2", "old"].contains(&part)
-}
-
-fn is_container_id(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn check(source: &str, expected: &str) {
-        assert_eq!(service(source), expected, "{source}");
-    }
-
-    #[test]
-    fn a_service_is_named_by_its_file() {
-        let id = "0123456789abcdef".repeat(4);
-        check("/var/log/syslog", "syslog");
-        check("/var/log/syslog.1", "syslog");
-        check("/var/log/nginx/access.log.2.gz", "access");
-        check("/var/log/app-2026-11-23.log", "app");
-        check("/var/log/app.log-20261123", "app");
-        check("/data/Android_2k.log", "Android_2k");
-        check("/var/log/pods/ns_pod_uid/web/0.log", "web");
-        check(&format!("/var/lib/docker/containers/{id}/{id}-json.log"), "0123456789ab");
-        check(&format!("/var/log/containers/pod-1_ns_web-{id}.log"), "web");
-    }
 
     #[test]
     fn labels_set_replace_our_own() {
         let mut config = Config::new("http://localhost", "/s", vec!["/a".to_owned()]);
         config.labels = vec![("service".to_owned(), "api".to_owned())];
-        let labels = config.labels_of("web1", "/var/log/a.log").unwrap();
+        let labels = labels_of(&config.labels, "web1", "/var/log/a.log").unwrap();
         let pairs: Vec<_> = labels.iter().collect();
         assert_eq!(pairs, [("host", "web1"), ("service", "api"), ("source", "/var/log/a.log")]);
     }

@@ -41,7 +41,11 @@ struct Pattern {
 
 /// Which files are followed.
 #[derive(Debug)]
-pub(crate) struct Patterns {
+pub(crate) struct Patterns(Vec<SourcePatterns>);
+
+/// The patterns of one source.
+#[derive(Debug)]
+struct SourcePatterns {
     includes: Vec<Pattern>,
     excludes: Vec<GlobMatcher>,
 }
@@ -82,40 +86,60 @@ pub(crate) fn modified_ns(metadata: &Metadata) -> i64 {
 }
 
 impl Patterns {
-    /// Checks the patterns; relative ones start at the current folder.
+    /// Checks the patterns of sources, what each includes and excludes; relative ones start at
+    /// the current folder.
     ///
     /// # Errors
     /// Names the pattern that is none.
-    pub(crate) fn new(includes: &[String], excludes: &[String]) -> Result<Self, PatternError> {
-        let excludes =
-            excludes.iter().map(|text| glob(&absolute(text))).collect::<Result<_, _>>()?;
-        let includes = includes.iter().map(|text| Pattern::new(text)).collect::<Result<_, _>>()?;
-        Ok(Self { includes, excludes })
+    pub(crate) fn new<'a>(
+        sources: impl Iterator<Item = (&'a [String], &'a [String])>,
+    ) -> Result<Self, PatternError> {
+        let source = |(includes, excludes): (&[String], &[String])| {
+            let excludes =
+                excludes.iter().map(|text| glob(&absolute(text))).collect::<Result<_, _>>()?;
+            let includes =
+                includes.iter().map(|text| Pattern::new(text)).collect::<Result<_, _>>()?;
+            Ok(SourcePatterns { includes, excludes })
+        };
+        Ok(Self(sources.map(source).collect::<Result<_, _>>()?))
+    }
+
+    /// The first source that follows a file of that path.
+    pub(crate) fn source_of(&self, path: &Path) -> Option<usize> {
+        if compressed(path) {
+            return None;
+        }
+        self.0.iter().position(|source| {
+            source.includes.iter().any(|pattern| pattern.whole.is_match(path))
+                && !source.excludes.iter().any(|exclude| exclude.is_match(path))
+        })
+    }
+
+    /// What the patterns that include say.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        let includes = self.0.iter().flat_map(|source| &source.includes);
+        includes.map(|pattern| pattern.whole.glob().glob().to_owned()).collect()
     }
 
     /// Whether a file of that path is followed.
     pub(crate) fn matches(&self, path: &Path) -> bool {
-        let compressed = path
-            .extension()
-            .and_then(|ending| ending.to_str())
-            .is_some_and(|ending| COMPRESSED.contains(&ending));
-        !compressed
-            && self.includes.iter().any(|pattern| pattern.whole.is_match(path))
-            && !self.excludes.iter().any(|exclude| exclude.is_match(path))
+        self.source_of(path).is_some()
     }
 
     /// Whether a followed file can be anywhere below that folder.
     pub(crate) fn reach_into(&self, folder: &Path) -> bool {
         let names: Vec<&str> = names(folder).collect();
-        self.includes.iter().any(|pattern| reaches(&pattern.steps, &names))
-            && !self.excludes.iter().any(|exclude| exclude.is_match(folder))
+        self.0.iter().any(|source| {
+            source.includes.iter().any(|pattern| reaches(&pattern.steps, &names))
+                && !source.excludes.iter().any(|exclude| exclude.is_match(folder))
+        })
     }
 
     /// The folders where walks begin: for each pattern the lowest one that surely holds all its
     /// matches, or as much of its path as exists by now.
     pub(crate) fn roots(&self) -> Vec<PathBuf> {
         let mut roots: Vec<PathBuf> = Vec::new();
-        for pattern in &self.includes {
+        for pattern in self.0.iter().flat_map(|source| &source.includes) {
             let existing = pattern.base.ancestors().find(|folder| folder.is_dir());
             let root = existing.unwrap_or(Path::new("/")).to_owned();
             if !roots.contains(&root) {
@@ -165,6 +189,12 @@ impl Patterns {
         }
         found
     }
+}
+
+/// Whether a file is one that was compressed when it was rotated.
+pub(crate) fn compressed(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| COMPRESSED.contains(&ending))
 }
 
 impl Pattern {
@@ -236,7 +266,7 @@ mod tests {
 
     fn patterns(includes: &[&str], excludes: &[&str]) -> Patterns {
         let owned = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
-        Patterns::new(&owned(includes), &owned(excludes)).unwrap()
+        Patterns::new(std::iter::once((&*owned(includes), &*owned(excludes)))).unwrap()
     }
 
     #[track_caller]
@@ -275,7 +305,8 @@ mod tests {
 
     impl PatternError {
         fn from_text(text: &str) -> Option<Self> {
-            Patterns::new(&[text.to_owned()], &[]).err()
+            let includes = [text.to_owned()];
+            Patterns::new(std::iter::once((includes.as_slice(), [].as_slice()))).err()
         }
     }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::frame::{Delimiter, Lines};
 use crate::source::read_at;
 
 /// Bytes at a file's beginning that are its fingerprint once it is that long.
@@ -83,14 +84,17 @@ pub(crate) fn is_binary(file: &File) -> io::Result<bool> {
 }
 
 /// The first place at or before `size` where a line begins, looking back one megabyte at most.
-pub(crate) fn line_start_before(file: &File, size: u64) -> io::Result<u64> {
+pub(crate) fn line_start_before(file: &File, size: u64, delimiter: &Delimiter) -> io::Result<u64> {
     const BACK_BYTES_MAX: u64 = 1 << 20;
-    let start = size.saturating_sub(BACK_BYTES_MAX);
+    // At an even place: lines of wide characters begin at one.
+    let start = size.saturating_sub(BACK_BYTES_MAX) & !1;
     let mut buffer = vec![0; usize::try_from(size - start).unwrap_or_default()];
     let read = read_at(file, start, &mut buffer)?;
     let bytes = buffer.get(..read).unwrap_or_default();
-    Ok(match memchr::memrchr(b'\n', bytes) {
-        Some(place) => start + place as u64 + 1,
+    let mut lines = Lines::new(bytes, delimiter);
+    while lines.next_line().is_some() {}
+    Ok(match Some(lines.used()).filter(|used| *used > 0) {
+        Some(used) => start + used as u64,
         None if start == 0 => 0,
         None => size,
     })
@@ -141,8 +145,8 @@ mod tests {
 
     #[test]
     fn a_start_at_the_end_begins_with_a_whole_line() {
-        assert_eq!(line_start_before(&file(b"one\ntwo\n"), 8).unwrap(), 8);
-        assert_eq!(line_start_before(&file(b"one\ntw"), 6).unwrap(), 4);
-        assert_eq!(line_start_before(&file(b"on"), 2).unwrap(), 0);
+        assert_eq!(line_start_before(&file(b"one\ntwo\n"), 8, &Delimiter::Newline).unwrap(), 8);
+        assert_eq!(line_start_before(&file(b"one\ntw"), 6, &Delimiter::Newline).unwrap(), 4);
+        assert_eq!(line_start_before(&file(b"on"), 2, &Delimiter::Newline).unwrap(), 0);
     }
 }

@@ -2,23 +2,31 @@
 //! it is acknowledged. A file is its own buffer: nothing else holds its lines meanwhile.
 
 pub mod config;
+mod settings;
+pub mod files;
+mod recipe;
 mod discover;
 mod watch;
 mod source;
 mod identity;
+mod origin;
 mod frame;
 mod parse;
+mod shape;
 mod pack;
 mod send;
 mod checkpoint;
 mod tail;
 mod import;
 mod status;
+pub mod operate;
+pub mod pipe;
 mod metrics;
 #[cfg(test)]
 mod receiver;
 
 pub use config::{Config, ConfigError, StartAt, Until};
 pub use import::{ImportError, Imported, Progress, import};
-pub use status::{Handle, ShipperError};
+pub use settings::{Settings, SettingsError};
+pub use status::{Control, FileState, FileStatus, Handle, Report, ShipperError};
 pub use tail::Shipper;

@@ -1,69 +1,32 @@
 //! `sawlog-shipper`: the shipper as a process of its own.
 
-use std::path::PathBuf;
+mod args;
+mod table;
+
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, ValueEnum};
-use model::stream::IndexName;
+use clap::Parser as _;
 use platform::clock::Clock;
 use platform::shutdown::Shutdown;
-use shipper::config::Until;
-use shipper::{Config, Shipper, StartAt};
+use shipper::files::Files;
+use shipper::operate::{self, SettingsWatch};
+use shipper::{Config, Control, Handle, Shipper};
 
-/// Follows files and sends their lines to Sawlog: nothing lost, nothing twice.
-#[derive(Debug, Parser)]
-#[command(name = "sawlog-shipper", version)]
-struct Args {
-    /// Address of a node; give several to have them tried in turn
-    #[arg(long, value_name = "URL", required = true)]
-    to: Vec<String>,
-    /// Where checkpoints are kept
-    #[arg(long, value_name = "DIR")]
-    state_dir: PathBuf,
-    /// Files to follow: *, ?, [a-z], {a,b}, and ** for folders of any depth
-    #[arg(long = "path", value_name = "GLOB", required = true)]
-    paths: Vec<String>,
-    /// Files not to follow
-    #[arg(long = "exclude", value_name = "GLOB")]
-    excludes: Vec<String>,
-    /// A label of every record
-    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
-    labels: Vec<(String, String)>,
-    /// The index the records go to
-    #[arg(long, value_name = "NAME", default_value = "main")]
-    index: String,
-    /// File that holds the token the nodes want
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Zone of times that state none, such as Europe/Berlin [default: the machine's]
-    #[arg(long, value_name = "ZONE")]
-    time_zone: Option<String>,
-    /// Where files begin that were there before the first run
-    #[arg(long, value_enum, default_value = "begin")]
-    start_at: Start,
-    /// Exit when everything is read and acknowledged
-    #[arg(long)]
-    once: bool,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Start {
-    Begin,
-    End,
-}
-
-fn label(text: &str) -> Result<(String, String), String> {
-    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
-    let (name, value) = pair.ok_or_else(|| "write it as name=value".to_owned())?;
-    Ok((name.to_owned(), value.to_owned()))
-}
+use args::{Args, Command, ShipArgs};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
     platform::telemetry::init();
-    match run(args).await {
+    let done = match args.command {
+        Some(Command::Check { config }) => check(config),
+        Some(Command::Status { state_dir, json }) => status(&state_dir, json),
+        Some(Command::Pipe(args)) => pipe(*args).await,
+        None => ship(args.ship).await,
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -72,31 +35,79 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(args: Args) -> anyhow::Result<()> {
-    let token = match &args.token_file {
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read the token in {}", path.display()))?;
-            Some(text.trim().to_owned())
-        }
-        None => None,
-    };
-    let config = Config {
-        to: args.to,
-        token,
-        excludes: args.excludes,
-        labels: args.labels,
-        index: IndexName::new(&args.index)?,
-        start_at: match args.start_at {
-            Start::Begin => StartAt::Begin,
-            Start::End => StartAt::End,
-        },
-        time_zone: args.time_zone,
-        until: if args.once { Until::Done } else { Until::Stopped },
-        ..Config::new(String::new(), args.state_dir, args.paths)
-    };
+fn check(path: std::path::PathBuf) -> anyhow::Result<()> {
+    let config = ShipArgs::of_file(path).settings()?.config()?;
+    let count: usize = config.files.iter().map(|files| files.paths.len()).sum();
+    let mut out = std::io::stdout();
+    writeln!(out, "well: {count} patterns, to {}", config.to.join(", "))?;
+    Ok(())
+}
+
+fn status(state_dir: &std::path::Path, json: bool) -> anyhow::Result<()> {
+    let report = operate::ask(state_dir)?;
+    let text = if json { serde_json::to_string(&report)? } else { table::render(&report) };
+    let mut out = std::io::stdout();
+    writeln!(out, "{text}").context("cannot print the status")
+}
+
+async fn pipe(args: ShipArgs) -> anyhow::Result<()> {
+    let mut settings = args.settings()?;
+    // The file's first source says how lines are read; what it names is shipped by who follows it.
+    let how = settings.files.drain(..).next().unwrap_or_default();
+    settings.files = vec![Files { paths: vec!["/".to_owned()], ..how.clone() }];
+    let (config, clock) = (settings.config()?, Clock::system());
     let shutdown = Shutdown::on_signals()?;
-    tracing::info!(to = ?config.to, paths = ?config.paths, "shipping");
-    let shipper = Shipper::start(config, Clock::system(), shutdown)?;
-    Ok(shipper.join().await?)
+    shipper::pipe::pipe(config, how, tokio::io::stdin(), clock, shutdown).await?;
+    // Somebody may still hold standard input open, and reading it cannot be called off.
+    std::process::exit(0)
+}
+
+async fn ship(args: ShipArgs) -> anyhow::Result<()> {
+    let settings = args.settings()?;
+    let metrics_listen = settings.metrics_listen;
+    let config = Config { until: args.until(), ..settings.config()? };
+    let (clock, shutdown) = (Clock::system(), Shutdown::on_signals()?);
+    let (state_dir, metrics) = (config.state_dir.clone(), config.metrics.clone());
+    tracing::info!(to = ?config.to, "shipping");
+    let shipper = Shipper::start(config, clock.clone(), shutdown.clone())?;
+    let control = shipper.control();
+    if let Err(error) =
+        operate::serve_status(&state_dir, control.clone(), clock.clone(), shutdown.clone())
+    {
+        tracing::warn!(%error, "no status can be asked for: the socket cannot be made");
+    }
+    if let Some(address) = metrics_listen {
+        operate::serve_metrics(address, metrics, shutdown).await?;
+    }
+    match &args.config {
+        Some(path) => {
+            let watch = SettingsWatch::new(path.clone(), clock)?;
+            ship_and_reload(shipper, control, args, watch).await
+        }
+        None => Ok(shipper.join().await?),
+    }
+}
+
+async fn ship_and_reload(
+    shipper: Handle,
+    control: Control,
+    args: ShipArgs,
+    mut watch: SettingsWatch,
+) -> anyhow::Result<()> {
+    let ended = shipper.join();
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            ended = &mut ended => return Ok(ended?),
+            () = watch.changed() => {}
+        }
+        if let Err(error) = reload(&args, &control).await {
+            tracing::error!("the new settings are not taken, the old ones hold: {error:#}");
+        }
+    }
+}
+
+async fn reload(args: &ShipArgs, control: &Control) -> anyhow::Result<()> {
+    let config = Config { until: args.until(), ..args.settings()?.config()? };
+    Ok(control.reload(config).await?)
 }

@@ -12,6 +12,7 @@ pub(crate) struct Metrics {
     pub(crate) failures: Counter,
     pub(crate) poisoned: Counter,
     pub(crate) lost_bytes: Counter,
+    pub(crate) gaps: Counter,
     pub(crate) files: Gauge,
     pub(crate) open_files: Gauge,
     pub(crate) lag_bytes: Gauge,
@@ -31,6 +32,10 @@ impl Metrics {
             lost_bytes: counter(
                 "shipper_lost_bytes",
                 "Bytes seen in files that were truncated or gone before they were read.",
+            ),
+            gaps: counter(
+                "shipper_gaps",
+                "Gaps found: records say which file, from where to where.",
             ),
             files: gauge("shipper_files", "Files followed."),
             open_files: gauge("shipper_open_files", "Files held open."),

@@ -85,18 +85,7 @@ impl Target {
         clock: Clock,
         metrics: Metrics,
     ) -> Result<Self, TargetError> {
-        let address = |url: &String| {
-            let sound = reqwest::Url::parse(url)
-                .is_ok_and(|parsed| parsed.scheme() == "http" && parsed.has_host());
-            if !sound {
-                return Err(TargetError::Address(url.clone()));
-            }
-            Ok(format!("{}{BATCHES_PATH}", url.trim_end_matches('/')))
-        };
-        let urls: Vec<String> = urls.iter().map(address).collect::<Result<_, _>>()?;
-        if urls.is_empty() {
-            return Err(TargetError::Address(String::new()));
-        }
+        let urls = addresses(urls)?;
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIME_MAX)
             .timeout(ANSWER_TIME_MAX)
@@ -220,6 +209,25 @@ impl Target {
             _ => Err(Failure { message: format!("{url}: {status}: {message}"), retry_after }),
         }
     }
+}
+
+/// Where nodes of these addresses take batches.
+///
+/// # Errors
+/// An address is none, or there is none.
+pub(crate) fn addresses(urls: &[String]) -> Result<Vec<String>, TargetError> {
+    let address = |url: &String| {
+        let sound = reqwest::Url::parse(url)
+            .is_ok_and(|parsed| parsed.scheme() == "http" && parsed.has_host());
+        if !sound {
+            return Err(TargetError::Address(url.clone()));
+        }
+        Ok(format!("{}{BATCHES_PATH}", url.trim_end_matches('/')))
+    };
+    if urls.is_empty() {
+        return Err(TargetError::Address(String::new()));
+    }
+    urls.iter().map(address).collect()
 }
 
 /// The innermost cause: "connection refused" rather than "error sending request".

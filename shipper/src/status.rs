@@ -3,7 +3,61 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::wire::ShipperStatus;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+
+use crate::config::{Config, ConfigError};
+use crate::tail::{Compiled, Wish};
+
+/// How one file fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStatus {
+    /// Where it is.
+    pub path: String,
+    /// The label `source` of its records: where it was first seen.
+    pub source: String,
+    /// What is done with it.
+    pub state: FileState,
+    /// Bytes it has.
+    pub size: u64,
+    /// Up to there it was read.
+    pub read: u64,
+    /// Up to there it was sent.
+    pub sent: u64,
+    /// Up to there it is stored.
+    pub acknowledged: u64,
+    /// Bytes that are not stored yet.
+    pub lag_bytes: u64,
+    /// What went wrong, while it does.
+    pub last_error: Option<String>,
+}
+
+/// What is done with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileState {
+    /// Read as it grows.
+    Followed,
+    /// Read when the file before it, of the same stream, is.
+    Waiting,
+    /// Its name is gone; it is read to its end.
+    Gone,
+    /// No text: left alone.
+    Binary,
+    /// Tried again after a pause.
+    Failing,
+}
+
+/// Everything a running shipper says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// In sum.
+    #[serde(flatten)]
+    pub sum: ShipperStatus,
+    /// Every file.
+    pub followed: Vec<FileStatus>,
+}
 
 /// What everybody inside writes down for those outside. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -20,10 +74,14 @@ struct State {
 }
 
 impl Board {
-    pub(crate) fn new(patterns: &[String]) -> Self {
+    pub(crate) fn new(patterns: Vec<String>) -> Self {
         let board = Self::default();
-        board.change(|state| state.patterns = patterns.to_vec());
+        board.change(|state| state.patterns = patterns);
         board
+    }
+
+    pub(crate) fn patterns(&self, patterns: Vec<String>) {
+        self.change(|state| state.patterns = patterns);
     }
 
     pub(crate) fn files(&self, files: u64, lag_bytes: u64) {
@@ -86,6 +144,7 @@ pub enum ShipperError {
 #[derive(Debug)]
 pub struct Handle {
     pub(crate) board: Board,
+    pub(crate) wishes: mpsc::Sender<Wish>,
     pub(crate) task: JoinHandle<Result<(), ShipperError>>,
 }
 
@@ -102,11 +161,46 @@ impl Handle {
         move || board.status()
     }
 
+    /// Who may change its settings and ask for every file, also after [`Handle::join`] began.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control { board: self.board.clone(), wishes: self.wishes.clone() }
+    }
+
     /// Returns when it has stopped: after a wish to stop, or when everything is sent (once).
     ///
     /// # Errors
     /// [`ShipperError`].
     pub async fn join(self) -> Result<(), ShipperError> {
         self.task.await.map_err(ShipperError::Died)?
+    }
+}
+
+/// Reaches a running shipper. Clones reach the same.
+#[derive(Debug, Clone)]
+pub struct Control {
+    board: Board,
+    wishes: mpsc::Sender<Wish>,
+}
+
+impl Control {
+    /// Goes on with other settings, every file from its place. The state directory stays.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: a setting cannot be, and the old ones hold.
+    pub async fn reload(&self, config: Config) -> Result<(), ConfigError> {
+        let compiled = Compiled::of(config)?;
+        if self.wishes.send(Wish::Reload(Box::new(compiled))).await.is_err() {
+            tracing::debug!("no settings are needed any more: the shipper has stopped");
+        }
+        Ok(())
+    }
+
+    /// How far everything is. `None` once it has stopped.
+    pub async fn report(&self) -> Option<Report> {
+        let (answer, answered) = oneshot::channel();
+        self.wishes.send(Wish::Look(answer)).await.ok()?;
+        let followed = answered.await.ok()?;
+        Some(Report { sum: self.board.status(), followed })
     }
 }

@@ -7,8 +7,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use encoding_rs::Encoding;
 use platform::clock::Clock;
 use platform::shutdown::Shutdown;
 use tokio::sync::mpsc;
@@ -16,9 +18,11 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::config::{self, Config, ConfigError};
 use crate::discover::modified_ns;
+use crate::frame::container::Container;
 use crate::metrics::Metrics;
-use crate::pack::{Found, LastLine, Origin, Packed, Packer, Place, Width, Workbench};
-use crate::parse::{Parser, Zone};
+use crate::pack::{Found, Framing, LastLine, Origin, Packed, Packer, Place, Width, Workbench};
+use crate::parse::Parser;
+use crate::recipe::{Recipe, Script};
 use crate::send::{Reply, Target};
 use crate::source::{PlainFile, Source, Unwrapped, Wrapping, read_at};
 use crate::status::Board;
@@ -98,15 +102,18 @@ pub enum ImportError {
 }
 
 /// One file's import.
-struct Work<'a> {
-    path: &'a Path,
-    wrapping: Wrapping,
-    origin: Origin,
-    zone: &'a Zone,
-    clock: &'a Clock,
-    target: &'a Target,
-    board: &'a Board,
-    shutdown: &'a Shutdown,
+pub(crate) struct Work<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) wrapping: Wrapping,
+    /// Where to begin: everything before is known to be stored.
+    pub(crate) from: u64,
+    pub(crate) origin: Origin,
+    pub(crate) container: Option<Container>,
+    pub(crate) recipe: &'a Arc<Recipe>,
+    pub(crate) clock: &'a Clock,
+    pub(crate) target: &'a Target,
+    pub(crate) board: &'a Board,
+    pub(crate) shutdown: &'a Shutdown,
 }
 
 /// Sends whole files, also gzip and zstd ones, and says after every batch how far it is.
@@ -121,7 +128,7 @@ pub async fn import(
     shutdown: &Shutdown,
     mut progress: impl FnMut(&Progress),
 ) -> Result<Imported, ImportError> {
-    let zone = config.zone()?;
+    let recipe = config.recipe()?;
     let host = config::host();
     let metrics = Metrics::new(&config.metrics);
     let target = Target::new(&config.to, config.token.clone(), clock.clone(), metrics)
@@ -138,14 +145,17 @@ pub async fn import(
         let file = File::open(&path).map_err(read_error(&path))?;
         let wrapping = Wrapping::of(&file).map_err(read_error(&path))?;
         let (source, _) = model::text::keep_text(path.as_os_str().as_encoded_bytes());
-        let labels = config.labels_of(&host, &source).map_err(ConfigError::from)?;
+        let labels =
+            config::labels_of(&recipe.labels, &host, &source).map_err(ConfigError::from)?;
         let producer = generation(&path, &file).map_err(read_error(&path))?;
         let origin = Origin { index: config.index.clone(), labels, producer };
         let work = Work {
             path: &path,
             wrapping,
+            from: 0,
             origin,
-            zone: &zone,
+            recipe: &recipe,
+            container: recipe.container(&source),
             clock,
             target: &target,
             board: &board,
@@ -187,12 +197,16 @@ enum Turn {
 }
 
 impl Work<'_> {
-    async fn run(
+    /// Sends it to its end.
+    ///
+    /// # Errors
+    /// [`ImportError`]; what was acknowledged stays so.
+    pub(crate) async fn run(
         &self,
         state: &mut Progress,
         progress: &mut impl FnMut(&Progress),
     ) -> Result<(), ImportError> {
-        let (mut at, mut width, mut narrow_to) = (0, Width::default(), 0);
+        let (mut at, mut width, mut narrow_to) = (self.from, Width::default(), 0);
         let base = state.bytes;
         loop {
             match self.pass(at, width, narrow_to, (&mut *state, base), progress).await? {
@@ -215,16 +229,19 @@ impl Work<'_> {
     ) -> Result<Turn, ImportError> {
         let (sender, mut batches) = mpsc::channel(AHEAD_MAX);
         let (path, wrapping, origin) = (self.path.to_owned(), self.wrapping, self.origin.clone());
-        let (zone, now) = (self.zone.clone(), self.clock.now());
+        let (recipe, container, now) = (self.recipe.clone(), self.container, self.clock.now());
         let narrowed = width.clone();
         let packing = tokio::task::spawn_blocking(move || {
             let mut workbench = Workbench::default();
+            let (framing, encoding) = framing(&recipe, container, &head(&path, wrapping)?);
             let packer = Packer {
                 origin: &origin,
                 workbench: &mut workbench,
-                parser: Parser::new(zone, now),
+                parser: Parser::new(recipe, now, encoding),
                 now,
+                framing: &framing,
                 last_line: LastLine::Counts,
+                last_record: LastLine::Counts,
                 width: narrowed,
             };
             pack_all(&path, wrapping, packer, at, &sender)
@@ -285,6 +302,21 @@ impl Work<'_> {
     fn refused(&self, packed: &Packed, reason: String) -> ImportError {
         ImportError::Refused { path: self.path.to_owned(), at: packed.from, reason }
     }
+}
+
+/// The first bytes of the content, where a mark of the encoding may stand.
+fn head(path: &Path, wrapping: Wrapping) -> io::Result<Vec<u8>> {
+    Unwrapped::open(path, wrapping)?.window(0, 4).map(<[u8]>::to_vec)
+}
+
+/// How a file with that head is framed, and encoded.
+fn framing(
+    recipe: &Recipe,
+    container: Option<Container>,
+    head: &[u8],
+) -> (Framing, Option<&'static Encoding>) {
+    let Script { encoding, delimiter } = recipe.script(head);
+    (Framing { delimiter, container, multiline: recipe.multiline.clone() }, encoding)
 }
 
 /// Packs a file from a place to its end. Ends early, without an error, when nobody takes batches.

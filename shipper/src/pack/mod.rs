@@ -11,8 +11,11 @@ use model::record::Record;
 use model::stream::{IndexName, Labels};
 use model::time::Timestamp;
 
-use crate::frame::{self, Lines};
-use crate::parse::Parser;
+use crate::frame::assemble::Assembler;
+use crate::frame::container::Container;
+use crate::frame::multiline::Multiline;
+use crate::frame::{self, Delimiter, Lines};
+use crate::parse::{Line, Parser};
 use crate::source::Source;
 pub(crate) use workbench::{Workbench, Workbenches};
 
@@ -78,7 +81,11 @@ impl Width {
     /// none, the one record was refused as plain text.
     pub(crate) fn narrower(&self, record_count: usize, reason: &str) -> Option<Self> {
         match (record_count, &self.poison) {
-            (2.., _) => Some(Self { records_max: record_count / 2, poison: None }),
+            // Records that end at one safe place stay together, however narrow.
+            (2.., None) if self.records_max > 1 => {
+                let records_max = self.records_max.min(record_count) / 2;
+                Some(Self { records_max, poison: None })
+            }
             (_, None) => Some(Self { records_max: 1, poison: Some(reason.to_owned()) }),
             (_, Some(_)) => None,
         }
@@ -94,13 +101,29 @@ pub(crate) struct Packed {
     pub(crate) record_count: usize,
 }
 
+/// How lines are put together before they are read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Framing {
+    pub(crate) delimiter: Delimiter,
+    pub(crate) container: Option<Container>,
+    pub(crate) multiline: Option<Multiline>,
+}
+
+impl Framing {
+    /// Whether a line may be a part of something.
+    fn assembles(&self) -> bool {
+        self.container.is_some() || self.multiline.is_some()
+    }
+}
+
 /// What was found at a place.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// Records.
     Batch(Packed),
-    /// No whole line up to the end; `rest` bytes of one begun.
-    End { place: Place, rest: u64 },
+    /// No whole record up to the end; `rest` bytes of one begun. With `joining` all its lines
+    /// are whole, and only more of them may come.
+    End { place: Place, rest: u64, joining: bool },
     /// No whole line yet, but more to read.
     More { place: Place },
 }
@@ -111,7 +134,10 @@ pub(crate) struct Packer<'a> {
     pub(crate) workbench: &'a mut Workbench,
     pub(crate) parser: Parser,
     pub(crate) now: Timestamp,
+    pub(crate) framing: &'a Framing,
     pub(crate) last_line: LastLine,
+    /// The same for a record of several lines, when its last line has an end.
+    pub(crate) last_record: LastLine,
     pub(crate) width: Width,
 }
 
@@ -137,7 +163,7 @@ impl Packer<'_> {
             place.empty_to += taken.used;
             place.scanned_to = place.empty_to;
             if ended {
-                return Ok(Found::End { place, rest });
+                return Ok(Found::End { place, rest, joining: taken.joining });
             }
             if taken.used == 0 {
                 return self.long(source, place);
@@ -150,38 +176,108 @@ impl Packer<'_> {
     }
 
     fn take(&mut self, window: &[u8], at: u64, ended: bool) -> Taken {
+        if self.framing.assembles() {
+            return self.assemble(window, at, ended);
+        }
         let mut builder = self.builder();
-        let mark =
-            if at == 0 && window.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-        let mut lines = Lines::new(window.get(mark..).unwrap_or_default());
+        let mark = mark_bytes(window, at);
+        let framing = self.framing;
+        let mut lines = Lines::new(window.get(mark..).unwrap_or_default(), &framing.delimiter);
         let mut used = 0;
+        let place = |used: u64| at + used;
         while builder.record_count() < self.width.records_max
             && let Some(line) = lines.next_line()
         {
-            if !line.is_empty() && !self.put(&mut builder, line) {
-                return Taken { builder, used };
+            let after = (mark + lines.used()) as u64;
+            if !line.is_empty() && !self.put(&mut builder, line, place(after)) {
+                return Taken { builder, used, joining: false };
             }
-            used = (mark + lines.used()) as u64;
+            used = after;
         }
         // Empty lines and holes at the end belong to no record; they pass all the same.
         let room = builder.record_count() < self.width.records_max;
         if room {
             used = (mark + lines.used()) as u64;
         }
-        let rest = frame::without_return(lines.rest());
+        let rest = framing.delimiter.trim(lines.rest());
+        let end = window.len() as u64;
         if room
             && ended
             && self.last_line == LastLine::Counts
             && !rest.is_empty()
-            && self.put(&mut builder, rest)
+            && self.put(&mut builder, rest, place(end))
         {
-            used = window.len() as u64;
+            used = end;
         }
-        Taken { builder, used }
+        Taken { builder, used, joining: false }
+    }
+
+    /// As [`Packer::take`], where a record may be several lines, or parts of lines.
+    fn assemble(&mut self, window: &[u8], at: u64, ended: bool) -> Taken {
+        let mut builder = self.builder();
+        let mark = mark_bytes(window, at);
+        let framing = self.framing;
+        let mut lines = Lines::new(window.get(mark..).unwrap_or_default(), &framing.delimiter);
+        let mut assembler = Assembler::new(framing.container, framing.multiline.as_ref());
+        let (mut used, mut start) = (0, at + mark as u64);
+        while builder.record_count() < self.width.records_max
+            && let Some(line) = lines.next_line()
+        {
+            let end = at + (mark + lines.used()) as u64;
+            if !line.is_empty() {
+                assembler.feed(line, start, end);
+                if !self.put_ready(&mut builder, &mut assembler) {
+                    return Taken { builder, used, joining: false };
+                }
+            }
+            start = end;
+            used = if assembler.is_open() { assembler.safe().min(end) } else { end } - at;
+        }
+        if builder.record_count() >= self.width.records_max {
+            return Taken { builder, used, joining: false };
+        }
+        let rest = framing.delimiter.trim(lines.rest());
+        let last = ended && self.last_line == LastLine::Counts;
+        if last && !rest.is_empty() {
+            assembler.feed(rest, start, at + window.len() as u64);
+        }
+        // A window without a safe place in it would never be passed.
+        let full = !ended && used == 0 && assembler.is_open();
+        let whole = ended && rest.is_empty() && self.last_record == LastLine::Counts;
+        if last || full || whole {
+            assembler.close();
+            let before = used;
+            // Where nothing was fed there is no safe place; empty lines are passed all the same.
+            used = used.max(assembler.safe().saturating_sub(at));
+            if !self.put_ready(&mut builder, &mut assembler) {
+                used = before;
+            }
+        }
+        Taken { builder, used, joining: assembler.is_open() && rest.is_empty() }
+    }
+
+    /// Adds what is ready, if there is room for all of it.
+    fn put_ready(&mut self, builder: &mut BatchBuilder, assembler: &mut Assembler<'_>) -> bool {
+        let texts = assembler.take().unwrap_or_default();
+        let bytes: usize = texts.iter().map(|text| text.text.len()).sum();
+        // Fields take room as well; a batch this full is sent first.
+        let records = builder.record_count() + texts.len();
+        let full = builder.bytes() + bytes > BATCH_BYTES_TARGET || records > BATCH_RECORDS_MAX;
+        if full && builder.record_count() > 0 {
+            return false;
+        }
+        for text in texts {
+            let line =
+                Line { text: &text.text, time: text.time, stream: text.stream, place: text.end };
+            if let Some(record) = self.record(line) {
+                builder.push(record, self.now);
+            }
+        }
+        true
     }
 
     /// Adds a line's record, if there is room for it.
-    fn put(&mut self, builder: &mut BatchBuilder, line: &[u8]) -> bool {
+    fn put(&mut self, builder: &mut BatchBuilder, line: &[u8], place: u64) -> bool {
         if self.width.poison.is_none()
             && let Some(text) = self.parser.text(line)
         {
@@ -191,7 +287,7 @@ impl Packer<'_> {
             }
             return fits;
         }
-        let record = self.record(line);
+        let Some(record) = self.record(Line::bare(line, place)) else { return true };
         let fits = builder.fits(&record);
         if fits {
             builder.push(record, self.now);
@@ -203,53 +299,81 @@ impl Packer<'_> {
     fn long(&mut self, source: &mut dyn Source, place: Place) -> io::Result<Found> {
         let window = source.window(place.empty_to, LINE_WINDOW)?;
         let ended = window.len() < LINE_WINDOW;
-        let end = memchr::memchr(b'\n', window);
+        let end = self.framing.delimiter.find(window);
         let line = match end {
-            Some(end) => window.get(..end),
+            Some((end, _)) => window.get(..end),
             None if ended && self.last_line == LastLine::Counts => Some(window),
             None if ended => {
                 let rest = window.len() as u64;
-                return Ok(Found::End { place, rest });
+                return Ok(Found::End { place, rest, joining: false });
             }
             None => None,
         };
-        let Some(line) = line.map(frame::without_return).filter(|l| l.len() <= MESSAGE_BYTES_MAX)
+        let Some(line) = line
+            .map(|line| self.framing.delimiter.trim(line))
+            .filter(|l| l.len() <= MESSAGE_BYTES_MAX)
         else {
             return self.over_long(source, place);
         };
-        let used = end.map_or(window.len(), |end| end + 1) as u64;
+        let used = end.map_or(window.len(), |(_, next)| next) as u64;
+        let opened = self.framing.container.map(|container| container.open(line));
+        let line = match &opened {
+            Some(piece) => {
+                let (text, place) = (&*piece.text, place.empty_to + used);
+                Line { text, time: piece.time, stream: piece.stream, place }
+            }
+            None => Line::bare(line, place.empty_to + used),
+        };
         let record = self.record(line);
-        let mut builder = self.builder();
-        builder.push(record, self.now);
-        self.finish(builder, place, used)
+        self.finish_one(record, place, used)
     }
 
     /// A line over the bound: its beginning is kept, its end looked for without keeping it.
     fn over_long(&mut self, source: &mut dyn Source, place: Place) -> io::Result<Found> {
         let head = source.window(place.empty_to, MESSAGE_BYTES_MAX + 4)?.to_vec();
-        let mut at = place.scanned_to.max(place.empty_to + (head.len() as u64).saturating_sub(4));
+        let delimiter = &self.framing.delimiter;
+        // Where a delimiter may have begun, at an even distance: some have two bytes.
+        let back = (delimiter.len() as u64 - 1).next_multiple_of(2) + 4;
+        let seen = place.scanned_to.max(place.empty_to + head.len() as u64) - place.empty_to;
+        let mut at = place.empty_to + (seen.saturating_sub(back) & !1);
         let stop = at + SCAN_BYTES_MAX;
         let end = loop {
             let window = source.window(at, BATCH_BYTES_TARGET)?;
-            if let Some(found) = memchr::memchr(b'\n', window) {
-                break at + found as u64 + 1;
+            if let Some((_, next)) = delimiter.find(window) {
+                break at + next as u64;
             }
             let ended = window.len() < BATCH_BYTES_TARGET;
-            at += window.len() as u64;
-            let place = Place { scanned_to: at, ..place };
+            let length = window.len() as u64;
+            let place = Place { scanned_to: at + length, ..place };
             match (ended, self.last_line) {
-                (true, LastLine::Counts) => break at,
+                (true, LastLine::Counts) => break at + length,
                 (true, LastLine::Waits) => {
-                    return Ok(Found::End { place, rest: at - place.empty_to });
+                    let rest = at + length - place.empty_to;
+                    return Ok(Found::End { place, rest, joining: false });
                 }
                 (false, _) if at >= stop => return Ok(Found::More { place }),
-                (false, _) => {}
+                (false, _) => at += length - back,
             }
         };
         let used = end - place.empty_to;
+        let line = Line::bare(&head, end);
         let record = match &self.width.poison {
-            Some(reason) => self.parser.poisoned(frame::cut(&head, MESSAGE_BYTES_MAX), reason),
-            None => self.parser.over_long(&head, used.saturating_sub(1)),
+            Some(reason) => {
+                let text = frame::cut(&head, MESSAGE_BYTES_MAX);
+                self.parser.poisoned(Line { text, ..line }, reason)
+            }
+            None => self.parser.over_long(line, used.saturating_sub(1)),
+        };
+        self.finish_one(record, place, used)
+    }
+
+    /// A batch of one record, or the place behind it when it is not to be sent.
+    fn finish_one(&mut self, record: Option<Record>, place: Place, used: u64) -> io::Result<Found> {
+        let Some(record) = record else {
+            let after = place.empty_to + used;
+            return Ok(Found::More {
+                place: Place { empty_to: after, scanned_to: after, ..place },
+            });
         };
         let mut builder = self.builder();
         builder.push(record, self.now);
@@ -262,7 +386,7 @@ impl Packer<'_> {
         builder
     }
 
-    fn record(&mut self, line: &[u8]) -> Record {
+    fn record(&mut self, line: Line<'_>) -> Option<Record> {
         match &self.width.poison {
             Some(reason) => self.parser.poisoned(line, reason),
             None => self.parser.record(line),
@@ -282,6 +406,13 @@ impl Packer<'_> {
 struct Taken {
     builder: BatchBuilder,
     used: u64,
+    /// A record is open that more lines may join; all so far are whole.
+    joining: bool,
+}
+
+/// Bytes of the mark at a file's beginning.
+fn mark_bytes(window: &[u8], at: u64) -> usize {
+    if at == 0 && window.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 }
 }
 
 #[cfg(test)]

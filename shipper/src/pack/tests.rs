@@ -1,10 +1,15 @@
 //! What goes into a batch, for lines of every kind.
 
+use std::sync::Arc;
+
 use model::codec;
 use model::record::FieldValue;
 
 use super::*;
-use crate::parse::Zone;
+use crate::frame::container::Container;
+use crate::frame::multiline::{Multiline, Rule};
+use crate::recipe::Recipe;
+use crate::shape::{Action, Condition, Rules, Test};
 
 /// Bytes in memory.
 struct Memory(Vec<u8>);
@@ -20,10 +25,18 @@ impl Source for Memory {
 fn pack(bytes: &[u8], place: Place, last_line: LastLine, width: Width) -> Found {
     let origin = Origin { index: IndexName::default(), labels: Labels::default(), producer: 7 };
     let now = Timestamp(0);
-    let parser = Parser::new(Zone::of(Some("UTC")).unwrap(), now);
+    let parser = Parser::new(Arc::default(), now, None);
     let mut workbench = Workbench::default();
-    let mut packer =
-        Packer { origin: &origin, workbench: &mut workbench, parser, now, last_line, width };
+    let mut packer = Packer {
+        origin: &origin,
+        workbench: &mut workbench,
+        parser,
+        now,
+        framing: &Framing::default(),
+        last_line,
+        last_record: last_line,
+        width,
+    };
     packer.pack(&mut Memory(bytes.to_vec()), place).unwrap()
 }
 
@@ -130,4 +143,76 @@ fn a_refused_batch_is_narrowed_to_the_poison_record() {
         }
     }
     assert_eq!(counts, [2, 1, 1]);
+}
+
+/// The messages of a recipe's files, when nothing more comes, whatever the window begins with.
+#[track_caller]
+fn check_framed(framing: Framing, recipe: Recipe, bytes: &[u8], expected: &[&str]) {
+    let origin = Origin { index: IndexName::default(), labels: Labels::default(), producer: 7 };
+    let (now, recipe, mut workbench) = (Timestamp(0), Arc::new(recipe), Workbench::default());
+    let script = recipe.script(bytes);
+    let framing = Framing { delimiter: script.delimiter, ..framing };
+    let (mut messages, mut place) = (Vec::new(), Place::default());
+    loop {
+        let mut packer = Packer {
+            origin: &origin,
+            workbench: &mut workbench,
+            parser: Parser::new(recipe.clone(), now, script.encoding),
+            now,
+            framing: &framing,
+            last_line: LastLine::Counts,
+            last_record: LastLine::Counts,
+            width: Width { records_max: 2, poison: None },
+        };
+        match packer.pack(&mut Memory(bytes.to_vec()), place).unwrap() {
+            Found::Batch(packed) => {
+                let batch = codec::decode(&packed.bytes).unwrap().1;
+                messages.extend(batch.messages.iter().map(str::to_owned));
+                place = Place::at(packed.to);
+            }
+            Found::More { place: further } => place = further,
+            Found::End { .. } => break,
+        }
+    }
+    assert_eq!(messages, expected);
+}
+
+#[test]
+fn traces_and_container_parts_are_one_record_in_batches_of_any_width() {
+    let traces = || Framing {
+        multiline: Some(Multiline { rule: Rule::Traces, timeout: std::time::Duration::ZERO }),
+        ..Framing::default()
+    };
+    let text = b"a\nb\n\tat x\n\tat y\nc\nd\n\tat z";
+    let expected = ["a", "b\n\tat x\n\tat y", "c", "d\n\tat z"];
+    check_framed(traces(), Recipe::default(), text, &expected);
+    let either = || Framing { container: Some(Container::Either), ..Framing::default() };
+    let cri = b"2026-11-23T00:00:00Z stdout P one\n2026-11-23T00:00:00Z stdout F  two\n2026-11-23T00:00:00Z stderr F x\n";
+    check_framed(either(), Recipe::default(), cri, &["one two", "x"]);
+    let docker = b"{\"log\":\"one \",\"stream\":\"stdout\",\"time\":\"2026-11-23T00:00:00Z\"}\n{\"log\":\"two\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-23T00:00:00Z\"}\n";
+    check_framed(either(), Recipe::default(), docker, &["one two"]);
+}
+
+#[test]
+fn other_encodings_and_delimiters_are_read() {
+    let wide = |text: &str, bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        text.encode_utf16().flat_map(bytes).collect()
+    };
+    let text = "\u{feff}grün\r\nਊ two\nlast";
+    for bytes in [wide(text, u16::to_le_bytes), wide(text, u16::to_be_bytes)] {
+        let plain = Framing::default();
+        check_framed(plain, Recipe::default(), &bytes, &["grün", "ਊ two", "last"]);
+    }
+    let latin = Recipe { encoding: Some(encoding_rs::WINDOWS_1252), ..Recipe::default() };
+    check_framed(Framing::default(), latin, b"gr\xfcn\n", &["grün"]);
+    let own = Recipe { delimiter: Delimiter::Bytes(b"||".to_vec()), ..Recipe::default() };
+    check_framed(Framing::default(), own, b"a|b||c\nd||e", &["a|b", "c\nd", "e"]);
+}
+
+#[test]
+fn records_that_a_rule_drops_are_passed() {
+    let when = vec![Condition { field: "message".to_owned(), test: Test::Is("no".to_owned()) }];
+    let rules = Rules(vec![crate::shape::Rule { when, action: Action::Drop }]);
+    let recipe = Recipe { rules, ..Recipe::default() };
+    check_framed(Framing::default(), recipe, b"no\nno\nyes\nno\n", &["yes"]);
 }

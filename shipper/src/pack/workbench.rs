@@ -29,7 +29,7 @@ impl Workbench {
     }
 
     /// Encodes a batch and keeps its buffers.
-    pub(super) fn encode(&mut self, batch: Batch, sequence: Sequence) -> io::Result<Bytes> {
+    pub(crate) fn encode(&mut self, batch: Batch, sequence: Sequence) -> io::Result<Bytes> {
         let mut encoder = match self.encoder.take() {
             Some(encoder) => encoder,
             None => Encoder::new(ZSTD_LEVEL).map_err(io::Error::other)?,

@@ -1,25 +1,41 @@
-//! Line → record: JSON objects by their fields, all else as text with the time and level it states.
+//! Text → record: JSON objects by their fields, other formats by theirs, all else as it stands,
+//! with the time and level it states.
 
+mod format;
 mod time;
 mod zone;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use encoding_rs::Encoding;
 use model::json::{self, JsonError, TIME_NAMES};
 use model::level::Level;
 use model::limits::MESSAGE_BYTES_MAX;
 use model::record::{FieldValue, KEPT_FIELD, Record};
+use model::text::keep_text;
 use model::time::Timestamp;
 
+pub(crate) use format::PatternError;
+pub(crate) use format::{Format, Pattern, regex};
 pub(crate) use zone::{Zone, ZoneError};
 
 use crate::frame;
+use crate::frame::container::STREAMS;
+use crate::recipe::Recipe;
 
-/// Reads lines. Keeps the last time it looked up, so one parser serves one run of lines.
+/// The field that keeps a line of which the message is only a part.
+const RAW_FIELD: &str = "_raw";
+
+/// Reads lines. Keeps the last times it looked up, so one parser serves one run of lines.
 #[derive(Debug)]
 pub(crate) struct Parser {
+    recipe: Arc<Recipe>,
     zone: Zone,
     now: Timestamp,
+    encoding: Option<&'static Encoding>,
 }
 
 /// A line that is a record as it stands: no fields, nothing escaped or cut.
@@ -30,59 +46,127 @@ pub(crate) struct Text<'a> {
     pub(crate) message: &'a str,
 }
 
+/// A line or several, and what was said around them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Line<'a> {
+    pub(crate) text: &'a [u8],
+    /// The time its wrapping states; it is exact, so it goes before the text's own.
+    pub(crate) time: Option<Timestamp>,
+    /// As in [`STREAMS`].
+    pub(crate) stream: usize,
+    /// Where it ends in its file: sampling chooses by it.
+    pub(crate) place: u64,
+}
+
+impl<'a> Line<'a> {
+    /// A line that nothing was said around.
+    pub(crate) fn bare(text: &'a [u8], place: u64) -> Self {
+        Self { text, time: None, stream: 0, place }
+    }
+}
+
 impl Parser {
+    /// Times without a year are taken near to `now`, text in that encoding.
+    pub(crate) fn new(
+        recipe: Arc<Recipe>,
+        now: Timestamp,
+        encoding: Option<&'static Encoding>,
+    ) -> Self {
+        Self { zone: recipe.zone.clone(), recipe, now, encoding }
+    }
+
     /// A plain line, without making a record of it. `None`: it takes [`Parser::record`].
     pub(crate) fn text<'a>(&mut self, line: &'a [u8]) -> Option<Text<'a>> {
-        if line.first() == Some(&b'{') || line.len() > MESSAGE_BYTES_MAX {
+        let json = line.first() == Some(&b'{') && !matches!(self.recipe.format, Format::Text);
+        let plain = self.recipe.is_plain() && self.encoding.is_none();
+        if json || !plain || line.len() > MESSAGE_BYTES_MAX {
             return None;
         }
         let message = std::str::from_utf8(line).ok()?;
         Some(Text { timestamp: self.time(line), level: Level::detect(message), message })
     }
 
-    /// Times without a zone are taken in `zone`, times without a year near to `now`.
-    pub(crate) fn new(zone: Zone, now: Timestamp) -> Self {
-        Self { zone, now }
-    }
-
-    /// The record of a line. Every line is one: what states no time has none, what is not read
-    /// is kept as text.
-    pub(crate) fn record(&mut self, line: &[u8]) -> Record {
-        if line.first() == Some(&b'{') && line.trim_ascii_end().ends_with(b"}") {
-            match json::record(line) {
-                Ok(mut record) => {
-                    self.time_of_fields(&mut record);
-                    return record;
-                }
-                Err(error @ JsonError::Bound(_)) => {
-                    return json::poisoned(line, &error.to_string());
-                }
-                // Looks like JSON and is none: text like any other.
-                Err(JsonError::Syntax(_) | JsonError::NotObject) => {}
-            }
+    /// The record of a line. Every line is one, unless a rule says that it is not sent: what
+    /// states no time has none, what is not read is kept as text.
+    pub(crate) fn record(&mut self, line: Line<'_>) -> Option<Record> {
+        let text = self.decode(line.text);
+        let mut record = match self.json(&text) {
+            Some(record) => record,
+            None => self.plain(&text),
+        };
+        record.timestamp = line.time.or(record.timestamp);
+        if let Some(name) = STREAMS.get(line.stream).filter(|name| !name.is_empty()) {
+            record.fields.push(("stream".to_owned(), FieldValue::Text((*name).to_owned())));
         }
-        let mut record = json::plain(line);
-        record.timestamp = self.time(line);
-        record
+        self.recipe.rules.apply(record, line.place)
     }
 
     /// The record of a line that was refused as anything better, kept as text with the reason.
-    pub(crate) fn poisoned(&mut self, line: &[u8], reason: &str) -> Record {
-        let mut record = json::poisoned(line, reason);
-        record.timestamp = self.time(line);
-        record
+    pub(crate) fn poisoned(&mut self, line: Line<'_>, reason: &str) -> Option<Record> {
+        let text = self.decode(line.text);
+        let mut record = json::poisoned(&text, reason);
+        record.timestamp = line.time.or_else(|| self.time(&text));
+        self.recipe.rules.apply(record, line.place)
     }
 
-    /// The record of a line of `bytes` bytes, of which only the `head` is kept.
-    pub(crate) fn over_long(&mut self, head: &[u8], bytes: u64) -> Record {
-        let mut record = json::plain(frame::cut(head, MESSAGE_BYTES_MAX));
-        record.timestamp = self.time(head);
+    /// The record of a line of `bytes` bytes, of which only the beginning is kept.
+    pub(crate) fn over_long(&mut self, head: Line<'_>, bytes: u64) -> Option<Record> {
+        let text = self.decode(head.text);
+        let mut record = json::plain(frame::cut(&text, MESSAGE_BYTES_MAX));
+        record.timestamp = self.time(&text);
         record.fields.retain(|(name, value)| {
             name != "_bytes" && *value != FieldValue::Text("cut".to_owned())
         });
         record.fields.push((KEPT_FIELD.to_owned(), FieldValue::Text("cut".to_owned())));
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         record.fields.push(("_bytes".to_owned(), FieldValue::Int(bytes)));
+        self.recipe.rules.apply(record, head.place)
+    }
+
+    /// The line as UTF-8, as far as its encoding is known.
+    fn decode<'a>(&self, line: &'a [u8]) -> Cow<'a, [u8]> {
+        let Some(encoding) = self.encoding else { return Cow::Borrowed(line) };
+        let (text, _) = encoding.decode_with_bom_removal(line);
+        match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim_end_matches('\r').as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.trim_end_matches('\r').as_bytes().to_vec()),
+        }
+    }
+
+    fn json(&mut self, line: &[u8]) -> Option<Record> {
+        let read = matches!(self.recipe.format, Format::Auto | Format::Detect);
+        if !read || line.first() != Some(&b'{') || !line.trim_ascii_end().ends_with(b"}") {
+            return None;
+        }
+        let mut record = match json::record(line) {
+            Ok(record) => record,
+            Err(error @ JsonError::Bound(_)) => {
+                return Some(json::poisoned(line, &error.to_string()));
+            }
+            // Looks like JSON and is none: text like any other.
+            Err(JsonError::Syntax(_) | JsonError::NotObject) => return None,
+        };
+        self.time_of_fields(&mut record);
+        if self.recipe.keeps_raw {
+            keep_raw(&mut record, line);
+        }
+        Some(record)
+    }
+
+    fn plain(&mut self, line: &[u8]) -> Record {
+        let mut record = json::plain(line);
+        let Some(said) = self.recipe.format.read(&record.message) else {
+            record.timestamp = self.time(line);
+            return record;
+        };
+        let stated = said.time.as_deref().and_then(|time| self.time(time.as_bytes()));
+        record.timestamp = stated.or_else(|| self.time(line));
+        record.level = said.level.unwrap_or(record.level);
+        record.fields.extend(said.fields);
+        if let Some(message) = said.message {
+            record.message = message;
+            keep_raw(&mut record, line);
+        }
         record
     }
 
@@ -111,4 +195,9 @@ impl Parser {
             }
         }
     }
+}
+
+fn keep_raw(record: &mut Record, line: &[u8]) {
+    let text = keep_text(line).0.into_owned();
+    record.fields.push((RAW_FIELD.to_owned(), FieldValue::Text(text)));
 }

@@ -7,10 +7,15 @@ use super::*;
 /// 2026-11-23T15:24:00Z.
 const NOW: &str = "2026-11-23T15:24:00Z";
 
+fn parser(zone: &str, now: Timestamp) -> Parser {
+    let zone = Zone::of(Some(zone)).unwrap();
+    Parser::new(Arc::new(Recipe { zone, ..Recipe::default() }), now, None)
+}
+
 #[track_caller]
 fn parsed(line: &str, zone: &str) -> Option<String> {
     let now = Timestamp::parse(NOW).unwrap();
-    let record = Parser::new(Zone::of(Some(zone)).unwrap(), now).record(line.as_bytes());
+    let record = parser(zone, now).record(Line::bare(line.as_bytes(), 0)).unwrap();
     record.timestamp.map(|moment| moment.to_string())
 }
 
@@ -109,8 +114,10 @@ fn without_a_zone_the_set_one_is_taken() {
 #[test]
 fn times_around_a_change_of_offset_keep_their_order() {
     let now = Timestamp::parse(NOW).unwrap();
-    let mut parser = Parser::new(Zone::of(Some("Europe/Berlin")).unwrap(), now);
-    let mut moment = |line: &str| parser.record(line.as_bytes()).timestamp.unwrap().to_string();
+    let mut parser = parser("Europe/Berlin", now);
+    let mut moment = |line: &str| {
+        parser.record(Line::bare(line.as_bytes(), 0)).unwrap().timestamp.unwrap().to_string()
+    };
     assert_eq!(moment("2026-03-29 01:59:59 x"), "2026-03-29T00:59:59.000000000Z");
     assert_eq!(moment("2026-03-29 03:00:00 x"), "2026-03-29T01:00:00.000000000Z");
 }
@@ -118,29 +125,32 @@ fn times_around_a_change_of_offset_keep_their_order() {
 #[test]
 fn json_lines_become_fields_and_broken_ones_stay_text() {
     let now = Timestamp::parse(NOW).unwrap();
-    let mut parser = Parser::new(Zone::of(Some("UTC")).unwrap(), now);
-    let record = parser.record(br#"{"time":"2026-11-23 15:24:00","msg":"hi","n":1}"#);
+    let mut parser = parser("UTC", now);
+    let record = parser
+        .record(Line::bare(br#"{"time":"2026-11-23 15:24:00","msg":"hi","n":1}"#, 0))
+        .unwrap();
     assert_eq!(record.message, "hi");
     assert_eq!(record.timestamp, Some(now));
     assert_eq!(record.fields, [("n".to_owned(), FieldValue::Int(1))]);
 
-    let record = parser.record(br#"{"half": }"#);
+    let record = parser.record(Line::bare(br#"{"half": }"#, 0)).unwrap();
     assert_eq!(record.message, r#"{"half": }"#);
     assert!(record.fields.is_empty());
 
     let deep = format!("{}1{}", r#"{"a":"#.repeat(40), "}".repeat(40));
-    let record = parser.record(deep.as_bytes());
+    let record = parser.record(Line::bare(deep.as_bytes(), 0)).unwrap();
     assert_eq!(record.fields.first().map(|(name, _)| name.as_str()), Some("_poison"));
 }
 
 #[test]
 fn text_keeps_its_bytes_and_level() {
     let now = Timestamp::parse(NOW).unwrap();
-    let mut parser = Parser::new(Zone::of(Some("UTC")).unwrap(), now);
-    let record = parser.record(b"2026-11-23 15:24:00 ERROR a\xffb");
+    let mut parser = parser("UTC", now);
+    let record = parser.record(Line::bare(b"2026-11-23 15:24:00 ERROR a\xffb", 0)).unwrap();
     assert_eq!(record.level, Level::Error);
     assert_eq!(record.message, "2026-11-23 15:24:00 ERROR a\\xffb");
-    let record = parser.over_long(b"2026-11-23 15:24:00 beginning", 50_000_000);
+    let record =
+        parser.over_long(Line::bare(b"2026-11-23 15:24:00 beginning", 0), 50_000_000).unwrap();
     assert_eq!(record.message, "2026-11-23 15:24:00 beginning");
     assert!(record.fields.contains(&("_bytes".to_owned(), FieldValue::Int(50_000_000))));
 }
@@ -148,7 +158,7 @@ fn text_keeps_its_bytes_and_level() {
 #[test]
 fn no_bytes_make_the_parser_stumble() {
     let now = Timestamp::parse(NOW).unwrap();
-    let mut parser = Parser::new(Zone::of(Some("UTC")).unwrap(), now);
+    let mut parser = parser("UTC", now);
     let seeds: [&[u8]; 6] = [
         b"2015-10-18 18:01:47,978 INFO x",
         b"[Sun Dec 04 04:47:44 2005] x",
@@ -159,11 +169,11 @@ fn no_bytes_make_the_parser_stumble() {
     ];
     for seed in seeds {
         for at in 0..seed.len() {
-            parser.record(&seed[..at]);
+            parser.record(Line::bare(&seed[..at], 0));
             for byte in [0, b'9', b'-', b'[', 0xff] {
                 let mut line = seed.to_vec();
                 line[at] = byte;
-                parser.record(&line);
+                parser.record(Line::bare(&line, 0));
             }
         }
     }

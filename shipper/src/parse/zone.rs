@@ -56,6 +56,12 @@ const FUTURE_MAX: i64 = 24 * 3600 * SECOND;
 /// Years to go back for a 29 February.
 const YEARS_BACK_MAX: i16 = 9;
 
+impl Default for Zone {
+    fn default() -> Self {
+        Self { zone: TimeZone::UTC, last: [None; 2], year: None }
+    }
+}
+
 impl Zone {
     /// The zone of that name; without one the machine's (`TZ`, `/etc/localtime`, else UTC).
     ///

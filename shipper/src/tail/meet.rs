@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::table::{Generation, Key, Tracked};
@@ -10,6 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::config::StartAt;
 use crate::discover::Seen;
 use crate::identity::Fingerprint;
+use crate::recipe::Recipe;
 use crate::watch::Change;
 
 /// All folders are walked that often even when changes are heard of.
@@ -79,11 +81,17 @@ impl Shipper {
             return;
         }
         let (source, _) = model::text::keep_text(first.as_os_str().as_encoded_bytes());
+        let stream = absent.as_ref().map_or(&*source, |known| &known.source);
+        let recipe = self.recipe(Path::new(stream), &seen.path);
+        if absent.is_none() && recipe.ignore_older.is_some_and(|age| self.is_older(seen, age)) {
+            return;
+        }
         let (checkpoint, generation) = match absent {
             Some(known) => (Checkpoint { id: seen.id, ..known }, Generation::Saved),
             None => {
-                let start = match self.first_walk {
-                    Some(StartAt::End) => seen.size,
+                let before = self.first_walk && self.first_run;
+                let start = match recipe.start_at {
+                    StartAt::End if before => seen.size,
                     _ => 0,
                 };
                 let blank = Checkpoint {
@@ -107,7 +115,8 @@ impl Shipper {
             }
             self.wake(old);
         }
-        let (key, before) = self.table.add(Tracked::new(checkpoint, generation, &seen.path));
+        let (key, before) =
+            self.table.add(Tracked::new(checkpoint, generation, &seen.path, recipe));
         self.context.metrics.files.set(i64::try_from(self.table.text_count()).unwrap_or(i64::MAX));
         self.table.measure(key, seen.size, seen.modified_ns);
         self.follow_link(&seen.path, key);
@@ -115,6 +124,19 @@ impl Shipper {
             self.wake(before);
         }
         self.wake(key);
+    }
+
+    /// What is done to the lines of a stream: as its first path says, which it may have been
+    /// renamed from.
+    pub(super) fn recipe(&self, stream: &Path, path: &Path) -> Arc<Recipe> {
+        let source = self.patterns.source_of(stream).or_else(|| self.patterns.source_of(path));
+        let recipe = self.recipes.get(source.unwrap_or(0)).cloned();
+        recipe.unwrap_or_default()
+    }
+
+    fn is_older(&self, seen: &Seen, than: Duration) -> bool {
+        let age = self.context.clock.now().0.saturating_sub(seen.modified_ns);
+        u64::try_from(age).is_ok_and(|age| Duration::from_nanos(age) > than)
     }
 
     /// A known file is met at a path.
@@ -182,7 +204,8 @@ impl Shipper {
             return;
         }
         self.walking = false;
-        self.first_walk = None;
+        self.judge_vanished();
+        self.first_walk = false;
         self.renamed.clear();
         if !self.watch.is_complete() {
             let soon = self.context.clock.elapsed() + LOOK_PERIOD;

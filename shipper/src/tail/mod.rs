@@ -5,7 +5,12 @@
 //! queues up again behind the others. Nothing is read ahead of an acknowledgement, so with a dead
 //! target the memory taken is that of the turns waiting for it.
 
+mod gap;
 mod meet;
+mod recover;
+mod reload;
+mod rest;
+mod save;
 mod schedule;
 mod step;
 mod table;
@@ -19,19 +24,23 @@ use std::time::Duration;
 
 use platform::clock::Clock;
 use platform::shutdown::Shutdown;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use self::gap::Gaps;
+use self::recover::{Fate, Vanished};
+pub(crate) use self::reload::Compiled;
 use self::schedule::Schedule;
-use self::step::{Context, Hand, Outcome, Rest, Turn};
+use self::step::{Context, Hand, Outcome, Turn};
 use self::table::{Generation, Key, Table};
 use crate::checkpoint::{self, Checkpoint, Store};
-use crate::config::{self, Config, ConfigError, StartAt, Until};
+use crate::config::{self, Config, ConfigError, Until};
 use crate::discover::{Patterns, Seen};
 use crate::metrics::Metrics;
 use crate::pack::Workbenches;
-use crate::send::Target;
-use crate::status::{Board, Handle, ShipperError};
+use crate::recipe::Recipe;
+use crate::send::{Reply, Target};
+use crate::status::{Board, FileStatus, Handle, ShipperError};
 use crate::watch::Watch;
 
 /// Files that have a turn at once.
@@ -42,18 +51,8 @@ const PACKERS_MAX: usize = 2;
 const OPEN_FILES_MAX: usize = 200;
 /// A walk asked for by changes waits that long for more of them.
 const WALK_DELAY: Duration = Duration::from_millis(50);
-/// Checkpoints are saved that often, less often when there are many.
-const SAVE_PERIOD: Duration = Duration::from_secs(1);
-/// Files for which a save period is added.
-const SAVE_FILES: usize = 2_000;
-/// A failed save is tried again after that.
-const SAVE_RETRY: Duration = Duration::from_secs(5);
-/// A file without a name is looked at that often.
-const NAMELESS_PERIOD: Duration = Duration::from_millis(500);
-/// A deleted file is let go after that much rest.
-const UNLINKED_HOLD: Duration = Duration::from_secs(5);
-/// A file moved out of sight is let go after that much rest.
-const MOVED_HOLD: Duration = Duration::from_secs(60);
+/// Wishes that wait to be granted.
+const WISHES_MAX: usize = 16;
 /// First pause after a file failed; doubles up to a minute.
 const FAILURE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -61,16 +60,22 @@ const FAILURE_PAUSE: Duration = Duration::from_millis(500);
 pub struct Shipper {
     context: Arc<Context>,
     patterns: Arc<Patterns>,
+    /// What is done to the lines of each source of the patterns.
+    recipes: Vec<Arc<Recipe>>,
     store: Store,
     table: Table,
     watch: Watch,
     schedule: Schedule,
     tasks: JoinSet<Done>,
+    wishes: mpsc::Receiver<Wish>,
+    gaps: Gaps,
     turns: usize,
     /// Files open between turns and in them.
     open_files: usize,
-    /// Whether files found now were there before we ever ran.
-    first_walk: Option<StartAt>,
+    /// Whether files found now were there before this process.
+    first_walk: bool,
+    /// Whether no process ran here before.
+    first_run: bool,
     walking: bool,
     saving: bool,
     unsaved: bool,
@@ -80,10 +85,20 @@ pub struct Shipper {
     renamed: HashMap<PathBuf, PathBuf>,
 }
 
+/// What those who hold the handle may want.
+pub(crate) enum Wish {
+    /// Other settings.
+    Reload(Box<Compiled>),
+    /// To know how far every file is.
+    Look(oneshot::Sender<Vec<FileStatus>>),
+}
+
 enum Done {
     Turn(Box<(Turn, Outcome)>),
     Walk { seen: Vec<Seen>, whole: bool },
     Save { fresh: Vec<Key>, result: std::io::Result<()> },
+    Gap(Option<Reply>),
+    Recovered(Vec<(Vanished, Fate)>),
 }
 
 impl Shipper {
@@ -102,35 +117,36 @@ impl Shipper {
         shutdown: Shutdown,
         watch: Watch,
     ) -> Result<Handle, ConfigError> {
-        let patterns = Arc::new(config.patterns()?);
-        let zone = config.zone()?;
+        let Compiled { config, patterns, recipes } = Compiled::of(config)?;
         let host = config::host();
-        config.labels_of(&host, "/")?;
         let metrics = Metrics::new(&config.metrics);
         let target = Target::new(&config.to, config.token.clone(), clock.clone(), metrics.clone())?;
         let (store, recovered) = Store::open(&config.state_dir)?;
-        let board = Board::new(&config.paths);
+        let board = Board::new(patterns.texts());
         if let Some(complaint) = recovered.complaint {
             tracing::error!("{complaint}");
             board.checkpoint(Some(complaint));
         }
-        let start_at = if recovered.first_run { config.start_at } else { StartAt::Begin };
         let packers = Semaphore::new(PACKERS_MAX);
         let context = Context {
             config,
             host,
-            zone,
             target,
             board: board.clone(),
             metrics,
             clock,
             shutdown,
+            stop: Shutdown::default(),
             packers,
             workbenches: Workbenches::default(),
         };
+        let (wish, wishes) = mpsc::channel(WISHES_MAX);
         let shipper = Self {
+            wishes,
+            gaps: Gaps::load(store.folder()),
             context: Arc::new(context),
             patterns,
+            recipes,
             store,
             table: Table::new(recovered.checkpoints),
             watch,
@@ -138,14 +154,15 @@ impl Shipper {
             tasks: JoinSet::new(),
             turns: 0,
             open_files: 0,
-            first_walk: Some(start_at),
+            first_walk: true,
+            first_run: recovered.first_run,
             walking: false,
             saving: false,
             unsaved: false,
             unread: Vec::new(),
             renamed: HashMap::new(),
         };
-        Ok(Handle { board, task: tokio::spawn(shipper.run()) })
+        Ok(Handle { board, wishes: wish, task: tokio::spawn(shipper.run()) })
     }
 
     async fn run(mut self) -> Result<(), ShipperError> {
@@ -160,13 +177,23 @@ impl Shipper {
                 () = self.context.shutdown.wait() => break,
                 Some(done) = self.tasks.join_next() => self.finish(done?),
                 changes = self.watch.next() => self.hear(changes),
+                Some(wish) = self.wishes.recv() => self.grant(wish),
                 () = self.context.clock.sleep(pause) => {}
             }
         }
+        self.context.stop.trigger();
         while let Some(done) = self.tasks.join_next().await {
             self.finish(done?);
         }
         self.close()
+    }
+
+    fn grant(&mut self, wish: Wish) {
+        match wish {
+            Wish::Reload(new) => self.reload(*new),
+            // Who asked may have gone away meanwhile.
+            Wish::Look(answer) => drop(answer.send(self.table.status())),
+        }
     }
 
     /// Saves what is known now; a restart goes on from there.
@@ -194,6 +221,7 @@ impl Shipper {
         if self.unsaved && self.schedule.save_due(now) && !self.saving {
             self.save();
         }
+        self.tell_gaps();
         while self.turns < TURNS_MAX
             && let Some(key) = self.schedule.next()
         {
@@ -208,10 +236,11 @@ impl Shipper {
     /// Whether everything is read and acknowledged, for who wants no more.
     fn is_done(&self) -> bool {
         self.context.config.until == Until::Done
-            && self.first_walk.is_none()
+            && !self.first_walk
             && !self.walking
             && self.turns == 0
             && !self.saving
+            && self.gaps.is_idle()
             && self.schedule.is_idle()
             && self.table.keys().iter().all(|key| {
                 self.table.get(*key).is_none_or(|file| file.generation != Generation::Seen)
@@ -236,6 +265,9 @@ impl Shipper {
         let turn = Turn {
             key,
             path: file.path.clone(),
+            recipe: file.recipe.clone(),
+            verified: file.verified,
+            sent: file.sent.clone(),
             checkpoint: file.checkpoint.clone(),
             generation: file.generation,
             hand,
@@ -254,16 +286,25 @@ impl Shipper {
             }
             Done::Walk { seen, whole } => self.walked(seen, whole),
             Done::Save { fresh, result } => self.saved(&fresh, result),
+            Done::Gap(reply) => self.told(reply),
+            Done::Recovered(fates) => self.recovered(fates),
         }
     }
 
     fn turn_ended(&mut self, turn: Turn, outcome: Outcome) {
         let key = turn.key;
         let resting = matches!(outcome, Outcome::Resting(_) | Outcome::Looked | Outcome::Binary);
-        let Some(file) = self.table.get_mut(key) else { return };
+        let Some(file) = self.table.get_mut(key) else {
+            // It was let go meanwhile.
+            self.open_files = self.open_files.saturating_sub(1);
+            return;
+        };
         let mut hand = turn.hand;
+        if !Arc::ptr_eq(&turn.recipe, &file.recipe) {
+            hand.forget_origin();
+        }
         if resting && file.present && self.open_files > OPEN_FILES_MAX {
-            hand.file = None;
+            hand.close();
         }
         if hand.file.is_none() {
             self.open_files = self.open_files.saturating_sub(1);
@@ -271,9 +312,11 @@ impl Shipper {
         let moved = file.checkpoint.offset != turn.checkpoint.offset;
         let renamed = file.present && file.path != turn.path;
         file.hand = Some(hand);
+        file.verified = turn.verified;
         file.checkpoint = turn.checkpoint;
         if !matches!(outcome, Outcome::Failed(_)) {
             file.failures = 0;
+            file.last_error = None;
         }
         let (size, modified_ns, changed) = (file.size, file.modified_ns, file.changed);
         if moved {
@@ -281,7 +324,10 @@ impl Shipper {
         }
         self.table.measure(key, size, modified_ns);
         match outcome {
-            Outcome::Sent | Outcome::Again => self.wake(key),
+            Outcome::Sent { pause } if pause > Duration::ZERO => {
+                self.schedule.later(key, self.context.clock.elapsed() + pause);
+            }
+            Outcome::Sent { .. } | Outcome::Again => self.wake(key),
             Outcome::Resting(rest) => self.rested(key, rest),
             Outcome::Looked => {
                 if let Some(file) = self.table.get_mut(key) {
@@ -296,7 +342,8 @@ impl Shipper {
             Outcome::Missing if renamed => self.wake(key),
             Outcome::Missing => self.missing(key),
             Outcome::Failed(why) => self.failed(key, &why),
-            Outcome::Stopped => {}
+            // By new settings: it is taken again with them.
+            Outcome::Stopped => self.wake(key),
         }
         if changed {
             self.wake(key);
@@ -314,80 +361,15 @@ impl Shipper {
         }
     }
 
-    /// A file is read to its end: lets the next one of its stream begin, and looks again when
-    /// its last line may count, or when a nameless file is to be let go.
-    fn rested(&mut self, key: Key, rest: Rest) {
-        self.table.measure(key, rest.size, rest.modified_ns);
-        self.release(key);
-        let (now, since) = (self.context.clock.now(), self.context.clock.elapsed());
-        let quiet = now.0.saturating_sub(rest.modified_ns);
-        let quiet = Duration::from_nanos(u64::try_from(quiet).unwrap_or(0));
-        let Some(file) = self.table.get(key) else { return };
-        let once = self.context.config.until == Until::Done;
-        if rest.unlinked || !file.present {
-            let hold = if rest.unlinked { UNLINKED_HOLD } else { MOVED_HOLD };
-            if rest.partial_bytes == 0 && (quiet >= hold || once) {
-                self.let_go(key, rest.unlinked);
-            } else {
-                self.schedule.later(key, since + NAMELESS_PERIOD);
-            }
-        } else if rest.partial_bytes > 0 && !once {
-            let left = self.context.config.partial_after.saturating_sub(quiet);
-            self.schedule.later(key, since + left.max(NAMELESS_PERIOD));
-        }
-    }
-
-    /// The next file of the same stream may begin.
-    fn release(&mut self, key: Key) {
-        let next = self.table.get_mut(key).and_then(|file| file.next.take());
-        self.release_next(next);
-    }
-
-    fn release_next(&mut self, next: Option<Key>) {
-        if let Some(next) = next
-            && let Some(file) = self.table.get_mut(next)
-        {
-            file.waits = false;
-            self.wake(next);
-        }
-    }
-
-    fn let_go(&mut self, key: Key, forgotten: bool) {
-        if let Some(file) = self.table.remove(key, forgotten) {
-            if file.hand.is_some_and(|hand| hand.file.is_some()) {
-                self.open_files = self.open_files.saturating_sub(1);
-            }
-            self.release_next(file.next);
-            self.changed_checkpoints();
-        }
-    }
-
-    fn binary(&mut self, key: Key) {
-        self.release(key);
-        let Some(file) = self.table.get_mut(key) else { return };
-        tracing::warn!(file = %file.path.display(), "this is no text: not read");
-        file.binary = true;
-        if let Some(hand) = &mut file.hand
-            && hand.file.take().is_some()
-        {
-            self.open_files = self.open_files.saturating_sub(1);
-        }
-        let (size, modified_ns) = (file.size, file.modified_ns);
-        self.table.measure(key, size, modified_ns);
-    }
-
     /// The file has another content now: a new generation, read from its beginning.
     fn replaced(&mut self, key: Key, size: u64) {
         let Some(file) = self.table.get_mut(key) else { return };
-        let unread = file.size.saturating_sub(file.checkpoint.offset);
+        let unread = file.verified.saturating_sub(file.checkpoint.offset);
         tracing::info!(file = %file.path.display(), offset = file.checkpoint.offset, size,
             "truncated or written anew: reading from the beginning");
-        if unread > 0 {
-            self.context.metrics.lost_bytes.inc_by(unread);
-            tracing::warn!(file = %file.path.display(), from = file.checkpoint.offset, to = file.size,
-                "truncated before it was read to its end");
-        }
+        let gap = (unread > 0).then(|| file.gap(self.context.clock.now()));
         file.checkpoint = new_generation(file.checkpoint.clone());
+        file.verified = 0;
         file.generation = Generation::Unseen { start: 0, look: false };
         let open = file.hand.take().and_then(|hand| hand.file);
         let mut hand = Hand::at(0);
@@ -395,14 +377,18 @@ impl Shipper {
         file.hand = Some(hand);
         self.table.measure(key, size, 0);
         self.wake(key);
+        if let Some(gap) = gap {
+            self.lost(gap);
+        }
     }
 
     /// The path names it no more. If it is not gone it will be found by its inode.
     fn missing(&mut self, key: Key) {
         let Some(file) = self.table.get(key) else { return };
-        let (path, from, to) = (file.path.clone(), file.checkpoint.offset, file.size);
-        if file.present && to > from {
-            tracing::warn!(file = %path.display(), from, to, "gone before it was read to its end");
+        let (path, inode) = (file.path.clone(), file.checkpoint.id.inode);
+        if file.verified > file.checkpoint.offset && file.generation == Generation::Saved {
+            let gap = file.gap(self.context.clock.now());
+            self.vanished(Vanished { inode, gap: Some(gap), tries: 0 });
         }
         self.let_go(key, false);
         if let Some(seen) = Seen::at(&path, self.patterns.matches(&path)) {
@@ -415,6 +401,7 @@ impl Shipper {
     fn failed(&mut self, key: Key, why: &str) {
         self.release(key);
         let Some(file) = self.table.get_mut(key) else { return };
+        file.last_error = Some(why.to_owned());
         if file.failures == 0 {
             tracing::warn!(why, "cannot ship the file, will try again");
         }
@@ -425,54 +412,6 @@ impl Shipper {
             self.unread.push(why.to_owned());
         } else {
             self.schedule.later(key, self.context.clock.elapsed() + pause);
-        }
-    }
-
-    fn changed_checkpoints(&mut self) {
-        if !self.unsaved {
-            self.unsaved = true;
-            let periods = u32::try_from(1 + self.table.len() / SAVE_FILES).unwrap_or(u32::MAX);
-            let period = SAVE_PERIOD.saturating_mul(periods);
-            self.schedule.save_at(self.context.clock.elapsed() + period);
-        }
-    }
-
-    fn save(&mut self) {
-        let (checkpoints, fresh) = self.table.snapshot(self.context.clock.now());
-        let folder = self.store.folder().to_owned();
-        self.saving = true;
-        self.unsaved = false;
-        self.schedule.saving();
-        self.tasks.spawn(async move {
-            let saved =
-                tokio::task::spawn_blocking(move || checkpoint::save(&folder, &checkpoints)).await;
-            let result = saved.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-            Done::Save { fresh, result }
-        });
-    }
-
-    fn saved(&mut self, fresh: &[Key], result: std::io::Result<()>) {
-        self.saving = false;
-        if let Err(error) = result {
-            let folder = self.store.folder().display();
-            let why = format!("cannot save checkpoints in {folder}: {error}; new files wait");
-            tracing::warn!("{why}");
-            if self.context.config.until == Until::Done {
-                self.unread.push(why.clone());
-            }
-            self.context.board.checkpoint(Some(why));
-            self.unsaved = true;
-            self.schedule.save_again(self.context.clock.elapsed() + SAVE_RETRY);
-            return;
-        }
-        self.context.board.checkpoint(None);
-        for key in fresh {
-            if let Some(file) = self.table.get_mut(*key)
-                && file.generation == Generation::Seen
-            {
-                file.generation = Generation::Saved;
-                self.wake(*key);
-            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::batch::Sequence;
@@ -17,14 +18,15 @@ use tokio::sync::Semaphore;
 
 use super::table::{Generation, Key};
 use crate::checkpoint::Checkpoint;
-use crate::config::{Config, Until};
+use crate::config::{self, Config, Until};
 use crate::discover::modified_ns;
 use crate::identity::{self, FileId, Fingerprint};
 use crate::metrics::Metrics;
-use crate::pack::{Found, LastLine, Origin, Packed, Packer, Place, Width, Workbenches};
-use crate::parse::{Parser, Zone};
+use crate::pack::{Found, Framing, LastLine, Origin, Packed, Packer, Place, Width, Workbenches};
+use crate::parse::Parser;
+use crate::recipe::Recipe;
 use crate::send::{Reply, Target};
-use crate::source::PlainFile;
+use crate::source::{PlainFile, read_at};
 use crate::status::Board;
 
 /// How long a deleted file must rest before its last line counts without a newline.
@@ -35,12 +37,13 @@ const UNLINKED_REST: Duration = Duration::from_secs(1);
 pub(super) struct Context {
     pub(super) config: Config,
     pub(super) host: String,
-    pub(super) zone: Zone,
     pub(super) target: Target,
     pub(super) board: Board,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
     pub(super) shutdown: Shutdown,
+    /// Ends what is under way with these settings: there are newer ones, or we shall stop.
+    pub(super) stop: Shutdown,
     /// Bounds those who read, parse and compress at once, and so their memory.
     pub(super) packers: Semaphore,
     /// What they work with; as many as packers.
@@ -55,9 +58,21 @@ pub(super) struct Hand {
     width: Width,
     /// Up to here the narrow width holds.
     narrow_to: u64,
+    /// Whose lines they are; looked up again after a rest without the file.
+    origin: Option<Arc<Origin>>,
 }
 
 impl Hand {
+    /// Whose lines they are is looked up again.
+    pub(super) fn forget_origin(&mut self) {
+        self.origin = None;
+    }
+
+    /// Closes the file, and keeps only what it takes to go on.
+    pub(super) fn close(&mut self) {
+        (self.file, self.origin) = (None, None);
+    }
+
     pub(super) fn at(offset: u64) -> Self {
         Self { place: Place::at(offset), ..Self::default() }
     }
@@ -68,6 +83,11 @@ impl Hand {
 pub(super) struct Turn {
     pub(super) key: Key,
     pub(super) path: PathBuf,
+    pub(super) recipe: Arc<Recipe>,
+    /// Bytes the file had when its content was last found to be this generation's.
+    pub(super) verified: u64,
+    /// Where the batch ends that was sent last, whether it is acknowledged or not.
+    pub(super) sent: Arc<AtomicU64>,
     pub(super) checkpoint: Checkpoint,
     pub(super) generation: Generation,
     pub(super) hand: Hand,
@@ -80,6 +100,8 @@ pub(super) struct Rest {
     pub(super) modified_ns: i64,
     /// Bytes of a line without its end.
     pub(super) partial_bytes: u64,
+    /// All lines have an end, but more of them may join the last record.
+    pub(super) joining: bool,
     /// No folder names the file any more.
     pub(super) unlinked: bool,
 }
@@ -91,8 +113,8 @@ pub(super) enum Outcome {
     Looked,
     /// No text.
     Binary,
-    /// A batch is acknowledged; more may follow.
-    Sent,
+    /// A batch is acknowledged; more may follow, after a pause where a rate is set.
+    Sent { pause: Duration },
     /// More to do at once: a long line to be passed, a batch to be cut again.
     Again,
     /// Nothing to send for now.
@@ -167,14 +189,16 @@ fn first_look(turn: &mut Turn, file: &File, start: u64, look: bool) -> io::Resul
     if metadata.len() == 0 {
         return Ok(Prepared::Done(Outcome::Resting(rest(&metadata, 0))));
     }
-    if look && identity::is_binary(file)? {
+    let script = turn.recipe.script(&head(file)?);
+    if look && script.encoding.is_none() && identity::is_binary(file)? {
         return Ok(Prepared::Done(Outcome::Binary));
     }
-    let offset = identity::line_start_before(file, start.min(metadata.len()))?;
+    let offset = identity::line_start_before(file, start.min(metadata.len()), &script.delimiter)?;
     let tail = identity::tail(file, offset)?.unwrap_or_default();
     let Some(head) = Fingerprint::default().verify(file, 0)? else {
         return Ok(Prepared::Done(Outcome::Again));
     };
+    turn.verified = metadata.len();
     turn.checkpoint.offset = offset;
     turn.checkpoint.fingerprint = Fingerprint { tail, ..head };
     turn.hand.place = Place::at(offset);
@@ -187,21 +211,26 @@ fn read(context: &Context, turn: &mut Turn, file: &File) -> io::Result<Prepared>
     if before.len() < turn.checkpoint.offset {
         return Ok(Prepared::Done(Outcome::Replaced { size: before.len() }));
     }
-    let last_line = last_line(context, &before, now);
-    let labels = context
-        .config
-        .labels_of(&context.host, &turn.checkpoint.source)
-        .map_err(io::Error::other)?;
-    let origin =
-        Origin { index: context.config.index.clone(), labels, producer: turn.checkpoint.producer };
+    let last_line = last_line_after(context, &before, now, context.config.partial_after);
+    let origin = origin(context, turn)?;
+    let recipe = &turn.recipe;
+    let last_record = last_line_after(context, &before, now, join_timeout(context, recipe));
+    let script = recipe.script(&head(file)?);
+    let framing = Framing {
+        delimiter: script.delimiter,
+        container: recipe.container(&turn.checkpoint.source),
+        multiline: recipe.multiline.clone(),
+    };
     let mut workbench = context.workbenches.take();
     let mut buffer = std::mem::take(&mut workbench.buffer);
     let mut packer = Packer {
         origin: &origin,
         workbench: &mut workbench,
-        parser: Parser::new(context.zone.clone(), now),
+        parser: Parser::new(turn.recipe.clone(), now, script.encoding),
         now,
+        framing: &framing,
         last_line,
+        last_record,
         width: turn.hand.width.clone(),
     };
     let found = packer.pack(&mut PlainFile::new(file, &mut buffer), turn.hand.place);
@@ -214,6 +243,7 @@ fn read(context: &Context, turn: &mut Turn, file: &File) -> io::Result<Prepared>
         return Ok(Prepared::Done(Outcome::Replaced { size: before.len() }));
     };
     turn.checkpoint.fingerprint = fingerprint;
+    turn.verified = before.len();
     let after = file.metadata()?;
     if last_line == LastLine::Counts && modified_ns(&after) != modified_ns(&before) {
         // Somebody writes after all: the last line may be half of one.
@@ -228,11 +258,38 @@ fn read(context: &Context, turn: &mut Turn, file: &File) -> io::Result<Prepared>
             turn.hand.place = place;
             Prepared::Done(Outcome::Again)
         }
-        Found::End { place, rest: partial } => {
+        Found::End { place, rest: partial, joining } => {
             turn.hand.place = place;
-            Prepared::Done(Outcome::Resting(rest(&before, partial)))
+            let rest = Rest { joining, ..rest(&before, partial) };
+            Prepared::Done(Outcome::Resting(rest))
         }
     })
+}
+
+/// The first bytes, where a mark of the encoding may stand.
+fn head(file: &File) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; 4];
+    let read = read_at(file, 0, &mut head)?;
+    head.truncate(read);
+    Ok(head)
+}
+
+fn origin(context: &Context, turn: &mut Turn) -> io::Result<Arc<Origin>> {
+    let (checkpoint, recipe) = (&turn.checkpoint, &turn.recipe);
+    if let Some(origin) = &turn.hand.origin {
+        return Ok(origin.clone());
+    }
+    let labels = config::labels_of(&recipe.labels, &context.host, &checkpoint.source)
+        .map_err(io::Error::other)?;
+    let index = recipe.index.clone();
+    let origin = Arc::new(Origin { index, labels, producer: checkpoint.producer });
+    turn.hand.origin = Some(origin.clone());
+    Ok(origin)
+}
+
+/// How long a file must rest before a record whose lines all have ends is whole.
+pub(super) fn join_timeout(context: &Context, recipe: &Recipe) -> Duration {
+    recipe.multiline.as_ref().map_or(context.config.partial_after, |multiline| multiline.timeout)
 }
 
 fn rest(metadata: &std::fs::Metadata, partial_bytes: u64) -> Rest {
@@ -240,18 +297,20 @@ fn rest(metadata: &std::fs::Metadata, partial_bytes: u64) -> Rest {
         size: metadata.len(),
         modified_ns: modified_ns(metadata),
         partial_bytes,
+        joining: false,
         unlinked: metadata.nlink() == 0,
     }
 }
 
-fn last_line(context: &Context, metadata: &std::fs::Metadata, now: Timestamp) -> LastLine {
+fn last_line_after(
+    context: &Context,
+    metadata: &std::fs::Metadata,
+    now: Timestamp,
+    wanted: Duration,
+) -> LastLine {
     let quiet = now.0.saturating_sub(modified_ns(metadata));
     let quiet = Duration::from_nanos(u64::try_from(quiet).unwrap_or(0));
-    let wanted = if metadata.nlink() == 0 {
-        UNLINKED_REST.min(context.config.partial_after)
-    } else {
-        context.config.partial_after
-    };
+    let wanted = if metadata.nlink() == 0 { UNLINKED_REST.min(wanted) } else { wanted };
     if context.config.until == Until::Done || quiet >= wanted {
         LastLine::Counts
     } else {
@@ -260,7 +319,8 @@ fn last_line(context: &Context, metadata: &std::fs::Metadata, now: Timestamp) ->
 }
 
 async fn send(context: &Context, turn: &mut Turn, packed: &Packed, tail: u64) -> Outcome {
-    let reply = context.target.deliver(&packed.bytes, &context.board, &context.shutdown).await;
+    turn.sent.store(packed.to, Ordering::Relaxed);
+    let reply = context.target.deliver(&packed.bytes, &context.board, &context.stop).await;
     let Some(reply) = reply else { return Outcome::Stopped };
     let hand = &mut turn.hand;
     match reply {
@@ -272,12 +332,16 @@ async fn send(context: &Context, turn: &mut Turn, packed: &Packed, tail: u64) ->
             turn.checkpoint.offset = packed.to;
             turn.checkpoint.fingerprint.tail = tail;
             hand.place = Place::at(packed.to);
+            let rate = turn.recipe.rate.as_ref();
+            let pause = rate.map_or(Duration::ZERO, |rate| {
+                rate.take(packed.to - packed.from, context.clock.elapsed())
+            });
             let wider = hand.width.records_max.saturating_mul(2).min(BATCH_RECORDS_MAX);
             hand.width = match packed.to < hand.narrow_to {
                 true => Width { records_max: wider, poison: None },
                 false => Width::default(),
             };
-            Outcome::Sent
+            Outcome::Sent { pause }
         }
         Reply::Refused(reason) => match hand.width.narrower(packed.record_count, &reason) {
             Some(width) => {

@@ -2,13 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::time::Timestamp;
 
+use super::gap::Gap;
 use super::step::Hand;
 use crate::checkpoint::Checkpoint;
 use crate::identity::FileId;
+use crate::recipe::Recipe;
+use crate::status::{FileState, FileStatus};
 
 /// Followed files, numbered as they come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,6 +37,8 @@ pub(super) struct Tracked {
     pub(super) checkpoint: Checkpoint,
     pub(super) generation: Generation,
     pub(super) path: PathBuf,
+    /// What is done to its lines.
+    pub(super) recipe: Arc<Recipe>,
     /// Whether the path still names it.
     pub(super) present: bool,
     /// None while a turn has it.
@@ -49,6 +56,12 @@ pub(super) struct Tracked {
     pub(super) waits: bool,
     /// Consecutive failures.
     pub(super) failures: u32,
+    /// Bytes the file had when its content was last found to be this generation's.
+    pub(super) verified: u64,
+    /// What went wrong, while it does.
+    pub(super) last_error: Option<String>,
+    /// Where the batch ends that was sent last.
+    pub(super) sent: Arc<AtomicU64>,
     lag: u64,
 }
 
@@ -113,6 +126,19 @@ impl Table {
     /// The checkpoint of a file that was not found until now.
     pub(super) fn take_absent(&mut self, inode: u64) -> Option<Checkpoint> {
         self.absent.remove(&inode)
+    }
+
+    pub(super) fn absent(&self, inode: u64) -> Option<&Checkpoint> {
+        self.absent.get(&inode)
+    }
+
+    pub(super) fn absent_inodes(&self) -> impl Iterator<Item = u64> {
+        self.absent.keys().copied()
+    }
+
+    /// All of it is stored, and it never grows again.
+    pub(super) fn forget_absent(&mut self, inode: u64) {
+        self.absent.remove(&inode);
     }
 
     pub(super) fn is_absent(&self, inode: u64) -> bool {
@@ -200,6 +226,13 @@ impl Table {
         file.lag = lag;
     }
 
+    /// How far every file is, in the order of their paths.
+    pub(super) fn status(&self) -> Vec<FileStatus> {
+        let mut all: Vec<FileStatus> = self.files.values().map(Tracked::status).collect();
+        all.sort_by(|one, other| one.path.cmp(&other.path));
+        all
+    }
+
     /// What is to be saved: every established generation, those absent included; and the keys
     /// of those that are not on disk yet.
     pub(super) fn snapshot(&mut self, now: Timestamp) -> (Vec<Checkpoint>, Vec<Key>) {
@@ -229,13 +262,54 @@ impl Table {
 }
 
 impl Tracked {
+    /// What is not acknowledged, once it is gone.
+    pub(super) fn gap(&self, now: Timestamp) -> Gap {
+        Gap {
+            producer: self.checkpoint.producer,
+            source: self.checkpoint.source.clone(),
+            path: self.path.clone(),
+            from: self.checkpoint.offset,
+            to: self.verified,
+            noticed_ns: now.0,
+        }
+    }
+
+    fn status(&self) -> FileStatus {
+        let acknowledged = self.checkpoint.offset;
+        let sent = self.sent.load(Ordering::Relaxed).max(acknowledged);
+        let read = self.hand.as_ref().map_or(0, |hand| hand.place.scanned_to);
+        FileStatus {
+            path: self.path.display().to_string(),
+            source: self.checkpoint.source.clone(),
+            state: match self {
+                Self { binary: true, .. } => FileState::Binary,
+                Self { last_error: Some(_), .. } => FileState::Failing,
+                Self { waits: true, .. } => FileState::Waiting,
+                Self { present: false, .. } => FileState::Gone,
+                _ => FileState::Followed,
+            },
+            size: self.size,
+            read: read.max(sent),
+            sent,
+            acknowledged,
+            lag_bytes: self.lag,
+            last_error: self.last_error.clone(),
+        }
+    }
+
     /// A file that was just found.
-    pub(super) fn new(checkpoint: Checkpoint, generation: Generation, path: &Path) -> Self {
+    pub(super) fn new(
+        checkpoint: Checkpoint,
+        generation: Generation,
+        path: &Path,
+        recipe: Arc<Recipe>,
+    ) -> Self {
         Self {
             hand: Some(Hand::at(checkpoint.offset)),
             checkpoint,
             generation,
             path: path.to_owned(),
+            recipe,
             present: true,
             queued: false,
             changed: false,
@@ -245,6 +319,9 @@ impl Tracked {
             next: None,
             waits: false,
             failures: 0,
+            verified: 0,
+            last_error: None,
+            sent: Arc::default(),
             lag: 0,
         }
     }

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::*;
+use crate::config::StartAt;
 use crate::receiver::{Fault, Receiver};
 
 struct World {

@@ -1,9 +1,64 @@
-//! Bytes → lines: newline ends a line, a carriage return before it is no part of it.
+//! Bytes → lines: newline ends a line, a carriage return before it is no part of it. Another
+//! delimiter may be set, encodings with wide characters have their own newline.
+
+pub(crate) mod assemble;
+pub(crate) mod container;
+pub(crate) mod multiline;
+
+/// What ends a line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Delimiter {
+    /// `\n`, with or without `\r` before it.
+    #[default]
+    Newline,
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// UTF-16's newline, low byte first.
+    Utf16Le,
+    /// UTF-16's newline, high byte first.
+    Utf16Be,
+}
+
+impl Delimiter {
+    /// The first one: where it begins, and where it ends.
+    pub(crate) fn find(&self, bytes: &[u8]) -> Option<(usize, usize)> {
+        match self {
+            Self::Newline => memchr::memchr(b'\n', bytes).map(|at| (at, at + 1)),
+            Self::Bytes(own) => memchr::memmem::find(bytes, own).map(|at| (at, at + own.len())),
+            Self::Utf16Le => wide(bytes, [b'\n', 0]),
+            Self::Utf16Be => wide(bytes, [0, b'\n']),
+        }
+    }
+
+    /// A line without the carriage return at its end; of wide characters it is decoded first.
+    pub(crate) fn trim<'a>(&self, line: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Utf16Le | Self::Utf16Be => line,
+            Self::Newline | Self::Bytes(_) => without_return(line),
+        }
+    }
+
+    /// Bytes it takes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Newline => 1,
+            Self::Bytes(own) => own.len(),
+            Self::Utf16Le | Self::Utf16Be => 2,
+        }
+    }
+}
+
+/// A newline of two bytes at an even place: lines begin at even places.
+fn wide(bytes: &[u8], newline: [u8; 2]) -> Option<(usize, usize)> {
+    let at = bytes.as_chunks::<2>().0.iter().position(|unit| *unit == newline)?;
+    Some((at * 2, at * 2 + 2))
+}
 
 /// The whole lines at the beginning of some bytes.
 #[derive(Debug)]
 pub(crate) struct Lines<'a> {
     bytes: &'a [u8],
+    delimiter: &'a Delimiter,
     used: usize,
 }
 
@@ -14,17 +69,17 @@ const HOLE_BYTES_MIN: usize = 64;
 
 impl<'a> Lines<'a> {
     /// Begins at a line's beginning.
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, used: 0 }
+    pub(crate) fn new(bytes: &'a [u8], delimiter: &'a Delimiter) -> Self {
+        Self { bytes, delimiter, used: 0 }
     }
 
     /// The next whole line without its end; `None` when no further newline is there.
     pub(crate) fn next_line(&mut self) -> Option<&'a [u8]> {
         self.skip_hole();
         let rest = self.rest();
-        let end = memchr::memchr(b'\n', rest)?;
-        self.used += end + 1;
-        rest.get(..end).map(without_return)
+        let (end, next) = self.delimiter.find(rest)?;
+        self.used += next;
+        rest.get(..end).map(|line| self.delimiter.trim(line))
     }
 
     /// Bytes of the lines and holes passed so far.
@@ -39,7 +94,7 @@ impl<'a> Lines<'a> {
 
     fn skip_hole(&mut self) {
         let rest = self.rest();
-        if rest.first() == Some(&0) {
+        if rest.first() == Some(&0) && *self.delimiter == Delimiter::Newline {
             let zeros = rest.iter().take_while(|byte| **byte == 0).count();
             if zeros >= HOLE_BYTES_MIN {
                 self.used += zeros;
@@ -49,7 +104,7 @@ impl<'a> Lines<'a> {
 }
 
 /// A line without the carriage return at its end.
-pub(crate) fn without_return(line: &[u8]) -> &[u8] {
+fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
@@ -68,7 +123,12 @@ mod tests {
 
     #[track_caller]
     fn check(bytes: &[u8], expected: &[&[u8]], rest: &[u8]) {
-        let mut lines = Lines::new(bytes);
+        check_with(&Delimiter::Newline, bytes, expected, rest);
+    }
+
+    #[track_caller]
+    fn check_with(delimiter: &Delimiter, bytes: &[u8], expected: &[&[u8]], rest: &[u8]) {
+        let mut lines = Lines::new(bytes, delimiter);
         let mut found = Vec::new();
         while let Some(line) = lines.next_line() {
             found.push(line);
@@ -83,6 +143,14 @@ mod tests {
         check(b"one\ntwo\r\n\nthr", &[b"one", b"two", b""], b"thr");
         check(b"", &[], b"");
         check(b"\r\r\n", &[b"\r"], b"");
+    }
+
+    #[test]
+    fn a_delimiter_may_be_any_bytes() {
+        check_with(&Delimiter::Bytes(b"--".to_vec()), b"a-b--c\nd--e", &[b"a-b", b"c\nd"], b"e");
+        let le = b"\x0a\x0b\x0a\0b\0";
+        check_with(&Delimiter::Utf16Le, le, &[b"\x0a\x0b"], b"b\0");
+        check_with(&Delimiter::Utf16Be, b"\0a\0\x0a\0b", &[b"\0a"], b"\0b");
     }
 
     #[test]

@@ -1,0 +1,159 @@
+//! What operators reach a running shipper by: its status on a socket in the state directory, its
+//! figures over HTTP, and a settings file that is read again when it changes.
+
+use std::io::{self, Read as _};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use platform::clock::Clock;
+use platform::shutdown::Shutdown;
+use platform::telemetry::Metrics;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::status::{Control, Report};
+
+/// The socket's name in the state directory.
+const SOCKET: &str = "status.sock";
+/// How long an asker may take to read the answer.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long we wait for an answer.
+const ASK_TIME_MAX: Duration = Duration::from_secs(10);
+/// A settings file is looked at that often.
+const LOOK_PERIOD: Duration = Duration::from_secs(2);
+
+/// Why a status cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody listens there.
+    #[error("no shipper runs with the state directory {}: start it, or name another", .folder.display())]
+    Absent {
+        /// The state directory.
+        folder: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The answer broke off.
+    #[error("the shipper's answer cannot be read")]
+    Answer(#[source] io::Error),
+}
+
+/// Answers each connection with a [`Report`] in JSON, until the shipper stops.
+///
+/// # Errors
+/// The socket cannot be made.
+pub fn serve_status(
+    state_dir: &Path,
+    control: Control,
+    clock: Clock,
+    shutdown: Shutdown,
+) -> io::Result<()> {
+    let path = state_dir.join(SOCKET);
+    // The state directory is locked by us, so a socket in it is nobody's.
+    if path.exists() {
+        platform::disk::remove_file(&path)?;
+    }
+    let listener = UnixListener::bind(&path)?;
+    tokio::spawn(async move {
+        loop {
+            let stream = tokio::select! {
+                () = shutdown.wait() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let (Ok((mut stream, _)), Some(report)) = (stream, control.report().await) else {
+                // Nobody to ask any more, or no descriptor left: the next one may be answered.
+                clock.sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let answer = serde_json::to_vec(&report).unwrap_or_default();
+            if clock.timeout(ANSWER_TIME_MAX, stream.write_all(&answer)).await.is_none() {
+                tracing::debug!("who asked for the status did not read it");
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Asks the shipper that runs with that state directory.
+///
+/// # Errors
+/// [`AskError`] says what to do.
+pub fn ask(state_dir: &Path) -> Result<Report, AskError> {
+    let absent = |source| AskError::Absent { folder: state_dir.to_owned(), source };
+    let mut stream = UnixStream::connect(state_dir.join(SOCKET)).map_err(absent)?;
+    stream.set_read_timeout(Some(ASK_TIME_MAX)).map_err(AskError::Answer)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).map_err(AskError::Answer)?;
+    serde_json::from_slice(&answer).map_err(|error| AskError::Answer(error.into()))
+}
+
+/// Serves `/metrics` in Prometheus' text until the shipper stops.
+///
+/// # Errors
+/// The address is taken, or not ours.
+pub async fn serve_metrics(
+    address: SocketAddr,
+    metrics: Metrics,
+    shutdown: Shutdown,
+) -> Result<(), platform::http::BindError> {
+    let listener = platform::http::bind(address).await?;
+    let router = Router::new()
+        .route("/metrics", get(move || async move { metrics.encode() }))
+        .route("/livez", get(|| async { "ok" }));
+    tokio::spawn(async move {
+        if let Err(error) = platform::http::serve(listener, router, shutdown).await {
+            tracing::error!(%error, "figures are not served any more");
+        }
+    });
+    Ok(())
+}
+
+/// Tells when a settings file is to be read again: at SIGHUP, and when it has changed.
+#[derive(Debug)]
+pub struct SettingsWatch {
+    path: PathBuf,
+    seen: Option<(u64, i64)>,
+    hangup: Signal,
+    clock: Clock,
+}
+
+impl SettingsWatch {
+    /// Watches a file from now on.
+    ///
+    /// # Errors
+    /// The system refuses to tell us of signals.
+    pub fn new(path: PathBuf, clock: Clock) -> io::Result<Self> {
+        let seen = stamp(&path);
+        Ok(Self { path, seen, hangup: signal(SignalKind::hangup())?, clock })
+    }
+
+    /// Returns when the file is to be read again.
+    pub async fn changed(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => {
+                    self.seen = stamp(&self.path);
+                    return;
+                }
+                () = self.clock.sleep(LOOK_PERIOD) => {}
+            }
+            let now = stamp(&self.path);
+            // While it is being replaced it may be away for a moment.
+            if now.is_some() && now != self.seen {
+                self.seen = now;
+                return;
+            }
+        }
+    }
+}
+
+fn stamp(path: &Path) -> Option<(u64, i64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.len(), crate::discover::modified_ns(&metadata)))
+}

@@ -1,0 +1,148 @@
+//! Patterns of one's own: a regular expression with named groups, or a dissect pattern such as
+//! `%{client} - %{user} [%{time}] %{status:int}`.
+//!
+//! The names `time`, `level` and `message` say what the record's own are; a name ended by `:int`
+//! or `:float` (in regular expressions `__int`, `__float`) is that kind of number.
+
+use model::level::Level;
+use nom::branch::alt;
+use nom::bytes::complete::{is_not, tag, take_until};
+use nom::combinator::map;
+use nom::multi::many1;
+use nom::sequence::delimited;
+use nom::{IResult, Parser as _};
+use regex::{Regex, RegexBuilder};
+
+use super::Said;
+
+/// Bytes that a compiled expression may take.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+
+/// A pattern, ready to use.
+#[derive(Debug, Clone)]
+pub(crate) enum Pattern {
+    Regex(Regex),
+    Dissect(Vec<Part>),
+}
+
+/// A part of a dissect pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Stands in the line as it is.
+    Literal(String),
+    /// Everything up to the next literal; no name: left out.
+    Field(String),
+}
+
+/// Why a pattern cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PatternError {
+    /// It is no regular expression.
+    #[error("{pattern:?} is no regular expression")]
+    Regex {
+        /// As it was given.
+        pattern: String,
+        /// Why.
+        #[source]
+        source: Box<regex::Error>,
+    },
+    /// It is no dissect pattern.
+    #[error("{0:?} is no dissect pattern: write %{{name}}, with text between two of them")]
+    Dissect(String),
+    /// No such thing can be redacted.
+    #[error("{0:?} cannot be redacted: there are mail, card, token, key, and regex:EXPRESSION")]
+    Unknown(String),
+}
+
+impl Pattern {
+    /// A regular expression.
+    ///
+    /// # Errors
+    /// It is none, or would take too much memory.
+    pub(crate) fn regex(pattern: &str) -> Result<Self, PatternError> {
+        Ok(Self::Regex(regex(pattern)?))
+    }
+
+    /// A dissect pattern.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(crate) fn dissect(pattern: &str) -> Result<Self, PatternError> {
+        let error = || PatternError::Dissect(pattern.to_owned());
+        let (rest, parts) = parts(pattern).map_err(|_| error())?;
+        let two = parts.windows(2).any(|w| matches!(w, [Part::Field(_), Part::Field(_)]));
+        if !rest.is_empty() || two || !parts.iter().any(|part| matches!(part, Part::Field(_))) {
+            return Err(error());
+        }
+        Ok(Self::Dissect(parts))
+    }
+
+    /// The fields of a line that matches.
+    pub(super) fn read(&self, line: &str) -> Option<Said> {
+        let mut said = Said::default();
+        match self {
+            Self::Regex(regex) => {
+                let found = regex.captures(line)?;
+                for name in regex.capture_names().flatten() {
+                    if let Some(value) = found.name(name) {
+                        let name = name.replace("__", ":");
+                        said.named(&name, value.as_str());
+                    }
+                }
+            }
+            Self::Dissect(parts) => {
+                let mut rest = line;
+                let mut parts = parts.iter().peekable();
+                while let Some(part) = parts.next() {
+                    match (part, parts.peek()) {
+                        (Part::Literal(text), _) => rest = rest.strip_prefix(text.as_str())?,
+                        (Part::Field(name), Some(Part::Literal(text))) => {
+                            let (value, _) = rest.split_at_checked(rest.find(text.as_str())?)?;
+                            rest = rest.get(value.len()..)?;
+                            said.named(name, value);
+                        }
+                        (Part::Field(name), _) => said.named(name, std::mem::take(&mut rest)),
+                    }
+                }
+            }
+        }
+        Some(said)
+    }
+}
+
+/// Compiles an expression within bounds.
+///
+/// # Errors
+/// It is none, or would take too much memory.
+pub(crate) fn regex(pattern: &str) -> Result<Regex, PatternError> {
+    RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build().map_err(|source| {
+        PatternError::Regex { pattern: pattern.to_owned(), source: Box::new(source) }
+    })
+}
+
+impl Said {
+    fn named(&mut self, name: &str, value: &str) {
+        match name.split_once(':') {
+            _ if name.is_empty() => {}
+            _ if ["time", "timestamp"].contains(&name) => self.time = Some(value.to_owned()),
+            None if name == "message" => self.message = Some(value.to_owned()),
+            None if name == "level" => {
+                self.level = Level::from_word(value);
+                self.text(name, value);
+            }
+            Some((name, "int")) => self.number(name, value),
+            Some((name, "float")) => self.guess(name, value),
+            _ => self.text(name, value),
+        }
+    }
+}
+
+fn parts(pattern: &str) -> IResult<&str, Vec<Part>> {
+    let field = delimited(tag("%{"), take_until("}"), tag("}"));
+    let literal = alt((is_not("%"), tag("%")));
+    many1(alt((
+        map(field, |name: &str| Part::Field(name.to_owned())),
+        map(literal, |text: &str| Part::Literal(text.to_owned())),
+    )))
+    .parse(pattern)
+}

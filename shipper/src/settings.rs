@@ -1,0 +1,187 @@
+//! The settings file as it is typed: TOML, described key by key in docs/shipper.md.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use model::stream::IndexName;
+use serde::Deserialize;
+
+use crate::config::{Config, ConfigError, StartAt};
+use crate::files::Files;
+
+/// What may stand in the file. Everything may be left out that flags give.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Addresses of nodes.
+    pub to: Vec<String>,
+    /// Where checkpoints are kept.
+    pub state_dir: Option<PathBuf>,
+    /// File that holds the token the nodes want.
+    pub token_file: Option<PathBuf>,
+    /// The index of records whose source names none.
+    pub index: Option<String>,
+    /// Where files begin that were there before the first run.
+    pub start_at: Option<StartAt>,
+    /// Zone of times that state none.
+    pub time_zone: Option<String>,
+    /// How long a file must rest before its last line counts without a newline, seconds.
+    pub partial_after_s: Option<u64>,
+    /// Where `/metrics` is served.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Labels of every stream.
+    pub labels: BTreeMap<String, String>,
+    /// Files to follow, in the order in which they claim a file.
+    pub files: Vec<Files>,
+}
+
+/// Why a settings file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// It is not there, or not for us.
+    #[error("cannot read the settings in {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is no TOML, or says what nobody knows.
+    #[error("{}: {message}", .path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What, and where.
+        message: String,
+    },
+    /// Something that must be said is not.
+    #[error("{0} is not set: write it in the settings file, or give the flag --{1}")]
+    Missing(&'static str, &'static str),
+    /// The token cannot be read.
+    #[error("cannot read the token in {}", .path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A setting cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+impl Settings {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`SettingsError::Read`] and [`SettingsError::Syntax`].
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|error| SettingsError::Syntax {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// Says the line, and what may stand there.
+    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// The settings complete and checked, down to the last pattern.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the setting.
+    pub fn config(self) -> Result<Config, SettingsError> {
+        if self.to.is_empty() {
+            return Err(SettingsError::Missing("to", "to"));
+        }
+        let state_dir = self.state_dir.ok_or(SettingsError::Missing("state_dir", "state-dir"))?;
+        let token = self.token_file.map(|path| token(&path)).transpose()?;
+        let defaults = Config::new(String::new(), state_dir, Vec::new());
+        let config = Config {
+            to: self.to,
+            token,
+            files: self.files,
+            labels: self.labels.into_iter().collect(),
+            index: match self.index {
+                Some(name) => IndexName::new(&name).map_err(ConfigError::from)?,
+                None => defaults.index.clone(),
+            },
+            start_at: self.start_at.unwrap_or_default(),
+            time_zone: self.time_zone,
+            partial_after: self.partial_after_s.map_or(defaults.partial_after, Duration::from_secs),
+            ..defaults
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+fn token(path: &Path) -> Result<String, SettingsError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| SettingsError::Token { path: path.to_owned(), source })?;
+    Ok(text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "to = [\"http://n:7410\"]\nstate_dir = \"/s\"\n";
+
+    #[track_caller]
+    fn refused(text: &str, word: &str) {
+        let text = format!("{HEAD}{text}");
+        let error = match Settings::parse(&text) {
+            Ok(settings) => settings.config().unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains(word), "{error}");
+    }
+
+    #[test]
+    fn the_example_of_the_package_and_the_reference_are_taken() {
+        let example = include_str!("../../deploy/shipper/shipper.toml");
+        Settings::parse(example).unwrap().config().unwrap();
+        let reference = include_str!("../../docs/shipper.md");
+        let blocks: Vec<&str> = reference
+            .split("```toml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next())
+            .collect();
+        assert!(blocks.len() >= 5);
+        for block in blocks {
+            let head = if block.starts_with("to =") { "" } else { HEAD };
+            let files =
+                if block.contains("[[files]]") { "" } else { "[[files]]\npaths = [\"/a\"]\n" };
+            let text = format!("{head}{block}{files}");
+            let settings = Settings::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            let settings = Settings { token_file: None, ..settings };
+            settings.config().unwrap_or_else(|e| panic!("{e}\n{text}"));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        refused("", "no files");
+        refused("[[files]]\npath = [\"/a\"]", "unknown field `path`");
+        refused("[[files]]\npaths = [\"/a[\"]", "a[");
+        refused("[[files]]\npaths = [\"/a\"]\nformat = \"regex\"", "need a pattern");
+        refused("[[files]]\npaths = [\"/a\"]\nformat = \"regexp\"", "unknown variant `regexp`");
+        refused("[[files]]\npaths = [\"/a\"]\nencoding = \"utf-9\"", "utf-9");
+        refused("[[files]]\npaths = [\"/a\"]\njoin = { start = \"(\" }", "(");
+        refused("[[files]]\npaths = [\"/a\"]\n[[files.rules]]\nredact = [\"nothing\"]", "nothing");
+        refused("[[files]]\npaths = [\"/a\"]\n[[files.rules]]\ndrop = true\nx = 1", "x");
+        refused("time_zone = \"Nowhere\"\n[[files]]\npaths = [\"/a\"]", "Nowhere");
+        assert!(Settings::parse("").unwrap().config().unwrap_err().to_string().contains("--to"));
+    }
+}

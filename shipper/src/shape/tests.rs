@@ -1,0 +1,86 @@
+//! Rules, redaction and rates on single records.
+
+use std::time::Duration;
+
+use super::*;
+use crate::parse::regex;
+
+fn record(message: &str, level: Level, fields: &[(&str, &str)]) -> Record {
+    let text =
+        |(name, value): &(&str, &str)| ((*name).to_owned(), FieldValue::Text((*value).to_owned()));
+    let fields = fields.iter().map(text).collect();
+    Record { message: message.to_owned(), level, fields, ..Record::default() }
+}
+
+#[track_caller]
+fn redacted(what: &str, text: &str, expected: &str) {
+    let redaction = Redaction::new(&[what.to_owned()], None).unwrap();
+    let mut record = record(text, Level::Info, &[("f", text)]);
+    redaction.apply(&mut record);
+    assert_eq!(record.message, expected);
+    assert_eq!(record.fields[0].1.to_text(), expected);
+}
+
+#[test]
+fn secrets_become_unreadable_and_the_rest_stays() {
+    redacted("mail", "from a.b+c@mail.example.com to <x@y.de>.", "from [mail] to <[mail]>.");
+    redacted("card", "card 4111 1111 1111 1111 ok", "card [card] ok");
+    redacted(
+        "card",
+        "id 4111111111111112 at 1700000000000",
+        "id 4111111111111112 at 1700000000000",
+    );
+    redacted("token", "Authorization: Bearer abc.def-123 x", "Authorization: Bearer [token] x");
+    redacted("token", "?access_token=s3cr3t&x=1", "?access_token=[token]&x=1");
+    redacted("token", r#"{"password": "hunter2", "n": 1}"#, r#"{"password": "[token]", "n": 1}"#);
+    redacted("token", "jwt eyJhbGciOiJIUzI1.eyJzdWIiOiIx.abc ok", "jwt [token] ok");
+    redacted("key", "aws AKIAIOSFODNN7EXAMPLE end", "aws [key] end");
+    redacted(
+        "key",
+        "-----BEGIN RSA PRIVATE KEY-----\nab\n-----END RSA PRIVATE KEY-----x",
+        "[key]x",
+    );
+    redacted("regex:\\d+ms", "took 12ms", "took [redacted]");
+    assert!(Redaction::new(&["odd".to_owned()], None).is_err());
+}
+
+#[test]
+fn rules_drop_sample_and_change() {
+    let when = |field: &str, test| vec![Condition { field: field.to_owned(), test }];
+    let rules = Rules(vec![
+        Rule { when: when("level", Test::Below(Level::Info)), action: Action::Drop },
+        Rule {
+            when: when("message", Test::Matches(regex("^health").unwrap())),
+            action: Action::Sample(10),
+        },
+        Rule {
+            when: when("old", Test::Exists),
+            action: Action::Rename { field: "old".to_owned(), to: "new".to_owned() },
+        },
+        Rule {
+            when: Vec::new(),
+            action: Action::Add { field: "x".to_owned(), value: FieldValue::Int(1) },
+        },
+        Rule { when: when("x", Test::Is("1".to_owned())), action: Action::Remove("y".to_owned()) },
+    ]);
+    assert_eq!(rules.apply(record("m", Level::Debug, &[]), 0), None);
+    let kept = rules.apply(record("m", Level::Unknown, &[("old", "v"), ("y", "w")]), 0).unwrap();
+    let names: Vec<&str> = kept.fields.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["new", "x"]);
+    let count = |from: u64| {
+        (from..from + 10_000)
+            .filter(|place| rules.apply(record("health", Level::Info, &[]), *place).is_some())
+            .count()
+    };
+    assert!((900..1_100).contains(&count(0)));
+    assert_eq!(count(0), count(0));
+}
+
+#[test]
+fn a_rate_lets_a_second_through_and_then_waits() {
+    let rate = Rate::new(1_000);
+    assert_eq!(rate.take(1_000, Duration::ZERO), Duration::ZERO);
+    assert_eq!(rate.take(500, Duration::ZERO), Duration::from_millis(500));
+    assert_eq!(rate.take(500, Duration::from_secs(1)), Duration::ZERO);
+    assert_eq!(rate.take(3_000, Duration::from_secs(100)), Duration::from_secs(2));
+}

@@ -1,0 +1,36 @@
+//! A status as a table on a terminal.
+
+use shipper::{FileState, FileStatus, Report};
+
+/// One line a file, and what is wrong below.
+pub(crate) fn render(report: &Report) -> String {
+    let mut lines = vec![row(["STATE", "SIZE", "READ", "SENT", "ACKNOWLEDGED", "LAG", "FILE"])];
+    for file in &report.followed {
+        let FileStatus { size, read, sent, acknowledged, lag_bytes, .. } = file;
+        let [size, read, sent, acknowledged, lag] =
+            [size, read, sent, acknowledged, lag_bytes].map(u64::to_string);
+        lines.push(row([state(file.state), &size, &read, &sent, &acknowledged, &lag, &file.path]));
+        if let Some(error) = &file.last_error {
+            lines.push(format!("           {error}"));
+        }
+    }
+    lines.push(format!("{} files, {} bytes behind", report.sum.files, report.sum.lag_bytes));
+    if let Some(error) = &report.sum.last_error {
+        lines.push(format!("wrong just now: {error}"));
+    }
+    lines.join("\n")
+}
+
+fn row([state, size, read, sent, acknowledged, lag, path]: [&str; 7]) -> String {
+    format!("{state:<10} {size:>12} {read:>12} {sent:>12} {acknowledged:>12} {lag:>12}  {path}")
+}
+
+fn state(state: FileState) -> &'static str {
+    match state {
+        FileState::Followed => "followed",
+        FileState::Waiting => "waiting",
+        FileState::Gone => "gone",
+        FileState::Binary => "binary",
+        FileState::Failing => "failing",
+    }
+}

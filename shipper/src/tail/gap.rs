@@ -1,0 +1,157 @@
+//! What was rotated or truncated away before it was read: said in a record of its own, in the
+//! stream of the file, so that a reader sees where lines are missing.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use model::batch::{BatchBuilder, Sequence};
+use model::level::Level;
+use model::record::{FieldValue, Record};
+use model::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::recover::Vanished;
+use super::{Done, Shipper};
+use crate::config;
+use crate::pack::Workbench;
+use crate::recipe::Recipe;
+use crate::send::Reply;
+
+/// Gaps that wait to be sent; of more only the newest are told, all are counted in bytes.
+const GAPS_MAX: usize = 1_000;
+/// The file of the gaps not told yet, in the state directory.
+const FILE: &str = "gaps.json";
+
+/// Bytes of a file that nobody can read any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Gap {
+    /// The generation of the file.
+    pub(super) producer: u64,
+    pub(super) source: String,
+    pub(super) path: PathBuf,
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) noticed_ns: i64,
+}
+
+/// Gaps to be told, and those that may be none.
+#[derive(Debug, Default)]
+pub(super) struct Gaps {
+    waiting: VecDeque<Gap>,
+    /// Files gone from their paths, perhaps found elsewhere by the next walk.
+    pub(super) vanished: Vec<Vanished>,
+    /// Whether they are looked for just now.
+    pub(super) recovering: bool,
+    sending: bool,
+    unsaved: bool,
+}
+
+impl Gaps {
+    /// Those a process before us could not tell.
+    pub(super) fn load(folder: &Path) -> Self {
+        let waiting = std::fs::read(folder.join(FILE)).ok();
+        let waiting = waiting.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Self { waiting: waiting.unwrap_or_default(), ..Self::default() }
+    }
+
+    /// Whether all are told.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.vanished.is_empty() && !self.sending && !self.recovering
+    }
+}
+
+impl Shipper {
+    /// Bytes are lost for good.
+    pub(super) fn lost(&mut self, gap: Gap) {
+        self.context.metrics.lost_bytes.inc_by(gap.to - gap.from);
+        self.context.metrics.gaps.inc();
+        tracing::error!(file = %gap.path.display(), from = gap.from, to = gap.to,
+            "gone before it was read");
+        if self.gaps.waiting.len() >= GAPS_MAX {
+            self.gaps.waiting.pop_front();
+        }
+        self.gaps.waiting.push_back(gap);
+        self.gaps.unsaved = true;
+    }
+
+    /// Bytes are lost unless the next walk finds the file.
+    pub(super) fn vanished(&mut self, vanished: Vanished) {
+        self.gaps.vanished.push(vanished);
+    }
+
+    /// Sends the oldest gap, one at a time.
+    pub(super) fn tell_gaps(&mut self) {
+        if self.gaps.unsaved {
+            self.gaps.unsaved = false;
+            self.save_gaps();
+        }
+        if self.gaps.sending || self.context.shutdown.is_triggered() {
+            return;
+        }
+        let Some(gap) = self.gaps.waiting.front().cloned() else { return };
+        let recipe = self.recipe(Path::new(&gap.source), &gap.path);
+        let batch = match encode(&gap, &recipe, &self.context.host) {
+            Ok(batch) => batch,
+            Err(error) => {
+                tracing::error!(%error, "a gap cannot be told");
+                self.gaps.waiting.pop_front();
+                return;
+            }
+        };
+        self.gaps.sending = true;
+        let context = self.context.clone();
+        self.tasks.spawn(async move {
+            Done::Gap(context.target.deliver(&batch, &context.board, &context.stop).await)
+        });
+    }
+
+    /// The answer to the gap sent.
+    pub(super) fn told(&mut self, reply: Option<Reply>) {
+        self.gaps.sending = false;
+        let Some(reply) = reply else { return };
+        if let Reply::Refused(reason) = reply {
+            tracing::error!(reason, "a gap is told here only: the node does not take it");
+        }
+        self.gaps.waiting.pop_front();
+        self.gaps.unsaved = true;
+    }
+
+    /// A lost file costs a report, not a line: written without much ado, again with the next.
+    fn save_gaps(&mut self) {
+        let bytes = serde_json::to_vec(&self.gaps.waiting).unwrap_or_default();
+        if let Err(error) =
+            platform::disk::write_atomically(&self.store.folder().join(FILE), &bytes)
+        {
+            tracing::warn!(%error, "cannot save the gaps that are not told yet");
+        }
+    }
+}
+
+fn encode(gap: &Gap, recipe: &Recipe, host: &str) -> std::io::Result<Bytes> {
+    let labels =
+        config::labels_of(&recipe.labels, host, &gap.source).map_err(std::io::Error::other)?;
+    let path = gap.path.display();
+    let number = |number: u64| FieldValue::Int(i64::try_from(number).unwrap_or(i64::MAX));
+    let record = Record {
+        timestamp: Some(Timestamp(gap.noticed_ns)),
+        level: Level::Error,
+        message: format!(
+            "gap: bytes {} to {} of {path} were gone before they were read",
+            gap.from, gap.to
+        ),
+        fields: vec![
+            ("gap_file".to_owned(), FieldValue::Text(path.to_string())),
+            ("gap_from".to_owned(), number(gap.from)),
+            ("gap_to".to_owned(), number(gap.to)),
+        ],
+    };
+    let mut builder = BatchBuilder::new(recipe.index.clone(), labels);
+    builder.push(record, Timestamp(gap.noticed_ns));
+    // The same gap has the same producer: told twice it is stored once.
+    let name = format!("gap {} {} {}", gap.producer, gap.from, gap.to);
+    let producer = xxh3_64(name.as_bytes()).max(1);
+    let sequence = Sequence { producer, epoch: 0, from: 0, to: 1 };
+    Workbench::default().encode(builder.finish(), sequence)
+}

@@ -1,0 +1,85 @@
+//! A file with nothing more to send: looked at again, handed on to the next of its stream, or let go.
+
+use std::time::Duration;
+
+use super::Shipper;
+use super::step::{self, Rest};
+use super::table::Key;
+use crate::config::Until;
+
+/// A file without a name is looked at that often.
+const NAMELESS_PERIOD: Duration = Duration::from_millis(500);
+/// A deleted file is let go after that much rest.
+const UNLINKED_HOLD: Duration = Duration::from_secs(5);
+/// A file moved out of sight is let go after that much rest.
+const MOVED_HOLD: Duration = Duration::from_secs(60);
+/// A file whose last record may still grow is looked at that often at most.
+const JOIN_PERIOD: Duration = Duration::from_millis(100);
+
+impl Shipper {
+    /// A file is read to its end: lets the next one of its stream begin, and looks again when
+    /// its last line may count, or when a nameless file is to be let go.
+    pub(super) fn rested(&mut self, key: Key, rest: Rest) {
+        self.table.measure(key, rest.size, rest.modified_ns);
+        self.release(key);
+        let (now, since) = (self.context.clock.now(), self.context.clock.elapsed());
+        let quiet = now.0.saturating_sub(rest.modified_ns);
+        let quiet = Duration::from_nanos(u64::try_from(quiet).unwrap_or(0));
+        let Some(file) = self.table.get(key) else { return };
+        let once = self.context.config.until == Until::Done;
+        if rest.unlinked || !file.present {
+            let hold = if rest.unlinked { UNLINKED_HOLD } else { MOVED_HOLD };
+            if rest.partial_bytes == 0 && !rest.joining && (quiet >= hold || once) {
+                self.let_go(key, rest.unlinked);
+            } else {
+                self.schedule.later(key, since + NAMELESS_PERIOD);
+            }
+        } else if (rest.partial_bytes > 0 || rest.joining) && !once {
+            let wanted = match rest.joining {
+                true => step::join_timeout(&self.context, &file.recipe),
+                false => self.context.config.partial_after,
+            };
+            let left = wanted.saturating_sub(quiet);
+            self.schedule.later(key, since + left.max(JOIN_PERIOD));
+        }
+    }
+
+    /// The next file of the same stream may begin.
+    pub(super) fn release(&mut self, key: Key) {
+        let next = self.table.get_mut(key).and_then(|file| file.next.take());
+        self.release_next(next);
+    }
+
+    pub(super) fn release_next(&mut self, next: Option<Key>) {
+        if let Some(next) = next
+            && let Some(file) = self.table.get_mut(next)
+        {
+            file.waits = false;
+            self.wake(next);
+        }
+    }
+
+    pub(super) fn let_go(&mut self, key: Key, forgotten: bool) {
+        if let Some(file) = self.table.remove(key, forgotten) {
+            if file.hand.is_some_and(|hand| hand.file.is_some()) {
+                self.open_files = self.open_files.saturating_sub(1);
+            }
+            self.release_next(file.next);
+            self.changed_checkpoints();
+        }
+    }
+
+    pub(super) fn binary(&mut self, key: Key) {
+        self.release(key);
+        let Some(file) = self.table.get_mut(key) else { return };
+        tracing::warn!(file = %file.path.display(), "this is no text: not read");
+        file.binary = true;
+        if let Some(hand) = &mut file.hand
+            && hand.file.take().is_some()
+        {
+            self.open_files = self.open_files.saturating_sub(1);
+        }
+        let (size, modified_ns) = (file.size, file.modified_ns);
+        self.table.measure(key, size, modified_ns);
+    }
+}

@@ -1,0 +1,65 @@
+//! Checkpoints go to disk: soon after they moved, seldom enough to cost nothing.
+
+use std::time::Duration;
+
+use super::table::{Generation, Key};
+use super::{Done, Shipper};
+use crate::checkpoint;
+use crate::config::Until;
+
+/// Checkpoints are saved that often, less often when there are many.
+const SAVE_PERIOD: Duration = Duration::from_secs(1);
+/// Files for which a save period is added.
+const SAVE_FILES: usize = 2_000;
+/// A failed save is tried again after that.
+const SAVE_RETRY: Duration = Duration::from_secs(5);
+
+impl Shipper {
+    pub(super) fn changed_checkpoints(&mut self) {
+        if !self.unsaved {
+            self.unsaved = true;
+            let periods = u32::try_from(1 + self.table.len() / SAVE_FILES).unwrap_or(u32::MAX);
+            let period = SAVE_PERIOD.saturating_mul(periods);
+            self.schedule.save_at(self.context.clock.elapsed() + period);
+        }
+    }
+
+    pub(super) fn save(&mut self) {
+        let (checkpoints, fresh) = self.table.snapshot(self.context.clock.now());
+        let folder = self.store.folder().to_owned();
+        self.saving = true;
+        self.unsaved = false;
+        self.schedule.saving();
+        self.tasks.spawn(async move {
+            let saved =
+                tokio::task::spawn_blocking(move || checkpoint::save(&folder, &checkpoints)).await;
+            let result = saved.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+            Done::Save { fresh, result }
+        });
+    }
+
+    pub(super) fn saved(&mut self, fresh: &[Key], result: std::io::Result<()>) {
+        self.saving = false;
+        if let Err(error) = result {
+            let folder = self.store.folder().display();
+            let why = format!("cannot save checkpoints in {folder}: {error}; new files wait");
+            tracing::warn!("{why}");
+            if self.context.config.until == Until::Done {
+                self.unread.push(why.clone());
+            }
+            self.context.board.checkpoint(Some(why));
+            self.unsaved = true;
+            self.schedule.save_again(self.context.clock.elapsed() + SAVE_RETRY);
+            return;
+        }
+        self.context.board.checkpoint(None);
+        for key in fresh {
+            if let Some(file) = self.table.get_mut(*key)
+                && file.generation == Generation::Seen
+            {
+                file.generation = Generation::Saved;
+                self.wake(*key);
+            }
+        }
+    }
+}
