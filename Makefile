@@ -14,7 +14,7 @@ WEB      := query-ui/web
 BROWSER  := tests/browser
 CARGO    := cargo --locked
 
-.PHONY: help run build ui test test-rust test-ui test-browser lint lint-ui fmt bench bench-split bench-shipper crash screenshots clean tools-build tools-test
+.PHONY: help run build ui test test-rust test-ui test-browser lint lint-ui fmt bench bench-split bench-shipper deb crash screenshots clean tools-build tools-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ bench-shipper: ## What shipping costs, beside zstd and rsyslog (BENCH_MB=300)
 
 bench-browser: build $(BROWSER)/node_modules/.package-lock.json ## How quick the page is, measured in the browser
 	cd $(BROWSER) && SAWLOG_BIN=$(abspath $(BIN))/sawlog npm run performance
+deb: ## Build the shipper's Debian package into target/deb
+	$(CARGO) build --release -p shipper
+	deploy/deb/build $(TARGET)/release/sawlog-shipper $$($(CARGO) pkgid -p shipper | sed 's/.*[#@]//') $(TARGET)/deb
 
 crash: build ## The crash test at length: ROUNDS=100 kills of node and shipper under load
 	SAWLOG_CRASH_ROUNDS=$(or $(ROUNDS),100) $(CARGO) test -p tests --test cases -- crash --nocapture
