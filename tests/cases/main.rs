@@ -16,3 +16,4 @@ mod bad_input;
 mod bad_disk;
 mod access;
 mod crash;
+mod shipper;
