@@ -67,6 +67,9 @@ async fn ship(args: ShipArgs) -> anyhow::Result<()> {
     let metrics_listen = settings.metrics_listen;
     let config = Config { until: args.until(), ..settings.config()? };
     let (clock, shutdown) = (Clock::system(), Shutdown::on_signals()?);
+    // Before anything else: a SIGHUP that nobody waits for ends the process.
+    let watch =
+        args.config.clone().map(|path| SettingsWatch::new(path, clock.clone())).transpose()?;
     let (state_dir, metrics) = (config.state_dir.clone(), config.metrics.clone());
     tracing::info!(to = ?config.to, "shipping");
     let shipper = Shipper::start(config, clock.clone(), shutdown.clone())?;
@@ -79,11 +82,8 @@ async fn ship(args: ShipArgs) -> anyhow::Result<()> {
     if let Some(address) = metrics_listen {
         operate::serve_metrics(address, metrics, shutdown).await?;
     }
-    match &args.config {
-        Some(path) => {
-            let watch = SettingsWatch::new(path.clone(), clock)?;
-            ship_and_reload(shipper, control, args, watch).await
-        }
+    match watch {
+        Some(watch) => ship_and_reload(shipper, control, args, watch).await,
         None => Ok(shipper.join().await?),
     }
 }
