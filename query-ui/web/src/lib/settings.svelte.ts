@@ -1,7 +1,7 @@
 // What this browser remembers: theme, language, and how rows were last looked at.
 
 import { en } from '../messages/en';
-import type { Messages } from '../messages/en';
+import type { Messages } from '../messages/shape';
 import { DEFAULT, type View } from './view';
 
 type Theme = 'system' | 'light' | 'dark';

@@ -1,5 +1,5 @@
 // 页面上的全部文字，简体中文。
-import type { Messages } from './en';
+import type { Messages } from './shape';
 
 export const zh: Messages = {
   app: {

@@ -1,0 +1,255 @@
+// The shape that every language of the page has.
+
+import type { Dimension } from '../lib/system';
+import type { Tab } from '../lib/view';
+
+export interface Messages {
+  app: Record<
+    'skip' | 'help' | 'system' | 'theme' | 'language' | 'zone' | 'close' | 'more',
+    string
+  >;
+  themes: Record<'system' | 'light' | 'dark', string>;
+  bar: Record<
+    | 'label'
+    | 'placeholder'
+    | 'run'
+    | 'cancel'
+    | 'tail'
+    | 'stopTail'
+    | 'history'
+    | 'noHistory'
+    | 'forgetHistory'
+    | 'completions'
+    | 'findHistory',
+    string
+  > & {
+    column: (n: number) => string;
+    expected: (what: string) => string;
+    lookalike: (name: string, code: string, column: number) => string;
+    share: (share: string) => string;
+  };
+  time: Record<
+    | 'label'
+    | 'typed'
+    | 'hint'
+    | 'notRead'
+    | 'apply'
+    | 'from'
+    | 'to'
+    | 'all'
+    | 'now'
+    | 'beginning'
+    | 'zone'
+    | 'utc'
+    | 'local'
+    | 'other'
+    | 'earlier'
+    | 'later'
+    | 'wider'
+    | 'quick',
+    string
+  > & { last: (length: string) => string; units: Record<'m' | 'h' | 'd' | 's' | 'w', string> };
+  chart: Record<
+    'label' | 'hide' | 'show' | 'table' | 'chart' | 'time' | 'total' | 'hint' | 'zoomOut',
+    string
+  > & {
+    records: (n: string) => string;
+    each: (length: string) => string;
+    only: (level: string) => string;
+    bar: (from: string, to: string, n: string) => string;
+  };
+  levels: Record<'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'unknown', string>;
+  fields: Record<
+    | 'label'
+    | 'find'
+    | 'show'
+    | 'hide'
+    | 'none'
+    | 'only'
+    | 'exclude'
+    | 'exists'
+    | 'missing'
+    | 'column'
+    | 'noColumn'
+    | 'min'
+    | 'avg'
+    | 'max'
+    | 'loading',
+    string
+  > & {
+    present: (n: string, share: string) => string;
+    more: (n: number) => string;
+  };
+  rows: Record<
+    | 'label'
+    | 'time'
+    | 'level'
+    | 'details'
+    | 'columns'
+    | 'resetColumns'
+    | 'resize'
+    | 'moveLeft'
+    | 'moveRight'
+    | 'layout'
+    | 'line'
+    | 'wrap'
+    | 'json'
+    | 'loading'
+    | 'atOldest'
+    | 'fold'
+    | 'digits',
+    string
+  > & { showAll: (size: string) => string; findColumn: string };
+  details: Record<
+    | 'fields'
+    | 'json'
+    | 'raw'
+    | 'context'
+    | 'copyLink'
+    | 'copyJson'
+    | 'copyRaw'
+    | 'copy'
+    | 'copyTerm'
+    | 'copied'
+    | 'only'
+    | 'exclude'
+    | 'column'
+    | 'close'
+    | 'name'
+    | 'value',
+    string
+  >;
+  context: Record<
+    'title' | 'close' | 'same' | 'everything' | 'around' | 'previous' | 'next' | 'none' | 'copy',
+    string
+  > & { size: (n: number) => string };
+  tail: Record<
+    'live' | 'paused' | 'connecting' | 'resume' | 'noPipes' | 'waitingForFirst',
+    string
+  > & {
+    fresh: (n: string) => string;
+    rate: (n: number) => string;
+    lost: (n: string) => string;
+  };
+  status: Record<'asking' | 'stale' | 'cancelled' | 'newer', string> & {
+    rows: (n: string) => string;
+    of: (n: string, all: string) => string;
+    took: (ms: number) => string;
+    soFar: (n: string) => string;
+    partial: (what: string, why: string) => string;
+  };
+  empty: Record<
+    | 'freshTitle'
+    | 'freshText'
+    | 'freshFiles'
+    | 'freshWaiting'
+    | 'nothing'
+    | 'nothingAtAll'
+    | 'allTime'
+    | 'withoutQuery'
+    | 'copy',
+    string
+  > & {
+    between: (from: string, to: string) => string;
+    elsewhere: (n: string, from: string, to: string) => string;
+  };
+  errors: Record<'unreachable' | 'retry' | 'tailRefused', string>;
+  table: Record<'label' | 'bar' | 'line' | 'none' | 'draw' | 'nothing' | 'drill', string> & {
+    sort: (column: string) => string;
+    more: (n: string) => string;
+  };
+  export: Record<
+    | 'button'
+    | 'title'
+    | 'text'
+    | 'format'
+    | 'ndjson'
+    | 'csv'
+    | 'save'
+    | 'curl'
+    | 'copy'
+    | 'link'
+    | 'columns',
+    string
+  >;
+  tabs: Record<'label' | Tab, string>;
+  patterns: Record<
+    'order' | 'most' | 'rarest' | 'new' | 'latest' | 'only' | 'exclude' | 'examples' | 'isNew',
+    string
+  > & {
+    found: (n: string, records: string) => string;
+    cut: (n: string) => string;
+    seen: (first: string, last: string) => string;
+  };
+  compare: Record<'here' | 'there' | 'what' | 'pattern' | 'hint' | 'nothingThere', string> & {
+    found: (n: string, records: string) => string;
+  };
+  trace: Record<'title' | 'search', string> & {
+    found: (n: string, services: number, length: string) => string;
+    cut: (n: number) => string;
+    gap: (length: string) => string;
+  };
+  system: Record<
+    | 'title'
+    | 'back'
+    | 'node'
+    | 'name'
+    | 'version'
+    | 'state'
+    | 'ready'
+    | 'notReady'
+    | 'uptime'
+    | 'folder'
+    | 'disk'
+    | 'indexes'
+    | 'records'
+    | 'splits'
+    | 'stored'
+    | 'ofRaw'
+    | 'earliest'
+    | 'latest'
+    | 'retention'
+    | 'retentionHint'
+    | 'partitions'
+    | 'partition'
+    | 'committed'
+    | 'published'
+    | 'fresh'
+    | 'queue'
+    | 'waiting'
+    | 'shippers'
+    | 'paths'
+    | 'files'
+    | 'lag'
+    | 'lastError'
+    | 'senders'
+    | 'host'
+    | 'service'
+    | 'lastSeen'
+    | 'behind'
+    | 'text'
+    | 'quiet'
+    | 'sending'
+    | 'nobody'
+    | 'volume'
+    | 'by'
+    | 'share'
+    | 'cure'
+    | 'copyExclude'
+    | 'whatItSays'
+    | 'whoSaysIt'
+    | 'none'
+    | 'volumeHint',
+    string
+  > & {
+    days: (n: number) => string;
+    diskText: (used: string, free: string, share: string) => string;
+    stale: (when: string) => string;
+    sendersHint: (length: string) => string;
+    dimensions: Record<Dimension, string>;
+  };
+  saved: Record<'label' | 'save' | 'name' | 'remove' | 'hint', string>;
+  help: Record<'title' | 'keys' | 'language' | 'licences', string> & {
+    list: [key: string, does: string][];
+  };
+}
