@@ -1,6 +1,7 @@
 //! News of files, heard or walked by → which are followed: new ones, renamed ones, gone ones.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,7 +76,7 @@ impl Shipper {
             self.meet(key, seen);
             return;
         }
-        let absent = self.table.take_absent(seen.id.inode);
+        let absent = self.known_content(seen);
         let first = self.renamed.get(&seen.path).unwrap_or(&seen.path);
         if absent.is_none() && !seen.matches && *first == seen.path {
             return;
@@ -124,6 +125,24 @@ impl Shipper {
             self.wake(before);
         }
         self.wake(key);
+    }
+
+    /// The checkpoint of a file that was not found until now, when this one has its content: that
+    /// it has its inode may be chance.
+    fn known_content(&mut self, seen: &Seen) -> Option<Checkpoint> {
+        if !self.table.is_absent(seen.id.inode) {
+            return None;
+        }
+        let file = File::open(&seen.path).ok();
+        let is_it = |known: &Checkpoint| match &file {
+            Some(file) => known.fingerprint.verify(file, known.offset).is_ok_and(|it| it.is_some()),
+            // What cannot be read now may be it; its turn will tell.
+            None => true,
+        };
+        let mut absent = self.table.absent_at(seen.id.inode);
+        let key = absent.find_map(|(key, known)| is_it(known).then_some(key))?;
+        drop(absent);
+        self.table.take_absent(key)
     }
 
     /// What is done to the lines of a stream: as its first path says, which it may have been

@@ -385,10 +385,10 @@ impl Shipper {
     /// The path names it no more. If it is not gone it will be found by its inode.
     fn missing(&mut self, key: Key) {
         let Some(file) = self.table.get(key) else { return };
-        let (path, inode) = (file.path.clone(), file.checkpoint.id.inode);
+        let (path, absent) = (file.path.clone(), table::absent_key(&file.checkpoint));
         if file.verified > file.checkpoint.offset && file.generation == Generation::Saved {
             let gap = file.gap(self.context.clock.now());
-            self.vanished(Vanished { inode, gap: Some(gap), tries: 0 });
+            self.vanished(Vanished { key: absent, gap: Some(gap), tries: 0 });
         }
         self.let_go(key, false);
         if let Some(seen) = Seen::at(&path, self.patterns.matches(&path)) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::gap::Gap;
 use super::step::Context;
+use super::table::AbsentKey;
 use super::{Done, Shipper, WALK_DELAY};
 use crate::checkpoint::Checkpoint;
 use crate::config;
@@ -26,7 +27,7 @@ const TRIES_MAX: u32 = 100;
 /// A file that is gone from where it was.
 #[derive(Debug, Clone)]
 pub(super) struct Vanished {
-    pub(super) inode: u64,
+    pub(super) key: AbsentKey,
     /// What is lost with it, as far as it was seen.
     pub(super) gap: Option<Gap>,
     pub(super) tries: u32,
@@ -58,8 +59,8 @@ impl Shipper {
         }
         let mut vanished = std::mem::take(&mut self.gaps.vanished);
         if self.first_walk {
-            let unread = |inode| Vanished { inode, gap: None, tries: 0 };
-            vanished.extend(self.table.absent_inodes().map(unread));
+            let unread = |key| Vanished { key, gap: None, tries: 0 };
+            vanished.extend(self.table.absent_keys().map(unread));
         }
         let searches: Vec<Search> =
             vanished.into_iter().filter_map(|vanished| self.search(vanished)).collect();
@@ -73,7 +74,7 @@ impl Shipper {
 
     fn search(&self, vanished: Vanished) -> Option<Search> {
         // What the walk found under another name is no longer absent.
-        let checkpoint = self.table.absent(vanished.inode)?.clone();
+        let checkpoint = self.table.absent(vanished.key)?.clone();
         let recipe = self.recipe(Path::new(&checkpoint.source), Path::new(&checkpoint.path));
         Some(Search { vanished, checkpoint, recipe })
     }
@@ -85,7 +86,7 @@ impl Shipper {
             match fate {
                 Fate::Recovered(path) => {
                     tracing::info!(file = %path.display(), "read the rest from the compressed file");
-                    self.table.forget_absent(vanished.inode);
+                    self.table.forget_absent(vanished.key);
                     self.changed_checkpoints();
                 }
                 Fate::Unsure if vanished.tries < TRIES_MAX => {

@@ -1,6 +1,6 @@
 //! Which files are followed, found by their id, their path, and the stream they feed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,6 +70,13 @@ const ABSENT_TIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// And so many of them, the newest ones.
 const ABSENT_MAX: usize = 20_000;
 
+/// The inode of a file that is not found, and its generation: inodes are used again.
+pub(super) type AbsentKey = (u64, u64);
+
+pub(super) fn absent_key(checkpoint: &Checkpoint) -> AbsentKey {
+    (checkpoint.id.inode, checkpoint.producer)
+}
+
 /// All followed files.
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -77,14 +84,14 @@ pub(super) struct Table {
     by_id: HashMap<FileId, Key>,
     by_path: HashMap<PathBuf, Key>,
     by_source: HashMap<String, Key>,
-    absent: HashMap<u64, Checkpoint>,
+    absent: BTreeMap<AbsentKey, Checkpoint>,
     last: u64,
     lag: u64,
 }
 
 impl Table {
     pub(super) fn new(checkpoints: Vec<Checkpoint>) -> Self {
-        let absent = checkpoints.into_iter().map(|c| (c.id.inode, c)).collect();
+        let absent = checkpoints.into_iter().map(|c| (absent_key(&c), c)).collect();
         Self { absent, ..Self::default() }
     }
 
@@ -123,31 +130,41 @@ impl Table {
         self.by_path.get(path).copied()
     }
 
-    /// The checkpoint of a file that was not found until now.
-    pub(super) fn take_absent(&mut self, inode: u64) -> Option<Checkpoint> {
-        self.absent.remove(&inode)
+    /// The checkpoints of files with this inode that were not found until now. More than one when
+    /// the inode was given to another file.
+    pub(super) fn absent_at(&self, inode: u64) -> impl Iterator<Item = (AbsentKey, &Checkpoint)> {
+        self.absent.range((inode, 0)..=(inode, u64::MAX)).map(|(key, known)| (*key, known))
     }
 
-    pub(super) fn absent(&self, inode: u64) -> Option<&Checkpoint> {
-        self.absent.get(&inode)
+    /// It is found.
+    pub(super) fn take_absent(&mut self, key: AbsentKey) -> Option<Checkpoint> {
+        self.absent.remove(&key)
     }
 
-    pub(super) fn absent_inodes(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn absent(&self, key: AbsentKey) -> Option<&Checkpoint> {
+        self.absent.get(&key)
+    }
+
+    pub(super) fn absent_keys(&self) -> impl Iterator<Item = AbsentKey> {
         self.absent.keys().copied()
     }
 
     /// All of it is stored, and it never grows again.
-    pub(super) fn forget_absent(&mut self, inode: u64) {
-        self.absent.remove(&inode);
+    pub(super) fn forget_absent(&mut self, key: AbsentKey) {
+        self.absent.remove(&key);
     }
 
     pub(super) fn is_absent(&self, inode: u64) -> bool {
-        self.absent.contains_key(&inode)
+        self.absent_at(inode).next().is_some()
     }
 
     /// Inodes of everything known, found or not.
     pub(super) fn inodes(&self) -> HashSet<u64> {
-        self.by_id.keys().map(|id| id.inode).chain(self.absent.keys().copied()).collect()
+        self.by_id
+            .keys()
+            .map(|id| id.inode)
+            .chain(self.absent.keys().map(|(inode, _)| *inode))
+            .collect()
     }
 
     /// Follows a file. When another file of the same stream is followed already, the new one
@@ -208,7 +225,7 @@ impl Table {
             self.by_source.remove(&file.checkpoint.source);
         }
         if !forgotten && file.generation == Generation::Saved {
-            self.absent.insert(file.checkpoint.id.inode, file.checkpoint.clone());
+            self.absent.insert(absent_key(&file.checkpoint), file.checkpoint.clone());
         }
         Some(file)
     }
