@@ -209,6 +209,7 @@ fn count(opened: &[Split], filter: &Filter) -> Result<u64, ScanError> {
         range: TimeRange::ALL,
         columns: Vec::<Column>::new(),
         newest: None,
+        counted: false,
     };
     let mut sum = 0;
     for split in opened {

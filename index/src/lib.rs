@@ -9,6 +9,7 @@ mod columns;
 pub mod matcher;
 pub mod evaluate;
 pub mod scan;
+mod tally;
 pub mod split;
 pub mod fresh;
 mod consume;

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array as _, ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch, StringArray,
-    StringBuilder, UInt32Array, UInt64Array,
+    Array as _, ArrayRef, AsArray as _, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch,
+    StringArray, StringBuilder, TimestampNanosecondArray, UInt32Array, UInt64Array,
 };
 use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use model::query::Filter;
 use model::record::FieldType;
@@ -20,6 +20,9 @@ use crate::evaluate::{Evaluator, Place};
 use crate::rest;
 use crate::schema::{FieldColumnId, REST, STREAM, field_type, time_type};
 use crate::split::{asks_texts, pattern_of};
+use crate::tally::Tally;
+
+pub use crate::tally::COUNTED_COLUMNS_MAX;
 
 /// A column of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -44,6 +47,13 @@ pub enum Column {
     Fields,
     /// What its message has in common with others: the template, `<*>` for tokens that vary.
     Pattern,
+    /// The beginning of the bin of time in which its timestamp is.
+    Bin {
+        /// Nanoseconds of a bin, more than 0.
+        width: i64,
+        /// Where a bin begins, nanoseconds since 1970.
+        origin: i64,
+    },
     /// One named value (a field, a label, `level`, `message` or `index`) in one type: as text,
     /// any value's text; as a float, numbers and texts that read as numbers; null where there is
     /// none. Of several values the first.
@@ -70,13 +80,26 @@ impl Column {
             Self::Labels => "labels",
             Self::Fields => "fields",
             Self::Pattern => "pattern",
+            Self::Bin { .. } => "bin",
             Self::Field { name, .. } => name,
         }
     }
 
+    /// Whether rows can be counted by it ([`ScanRequest::counted`]).
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        matches!(
+            self,
+            Self::Level
+                | Self::Index
+                | Self::Bin { .. }
+                | Self::Field { kind: FieldType::Text, .. }
+        )
+    }
+
     fn data_type(&self) -> DataType {
         match self {
-            Self::Timestamp | Self::IngestTime => time_type(),
+            Self::Timestamp | Self::IngestTime | Self::Bin { .. } => time_type(),
             Self::Partition => DataType::UInt32,
             Self::Offset => DataType::UInt64,
             Self::Field { kind, .. } => field_type(*kind),
@@ -91,6 +114,7 @@ impl Column {
             }
             Self::Partition | Self::Index => false,
             Self::Pattern => name == "message",
+            Self::Bin { .. } => name == "timestamp",
             Self::Labels => id.is_some_and(|id| id.kind.is_none()),
             Self::Fields => id.is_some_and(|id| id.kind.is_some()) || name == REST,
             Self::Field { name: wanted, .. } => match id {
@@ -116,6 +140,22 @@ pub struct ScanRequest {
     /// Only so many of the newest, ordered by (timestamp, offset) descending; all of them, in any
     /// order, when `None`.
     pub newest: Option<usize>,
+    /// How many rows have the same values in these columns, instead of the rows: a last column
+    /// `count` (i64) stands behind them. A group may come several times. Not together with
+    /// `newest`; at most [`COUNTED_COLUMNS_MAX`] columns, of which each [`Column::is_counted`].
+    pub counted: bool,
+}
+
+impl ScanRequest {
+    /// How many records some rows of an answer stand for.
+    #[must_use]
+    pub fn records(&self, rows: &RecordBatch) -> u64 {
+        let counts = rows.columns().last().filter(|_| self.counted);
+        match counts.and_then(|counts| counts.as_primitive_opt::<Int64Type>()) {
+            Some(counts) => counts.values().iter().map(|count| count.unsigned_abs()).sum(),
+            None => rows.num_rows() as u64,
+        }
+    }
 }
 
 /// Why rows could not be read.
@@ -141,18 +181,26 @@ pub fn output_schema(columns: &[Column]) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
 }
 
-/// Which columns of a stored schema the filter and the output need. `timestamp` and `offset`
-/// always. Without texts, what the filter asks of messages and of all fields is known already.
+/// The schema of counted rows.
+pub(crate) fn output_schema_counted(columns: &[Column]) -> SchemaRef {
+    let fields = output_schema(columns);
+    let count = Arc::new(Field::new("count", DataType::Int64, false));
+    Arc::new(Schema::new(fields.fields().iter().cloned().chain([count]).collect::<Vec<_>>()))
+}
+
+/// Which columns of a stored schema the filter and the output need; `timestamp` where
+/// it is asked for apart. Without texts, what the filter asks of messages and of all fields is known already.
 #[must_use]
 pub(crate) fn needed(
     schema: &Schema,
     filter: &Filter,
     columns: &[Column],
     with_texts: bool,
+    with_times: bool,
 ) -> Vec<usize> {
     let needs = |(_, field): &(usize, &Arc<Field>)| {
         let (id, name) = (FieldColumnId::of(field), field.name().as_str());
-        name == "timestamp"
+        with_times && name == "timestamp"
             || filter_reads(filter, id.as_ref(), name, with_texts)
             || columns.iter().any(|column| column.reads(id.as_ref(), name))
     };
@@ -190,6 +238,11 @@ pub fn scan_rows(
     let passing = evaluator.rows(rows, place);
     let Some(newest) = request.newest else {
         let picked = filter_record_batch(rows, &passing.into())?;
+        if request.counted {
+            let mut tally = Tally::new(&request.columns, place);
+            tally.add(&picked)?;
+            return tally.take();
+        }
         return render(&picked, place, &request.columns);
     };
     let mut best = Newest::new(newest);
@@ -261,6 +314,7 @@ pub(crate) fn render(
             Column::Index => Arc::new(StringArray::from(vec![place.index; count])),
             Column::Level => text("level"),
             Column::Pattern => patterns(rows),
+            Column::Bin { width, origin } => bins(rows, *width, *origin)?,
             Column::Labels => objects(rows, Part::Labels),
             Column::Fields => objects(rows, Part::Fields),
             Column::Field { name, kind } => named(rows, place, name, *kind),
@@ -268,6 +322,16 @@ pub(crate) fn render(
     }
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(count));
     Ok(RecordBatch::try_new_with_options(output_schema(columns), output, &options)?)
+}
+
+/// The beginnings of the bins in which rows are.
+fn bins(rows: &RecordBatch, width: i64, origin: i64) -> Result<ArrayRef, ScanError> {
+    let missing = || ArrowError::SchemaError("rows without timestamp".to_owned());
+    let times = times(rows, "timestamp").ok_or_else(missing)?;
+    let begin =
+        |time: i64| time.saturating_sub(time.saturating_sub(origin).rem_euclid(width.max(1)));
+    let bins: TimestampNanosecondArray = times.unary(begin);
+    Ok(Arc::new(bins.with_timezone("UTC")))
 }
 
 /// The patterns of rows: of their split, or found by the look of their tokens alone.
@@ -321,11 +385,10 @@ fn objects(rows: &RecordBatch, part: Part) -> ArrayRef {
     Arc::new(builder.finish())
 }
 
-/// One named value of each row, in one type.
-fn named(rows: &RecordBatch, place: Place<'_>, name: &str, kind: FieldType) -> ArrayRef {
-    let schema = rows.schema();
+/// The columns of a name that have values.
+pub(crate) fn own_columns<'a>(rows: &'a RecordBatch, name: &str) -> Vec<Values<'a>> {
     let mut columns: Vec<Values<'_>> = Vec::new();
-    for (field, column) in schema.fields().iter().zip(rows.columns()) {
+    for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
         let own = match FieldColumnId::of(field) {
             Some(id) => id.name == name,
             None => field.name() == name && matches!(name, "level" | "message"),
@@ -334,6 +397,12 @@ fn named(rows: &RecordBatch, place: Place<'_>, name: &str, kind: FieldType) -> A
             columns.push(Values::of(column));
         }
     }
+    columns
+}
+
+/// One named value of each row, in one type.
+fn named(rows: &RecordBatch, place: Place<'_>, name: &str, kind: FieldType) -> ArrayRef {
+    let columns = own_columns(rows, name);
     let rest = Values::named(rows, REST);
     let quoted = Value::from(name).to_string();
     let value = |row: usize| {
@@ -391,7 +460,7 @@ fn named(rows: &RecordBatch, place: Place<'_>, name: &str, kind: FieldType) -> A
     }
 }
 
-fn rest_is_empty(rows: &RecordBatch) -> bool {
+pub(crate) fn rest_is_empty(rows: &RecordBatch) -> bool {
     rows.column_by_name(REST).is_none_or(|rest| rest.null_count() == rest.len())
 }
 

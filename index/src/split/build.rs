@@ -27,6 +27,7 @@ use super::offsets::{self, Arrivals};
 use super::statistics::{BlockTimes, Minutes};
 use super::stored::{IngestTimes, Unit, stored_schema, to_stored};
 use super::templates::{Template, TemplateKey, Templates};
+use super::values::ValueCounter;
 use super::{body_name, bundle_name, tokens, words};
 use crate::columns::{Values, numbers, times};
 use crate::rest;
@@ -172,6 +173,7 @@ struct Gathered<'a> {
     rows: u32,
     blocks: BlockTimes,
     minutes: Minutes,
+    values: ValueCounter,
     fields: HashMap<FieldColumnId, u64>,
     offsets: offsets::Writer<'a>,
     offset_span: (u64, u64),
@@ -189,6 +191,7 @@ impl<'a> Gathered<'a> {
             rows: 0,
             blocks: BlockTimes::default(),
             minutes: Minutes::default(),
+            values: ValueCounter::default(),
             fields: HashMap::new(),
             offsets: offsets::Writer::new(arrivals),
             offset_span: (u64::MAX, 0),
@@ -200,6 +203,7 @@ impl<'a> Gathered<'a> {
     fn add(&mut self, piece: &Piece) -> Result<(), BuildError> {
         let rows = &piece.rows;
         field_counts(rows, &mut self.fields);
+        self.values.add(rows);
         self.raw_bytes += raw_bytes(rows);
         for offset in numbers(rows, "offset").into_iter().flat_map(|all| all.values().iter()) {
             self.offset_span = (self.offset_span.0.min(*offset), self.offset_span.1.max(*offset));
@@ -291,6 +295,8 @@ impl<'a> Gathered<'a> {
         bundle.add_packed("tokens.index", &tokens.index)?;
         bundle.add_packed("blocks", &self.blocks.encode())?;
         bundle.add_packed("minutes", &self.minutes.encode())?;
+        let values = std::mem::take(&mut self.values).finish();
+        bundle.add_packed("values", &values.encode())?;
         bundle.add_packed("ingest", &ingest.encode())?;
         bundle.add_packed("arrivals", &arrivals.encode())?;
         let offsets = std::mem::replace(&mut self.offsets, offsets::Writer::new(arrivals));

@@ -11,6 +11,7 @@ mod cluster;
 mod stored;
 mod offsets;
 mod statistics;
+mod values;
 mod runs;
 mod gather;
 mod words;

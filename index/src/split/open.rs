@@ -22,6 +22,7 @@ use super::statistics::{BlockTimes, Minutes};
 use super::stored::{IngestTimes, Unit, moments, to_rows, with_arrival};
 use super::templates::Templates;
 use super::tokens::Tokens;
+use super::values::ValueCounts;
 use super::words::Words;
 use super::{body_name, bundle_name};
 use crate::evaluate::Place;
@@ -42,6 +43,7 @@ pub struct Split {
     tokens: Kept<Tokens>,
     blocks: Kept<BlockTimes>,
     minutes: Kept<Minutes>,
+    values: Kept<ValueCounts>,
     ingest: Kept<IngestTimes>,
     offsets: Kept<Offsets>,
     fields: Kept<Vec<FieldStat>>,
@@ -104,6 +106,7 @@ impl Split {
             tokens: Kept::default(),
             blocks: Kept::default(),
             minutes: Kept::default(),
+            values: Kept::default(),
             ingest: Kept::default(),
             offsets: Kept::default(),
             fields: Kept::default(),
@@ -203,6 +206,14 @@ impl Split {
         self.minutes.get(|| self.decode("minutes", Minutes::decode))
     }
 
+    /// The rows of labels' values; empty in a split that was written before they were counted.
+    pub(super) fn values(&self) -> Result<Arc<ValueCounts>, ScanError> {
+        self.values.get(|| match self.bundle.names("values").next() {
+            Some(_) => self.decode("values", ValueCounts::decode),
+            None => Ok(ValueCounts::default()),
+        })
+    }
+
     /// Reads every byte and compares what is known twice.
     ///
     /// # Errors
@@ -216,6 +227,7 @@ impl Split {
         self.fields()?;
         self.section("tokens")?;
         self.section("offsets")?;
+        self.values()?;
         let blocks = self.blocks()?;
         let read = self.tokens()?.check(blocks.len());
         read.map_err(|error| self.wrong(format!("its section tokens: {error}")))?;

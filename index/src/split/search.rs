@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions, StringArray, UInt32Array};
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{Field, Schema};
+use model::level::Level;
 use model::query::Filter;
+use model::record::FieldType;
 use model::split::FieldStat;
 use model::time::Timestamp;
 
@@ -22,6 +24,7 @@ use super::tokens::Tokens;
 use super::words::Words;
 use crate::evaluate::Evaluator;
 use crate::scan::{Column, Newest, PATTERN, ScanError, ScanRequest, key, needed, render};
+use crate::tally::Tally;
 
 /// Why an index could not be asked.
 pub(super) type Unreadable = ScanError;
@@ -136,11 +139,12 @@ impl Split {
         }
         let body = self.body()?;
         let schema = body.parquet.schema();
-        let mut columns = needed(schema, needs.filter, needs.columns, needs.with_texts);
+        let times = needs.with_times || needs.asks_offsets();
+        let mut columns = needed(schema, needs.filter, needs.columns, needs.with_texts, times);
         if templates.as_ref().is_some_and(|all| all.loose_rows().and(rows).is_empty()) {
             let others: Vec<Column> =
                 needs.columns.iter().filter(|c| **c != Column::Pattern).cloned().collect();
-            columns = needed(schema, needs.filter, &others, needs.with_texts);
+            columns = needed(schema, needs.filter, &others, needs.with_texts, times);
         }
         let ingest = needs.asks_ingest_time().then(|| self.ingest()).transpose()?;
         let mut offsets = match needs.asks_offsets() {
@@ -190,6 +194,7 @@ impl Split {
         let (first, last) = (Timestamp(self.meta.time_first), Timestamp(self.meta.time_last));
         let inside = request.range.covers(first, last);
         let none = RowSet::default();
+        let mut tally = request.counted.then(|| Tally::new(&request.columns, self.place()));
         let mut decided = &question.decided;
         if let Some(passing) = question.passing.as_ref() {
             decided = passing;
@@ -201,6 +206,13 @@ impl Split {
                 if emit(rows).is_break() {
                     return Ok(());
                 }
+                decided = &none;
+            }
+            if let Some(tally) = &mut tally
+                && inside
+                && passing.count() == self.row_count as usize
+                && self.tally_known(&request.columns, tally)?
+            {
                 decided = &none;
             }
         }
@@ -215,6 +227,7 @@ impl Split {
                     columns: &request.columns,
                     with_texts: false,
                     with_offsets: false,
+                    with_times: !all_pass,
                 },
             ),
             (
@@ -225,6 +238,7 @@ impl Split {
                     columns: &request.columns,
                     with_texts: true,
                     with_offsets: false,
+                    with_times: true,
                 },
             ),
         ];
@@ -240,13 +254,55 @@ impl Split {
                         filter_record_batch(&rows, &passing.into())?
                     }
                 };
-                Ok(emit(render(&rows, self.place(), &request.columns)?))
+                let Some(tally) = &mut tally else {
+                    return Ok(emit(render(&rows, self.place(), &request.columns)?));
+                };
+                tally.add(&rows)?;
+                match tally.is_full() {
+                    true => Ok(emit(tally.take()?)),
+                    false => Ok(ControlFlow::Continue(())),
+                }
             };
             if self.read(rows, &needs, &mut give)?.is_break() {
-                break;
+                return Ok(());
             }
         }
+        if let Some(tally) = &mut tally {
+            give_last(emit, tally.take()?);
+        }
         Ok(())
+    }
+
+    /// Counts all rows by a label or the level from what is stored of them, if it is.
+    fn tally_known(&self, columns: &[Column], tally: &mut Tally<'_>) -> Result<bool, ScanError> {
+        match columns {
+            [Column::Level] => {
+                for (level, rows) in Level::ALL.iter().zip(self.meta.level_counts) {
+                    if rows > 0 {
+                        tally.add_known(Some(level.name()), rows);
+                    }
+                }
+            }
+            [Column::Field { name, kind: FieldType::Text }] => {
+                let fields = self.fields()?;
+                let mut named = fields.iter().filter(|field| field.name == *name);
+                let (Some(label), None) = (named.next(), named.next()) else { return Ok(false) };
+                let values = self.values()?;
+                let Some(counts) = values.of(name).filter(|_| label.label) else {
+                    return Ok(false);
+                };
+                let mut without = self.meta.row_count;
+                for (value, rows) in counts {
+                    tally.add_known(Some(value), *rows);
+                    without = without.saturating_sub(*rows);
+                }
+                if without > 0 {
+                    tally.add_known(None, without);
+                }
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// First which rows, by the filter's columns alone; then the answer's columns of those few.
@@ -273,8 +329,13 @@ impl Split {
         for (rows, evaluator, with_texts) in
             [(&decided, &question.known, false), (&question.open, question.evaluator, true)]
         {
-            let needs =
-                Needs { filter: &request.filter, columns: &[], with_texts, with_offsets: true };
+            let needs = Needs {
+                filter: &request.filter,
+                columns: &[],
+                with_texts,
+                with_offsets: true,
+                with_times: true,
+            };
             let mut offer = |rows: RecordBatch, numbers: &[u32]| {
                 let passing = evaluator.numbered_rows(&rows, self.place(), numbers);
                 for row in passing.set_indices() {
@@ -292,9 +353,7 @@ impl Split {
             return Ok(());
         }
         let rows = self.fetch(&order, &request.columns)?;
-        // The last call; whether to go on does not matter any more.
-        #[expect(clippy::let_underscore_must_use, reason = "there is nothing more")]
-        let _: ControlFlow<()> = emit(rows);
+        give_last(emit, rows);
         Ok(())
     }
 
@@ -303,7 +362,13 @@ impl Split {
         let mut sorted = order.to_vec();
         sorted.sort_unstable();
         let rows = RowSet::from_sorted(sorted.iter().map(|row| *row..*row + 1));
-        let needs = Needs { filter: &Filter::All, columns, with_texts: true, with_offsets: false };
+        let needs = Needs {
+            filter: &Filter::All,
+            columns,
+            with_texts: true,
+            with_offsets: false,
+            with_times: true,
+        };
         let mut parts = Vec::new();
         self.read_all(&rows, &needs, &mut |rows, _| {
             parts.push(rows);
@@ -321,6 +386,12 @@ impl Split {
     }
 }
 
+/// Gives the last rows; whether to go on does not matter any more.
+fn give_last(emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>, rows: RecordBatch) {
+    #[expect(clippy::let_underscore_must_use, reason = "there is nothing more")]
+    let _: ControlFlow<()> = emit(rows);
+}
+
 /// Takes rows and their numbers.
 type Each<'a, T> = dyn FnMut(RecordBatch, &[u32]) -> Result<T, ScanError> + 'a;
 
@@ -332,6 +403,8 @@ struct Needs<'a> {
     with_texts: bool,
     /// Whether rows are to be put in order.
     with_offsets: bool,
+    /// Whether the rows' times are looked at, be they asked for or not.
+    with_times: bool,
 }
 
 impl Needs<'_> {

@@ -69,6 +69,7 @@ pub(super) async fn tail(
             range: TimeRange::ALL,
             columns: RECORD.to_vec(),
             newest: None,
+            counted: false,
         }),
         parts: state.engine.searcher().follow(),
         engine: state.engine,

@@ -77,6 +77,7 @@ impl Engine {
             range,
             columns: vec![Column::Labels, Column::Fields],
             newest: None,
+            counted: false,
         };
         let each = |counts: &mut Counts, rows: &RecordBatch| counts.add(rows);
         let fold = Fold { start: Counts::default, each: Arc::new(each) };

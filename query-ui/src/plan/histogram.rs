@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{AsArray as _, RecordBatch};
-use arrow::datatypes::TimestampNanosecondType;
+use arrow::datatypes::{Int64Type, TimestampNanosecondType};
 use index::evaluate::levels_passing;
 use index::scan::{Column, ScanRequest};
 use index::searcher::Unit;
@@ -160,8 +160,9 @@ impl Engine {
         let request = ScanRequest {
             filter: question.query.filter.clone(),
             range,
-            columns: vec![Column::Timestamp, Column::Level],
+            columns: vec![Column::Bin { width: interval, origin: origin(interval) }, Column::Level],
             newest: None,
+            counted: true,
         };
         let scanner = self.scanner();
         let _stop = scanner.stop_guard();
@@ -224,12 +225,14 @@ struct Counts(BTreeMap<i128, LevelCounts>);
 
 impl Counts {
     fn add(&mut self, rows: &RecordBatch, width: i64) {
-        let [times, levels] = rows.columns() else { return };
-        let times = times.as_primitive_opt::<TimestampNanosecondType>();
-        let (Some(times), Some(levels)) = (times, levels.as_string_opt::<i32>()) else { return };
-        for (time, level) in times.values().iter().zip(levels.iter()) {
+        let [bins, levels, counts] = rows.columns() else { return };
+        let bins = bins.as_primitive_opt::<TimestampNanosecondType>();
+        let counts = counts.as_primitive_opt::<Int64Type>();
+        let (Some(bins), Some(counts)) = (bins, counts) else { return };
+        let Some(levels) = levels.as_string_opt::<i32>() else { return };
+        for ((bin, level), count) in bins.values().iter().zip(levels).zip(counts.values()) {
             let level = level.and_then(Level::from_word).unwrap_or_default();
-            self.count(bucket_of(*time, width), level.number(), 1);
+            self.count(bucket_of(*bin, width), level.number(), count.unsigned_abs());
         }
     }
 

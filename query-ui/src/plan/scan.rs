@@ -185,7 +185,7 @@ impl Work {
                 broken = emit(rows, &mut core).is_break();
             } else {
                 scanner.scan(unit, &request, &mut |rows| {
-                    let count = rows.num_rows() as u64;
+                    let count = request.records(&rows);
                     scanner.metrics.rows.inc_by(count);
                     progress.add(Progress { rows: count, ..Progress::default() });
                     if let Some(best) = &self.best {

@@ -46,6 +46,8 @@ pub(super) enum Source {
     Id,
     /// The level's number, by which levels are ordered.
     Severity,
+    /// How many records a row stands for, where records are counted by the other columns.
+    Count,
 }
 
 impl Source {
@@ -56,7 +58,7 @@ impl Source {
                 schema.fields().first().map_or(DataType::Utf8, |field| field.data_type().clone())
             }
             Self::Id => DataType::Utf8,
-            Self::Severity => DataType::Int64,
+            Self::Severity | Self::Count => DataType::Int64,
         }
     }
 }
@@ -113,6 +115,7 @@ impl TableProvider for LogTable {
             range: self.range,
             columns: stored(&columns),
             newest: self.newest,
+            counted: columns.contains(&Source::Count),
         };
         self.scanner.expect(self.units.len());
         let work = Arc::new(Work::new(self.units.clone(), request));
@@ -128,6 +131,7 @@ fn stored(columns: &[Source]) -> Vec<Column> {
             Source::Stored(column) => std::slice::from_ref(column),
             Source::Id => &[Column::Partition, Column::Offset],
             Source::Severity => &[Column::Level],
+            Source::Count => &[],
         };
         for need in needs {
             if !stored.contains(need) {
@@ -265,6 +269,7 @@ fn arranged(rows: &RecordBatch, columns: &[Source], schema: &SchemaRef) -> Resul
         Source::Stored(column) => at(column),
         Source::Id => ids(&at(&Column::Partition)?, &at(&Column::Offset)?),
         Source::Severity => severities(&at(&Column::Level)?),
+        Source::Count => rows.columns().last().cloned(),
     });
     let arrays: Vec<ArrayRef> = arrays
         .zip(schema.fields())

@@ -4,8 +4,12 @@
     reason = "numbers without a fraction are compared whole"
 )]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
+use arrow::datatypes::Int64Type;
+use arrow::util::display::array_value_to_string;
 use model::batch::{BatchBuilder, Sequence};
 use model::codec;
 use model::level::Level;
@@ -175,7 +179,7 @@ fn entry(records: &[Record], first: u64, host: &str) -> Entry {
 const PLACE: Place<'_> = Place { partition: PartitionId(0), index: "main" };
 
 /// Fresh rows and a split of the same records: of two streams, in two batches.
-fn made(folder: &Path, records: &[Record]) -> (arrow::array::RecordBatch, Split, Objects) {
+fn made(folder: &Path, records: &[Record]) -> (RecordBatch, Split, Objects) {
     let (left, right) = records.split_at(records.len() / 2);
     let of = |records: &[Record], first, host: &str| {
         let entry = entry(records, first, host);
@@ -207,17 +211,17 @@ fn made_of(
 fn request(filter: Filter, range: TimeRange, newest: Option<usize>) -> ScanRequest {
     let columns =
         vec![Column::Timestamp, Column::Offset, Column::Message, Column::Fields, Column::Labels];
-    ScanRequest { filter, range, columns, newest }
+    ScanRequest { filter, range, columns, newest, counted: false }
 }
 
-fn offsets(rows: &arrow::array::RecordBatch) -> Vec<u64> {
+fn offsets(rows: &RecordBatch) -> Vec<u64> {
     crate::columns::numbers(rows, "offset").unwrap().values().to_vec()
 }
 
 fn ask_split(split: &Split, request: &ScanRequest) -> Vec<u64> {
     let mut found = Vec::new();
     let evaluator = Evaluator::new(&request.filter, request.range);
-    let mut emit = |rows: arrow::array::RecordBatch| {
+    let mut emit = |rows: RecordBatch| {
         found.extend(offsets(&rows));
         std::ops::ControlFlow::Continue(())
     };
@@ -225,13 +229,81 @@ fn ask_split(split: &Split, request: &ScanRequest) -> Vec<u64> {
     found
 }
 
-fn ask_rows(rows: &arrow::array::RecordBatch, request: &ScanRequest) -> Vec<u64> {
+/// The columns by which rows are counted.
+const COUNTED: [fn() -> Column; 4] = [
+    || Column::Bin { width: 7, origin: 3 },
+    || Column::Level,
+    || Column::Field { name: "host".to_owned(), kind: FieldType::Text },
+    || Column::Field { name: "a".to_owned(), kind: FieldType::Text },
+];
+
+fn counted_of(request: &ScanRequest) -> ScanRequest {
+    ScanRequest {
+        columns: COUNTED.map(|column| column()).to_vec(),
+        counted: true,
+        ..request.clone()
+    }
+}
+
+/// What a split gives for some columns.
+fn plain_split(split: &Split, request: &ScanRequest) -> Vec<RecordBatch> {
+    let columns = COUNTED.map(|column| column()).to_vec();
+    let columns = if request.counted { request.columns.clone() } else { columns };
+    let request = ScanRequest { columns, ..request.clone() };
+    let mut found = Vec::new();
+    let evaluator = Evaluator::new(&request.filter, request.range);
+    let mut emit = |rows: RecordBatch| {
+        found.push(rows);
+        std::ops::ControlFlow::Continue(())
+    };
+    split.scan(&evaluator, &request, &mut emit).unwrap();
+    found
+}
+
+fn plain_rows(rows: &RecordBatch, request: &ScanRequest) -> Vec<RecordBatch> {
+    let columns = COUNTED.map(|column| column()).to_vec();
+    let columns = if request.counted { request.columns.clone() } else { columns };
+    let request = ScanRequest { columns, ..request.clone() };
+    let evaluator = Evaluator::new(&request.filter, request.range);
+    vec![scan_rows(rows, PLACE, &evaluator, &request).unwrap()]
+}
+
+type Groups = BTreeMap<Vec<String>, u64>;
+
+/// Rows by their values, each counted here.
+fn grouped(batches: Vec<RecordBatch>) -> Groups {
+    let mut groups = Groups::new();
+    for rows in batches {
+        for row in 0..rows.num_rows() {
+            let value = |column: &ArrayRef| array_value_to_string(column, row).unwrap();
+            *groups.entry(rows.columns().iter().map(value).collect()).or_default() += 1;
+        }
+    }
+    groups
+}
+
+/// Groups as a scan counted them.
+fn counted(batches: Vec<RecordBatch>) -> Groups {
+    let mut groups = Groups::new();
+    for rows in batches {
+        let (counts, columns) = rows.columns().split_last().unwrap();
+        let counts = counts.as_primitive::<Int64Type>();
+        for row in 0..rows.num_rows() {
+            let value = |column: &ArrayRef| array_value_to_string(column, row).unwrap();
+            let key = columns.iter().map(value).collect();
+            *groups.entry(key).or_default() += counts.value(row).unsigned_abs();
+        }
+    }
+    groups
+}
+
+fn ask_rows(rows: &RecordBatch, request: &ScanRequest) -> Vec<u64> {
     let evaluator = Evaluator::new(&request.filter, request.range);
     offsets(&scan_rows(rows, PLACE, &evaluator, request).unwrap())
 }
 
 /// A split merged from three of these rows.
-fn merged(folder: &Path, rows: &arrow::array::RecordBatch) -> Split {
+fn merged(folder: &Path, rows: &RecordBatch) -> Split {
     let third = rows.num_rows().div_ceil(3).max(1);
     let starts = (0..rows.num_rows()).step_by(third);
     let splits: Vec<Split> = starts
@@ -275,6 +347,14 @@ proptest! {
                     let expected: Vec<u64> = expected.iter().map(|at| *at as u64).collect();
                     prop_assert_eq!(found, expected, "{:?}", filter);
                 }
+                let plain = grouped(plain_split(&split, &all));
+                prop_assert_eq!(&grouped(plain_rows(&rows, &all)), &plain, "{:?}", filter);
+                prop_assert_eq!(counted(plain_split(&merged, &counted_of(&all))), plain);
+                let columns = vec![COUNTED[newest % COUNTED.len()]()];
+                let one = ScanRequest { columns, counted: true, ..all.clone() };
+                let found = counted(plain_split(&split, &one));
+                prop_assert_eq!(&found, &counted(plain_rows(&rows, &one)), "{:?}", filter);
+                prop_assert_eq!(found.values().sum::<u64>(), expected.len() as u64);
                 expected.sort_by_key(|at| std::cmp::Reverse((records[*at].timestamp, *at)));
                 expected.truncate(newest);
                 let some = request(filter.clone(), range, Some(newest));
@@ -335,7 +415,7 @@ fn damage_is_named_and_never_believed() {
             let split = Split::open(meta.clone(), &objects)?;
             split.check()?;
             let mut count = 0;
-            let mut emit = |rows: arrow::array::RecordBatch| {
+            let mut emit = |rows: RecordBatch| {
                 count += rows.num_rows();
                 std::ops::ControlFlow::Continue(())
             };
@@ -384,7 +464,7 @@ fn an_empty_build_leaves_nothing() {
         merges: 0,
         deletions: 0,
     };
-    let rows = arrow::array::RecordBatch::new_empty(crate::schema::schema(&[]));
+    let rows = RecordBatch::new_empty(crate::schema::schema(&[]));
     let built = build(origin, source_of(&[&rows]).unwrap(), &folder.path().join("work"), &objects);
     assert!(built.unwrap().is_none());
     assert!(objects.list().unwrap().is_empty());

@@ -53,6 +53,9 @@ impl Lowering<'_> {
         Ok(match group {
             Group::Field(name) => self.named(frame, name)?,
             Group::Bin { width } => {
+                if let Some(bin) = self.counted_bin(frame, *width) {
+                    return Ok(bin);
+                }
                 let time = self.named(frame, "timestamp")?;
                 if time.kind != ColumnKind::Time {
                     return plan_err!("the column timestamp has no times any more");
@@ -82,7 +85,10 @@ impl Lowering<'_> {
             None => Ok(expr),
         };
         let Some(argument) = &aggregate.argument else {
-            let counted = only(count(lit(1_i64)))?;
+            let counted = match self.counted_rows(frame) {
+                Some(counted) => counted,
+                None => only(count(lit(1_i64)))?,
+            };
             return Ok(match aggregate.function {
                 Function::Rate => {
                     let seconds = self.seconds(width);
@@ -162,7 +168,7 @@ impl Lowering<'_> {
     }
 
     /// A round width of which the range has about sixty.
-    fn round_width(&self) -> i64 {
+    pub(super) fn round_width(&self) -> i64 {
         crate::plan::histogram::width_for(&self.span, AUTO_BINS)
     }
 }

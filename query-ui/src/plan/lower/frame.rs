@@ -246,7 +246,7 @@ impl ScanColumns {
         Self { number, sources, types }
     }
 
-    fn of(&self, source: &Source) -> Option<Expr> {
+    pub(super) fn of(&self, source: &Source) -> Option<Expr> {
         let at = self.sources.iter().position(|known| known == source)?;
         Some(column(&crate::plan::table::LogTable::column_name(self.number, at)))
     }

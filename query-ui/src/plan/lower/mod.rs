@@ -5,6 +5,7 @@ mod structure;
 mod functions;
 mod frame;
 mod expr;
+mod counted;
 mod aggregate;
 mod pipes;
 
@@ -214,7 +215,8 @@ impl<'a> Lowering<'a> {
     /// The plan of a query. `limit` holds for records that no pipe sorts or limits; 0 is none.
     pub(super) fn plan(mut self, query: &Query, limit: u64, order: Order) -> Result<Lowered> {
         let bounds = Bounds::new(&query.pipes, limit);
-        let mut frame = self.scan(query, bounds.newest)?;
+        let counted = self.counted(query);
+        let mut frame = self.scan(query, bounds.newest, counted)?;
         if order == Order::Any {
             frame.order = Vec::new();
         }
@@ -247,7 +249,7 @@ impl<'a> Lowering<'a> {
         names: &BTreeSet<String>,
     ) -> Result<LogicalPlan> {
         self.asked.clone_from(names);
-        let frame = self.scan(query, None)?;
+        let frame = self.scan(query, None, None)?;
         let mut exprs = Vec::new();
         for name in names {
             let value = self.named(&frame, name)?;
@@ -264,21 +266,27 @@ impl<'a> Lowering<'a> {
     fn query(&mut self, query: &Query) -> Result<Frame> {
         let bounds = Bounds::new(&query.pipes, 0);
         let small = bounds.newest.filter(|_| bounds.take.is_none());
-        let mut frame = self.scan(query, small)?;
+        let counted = self.counted(query);
+        let mut frame = self.scan(query, small, counted)?;
         for pipe in &query.pipes {
             frame = self.pipe(frame, pipe)?;
         }
         Ok(frame)
     }
 
-    /// A query's records.
-    fn scan(&mut self, query: &Query, newest: Option<usize>) -> Result<Frame> {
-        let known = self.readings.iter().find(|(known, _)| std::ptr::eq(*known, query));
-        let (_, reading) = known.ok_or_else(|| plan_datafusion_err!("a query without records"))?;
+    /// A query's records, or how many there are with the same values in some columns.
+    fn scan(
+        &mut self,
+        query: &Query,
+        newest: Option<usize>,
+        counted: Option<Vec<Source>>,
+    ) -> Result<Frame> {
+        let reading = self.reading(query)?;
         let mut names = fields_of(query);
         names.extend(self.asked.iter().cloned());
         let number = self.scans.len();
-        let scan = ScanColumns::new(number, &names, reading.types.clone());
+        let mut scan = ScanColumns::new(number, &names, reading.types.clone());
+        scan.sources.extend(counted.into_iter().flatten());
         let table = LogTable {
             scanner: self.scanner.clone(),
             units: reading.units.clone(),
@@ -302,6 +310,12 @@ impl<'a> Lowering<'a> {
             dropped: BTreeSet::new(),
         };
         Ok(Frame { plan, rows, columns: Vec::new(), order, is_sorted: false })
+    }
+
+    fn reading(&self, query: &Query) -> Result<&Reading> {
+        let known = self.readings.iter().find(|(known, _)| std::ptr::eq(*known, query));
+        let (_, reading) = known.ok_or_else(|| plan_datafusion_err!("a query without records"))?;
+        Ok(reading)
     }
 
     /// A name that no other column of the plan has.

@@ -1,0 +1,186 @@
+//! Counting rows by the values of columns: by the dictionaries' keys, without a text per row.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray,
+    TimestampNanosecondArray,
+};
+use arrow::datatypes::TimestampNanosecondType;
+
+use crate::columns::Values;
+use crate::evaluate::Place;
+use crate::scan::{Column, ScanError, output_schema_counted, own_columns, render, rest_is_empty};
+
+/// Columns by which rows can be counted together.
+pub const COUNTED_COLUMNS_MAX: usize = 4;
+/// Groups that are kept; more are given out and begun anew.
+const GROUPS_MAX: usize = 65_536;
+
+/// Numbers of the values of a group.
+type Key = [u32; COUNTED_COLUMNS_MAX];
+
+/// Counts rows by some columns.
+#[derive(Debug)]
+pub(crate) struct Tally<'a> {
+    columns: &'a [Column],
+    place: Place<'a>,
+    seen: Vec<Seen>,
+    counts: HashMap<Key, i64>,
+}
+
+/// The values of a column that were met, by number.
+#[derive(Debug)]
+enum Seen {
+    Texts { numbers: HashMap<Box<str>, u32>, values: Vec<Option<Box<str>>> },
+    Times { numbers: HashMap<i64, u32>, values: Vec<i64> },
+}
+
+impl Seen {
+    fn of(column: &Column) -> Self {
+        match column {
+            Column::Bin { .. } => Self::Times { numbers: HashMap::new(), values: Vec::new() },
+            // Number 0 is no value.
+            _ => Self::Texts { numbers: HashMap::new(), values: vec![None] },
+        }
+    }
+
+    fn text(&mut self, text: Option<&str>) -> u32 {
+        let (Some(text), Self::Texts { numbers, values }) = (text, self) else { return 0 };
+        if let Some(number) = numbers.get(text) {
+            return *number;
+        }
+        let number = u32::try_from(values.len()).unwrap_or(u32::MAX);
+        numbers.insert(text.into(), number);
+        values.push(Some(text.into()));
+        number
+    }
+
+    fn time(&mut self, time: i64) -> u32 {
+        let Self::Times { numbers, values } = self else { return 0 };
+        *numbers.entry(time).or_insert_with(|| {
+            values.push(time);
+            u32::try_from(values.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
+
+    /// The values with these numbers.
+    fn column(&self, numbers: impl Iterator<Item = u32>) -> ArrayRef {
+        match self {
+            Self::Texts { values, .. } => {
+                let text = |number: u32| values.get(number as usize).and_then(Option::as_deref);
+                Arc::new(numbers.map(text).collect::<StringArray>())
+            }
+            Self::Times { values, .. } => {
+                let time = |number: u32| values.get(number as usize).copied();
+                let times: TimestampNanosecondArray = numbers.map(time).collect();
+                Arc::new(times.with_timezone("UTC"))
+            }
+        }
+    }
+}
+
+impl<'a> Tally<'a> {
+    /// Counts by these columns, of which each [`Column::is_counted`].
+    pub(crate) fn new(columns: &'a [Column], place: Place<'a>) -> Self {
+        let seen = columns.iter().map(Seen::of).collect();
+        Self { columns, place, seen, counts: HashMap::new() }
+    }
+
+    /// Counts rows.
+    pub(crate) fn add(&mut self, rows: &RecordBatch) -> Result<(), ScanError> {
+        let mut numbers = Vec::with_capacity(self.columns.len());
+        for (column, seen) in self.columns.iter().zip(&mut self.seen) {
+            numbers.push(numbered(rows, self.place, column, seen)?);
+        }
+        let key = |row: usize| {
+            let mut key = Key::default();
+            for (place, numbers) in key.iter_mut().zip(&numbers) {
+                *place = numbers.get(row).copied().unwrap_or(0);
+            }
+            key
+        };
+        // Rows of one template stand together, so groups come in runs.
+        let (mut from, count) = (0, rows.num_rows());
+        while from < count {
+            let first = key(from);
+            let run = (from..count).take_while(|row| key(*row) == first).count();
+            let rows = i64::try_from(run).unwrap_or(i64::MAX);
+            *self.counts.entry(first).or_default() += rows;
+            from += run;
+        }
+        Ok(())
+    }
+
+    /// Counts many rows that have the same text in the only column.
+    pub(crate) fn add_known(&mut self, text: Option<&str>, rows: u64) {
+        let Some(seen) = self.seen.first_mut() else { return };
+        let mut key = Key::default();
+        if let Some(place) = key.first_mut() {
+            *place = seen.text(text);
+        }
+        *self.counts.entry(key).or_default() += i64::try_from(rows).unwrap_or(i64::MAX);
+    }
+
+    /// Whether what was counted must be given out.
+    pub(crate) fn is_full(&self) -> bool {
+        self.counts.len() >= GROUPS_MAX
+    }
+
+    /// The groups counted since the last time, each with its rows.
+    pub(crate) fn take(&mut self) -> Result<RecordBatch, ScanError> {
+        let counts = std::mem::take(&mut self.counts);
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.seen.len() + 1);
+        for (at, (seen, column)) in self.seen.iter_mut().zip(self.columns).enumerate() {
+            let numbers = counts.keys().map(|key| key.get(at).copied().unwrap_or(0));
+            columns.push(seen.column(numbers));
+            *seen = Seen::of(column);
+        }
+        columns.push(Arc::new(counts.values().copied().collect::<Int64Array>()));
+        Ok(RecordBatch::try_new(output_schema_counted(self.columns), columns)?)
+    }
+}
+
+/// The number of each row's value.
+fn numbered(
+    rows: &RecordBatch,
+    place: Place<'_>,
+    column: &Column,
+    seen: &mut Seen,
+) -> Result<Vec<u32>, ScanError> {
+    let labels = match column {
+        Column::Index => return Ok(vec![seen.text(Some(place.index)); rows.num_rows()]),
+        Column::Level => vec![Values::named(rows, "level")],
+        Column::Field { name, .. } if rest_is_empty(rows) => own_columns(rows, name),
+        _ => Vec::new(),
+    };
+    if let [Values::Label(keys, texts)] = labels.as_slice() {
+        let of_key: Vec<u32> = texts.iter().map(|text| seen.text(text)).collect();
+        let number = |key: Option<i32>| {
+            let key = key.and_then(|key| usize::try_from(key).ok());
+            key.and_then(|key| of_key.get(key).copied()).unwrap_or(0)
+        };
+        if keys.null_count() == 0 {
+            return Ok(keys.keys().values().iter().map(|key| number(Some(*key))).collect());
+        }
+        return Ok(keys.keys().iter().map(number).collect());
+    }
+    let rendered = render(rows, place, std::slice::from_ref(column))?;
+    let Some(values) = rendered.columns().first() else { return Ok(Vec::new()) };
+    if let Some(times) = values.as_primitive_opt::<TimestampNanosecondType>() {
+        return Ok(times.values().iter().map(|time| seen.time(*time)).collect());
+    }
+    let mut last: (Option<&str>, u32) = (None, 0);
+    let number = |text: Option<&'_ str>| text.map_or(0, |text| seen.text(Some(text)));
+    let mut number = number;
+    let texts = values.as_string_opt::<i32>();
+    let numbers = texts.into_iter().flatten().map(|text| {
+        // Values often repeat from row to row.
+        if text != last.0 {
+            last = (text, number(text));
+        }
+        last.1
+    });
+    Ok(numbers.collect())
+}
