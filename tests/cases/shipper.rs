@@ -407,11 +407,16 @@ fn logrotate_in_each_of_its_ways_loses_nothing() {
             let fresh = lines(&format!("round {round}"), 500);
             append(&world.path("app.log"), text(&fresh));
             expected.extend(fresh);
-            if way == "copytruncate" || way.ends_with("\ncompress") {
-                // Of a file that was never seen nothing says that its compressed form is news;
-                // and logrotate itself loses what is written between its copy and its cut.
-                world.node.client.expect_records(expected.len() as u64);
-            }
+            // Of a file that was never seen nothing says that its compressed form is news; and
+            // logrotate itself loses what is written between its copy and its cut.
+            let seen = match way {
+                "create" => 0,
+                "create\ncompress\ndelaycompress" => expected.len() - 500,
+                _ => expected.len(),
+            };
+            eventually(&format!("{seen} records"), || {
+                (world.node.client.count_of("") >= seen as u64).then_some(())
+            });
             let state = world.folder.path().join("rotate.state");
             let output = std::process::Command::new("/usr/sbin/logrotate")
                 .args(["--force", "--state", state.to_str().unwrap(), rules.to_str().unwrap()])
