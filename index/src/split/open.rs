@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, FieldRef, Schema};
 use model::limits::BLOCK_ROWS;
 use model::split::{FieldStat, SplitMeta};
 use parquet::arrow::ProjectionMask;
@@ -27,6 +28,7 @@ use super::words::Words;
 use super::{body_name, bundle_name};
 use crate::evaluate::Place;
 use crate::scan::ScanError;
+use crate::schema::label_type;
 
 /// Rows read at a time.
 const BATCH_ROWS: usize = 8_192;
@@ -44,6 +46,7 @@ pub struct Split {
     blocks: Kept<BlockTimes>,
     minutes: Kept<Minutes>,
     values: Kept<ValueCounts>,
+    keyed: Kept<ArrowReaderMetadata>,
     ingest: Kept<IngestTimes>,
     offsets: Kept<Offsets>,
     fields: Kept<Vec<FieldStat>>,
@@ -107,6 +110,7 @@ impl Split {
             blocks: Kept::default(),
             minutes: Kept::default(),
             values: Kept::default(),
+            keyed: Kept::default(),
             ingest: Kept::default(),
             offsets: Kept::default(),
             fields: Kept::default(),
@@ -160,7 +164,7 @@ impl Split {
         let columns: Vec<usize> = (0..body.parquet.schema().fields().len()).collect();
         let name = body.body.name.clone();
         let bundle = self.bundle.name.clone();
-        let reader = self.reader(&body, &columns, None)?;
+        let reader = self.reader(&body, &body.parquet, &columns, None)?;
         let (mut at, mut offsets) = (0_u32, OffsetReader::new(offsets));
         let mut numbers = (0_u32..)
             .zip(templates.0.iter().map(|template| template.rows.len()).collect::<Vec<_>>())
@@ -206,7 +210,7 @@ impl Split {
         self.minutes.get(|| self.decode("minutes", Minutes::decode))
     }
 
-    /// The rows of labels' values; empty in a split that was written before they were counted.
+    /// The rows of columns' values; empty in a split that was written before they were counted.
     pub(super) fn values(&self) -> Result<Arc<ValueCounts>, ScanError> {
         self.values.get(|| match self.bundle.names("values").next() {
             Some(_) => self.decode("values", ValueCounts::decode),
@@ -337,14 +341,32 @@ impl Split {
         })
     }
 
+    /// How the body is read where texts with few values are wanted as keys of dictionaries.
+    pub(super) fn keyed(&self, body: &OpenBody) -> Result<ArrowReaderMetadata, ScanError> {
+        let read = || {
+            let values = self.values()?;
+            let field = |field: &FieldRef| match field.data_type() {
+                DataType::Utf8 if values.of(field.name()).is_some() => {
+                    Arc::new(field.as_ref().clone().with_data_type(label_type()))
+                }
+                _ => field.clone(),
+            };
+            let fields: Vec<FieldRef> = body.parquet.schema().fields().iter().map(field).collect();
+            let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
+            ArrowReaderMetadata::try_new(body.parquet.metadata().clone(), options)
+                .map_err(|error| self.corrupt_body(&error))
+        };
+        Ok(self.keyed.get(read)?.as_ref().clone())
+    }
+
     /// Reads columns of rows, given by their places in the stored schema.
     pub(super) fn reader(
         &self,
         body: &OpenBody,
+        parquet: &ArrowReaderMetadata,
         columns: &[usize],
         rows: Option<&RowSet>,
     ) -> Result<ParquetRecordBatchReader, ScanError> {
-        let parquet = &body.parquet;
         let mask = ProjectionMask::roots(parquet.parquet_schema(), columns.iter().copied());
         let mut builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(body.body.clone(), parquet.clone())

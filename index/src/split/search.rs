@@ -152,7 +152,8 @@ impl Split {
             false => None,
         };
         let mut numbers = rows.rows();
-        for stored in self.reader(&body, &columns, Some(rows))? {
+        let parquet = if needs.by_keys { self.keyed(&body)? } else { body.parquet.clone() };
+        for stored in self.reader(&body, &parquet, &columns, Some(rows))? {
             let stored = stored.map_err(|error| self.corrupt_body(&error))?;
             let numbers: Vec<u32> = numbers.by_ref().take(stored.num_rows()).collect();
             let mut rows = to_rows(&stored)?;
@@ -228,6 +229,7 @@ impl Split {
                     with_texts: false,
                     with_offsets: false,
                     with_times: !all_pass,
+                    by_keys: request.counted,
                 },
             ),
             (
@@ -239,6 +241,7 @@ impl Split {
                     with_texts: true,
                     with_offsets: false,
                     with_times: true,
+                    by_keys: request.counted,
                 },
             ),
         ];
@@ -284,18 +287,22 @@ impl Split {
                 }
             }
             [Column::Field { name, kind: FieldType::Text }] => {
-                let fields = self.fields()?;
+                let (fields, values) = (self.fields()?, self.values()?);
                 let mut named = fields.iter().filter(|field| field.name == *name);
-                let (Some(label), None) = (named.next(), named.next()) else { return Ok(false) };
-                let values = self.values()?;
-                let Some(counts) = values.of(name).filter(|_| label.label) else {
+                let (Some(only), None) = (named.next(), named.next()) else { return Ok(false) };
+                // The only column of its name has the name itself.
+                let Some(counts) = values.of(name).filter(|_| only.kind == FieldType::Text) else {
                     return Ok(false);
                 };
-                let mut without = self.meta.row_count;
+                let in_column: u64 = counts.iter().map(|(_, rows)| rows).sum();
+                if in_column != only.count {
+                    // There are more in the column of the rest.
+                    return Ok(false);
+                }
                 for (value, rows) in counts {
                     tally.add_known(Some(value), *rows);
-                    without = without.saturating_sub(*rows);
                 }
+                let without = self.meta.row_count.saturating_sub(in_column);
                 if without > 0 {
                     tally.add_known(None, without);
                 }
@@ -335,6 +342,7 @@ impl Split {
                 with_texts,
                 with_offsets: true,
                 with_times: true,
+                by_keys: false,
             };
             let mut offer = |rows: RecordBatch, numbers: &[u32]| {
                 let passing = evaluator.numbered_rows(&rows, self.place(), numbers);
@@ -368,6 +376,7 @@ impl Split {
             with_texts: true,
             with_offsets: false,
             with_times: true,
+            by_keys: false,
         };
         let mut parts = Vec::new();
         self.read_all(&rows, &needs, &mut |rows, _| {
@@ -405,6 +414,8 @@ struct Needs<'a> {
     with_offsets: bool,
     /// Whether the rows' times are looked at, be they asked for or not.
     with_times: bool,
+    /// Whether texts with few values come as keys of dictionaries.
+    by_keys: bool,
 }
 
 impl Needs<'_> {
