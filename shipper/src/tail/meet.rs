@@ -10,7 +10,7 @@ use super::table::{Generation, Key, Tracked};
 use super::{Done, Shipper, WALK_DELAY, new_generation};
 use crate::checkpoint::Checkpoint;
 use crate::config::StartAt;
-use crate::discover::Seen;
+use crate::discover::{Seen, compressed};
 use crate::identity::Fingerprint;
 use crate::recipe::Recipe;
 use crate::watch::Change;
@@ -78,7 +78,8 @@ impl Shipper {
         }
         let absent = self.known_content(seen);
         let first = self.renamed.get(&seen.path).unwrap_or(&seen.path);
-        if absent.is_none() && !seen.matches && *first == seen.path {
+        let followed = seen.matches || (*first != seen.path && !compressed(&seen.path));
+        if absent.is_none() && !followed {
             return;
         }
         let (source, _) = model::text::keep_text(first.as_os_str().as_encoded_bytes());

@@ -364,6 +364,12 @@ impl Shipper {
     /// The file has another content now: a new generation, read from its beginning.
     fn replaced(&mut self, key: Key, size: u64) {
         let Some(file) = self.table.get_mut(key) else { return };
+        if !self.patterns.matches(&file.path) {
+            // Under a name nobody follows stands something else: what had been rotated there is
+            // gone, or was packed in its place.
+            self.missing(key);
+            return;
+        }
         let unread = file.verified.saturating_sub(file.checkpoint.offset);
         tracing::info!(file = %file.path.display(), offset = file.checkpoint.offset, size,
             "truncated or written anew: reading from the beginning");
@@ -386,16 +392,17 @@ impl Shipper {
     fn missing(&mut self, key: Key) {
         let Some(file) = self.table.get(key) else { return };
         let (path, absent) = (file.path.clone(), table::absent_key(&file.checkpoint));
-        if file.verified > file.checkpoint.offset && file.generation == Generation::Saved {
-            let gap = file.gap(self.context.clock.now());
-            self.vanished(Vanished { key: absent, gap: Some(gap), tries: 0 });
+        if file.generation == Generation::Saved {
+            // More than was seen may stand in the file it was packed into.
+            let unread = file.verified > file.checkpoint.offset;
+            let gap = unread.then(|| file.gap(self.context.clock.now()));
+            self.vanished(Vanished { key: absent, gap, tries: 0 });
         }
         self.let_go(key, false);
         if let Some(seen) = Seen::at(&path, self.patterns.matches(&path)) {
             self.consider(&seen);
-        } else {
-            self.schedule.walk_at(self.context.clock.elapsed() + WALK_DELAY);
         }
+        self.schedule.walk_at(self.context.clock.elapsed() + WALK_DELAY);
     }
 
     fn failed(&mut self, key: Key, why: &str) {

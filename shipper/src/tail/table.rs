@@ -225,7 +225,7 @@ impl Table {
             self.by_source.remove(&file.checkpoint.source);
         }
         if !forgotten && file.generation == Generation::Saved {
-            self.absent.insert(absent_key(&file.checkpoint), file.checkpoint.clone());
+            self.absent.insert(absent_key(&file.checkpoint), file.placed());
         }
         Some(file)
     }
@@ -269,16 +269,19 @@ impl Table {
                 Generation::Saved => {}
             }
             file.checkpoint.seen_ns = now.0;
-            checkpoints.push(Checkpoint {
-                path: file.path.to_string_lossy().into_owned(),
-                ..file.checkpoint.clone()
-            });
+            checkpoints.push(file.placed());
         }
         (checkpoints, fresh)
     }
 }
 
 impl Tracked {
+    /// Its checkpoint, with where it was last seen.
+    fn placed(&self) -> Checkpoint {
+        let path = self.path.to_string_lossy().into_owned();
+        Checkpoint { path, ..self.checkpoint.clone() }
+    }
+
     /// What is not acknowledged, once it is gone.
     pub(super) fn gap(&self, now: Timestamp) -> Gap {
         Gap {

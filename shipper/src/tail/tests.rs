@@ -224,6 +224,61 @@ async fn rotation_while_stopped_is_found_by_inode() {
     assert!(world.receiver.stored().iter().all(|stored| stored.source == source));
 }
 
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_packed_file_with_the_inode_of_the_one_in_it_is_not_that_one() {
+    use crate::checkpoint::{Checkpoint, Store, save};
+    let mut world = World::new().await;
+    for name in ["a.log", "b.log"] {
+        world.append(name, &format!("{name} one\n"));
+    }
+    world.once().await;
+    for name in ["a.log", "b.log"] {
+        world.append(name, &format!("{name} two\n"));
+        let packed = gzip(&fs::read(world.path(name)).unwrap());
+        fs::write(world.path(&format!("{name}.1.gz")), packed).unwrap();
+        fs::remove_file(world.path(name)).unwrap();
+    }
+    // As a file system does that uses inodes again: each has that of the other's original.
+    let inode = |name: &str| Seen::at(&world.path(name), true).unwrap().id;
+    let (store, recovered) = Store::open(&world.state()).unwrap();
+    let swapped = |known: Checkpoint| {
+        let id = inode(if known.path.ends_with("a.log") { "b.log.1.gz" } else { "a.log.1.gz" });
+        Checkpoint { id, ..known }
+    };
+    let swapped: Vec<Checkpoint> = recovered.checkpoints.into_iter().map(swapped).collect();
+    assert_eq!(swapped.len(), 2);
+    save(store.folder(), &swapped).unwrap();
+    drop(store);
+    world.once().await;
+    world.expect(&["a.log one", "a.log two", "b.log one", "b.log two"]).await;
+}
+
+#[tokio::test]
+async fn what_takes_the_place_of_a_renamed_file_is_not_read_as_text() {
+    let mut world = World::new().await;
+    world.append("a.log", "one\n");
+    world.start();
+    world.expect(&["one"]).await;
+    world.receiver.down(Some(Fault::Status(503)));
+    world.append("a.log", "two\n");
+    let seen = world.receiver.counts().0;
+    world.receiver.requests(seen + 1).await;
+    // The same inode under a name nobody follows, with another content.
+    let packed = world.path("a.log.1.gz");
+    fs::rename(world.path("a.log"), &packed).unwrap();
+    fs::write(&packed, gzip(b"one\ntwo\nthree\n")).unwrap();
+    world.append("a.log", "four\n");
+    world.receiver.down(None);
+    world.expect(&["one", "two", "three", "four"]).await;
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn a_truncated_file_is_read_anew() {
     let mut world = World::new().await;
