@@ -32,6 +32,7 @@ impl Client {
         let server = args.server.trim_end_matches('/').to_owned();
         let server = if server.contains("://") { server } else { format!("http://{server}") };
         // A proxy meant for the web has no business between us and a node.
+        platform::tls::install();
         let http = reqwest::Client::builder().no_proxy().build().context("cannot make a client")?;
         Ok(Self { http, server, token })
     }

@@ -7,5 +7,6 @@ pub mod disk;
 pub mod objects;
 pub mod telemetry;
 pub mod shutdown;
+pub mod tls;
 #[cfg(feature = "http")]
 pub mod http;

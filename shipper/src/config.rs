@@ -11,7 +11,7 @@ use crate::discover::{PatternError, Patterns};
 use crate::files::Files;
 use crate::parse::ZoneError;
 use crate::recipe::Recipe;
-use crate::send::TargetError;
+use crate::send::{Balance, TargetError, Tls};
 
 /// Where a file is begun that was there before the shipper first ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
@@ -37,10 +37,16 @@ pub enum Until {
 /// Settings of a shipper. Complete; begin with [`Config::new`].
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Addresses of nodes (`http://host:port`), tried in turn.
+    /// Addresses of nodes (`http://host:port`).
     pub to: Vec<String>,
     /// Bearer token, when the nodes want one.
     pub token: Option<String>,
+    /// File with the token, in place of `token`; read again when it changes.
+    pub token_file: Option<PathBuf>,
+    /// How batches are shared out among several nodes.
+    pub balance: Balance,
+    /// Certificates, for addresses that begin with `https`.
+    pub tls: Tls,
     /// Where checkpoints are kept; one process at a time.
     pub state_dir: PathBuf,
     /// Files to follow: paths with `*`, `?`, `[a-z]`, `{a,b}`, and `**` for any depth.
@@ -114,6 +120,9 @@ impl Config {
         Self {
             to: vec![to.into()],
             token: None,
+            token_file: None,
+            balance: Balance::default(),
+            tls: Tls::default(),
             state_dir: state_dir.into(),
             paths,
             excludes: Vec::new(),

@@ -27,6 +27,7 @@ mod receiver;
 
 pub use config::{Config, ConfigError, StartAt, Until};
 pub use import::{ImportError, Imported, Progress, import};
+pub use send::{Balance, TargetError, Tls};
 pub use settings::{Settings, SettingsError};
 pub use status::{Control, FileState, FileStatus, Handle, Report, ShipperError};
 pub use tail::Shipper;

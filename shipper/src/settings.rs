@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::config::{Config, ConfigError, StartAt};
 use crate::files::Files;
+use crate::send::{Balance, Tls};
 
 /// What may stand in the file. Everything may be left out that flags give.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -21,6 +22,10 @@ pub struct Settings {
     pub state_dir: Option<PathBuf>,
     /// File that holds the token the nodes want.
     pub token_file: Option<PathBuf>,
+    /// How batches are shared out among the nodes.
+    pub balance: Option<Balance>,
+    /// Certificates, for addresses that begin with `https`.
+    pub tls: Tls,
     /// The index of records whose source names none.
     pub index: Option<String>,
     /// Where files begin that were there before the first run.
@@ -60,15 +65,6 @@ pub enum SettingsError {
     /// Something that must be said is not.
     #[error("{0} is not set: write it in the settings file, or give the flag --{1}")]
     Missing(&'static str, &'static str),
-    /// The token cannot be read.
-    #[error("cannot read the token in {}", .path.display())]
-    Token {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        #[source]
-        source: std::io::Error,
-    },
     /// A setting cannot be.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -105,11 +101,12 @@ impl Settings {
             return Err(SettingsError::Missing("to", "to"));
         }
         let state_dir = self.state_dir.ok_or(SettingsError::Missing("state_dir", "state-dir"))?;
-        let token = self.token_file.map(|path| token(&path)).transpose()?;
         let defaults = Config::new(String::new(), state_dir, Vec::new());
         let config = Config {
             to: self.to,
-            token,
+            token_file: self.token_file,
+            balance: self.balance.unwrap_or_default(),
+            tls: self.tls,
             files: self.files,
             labels: self.labels.into_iter().collect(),
             index: match self.index {
@@ -122,14 +119,9 @@ impl Settings {
             ..defaults
         };
         config.check()?;
+        crate::send::check(&config).map_err(ConfigError::from)?;
         Ok(config)
     }
-}
-
-fn token(path: &Path) -> Result<String, SettingsError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| SettingsError::Token { path: path.to_owned(), source })?;
-    Ok(text.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -165,7 +157,7 @@ mod tests {
                 if block.contains("[[files]]") { "" } else { "[[files]]\npaths = [\"/a\"]\n" };
             let text = format!("{head}{block}{files}");
             let settings = Settings::parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-            let settings = Settings { token_file: None, ..settings };
+            let settings = Settings { token_file: None, tls: Tls::default(), ..settings };
             settings.config().unwrap_or_else(|e| panic!("{e}\n{text}"));
         }
     }

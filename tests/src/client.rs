@@ -52,6 +52,7 @@ impl Client {
     #[must_use]
     pub fn new(address: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        platform::tls::install();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { url: format!("http://{address}"), http, runtime }
     }

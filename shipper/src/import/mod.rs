@@ -131,8 +131,7 @@ pub async fn import(
     let recipe = config.recipe()?;
     let host = config::host();
     let metrics = Metrics::new(&config.metrics);
-    let target = Target::new(&config.to, config.token.clone(), clock.clone(), metrics)
-        .map_err(ConfigError::from)?;
+    let target = Target::new(config, clock.clone(), metrics).map_err(ConfigError::from)?;
     let board = Board::default();
     let start = clock.elapsed();
     let mut state = Progress { files: files.len(), ..Progress::default() };
@@ -248,7 +247,10 @@ impl Work<'_> {
         });
         let turn = loop {
             let Some(packed) = batches.recv().await else { break Turn::End };
-            let reply = self.target.deliver(&packed.bytes, self.board, self.shutdown).await;
+            let reply = self
+                .target
+                .deliver(self.origin.producer, &packed.bytes, self.board, self.shutdown)
+                .await;
             match reply.ok_or(ImportError::Stopped)? {
                 Reply::Taken(answer) => {
                     state.bytes = base + packed.to;

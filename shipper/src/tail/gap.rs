@@ -103,7 +103,8 @@ impl Shipper {
         self.gaps.sending = true;
         let context = self.context.clone();
         self.tasks.spawn(async move {
-            Done::Gap(context.target.deliver(&batch, &context.board, &context.stop).await)
+            let sent = context.target.deliver(gap.producer, &batch, &context.board, &context.stop);
+            Done::Gap(sent.await)
         });
     }
 

@@ -120,7 +120,7 @@ impl Shipper {
         let Compiled { config, patterns, recipes } = Compiled::of(config)?;
         let host = config::host();
         let metrics = Metrics::new(&config.metrics);
-        let target = Target::new(&config.to, config.token.clone(), clock.clone(), metrics.clone())?;
+        let target = Target::new(&config, clock.clone(), metrics.clone())?;
         let (store, recovered) = Store::open(&config.state_dir)?;
         let board = Board::new(patterns.texts());
         if let Some(complaint) = recovered.complaint {

@@ -37,12 +37,7 @@ impl Shipper {
     /// and the registry of figures stay.
     pub(super) fn reload(&mut self, new: Compiled) {
         let old = &self.context;
-        let target = Target::new(
-            &new.config.to,
-            new.config.token.clone(),
-            old.clock.clone(),
-            old.metrics.clone(),
-        );
+        let target = Target::new(&new.config, old.clock.clone(), old.metrics.clone());
         let target = match target {
             Ok(target) => target,
             Err(error) => {

@@ -320,7 +320,10 @@ fn last_line_after(
 
 async fn send(context: &Context, turn: &mut Turn, packed: &Packed, tail: u64) -> Outcome {
     turn.sent.store(packed.to, Ordering::Relaxed);
-    let reply = context.target.deliver(&packed.bytes, &context.board, &context.stop).await;
+    let reply = context
+        .target
+        .deliver(turn.checkpoint.producer, &packed.bytes, &context.board, &context.stop)
+        .await;
     let Some(reply) = reply else { return Outcome::Stopped };
     let hand = &mut turn.hand;
     match reply {

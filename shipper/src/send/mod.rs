@@ -1,5 +1,11 @@
 //! Batch → acknowledgement: one HTTP request a batch, tried until somebody answers for good.
 
+mod nodes;
+mod secret;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,20 +15,21 @@ use platform::clock::Clock;
 use platform::shutdown::Shutdown;
 use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use tokio::sync::Notify;
 
+pub use self::nodes::Balance;
+use self::nodes::{Choice, Nodes};
+pub use self::secret::Tls;
+use self::secret::{Renewed, Secret as _, Token};
+use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::status::Board;
 
-/// How long a connection may take to be made.
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long an answer may take: a node that commits slowly is slow, one that says nothing is dead.
+/// How long the answer of the only node may take: one that commits slowly is slow, one that says
+/// nothing is dead.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
-/// Pause after the first failure; doubles with each one.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// Longest pause of our own choice.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// Longest pause a server may ask for.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+/// How long it may take where another node can be asked.
+const FAILOVER_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a request under way may still take once we shall stop.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -35,26 +42,40 @@ pub enum TargetError {
     /// The HTTP client cannot be made.
     #[error("cannot make an HTTP client")]
     Client(#[source] reqwest::Error),
+    /// A file of the connection cannot be read.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{} {what}", .path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A certificate without its key, or the other way round.
+    #[error("tls.cert_file and tls.key_file belong together: set both, or none")]
+    HalfPair,
 }
 
 /// The nodes that take batches, and how they fared.
 #[derive(Debug)]
 pub(crate) struct Target {
-    client: reqwest::Client,
+    client: Renewed<Tls>,
+    token: Renewed<Token>,
     urls: Vec<String>,
-    token: Option<String>,
+    answer_time_max: Duration,
     clock: Clock,
     metrics: Metrics,
-    gate: Mutex<Gate>,
-}
-
-/// What all senders know of the target together: a dead one is asked seldom, by whoever.
-#[derive(Debug, Default)]
-struct Gate {
-    failures: u32,
-    not_before: Duration,
-    /// The node that answered last.
-    node: usize,
+    nodes: Mutex<Nodes>,
+    /// An answer came: who waits may look again.
+    answered: Notify,
 }
 
 /// A final answer.
@@ -75,59 +96,76 @@ struct Failure {
 }
 
 impl Target {
-    /// Sends to the first of these that answers, later to the next when it fails.
+    /// Sends to the nodes of these settings.
     ///
     /// # Errors
-    /// An address is none.
+    /// An address is none, or a file of the connection cannot be used.
     pub(crate) fn new(
-        urls: &[String],
-        token: Option<String>,
+        config: &Config,
         clock: Clock,
         metrics: Metrics,
     ) -> Result<Self, TargetError> {
-        let urls = addresses(urls)?;
-        let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIME_MAX)
-            .timeout(ANSWER_TIME_MAX)
-            .no_proxy()
-            .build()
-            .map_err(TargetError::Client)?;
-        Ok(Self { client, urls, token, clock, metrics, gate: Mutex::default() })
+        let urls = addresses(&config.to)?;
+        let several = urls.len() > 1;
+        Ok(Self {
+            client: Renewed::new(config.tls.clone())?,
+            token: Renewed::new(Token::of(config))?,
+            answer_time_max: if several { FAILOVER_TIME_MAX } else { ANSWER_TIME_MAX },
+            nodes: Mutex::new(Nodes::new(urls.len(), config.balance)),
+            urls,
+            clock,
+            metrics,
+            answered: Notify::new(),
+        })
     }
 
-    /// Sends a batch until somebody answers for good. `None` when we shall stop before.
+    /// Sends a batch of a producer until somebody answers for good. `None` when we shall stop
+    /// before.
     pub(crate) async fn deliver(
         &self,
+        producer: u64,
         batch: &Bytes,
         board: &Board,
         shutdown: &Shutdown,
     ) -> Option<Reply> {
         loop {
-            let (node, pause) = self.turn();
-            if !pause.is_zero() {
-                tokio::select! {
-                    () = self.clock.sleep(pause) => {}
-                    () = shutdown.wait() => return None,
-                }
-                continue;
-            }
             if shutdown.is_triggered() {
                 return None;
             }
+            let answered = self.answered.notified();
+            let node = match self.nodes(|nodes| nodes.choose(producer, self.clock.elapsed())) {
+                Choice::Ask(node) => node,
+                Choice::Wait(pause) => {
+                    tokio::select! {
+                        () = self.clock.sleep(pause) => {}
+                        () = answered => {}
+                        () = shutdown.wait() => return None,
+                    }
+                    continue;
+                }
+            };
             let answer = tokio::select! {
                 answer = self.attempt(node, batch) => answer,
-                () = self.grace_over(shutdown) => return None,
+                () = self.grace_over(shutdown) => {
+                    self.nodes(|nodes| nodes.given_up(node));
+                    return None;
+                }
             };
-            match answer {
-                Ok(reply) => {
-                    self.succeeded(node);
+            let well = match &answer {
+                Ok(_) => {
+                    self.nodes(|nodes| nodes.succeeded(node));
                     board.target_well();
-                    return Some(reply);
+                    true
                 }
                 Err(failure) => {
                     board.target_failed(&failure.message);
-                    self.failed(node, &failure);
+                    self.failed(node, failure);
+                    false
                 }
+            };
+            self.answered.notify_waiters();
+            if well {
+                return answer.ok();
             }
         }
     }
@@ -137,43 +175,28 @@ impl Target {
         self.clock.sleep(GRACE).await;
     }
 
-    /// Which node to ask, and how long not to.
-    fn turn(&self) -> (usize, Duration) {
-        let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        (gate.node, gate.not_before.saturating_sub(self.clock.elapsed()))
-    }
-
-    fn succeeded(&self, node: usize) {
-        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        *gate = Gate { node, ..Gate::default() };
+    fn nodes<T>(&self, look: impl FnOnce(&mut Nodes) -> T) -> T {
+        look(&mut self.nodes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn failed(&self, node: usize, failure: &Failure) {
         self.metrics.failures.inc();
-        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        if gate.failures == 0 {
+        let now = self.clock.elapsed();
+        if self.nodes(|nodes| nodes.failed(node, failure.retry_after, now)) {
             tracing::warn!(why = failure.message, "sending failed, will go on trying");
         }
-        gate.failures = gate.failures.saturating_add(1);
-        if gate.node == node {
-            gate.node = (node + 1) % self.urls.len();
-        }
-        // The other nodes are asked at once; only when all have failed it is time to wait.
-        let nodes = u32::try_from(self.urls.len()).unwrap_or(u32::MAX);
-        let rounds = gate.failures / nodes;
-        let pause = match failure.retry_after {
-            Some(asked) if nodes == 1 || rounds > 0 => jittered(asked.min(RETRY_AFTER_MAX)),
-            _ if rounds == 0 => Duration::ZERO,
-            _ => jittered(PAUSE_MIN.saturating_mul(1 << (rounds - 1).min(10)).min(PAUSE_MAX)),
-        };
-        gate.not_before = gate.not_before.max(self.clock.elapsed() + pause);
     }
 
     async fn attempt(&self, node: usize, batch: &Bytes) -> Result<Reply, Failure> {
         let url = self.urls.get(node).map(String::as_str).unwrap_or_default();
-        let mut request =
-            self.client.post(url).header(CONTENT_TYPE, BATCH_CONTENT_TYPE).body(batch.clone());
-        if let Some(token) = &self.token {
+        let now = self.clock.elapsed();
+        let client = self.client.get(now);
+        let mut request = client
+            .post(url)
+            .timeout(self.answer_time_max)
+            .header(CONTENT_TYPE, BATCH_CONTENT_TYPE)
+            .body(batch.clone());
+        if let Some(token) = self.token.get(now) {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         let failure = |error: reqwest::Error| Failure {
@@ -211,6 +234,16 @@ impl Target {
     }
 }
 
+/// Whether a connection can be made with these settings, as far as this machine can tell.
+///
+/// # Errors
+/// Names the address or the file that is wrong.
+pub(crate) fn check(config: &Config) -> Result<(), TargetError> {
+    addresses(&config.to)?;
+    config.tls.make()?;
+    Token::of(config).make().map(drop)
+}
+
 /// Where nodes of these addresses take batches.
 ///
 /// # Errors
@@ -218,7 +251,7 @@ impl Target {
 pub(crate) fn addresses(urls: &[String]) -> Result<Vec<String>, TargetError> {
     let address = |url: &String| {
         let sound = reqwest::Url::parse(url)
-            .is_ok_and(|parsed| parsed.scheme() == "http" && parsed.has_host());
+            .is_ok_and(|parsed| matches!(parsed.scheme(), "http" | "https") && parsed.has_host());
         if !sound {
             return Err(TargetError::Address(url.clone()));
         }
@@ -237,10 +270,4 @@ fn root(error: &reqwest::Error) -> String {
         cause = inner;
     }
     cause.to_string()
-}
-
-/// The pause, up to a quarter longer, so that shippers do not come back all at once.
-fn jittered(pause: Duration) -> Duration {
-    let share = u32::try_from(platform::random::u64() % 250).unwrap_or(0);
-    pause + pause * share / 1000
 }

@@ -1,0 +1,166 @@
+//! What is read from files for the connection to the nodes, and read again when they change: the
+//! token, the certificates trusted, our own.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::{Certificate, Client, Identity};
+use serde::Deserialize;
+
+use super::TargetError;
+use crate::config::Config;
+
+/// The files are looked at that often.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
+/// How long a connection may take to be made.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
+/// A connection nobody uses is closed after that, so that a name is looked up again.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Whom to trust, and who we are: `[tls]` of docs/shipper.md.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Certificates (PEM) of those who vouch for nodes, in place of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Our own certificate (PEM), and those between it and the root.
+    pub cert_file: Option<PathBuf>,
+    /// Its key (PEM).
+    pub key_file: Option<PathBuf>,
+}
+
+/// The token of a file, or a fixed one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Token {
+    fixed: Option<String>,
+    file: Option<PathBuf>,
+}
+
+/// Something made of files.
+pub(super) trait Secret {
+    /// What it is made to.
+    type Made: Clone;
+
+    /// Which files.
+    fn files(&self) -> Vec<&Path>;
+
+    /// Reads them.
+    fn make(&self) -> Result<Self::Made, TargetError>;
+}
+
+impl Token {
+    pub(super) fn of(config: &Config) -> Self {
+        Self { fixed: config.token.clone(), file: config.token_file.clone() }
+    }
+}
+
+impl Secret for Token {
+    type Made = Option<String>;
+
+    fn files(&self) -> Vec<&Path> {
+        self.file.iter().map(PathBuf::as_path).collect()
+    }
+
+    fn make(&self) -> Result<Option<String>, TargetError> {
+        let Some(path) = &self.file else { return Ok(self.fixed.clone()) };
+        let token = String::from_utf8(read(path)?).map_err(|_| unfit(path, "is no text"))?;
+        Ok(Some(token.trim().to_owned()))
+    }
+}
+
+impl Secret for Tls {
+    type Made = Client;
+
+    fn files(&self) -> Vec<&Path> {
+        let files = [&self.ca_file, &self.cert_file, &self.key_file];
+        files.into_iter().flatten().map(PathBuf::as_path).collect()
+    }
+
+    fn make(&self) -> Result<Client, TargetError> {
+        platform::tls::install();
+        let mut builder = Client::builder()
+            .connect_timeout(CONNECT_TIME_MAX)
+            .pool_idle_timeout(IDLE_TIME_MAX)
+            .no_proxy();
+        if let Some(path) = &self.ca_file {
+            let trusted = Certificate::from_pem_bundle(&read(path)?).unwrap_or_default();
+            if trusted.is_empty() {
+                return Err(unfit(path, "has no certificate in PEM"));
+            }
+            builder = builder.tls_certs_only(trusted);
+        }
+        match (&self.cert_file, &self.key_file) {
+            (Some(cert), Some(key)) => {
+                let mut pem = read(key)?;
+                pem.push(b'\n');
+                pem.extend(read(cert)?);
+                let identity = Identity::from_pem(&pem)
+                    .map_err(|_| unfit(cert, "and its key are no pair in PEM"))?;
+                builder = builder.identity(identity);
+            }
+            (None, None) => {}
+            _ => return Err(TargetError::HalfPair),
+        }
+        builder.build().map_err(TargetError::Client)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TargetError> {
+    std::fs::read(path).map_err(|source| TargetError::Read { path: path.to_owned(), source })
+}
+
+fn unfit(path: &Path, what: &'static str) -> TargetError {
+    TargetError::Unfit { path: path.to_owned(), what }
+}
+
+/// When each file last changed.
+type Stamps = Vec<Option<std::time::SystemTime>>;
+
+/// Made once, and anew when a file of it changed.
+#[derive(Debug)]
+pub(super) struct Renewed<S: Secret> {
+    secret: S,
+    state: Mutex<State<S::Made>>,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    made: T,
+    stamps: Stamps,
+    looked: Duration,
+}
+
+impl<S: Secret> Renewed<S> {
+    pub(super) fn new(secret: S) -> Result<Self, TargetError> {
+        let stamps = stamps(&secret);
+        let made = secret.make()?;
+        Ok(Self { secret, state: Mutex::new(State { made, stamps, looked: Duration::ZERO }) })
+    }
+
+    /// What it is now. While a file is away or half written, what it was.
+    pub(super) fn get(&self, now: Duration) -> S::Made {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_sub(state.looked) >= LOOK_PERIOD {
+            state.looked = now;
+            let stamps = stamps(&self.secret);
+            if stamps != state.stamps {
+                match self.secret.make() {
+                    Ok(made) => {
+                        tracing::info!(files = ?self.secret.files(), "read again");
+                        (state.made, state.stamps) = (made, stamps);
+                    }
+                    Err(error) => tracing::warn!(%error, "what was read before still holds"),
+                }
+            }
+        }
+        state.made.clone()
+    }
+}
+
+fn stamps(secret: &impl Secret) -> Stamps {
+    let files = secret.files().into_iter();
+    files
+        .map(|path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
+        .collect()
+}

@@ -1,0 +1,182 @@
+//! Real connections: certificates, tokens that change, nodes that die.
+#![expect(clippy::disallowed_methods, reason = "tests treat files as other programs do")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use model::batch::{BatchBuilder, Sequence};
+use model::record::Record;
+use model::stream::{IndexName, Labels};
+use model::time::Timestamp;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::pack::Workbench;
+use crate::receiver::{Fault, Receiver};
+
+fn batch(producer: u64, message: &str) -> Bytes {
+    let mut builder =
+        BatchBuilder::new(IndexName::default(), Labels::new(Vec::new()).expect("labels"));
+    let record = Record { message: message.to_owned(), ..Record::default() };
+    builder.push(record, Timestamp(1));
+    let sequence = Sequence { producer, epoch: 0, from: 0, to: 1 };
+    Workbench::default().encode(builder.finish(), sequence).unwrap()
+}
+
+fn config(urls: &[&str]) -> Config {
+    let to = urls.iter().map(|url| (*url).to_owned()).collect();
+    Config { to, ..Config::new("", "/s", vec!["/a".to_owned()]) }
+}
+
+fn target(config: &Config) -> Target {
+    Target::new(config, Clock::system(), Metrics::new(&config.metrics)).unwrap()
+}
+
+async fn sent(target: &Target, producer: u64, message: &str) -> Reply {
+    let board = Board::default();
+    let shutdown = Shutdown::default();
+    target.deliver(producer, &batch(producer, message), &board, &shutdown).await.unwrap()
+}
+
+/// An authority, and a pair of files it vouches for.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Self(CertifiedIssuer::self_signed(params, key).unwrap())
+    }
+
+    fn issue(&self, folder: &Path, name: &str) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
+        fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+}
+
+/// Listens with TLS before a receiver; asks clients for a certificate of the authority.
+async fn tls_front(folder: &Path, receiver: &Receiver) -> String {
+    platform::tls::install();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(folder.join("ca.pem")).unwrap()).unwrap();
+    let clients = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
+    let chain = vec![CertificateDer::from_pem_file(folder.join("node.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(folder.join("node.key")).unwrap();
+    let server = rustls::ServerConfig::builder().with_client_cert_verifier(clients);
+    let server = server.with_single_cert(chain, key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let behind = receiver.url.trim_start_matches("http://").to_owned();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, behind) = (acceptor.clone(), behind.clone());
+            tokio::spawn(async move {
+                let Ok(mut front) = acceptor.accept(stream).await else { return };
+                let mut back = TcpStream::connect(behind).await.unwrap();
+                tokio::io::copy_bidirectional(&mut front, &mut back).await.ok();
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn certificates_are_checked_on_both_sides() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| Some(folder.path().join(name));
+    let (ours, stranger) = (Authority::new(), Authority::new());
+    fs::write(folder.path().join("ca.pem"), ours.0.pem()).unwrap();
+    fs::write(folder.path().join("stranger.pem"), stranger.0.pem()).unwrap();
+    ours.issue(folder.path(), "node");
+    ours.issue(folder.path(), "client");
+    stranger.issue(folder.path(), "other");
+    let receiver = Receiver::start().await;
+    let url = tls_front(folder.path(), &receiver).await;
+    let tls = |ca: &str, own: Option<&str>| Tls {
+        ca_file: file(ca),
+        cert_file: own.and_then(|own| file(&format!("{own}.pem"))),
+        key_file: own.and_then(|own| file(&format!("{own}.key"))),
+    };
+    let bytes = batch(1, "over TLS");
+    for wrong in
+        [tls("stranger.pem", Some("client")), tls("ca.pem", None), tls("ca.pem", Some("other"))]
+    {
+        let target = target(&Config { tls: wrong, ..config(&[&url]) });
+        assert!(target.attempt(0, &bytes).await.is_err());
+    }
+    assert!(receiver.stored().is_empty());
+    let right = tls("ca.pem", Some("client"));
+    let target = target(&Config { tls: right, ..config(&[&url]) });
+    assert!(matches!(sent(&target, 1, "over TLS").await, Reply::Taken(_)));
+    receiver.messages(1).await;
+    let refused = |tls: Tls| check(&Config { tls, ..config(&[&url]) }).unwrap_err().to_string();
+    assert!(refused(Tls { key_file: None, ..tls("ca.pem", Some("client")) }).contains("key_file"));
+    assert!(refused(tls("ca.key", None)).contains("ca.key"));
+    assert!(refused(tls("client.key", None)).contains("has no certificate"));
+    let crossed = Tls { key_file: file("ca.pem"), ..tls("ca.pem", Some("client")) };
+    assert!(refused(crossed).contains("no pair"));
+}
+
+#[tokio::test]
+async fn a_token_is_read_again_when_its_file_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    fs::write(&path, "first\n").unwrap();
+    let token = Renewed::new(Token::of(&Config {
+        token_file: Some(path.clone()),
+        ..config(&["http://n"])
+    }));
+    let token = token.unwrap();
+    let second = Duration::from_secs;
+    assert_eq!(token.get(second(1)).as_deref(), Some("first"));
+    let later = |text: &str, seconds| {
+        fs::write(&path, text).unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + second(seconds)).unwrap();
+    };
+    later("second\n", 1_000);
+    assert_eq!(token.get(second(3)).as_deref(), Some("second"));
+    // While it is away, the last one holds.
+    fs::remove_file(&path).unwrap();
+    assert_eq!(token.get(second(5)).as_deref(), Some("second"));
+    later("third", 2_000);
+    assert_eq!(token.get(second(7)).as_deref(), Some("third"));
+}
+
+#[tokio::test]
+async fn when_nodes_die_the_others_take_over_at_once() {
+    let (one, two) = (Receiver::start().await, Receiver::start().await);
+    let dead = "http://127.0.0.1:9";
+    for balance in [Balance::Sticky, Balance::RoundRobin, Balance::LeastOutstanding] {
+        let config = Config { balance, ..config(&[&one.url, dead, &two.url]) };
+        let target = target(&config);
+        let before = (one.counts().0, two.counts().0);
+        let clock = Clock::system();
+        let start = clock.elapsed();
+        let producer = |n: u64| n + 1_000 * (balance as u64 + 1);
+        for n in 0..40 {
+            if n == 20 {
+                two.down(Some(Fault::Later(60)));
+            }
+            assert!(matches!(sent(&target, producer(n), "x").await, Reply::Taken(_)));
+        }
+        let took = clock.elapsed() - start;
+        assert!(took < Duration::from_secs(5), "{balance:?} took {took:?}");
+        let after = (one.counts().0, two.counts().0);
+        assert!(after.0 - before.0 >= 20 && after.1 - before.1 >= 4, "{before:?} {after:?}");
+        // Who asked to be left alone is asked once only.
+        assert!(after.1 - before.1 <= 21, "{before:?} {after:?}");
+        two.down(None);
+    }
+}
