@@ -14,6 +14,7 @@ use cluster::catalog::Catalog;
 use cluster::queue::Queue;
 use index::indexer::Indexer;
 use index::metrics::IndexMetrics;
+use index::retain::IndexDocuments;
 use index::searcher::{Parties, Searcher};
 use index::settings::Settings;
 use ingest::doors::IngestState;
@@ -105,7 +106,6 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     let source = Arc::new(NodeStatus {
         node,
         data_dir: config.data_dir.clone(),
-        retention_days: config.index.retention_days,
         clock: clock.clone(),
         searcher: searcher.clone(),
         partitions: partitions.clone(),
@@ -256,7 +256,6 @@ type Reader = Box<dyn Fn() -> ShipperStatus + Send + Sync>;
 struct NodeStatus {
     node: String,
     data_dir: PathBuf,
-    retention_days: u32,
     clock: Clock,
     searcher: Searcher,
     partitions: Partitions,
@@ -268,6 +267,10 @@ impl StatusSource for NodeStatus {
         let (free_bytes, total_bytes) = disk::space(&self.data_dir).unwrap_or_default();
         let used_bytes = disk::folder_bytes(&self.data_dir);
         let figures = self.searcher.partitions();
+        let own = self.searcher.index_settings().unwrap_or_else(|error| {
+            tracing::error!(%error, "the settings of the indexes cannot be told");
+            IndexDocuments::new()
+        });
         let partition = |partition: &Partition| {
             let id = partition.partition();
             let figures = figures.get(&id).copied().unwrap_or_default();
@@ -288,7 +291,7 @@ impl StatusSource for NodeStatus {
             data_dir: self.data_dir.display().to_string(),
             disk: DiskStatus { used_bytes, free_bytes, total_bytes },
             partitions: self.partitions.iter().map(partition).collect(),
-            indexes: index_status(&self.searcher.view(), self.retention_days),
+            indexes: index_status(&self.searcher.view(), &own, self.searcher.retention_days()),
             shippers: self.shipper.iter().map(|read| read()).collect(),
         }
     }

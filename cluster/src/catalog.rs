@@ -12,6 +12,8 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition}
 const SPLITS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("splits");
 const PARTITIONS: TableDefinition<'_, u32, u64> = TableDefinition::new("partitions");
 const DELETIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("deletions");
+pub(crate) const DOCUMENTS: TableDefinition<'_, (&str, &str), &[u8]> =
+    TableDefinition::new("documents");
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
 /// Bytes of memory for redb's page cache; its own default is a gigabyte.
 const CACHE_BYTES: usize = 16 << 20;
@@ -19,7 +21,7 @@ const CACHE_BYTES: usize = 16 << 20;
 /// The catalog. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Catalog {
-    database: Arc<Database>,
+    pub(crate) database: Arc<Database>,
 }
 
 /// A partition's records `from..to` became these splits.
@@ -67,7 +69,7 @@ pub enum CatalogError {
     Storage(#[source] Box<redb::Error>),
 }
 
-fn storage(error: impl Into<redb::Error>) -> CatalogError {
+pub(crate) fn storage(error: impl Into<redb::Error>) -> CatalogError {
     CatalogError::Storage(Box::new(error.into()))
 }
 
@@ -83,6 +85,7 @@ impl Catalog {
         write.open_table(SPLITS).map_err(storage)?;
         write.open_table(PARTITIONS).map_err(storage)?;
         write.open_table(DELETIONS).map_err(storage)?;
+        write.open_table(DOCUMENTS).map_err(storage)?;
         write.open_table(META).map_err(storage)?;
         write.commit().map_err(storage)?;
         Ok(Self { database: Arc::new(database) })

@@ -3,4 +3,5 @@
 pub mod log;
 pub mod queue;
 pub mod catalog;
+pub mod documents;
 pub mod placement;

@@ -16,6 +16,6 @@ mod consume;
 mod delete;
 mod publish;
 mod merge;
-mod retain;
+pub mod retain;
 pub mod searcher;
 pub mod indexer;

@@ -1,26 +1,101 @@
 //! What is too old, or too much for the disk, goes: whole splits, oldest first. And objects that
 //! nobody knows of any more.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use cluster::catalog::CatalogError;
+use cluster::documents::DocumentKind;
 use model::split::{SplitId, SplitMeta};
 use model::time::Timestamp;
+use model::wire::IndexSettings;
 use platform::disk;
 
 use crate::publish::PublishError;
-use crate::searcher::Core;
+use crate::searcher::{Core, Searcher};
 use crate::split::{body_name, bundle_name};
+
+/// Nanoseconds of a day.
+const DAY_NS: i64 = 86_400_000_000_000;
+
+/// What indexes have of their own, by name; the others are as the node's settings say.
+pub type IndexDocuments = BTreeMap<String, IndexSettings>;
+
+/// What a shorter retention takes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Expiring {
+    /// Records.
+    pub records: u64,
+    /// Bytes of their splits.
+    pub bytes: u64,
+}
+
+impl Searcher {
+    /// The settings of indexes that have some of their own. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn index_settings(&self) -> Result<IndexDocuments, CatalogError> {
+        index_settings(&self.0)
+    }
+
+    /// Changes the settings of an index; records that are too old by them go within a minute.
+    /// Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`CatalogError`]; nothing has changed then.
+    pub fn set_index_settings(
+        &self,
+        index: &str,
+        settings: &IndexSettings,
+    ) -> Result<(), CatalogError> {
+        self.0.parties.catalog.put_document(DocumentKind::Index, index, settings)
+    }
+
+    /// Days that an index keeps records when it has no settings of its own.
+    #[must_use]
+    pub fn retention_days(&self) -> u32 {
+        let days = self.0.parties.settings.retention.as_secs() / 86_400;
+        u32::try_from(days).unwrap_or(u32::MAX)
+    }
+
+    /// What would go now if an index kept records for so many days.
+    #[must_use]
+    pub fn expiring(&self, index: &str, days: u32) -> Expiring {
+        let limit = before(self.0.parties.clock.now(), days);
+        let view = self.view();
+        let old =
+            view.splits.iter().filter(|split| split.index == index && split.older_than(limit));
+        old.fold(Expiring::default(), |sum, split| Expiring {
+            records: sum.records + split.row_count,
+            bytes: sum.bytes + split.stored_bytes,
+        })
+    }
+}
+
+fn before(now: Timestamp, days: u32) -> Timestamp {
+    Timestamp(now.0.saturating_sub(i64::from(days).saturating_mul(DAY_NS)))
+}
+
+fn index_settings(core: &Core) -> Result<IndexDocuments, CatalogError> {
+    Ok(core.parties.catalog.documents(DocumentKind::Index)?.into_iter().collect())
+}
 
 /// Expires splits by age and by disk share. How many went.
 pub(crate) fn expire(core: &Core, data: &Path) -> Result<usize, PublishError> {
     let settings = &core.parties.settings;
     let splits: Vec<Arc<SplitMeta>> = core.read(|state| state.splits.values().cloned().collect());
     let age = i64::try_from(settings.retention.as_nanos()).unwrap_or(i64::MAX);
-    let limit = Timestamp(core.parties.clock.now().0.saturating_sub(age));
+    let now = core.parties.clock.now();
+    let usual = Timestamp(now.0.saturating_sub(age));
+    let own = index_settings(core)?;
+    let limit = |index: &str| {
+        let days = own.get(index).and_then(|settings| settings.retention_days);
+        days.map_or(usual, |days| before(now, days))
+    };
     let (old, mut young): (Vec<_>, Vec<_>) =
-        splits.into_iter().partition(|split| split.older_than(limit));
+        splits.into_iter().partition(|split| split.older_than(limit(&split.index)));
     let mut gone: Vec<Arc<SplitMeta>> = old;
     if let Ok((free, total)) = disk::space(data) {
         let used = disk::folder_bytes(data);

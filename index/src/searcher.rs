@@ -261,6 +261,12 @@ pub struct PartitionFigures {
 }
 
 impl Searcher {
+    /// The catalog, for the small documents beside the splits.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.0.parties.catalog
+    }
+
     /// What there is now. It stays as it is while it is held; objects are not deleted below it.
     #[must_use]
     pub fn view(&self) -> Arc<View> {

@@ -176,6 +176,93 @@ pub struct IndexStatus {
     pub time_max: Option<String>,
     /// Days that records are kept.
     pub retention_days: u32,
+    /// Whether that was set for this index; else the node's settings say it.
+    #[serde(default)]
+    pub retention_is_own: bool,
+}
+
+/// What can be changed of an index: `PATCH /api/v1/indexes/{name}`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexSettings {
+    /// Days that its records are kept; without a number the node's settings say it.
+    pub retention_days: Option<u32>,
+}
+
+/// A view that everybody may see: `/api/v1/views`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedView {
+    /// Its place: `/v/{id}`.
+    pub id: String,
+    /// What it shows.
+    pub name: String,
+    /// Who saved it, as they call themselves; may be empty.
+    pub author: String,
+    /// When, RFC 3339.
+    pub saved: String,
+    /// The page's address behind the path: empty, or from the `?` on.
+    pub search: String,
+}
+
+/// Path below which shippers report, by id.
+pub const SHIPPERS_PATH: &str = "/api/v1/shippers";
+
+/// What a shipper says of itself: `POST /api/v1/shippers/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ShipperReport {
+    /// The name of its machine.
+    pub host: String,
+    /// Version of the program.
+    pub version: String,
+    /// Files it follows.
+    pub files: u64,
+    /// Bytes of them that are not acknowledged yet.
+    pub lag_bytes: u64,
+    /// Gaps it found since it started: bytes that were gone before they were read.
+    #[serde(default)]
+    pub gaps: u64,
+    /// Those bytes.
+    #[serde(default)]
+    pub lost_bytes: u64,
+    /// What it looks for.
+    #[serde(default)]
+    pub patterns: Vec<String>,
+    /// The last thing that went wrong, while it still does.
+    #[serde(default)]
+    pub last_error: Option<String>,
+    /// The files that are furthest behind, at most [`REPORTED_FILES_MAX`].
+    #[serde(default)]
+    pub behind: Vec<ReportedFile>,
+}
+
+/// Files of a report.
+pub const REPORTED_FILES_MAX: usize = 50;
+
+/// One file of a report.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ReportedFile {
+    /// Where it is.
+    pub path: String,
+    /// Bytes that are not acknowledged yet.
+    pub lag_bytes: u64,
+    /// What went wrong, while it does.
+    #[serde(default)]
+    pub last_error: Option<String>,
+}
+
+/// A shipper as the node knows it: `GET /api/v1/shippers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownShipper {
+    /// Its id.
+    pub id: String,
+    /// When it reported last, RFC 3339.
+    pub seen: String,
+    /// How long ago that is, seconds.
+    #[serde(default)]
+    pub silent_s: u64,
+    /// What it said then.
+    #[serde(flatten)]
+    pub report: ShipperReport,
 }
 
 /// A shipper that runs inside the node.

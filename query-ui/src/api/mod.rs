@@ -11,20 +11,26 @@ mod export;
 mod deletes;
 mod tail;
 mod status;
+mod stored;
+mod views;
+mod indexes;
+mod shippers;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{any, delete, get, post};
+use axum::routing::{any, delete, get, patch, post};
 use model::error::Kind;
 use model::limits::QUERY_BYTES_MAX;
+use model::wire::SHIPPERS_PATH;
 use platform::http::ApiError;
 use platform::shutdown::Shutdown;
 use tokio::sync::Semaphore;
 
 use crate::plan::{Engine, QueryFailure};
 use crate::ui;
+use shippers::Fleet;
 pub use status::{StatusSource, index_status};
 
 /// Bytes of a request: a query whose every character is escaped, and the rest.
@@ -37,6 +43,7 @@ pub struct QueryState {
     status: Arc<dyn StatusSource>,
     shutdown: Shutdown,
     tails: Arc<Semaphore>,
+    fleet: Fleet,
 }
 
 impl std::fmt::Debug for QueryState {
@@ -50,7 +57,8 @@ impl QueryState {
     #[must_use]
     pub fn new(engine: Engine, status: Arc<dyn StatusSource>, shutdown: Shutdown) -> Self {
         let tails = Arc::new(Semaphore::new(engine.settings().tails_max));
-        Self { engine, status, shutdown, tails }
+        let fleet = Fleet::of(engine.searcher().catalog());
+        Self { engine, status, shutdown, tails, fleet }
     }
 }
 
@@ -71,6 +79,12 @@ pub fn router(state: QueryState) -> Router {
         .route("/api/v1/field-values", post(facets::field_values))
         .route("/api/v1/tail", get(tail::tail))
         .route("/api/v1/status", get(status::status))
+        .route("/api/v1/indexes/{name}", patch(indexes::change))
+        .route("/api/v1/views", get(views::list).post(views::add))
+        .route("/api/v1/views/{id}", get(views::one).put(views::replace).delete(views::remove))
+        .route("/v/{id}", get(views::open))
+        .route(SHIPPERS_PATH, get(shippers::list))
+        .route("/api/v1/shippers/{id}", post(shippers::report).delete(shippers::forget))
         .route("/api/{*rest}", any(unknown))
         .fallback(get(ui::page))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use index::retain::IndexDocuments;
 use index::searcher::{Unit, View};
 use model::error::Kind;
 use model::time::Timestamp;
@@ -26,7 +27,7 @@ pub(super) async fn status(State(state): State<QueryState>) -> Result<Json<Statu
 
 /// The indexes of a view, by name.
 #[must_use]
-pub fn index_status(view: &View, retention_days: u32) -> Vec<IndexStatus> {
+pub fn index_status(view: &View, own: &IndexDocuments, usual_days: u32) -> Vec<IndexStatus> {
     let mut indexes: BTreeMap<String, (IndexStatus, i64, i64)> = BTreeMap::new();
     let splits = view.splits.iter().cloned().map(Unit::Split);
     for unit in splits.chain(view.fresh.iter().cloned().map(Unit::Fresh)) {
@@ -42,12 +43,16 @@ pub fn index_status(view: &View, retention_days: u32) -> Vec<IndexStatus> {
             index.raw_bytes += split.raw_bytes;
         }
     }
-    let finished = |(name, (index, first, last)): (String, (IndexStatus, i64, i64))| IndexStatus {
-        name,
-        time_min: Some(Timestamp(first).to_string()),
-        time_max: Some(Timestamp(last).to_string()),
-        retention_days,
-        ..index
+    let finished = |(name, (index, first, last)): (String, (IndexStatus, i64, i64))| {
+        let own_days = own.get(&name).and_then(|settings| settings.retention_days);
+        IndexStatus {
+            name,
+            time_min: Some(Timestamp(first).to_string()),
+            time_max: Some(Timestamp(last).to_string()),
+            retention_days: own_days.unwrap_or(usual_days),
+            retention_is_own: own_days.is_some(),
+            ..index
+        }
     };
     indexes.into_iter().map(finished).collect()
 }
