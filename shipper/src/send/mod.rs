@@ -10,7 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::wire::{BATCH_CONTENT_TYPE, BATCHES_PATH, BatchAnswer, ErrorBody};
+use model::wire::{
+    BATCH_CONTENT_TYPE, BATCHES_PATH, BatchAnswer, ErrorBody, SHIPPERS_PATH, ShipperReport,
+};
 use platform::clock::Clock;
 use platform::shutdown::Shutdown;
 use reqwest::StatusCode;
@@ -173,6 +175,32 @@ impl Target {
     async fn grace_over(&self, shutdown: &Shutdown) {
         shutdown.wait().await;
         self.clock.sleep(GRACE).await;
+    }
+
+    /// Tells a node how we fare. Whether it wants to know is its affair; a node that fails is
+    /// left to the batches to find out.
+    pub(crate) async fn report(&self, id: &str, report: &ShipperReport) {
+        let now = self.clock.elapsed();
+        let Choice::Ask(node) = self.nodes(|nodes| nodes.choose(0, now)) else { return };
+        let url = self.urls.get(node).map(String::as_str).unwrap_or_default();
+        let base = url.strip_suffix(BATCHES_PATH).unwrap_or(url);
+        let body = serde_json::to_vec(report).unwrap_or_default();
+        let client = self.client.get(now);
+        let mut request = client
+            .post(format!("{base}{SHIPPERS_PATH}/{id}"))
+            .timeout(self.answer_time_max)
+            .header(CONTENT_TYPE, "application/json")
+            .body(body);
+        if let Some(token) = self.token.get(now) {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let answer = request.send().await;
+        self.nodes(|nodes| nodes.given_up(node));
+        match answer {
+            Ok(answer) if answer.status().is_success() => {}
+            Ok(answer) => tracing::debug!(status = %answer.status(), "the report was not taken"),
+            Err(error) => tracing::debug!(why = root(&error), "the report did not arrive"),
+        }
     }
 
     fn nodes<T>(&self, look: impl FnOnce(&mut Nodes) -> T) -> T {

@@ -9,6 +9,7 @@ mod gap;
 mod meet;
 mod recover;
 mod reload;
+mod report;
 mod rest;
 mod save;
 mod schedule;
@@ -78,6 +79,9 @@ pub struct Shipper {
     first_run: bool,
     walking: bool,
     saving: bool,
+    /// When the node is told next how we fare.
+    report_at: Duration,
+    reporting: bool,
     unsaved: bool,
     unread: Vec<String>,
     /// Paths to which files were renamed from followed ones, and which those were: a file that
@@ -98,6 +102,7 @@ enum Done {
     Walk { seen: Vec<Seen>, whole: bool },
     Save { fresh: Vec<Key>, result: std::io::Result<()> },
     Gap(Option<Reply>),
+    Reported,
     Recovered(Vec<(Vanished, Fate)>),
 }
 
@@ -127,6 +132,7 @@ impl Shipper {
             tracing::error!("{complaint}");
             board.checkpoint(Some(complaint));
         }
+        let elapsed = clock.elapsed();
         let packers = Semaphore::new(PACKERS_MAX);
         let context = Context {
             config,
@@ -158,6 +164,8 @@ impl Shipper {
             first_run: recovered.first_run,
             walking: false,
             saving: false,
+            report_at: elapsed + report::FIRST,
+            reporting: false,
             unsaved: false,
             unread: Vec::new(),
             renamed: HashMap::new(),
@@ -172,7 +180,8 @@ impl Shipper {
             if self.is_done() {
                 break;
             }
-            let pause = self.schedule.pause(self.context.clock.elapsed());
+            let now = self.context.clock.elapsed();
+            let pause = self.schedule.pause(now).min(self.report_pause(now));
             tokio::select! {
                 () = self.context.shutdown.wait() => break,
                 Some(done) = self.tasks.join_next() => self.finish(done?),
@@ -222,6 +231,7 @@ impl Shipper {
             self.save();
         }
         self.tell_gaps();
+        self.tell_status(now);
         while self.turns < TURNS_MAX
             && let Some(key) = self.schedule.next()
         {
@@ -287,6 +297,7 @@ impl Shipper {
             Done::Walk { seen, whole } => self.walked(seen, whole),
             Done::Save { fresh, result } => self.saved(&fresh, result),
             Done::Gap(reply) => self.told(reply),
+            Done::Reported => self.reporting = false,
             Done::Recovered(fates) => self.recovered(fates),
         }
     }
