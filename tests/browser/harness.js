@@ -37,7 +37,7 @@ export async function startNode() {
     await ended(child);
     rmSync(folder, { recursive: true, force: true });
   };
-  return { url: page ? page.url : url, restart, stop };
+  return { url: page ? page.url : url, direct: url, restart, stop };
 }
 
 async function started(program, args) {

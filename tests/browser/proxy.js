@@ -16,6 +16,12 @@ export async function serveFolder(folder, node) {
   const server = createServer(async (asked, answer) => {
     const { pathname } = new URL(asked.url, node);
     if (/^\/(api|livez|readyz|metrics)/.test(pathname)) return forward(asked, answer, node);
+    if (pathname.startsWith('/v/')) {
+      // A shared view leads on; what is none is the page's to tell.
+      const led = await fetch(new URL(asked.url, node), { redirect: 'manual' });
+      const location = led.headers.get('location');
+      if (location) return void answer.writeHead(led.status, { location }).end();
+    }
     const name = extname(pathname) ? normalize(pathname) : 'index.html';
     try {
       const file = await readFile(join(folder, name));

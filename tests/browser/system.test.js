@@ -52,6 +52,7 @@ test('axe finds nothing on the system page in either theme, nor on a phone', asy
     for (const width of [1440, 390]) {
       const page = await openSystem({ colorScheme, bypassCSP: true, viewport: { width, height: 800 } });
       assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width);
+      await page.getByTestId('change-retention').click();
       await page.addScriptTag({ content: axe });
       const { violations } = await page.evaluate(() => window.axe.run());
       assert.deepEqual(violations.map((one) => `${one.id}: ${one.nodes[0].html}`), []);

@@ -100,6 +100,39 @@ export interface IndexStatus {
   time_min: string | null;
   time_max: string | null;
   retention_days: number;
+  /** Whether that was set for this index. */
+  retention_is_own: boolean;
+}
+
+export interface RetentionChange {
+  retention_days: number;
+  expiring_records: number;
+  expiring_bytes: number;
+}
+
+/** A view that everybody may see. */
+export interface SharedView {
+  id: string;
+  name: string;
+  author: string;
+  saved: string;
+  search: string;
+}
+
+/** A shipper by what it reported last. */
+export interface KnownShipper {
+  id: string;
+  seen: string;
+  silent_s: number;
+  host: string;
+  version: string;
+  files: number;
+  lag_bytes: number;
+  gaps: number;
+  lost_bytes: number;
+  patterns: string[];
+  last_error: string | null;
+  behind: { path: string; lag_bytes: number; last_error: string | null }[];
 }
 
 export interface PartitionStatus {
@@ -158,9 +191,19 @@ async function refused(answer: Response): Promise<ApiError> {
   return new ApiError({ code: 'internal', message: `${answer.status}: ${text.slice(0, 500)}` });
 }
 
-async function post(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
+function post(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
+  return send('POST', path, body, signal);
+}
+
+async function send(
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
+  path: string,
+  body?: unknown,
+  signal?: AbortSignal,
+): Promise<Response> {
   const headers = { 'content-type': 'application/json' };
-  const init: RequestInit = { method: 'POST', headers, body: JSON.stringify(body) };
+  const init: RequestInit = { method, headers };
+  if (body !== undefined) init.body = JSON.stringify(body);
   if (signal) init.signal = signal;
   const answer = await fetch(path, init);
   if (!answer.ok) throw await refused(answer);
@@ -262,10 +305,40 @@ export function fieldValues(
   return asked('/api/v1/field-values', { ...question, field, limit }, signal);
 }
 
-export async function status(): Promise<Status> {
-  const answer = await fetch('/api/v1/status');
-  if (!answer.ok) throw await refused(answer);
-  return readJson<Status>(await answer.text());
+/** The answer to a question without a body. */
+async function got<T>(path: string): Promise<T> {
+  return readJson<T>(await (await send('GET', path)).text());
+}
+
+export const status = () => got<Status>('/api/v1/status');
+
+export const views = async () => (await got<{ views: SharedView[] }>('/api/v1/views')).views;
+
+export async function addView(
+  view: Pick<SharedView, 'name' | 'author' | 'search'>,
+): Promise<SharedView> {
+  return asked('/api/v1/views', view);
+}
+
+export async function removeView(id: string) {
+  await send('DELETE', `/api/v1/views/${id}`);
+}
+
+export const shippers = async () =>
+  (await got<{ shippers: KnownShipper[] }>('/api/v1/shippers')).shippers;
+
+export async function forgetShipper(id: string) {
+  await send('DELETE', `/api/v1/shippers/${encodeURIComponent(id)}`);
+}
+
+/** Changes how long an index keeps its records, or only tells what that would delete. */
+export async function retention(
+  index: string,
+  days: number | null,
+  how: 'preview' | 'change',
+): Promise<RetentionChange> {
+  const path = `/api/v1/indexes/${encodeURIComponent(index)}${how === 'preview' ? '?preview=true' : ''}`;
+  return readJson(await (await send('PATCH', path, { retention_days: days })).text());
 }
 
 export const tailPath = (query: string) => `/api/v1/tail?${new URLSearchParams({ query })}`;

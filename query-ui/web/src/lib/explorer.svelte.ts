@@ -18,6 +18,8 @@ import { address, asks, readView, type View } from './view';
 const CHART_INTERVAL_MS = 10_000;
 
 export class Explorer {
+  /** Whether a link to a shared view led here in its place. */
+  viewGone = $state(location.pathname.startsWith('/v/'));
   view = $state.raw<View>(readView(location.search, usualView()));
   /** What stands in the query bar; asked with Enter. */
   draft = $state(this.view.query);
@@ -44,8 +46,9 @@ export class Explorer {
     setInterval(() => {
       if (this.tail.on && !this.tail.paused && !document.hidden) void this.askChart();
     }, CHART_INTERVAL_MS);
+    if (this.viewGone) history.replaceState(null, '', '/');
     history.replaceState(null, '', this.link());
-    void this.run();
+    void this.run().then(() => this.library.look());
   }
 
   /** What was asked last; its range was fixed then, so that all its numbers agree. */

@@ -1,5 +1,7 @@
-// What was asked before, and views that were given a name: kept in this browser.
+// What was asked before, and views that were given a name: kept in this browser, or on the node
+// for everybody.
 
+import * as api from './api';
 import { remember, remembered } from './settings.svelte';
 
 const HISTORY_MAX = 200;
@@ -13,6 +15,27 @@ export interface SavedView {
 export class Library {
   history = $state.raw<string[]>(remembered('history', []));
   saved = $state.raw<SavedView[]>(remembered('saved', []));
+  shared = $state.raw<api.SharedView[]>([]);
+  /** As whom this browser shares views. */
+  author = remembered('author', '');
+
+  /** Without the node there are no shared views; what is wrong with it is told elsewhere. */
+  async look() {
+    this.shared = await api.views().catch(() => this.shared);
+  }
+
+  async share(name: string, author: string, search: string): Promise<api.SharedView> {
+    this.author = author;
+    remember('author', author);
+    const view = await api.addView({ name, author, search });
+    await this.look();
+    return view;
+  }
+
+  async unshare(id: string) {
+    await api.removeView(id);
+    await this.look();
+  }
 
   /** The newest first, each once. */
   asked(query: string) {

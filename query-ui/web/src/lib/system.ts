@@ -1,7 +1,14 @@
 // The state of the node and of those that send to it, as the system page shows it.
 
+import { en } from '../messages/system/en';
+import type { SystemMessages } from '../messages/system/shape';
+import { zh } from '../messages/system/zh';
 import * as api from './api';
 import type { Value } from './json';
+import { settings } from './settings.svelte';
+
+/** The words of the system page in the reader's language. */
+export const systemWords = (): SystemMessages => (settings.language === 'zh' ? zh : en);
 
 /** Hosts and services shown. */
 const SOURCES_MAX = 500;

@@ -1,6 +1,5 @@
 // The shape that every language of the page has.
 
-import type { Dimension } from '../lib/system';
 import type { Tab } from '../lib/view';
 
 export interface Messages {
@@ -39,6 +38,7 @@ export interface Messages {
     | 'all'
     | 'now'
     | 'beginning'
+    | 'calendar'
     | 'zone'
     | 'utc'
     | 'local'
@@ -189,67 +189,20 @@ export interface Messages {
     cut: (n: number) => string;
     gap: (length: string) => string;
   };
-  system: Record<
-    | 'title'
-    | 'back'
-    | 'node'
+  saved: Record<
+    | 'label'
+    | 'save'
     | 'name'
-    | 'version'
-    | 'state'
-    | 'ready'
-    | 'notReady'
-    | 'uptime'
-    | 'folder'
-    | 'disk'
-    | 'indexes'
-    | 'records'
-    | 'splits'
-    | 'stored'
-    | 'ofRaw'
-    | 'earliest'
-    | 'latest'
-    | 'retention'
-    | 'retentionHint'
-    | 'partitions'
-    | 'partition'
-    | 'committed'
-    | 'published'
-    | 'fresh'
-    | 'queue'
-    | 'waiting'
-    | 'shippers'
-    | 'paths'
-    | 'files'
-    | 'lag'
-    | 'lastError'
-    | 'senders'
-    | 'host'
-    | 'service'
-    | 'lastSeen'
-    | 'behind'
-    | 'text'
-    | 'quiet'
-    | 'sending'
-    | 'nobody'
-    | 'volume'
-    | 'by'
-    | 'share'
-    | 'cure'
-    | 'copyExclude'
-    | 'whatItSays'
-    | 'whoSaysIt'
-    | 'none'
-    | 'volumeHint',
+    | 'remove'
+    | 'hint'
+    | 'who'
+    | 'mine'
+    | 'everybody'
+    | 'sharedHint'
+    | 'author'
+    | 'copyLink'
+    | 'shared'
+    | 'gone',
     string
-  > & {
-    days: (n: number) => string;
-    diskText: (used: string, free: string, share: string) => string;
-    stale: (when: string) => string;
-    sendersHint: (length: string) => string;
-    dimensions: Record<Dimension, string>;
-  };
-  saved: Record<'label' | 'save' | 'name' | 'remove' | 'hint', string>;
-  help: Record<'title' | 'keys' | 'language' | 'licences', string> & {
-    list: [key: string, does: string][];
-  };
+  > & { by: (author: string, when: string) => string };
 }
