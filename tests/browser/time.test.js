@@ -39,6 +39,17 @@ test('ends can be given one by one', async () => {
   await close(page);
 });
 
+test('a day is chosen from the calendar', async () => {
+  const page = await open('/');
+  await page.getByTestId('time').click();
+  await page.getByTestId('calendar').first().fill('2026-01-31');
+  assert.equal(await page.getByTestId('from').inputValue(), '2026-01-31 00:00:00');
+  await page.getByTestId('to').fill('');
+  await page.getByTestId('from').press('Enter');
+  await until(page, () => location.search.includes('from=2026-01-31T00'));
+  await close(page);
+});
+
 test('the zone is printed and changes every clock', async () => {
   const page = await open('/');
   const utc = await firstRow(page).innerText();
