@@ -14,7 +14,7 @@ WEB      := query-ui/web
 BROWSER  := tests/browser
 CARGO    := cargo --locked
 
-.PHONY: help run build ui test test-rust test-ui test-browser lint lint-ui fmt bench bench-split bench-shipper deb crash screenshots clean tools-build tools-test
+.PHONY: help run build ui test test-rust test-api test-ui test-browser lint lint-ui fmt bench bench-split bench-shipper deb crash screenshots clean tools-build tools-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,13 +38,23 @@ $(BROWSER)/node_modules/.package-lock.json: $(BROWSER)/package-lock.json
 	cd $(BROWSER) && npm ci --no-audit --no-fund
 	@touch $@
 
-test: tools-test lint test-ui test-rust test-browser ## Everything: lint, Rust tests, UI tests in a real browser
+test: tools-test lint test-ui test-rust test-api test-browser ## Everything: lint, Rust tests, UI tests in a real browser
 
 test-rust: build
 	$(CARGO) test --workspace
 
 test-ui: $(WEB)/node_modules/.package-lock.json
 	cd $(WEB) && npm run check && npm test
+
+# Python is used for this alone; its packages are of pinned versions and live beside what is built.
+API_PYTHON := $(TARGET)/api-venv/bin/python
+$(API_PYTHON): tests/api/requirements.txt
+	python3 -m venv $(TARGET)/api-venv
+	$(API_PYTHON) -m pip install --quiet --disable-pip-version-check -r tests/api/requirements.txt
+	@touch $@
+
+test-api: build $(API_PYTHON) ## Try the HTTP API against its OpenAPI document (EXAMPLES=50)
+	$(API_PYTHON) tests/api/run.py $(BIN)/sawlog $(or $(EXAMPLES),50)
 
 test-browser: build $(BROWSER)/node_modules/.package-lock.json
 	cd $(BROWSER) && SAWLOG_BIN=$(abspath $(BIN))/sawlog npm test
@@ -90,4 +100,4 @@ tools-build:
 	@deploy/tools cc cargo npm
 
 tools-test:
-	@deploy/tools cc cargo npm chromium rg
+	@deploy/tools cc cargo npm chromium rg python3

@@ -118,7 +118,7 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
             ingest_metrics,
         )))
         .merge(operating(searcher, metrics));
-    let router = Access::new(token, config.insecure).guard(router);
+    let router = platform::http::named(Access::new(token, config.insecure).guard(router));
 
     announce(address);
     platform::http::serve(listener, router, shutdown.clone()).await.context("serving failed")?;

@@ -30,6 +30,9 @@ pub struct ErrorDetail {
     /// For code `sequence`: where the producer's next batch must start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
+    /// The name of the request, by which the node's own words speak of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// A place in a query's text, in characters from 0, end exclusive.

@@ -150,7 +150,7 @@ fn a_request_that_is_wrong_says_what() {
         [json!({ "query": "a", "from": "yesterday-ish" }), json!({ "qury": "a" }), json!([1])]
     {
         let answer = node.client.post("/api/v1/query", &body);
-        assert_eq!(answer.status, 400, "{body}: {}", answer.body);
+        assert_eq!(answer.status, 422, "{body}: {}", answer.body);
         assert!(!answer.json()["error"]["message"].as_str().unwrap().is_empty());
     }
 }

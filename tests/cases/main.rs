@@ -15,5 +15,6 @@ mod answers;
 mod bad_input;
 mod bad_disk;
 mod access;
+mod openapi;
 mod crash;
 mod shipper;

@@ -14,7 +14,7 @@ fn root() -> PathBuf {
 }
 
 /// Every file of the repository: what git knows or would take.
-fn files() -> Vec<String> {
+pub(crate) fn files() -> Vec<String> {
     let args = ["ls-files", "--cached", "--others", "--exclude-standard"];
     let output = Command::new("git").args(args).current_dir(root()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -22,7 +22,7 @@ fn files() -> Vec<String> {
     text.lines().filter(|name| root().join(name).is_file()).map(str::to_owned).collect()
 }
 
-fn read(name: &str) -> String {
+pub(crate) fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 

@@ -1,5 +1,7 @@
 //! Asking a node, in blocking calls.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -20,6 +22,8 @@ pub struct Client {
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
+    /// Its headers, names in small letters.
+    pub headers: BTreeMap<String, String>,
     /// The body.
     pub body: String,
 }
@@ -74,8 +78,13 @@ impl Client {
         self.runtime.block_on(async {
             let answer = request.send().await.ok()?;
             let status = answer.status().as_u16();
+            let text = |value: &reqwest::header::HeaderValue| {
+                String::from_utf8_lossy(value.as_bytes()).into_owned()
+            };
+            let headers = answer.headers().iter();
+            let headers = headers.map(|(name, value)| (name.to_string(), text(value))).collect();
             let body = String::from_utf8_lossy(&answer.bytes().await.ok()?).into_owned();
-            Some(Answer { status, body })
+            Some(Answer { status, headers, body })
         })
     }
 

@@ -1,32 +1,33 @@
 //! Deleting records that match a search, and how far deletions are.
 
-use axum::Json;
-use axum::body::Bytes;
+use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
 use model::deletion::Deletion;
 use model::error::Kind;
 use model::query::{Bound, FieldTest, Filter, Literal};
 use model::time::Timestamp;
+use model::wire::QueryRequest;
 use platform::http::ApiError;
 use serde_json::{Value, json};
 
 use super::QueryState;
+use super::body::{Json, invalid_value};
 use super::request::Ask;
 
 pub(super) async fn delete(
     State(state): State<QueryState>,
-    body: Bytes,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+    Json(request): Json<QueryRequest>,
+) -> Result<(StatusCode, Answer<Value>), ApiError> {
     let now = state.engine.clock().now();
-    let ask = Ask::read(&body, now)?;
+    let ask = Ask::of(request, now)?;
     let query = &ask.question.query;
     if !query.pipes.is_empty() {
-        return Err(ApiError::new(Kind::Invalid, "a deletion is a search without pipes")
+        return Err(invalid_value("a deletion is a search without pipes")
             .hint("leave out what stands behind the first |"));
     }
     if ask.request.query.trim().is_empty() {
-        return Err(ApiError::new(Kind::Invalid, "a deletion says what goes")
+        return Err(invalid_value("a deletion says what goes")
             .hint("write a search; * is every record of the time range"));
     }
     let (first, last) = (ask.question.range.from, ask.question.range.to);
@@ -58,16 +59,16 @@ pub(super) async fn delete(
         tracing::error!(%error, "a deletion was not stored");
         ApiError::new(Kind::Unavailable, "the deletion could not be stored; nothing was deleted")
     })?;
-    Ok((StatusCode::ACCEPTED, Json(shown(&begun, None))))
+    Ok((StatusCode::ACCEPTED, Answer(shown(&begun, None))))
 }
 
-pub(super) async fn deletions(State(state): State<QueryState>) -> Result<Json<Value>, ApiError> {
+pub(super) async fn deletions(State(state): State<QueryState>) -> Result<Answer<Value>, ApiError> {
     let searcher = state.engine.searcher().clone();
     let all = tokio::task::spawn_blocking(move || searcher.deletions()).await;
     let all = all.map_err(|_| ApiError::new(Kind::Bug, "the deletions could not be read"))?;
     let all = all.map_err(|error| ApiError::new(Kind::Corrupt, error.to_string()))?;
     let all: Vec<Value> = all.iter().map(|(one, left)| shown(one, Some(*left))).collect();
-    Ok(Json(json!({ "deletions": all })))
+    Ok(Answer(json!({ "deletions": all })))
 }
 
 fn shown(deletion: &Deletion, splits_left: Option<u64>) -> Value {

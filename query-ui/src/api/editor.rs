@@ -1,14 +1,13 @@
 //! For editors and the curious: how a query is read, what could come next, how it would be answered.
 
-use axum::Json;
-use axum::body::Bytes;
+use axum::Json as Answer;
 use axum::extract::State;
-use model::error::Kind;
 use model::wire::QueryRequest;
 use platform::http::ApiError;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::body::{Json, Said};
 use super::request::Ask;
 use super::{QueryState, facets};
 use crate::language::{FUNCTIONS, Function, PIPES, Scope, Search, Token, TokenKind, nearest, read};
@@ -22,7 +21,7 @@ const KEYWORDS: [&str; 7] = ["AND", "NOT", "OR", "as", "asc", "by", "desc"];
 /// Body of a request for the parts of a query.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Request {
+pub(super) struct Request {
     #[serde(default)]
     query: String,
     /// Characters from 0; the end when it is missing.
@@ -32,14 +31,14 @@ struct Request {
     indexes: Option<Vec<String>>,
 }
 
+impl Said for Request {
+    const RIGHT: &'static str = "send a JSON object such as {\"query\":\"error\",\"cursor\":5}";
+}
+
 pub(super) async fn parse(
     State(state): State<QueryState>,
-    body: Bytes,
-) -> Result<Json<Value>, ApiError> {
-    let request: Request = serde_json::from_slice(&body).map_err(|error| {
-        ApiError::new(Kind::Invalid, format!("the request is not understood: {error}"))
-            .hint("send a JSON object such as {\"query\":\"error\",\"cursor\":5}")
-    })?;
+    Json(request): Json<Request>,
+) -> Result<Answer<Value>, ApiError> {
     let (outcome, tokens) = read(&request.query);
     let text: Vec<char> = request.query.chars().collect();
     let cursor = request.cursor.unwrap_or(text.len()).min(text.len());
@@ -67,7 +66,7 @@ pub(super) async fn parse(
     let place = Place::of(&text, &tokens, cursor);
     let completions = place.completions(&state.engine, &everything, &fields).await?;
     let token = |token: &Token| json!({ "start": token.start, "end": token.end, "kind": token.kind.name() });
-    Ok(Json(json!({
+    Ok(Answer(json!({
         "kind": kind,
         "tokens": tokens.iter().map(token).collect::<Vec<_>>(),
         "diagnostics": diagnostics,
@@ -204,16 +203,16 @@ impl Place {
 
 pub(super) async fn explain(
     State(state): State<QueryState>,
-    body: Bytes,
-) -> Result<Json<Value>, ApiError> {
-    let ask = Ask::read(&body, state.engine.clock().now())?;
+    Json(request): Json<QueryRequest>,
+) -> Result<Answer<Value>, ApiError> {
+    let ask = Ask::of(request, state.engine.clock().now())?;
     let filter = Search(&ask.question.query.filter).to_string();
     let query = ask.question.query.to_string();
     let question = ask.question.clone();
     let explained =
         facets::run(&state.engine, |engine| async move { engine.explain(&question).await }).await?;
     let shown = |moment: Option<model::time::Timestamp>| moment.map(|moment| moment.to_string());
-    Ok(Json(json!({
+    Ok(Answer(json!({
         "query": query,
         "filter": filter,
         "from": shown(ask.from),

@@ -1,46 +1,51 @@
 //! `/api/v1/export`: a whole answer as a file, of any size.
 
-use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query as Params, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
-use model::error::Kind;
 use model::wire::QueryRequest;
 use platform::http::ApiError;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::body::{Json, Params, Said};
 use super::output::{Format, Packing, stream};
 use super::request::Ask;
 use super::{QueryState, refusal};
 
-/// What both ways of asking have.
+/// What a body asks.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ExportRequest {
     query: String,
     from: Option<Value>,
     to: Option<Value>,
-    limit: Option<Number>,
-    indexes: Option<Names>,
+    limit: Option<u64>,
+    indexes: Option<Vec<String>>,
     format: FileFormat,
 }
 
-/// A number, or its digits in an address.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Number {
-    Plain(u64),
-    Digits(String),
+impl Said for ExportRequest {
+    const RIGHT: &'static str =
+        "send a JSON object such as {\"query\":\"error\",\"format\":\"csv\"}";
 }
 
-/// A list, or names with commas in an address.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Names {
-    List(Vec<String>),
-    Joined(String),
+/// The same in an address.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ExportAddress {
+    query: String,
+    from: Option<Value>,
+    to: Option<Value>,
+    limit: Option<u64>,
+    /// Names with commas between them.
+    indexes: Option<String>,
+    format: FileFormat,
+}
+
+impl Said for ExportAddress {
+    const RIGHT: &'static str =
+        "parameters are query, from, to, limit, indexes and format (ndjson, csv or arrow)";
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -55,26 +60,19 @@ enum FileFormat {
 pub(super) async fn from_body(
     State(state): State<QueryState>,
     headers: HeaderMap,
-    body: Bytes,
+    Json(request): Json<ExportRequest>,
 ) -> Result<Response, ApiError> {
-    let request = serde_json::from_slice(&body).map_err(|error| {
-        ApiError::new(Kind::Invalid, format!("the request is not understood: {error}"))
-            .hint("send a JSON object such as {\"query\":\"error\",\"format\":\"csv\"}")
-    })?;
     export(state, &headers, request).await
 }
 
 pub(super) async fn from_address(
     State(state): State<QueryState>,
     headers: HeaderMap,
-    params: Result<Params<ExportRequest>, QueryRejection>,
+    Params(said): Params<ExportAddress>,
 ) -> Result<Response, ApiError> {
-    let Params(request) = params.map_err(|error| {
-        ApiError::new(Kind::Invalid, error.body_text()).hint(
-            "parameters are query, from, to, limit, indexes and format (ndjson, csv or arrow)",
-        )
-    })?;
-    export(state, &headers, request).await
+    let indexes = said.indexes.map(|names| names.split(',').map(str::to_owned).collect());
+    let ExportAddress { query, from, to, limit, format, .. } = said;
+    export(state, &headers, ExportRequest { query, from, to, limit, indexes, format }).await
 }
 
 async fn export(
@@ -82,23 +80,12 @@ async fn export(
     headers: &HeaderMap,
     request: ExportRequest,
 ) -> Result<Response, ApiError> {
-    let limit = match request.limit {
-        None => 0,
-        Some(Number::Plain(limit)) => limit,
-        Some(Number::Digits(digits)) => digits.parse().map_err(|_| {
-            ApiError::new(Kind::Invalid, format!("\"limit\" is no number: {digits:?}"))
-        })?,
-    };
-    let indexes = request.indexes.map(|names| match names {
-        Names::List(names) => names,
-        Names::Joined(names) => names.split(',').map(str::to_owned).collect(),
-    });
     let asked = QueryRequest {
         query: request.query,
         from: request.from,
         to: request.to,
-        limit: Some(limit),
-        indexes,
+        limit: Some(request.limit.unwrap_or(0)),
+        indexes: request.indexes,
         ..QueryRequest::default()
     };
     let engine = state.engine;

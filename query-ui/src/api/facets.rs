@@ -1,14 +1,14 @@
 //! Histogram, fields, and a field's values: small answers in one piece.
 
-use axum::Json;
-use axum::body::Bytes;
+use axum::Json as Answer;
 use axum::extract::State;
-use model::error::Kind;
 use model::level::Level;
 use model::record::FieldType;
+use model::wire::QueryRequest;
 use platform::http::ApiError;
 use serde_json::{Map, Value, json};
 
+use super::body::{Json, invalid_value};
 use super::request::Ask;
 use super::{QueryState, refusal};
 use crate::plan::{BUCKETS_MAX, Bucket, Engine, FieldCount, QueryFailure, VALUES_MAX};
@@ -35,13 +35,13 @@ where
 
 pub(super) async fn histogram(
     State(state): State<QueryState>,
-    body: Bytes,
-) -> Result<Json<Value>, ApiError> {
-    let ask = Ask::read(&body, state.engine.clock().now())?;
+    Json(request): Json<QueryRequest>,
+) -> Result<Answer<Value>, ApiError> {
+    let ask = Ask::of(request, state.engine.clock().now())?;
     let buckets = ask.request.buckets.unwrap_or(BUCKETS);
     if buckets == 0 || buckets > BUCKETS_MAX {
         let message = format!("\"buckets\" is from 1 to {BUCKETS_MAX}");
-        return Err(ApiError::new(Kind::Invalid, message));
+        return Err(invalid_value(message));
     }
     let histogram = run(&state.engine, |engine| async move {
         engine.histogram(&ask.question, ask.from, ask.to, buckets).await
@@ -54,7 +54,7 @@ pub(super) async fn histogram(
         let (start, total) = (bucket.start.to_string(), bucket.total());
         json!({ "start": start, "total": total, "levels": levels })
     };
-    Ok(Json(json!({
+    Ok(Answer(json!({
         "from": histogram.range.from.to_string(),
         "to": histogram.range.to.to_string(),
         "interval_ms": histogram.interval / 1_000_000,
@@ -66,16 +66,16 @@ pub(super) async fn histogram(
 
 pub(super) async fn fields(
     State(state): State<QueryState>,
-    body: Bytes,
-) -> Result<Json<Value>, ApiError> {
-    let ask = Ask::read(&body, state.engine.clock().now())?;
+    Json(request): Json<QueryRequest>,
+) -> Result<Answer<Value>, ApiError> {
+    let ask = Ask::of(request, state.engine.clock().now())?;
     let fields =
         run(&state.engine, |engine| async move { engine.fields(&ask.question).await }).await?;
     let field = |field: &FieldCount| {
         let types: Vec<&str> = field.types.iter().copied().map(FieldType::name).collect();
         json!({ "name": field.name, "label": field.label, "types": types, "count": field.count })
     };
-    Ok(Json(json!({
+    Ok(Answer(json!({
         "records": fields.records,
         "fields": fields.fields.iter().map(field).collect::<Vec<_>>(),
         "partial": fields.missing,
@@ -84,16 +84,16 @@ pub(super) async fn fields(
 
 pub(super) async fn field_values(
     State(state): State<QueryState>,
-    body: Bytes,
-) -> Result<Json<Value>, ApiError> {
-    let ask = Ask::read(&body, state.engine.clock().now())?;
+    Json(request): Json<QueryRequest>,
+) -> Result<Answer<Value>, ApiError> {
+    let ask = Ask::of(request, state.engine.clock().now())?;
     let limit = ask.request.limit.unwrap_or(VALUES);
     if limit == 0 || limit > VALUES_MAX {
         let message = format!("\"limit\" is from 1 to {VALUES_MAX}");
-        return Err(ApiError::new(Kind::Invalid, message));
+        return Err(invalid_value(message));
     }
     let Some(field) = ask.request.field.clone().filter(|field| !field.is_empty()) else {
-        return Err(ApiError::new(Kind::Invalid, "\"field\" names the field; it is missing"));
+        return Err(invalid_value("\"field\" names the field; it is missing"));
     };
     let (name, most) = (field.clone(), usize::try_from(limit).unwrap_or(usize::MAX));
     let found = run(&state.engine, |engine| async move {
@@ -101,7 +101,7 @@ pub(super) async fn field_values(
     })
     .await?;
     let value = |(value, count): &(Value, u64)| json!({ "value": value, "count": count });
-    Ok(Json(json!({
+    Ok(Answer(json!({
         "field": field,
         "records": found.records,
         "present": found.present,

@@ -1,5 +1,6 @@
 //! The reading side of the HTTP API (docs/api.md).
 
+mod body;
 mod request;
 mod output;
 mod query;
@@ -15,6 +16,7 @@ mod stored;
 mod views;
 mod indexes;
 mod shippers;
+mod openapi;
 
 use std::sync::Arc;
 
@@ -85,6 +87,7 @@ pub fn router(state: QueryState) -> Router {
         .route("/v/{id}", get(views::open))
         .route(SHIPPERS_PATH, get(shippers::list))
         .route("/api/v1/shippers/{id}", post(shippers::report).delete(shippers::forget))
+        .route("/api/v1/openapi.json", get(openapi::openapi))
         .route("/api/{*rest}", any(unknown))
         .fallback(get(ui::page))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))

@@ -1,12 +1,13 @@
 //! `POST /api/v1/query`: an answer, as it comes; `DELETE /api/v1/queries/{id}` ends one.
 
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use model::error::Kind;
+use model::wire::QueryRequest;
 use platform::http::ApiError;
 
+use super::body::Json;
 use super::output::{Format, Packing, stream};
 use super::request::Ask;
 use super::{QueryState, refusal};
@@ -15,11 +16,11 @@ use crate::plan::QueryId;
 pub(super) async fn query(
     State(state): State<QueryState>,
     headers: HeaderMap,
-    body: Bytes,
+    Json(request): Json<QueryRequest>,
 ) -> Result<Response, ApiError> {
     let engine = state.engine;
     let format = Format::accepted(&headers)?;
-    let ask = Ask::read(&body, engine.clock().now())?;
+    let ask = Ask::of(request, engine.clock().now())?;
     let ticket = engine.admit().await.map_err(|failure| refusal(&failure))?;
     let times = (ask.from, ask.to);
     let asking = engine.clone();

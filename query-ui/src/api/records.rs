@@ -1,7 +1,7 @@
 //! One record by its id, and what stands around it.
 
 use axum::Json;
-use axum::extract::{Path, Query as Parameters, State};
+use axum::extract::{Path, State};
 use model::error::Kind;
 use model::partition::RecordId;
 use model::query::{Bound, FieldTest, Filter, Literal, TextMatch};
@@ -11,6 +11,7 @@ use platform::http::ApiError;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::body::{Params, Said, invalid_value};
 use super::{QueryState, facets};
 use crate::language::{Pipe, Query, SortKey};
 use crate::plan::json::Records;
@@ -32,6 +33,10 @@ pub(super) struct Around {
     after: Option<u64>,
     #[serde(default)]
     scope: Scope,
+}
+
+impl Said for Around {
+    const RIGHT: &'static str = "parameters are before, after, and scope (stream, index or all)";
 }
 
 /// Which records belong to a context.
@@ -87,7 +92,7 @@ fn is_it(id: RecordId) -> Filter {
 /// The record of an id with its time.
 async fn one(state: &QueryState, id: &str) -> Result<(Found, RecordId), ApiError> {
     let id = RecordId::parse(id).ok_or_else(|| {
-        ApiError::new(Kind::Invalid, format!("{id:?} is no record's id"))
+        invalid_value(format!("{id:?} is no record's id"))
             .hint("an id is what answers have as \"id\", such as 0-1f")
     })?;
     let wanted = question(is_it(id), 1);
@@ -115,16 +120,12 @@ pub(super) async fn record(
 pub(super) async fn context(
     State(state): State<QueryState>,
     Path(id): Path<String>,
-    around: Result<Parameters<Around>, axum::extract::rejection::QueryRejection>,
+    Params(around): Params<Around>,
 ) -> Result<Json<Value>, ApiError> {
-    let Parameters(around) = around.map_err(|error| {
-        ApiError::new(Kind::Invalid, error.body_text())
-            .hint("parameters are before, after, and scope (stream, index or all)")
-    })?;
     let (before, after) = (around.before.unwrap_or(AROUND), around.after.unwrap_or(AROUND));
     if before > AROUND_MAX || after > AROUND_MAX {
         let message = format!("\"before\" and \"after\" are from 0 to {AROUND_MAX}");
-        return Err(ApiError::new(Kind::Invalid, message));
+        return Err(invalid_value(message));
     }
     let (found, id) = one(&state, &id).await?;
     let record = found.records.into_iter().next().unwrap_or_default();

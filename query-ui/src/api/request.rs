@@ -1,12 +1,12 @@
 //! What a request asks: its query, its times, its bounds.
 
-use axum::body::Bytes;
 use model::error::Kind;
 use model::time::{TimeRange, Timestamp};
 use model::wire::{Position, QueryRequest};
 use platform::http::ApiError;
 use serde_json::Value;
 
+use super::body::invalid_value;
 use crate::language::{Query, QueryError, parse, read_span};
 use crate::plan::{Cursor, Question};
 
@@ -24,22 +24,14 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    pub(super) fn read(body: &Bytes, now: Timestamp) -> Result<Self, ApiError> {
-        let request: QueryRequest = serde_json::from_slice(body).map_err(|error| {
-            ApiError::new(Kind::Invalid, format!("the request is not understood: {error}"))
-                .hint("send a JSON object such as {\"query\":\"error\",\"from\":\"-1h\"}")
-        })?;
-        Self::of(request, now)
-    }
-
-    /// A request whose body was read.
+    /// Understands a request whose body was read.
     pub(super) fn of(request: QueryRequest, now: Timestamp) -> Result<Self, ApiError> {
         let query = understood(&request.query)?;
         let moment = |name: &str, value: &Option<Value>| match value {
             None | Some(Value::Null) => Ok(None),
             Some(value) => read_moment(value, now).map(Some).ok_or_else(|| {
                 let message = format!("{name:?} is no time: {value}");
-                ApiError::new(Kind::Invalid, message)
+                invalid_value(message)
                     .hint("write -15m, now, 2026-01-31T12:00:00Z, or an epoch number")
             }),
         };
@@ -52,7 +44,7 @@ impl Ask {
         let range =
             TimeRange { from: from.unwrap_or(Timestamp::MIN), to: to.unwrap_or(Timestamp::MAX) };
         if range.from > range.to {
-            return Err(ApiError::new(Kind::Invalid, "\"from\" is later than \"to\""));
+            return Err(invalid_value("\"from\" is later than \"to\""));
         }
         let question = Question {
             query,
@@ -64,7 +56,7 @@ impl Ask {
             None => question,
             Some(text) => {
                 let cursor = Cursor::parse(text).ok_or_else(|| {
-                    ApiError::new(Kind::Invalid, "\"cursor\" is none that this API gave")
+                    invalid_value("\"cursor\" is none that this API gave")
                         .hint("send back what the end of the page before had as its cursor")
                 })?;
                 question.behind(&cursor)

@@ -1,39 +1,39 @@
 //! `POST /api/v1/sql`: SQL over the records.
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use model::error::Kind;
 use model::wire::QueryRequest;
 use platform::http::ApiError;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::body::{Json, Said};
 use super::output::{Format, Packing, stream};
 use super::request::Ask;
 use super::{QueryState, refusal};
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct SqlRequest {
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SqlRequest {
     sql: String,
     from: Option<Value>,
     to: Option<Value>,
     indexes: Option<Vec<String>>,
 }
 
+impl Said for SqlRequest {
+    const RIGHT: &'static str =
+        "send a JSON object such as {\"sql\":\"SELECT count(*) FROM logs\"}";
+}
+
 pub(super) async fn sql(
     State(state): State<QueryState>,
     headers: HeaderMap,
-    body: Bytes,
+    Json(request): Json<SqlRequest>,
 ) -> Result<Response, ApiError> {
     let engine = state.engine;
     let format = Format::accepted(&headers)?;
-    let request: SqlRequest = serde_json::from_slice(&body).map_err(|error| {
-        ApiError::new(Kind::Invalid, format!("the request is not understood: {error}"))
-            .hint("send a JSON object such as {\"sql\":\"SELECT count(*) FROM logs\"}")
-    })?;
     let around = QueryRequest {
         from: request.from,
         to: request.to,

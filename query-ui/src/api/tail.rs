@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use arrow::array::AsArray as _;
 use arrow::datatypes::UInt64Type;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query as Params, State};
+use axum::extract::State;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use index::fresh::FreshPart;
@@ -25,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::QueryState;
+use super::body::{Params, Said, invalid_value};
 use super::request::understood;
 use crate::plan::json::Records;
 use crate::plan::{Engine, Extras, RECORD};
@@ -35,25 +35,29 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const EVENTS_AHEAD: usize = 256;
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct TailParams {
     #[serde(default)]
     query: String,
+}
+
+impl Said for TailParams {
+    const RIGHT: &'static str = "parameters are query and after";
 }
 
 type Events = ReceiverStream<Result<Event, Infallible>>;
 
 pub(super) async fn tail(
     State(state): State<QueryState>,
-    params: Result<Params<TailParams>, QueryRejection>,
+    Params(params): Params<TailParams>,
 ) -> Result<Sse<axum::response::sse::KeepAliveStream<Events>>, ApiError> {
-    let Params(params) = params.map_err(|error| ApiError::new(Kind::Invalid, error.to_string()))?;
     let query = understood(&params.query)?;
     if !query.pipes.is_empty() {
-        return Err(ApiError::new(Kind::Invalid, "a tail takes a search without pipes")
+        return Err(invalid_value("a tail takes a search without pipes")
             .hint("leave out everything from the first |"));
     }
     if query.time.is_some() {
-        return Err(ApiError::new(Kind::Invalid, "a tail has no times: it shows what comes")
+        return Err(invalid_value("a tail has no times: it shows what comes")
             .hint("leave out the time words"));
     }
     let Ok(permit) = state.tails.clone().try_acquire_owned() else {

@@ -30,6 +30,7 @@ use platform::disk;
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::language::Query;
 use crate::metrics::QueryMetrics;
@@ -223,7 +224,7 @@ impl Engine {
     ) -> Result<T, QueryFailure> {
         let mut tasks = JoinSet::new();
         if let Some(runtime) = &self.0.runtime {
-            tasks.spawn_on(work, runtime.handle());
+            tasks.spawn_on(work.in_current_span(), runtime.handle());
         }
         let outcome = match tasks.join_next().await {
             Some(Ok(outcome)) => outcome,

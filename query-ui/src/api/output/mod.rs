@@ -16,10 +16,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use model::error::Kind;
 use model::time::Timestamp;
-use platform::http::ApiError;
+use platform::http::{ApiError, RequestId};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
+use tracing::Instrument as _;
 
 use self::arrow::ArrowWriter;
 use super::refusal;
@@ -136,7 +137,7 @@ pub(super) async fn stream(
     let (buffer, arrow) = (Vec::new(), None);
     let mut output = Output { to, format, buffer, gzip, arrow, engine: engine.clone() };
     let engine = engine.clone();
-    tokio::spawn(async move {
+    let work = async move {
         let gone = output.to.clone();
         let tail = output.to.clone();
         let outcome = engine.run(async move {
@@ -156,7 +157,8 @@ pub(super) async fn stream(
             // Nobody reads any more: nobody needs to know.
             tail.send(Err(failure)).await.ok();
         }
-    });
+    };
+    tokio::spawn(work.in_current_span());
     let mut from = ReceiverStream::new(from);
     if start.await.is_err() {
         let failure = match futures::StreamExt::next(&mut from).await {
@@ -165,7 +167,10 @@ pub(super) async fn stream(
         };
         return Err(refusal(&failure));
     }
-    let chunks = futures::StreamExt::map(from, move |chunk| last_words(chunk, format));
+    let request = RequestId::current();
+    let chunks = futures::StreamExt::map(from, move |chunk| {
+        chunk.or_else(|failure| last_words(failure, format, request.clone()))
+    });
     let mut response = Body::from_stream(chunks).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
@@ -182,15 +187,21 @@ pub(super) async fn stream(
 
 /// A failure behind the first byte: formats that can say so do, of others the connection ends
 /// without its proper end, so that nobody takes a part for the whole.
-fn last_words(chunk: Result<Bytes, QueryFailure>, format: Format) -> io::Result<Bytes> {
-    chunk.or_else(|failure| {
-        let error = refusal(&failure).into_detail();
-        match format {
-            Format::Stream => Ok(Bytes::from(format!("{}\n", json!({ "error": error })))),
-            Format::Json => Ok(Bytes::from(format!("],\"error\":{}}}\n", json!(error)))),
-            Format::Lines | Format::Csv | Format::Arrow => Err(io::Error::other(failure)),
-        }
-    })
+fn last_words(
+    failure: QueryFailure,
+    format: Format,
+    request: Option<RequestId>,
+) -> io::Result<Bytes> {
+    let said = || refusal(&failure).into_detail();
+    let error = match request {
+        Some(request) => request.sync_scope(said),
+        None => said(),
+    };
+    match format {
+        Format::Stream => Ok(Bytes::from(format!("{}\n", json!({ "error": error })))),
+        Format::Json => Ok(Bytes::from(format!("],\"error\":{}}}\n", json!(error)))),
+        Format::Lines | Format::Csv | Format::Arrow => Err(io::Error::other(failure)),
+    }
 }
 
 /// The reader went, or does not read on.

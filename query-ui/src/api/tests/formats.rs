@@ -83,7 +83,7 @@ async fn pages_go_on_where_the_last_one_ended() {
         }
         assert_eq!(found, all, "{rest:?}");
         let wrong = answer(&app, "/api/v1/query", json!({"query":"","cursor":"x"})).await;
-        assert_eq!(wrong["error"]["code"], "invalid_request");
+        assert_eq!(wrong["error"]["code"], "invalid_value");
     }
 }
 

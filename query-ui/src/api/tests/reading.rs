@@ -47,7 +47,7 @@ async fn a_query_is_taken_apart_for_editors() {
         let columns = parsed(json!({"query":"| stats count_d"})).await;
         assert_eq!(texts(&columns["completions"]), ["count_distinct(", "count_distinct_estimate("]);
         let bad = post(&app, "/api/v1/query/parse", &json!({"query":1})).await;
-        assert_eq!(bad.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(bad.status(), StatusCode::UNPROCESSABLE_ENTITY);
     }
 }
 
@@ -82,9 +82,9 @@ async fn a_record_has_an_address_and_surroundings() {
         assert_eq!(all["after"], json!([]));
         for (path, status) in [
             ("/api/v1/records/0-99", StatusCode::NOT_FOUND),
-            ("/api/v1/records/nonsense", StatusCode::BAD_REQUEST),
-            ("/api/v1/records/0-2/context?before=5000", StatusCode::BAD_REQUEST),
-            ("/api/v1/records/0-2/context?scope=moon", StatusCode::BAD_REQUEST),
+            ("/api/v1/records/nonsense", StatusCode::UNPROCESSABLE_ENTITY),
+            ("/api/v1/records/0-2/context?before=5000", StatusCode::UNPROCESSABLE_ENTITY),
+            ("/api/v1/records/0-2/context?scope=moon", StatusCode::UNPROCESSABLE_ENTITY),
         ] {
             assert_eq!(get(&app, path, "identity").await.status(), status, "{path}");
         }
@@ -119,7 +119,7 @@ async fn the_whole_answer_is_a_file() {
     let wrong = get(&app, "/api/v1/export?query=(&format=csv", "identity").await;
     assert_eq!(wrong.status(), StatusCode::BAD_REQUEST);
     let wrong = get(&app, "/api/v1/export?format=xml", "identity").await;
-    assert_eq!(wrong.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(wrong.status(), StatusCode::UNPROCESSABLE_ENTITY);
 }
 
 #[tokio::test(flavor = "multi_thread")]

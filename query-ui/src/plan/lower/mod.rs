@@ -234,8 +234,7 @@ impl<'a> Lowering<'a> {
         }
         let mut frame = frame.sorted()?;
         if let Some(limit) = bounds.limit.filter(|_| bounds.take.is_none()) {
-            let most = usize::try_from(limit).unwrap_or(usize::MAX);
-            frame.plan = frame.plan.limit(0, Some(most))?;
+            frame.plan = frame.plan.limit(0, Some(rows_at_most(limit)))?;
         }
         let (exprs, shape) = shaped(&frame);
         let plan = frame.plan.project(exprs)?.build()?;
@@ -323,6 +322,11 @@ impl<'a> Lowering<'a> {
         self.names += 1;
         format!("x{}", self.names)
     }
+}
+
+/// A limit as DataFusion knows it, which counts with a sign.
+fn rows_at_most(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX).min(isize::MAX.unsigned_abs())
 }
 
 /// The columns of an answer.

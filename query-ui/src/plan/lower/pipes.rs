@@ -30,8 +30,7 @@ impl Lowering<'_> {
             Pipe::Sort(keys) => self.sort(frame, keys),
             Pipe::Limit(most) => {
                 frame = frame.sorted()?;
-                let most = usize::try_from(*most).unwrap_or(usize::MAX);
-                frame.plan = frame.plan.limit(0, Some(most))?;
+                frame.plan = frame.plan.limit(0, Some(super::rows_at_most(*most)))?;
                 Ok(frame)
             }
             Pipe::Fields(names) => self.fields(frame, names),

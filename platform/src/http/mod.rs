@@ -1,6 +1,8 @@
 //! HTTP on the serving side: errors as answers, who may come in, listening. Only here are status
 //! codes known.
 
+mod requests;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use model::wire::{ErrorBody, ErrorDetail};
 use tokio::net::TcpListener;
 
 use crate::shutdown::Shutdown;
+pub use requests::{RequestId, named};
 
 /// A refusal, as it goes out.
 #[derive(Debug, Clone)]
@@ -67,6 +70,7 @@ impl ApiError {
             };
             code.clone_into(&mut self.detail.code);
         }
+        self.detail.request_id = RequestId::current().map(|id| id.to_string());
         *self.detail
     }
 
@@ -77,6 +81,9 @@ impl ApiError {
             ("not_found", _) => StatusCode::NOT_FOUND,
             ("too_large", _) => StatusCode::PAYLOAD_TOO_LARGE,
             ("not_acceptable", _) => StatusCode::NOT_ACCEPTABLE,
+            ("method_not_allowed", _) => StatusCode::METHOD_NOT_ALLOWED,
+            ("unsupported_media_type", _) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ("invalid_value", _) => StatusCode::UNPROCESSABLE_ENTITY,
             ("cancelled", _) => StatusCode::CONFLICT,
             ("sequence", _) | (_, Kind::Moved) => StatusCode::CONFLICT,
             ("timeout", _) => StatusCode::GATEWAY_TIMEOUT,
