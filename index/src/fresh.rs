@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray as _, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{SchemaRef, UInt64Type};
 use arrow::error::ArrowError;
 use model::partition::{Offset, PartitionId};
 
@@ -39,6 +39,19 @@ impl FreshPart {
         }
         let bytes = rows.get_array_memory_size() as u64;
         Self { partition, index, rows, time_first, time_last, bytes }
+    }
+}
+
+impl FreshPart {
+    /// The lowest and the highest offset.
+    #[must_use]
+    pub fn offsets(&self) -> (Offset, Offset) {
+        let column = self.rows.column_by_name("offset");
+        let column = column.and_then(|column| column.as_primitive_opt::<UInt64Type>());
+        let offsets = column.map(|offsets| offsets.values().as_ref()).unwrap_or_default();
+        // They are in order of arrival.
+        let at = |offset: Option<&u64>| Offset(offset.copied().unwrap_or_default());
+        (at(offsets.first()), at(offsets.last()))
     }
 }
 

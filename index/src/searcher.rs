@@ -11,7 +11,7 @@ use cluster::catalog::{Catalog, CatalogError};
 use cluster::queue::Queue;
 use model::deletion::Deletion;
 use model::level::Level;
-use model::partition::{Offset, PartitionId};
+use model::partition::{Offset, PartitionId, RecordId};
 use model::query::Filter;
 use model::record::FieldType;
 use model::split::{FieldStat, SplitId, SplitMeta};
@@ -99,6 +99,17 @@ impl Unit {
             Self::Split(split) => split.partition,
             Self::Fresh(part) => part.partition,
         }
+    }
+
+    /// The lowest and the highest id of its records; ids in between may be of other units.
+    #[must_use]
+    pub fn ids(&self) -> (RecordId, RecordId) {
+        let (first, last) = match self {
+            Self::Split(split) => (split.offset_first, split.offset_last),
+            Self::Fresh(part) => part.offsets(),
+        };
+        let id = |offset| RecordId { partition: self.partition(), offset };
+        (id(first), id(last))
     }
 }
 
@@ -254,6 +265,8 @@ pub struct Searcher(pub(crate) Arc<Core>);
 pub struct PartitionFigures {
     /// The offset below which records are in splits.
     pub published: u64,
+    /// The offset below which records are searchable.
+    pub end: Offset,
     /// Rows searchable from memory.
     pub fresh_rows: u64,
     /// Age of the oldest of them, seconds.
@@ -457,6 +470,7 @@ impl Searcher {
         let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         let figures = |partition: &PartitionState| PartitionFigures {
             published: partition.published.0,
+            end: partition.active.end,
             fresh_rows: partition.active.row_count()
                 + partition.frozen.as_ref().map_or(0, |frozen| frozen.row_count()),
             fresh_age_s: partition.since.map_or(0, |since| now.saturating_sub(since).as_secs()),

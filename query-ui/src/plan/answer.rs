@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -20,11 +21,11 @@ use model::time::{TimeRange, Timestamp};
 use model::wire::Missing;
 
 use super::lower::{Lowered, Lowering, Order, Reading, fields_of, fixed, queries};
-use super::range::{Cursor, narrowed};
+use super::range::{Cursor, may_hold, narrowed};
 use super::scan::{Progress, ProgressWatch, Scanner, StopGuard};
 use super::types::{Types, look_up};
 use super::{Budget, Engine, QueryFailure, Question, Shape};
-use crate::language::Query;
+use crate::language::{Pipe, Query};
 
 /// Rows of a batch of whole records: sorting on disk holds a batch of each piece it merges.
 const RECORD_BATCH_ROWS: usize = 1_024;
@@ -61,7 +62,31 @@ pub struct Answer {
     scanner: Scanner,
     budget: Budget,
     memory_bytes_max: usize,
+    matched: Matched,
+    planned: Duration,
     _stop: StopGuard,
+}
+
+/// What is known of the number of records that pass the search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Matched {
+    /// It is the number of those that passed, when the rows have come to their end and they are
+    /// fewer than this: scans may leave out what cannot be among so many newest.
+    Below(u64),
+    /// So many.
+    Known(u64),
+    /// Nothing: the search is not the only one, or not all of it is read.
+    Unknown,
+}
+
+impl Matched {
+    fn of(question: &Question, readings: usize, newest: Option<usize>) -> Self {
+        let is_empty = |pipe: &Pipe| matches!(pipe, Pipe::Limit(0));
+        if readings != 1 || question.query.pipes.iter().any(is_empty) {
+            return Self::Unknown;
+        }
+        Self::Below(newest.map_or(u64::MAX, |most| most as u64))
+    }
 }
 
 impl std::fmt::Debug for Answer {
@@ -80,8 +105,20 @@ impl Answer {
         budget: Budget,
     ) -> Self {
         let memory_bytes_max = engine.0.settings.memory_bytes_max;
-        let (left, limit) = (None, None);
-        Self { shape, rows, left, limit, scanner, budget, memory_bytes_max, _stop: stop }
+        let (left, limit, matched) = (None, None, Matched::Unknown);
+        let (planned, _stop) = (budget.age(), stop);
+        Self {
+            shape,
+            rows,
+            left,
+            limit,
+            scanner,
+            budget,
+            memory_bytes_max,
+            matched,
+            planned,
+            _stop,
+        }
     }
 
     /// What its rows are.
@@ -118,7 +155,15 @@ impl Answer {
                 return Ok(None);
             }
             let rows = match self.budget.within(self.rows.next()).await? {
-                None => return Ok(None),
+                None => {
+                    let passed = self.progress().rows;
+                    self.matched = match self.matched {
+                        Matched::Below(most) if passed < most => Matched::Known(passed),
+                        Matched::Known(count) => Matched::Known(count),
+                        Matched::Below(_) | Matched::Unknown => Matched::Unknown,
+                    };
+                    return Ok(None);
+                }
                 Some(Err(error)) => return Err(QueryFailure::of(error, self.memory_bytes_max)),
                 Some(Ok(rows)) => rows,
             };
@@ -136,6 +181,21 @@ impl Answer {
     pub fn next_page(&self, rows: u64, last: Option<(Timestamp, RecordId)>) -> Option<Cursor> {
         let last = last.filter(|_| self.limit.is_some_and(|limit| rows >= limit));
         last.map(|(time, id)| Cursor { time, id })
+    }
+
+    /// How long it took from the question to a plan that runs.
+    #[must_use]
+    pub fn planned(&self) -> Duration {
+        self.planned
+    }
+
+    /// How many records pass the search, where all of them were looked at.
+    #[must_use]
+    pub fn matched(&self) -> Option<u64> {
+        match self.matched {
+            Matched::Known(count) if self.missing().is_empty() => Some(count),
+            _ => None,
+        }
     }
 
     /// What the answer lacks so far; all of it at the end.
@@ -163,13 +223,27 @@ impl Engine {
         let stop = scanner.stop_guard();
         let mut budget = self.budget();
         let readings = self.readings(&scanner, question, &mut budget).await?;
+        let reading_count = readings.len();
         let lowered = self.lower(&scanner, question, readings, order)?;
-        let Lowered { plan, shape, take, pages } = lowered;
+        let Lowered { plan, shape, take, pages, newest } = lowered;
+        let matched = Matched::of(question, reading_count, newest);
         let rows = self.begin(plan, &shape, &mut budget).await?;
         let limit = pages.then_some(question.limit).filter(|limit| *limit > 0);
         let memory_bytes_max = self.0.settings.memory_bytes_max;
         let left = take;
-        Ok(Answer { shape, rows, left, limit, scanner, budget, memory_bytes_max, _stop: stop })
+        let (planned, _stop) = (budget.age(), stop);
+        Ok(Answer {
+            shape,
+            rows,
+            left,
+            limit,
+            scanner,
+            budget,
+            memory_bytes_max,
+            matched,
+            planned,
+            _stop,
+        })
     }
 
     /// Begins to run a plan.
@@ -217,7 +291,8 @@ impl Engine {
                 question.range_of(query, now)
             };
             let range = narrowed(range, &query.filter);
-            let units = self.searcher().units(&view, &range, question.indexes.as_deref());
+            let mut units = self.searcher().units(&view, &range, question.indexes.as_deref());
+            units.retain(|unit| may_hold(&query.filter, unit));
             let mut names = fields_of(query);
             names.extend(fields_of(&question.query));
             names.retain(|name| fixed(name).is_none());

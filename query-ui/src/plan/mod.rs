@@ -239,6 +239,7 @@ impl Engine {
     fn budget(&self) -> Budget {
         Budget {
             clock: self.0.clock.clone(),
+            begun: self.0.clock.elapsed(),
             left: self.0.settings.deadline,
             whole: self.0.settings.deadline,
         }
@@ -299,11 +300,17 @@ type Each<T> = Arc<dyn Fn(&mut T, &RecordBatch) + Send + Sync>;
 #[derive(Debug)]
 struct Budget {
     clock: Clock,
+    begun: Duration,
     left: Duration,
     whole: Duration,
 }
 
 impl Budget {
+    /// Time since the question was asked.
+    fn age(&self) -> Duration {
+        self.clock.elapsed().saturating_sub(self.begun)
+    }
+
     /// Waits for something as long as there is time.
     async fn within<T>(&mut self, work: impl Future<Output = T>) -> Result<T, QueryFailure> {
         if self.left.is_zero() {

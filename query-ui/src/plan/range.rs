@@ -1,7 +1,8 @@
 //! The times of a question: what its query says, what its conditions leave, where a page begins.
 
+use index::searcher::Unit;
 use model::partition::RecordId;
-use model::query::{Bound, FieldTest, Filter, Literal};
+use model::query::{Bound, FieldTest, Filter, Literal, TextMatch};
 use model::time::{TimeRange, Timestamp};
 
 use super::Question;
@@ -83,8 +84,8 @@ impl TimeWords {
 impl Reading {
     /// The range without open ends: those of what is stored.
     pub(super) fn span(&self) -> TimeRange {
-        let first = self.units.iter().map(index::searcher::Unit::time_first).min();
-        let last = self.units.iter().map(index::searcher::Unit::time_last).max();
+        let first = self.units.iter().map(Unit::time_first).min();
+        let last = self.units.iter().map(Unit::time_last).max();
         let last = last.map(|last| last.saturating_add(1));
         let TimeRange { from, to } = self.range;
         let open = |moment: Timestamp, end: Timestamp, stored: Option<i64>| match stored {
@@ -120,6 +121,38 @@ pub(super) fn narrowed(range: TimeRange, filter: &Filter) -> TimeRange {
             }
         }
         _ => range,
+    }
+}
+
+/// Whether a unit may hold records with the ids that a filter asks for.
+pub(super) fn may_hold(filter: &Filter, unit: &Unit) -> bool {
+    match filter {
+        Filter::And(parts) => parts.iter().all(|part| may_hold(part, unit)),
+        Filter::Or(parts) => parts.iter().any(|part| may_hold(part, unit)),
+        Filter::Field { name, test } if name == "id" => {
+            let (first, last) = unit.ids();
+            match test {
+                FieldTest::Between { from, to } => {
+                    id_of(from).is_none_or(|from| from <= last)
+                        && id_of(to).is_none_or(|to| first <= to)
+                }
+                FieldTest::Matches(TextMatch::Phrase(text)) => {
+                    RecordId::parse(text).is_none_or(|id| first <= id && id <= last)
+                }
+                _ => true,
+            }
+        }
+        _ => true,
+    }
+}
+
+/// The id that a bound names; `None` where it is open or names none.
+fn id_of(bound: &Bound) -> Option<RecordId> {
+    match bound {
+        Bound::Inclusive(Literal::Text(text)) | Bound::Exclusive(Literal::Text(text)) => {
+            RecordId::parse(text)
+        }
+        _ => None,
     }
 }
 

@@ -247,10 +247,11 @@ impl Output {
         let cursor = answer.next_page(count, last).map(|cursor| cursor.to_string());
         let progress = answer.progress();
         let end = json!({
-            "rows": count, "matched": null, "elapsed_ms": elapsed_ms, "cursor": cursor,
+            "rows": count, "matched": answer.matched(), "elapsed_ms": elapsed_ms, "cursor": cursor,
             "partial": partial,
             "stats": { "units": progress.units, "units_read": progress.units_done,
-                "records_passed": progress.rows },
+                "records_passed": progress.rows,
+                "plan_us": u64::try_from(answer.planned().as_micros()).unwrap_or(u64::MAX) },
         });
         match self.format {
             Format::Stream => self.line(&json!({ "end": end })),

@@ -176,3 +176,26 @@ async fn a_query_is_ended_by_its_name() {
     let response = post(&app, "/api/v1/query", &json!({"query":""})).await;
     assert!(response.headers().contains_key("x-query-id"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_says_how_many_records_matched_where_that_is_known() {
+    for rest in BOTH {
+        let (_fixture, app) = small(rest).await;
+        let matched =
+            async |body: Value| lines(&app, body).await.last().unwrap()["end"]["matched"].clone();
+        for (query, limit, expected) in [
+            ("", 0, json!(8)),
+            ("level:error", 100, json!(2)),
+            ("level:error", 1, Value::Null),
+            ("absent", 100, json!(0)),
+            ("| stats count() by host", 100, json!(8)),
+            ("host:web1 | where status > 300", 100, json!(5)),
+            ("host:web1 | sort took desc | limit 1", 100, json!(5)),
+            ("| stats count() as n by host | sort n | limit 0", 100, Value::Null),
+            ("level:error | union (level:fatal)", 100, Value::Null),
+        ] {
+            let found = matched(json!({ "query": query, "limit": limit })).await;
+            assert_eq!(found, expected, "{query} {limit} {rest:?}");
+        }
+    }
+}

@@ -198,6 +198,8 @@ pub(super) struct Lowered {
     pub(super) take: Option<u64>,
     /// The records come newest first and as many as were asked for: there may be a next page.
     pub(super) pages: bool,
+    /// Only so many of the newest records were asked of the scan.
+    pub(super) newest: Option<usize>,
 }
 
 impl<'a> Lowering<'a> {
@@ -238,7 +240,8 @@ impl<'a> Lowering<'a> {
         }
         let (exprs, shape) = shaped(&frame);
         let plan = frame.plan.project(exprs)?.build()?;
-        Ok(Lowered { plan, shape, take: bounds.take, pages: bounds.pages })
+        let Bounds { take, pages, newest, .. } = bounds;
+        Ok(Lowered { plan, shape, take, pages, newest })
     }
 
     /// A query's records as a table with these columns, by their own names.
