@@ -21,12 +21,16 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Search, newest first: sawlog search 'error | stats count() by service'
     Search(SearchArgs),
+    /// Ask in SQL: sawlog query "SELECT host, count(*) FROM logs WHERE matches('error') GROUP BY 1"
+    Query(QueryArgs),
     /// Follow new records that match
     Tail(TailArgs),
     /// Send existing files, also .gz and .zst; each is stored once however often it is sent
     Import(ImportArgs),
     /// Show partitions, lag, splits and disk of a node
     Status(StatusArgs),
+    /// Delete records that match, for good
+    Delete(DeleteArgs),
     /// Look into splits on disk, without a node
     Split(SplitArgs),
 }
@@ -90,12 +94,10 @@ pub(crate) enum Format {
     Ndjson,
 }
 
+/// The time that is asked.
 #[derive(Debug, Clone, ClapArgs)]
 #[command(group(ArgGroup::new("when").args(["last", "all"]).conflicts_with_all(["from", "to"])))]
-pub(crate) struct SearchArgs {
-    /// Words and pipes; see docs/query.md. Everything when left out
-    #[arg(default_value = "")]
-    pub(crate) query: String,
+pub(crate) struct WhenArgs {
     /// How far back: 15m, 2h, 7d [default: 24h]
     #[arg(long, value_name = "SPAN")]
     pub(crate) last: Option<String>,
@@ -108,6 +110,33 @@ pub(crate) struct SearchArgs {
     /// All of time
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+impl WhenArgs {
+    /// Whether anything was said.
+    pub(crate) fn is_chosen(&self) -> bool {
+        self.all || self.last.is_some() || self.from.is_some() || self.to.is_some()
+    }
+
+    /// First moment, first moment after; the last day when nothing was said.
+    pub(crate) fn range(&self) -> (Option<String>, Option<String>) {
+        let from = match (&self.from, &self.last) {
+            (Some(from), _) => Some(from.clone()),
+            (None, Some(last)) => Some(format!("-{}", last.trim_start_matches('-'))),
+            (None, None) if self.is_chosen() => None,
+            (None, None) => Some("-24h".to_owned()),
+        };
+        (from, self.to.clone())
+    }
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct SearchArgs {
+    /// Words and pipes; see docs/query.md. Everything when left out
+    #[arg(default_value = "")]
+    pub(crate) query: String,
+    #[command(flatten)]
+    pub(crate) when: WhenArgs,
     /// Records at most; 0 for all
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) limit: u64,
@@ -117,6 +146,41 @@ pub(crate) struct SearchArgs {
     /// Table on a terminal, NDJSON in a pipe
     #[arg(long)]
     pub(crate) format: Option<Format>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct QueryArgs {
+    /// A SELECT over the table logs; matches('…') takes a search
+    pub(crate) sql: String,
+    #[command(flatten)]
+    pub(crate) when: WhenArgs,
+    /// Only this index; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) index: Vec<String>,
+    /// Table on a terminal, NDJSON in a pipe
+    #[arg(long)]
+    pub(crate) format: Option<Format>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct DeleteArgs {
+    /// A search without pipes; * is every record
+    pub(crate) query: String,
+    #[command(flatten)]
+    pub(crate) when: WhenArgs,
+    /// Only this index; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) index: Vec<String>,
+    /// Do not ask before
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Wait until the records are gone from the disk
+    #[arg(long)]
+    pub(crate) wait: bool,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 }

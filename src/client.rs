@@ -4,7 +4,7 @@ use std::future::Future;
 
 use anyhow::{Context as _, Result, bail};
 use futures::StreamExt as _;
-use model::wire::{ErrorBody, ErrorDetail, QueryRequest};
+use model::wire::{ErrorBody, ErrorDetail};
 use serde_json::Value;
 
 use crate::args::ServerArgs;
@@ -49,7 +49,11 @@ impl Client {
     }
 
     /// POSTs a JSON body; a failed answer becomes an error in the node's own words.
-    pub(crate) async fn post(&self, path: &str, body: &QueryRequest) -> Result<reqwest::Response> {
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+    ) -> Result<reqwest::Response> {
         let body = serde_json::to_vec(body).context("a request is plain JSON")?;
         let request = self
             .http
@@ -57,6 +61,12 @@ impl Client {
             .header("content-type", "application/json")
             .body(body);
         self.send(request).await
+    }
+
+    /// Ends a query by the name that its answer came with.
+    pub(crate) async fn cancel(&self, id: &str) -> Result<()> {
+        self.send(self.http.delete(format!("{}/api/v1/queries/{id}", self.server))).await?;
+        Ok(())
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response> {

@@ -6,6 +6,8 @@ mod node;
 mod client;
 mod render;
 mod search;
+mod query;
+mod delete;
 mod tail;
 mod import;
 mod status;
@@ -23,6 +25,8 @@ fn main() -> ExitCode {
         Command::Run(run) => node::run(run),
         Command::Node(node) => node::node(&node),
         Command::Search(search) => client::block_on(search::search(search)),
+        Command::Query(query) => client::block_on(query::query(query)),
+        Command::Delete(delete) => client::block_on(delete::delete(delete)),
         Command::Tail(tail) => client::block_on(tail::tail(tail)),
         Command::Import(import) => import::import(import),
         Command::Status(status) => client::block_on(status::status(status)),
@@ -52,4 +56,10 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 #[expect(clippy::print_stderr, reason = "the one place that speaks to the terminal")]
 fn tell(words: &str) {
     eprintln!("{words}");
+}
+
+/// Asks the person at the terminal something; the answer stands on the same line.
+#[expect(clippy::print_stderr, reason = "the other place that speaks to the terminal")]
+fn ask(question: &str) {
+    eprint!("{question}");
 }

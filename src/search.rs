@@ -1,10 +1,10 @@
 //! `sawlog search`: one query, its answer printed as it comes.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use model::wire::{ErrorDetail, QueryRequest};
 use serde_json::Value;
 
-use crate::args::SearchArgs;
+use crate::args::{Format, SearchArgs, WhenArgs};
 use crate::client::{Client, Lines, Refusal, sentence, underlined};
 use crate::render::Printer;
 use crate::tell;
@@ -14,26 +14,59 @@ pub(crate) async fn search(args: SearchArgs) -> Result<()> {
     let request = request(&args);
     let response = client.post("/api/v1/query", &request).await;
     let response = response.map_err(|error| point_at(&args.query, error))?;
-    let mut lines = Lines::of(response);
-    let mut printer = Printer::new(args.format);
-    let mut answer = Answer::default();
-    while let Some(line) = lines.next_json().await? {
-        answer.take(&line, &args.query, &mut printer)?;
-    }
-    printer.flush()?;
-    if !answer.ended {
-        bail!("the answer broke off: the node stopped, or the connection did");
-    }
-    if answer.rows == 0 && printer.for_people() {
-        match &args.last {
-            _ if args.all || args.from.is_some() || args.to.is_some() => tell("nothing found"),
-            Some(last) => {
-                tell(&format!("nothing found in the last {last}; --all asks all of time"))
+    let asked = Asked { text: &args.query, when: &args.when, format: args.format };
+    asked.show(&client, response).await
+}
+
+/// What was asked, whose answer is to be shown.
+pub(crate) struct Asked<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) when: &'a WhenArgs,
+    pub(crate) format: Option<Format>,
+}
+
+impl Asked<'_> {
+    /// Prints an answer as it comes; Ctrl-C ends the query on the node as well.
+    pub(crate) async fn show(&self, client: &Client, response: reqwest::Response) -> Result<()> {
+        let id = response.headers().get("x-query-id").and_then(|id| id.to_str().ok());
+        let id = id.map(str::to_owned);
+        let mut printer = Printer::new(self.format);
+        let answer = tokio::select! {
+            answer = self.print(response, &mut printer) => answer?,
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted.context("cannot hear Ctrl-C")?;
+                printer.flush()?;
+                if let Some(id) = id {
+                    // It may have ended meanwhile, which is as well.
+                    client.cancel(&id).await.ok();
+                }
+                bail!("ended by Ctrl-C; the answer is not complete");
             }
-            None => tell("nothing found in the last 24h; --all asks all of time"),
+        };
+        if !answer.ended {
+            bail!("the answer broke off: the node stopped, or the connection did");
         }
+        if answer.rows == 0 && printer.for_people() {
+            match &self.when.last {
+                Some(last) => {
+                    tell(&format!("nothing found in the last {last}; --all asks all of time"));
+                }
+                None if self.when.is_chosen() => tell("nothing found"),
+                None => tell("nothing found in the last 24h; --all asks all of time"),
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    async fn print(&self, response: reqwest::Response, printer: &mut Printer) -> Result<Answer> {
+        let mut lines = Lines::of(response);
+        let mut answer = Answer::default();
+        while let Some(line) = lines.next_json().await? {
+            answer.take(&line, self.text, printer)?;
+        }
+        printer.flush()?;
+        Ok(answer)
+    }
 }
 
 /// An error about the query, with the query's wrong part underlined.
@@ -46,17 +79,11 @@ pub(crate) fn point_at(query: &str, error: anyhow::Error) -> anyhow::Error {
 }
 
 fn request(args: &SearchArgs) -> QueryRequest {
-    let open = args.all || args.from.is_some() || args.to.is_some();
-    let from = match (&args.from, &args.last) {
-        (Some(from), _) => Some(from.clone()),
-        (None, Some(last)) => Some(format!("-{}", last.trim_start_matches('-'))),
-        (None, None) if open => None,
-        (None, None) => Some("-24h".to_owned()),
-    };
+    let (from, to) = args.when.range();
     QueryRequest {
         query: args.query.clone(),
         from: from.map(Value::String),
-        to: args.to.clone().map(Value::String),
+        to: to.map(Value::String),
         limit: Some(args.limit),
         indexes: (!args.index.is_empty()).then(|| args.index.clone()),
         ..QueryRequest::default()

@@ -16,5 +16,6 @@ mod bad_input;
 mod bad_disk;
 mod access;
 mod openapi;
+mod command_line;
 mod crash;
 mod shipper;
