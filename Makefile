@@ -14,7 +14,7 @@ WEB      := query-ui/web
 BROWSER  := tests/browser
 CARGO    := cargo --locked
 
-.PHONY: help run build ui test test-rust test-api test-ui test-browser lint lint-ui fmt bench bench-split bench-shipper deb crash screenshots clean tools-build tools-test
+.PHONY: help run build ui test test-rust test-api test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-shipper deb crash screenshots clean tools-build tools-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench: build ## Measure speed, size and latency beside references (RECORDS=10000
 
 bench-split: build ## Bytes by part, CPU by stage, queries over three corpora (CORPUS=plain,hostile,wide RECORDS=… SAMPLES=folder)
 	$(CARGO) run -p tests --bin bench-split
+
+bench-query: build ## The table of queries, end to end, warm and cold, checked, beside ripgrep; dashboards (RECORDS=… SAMPLES=folder)
+	$(CARGO) run -p tests --bin bench-query
 
 bench-shipper: ## What shipping costs, beside zstd and rsyslog (BENCH_MB=300)
 	$(CARGO) bench -p shipper --bench ship

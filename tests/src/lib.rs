@@ -17,3 +17,4 @@ pub mod questions;
 pub mod process;
 pub mod client;
 pub mod measure;
+pub mod scene;

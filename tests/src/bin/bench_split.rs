@@ -11,28 +11,19 @@
 )]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use platform::clock::Clock;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tests::measure::{cpu_s, cpu_s_by_thread, cpu_s_now, folder_bytes, mb, peak_bytes, quantile};
 use tests::process::{self, Node};
 use tests::records::{Kind, Records, Samples, asked};
-use tests::wait::{pace, within};
+use tests::scene::{SETTINGS, drop_caches, ripgrep, send, settle, time, write_raw};
 
-/// Bytes of a request's body.
-const BODY_BYTES: usize = 1 << 20;
-/// Requests on their way at a time.
-const SENDERS: usize = 2;
 /// Runs of each query; the median is printed.
 const RUNS: usize = 7;
-/// What is left in memory becomes a split soon after the last record.
-const SETTINGS: &str = "[index]\nfresh_age_max_s = 5\n";
-/// Anything may take so long, also with very many records.
-const PATIENCE: Duration = Duration::from_secs(3600);
 
 fn main() {
     let setting = |name: &str| std::env::var(name).ok();
@@ -62,15 +53,7 @@ struct Scene {
 impl Scene {
     fn new(kind: Kind, count: u64, mut records: Records) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut file = BufWriter::new(std::fs::File::create(folder.path().join("raw")).unwrap());
-        let (mut raw_bytes, mut line) = (0, Vec::new());
-        for _ in 0..count {
-            line.clear();
-            records.write(&mut line);
-            raw_bytes += line.len() as u64;
-            file.write_all(&line).unwrap();
-        }
-        drop(file.into_inner().unwrap());
+        let raw_bytes = write_raw(&folder.path().join("raw"), &mut records, count, |_| ());
         println!("\n{}: {count} records, {:.1} MB of NDJSON", kind.name(), mb(raw_bytes));
         Self { kind, folder, clock: Clock::system(), count, raw_bytes }
     }
@@ -104,9 +87,7 @@ impl Scene {
     }
 
     fn time<T>(&self, work: impl FnOnce() -> T) -> (Duration, T) {
-        let start = self.clock.elapsed();
-        let outcome = work();
-        (self.clock.elapsed() - start, outcome)
+        time(&self.clock, work)
     }
 
     fn zstd(&self, level: i32) {
@@ -123,13 +104,13 @@ impl Scene {
     }
 
     fn ingest(&self, node: &Node) {
-        let (took, ()) = self.time(|| self.send(node));
+        let (took, ()) = self.time(|| send(node, &self.raw()));
         println!(
             "ingest     {:.1} MB/s, {:.0} records/s acknowledged",
             mb(self.raw_bytes) / took.as_secs_f64(),
             self.count as f64 / took.as_secs_f64()
         );
-        self.settle(node);
+        settle(node, &self.clock);
         let (all, by_thread) = (cpu_s(&node.process), cpu_s_by_thread(&node.process));
         println!("cpu        {:.1} CPU-s/GB for the whole node, of these", all / self.gb());
         let mut named = 0.0;
@@ -145,64 +126,6 @@ impl Scene {
         }) {
             println!("           {line}");
         }
-    }
-
-    /// Sends the file in bodies of whole lines over a few connections.
-    fn send(&self, node: &Node) {
-        let (give, take) = flume::bounded::<Vec<u8>>(SENDERS * 2);
-        let address = node.client.url.trim_start_matches("http://").to_owned();
-        std::thread::scope(|scope| {
-            for _ in 0..SENDERS {
-                let (take, address) = (take.clone(), address.clone());
-                scope.spawn(move || {
-                    let client = tests::client::Client::new(&address);
-                    for body in take {
-                        let path = "/api/v1/ingest";
-                        let mut wait = 1;
-                        loop {
-                            let answer = client.send("POST", path, &[], body.clone()).unwrap();
-                            if answer.status == 200 {
-                                break;
-                            }
-                            assert!(matches!(answer.status, 429 | 503), "{}", answer.body);
-                            pace(Duration::from_millis(wait));
-                            wait = (wait * 2).min(200);
-                        }
-                    }
-                });
-            }
-            drop(take);
-            let mut file =
-                BufReader::with_capacity(1 << 20, std::fs::File::open(self.raw()).unwrap());
-            loop {
-                let mut body = Vec::with_capacity(BODY_BYTES + 4096);
-                std::io::Read::by_ref(&mut file)
-                    .take(BODY_BYTES as u64)
-                    .read_to_end(&mut body)
-                    .unwrap();
-                file.read_until(b'\n', &mut body).unwrap();
-                if body.is_empty() {
-                    break;
-                }
-                give.send(body).unwrap();
-            }
-            drop(give);
-        });
-    }
-
-    fn settle(&self, node: &Node) {
-        let (mut last, mut since) = (Value::Null, self.clock.elapsed());
-        within(PATIENCE, "splits built and merged", || {
-            // Asking costs the node CPU that is not its work's.
-            pace(Duration::from_millis(250));
-            let status = node.client.get("/api/v1/status");
-            let fresh = status["partitions"].as_array().unwrap();
-            let fresh = fresh.iter().any(|partition| partition["fresh_records"] != json!(0));
-            if fresh || status["indexes"] != last {
-                (last, since) = (status["indexes"].clone(), self.clock.elapsed());
-            }
-            (self.clock.elapsed() - since > Duration::from_secs(4)).then_some(())
-        });
     }
 
     /// Bytes by part, of all splits together.
@@ -255,7 +178,8 @@ impl Scene {
                 quantile(&all, 0.5)
             };
             let (cpu, wall) = (median(|t| t.0), median(|t| t.1));
-            let rg = question.pattern.and_then(|pattern| self.ripgrep(pattern));
+            let rg =
+                question.pattern.and_then(|pattern| ripgrep(&self.clock, pattern, &self.raw()));
             let rg = rg.map_or_else(|| "-".to_owned(), |ms| format!("rg {ms:.0} ms"));
             println!("           {:<34} {cpu:>8.1} {wall:>8.1}   {rg}", question.name);
         }
@@ -270,19 +194,6 @@ impl Scene {
             let (took, ()) = self.time(|| question.ask(node));
             println!("           {:<34} {:>8.1}", question.name, took.as_secs_f64() * 1e3);
         }
-    }
-
-    /// `None` where ripgrep is not installed.
-    fn ripgrep(&self, pattern: &str) -> Option<f64> {
-        let run = || {
-            let mut command = Command::new("rg");
-            command.args(["-i", "-c", "--no-messages", "-e", pattern]).arg(self.raw());
-            command.stdout(Stdio::null()).status()
-        };
-        run().ok()?;
-        let mut times: Vec<f64> = (0..3).map(|_| self.time(run).0.as_secs_f64() * 1e3).collect();
-        times.sort_by(f64::total_cmp);
-        Some(quantile(&times, 0.5))
     }
 
     /// The same records in an open columnar file by DuckDB, where its Python package is installed.
@@ -308,19 +219,6 @@ impl Scene {
             self.share(bytes.parse().unwrap()),
             cpu.parse::<f64>().unwrap() / self.gb()
         );
-    }
-}
-
-/// Takes the files below a folder out of the page cache, as far as the system lets us.
-fn drop_caches(folder: &Path) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            drop_caches(&path);
-        } else if let Ok(file) = std::fs::File::open(&path) {
-            file.sync_all().ok();
-            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).ok();
-        }
     }
 }
 

@@ -7,6 +7,8 @@ mod plain;
 mod hostile;
 mod wide;
 pub mod asked;
+pub mod truth;
+pub mod table;
 
 use crate::chance::Chance;
 
@@ -70,6 +72,12 @@ impl Records {
             next: 0,
             time_us: START_US,
         }
+    }
+
+    /// About the second in which a record of a number has its time.
+    #[must_use]
+    pub fn second_of(number: u64) -> i64 {
+        (START_US + i64::try_from(number * STEP_US).unwrap()) / 1_000_000
     }
 
     /// Writes the next record and its line's end.
