@@ -12,6 +12,14 @@ pub struct QueryMetrics {
     pub queries: Counter,
     /// Queries told to come later, against the bound `concurrency_max`.
     pub refusals: Counter,
+    /// Queries that wait for a place, against sixteen for each.
+    pub waiting: Gauge,
+    /// Time that queries waited for a place, seconds.
+    pub wait_seconds: Histogram,
+    /// Bytes that queries hold for sorting and grouping, against the bound `memory_all_bytes_max`.
+    pub memory_bytes: Gauge,
+    /// Times that a query had to go on on disk, or was refused, against that bound.
+    pub memory_refusals: Counter,
     /// Queries that failed.
     pub failures: Counter,
     /// Queries running now.
@@ -38,6 +46,17 @@ impl QueryMetrics {
         Self {
             queries: counter("query_queries", "Queries begun"),
             refusals: counter("query_refusals", "Queries told to come later"),
+            waiting: gauge("query_waiting", "Queries that wait for a place"),
+            wait_seconds: metrics.register(
+                "query_wait_seconds",
+                "Time that a query waited for a place",
+                Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            ),
+            memory_bytes: gauge("query_memory_bytes", "Bytes that queries hold"),
+            memory_refusals: counter(
+                "query_memory_refusals",
+                "Times that all queries together held too much for one more piece",
+            ),
             failures: counter("query_failures", "Queries that failed"),
             running: gauge("query_running", "Queries running now"),
             seconds: metrics.register("query_seconds", "Time of a query", Histogram::new(buckets)),

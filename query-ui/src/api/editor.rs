@@ -50,7 +50,8 @@ pub(super) async fn parse(
     };
     let everything = Ask::of(everything, state.engine.clock().now())?;
     let (engine, asked) = (state.engine.clone(), everything.question.clone());
-    let fields = facets::run(&engine, |engine| async move { engine.fields(&asked).await }).await?;
+    let fields =
+        facets::run(&engine, None, |engine| async move { engine.fields(&asked).await }).await?;
     let mut diagnostics = unknown_fields(&text, &tokens, &fields);
     let kind = match &outcome {
         Ok(query) if Scope::behind(&query.pipes).columns().is_some() => Some("table"),
@@ -173,7 +174,7 @@ impl Place {
             }
             Wanted::Value(name) => {
                 let (asked, name) = (everything.question.clone(), name.clone());
-                let values = facets::run(engine, |engine| async move {
+                let values = facets::run(engine, None, |engine| async move {
                     engine.field_values(&asked, &name, COMPLETIONS_MAX).await
                 });
                 let values = values.await?.values;
@@ -210,7 +211,8 @@ pub(super) async fn explain(
     let query = ask.question.query.to_string();
     let question = ask.question.clone();
     let explained =
-        facets::run(&state.engine, |engine| async move { engine.explain(&question).await }).await?;
+        facets::run(&state.engine, None, |engine| async move { engine.explain(&question).await })
+            .await?;
     let shown = |moment: Option<model::time::Timestamp>| moment.map(|moment| moment.to_string());
     Ok(Answer(json!({
         "query": query,

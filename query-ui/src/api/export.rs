@@ -90,7 +90,8 @@ async fn export(
     };
     let engine = state.engine;
     let ask = Ask::of(asked, engine.clock().now())?;
-    let ticket = engine.admit().await.map_err(|failure| refusal(&failure))?;
+    let ticket = engine.admit(Some(&ask.question)).await;
+    let ticket = ticket.map_err(|failure| refusal(&failure))?;
     let (format, name) = match request.format {
         FileFormat::Ndjson => (Format::Lines, "attachment; filename=\"sawlog.ndjson\""),
         FileFormat::Csv => (Format::Csv, "attachment; filename=\"sawlog.csv\""),

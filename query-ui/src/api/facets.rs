@@ -11,23 +11,25 @@ use serde_json::{Map, Value, json};
 use super::body::{Json, invalid_value};
 use super::request::Ask;
 use super::{QueryState, refusal};
-use crate::plan::{BUCKETS_MAX, Bucket, Engine, FieldCount, QueryFailure, VALUES_MAX};
+use crate::plan::{BUCKETS_MAX, Bucket, Engine, FieldCount, QueryFailure, Question, VALUES_MAX};
 
 /// Buckets where the request does not say.
 const BUCKETS: u32 = 60;
 /// Values where the request does not say.
 const VALUES: u64 = 10;
 
-/// Runs a small answer on the queries' threads; it ends when the asker goes.
+/// Runs a small answer on the queries' threads, to a question or to something quick; it ends when
+/// the asker goes.
 pub(super) async fn run<T, F>(
     engine: &Engine,
+    question: Option<&Question>,
     answer: impl FnOnce(Engine) -> F,
 ) -> Result<T, ApiError>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, QueryFailure>> + Send + 'static,
 {
-    let ticket = engine.admit().await.map_err(|failure| refusal(&failure))?;
+    let ticket = engine.admit(question).await.map_err(|failure| refusal(&failure))?;
     let outcome = ticket.unless_cancelled(Box::pin(engine.run(answer(engine.clone())))).await;
     drop(ticket);
     outcome.map_err(|failure| refusal(&failure))
@@ -43,7 +45,8 @@ pub(super) async fn histogram(
         let message = format!("\"buckets\" is from 1 to {BUCKETS_MAX}");
         return Err(invalid_value(message));
     }
-    let histogram = run(&state.engine, |engine| async move {
+    let question = ask.question.clone();
+    let histogram = run(&state.engine, Some(&question), |engine| async move {
         engine.histogram(&ask.question, ask.from, ask.to, buckets).await
     })
     .await?;
@@ -69,8 +72,9 @@ pub(super) async fn fields(
     Json(request): Json<QueryRequest>,
 ) -> Result<Answer<Value>, ApiError> {
     let ask = Ask::of(request, state.engine.clock().now())?;
-    let fields =
-        run(&state.engine, |engine| async move { engine.fields(&ask.question).await }).await?;
+    let question = ask.question.clone();
+    let answer = |engine: Engine| async move { engine.fields(&ask.question).await };
+    let fields = run(&state.engine, Some(&question), answer).await?;
     let field = |field: &FieldCount| {
         let types: Vec<&str> = field.types.iter().copied().map(FieldType::name).collect();
         json!({ "name": field.name, "label": field.label, "types": types, "count": field.count })
@@ -96,7 +100,8 @@ pub(super) async fn field_values(
         return Err(invalid_value("\"field\" names the field; it is missing"));
     };
     let (name, most) = (field.clone(), usize::try_from(limit).unwrap_or(usize::MAX));
-    let found = run(&state.engine, |engine| async move {
+    let question = ask.question.clone();
+    let found = run(&state.engine, Some(&question), |engine| async move {
         engine.field_values(&ask.question, &name, most).await
     })
     .await?;

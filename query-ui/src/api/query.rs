@@ -21,7 +21,8 @@ pub(super) async fn query(
     let engine = state.engine;
     let format = Format::accepted(&headers)?;
     let ask = Ask::of(request, engine.clock().now())?;
-    let ticket = engine.admit().await.map_err(|failure| refusal(&failure))?;
+    let ticket = engine.admit(Some(&ask.question)).await;
+    let ticket = ticket.map_err(|failure| refusal(&failure))?;
     let times = (ask.from, ask.to);
     let asking = engine.clone();
     let begin = async move { asking.ask(&ask.question).await };

@@ -97,7 +97,8 @@ async fn one(state: &QueryState, id: &str) -> Result<(Found, RecordId), ApiError
     })?;
     let wanted = question(is_it(id), 1);
     let found =
-        facets::run(&state.engine, |engine| async move { find(&engine, &wanted).await }).await?;
+        facets::run(&state.engine, None, |engine| async move { find(&engine, &wanted).await })
+            .await?;
     if found.records.is_empty() {
         let error = ApiError::new(Kind::Invalid, format!("there is no record {id}"));
         let hint = match found.missing.first() {
@@ -133,7 +134,7 @@ pub(super) async fn context(
     let mut stream = question(around.scope.filter(&record), before);
     stream.indexes = around.scope.indexes(&record);
     let cursor = Cursor { time, id };
-    let answer = facets::run(&state.engine, |engine| async move {
+    let answer = facets::run(&state.engine, None, |engine| async move {
         let earlier = match before {
             0 => Found::default(),
             _ => find(&engine, &stream.clone().behind(&cursor)).await?,

@@ -41,7 +41,8 @@ pub(super) async fn sql(
         ..QueryRequest::default()
     };
     let ask = Ask::of(around, engine.clock().now())?;
-    let ticket = engine.admit().await.map_err(|failure| refusal(&failure))?;
+    let ticket = engine.admit(Some(&ask.question)).await;
+    let ticket = ticket.map_err(|failure| refusal(&failure))?;
     let times = (ask.from, ask.to);
     let asking = engine.clone();
     let begin = async move { asking.ask_sql(&request.sql, &ask.question).await };

@@ -1,14 +1,12 @@
 //! The rows of a query, as they come.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
@@ -377,7 +375,7 @@ impl Engine {
             .with_mode(folders)
             .with_max_temp_directory_size(settings.spill_bytes_max);
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(settings.memory_bytes_max)))
+            .with_memory_pool(self.0.memory.share(settings.memory_bytes_max))
             .with_disk_manager_builder(disk)
             .build_arc()?;
         let mut config = SessionConfig::new()
@@ -392,6 +390,9 @@ impl Engine {
         // What merging sorted pieces takes is set aside: their keys, about a tenth of the rows.
         config.options_mut().execution.sort_spill_reservation_bytes =
             settings.memory_bytes_max / MERGE_SHARE;
-        Ok(SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).build())
+        // The rules of planning are made once and shared.
+        let rules = self.0.rules.get_or_init(|| SessionStateBuilder::new().build()).clone();
+        let state = SessionStateBuilder::new_from_existing(rules);
+        Ok(state.with_config(config).with_runtime_env(runtime).build())
     }
 }

@@ -2,6 +2,8 @@
 //! run on threads of its own, ended by its deadline or by its asker's going.
 
 mod settings;
+mod admission;
+mod memory;
 mod failure;
 mod cores;
 mod running;
@@ -18,22 +20,23 @@ pub mod json;
 
 use std::future::Future;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use datafusion::execution::session_state::SessionState;
 use index::scan::ScanRequest;
 use index::searcher::{Searcher, Unit, View};
 use model::time::TimeRange;
 use platform::clock::Clock;
 use platform::disk;
 use tokio::runtime::Runtime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use crate::language::Query;
 use crate::metrics::QueryMetrics;
+use admission::{Admission, Admitted, Cost};
 pub use answer::{Answer, Explanation};
 use cores::Cores;
 pub use failure::QueryFailure;
@@ -41,7 +44,9 @@ pub use fields::{FieldCount, FieldValues, Fields};
 pub use histogram::{Bucket, Histogram};
 pub(crate) use lower::RECORD;
 pub use lower::{ColumnKind, Extras, OutputColumn, Shape};
+use memory::Memory;
 pub use range::Cursor;
+use range::narrowed;
 pub use running::QueryId;
 use running::{Place, Running};
 pub use scan::{Progress, ProgressWatch};
@@ -72,7 +77,10 @@ struct Inner {
     settings: QuerySettings,
     metrics: QueryMetrics,
     cores: Cores,
-    admission: Arc<Semaphore>,
+    admission: Admission,
+    memory: Memory,
+    /// What plans queries: the same for all of them.
+    rules: OnceLock<SessionState>,
     running: Running,
     /// Queries compute here, so that they never keep others from being answered.
     runtime: Option<Runtime>,
@@ -89,7 +97,7 @@ impl Drop for Inner {
 /// One query's place among those that run, until dropped.
 #[derive(Debug)]
 pub struct Ticket {
-    _permit: OwnedSemaphorePermit,
+    _admitted: Admitted,
     place: Place,
     engine: Engine,
     begun: Duration,
@@ -151,9 +159,11 @@ impl Engine {
             .build()?;
         Ok(Self(Arc::new(Inner {
             searcher,
-            clock,
             cores: Cores::new(settings.core_count),
-            admission: Arc::new(Semaphore::new(settings.concurrency_max)),
+            admission: Admission::new(&settings, clock.clone(), metrics.clone()),
+            clock,
+            rules: OnceLock::new(),
+            memory: Memory::new(settings.memory_all_bytes_max, metrics.clone()),
             running: Running::default(),
             settings,
             metrics,
@@ -197,21 +207,30 @@ impl Engine {
         self.0.running.cancel(id)
     }
 
-    /// Waits for a place among the queries that run.
+    /// Waits for a place among the queries that run, for this question, or for something quick.
     ///
     /// # Errors
-    /// [`QueryFailure::Overloaded`] when there is none for too long.
-    pub async fn admit(&self) -> Result<Ticket, QueryFailure> {
+    /// [`QueryFailure::Overloaded`] when there is none for too long, or too many wait.
+    pub async fn admit(&self, question: Option<&Question>) -> Result<Ticket, QueryFailure> {
         let inner = &self.0;
-        let place = inner.admission.clone().acquire_owned();
-        let Some(Ok(permit)) = inner.clock.timeout(inner.settings.wait_max, place).await else {
-            inner.metrics.refusals.inc();
-            return Err(QueryFailure::Overloaded(inner.settings.concurrency_max));
-        };
+        let cost = question.map_or(Cost::Quick, |question| self.cost(question));
+        let admitted = inner.admission.admit(cost).await?;
         inner.metrics.queries.inc();
         inner.metrics.running.inc();
         let (place, begun) = (inner.running.enter(), inner.clock.elapsed());
-        Ok(Ticket { _permit: permit, place, engine: self.clone(), begun })
+        Ok(Ticket { _admitted: admitted, place, engine: self.clone(), begun })
+    }
+
+    /// By what it may read.
+    fn cost(&self, question: &Question) -> Cost {
+        let searcher = &self.0.searcher;
+        let range = narrowed(question.range, &question.query.filter);
+        let units = searcher.units(&searcher.view(), &range, question.indexes.as_deref());
+        let stored = |unit: &Unit| match unit {
+            Unit::Split(split) => split.stored_bytes,
+            Unit::Fresh(part) => part.bytes,
+        };
+        Cost::of(units.iter().map(stored).sum())
     }
 
     /// Runs something on the queries' threads; it ends when this future is dropped.

@@ -16,6 +16,8 @@ pub struct QuerySettings {
     /// Bytes of memory that one query's groups and sorting may take; sorting goes on on disk,
     /// grouping is refused.
     pub memory_bytes_max: usize,
+    /// Bytes of memory that all queries together may take so.
+    pub memory_all_bytes_max: usize,
     /// Bytes of disk that one query's sorting may take.
     pub spill_bytes_max: u64,
     /// A folder for them; emptied at the start.
@@ -40,12 +42,13 @@ impl QuerySettings {
     pub fn new(spill: PathBuf) -> Self {
         Self {
             memory_bytes_max: 256 << 20,
+            memory_all_bytes_max: 1 << 30,
             spill_bytes_max: 8 << 30,
             spill,
             deadline: Duration::from_secs(60),
             stall_max: Duration::from_secs(60),
             concurrency_max: 16,
-            wait_max: Duration::from_secs(2),
+            wait_max: Duration::from_secs(10),
             tails_max: 64,
             core_count: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         }

@@ -189,7 +189,7 @@ impl Tail {
 
     async fn read_step(&mut self, near: &TailPlace) -> Result<Result<(), QueryFailure>, Gone> {
         let Some(stretch) = self.place.records_to(near) else { return Ok(Ok(())) };
-        let ticket = match self.engine.admit().await {
+        let ticket = match self.engine.admit(None).await {
             Ok(ticket) => ticket,
             Err(failure) => return Ok(Err(failure)),
         };

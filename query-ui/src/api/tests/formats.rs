@@ -168,7 +168,7 @@ async fn a_query_is_ended_by_its_name() {
         app.clone().oneshot(request).await.unwrap().status()
     };
     assert_eq!(end("ff".to_owned()).await, StatusCode::NOT_FOUND);
-    let ticket = fixture.engine.admit().await.unwrap();
+    let ticket = fixture.engine.admit(None).await.unwrap();
     assert_eq!(end(ticket.id().to_string()).await, StatusCode::NO_CONTENT);
     let never = futures::future::pending::<Result<(), QueryFailure>>();
     let outcome = ticket.unless_cancelled(never).await;

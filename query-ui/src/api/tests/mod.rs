@@ -405,7 +405,7 @@ async fn the_bounds_of_a_query_hold() {
         fixture.append(0, &[], (chunk * 2_000..(chunk + 1) * 2_000).map(line)).await;
     }
     let app = app(&fixture);
-    let ticket = fixture.engine.admit().await.unwrap();
+    let ticket = fixture.engine.admit(None).await.unwrap();
     let response = post(&app, "/api/v1/query", &json!({})).await;
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(response.headers().contains_key("retry-after"));
