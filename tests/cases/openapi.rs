@@ -46,6 +46,7 @@ fn in_the_code() -> BTreeSet<String> {
             let path = match first.strip_prefix('"') {
                 Some(literal) => literal.trim_end_matches('"').to_owned(),
                 None if first.ends_with("BATCHES_PATH") => model::wire::BATCHES_PATH.to_owned(),
+                None if first.ends_with("SHIPPERS_PATH") => model::wire::SHIPPERS_PATH.to_owned(),
                 None => {
                     panic!("{name}: the path of a route is {first:?}: teach this test its value")
                 }
@@ -67,7 +68,7 @@ fn the_document_has_the_routes_of_the_program() {
     let documented = documented(&node);
     assert_eq!(documented.keys().cloned().collect::<BTreeSet<_>>(), in_the_code());
     for (path, methods) in documented {
-        let path = path.replace("{id}", "0-1");
+        let path = path.replace("{id}", "0-1").replace("{name}", "main");
         let answer = node.client.send("PURGE", &path, &[], Vec::new()).unwrap();
         assert_eq!(answer.status, 405, "{path}");
         assert_eq!(answer.json()["error"]["code"], json!("method_not_allowed"), "{path}");

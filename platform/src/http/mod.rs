@@ -84,7 +84,7 @@ impl ApiError {
             ("method_not_allowed", _) => StatusCode::METHOD_NOT_ALLOWED,
             ("unsupported_media_type", _) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ("invalid_value", _) => StatusCode::UNPROCESSABLE_ENTITY,
-            ("cancelled", _) => StatusCode::CONFLICT,
+            ("cancelled" | "name_taken", _) => StatusCode::CONFLICT,
             ("sequence", _) | (_, Kind::Moved) => StatusCode::CONFLICT,
             ("timeout", _) => StatusCode::GATEWAY_TIMEOUT,
             (_, Kind::Invalid) => StatusCode::BAD_REQUEST,

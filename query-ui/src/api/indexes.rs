@@ -1,38 +1,46 @@
 //! `PATCH /api/v1/indexes/{name}`: what can be changed of an index while the node runs.
 
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::Json as Answer;
+use axum::extract::{Path, State};
 use index::searcher::Unit;
 use model::error::Kind;
 use model::wire::IndexSettings;
 use platform::http::ApiError;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::QueryState;
-use super::stored::{asked, read};
+use super::body::{Json, Params, Said, invalid_value};
+use super::stored::asked;
 
 /// Days that can be asked for: a hundred years.
 const RETENTION_DAYS_MAX: u32 = 36_500;
 
+/// Whether the change is made.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct How {
+    #[serde(default)]
+    preview: bool,
+}
+
+impl Said for How {
+    const RIGHT: &'static str = "?preview=true only tells what the change would delete";
+}
+
+impl Said for IndexSettings {
+    const RIGHT: &'static str = "send {\"retention_days\":30}, or null for the usual";
+}
+
 pub(super) async fn change(
     State(state): State<QueryState>,
     Path(name): Path<String>,
-    RawQuery(how): RawQuery,
-    body: Bytes,
-) -> Result<Json<Value>, ApiError> {
-    let is_preview = match how.as_deref() {
-        None | Some("") => false,
-        Some("preview=true") => true,
-        Some(other) => {
-            return Err(ApiError::new(Kind::Invalid, format!("{other:?} is not understood"))
-                .hint("?preview=true only tells what the change would delete"));
-        }
-    };
-    let settings: IndexSettings = read(&body, "{\"retention_days\":30}, or null for the usual")?;
+    Params(how): Params<How>,
+    Json(settings): Json<IndexSettings>,
+) -> Result<Answer<Value>, ApiError> {
     if settings.retention_days.is_some_and(|days| !(1..=RETENTION_DAYS_MAX).contains(&days)) {
         let message = format!("\"retention_days\" is not between 1 and {RETENTION_DAYS_MAX}");
-        return Err(ApiError::new(Kind::Invalid, message)
+        return Err(invalid_value(message)
             .hint("write a number of days, or null for what the node's settings say"));
     }
     let searcher = state.engine.searcher().clone();
@@ -46,18 +54,18 @@ pub(super) async fn change(
     }
     let days = settings.retention_days.unwrap_or_else(|| searcher.retention_days());
     let expiring = searcher.expiring(&name, days);
-    if !is_preview {
+    if !how.preview {
         let (changed, index) = (settings.clone(), name.clone());
         let changing = searcher.clone();
         asked(searcher.catalog(), move |_| changing.set_index_settings(&index, &changed)).await?;
         tracing::info!(index = name, days, records = expiring.records, "retention changed");
     }
-    Ok(Json(json!({
+    Ok(Answer(json!({
         "name": name,
         "retention_days": days,
         "retention_is_own": settings.retention_days.is_some(),
         "expiring_records": expiring.records,
         "expiring_bytes": expiring.bytes,
-        "changed": !is_preview,
+        "changed": !how.preview,
     })))
 }

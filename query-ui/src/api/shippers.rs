@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::Json;
-use axum::body::Bytes;
+use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use cluster::catalog::Catalog;
@@ -17,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::QueryState;
-use super::stored::{asked, read, short};
+use super::body::{Json, Said};
+use super::stored::{asked, short};
 
 /// Shippers that are known at one time.
 const SHIPPERS_MAX: usize = 10_000;
@@ -92,18 +92,21 @@ impl Fleet {
     }
 }
 
-pub(super) async fn list(State(state): State<QueryState>) -> Json<Value> {
-    Json(json!({ "shippers": state.fleet.list(state.engine.clock().now()) }))
+impl Said for ShipperReport {
+    const RIGHT: &'static str = "send a JSON object such as \
+        {\"host\":\"web1\",\"version\":\"1.0\",\"files\":3,\"lag_bytes\":0}";
+}
+
+pub(super) async fn list(State(state): State<QueryState>) -> Answer<Value> {
+    Answer(json!({ "shippers": state.fleet.list(state.engine.clock().now()) }))
 }
 
 pub(super) async fn report(
     State(state): State<QueryState>,
     Path(id): Path<String>,
-    body: Bytes,
+    Json(mut report): Json<ShipperReport>,
 ) -> Result<StatusCode, ApiError> {
     let id = short("the id", &id, ID_CHARS_MAX)?;
-    let mut report: ShipperReport =
-        read(&body, "{\"host\":\"web1\",\"version\":\"1.0\",\"files\":3,\"lag_bytes\":0}")?;
     report.behind.truncate(REPORTED_FILES_MAX);
     let now = state.engine.clock().now();
     if state.fleet.take(&id, report.clone(), now)? {

@@ -1,10 +1,10 @@
 //! Small documents in the catalog, as the routes reach them: off the event loop, failures told.
 
-use axum::body::Bytes;
 use cluster::catalog::{Catalog, CatalogError};
 use model::error::Kind;
 use platform::http::ApiError;
-use serde::de::DeserializeOwned;
+
+use super::body::invalid_value;
 
 /// Asks the catalog where it may block.
 pub(super) async fn asked<T: Send + 'static>(
@@ -24,20 +24,12 @@ pub(super) async fn asked<T: Send + 'static>(
     })
 }
 
-/// The body of a request.
-pub(super) fn read<T: DeserializeOwned>(body: &Bytes, example: &str) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| {
-        ApiError::new(Kind::Invalid, format!("the request is not understood: {error}"))
-            .hint(format!("send a JSON object such as {example}"))
-    })
-}
-
 /// The text without spaces around it; refused when it is too long or holds what cannot be seen.
 pub(super) fn short(what: &str, text: &str, chars_max: usize) -> Result<String, ApiError> {
     let text = text.trim();
     if text.chars().count() > chars_max || text.chars().any(char::is_control) {
         let message = format!("{what} has more than {chars_max} characters, or line breaks");
-        return Err(ApiError::new(Kind::Invalid, message).hint("make it shorter"));
+        return Err(invalid_value(message).hint("make it shorter"));
     }
     Ok(text.to_owned())
 }

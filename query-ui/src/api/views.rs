@@ -1,7 +1,6 @@
 //! Views that everybody may see: named addresses of the page, kept by the node.
 
-use axum::Json;
-use axum::body::Bytes;
+use axum::Json as Answer;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,7 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::QueryState;
-use super::stored::{asked, read, short};
+use super::body::{Json, Said, invalid_value};
+use super::stored::{asked, short};
 use crate::ui;
 
 /// Views that are kept.
@@ -24,24 +24,27 @@ const NAME_CHARS_MAX: usize = 120;
 const AUTHOR_CHARS_MAX: usize = 80;
 /// Bytes of an address.
 const SEARCH_BYTES_MAX: usize = 32 << 10;
-const EXAMPLE: &str = "{\"name\":\"Failed payments\",\"author\":\"Ada\",\"search\":\"?q=refused\"}";
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+pub(super) struct Wanted {
     name: String,
     #[serde(default)]
     author: String,
     search: String,
 }
 
+impl Said for Wanted {
+    const RIGHT: &'static str = "send a JSON object such as \
+        {\"name\":\"Failed payments\",\"author\":\"Ada\",\"search\":\"?q=refused\"}";
+}
+
 impl Wanted {
-    fn of(body: &Bytes) -> Result<Self, ApiError> {
-        let wanted: Self = read(body, EXAMPLE)?;
+    fn checked(self) -> Result<Self, ApiError> {
+        let wanted = self;
         let name = short("the name", &wanted.name, NAME_CHARS_MAX)?;
         let author = short("the author", &wanted.author, AUTHOR_CHARS_MAX)?;
         if name.is_empty() {
-            return Err(ApiError::new(Kind::Invalid, "a view has a name").hint("give it one"));
+            return Err(invalid_value("a view has a name").hint("give it one"));
         }
         let search = wanted.search;
         let sound = search.is_empty()
@@ -50,7 +53,7 @@ impl Wanted {
             let message = format!(
                 "\"search\" is no address of the page, or longer than {SEARCH_BYTES_MAX} bytes"
             );
-            return Err(ApiError::new(Kind::Invalid, message)
+            return Err(invalid_value(message)
                 .hint("send what stands in the browser's address from the ? on"));
         }
         Ok(Self { name, author, search })
@@ -105,44 +108,44 @@ async fn free(state: &QueryState, name: &str, id: &str) -> Result<usize, ApiErro
     }
 }
 
-pub(super) async fn list(State(state): State<QueryState>) -> Result<Json<Value>, ApiError> {
-    Ok(Json(json!({ "views": all(&state).await? })))
+pub(super) async fn list(State(state): State<QueryState>) -> Result<Answer<Value>, ApiError> {
+    Ok(Answer(json!({ "views": all(&state).await? })))
 }
 
 pub(super) async fn one(
     State(state): State<QueryState>,
     Path(id): Path<String>,
-) -> Result<Json<SharedView>, ApiError> {
-    found(&state, id).await.map(Json)
+) -> Result<Answer<SharedView>, ApiError> {
+    found(&state, id).await.map(Answer)
 }
 
 pub(super) async fn add(
     State(state): State<QueryState>,
-    body: Bytes,
-) -> Result<(StatusCode, Json<SharedView>), ApiError> {
-    let wanted = Wanted::of(&body)?;
+    Json(wanted): Json<Wanted>,
+) -> Result<(StatusCode, Answer<SharedView>), ApiError> {
+    let wanted = wanted.checked()?;
     if free(&state, &wanted.name, "").await? >= VIEWS_MAX {
         let message = format!("there are {VIEWS_MAX} shared views, which is all that are kept");
-        return Err(ApiError::new(Kind::Invalid, message).hint("remove some first"));
+        return Err(ApiError::new(Kind::Overloaded, message).hint("remove some first"));
     }
     // Short enough to be read out, long enough never to be drawn twice.
     let id = format!("{:010x}", platform::random::u64() >> 24);
     let view = wanted.view(id, &state);
     put(&state, &view).await?;
-    Ok((StatusCode::CREATED, Json(view)))
+    Ok((StatusCode::CREATED, Answer(view)))
 }
 
 pub(super) async fn replace(
     State(state): State<QueryState>,
     Path(id): Path<String>,
-    body: Bytes,
-) -> Result<Json<SharedView>, ApiError> {
-    let wanted = Wanted::of(&body)?;
+    Json(wanted): Json<Wanted>,
+) -> Result<Answer<SharedView>, ApiError> {
+    let wanted = wanted.checked()?;
     found(&state, id.clone()).await?;
     free(&state, &wanted.name, &id).await?;
     let view = wanted.view(id, &state);
     put(&state, &view).await?;
-    Ok(Json(view))
+    Ok(Answer(view))
 }
 
 pub(super) async fn remove(

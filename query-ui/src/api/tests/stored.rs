@@ -13,7 +13,11 @@ async fn asked(app: &Router, method: &str, path: &str, body: Value) -> (StatusCo
 
 #[track_caller]
 fn refused(answer: &(StatusCode, Value), code: &str) {
-    let status = if code == "not_found" { StatusCode::NOT_FOUND } else { StatusCode::BAD_REQUEST };
+    let status = match code {
+        "not_found" => StatusCode::NOT_FOUND,
+        "name_taken" => StatusCode::CONFLICT,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    };
     assert_eq!((answer.0, &answer.1["error"]["code"]), (status, &json!(code)), "{answer:?}");
     assert!(answer.1["error"]["hint"].is_string(), "{answer:?}");
 }
@@ -62,7 +66,7 @@ async fn what_is_no_view_is_refused() {
         json!({"name":"a"}),
         json!({"name":"a","search":"","colour":"red"}),
     ] {
-        refused(&asked(&app, "POST", "/api/v1/views", wrong).await, "invalid_request");
+        refused(&asked(&app, "POST", "/api/v1/views", wrong).await, "invalid_value");
     }
 }
 
@@ -91,12 +95,9 @@ async fn a_shorter_retention_is_told_before_and_holds_after() {
     assert_eq!(asked(&app, "PATCH", path, days(Value::Null)).await.0, StatusCode::OK);
     assert_eq!(status(), both(("audit".to_owned(), 30, false)));
     for wrong in [json!(0), json!(-1), json!(36_501), json!("week"), json!(1.5)] {
-        refused(&asked(&app, "PATCH", path, days(wrong)).await, "invalid_request");
+        refused(&asked(&app, "PATCH", path, days(wrong)).await, "invalid_value");
     }
-    refused(
-        &asked(&app, "PATCH", &format!("{path}?dry=1"), days(json!(7))).await,
-        "invalid_request",
-    );
+    refused(&asked(&app, "PATCH", &format!("{path}?dry=1"), days(json!(7))).await, "invalid_value");
     refused(&asked(&app, "PATCH", "/api/v1/indexes/none", days(json!(7))).await, "not_found");
 }
 
@@ -119,9 +120,9 @@ async fn shippers_are_known_by_what_they_reported_last() {
     // Who restarts the node still knows who was there, and how it was when that was written down.
     let (_, all) = asked(&super::app(&fixture), "GET", "/api/v1/shippers", Value::Null).await;
     assert_eq!(all["shippers"][0]["lag_bytes"], json!(5), "{all}");
-    refused(&asked(&app, "POST", path, json!({"host":"web1"})).await, "invalid_request");
+    refused(&asked(&app, "POST", path, json!({"host":"web1"})).await, "invalid_value");
     let long = format!("/api/v1/shippers/{}", "x".repeat(65));
-    refused(&asked(&app, "POST", &long, report(1)).await, "invalid_request");
+    refused(&asked(&app, "POST", &long, report(1)).await, "invalid_value");
     assert_eq!(asked(&app, "DELETE", path, Value::Null).await.0, StatusCode::NO_CONTENT);
     refused(&asked(&app, "DELETE", path, Value::Null).await, "not_found");
 }
