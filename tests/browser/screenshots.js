@@ -10,6 +10,13 @@ const node = await startNode();
 const browser = await startBrowser();
 await send(node.url, 'shop', someRecords(2000));
 
+const fleet = [
+  { host: 'web1', version: '0.1.0', files: 12, lag_bytes: 0, patterns: ['/var/log/**/*.log'] },
+  { host: 'db1', version: '0.1.0', files: 3, lag_bytes: 5 << 20, gaps: 1, lost_bytes: 4096, patterns: ['/var/log/pg/*.log'] },
+];
+for (const report of fleet)
+  await fetch(`${node.url}/api/v1/shippers/${report.host}`, { method: 'POST', body: JSON.stringify(report) });
+
 const row = (page) => page.getByTestId('row').nth(2).click();
 const context = async (page) => {
   await row(page);
@@ -34,7 +41,15 @@ const views = {
   export: ['/', (page) => page.getByTestId('export').click()],
   history: ['/?q=refused', (page) => page.getByTestId('history').click()],
   save: ['/?q=refused', (page) => page.getByTestId('save-view').click()],
+  share: [
+    '/?q=refused',
+    async (page) => {
+      await page.getByTestId('save-view').click();
+      await page.getByTestId('for-everybody').check();
+    },
+  ],
   system: ['/system'],
+  retention: ['/system', (page) => page.getByTestId('change-retention').click()],
   help: ['/', (page) => page.keyboard.press('?')],
   fresh: [fresh.url],
 };

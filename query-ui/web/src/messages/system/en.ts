@@ -53,7 +53,7 @@ export const en: SystemMessages = {
   whoSaysIt: 'See who says it',
   none: '(none)',
   volumeHint:
-    'To store less: leave a file out with --exclude at its shipper, lower the level of the program, or keep a shorter time (index.retention_days).',
+    'To store less: leave a file out with --exclude at its shipper, lower the level of the program, or keep its index for fewer days (above).',
   gaps: 'Gaps',
   forget: 'Forget this shipper',
   nobodyShips: 'No shipper reports to this node. What it got came over HTTP.',

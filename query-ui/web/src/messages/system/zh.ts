@@ -52,7 +52,7 @@ export const zh: SystemMessages = {
   whoSaysIt: '查看来源',
   none: '（无）',
   volumeHint:
-    '若要减少存储：在采集器上用 --exclude 排除文件，降低程序的日志级别，或缩短保留时间（index.retention_days）。',
+    '若要减少存储：在采集器上用 --exclude 排除文件，降低程序的日志级别，或在上方缩短索引的保留天数。',
   gaps: '缺口',
   forget: '移除此采集器',
   nobodyShips: '没有采集器向此节点报告；已有的记录来自 HTTP。',
