@@ -86,6 +86,15 @@ await page.evaluate(async () => {
   }
   list.scrollTop = 0;
 });
+// What the page itself spends on a frame does not hang on what else the machine does.
+const session = await page.context().newCDPSession(page);
+await session.send('Performance.enable');
+const spent = async () => {
+  const { metrics } = await session.send('Performance.getMetrics');
+  const of = (name) => metrics.find((one) => one.name === name).value * 1000;
+  return { script: of('ScriptDuration'), layout: of('LayoutDuration'), style: of('RecalcStyleDuration') };
+};
+const before = await spent();
 const scroll = await watched(page, () =>
   page.evaluate(async () => {
     const list = document.querySelector('[data-testid=records]');
@@ -100,6 +109,9 @@ const scroll = await watched(page, () =>
 );
 told(`rows loaded while measured`, scroll.value.rows.trim());
 told('scrolling 400 px a frame: frame p50 / p95', `${scroll.p50.toFixed(1)} / ${scroll.p95.toFixed(1)} ms`);
+const after = await spent();
+const each = (name) => ((after[name] - before[name]) / 180).toFixed(1);
+told('of a frame: script / layout / style', `${each('script')} / ${each('layout')} / ${each('style')} ms`);
 told('rows in the page at most', scroll.value.most);
 const typing = await watched(page, () => page.getByTestId('query').pressSequentially('status:500 AND took', { delay: 40 }));
 told('longest task while typing a query, those rows loaded', typing.longest ? ms(typing.longest) : 'under 50 ms');
