@@ -74,6 +74,16 @@ struct Question<'a> {
     passing: Option<RowSet>,
 }
 
+/// What of passing rows need not be read any more.
+enum Unread {
+    /// They must be read.
+    No,
+    /// None of them must be read.
+    All,
+    /// Nothing is wanted any more.
+    Stop,
+}
+
 impl Split {
     /// Answers a request; `emit` gets the rows and may end it.
     ///
@@ -194,56 +204,31 @@ impl Split {
         let request = question.request;
         let (first, last) = (Timestamp(self.meta.time_first), Timestamp(self.meta.time_last));
         let inside = request.range.covers(first, last);
-        let none = RowSet::default();
         let mut tally = request.counted.then(|| Tally::new(&request.columns, self.place()));
-        let mut decided = &question.decided;
-        if let Some(passing) = question.passing.as_ref() {
-            decided = passing;
-            if inside && request.columns.is_empty() {
-                // Nothing but their number is asked.
-                let options = RecordBatchOptions::new().with_row_count(Some(passing.count()));
-                let schema = Schema::empty().into();
-                let rows = RecordBatch::try_new_with_options(schema, Vec::new(), &options)?;
-                if emit(rows).is_break() {
-                    return Ok(());
-                }
-                decided = &none;
-            }
-            if let Some(tally) = &mut tally
-                && inside
-                && passing.count() == self.row_count as usize
-                && self.tally_known(&request.columns, tally)?
-            {
-                decided = &none;
-            }
-        }
-        let all = Filter::All;
+        let known = match question.passing.as_ref().filter(|_| inside) {
+            Some(passing) => self.counted_unread(passing, request, &mut tally, emit)?,
+            None => Unread::No,
+        };
+        let none = RowSet::default();
+        let decided = match known {
+            Unread::Stop => return Ok(()),
+            Unread::All => &none,
+            Unread::No => question.passing.as_ref().unwrap_or(&question.decided),
+        };
         let all_pass = inside && question.passing.is_some();
+        let needs = |filter, reads_all| Needs {
+            filter,
+            columns: &request.columns,
+            with_texts: reads_all,
+            with_offsets: false,
+            with_times: reads_all || !all_pass,
+            by_keys: request.counted,
+        };
+        let all = Filter::All;
+        let filter = if all_pass { &all } else { &request.filter };
         let passes: [(&RowSet, Option<&Evaluator>, Needs<'_>); 2] = [
-            (
-                decided,
-                (!all_pass).then_some(&question.known),
-                Needs {
-                    filter: if all_pass { &all } else { &request.filter },
-                    columns: &request.columns,
-                    with_texts: false,
-                    with_offsets: false,
-                    with_times: !all_pass,
-                    by_keys: request.counted,
-                },
-            ),
-            (
-                &question.open,
-                Some(question.evaluator),
-                Needs {
-                    filter: &request.filter,
-                    columns: &request.columns,
-                    with_texts: true,
-                    with_offsets: false,
-                    with_times: true,
-                    by_keys: request.counted,
-                },
-            ),
+            (decided, (!all_pass).then_some(&question.known), needs(filter, false)),
+            (&question.open, Some(question.evaluator), needs(&request.filter, true)),
         ];
         for (rows, evaluator, needs) in passes {
             let mut give = |rows: RecordBatch, numbers: &[u32]| {
@@ -274,6 +259,28 @@ impl Split {
             give_last(emit, tally.take()?);
         }
         Ok(())
+    }
+
+    /// Gives of passing rows what needs none of them read: their number, or all rows' counts.
+    fn counted_unread(
+        &self,
+        passing: &RowSet,
+        request: &ScanRequest,
+        tally: &mut Option<Tally<'_>>,
+        emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
+    ) -> Result<Unread, ScanError> {
+        if request.columns.is_empty() {
+            let options = RecordBatchOptions::new().with_row_count(Some(passing.count()));
+            let schema = Schema::empty().into();
+            let rows = RecordBatch::try_new_with_options(schema, Vec::new(), &options)?;
+            return Ok(if emit(rows).is_break() { Unread::Stop } else { Unread::All });
+        }
+        let Some(tally) = tally else { return Ok(Unread::No) };
+        let whole = passing.count() == self.row_count as usize;
+        Ok(match whole && self.tally_known(&request.columns, tally)? {
+            true => Unread::All,
+            false => Unread::No,
+        })
     }
 
     /// Counts all rows by a label or the level from what is stored of them, if it is.
