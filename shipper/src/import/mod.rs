@@ -14,6 +14,7 @@ use encoding_rs::Encoding;
 use platform::clock::Clock;
 use platform::shutdown::Shutdown;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::config::{self, Config, ConfigError};
@@ -226,25 +227,7 @@ impl Work<'_> {
         (state, base): (&mut Progress, u64),
         progress: &mut impl FnMut(&Progress),
     ) -> Result<Turn, ImportError> {
-        let (sender, mut batches) = mpsc::channel(AHEAD_MAX);
-        let (path, wrapping, origin) = (self.path.to_owned(), self.wrapping, self.origin.clone());
-        let (recipe, container, now) = (self.recipe.clone(), self.container, self.clock.now());
-        let narrowed = width.clone();
-        let packing = tokio::task::spawn_blocking(move || {
-            let mut workbench = Workbench::default();
-            let (framing, encoding) = framing(&recipe, container, &head(&path, wrapping)?);
-            let packer = Packer {
-                origin: &origin,
-                workbench: &mut workbench,
-                parser: Parser::new(recipe, now, encoding),
-                now,
-                framing: &framing,
-                last_line: LastLine::Counts,
-                last_record: LastLine::Counts,
-                width: narrowed,
-            };
-            pack_all(&path, wrapping, packer, at, &sender)
-        });
+        let (packing, mut batches) = self.packing(at, width.clone());
         let turn = loop {
             let Some(packed) = batches.recv().await else { break Turn::End };
             let reply = self
@@ -299,6 +282,33 @@ impl Work<'_> {
             Turn::End => packed.map_err(read_error(self.path)).map(|()| Turn::End),
             turn => Ok(turn),
         }
+    }
+
+    /// Packs on a thread of its own from there on; ends when nobody takes the batches any more.
+    fn packing(
+        &self,
+        at: u64,
+        width: Width,
+    ) -> (JoinHandle<io::Result<()>>, mpsc::Receiver<Packed>) {
+        let (sender, batches) = mpsc::channel(AHEAD_MAX);
+        let (path, wrapping, origin) = (self.path.to_owned(), self.wrapping, self.origin.clone());
+        let (recipe, container, now) = (self.recipe.clone(), self.container, self.clock.now());
+        let packing = tokio::task::spawn_blocking(move || {
+            let mut workbench = Workbench::default();
+            let (framing, encoding) = framing(&recipe, container, &head(&path, wrapping)?);
+            let packer = Packer {
+                origin: &origin,
+                workbench: &mut workbench,
+                parser: Parser::new(recipe, now, encoding),
+                now,
+                framing: &framing,
+                last_line: LastLine::Counts,
+                last_record: LastLine::Counts,
+                width,
+            };
+            pack_all(&path, wrapping, packer, at, &sender)
+        });
+        (packing, batches)
     }
 
     fn refused(&self, packed: &Packed, reason: String) -> ImportError {
