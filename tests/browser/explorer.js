@@ -25,8 +25,9 @@ export function explorer(fill = async () => {}) {
     page.complaints = [];
     page.on('pageerror', (error) => page.complaints.push(String(error)));
     page.on('console', (message) => {
-      // A refused query is an answer, which the browser reports as well.
-      if (message.type() === 'error' && !message.text().includes('400')) page.complaints.push(message.text());
+      // What is refused has its answer, which the browser reports as well.
+      const refused = /status of (400|409|422) /.test(message.text());
+      if (message.type() === 'error' && !refused) page.complaints.push(message.text());
     });
     await page.goto(`${at.node.url}${path}`);
     await page.getByTestId('status').filter({ hasText: /row|record|行|记录/ }).waitFor();

@@ -159,6 +159,7 @@ test('everything in the address is restored', async () => {
 test('a link to one line shows it open', async () => {
   const found = await fetch(`${at.node.url}/api/v1/query`, {
     method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify({ query: '"payment 390"', limit: 1 }),
   });
   const { row } = JSON.parse((await found.text()).split('\n')[1]);
