@@ -21,6 +21,7 @@ use model::wire::Missing;
 use super::lower::{Lowered, Lowering, Order, Reading, fields_of, fixed, queries};
 use super::range::{Cursor, may_hold, narrowed};
 use super::scan::{Progress, ProgressWatch, Scanner, StopGuard};
+use super::stop::stoppable;
 use super::types::{Types, look_up};
 use super::{Budget, Engine, QueryFailure, Question, Shape};
 use crate::language::{Pipe, Query};
@@ -254,6 +255,7 @@ impl Engine {
         let failed = |error| QueryFailure::of(error, self.0.settings.memory_bytes_max);
         let state = self.session(shape).map_err(failed)?;
         let plan = budget.within(state.create_physical_plan(&plan)).await?.map_err(failed)?;
+        let plan = stoppable(plan).map_err(failed)?;
         // The plan itself is not kept: some of its parts stop only when it is gone.
         execute_stream(plan, state.task_ctx()).map_err(failed)
     }

@@ -7,6 +7,7 @@ mod memory;
 mod failure;
 mod cores;
 mod running;
+mod stop;
 mod scan;
 mod table;
 mod types;
@@ -52,6 +53,7 @@ use running::{Place, Running};
 pub use scan::{Progress, ProgressWatch};
 use scan::{Scanner, Work};
 pub use settings::{BUCKETS_MAX, QuerySettings, VALUES_MAX};
+use stop::{STOP, Stop};
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -242,8 +244,10 @@ impl Engine {
         work: impl Future<Output = Result<T, QueryFailure>> + Send + 'static,
     ) -> Result<T, QueryFailure> {
         let mut tasks = JoinSet::new();
+        let stop = Stop::default();
+        let _stop = stop.when_dropped();
         if let Some(runtime) = &self.0.runtime {
-            tasks.spawn_on(work.in_current_span(), runtime.handle());
+            tasks.spawn_on(STOP.scope(stop, work.in_current_span()), runtime.handle());
         }
         let outcome = match tasks.join_next().await {
             Some(Ok(outcome)) => outcome,

@@ -6,6 +6,7 @@ mod csv;
 use std::future::Future;
 use std::io::{self, Write as _};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::arrow::array::RecordBatch;
@@ -140,20 +141,22 @@ pub(super) async fn stream(
     let work = async move {
         let gone = output.to.clone();
         let tail = output.to.clone();
-        let outcome = engine.run(async move {
-            let work = ticket.unless_cancelled(async {
-                let answer = begin.await?;
-                if started.send(()).is_err() {
-                    return Ok(());
-                }
-                output.whole(answer, &ticket, times).await
-            });
-            tokio::select! {
-                outcome = work => outcome,
-                () = gone.closed() => Ok(()),
+        // Its place is free when its threads let go of it, not when its end is wished for.
+        let ticket = Arc::new(ticket);
+        let asked = ticket.clone();
+        let answered = engine.run(async move {
+            let answer = begin.await?;
+            if started.send(()).is_err() {
+                return Ok(());
             }
+            output.whole(answer, &asked, times).await
         });
-        if let Err(failure) = outcome.await {
+        // Whether to end is heard outside of the queries' threads, which may be deep in work.
+        let outcome = tokio::select! {
+            outcome = ticket.unless_cancelled(answered) => outcome,
+            () = gone.closed() => Ok(()),
+        };
+        if let Err(failure) = outcome {
             // Nobody reads any more: nobody needs to know.
             tail.send(Err(failure)).await.ok();
         }
