@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::args::QueryArgs;
 use crate::client::Client;
-use crate::search::{Asked, point_at};
+use crate::search::Asked;
 
 pub(crate) async fn query(args: QueryArgs) -> Result<()> {
     let client = Client::new(&args.server)?;
@@ -14,8 +14,6 @@ pub(crate) async fn query(args: QueryArgs) -> Result<()> {
         "sql": args.sql, "from": from, "to": to,
         "indexes": (!args.index.is_empty()).then_some(&args.index),
     });
-    let response = client.post("/api/v1/sql", &request).await;
-    let response = response.map_err(|error| point_at(&args.sql, error))?;
     let asked = Asked { text: &args.sql, when: &args.when, format: args.format };
-    asked.show(&client, response).await
+    asked.show(&client, "/api/v1/sql", &request).await
 }

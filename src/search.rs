@@ -2,7 +2,9 @@
 
 use anyhow::{Context as _, Result, bail};
 use model::wire::{ErrorDetail, QueryRequest};
+use serde::Serialize;
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Format, SearchArgs, WhenArgs};
 use crate::client::{Client, Lines, Refusal, sentence, underlined};
@@ -12,10 +14,8 @@ use crate::tell;
 pub(crate) async fn search(args: SearchArgs) -> Result<()> {
     let client = Client::new(&args.server)?;
     let request = request(&args);
-    let response = client.post("/api/v1/query", &request).await;
-    let response = response.map_err(|error| point_at(&args.query, error))?;
     let asked = Asked { text: &args.query, when: &args.when, format: args.format };
-    asked.show(&client, response).await
+    asked.show(&client, "/api/v1/query", &request).await
 }
 
 /// What was asked, whose answer is to be shown.
@@ -26,15 +26,26 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Prints an answer as it comes; Ctrl-C ends the query on the node as well.
-    pub(crate) async fn show(&self, client: &Client, response: reqwest::Response) -> Result<()> {
+    /// Asks, and prints the answer as it comes; Ctrl-C ends the query on the node as well.
+    pub(crate) async fn show(
+        &self,
+        client: &Client,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<()> {
+        // Heard from before the query runs, so that it is not missed.
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot hear Ctrl-C")?;
+        let response = tokio::select! {
+            response = client.post(path, request) => response,
+            _ = interrupt.recv() => bail!("ended by Ctrl-C before the answer began"),
+        };
+        let response = response.map_err(|error| point_at(self.text, error))?;
         let id = response.headers().get("x-query-id").and_then(|id| id.to_str().ok());
         let id = id.map(str::to_owned);
         let mut printer = Printer::new(self.format);
         let answer = tokio::select! {
             answer = self.print(response, &mut printer) => answer?,
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted.context("cannot hear Ctrl-C")?;
+            _ = interrupt.recv() => {
                 printer.flush()?;
                 if let Some(id) = id {
                     // It may have ended meanwhile, which is as well.
@@ -70,7 +81,7 @@ impl Asked<'_> {
 }
 
 /// An error about the query, with the query's wrong part underlined.
-pub(crate) fn point_at(query: &str, error: anyhow::Error) -> anyhow::Error {
+fn point_at(query: &str, error: anyhow::Error) -> anyhow::Error {
     let refusal = error.downcast_ref::<Refusal>();
     match refusal.and_then(|refusal| underlined(query, &refusal.0)) {
         Some(words) => anyhow::anyhow!(words),
