@@ -81,7 +81,7 @@ impl Asked<'_> {
 }
 
 /// An error about the query, with the query's wrong part underlined.
-fn point_at(query: &str, error: anyhow::Error) -> anyhow::Error {
+pub(crate) fn point_at(query: &str, error: anyhow::Error) -> anyhow::Error {
     let refusal = error.downcast_ref::<Refusal>();
     match refusal.and_then(|refusal| underlined(query, &refusal.0)) {
         Some(words) => anyhow::anyhow!(words),
