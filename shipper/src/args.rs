@@ -26,6 +26,8 @@ pub(crate) enum Command {
     },
     /// Ships standard input: app | sawlog-shipper pipe --to URL --state-dir D --label service=app
     Pipe(Box<ShipArgs>),
+    /// Ships systemd's journal, and goes on where it was: journal --to URL --state-dir D
+    Journal(Box<JournalArgs>),
     /// Shows how far a running shipper is with every file
     Status {
         /// The state directory it runs with
@@ -35,6 +37,18 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct JournalArgs {
+    #[command(flatten)]
+    pub(crate) ship: ShipArgs,
+    /// The program that reads the journal
+    #[arg(long, value_name = "PROGRAM", default_value = "journalctl")]
+    pub(crate) journalctl: PathBuf,
+    /// More of its arguments, behind --: -- --unit=nginx --directory=/var/log/journal/remote
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) arguments: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -21,6 +21,7 @@ mod import;
 mod status;
 pub mod operate;
 pub mod pipe;
+pub mod journal;
 mod metrics;
 #[cfg(test)]
 mod receiver;

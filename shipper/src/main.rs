@@ -11,10 +11,11 @@ use clap::Parser as _;
 use platform::clock::Clock;
 use platform::shutdown::Shutdown;
 use shipper::files::Files;
+use shipper::journal::{self, Journal};
 use shipper::operate::{self, SettingsWatch};
 use shipper::{Config, Control, Handle, Shipper};
 
-use args::{Args, Command, ShipArgs};
+use args::{Args, Command, JournalArgs, ShipArgs};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -24,6 +25,7 @@ async fn main() -> ExitCode {
         Some(Command::Check { config }) => check(config),
         Some(Command::Status { state_dir, json }) => status(&state_dir, json),
         Some(Command::Pipe(args)) => pipe(*args).await,
+        Some(Command::Journal(args)) => journal(*args).await,
         None => ship(args.ship).await,
     };
     match done {
@@ -50,12 +52,24 @@ fn status(state_dir: &std::path::Path, json: bool) -> anyhow::Result<()> {
     writeln!(out, "{text}").context("cannot print the status")
 }
 
-async fn pipe(args: ShipArgs) -> anyhow::Result<()> {
+/// For what is no file: the settings' first source says how lines are read; what it names is
+/// shipped by who follows it.
+fn spooled(args: &ShipArgs) -> anyhow::Result<(Config, Files)> {
     let mut settings = args.settings()?;
-    // The file's first source says how lines are read; what it names is shipped by who follows it.
     let how = settings.files.drain(..).next().unwrap_or_default();
     settings.files = vec![Files { paths: vec!["/".to_owned()], ..how.clone() }];
-    let (config, clock) = (settings.config()?, Clock::system());
+    Ok((Config { until: args.until(), ..settings.config()? }, how))
+}
+
+async fn journal(args: JournalArgs) -> anyhow::Result<()> {
+    let (config, how) = spooled(&args.ship)?;
+    let journal = Journal { journalctl: args.journalctl, arguments: args.arguments };
+    let shutdown = Shutdown::on_signals()?;
+    Ok(journal::ship(config, journal, how, Clock::system(), shutdown).await?)
+}
+
+async fn pipe(args: ShipArgs) -> anyhow::Result<()> {
+    let ((config, how), clock) = (spooled(&args)?, Clock::system());
     let shutdown = Shutdown::on_signals()?;
     shipper::pipe::pipe(config, how, tokio::io::stdin(), clock, shutdown).await?;
     // Somebody may still hold standard input open, and reading it cannot be called off.

@@ -1,0 +1,141 @@
+//! The journal through a stand-in for journalctl that keeps its promises: entries in order, those
+//! behind a cursor, and more as they come.
+#![expect(clippy::disallowed_methods, reason = "tests treat files as other programs do")]
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+use crate::receiver::{Fault, Receiver};
+
+/// Gives the entries of a file, all or those behind the cursor; follows by staying.
+const JOURNALCTL: &str = r#"#!/bin/sh
+after=
+follow=
+for argument in "$@"; do
+    case "$argument" in
+    --after-cursor=*) after="${argument#*=}" ;;
+    --follow) follow=yes ;;
+    esac
+done
+echo "$*" >> "$0.calls"
+if [ -n "$after" ]; then sed "1,/\"__CURSOR\":\"$after\"/d" "$0.entries"; else cat "$0.entries"; fi
+if [ -n "$follow" ]; then exec sleep 1000; fi
+"#;
+
+struct World {
+    folder: tempfile::TempDir,
+    receiver: Receiver,
+}
+
+impl World {
+    async fn new() -> Self {
+        let world =
+            Self { folder: tempfile::tempdir().unwrap(), receiver: Receiver::start().await };
+        let program = world.program();
+        fs::write(&program, JOURNALCTL).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        world
+    }
+
+    fn program(&self) -> PathBuf {
+        self.folder.path().join("journalctl")
+    }
+
+    fn entries(&self, numbers: std::ops::Range<u32>) {
+        let path = self.folder.path().join("journalctl.entries");
+        let mut file = fs::File::options().create(true).append(true).open(path).unwrap();
+        for number in numbers {
+            writeln!(
+                file,
+                r#"{{"__CURSOR":"s=a;i={number}","__REALTIME_TIMESTAMP":"170000000000{number:04}","PRIORITY":"3","_SYSTEMD_UNIT":"web.service","_MACHINE_ID":"x","MESSAGE":"entry {number}"}}"#
+            )
+            .unwrap();
+        }
+    }
+
+    async fn ship(&self, until: Until, shutdown: &Shutdown) -> Result<(), JournalError> {
+        let state = self.folder.path().join("state");
+        let config = Config { until, ..Config::new(&self.receiver.url, state, Vec::new()) };
+        let journal = Journal { journalctl: self.program(), arguments: Vec::new() };
+        ship(config, journal, Files::default(), Clock::system(), shutdown.clone()).await
+    }
+
+    async fn once(&self) {
+        self.ship(Until::Done, &Shutdown::default()).await.unwrap();
+    }
+
+    async fn expect(&self, numbers: std::ops::Range<u32>) {
+        let mut expected: Vec<String> = numbers.map(|number| format!("entry {number}")).collect();
+        expected.sort();
+        assert_eq!(self.receiver.messages(expected.len()).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn entries_are_shipped_once_over_restarts_and_a_dead_node() {
+    let world = World::new().await;
+    world.entries(0..30);
+    world.once().await;
+    world.expect(0..30).await;
+    world.once().await;
+    world.expect(0..30).await;
+    let stored = world.receiver.stored();
+    let one = &stored[0];
+    assert_eq!((one.source.as_str(), one.record.level.name()), ("journal", "error"));
+    assert_eq!(one.record.timestamp.unwrap().0 / 1_000_000_000, 1_700_000_000);
+    let names: Vec<&str> = one.record.fields.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["unit"]);
+    // Read into the spool, but not acknowledged when it was stopped.
+    world.receiver.down(Some(Fault::Status(503)));
+    world.entries(30..50);
+    let (shutdown, seen) = (Shutdown::default(), world.receiver.counts().0);
+    let shipped = async { world.ship(Until::Stopped, &shutdown).await.unwrap() };
+    let stopped = async {
+        world.receiver.requests(seen + 1).await;
+        shutdown.trigger();
+    };
+    tokio::join!(shipped, stopped);
+    world.receiver.down(None);
+    // And half a line, as a crash leaves one.
+    let spool = world.folder.path().join("state").join(pipe::FOLDER);
+    let paths = fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().path());
+    let newest = paths.filter(|path| path.extension().is_some_and(|it| it == "spool")).max();
+    let newest = newest.unwrap();
+    fs::File::options().append(true).open(newest).unwrap().write_all(b"{\"time\":\"20").unwrap();
+    world.entries(50..60);
+    world.once().await;
+    world.expect(0..60).await;
+    let calls = fs::read_to_string(world.folder.path().join("journalctl.calls")).unwrap();
+    let last = calls.lines().last().unwrap();
+    assert!(last.contains("--after-cursor=s=a;i=49"), "{calls}");
+}
+
+#[tokio::test]
+async fn a_journalctl_that_cannot_run_is_named() {
+    let world = World::new().await;
+    fs::write(world.program(), "#!/bin/sh\necho no journal here >&2\nexit 1\n").unwrap();
+    let refused = world.ship(Until::Stopped, &Shutdown::default()).await.unwrap_err();
+    assert!(refused.to_string().contains("no journal here"), "{refused}");
+    let world = World::new().await;
+    fs::remove_file(world.program()).unwrap();
+    let refused = world.ship(Until::Done, &Shutdown::default()).await.unwrap_err();
+    assert!(refused.to_string().contains("--journalctl"), "{refused}");
+}
+
+#[test]
+fn an_entry_is_a_line_with_our_names() {
+    let line =
+        |text: &str| entry::line(text.as_bytes()).map(|(line, _)| String::from_utf8(line).unwrap());
+    let binary = r#"{"__CURSOR":"c","MESSAGE":[103,114,195,188,110,255],"PRIORITY":"4","CODE_LINE":"7","_X":"y"}"#;
+    let expected = r#"{"level":"warn","message":"grün\\xff","code_line":"7","journal_cursor":"c"}"#;
+    assert_eq!(line(binary).as_deref(), Some(&*format!("{expected}\n")));
+    assert_eq!(
+        line(r#"{"__CURSOR":"c","MESSAGE":null,"A":["x","y"]}"#).as_deref(),
+        Some("{\"message\":null,\"a\":\"x\\ny\",\"journal_cursor\":\"c\"}\n")
+    );
+    assert_eq!(line("no json"), None);
+    assert_eq!(line(r#"{"MESSAGE":"no cursor"}"#), None);
+    assert_eq!(entry::cursor_of(expected.as_bytes()).as_deref(), Some("c"));
+}
