@@ -53,6 +53,13 @@ pub enum JournalError {
     /// It refuses before it says anything.
     #[error("journalctl ended ({0}) without an entry: {1}")]
     Refused(std::process::ExitStatus, String),
+    /// The spool does not say where to go on; to begin again would store all of it twice.
+    #[error(
+        "the last line of the spool in {} has no cursor: if its files are damaged, move that \
+         folder away; the journal is then read as on a first run (--start-at end skips what is in it)",
+        .0.display()
+    )]
+    Cursor(PathBuf),
     /// What it says cannot be read, or the spool cannot.
     #[error("cannot read the journal")]
     Read(#[source] io::Error),
@@ -76,9 +83,13 @@ pub async fn ship(
     // The cursor is for us; nobody else has a use for it.
     let action = ActionSettings::Remove(vec![entry::CURSOR.to_owned()]);
     how.rules.insert(0, RuleSettings { when: Vec::new(), action });
-    let last = pipe::last_line(&config.state_dir.join(pipe::FOLDER)).map_err(JournalError::Read)?;
+    let folder = config.state_dir.join(pipe::FOLDER);
+    let cursor = match pipe::last_line(&folder).map_err(JournalError::Read)? {
+        Some(line) => Some(entry::cursor_of(&line).ok_or(JournalError::Cursor(folder))?),
+        None => None,
+    };
     let reader = Reader {
-        cursor: last.as_deref().and_then(entry::cursor_of),
+        cursor,
         follow: config.until == Until::Stopped,
         start_at: config.start_at,
         journal,

@@ -113,6 +113,25 @@ async fn entries_are_shipped_once_over_restarts_and_a_dead_node() {
 }
 
 #[tokio::test]
+async fn a_damaged_spool_does_not_begin_the_journal_again() {
+    let world = World::new().await;
+    world.entries(0..5);
+    world.once().await;
+    let spool = world.folder.path().join("state").join(pipe::FOLDER);
+    for entry in fs::read_dir(&spool).unwrap() {
+        let path = entry.unwrap().path();
+        let zeros = vec![0; fs::read(&path).unwrap().len()];
+        fs::write(path, zeros).unwrap();
+    }
+    let refused = world.ship(Until::Done, &Shutdown::default()).await.unwrap_err();
+    assert!(refused.to_string().contains("--start-at end"), "{refused}");
+    world.expect(0..5).await;
+    fs::remove_dir_all(spool).unwrap();
+    world.once().await;
+    assert_eq!(world.receiver.messages(10).await.len(), 10);
+}
+
+#[tokio::test]
 async fn a_journalctl_that_cannot_run_is_named() {
     let world = World::new().await;
     fs::write(world.program(), "#!/bin/sh\necho no journal here >&2\nexit 1\n").unwrap();
