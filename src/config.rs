@@ -33,6 +33,7 @@ struct RawIndex {
     disk_percent_max: Option<u32>,
     disk_free_bytes_min: Option<u64>,
     cache_bytes_max: Option<u64>,
+    page_bytes_max: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -83,6 +84,8 @@ pub(crate) struct IndexConfig {
     pub(crate) disk_free_bytes_min: u64,
     /// Bytes of opened splits kept in memory.
     pub(crate) cache_bytes_max: u64,
+    /// Bytes of unpacked pages of splits kept in memory.
+    pub(crate) page_bytes_max: u64,
 }
 
 /// Bounds of queries.
@@ -135,6 +138,7 @@ impl Config {
                 disk_percent_max: raw.index.disk_percent_max.unwrap_or(80),
                 disk_free_bytes_min: raw.index.disk_free_bytes_min.unwrap_or(2 << 30),
                 cache_bytes_max: raw.index.cache_bytes_max.unwrap_or(128 << 20),
+                page_bytes_max: raw.index.page_bytes_max.unwrap_or(64 << 20),
             },
             query: QueryConfig {
                 timeout_s: raw.query.timeout_s.unwrap_or(60),

@@ -195,15 +195,19 @@ fn start_indexer(
         disk_percent_max: u64::from(limits.disk_percent_max),
         disk_free_bytes_min: limits.disk_free_bytes_min,
         cache_bytes_max: limits.cache_bytes_max,
+        page_bytes_max: limits.page_bytes_max,
     };
+    let objects =
+        Objects::local(&data.join("objects")).context("the folder of splits cannot be made")?;
+    let help = "Bytes read of the objects of splits";
+    metrics.register("objects_read_bytes", help, objects.read_bytes());
     let parties = Parties {
         queues: partitions
             .iter()
             .map(|partition| Arc::new(partition.clone()) as Arc<dyn Queue>)
             .collect(),
         catalog: catalog.clone(),
-        objects: Objects::local(&data.join("objects"))
-            .context("the folder of splits cannot be made")?,
+        objects,
         work: data.join("work"),
         poison: data.join("poison"),
         clock: clock.clone(),

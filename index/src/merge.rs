@@ -19,7 +19,8 @@ use crate::scan::ScanError;
 use crate::schema::{FieldColumnId, adapt, united};
 use crate::searcher::Core;
 use crate::split::{
-    Arrivals, BuildError, IngestTimes, Origin, Piece, Source, Split, TemplateKey, Unit, build,
+    Arrivals, BuildError, IngestTimes, Origin, PageCache, Piece, Source, Split, TemplateKey, Unit,
+    build,
 };
 
 /// Rows written at a time.
@@ -74,7 +75,8 @@ pub(crate) fn merge_one(core: &Core) -> Result<bool, PublishError> {
 
 /// Opened splits are not cached: they are about to go.
 pub(crate) fn open_all(core: &Core, group: &[Arc<SplitMeta>]) -> Result<Vec<Split>, PublishError> {
-    let open = |meta: &Arc<SplitMeta>| Split::open(meta.clone(), &core.parties.objects);
+    let pages = PageCache::none();
+    let open = |meta: &Arc<SplitMeta>| Split::open(meta.clone(), &core.parties.objects, &pages);
     group.iter().map(open).collect::<Result<_, ScanError>>().map_err(|error| {
         // A damaged split would be met again and again: it is left out of merges until restart.
         if let ScanError::Corrupt { object, .. } = &error {

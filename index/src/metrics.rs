@@ -33,6 +33,12 @@ pub struct IndexMetrics {
     pub cache_misses: Counter,
     /// Bytes of opened splits, against the bound `cache_bytes_max`.
     pub cache_bytes: Gauge,
+    /// Pages of splits found unpacked in memory.
+    pub page_hits: Counter,
+    /// Pages that had to be read and unpacked.
+    pub page_misses: Counter,
+    /// Bytes of pages kept in memory, against the bound `page_bytes_max`.
+    pub page_bytes: Gauge,
 }
 
 impl IndexMetrics {
@@ -55,6 +61,9 @@ impl IndexMetrics {
             cache_hits: counter("index_cache_hits", "Opened splits found in memory"),
             cache_misses: counter("index_cache_misses", "Splits that had to be opened"),
             cache_bytes: gauge("index_cache_bytes", "Bytes of opened splits"),
+            page_hits: counter("index_page_hits", "Pages of splits found unpacked in memory"),
+            page_misses: counter("index_page_misses", "Pages that had to be read and unpacked"),
+            page_bytes: gauge("index_page_bytes", "Bytes of pages of splits kept in memory"),
         }
     }
 }

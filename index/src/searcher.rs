@@ -28,7 +28,7 @@ use crate::fresh::{FreshPart, Parts};
 use crate::metrics::IndexMetrics;
 use crate::scan::{ScanError, ScanRequest, field_counts, scan_rows};
 use crate::settings::Settings;
-use crate::split::Split;
+use crate::split::{PageCache, Split};
 
 /// Parts that a slow follower may be behind before it misses some.
 const FOLLOW_PARTS_MAX: usize = 1_024;
@@ -146,6 +146,7 @@ pub(crate) struct Core {
     follow: broadcast::Sender<Arc<FreshPart>>,
     shown: watch::Sender<()>,
     cache: Cache<SplitId, Arc<Split>>,
+    pages: PageCache,
 }
 
 impl std::fmt::Debug for Core {
@@ -194,10 +195,11 @@ impl Core {
         };
         let cache =
             Cache::builder().max_capacity(parties.settings.cache_bytes_max).weigher(weigh).build();
+        let pages = PageCache::new(parties.settings.page_bytes_max, parties.metrics.clone());
         let follow = broadcast::Sender::new(FOLLOW_PARTS_MAX);
         let shown = watch::Sender::new(());
         let (state, deleting) = (Mutex::default(), Mutex::default());
-        Self { parties, state, deleting, shutdown, follow, shown, cache }
+        Self { parties, state, deleting, shutdown, follow, shown, cache, pages }
     }
 
     /// Changes the state; the next view shows it.
@@ -244,7 +246,7 @@ impl Core {
             return Ok(split);
         }
         self.parties.metrics.cache_misses.inc();
-        let split = Arc::new(Split::open(meta.clone(), &self.parties.objects)?);
+        let split = Arc::new(Split::open(meta.clone(), &self.parties.objects, &self.pages)?);
         self.cache.insert(meta.id.clone(), split.clone());
         let bytes = i64::try_from(self.cache.weighted_size()).unwrap_or(i64::MAX);
         self.parties.metrics.cache_bytes.set(bytes);

@@ -24,6 +24,8 @@ pub struct Settings {
     pub disk_free_bytes_min: u64,
     /// Bytes of opened splits kept in memory.
     pub cache_bytes_max: u64,
+    /// Bytes of unpacked pages of splits kept in memory.
+    pub page_bytes_max: u64,
 }
 
 impl Settings {
@@ -38,5 +40,6 @@ impl Settings {
         disk_percent_max: 100,
         disk_free_bytes_min: 0,
         cache_bytes_max: 8 << 20,
+        page_bytes_max: 1 << 20,
     };
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
 
 use crate::disk;
 
@@ -15,6 +16,7 @@ use crate::disk;
 #[derive(Debug, Clone)]
 pub struct Objects {
     root: Arc<PathBuf>,
+    read_bytes: Counter,
 }
 
 impl Objects {
@@ -24,7 +26,7 @@ impl Objects {
     /// As the system says.
     pub fn local(root: &Path) -> io::Result<Self> {
         disk::create_dir_all(root)?;
-        Ok(Self { root: Arc::new(root.to_owned()) })
+        Ok(Self { root: Arc::new(root.to_owned()), read_bytes: Counter::default() })
     }
 
     /// Takes a finished file over as an object. It must be on the same file system. When this
@@ -50,7 +52,14 @@ impl Objects {
         let length = usize::try_from(to.saturating_sub(from)).map_err(io::Error::other)?;
         let mut bytes = vec![0; length];
         file.read_exact_at(&mut bytes, from)?;
+        self.read_bytes.inc_by(length as u64);
         Ok(bytes.into())
+    }
+
+    /// Counts the bytes that were read of objects.
+    #[must_use]
+    pub fn read_bytes(&self) -> Counter {
+        self.read_bytes.clone()
     }
 
     /// The length of an object in bytes.

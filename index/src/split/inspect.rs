@@ -10,6 +10,7 @@ use platform::objects::Objects;
 use super::bundle::Bundle;
 use super::lex::show;
 use super::open::Split;
+use super::pages::PageCache;
 use super::{body_name, bundle_name};
 use crate::scan::ScanError;
 
@@ -69,7 +70,7 @@ pub fn open_folder(folder: &Path) -> Result<Split, ScanError> {
         merges: 0,
         deletions: 0,
     };
-    let mut split = Split::open(Arc::new(meta.clone()), &objects)?;
+    let mut split = Split::open(Arc::new(meta.clone()), &objects, &PageCache::none())?;
     let (time_first, time_last) = split.blocks()?.span();
     let level_counts = split.minutes()?.level_counts();
     split.meta = Arc::new(SplitMeta { time_first, time_last, level_counts, ..meta });

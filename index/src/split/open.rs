@@ -7,17 +7,17 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, FieldRef, Schema};
 use model::limits::BLOCK_ROWS;
 use model::split::{FieldStat, SplitMeta};
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder, RowSelection,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, RowSelection,
 };
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::file::metadata::PageIndexPolicy;
 use platform::objects::Objects;
 
 use super::body::{Body, PIECE_BYTES};
 use super::bundle::Bundle;
 use super::offsets::{Arrivals, OffsetReader, Offsets};
+use super::pages::{KeptGroups, PageCache, SplitPages};
 use super::rowset::RowSet;
 use super::statistics::{BlockTimes, Minutes};
 use super::stored::{IngestTimes, Unit, moments, to_rows, with_arrival};
@@ -51,6 +51,7 @@ pub struct Split {
     offsets: Kept<Offsets>,
     fields: Kept<Vec<FieldStat>>,
     pub(super) objects: Objects,
+    pages: SplitPages,
 }
 
 #[derive(Debug)]
@@ -82,11 +83,15 @@ impl<T> Kept<T> {
 }
 
 impl Split {
-    /// Opens a split: reads its footer and checks it.
+    /// Opens a split: reads its footer and checks it. Pages are kept in the cache given.
     ///
     /// # Errors
     /// [`ScanError::Corrupt`] names the object and what is wrong with it.
-    pub fn open(meta: Arc<SplitMeta>, objects: &Objects) -> Result<Self, ScanError> {
+    pub(crate) fn open(
+        meta: Arc<SplitMeta>,
+        objects: &Objects,
+        pages: &PageCache,
+    ) -> Result<Self, ScanError> {
         let name = bundle_name(&meta.id);
         let wrong = |what: String| ScanError::Corrupt { object: name.clone(), what };
         let bundle = Bundle::open(objects, &name).map_err(|error| wrong(error.to_string()))?;
@@ -115,6 +120,7 @@ impl Split {
             offsets: Kept::default(),
             fields: Kept::default(),
             objects: objects.clone(),
+            pages: pages.of_split(),
         })
     }
 
@@ -125,7 +131,7 @@ impl Split {
     }
 
     /// About how much memory it takes once everything in it was asked for. Pages of the token
-    /// index and of the body are not kept.
+    /// index and of the body are counted apart.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let kept = self
@@ -254,7 +260,7 @@ impl Split {
             let index = self.section("tokens.index")?;
             let (pages, _) =
                 self.bundle.section("tokens").map_err(|e| self.wrong(e.to_string()))?;
-            Tokens::open(&index, pages)
+            Tokens::open(&index, pages, self.pages.clone())
                 .map_err(|error| self.wrong(format!("its section tokens.index: {error}")))
         })
     }
@@ -368,15 +374,20 @@ impl Split {
         rows: Option<&RowSet>,
     ) -> Result<ParquetRecordBatchReader, ScanError> {
         let mask = ProjectionMask::roots(parquet.parquet_schema(), columns.iter().copied());
-        let mut builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(body.body.clone(), parquet.clone())
-                .with_projection(mask)
-                .with_batch_size(BATCH_ROWS);
-        if let Some(rows) = rows {
+        let row_count = self.row_count as usize;
+        let selection = rows.map(|rows| {
             let ranges = rows.ranges().iter().map(|range| range.start as usize..range.end as usize);
-            let selection = RowSelection::from_consecutive_ranges(ranges, self.row_count as usize);
-            builder = builder.with_row_selection(selection);
-        }
-        builder.build().map_err(|error| self.corrupt_body(&error))
+            RowSelection::from_consecutive_ranges(ranges, row_count)
+        });
+        let hint = Some(parquet.schema().fields());
+        let groups = KeptGroups { body: &body.body, parquet, pages: &self.pages, row_count };
+        parquet_to_arrow_field_levels(parquet.parquet_schema(), mask, hint)
+            .and_then(|levels| {
+                let rows_max = BATCH_ROWS.min(row_count);
+                ParquetRecordBatchReader::try_new_with_row_groups(
+                    &levels, &groups, rows_max, selection,
+                )
+            })
+            .map_err(|error| self.corrupt_body(&error))
     }
 }

@@ -3,12 +3,14 @@
 
 use std::io;
 
+use bytes::Bytes;
 use memchr::memmem::Finder;
 use model::limits::TOKEN_BYTES_MAX;
 
 use super::bundle::Section;
 use super::coding::{Reader, malformed, pack, put, put_bytes, unpack};
 use super::gather::Gatherer;
+use super::pages::SplitPages;
 
 /// Bytes of a page before compression, about.
 const PAGE_BYTES: usize = 32 << 10;
@@ -87,6 +89,7 @@ impl Writer {
 pub(super) struct Tokens {
     entries: Vec<PageEntry>,
     pages: Section,
+    kept: SplitPages,
 }
 
 #[derive(Debug)]
@@ -109,7 +112,7 @@ pub(super) enum Part {
 
 impl Tokens {
     /// Reads the unpacked section of the index.
-    pub(super) fn open(index: &[u8], pages: Section) -> io::Result<Self> {
+    pub(super) fn open(index: &[u8], pages: Section, kept: SplitPages) -> io::Result<Self> {
         let mut reader = Reader(index);
         let (mut entries, mut at) = (Vec::new(), 0);
         while !reader.is_empty() {
@@ -120,16 +123,14 @@ impl Tokens {
             entries.push(PageEntry { first, at, packed_bytes, bytes, crc });
             at += packed_bytes as u64;
         }
-        if at == pages.bytes() { Ok(Self { entries, pages }) } else { Err(malformed()) }
+        if at == pages.bytes() { Ok(Self { entries, pages, kept }) } else { Err(malformed()) }
     }
 
     /// The blocks that have a token, ascending; none when nothing has.
     pub(super) fn blocks(&self, token: &[u8]) -> io::Result<Vec<u32>> {
         let after = self.entries.partition_point(|entry| *entry.first <= *token);
-        let Some(entry) = after.checked_sub(1).and_then(|at| self.entries.get(at)) else {
-            return Ok(Vec::new());
-        };
-        let page = self.page(entry)?;
+        let Some(number) = after.checked_sub(1) else { return Ok(Vec::new()) };
+        let page = self.page(number)?;
         let mut found = Vec::new();
         walk(&page, |text, postings| {
             if text == token {
@@ -155,11 +156,11 @@ impl Tokens {
             Part::Anywhere => 0,
         };
         let finder = Finder::new(text);
-        for entry in self.entries.iter().skip(first) {
+        for (number, entry) in self.entries.iter().enumerate().skip(first) {
             if part == Part::Start && *entry.first > *text && !entry.first.starts_with(text) {
                 break;
             }
-            let page = self.page(entry)?;
+            let page = self.page(number)?;
             walk(&page, |token, postings| {
                 // A token that was cut may have the text behind the cut.
                 let has = match part {
@@ -188,7 +189,12 @@ impl Tokens {
         self.blocks_with_part(b"", Part::Anywhere, block_count).map(drop)
     }
 
-    fn page(&self, entry: &PageEntry) -> io::Result<Vec<u8>> {
+    fn page(&self, number: usize) -> io::Result<Bytes> {
+        let entry = self.entries.get(number).ok_or_else(malformed)?;
+        self.kept.tokens(number, || self.read(entry))
+    }
+
+    fn read(&self, entry: &PageEntry) -> io::Result<Vec<u8>> {
         let packed = self.pages.range(entry.at, entry.at + entry.packed_bytes as u64)?;
         if crc32c::crc32c(&packed) != entry.crc {
             return Err(io::Error::new(
@@ -248,6 +254,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::split::pages::PageCache;
     use proptest::prelude::*;
 
     proptest! {
@@ -267,7 +274,8 @@ mod tests {
                 gatherer.end_unit();
             }
             let written = write(gatherer).unwrap();
-            let tokens = Tokens::open(&written.index, Section::memory(written.pages)).unwrap();
+            let kept = PageCache::none().of_split();
+            let tokens = Tokens::open(&written.index, Section::memory(written.pages), kept).unwrap();
             for (token, blocks) in &expected {
                 prop_assert_eq!(&tokens.blocks(token.as_bytes()).unwrap(), blocks);
             }

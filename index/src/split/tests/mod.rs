@@ -27,6 +27,7 @@ mod fixtures;
 use super::*;
 use crate::evaluate::{Evaluator, Place};
 use crate::fresh::join;
+use crate::metrics::IndexMetrics;
 use crate::publish::source_of;
 use crate::scan::{Column, ScanRequest, scan_rows};
 use crate::schema::rows_of;
@@ -204,8 +205,13 @@ fn made_of(
         deletions: 0,
     };
     let meta = build(origin, source, &folder.join("work"), &objects);
-    let split = Split::open(meta.unwrap().unwrap().into(), &objects).unwrap();
+    let split = Split::open(meta.unwrap().unwrap().into(), &objects, &pages()).unwrap();
     (split, objects)
+}
+
+/// Room for some pages, so that some are found and others are not.
+fn pages() -> PageCache {
+    PageCache::new(32 << 10, IndexMetrics::default())
 }
 
 fn request(filter: Filter, range: TimeRange, newest: Option<usize>) -> ScanRequest {
@@ -412,7 +418,7 @@ fn damage_is_named_and_never_believed() {
             objects.put_file(&name, &file).unwrap();
         };
         let outcome = || -> Result<usize, crate::scan::ScanError> {
-            let split = Split::open(meta.clone(), &objects)?;
+            let split = Split::open(meta.clone(), &objects, &pages())?;
             split.check()?;
             let mut count = 0;
             let mut emit = |rows: RecordBatch| {
