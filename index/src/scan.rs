@@ -19,7 +19,7 @@ use crate::columns::{Values, numbers, read_number, times};
 use crate::evaluate::{Evaluator, Place};
 use crate::rest;
 use crate::schema::{FieldColumnId, REST, STREAM, field_type, time_type};
-use crate::split::{asks_texts, pattern_of};
+use crate::split::pattern_of;
 use crate::tally::Tally;
 
 pub use crate::tally::COUNTED_COLUMNS_MAX;
@@ -189,32 +189,30 @@ pub(crate) fn output_schema_counted(columns: &[Column]) -> SchemaRef {
 }
 
 /// Which columns of a stored schema the filter and the output need; `timestamp` where
-/// it is asked for apart. Without texts, what the filter asks of messages and of all fields is known already.
+/// it is asked for apart.
 #[must_use]
 pub(crate) fn needed(
     schema: &Schema,
     filter: &Filter,
     columns: &[Column],
-    with_texts: bool,
     with_times: bool,
 ) -> Vec<usize> {
     let needs = |(_, field): &(usize, &Arc<Field>)| {
         let (id, name) = (FieldColumnId::of(field), field.name().as_str());
         with_times && name == "timestamp"
-            || filter_reads(filter, id.as_ref(), name, with_texts)
+            || filter_reads(filter, id.as_ref(), name)
             || columns.iter().any(|column| column.reads(id.as_ref(), name))
     };
     schema.fields().iter().enumerate().filter(needs).map(|(at, _)| at).collect()
 }
 
-fn filter_reads(filter: &Filter, id: Option<&FieldColumnId>, name: &str, with_texts: bool) -> bool {
+fn filter_reads(filter: &Filter, id: Option<&FieldColumnId>, name: &str) -> bool {
     match filter {
         Filter::All => false,
-        part if !with_texts && asks_texts(part) => false,
         Filter::And(parts) | Filter::Or(parts) => {
-            parts.iter().any(|part| filter_reads(part, id, name, with_texts))
+            parts.iter().any(|part| filter_reads(part, id, name))
         }
-        Filter::Not(part) => filter_reads(part, id, name, with_texts),
+        Filter::Not(part) => filter_reads(part, id, name),
         Filter::Text(_) => {
             name == "message" || name == REST || id.is_some_and(|id| id.kind.is_some())
         }
@@ -273,6 +271,10 @@ impl Newest {
     }
 
     pub(crate) fn offer(&mut self, key: (i64, u64), row: usize) {
+        let last = self.heap.peek().filter(|_| self.heap.len() >= self.most);
+        if last.is_some_and(|std::cmp::Reverse((last, _))| key < *last) {
+            return;
+        }
         self.heap.push(std::cmp::Reverse((key, row)));
         if self.heap.len() > self.most {
             self.heap.pop();

@@ -113,12 +113,11 @@ impl<'a> Tally<'a> {
         Ok(())
     }
 
-    /// Counts many rows that have the same text in the only column.
-    pub(crate) fn add_known(&mut self, text: Option<&str>, rows: u64) {
-        let Some(seen) = self.seen.first_mut() else { return };
+    /// Counts many rows that have the same text in each column.
+    pub(crate) fn add_known(&mut self, texts: &[Option<&str>], rows: u64) {
         let mut key = Key::default();
-        if let Some(place) = key.first_mut() {
-            *place = seen.text(text);
+        for ((place, seen), text) in key.iter_mut().zip(&mut self.seen).zip(texts) {
+            *place = seen.text(*text);
         }
         *self.counts.entry(key).or_default() += i64::try_from(rows).unwrap_or(i64::MAX);
     }

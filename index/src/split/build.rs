@@ -23,7 +23,9 @@ use super::body::PIECE_BYTES;
 use super::bundle::BundleWriter;
 use super::gather::Gatherer;
 use super::lex::{each_slot, fixed_texts};
+use super::newest::NewestFinder;
 use super::offsets::{self, Arrivals};
+use super::spans::SpanFinder;
 use super::statistics::{BlockTimes, Minutes};
 use super::stored::{IngestTimes, Unit, stored_schema, to_stored};
 use super::templates::{Template, TemplateKey, Templates};
@@ -174,6 +176,8 @@ struct Gathered<'a> {
     blocks: BlockTimes,
     minutes: Minutes,
     values: ValueCounter,
+    spans: SpanFinder,
+    newest: NewestFinder,
     fields: HashMap<FieldColumnId, u64>,
     offsets: offsets::Writer<'a>,
     offset_span: (u64, u64),
@@ -192,6 +196,8 @@ impl<'a> Gathered<'a> {
             blocks: BlockTimes::default(),
             minutes: Minutes::default(),
             values: ValueCounter::default(),
+            spans: SpanFinder::default(),
+            newest: NewestFinder::default(),
             fields: HashMap::new(),
             offsets: offsets::Writer::new(arrivals),
             offset_span: (u64::MAX, 0),
@@ -204,6 +210,7 @@ impl<'a> Gathered<'a> {
         let rows = &piece.rows;
         field_counts(rows, &mut self.fields);
         self.values.add(rows);
+        self.spans.add(rows);
         self.raw_bytes += raw_bytes(rows);
         for offset in numbers(rows, "offset").into_iter().flat_map(|all| all.values().iter()) {
             self.offset_span = (self.offset_span.0.min(*offset), self.offset_span.1.max(*offset));
@@ -232,7 +239,9 @@ impl<'a> Gathered<'a> {
             let time = columns.times.map_or(0, |times| times.value(row));
             let number = piece.templates.get(row).copied().unwrap_or(0);
             self.add_row(number, time);
-            self.offsets.add(columns.offsets.map_or(0, |offsets| offsets.value(row)), time);
+            let offset = columns.offsets.map_or(0, |offsets| offsets.value(row));
+            self.newest.add(self.rows - 1, time, offset);
+            self.offsets.add(offset, time);
             self.minutes.add(time, columns.levels.get(row).copied().unwrap_or_default());
             let template = self.keys.get(number as usize).and_then(TemplateKey::fixed);
             if let Values::Text(messages) = columns.messages {
@@ -297,6 +306,9 @@ impl<'a> Gathered<'a> {
         bundle.add_packed("minutes", &self.minutes.encode())?;
         let values = std::mem::take(&mut self.values).finish();
         bundle.add_packed("values", &values.encode())?;
+        bundle.add_packed("spans", &std::mem::take(&mut self.spans).finish().encode())?;
+        let newest = std::mem::take(&mut self.newest).finish(self.rows);
+        bundle.add_packed("newest", &newest.encode())?;
         bundle.add_packed("ingest", &ingest.encode())?;
         bundle.add_packed("arrivals", &arrivals.encode())?;
         let offsets = std::mem::replace(&mut self.offsets, offsets::Writer::new(arrivals));

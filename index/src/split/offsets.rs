@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt64Array};
+use bytes::Bytes;
 
 use super::bundle::Section;
 use super::coding::{Reader, malformed, put};
@@ -217,7 +218,7 @@ impl Offsets {
         Ok(Self { arrivals: Arrivals::decode(arrivals)?, entries, pages, row_count })
     }
 
-    fn page(&self, number: usize) -> io::Result<Vec<i64>> {
+    fn page(&self, number: usize) -> io::Result<OpenPage> {
         let (from, to, crc) = self.entries.get(number).copied().ok_or_else(malformed)?;
         let page = self.pages.range(from, to)?;
         if crc32c::crc32c(&page) != crc {
@@ -227,23 +228,57 @@ impl Offsets {
             ));
         }
         let rows = (self.row_count as usize - number * PAGE_ROWS).min(PAGE_ROWS);
-        let (mut reader, mut missed) = (Reader(&page), Vec::with_capacity(rows));
-        while missed.len() < rows {
-            let count = GROUP_ROWS.min(rows - missed.len());
-            unpack(&mut reader, count, &mut missed)?;
+        let (mut reader, mut groups) = (Reader(&page), Vec::with_capacity(rows / GROUP_ROWS + 1));
+        while groups.len() * GROUP_ROWS < rows {
+            groups.push(page.len() - reader.0.len());
+            let count = GROUP_ROWS.min(rows - (groups.len() - 1) * GROUP_ROWS);
+            packed(&mut reader, count)?;
         }
-        Ok(missed)
+        Ok(OpenPage { number, bytes: page, rows, groups, group: None, missed: Vec::new() })
     }
 }
 
-/// Reads a group.
-fn unpack(reader: &mut Reader<'_>, count: usize, missed: &mut Vec<i64>) -> io::Result<()> {
+/// A page of which one group at a time is unpacked.
+struct OpenPage {
+    number: usize,
+    bytes: Bytes,
+    rows: usize,
+    /// Where each group begins.
+    groups: Vec<usize>,
+    /// The group that is unpacked.
+    group: Option<usize>,
+    missed: Vec<i64>,
+}
+
+impl OpenPage {
+    /// By how much the offset of a row of the page misses its guess.
+    fn missed(&mut self, row: usize) -> io::Result<i64> {
+        let (group, at) = (row / GROUP_ROWS, row % GROUP_ROWS);
+        if self.group != Some(group) {
+            let start = self.groups.get(group).ok_or_else(malformed)?;
+            let mut reader = Reader(self.bytes.get(*start..).ok_or_else(malformed)?);
+            self.missed.clear();
+            let count = GROUP_ROWS.min(self.rows - group * GROUP_ROWS);
+            unpack(&mut reader, count, &mut self.missed)?;
+            self.group = Some(group);
+        }
+        self.missed.get(at).copied().ok_or_else(malformed)
+    }
+}
+
+/// The bits of a group, and how many each row takes.
+fn packed<'a>(reader: &mut Reader<'a>, count: usize) -> io::Result<(u32, &'a [u8])> {
     let width = u32::from(*reader.take(1)?.first().ok_or_else(malformed)?);
     if width > u64::BITS {
         return Err(malformed());
     }
+    Ok((width, reader.take((width as usize * count).div_ceil(8))?))
+}
+
+/// Reads a group.
+fn unpack(reader: &mut Reader<'_>, count: usize, missed: &mut Vec<i64>) -> io::Result<()> {
+    let (width, packed) = packed(reader, count)?;
     let mask = (1_u128 << width) - 1;
-    let packed = reader.take((width as usize * count).div_ceil(8))?;
     let (mut bits, mut held, mut bytes) = (0_u128, 0, packed.iter());
     for _ in 0..count {
         while held < width {
@@ -262,7 +297,7 @@ fn unpack(reader: &mut Reader<'_>, count: usize, missed: &mut Vec<i64>) -> io::R
 pub(super) struct OffsetReader {
     offsets: Arc<Offsets>,
     near: usize,
-    page: Option<(usize, Vec<i64>)>,
+    page: Option<OpenPage>,
 }
 
 impl OffsetReader {
@@ -280,11 +315,10 @@ impl OffsetReader {
         for (row, time) in rows.zip(times) {
             let row = row as usize;
             let (number, at) = (row / PAGE_ROWS, row % PAGE_ROWS);
-            if self.page.as_ref().is_none_or(|(held, _)| *held != number) {
-                self.page = Some((number, self.offsets.page(number)?));
+            if self.page.as_ref().is_none_or(|page| page.number != number) {
+                self.page = Some(self.offsets.page(number)?);
             }
-            let missed = self.page.as_ref().and_then(|(_, missed)| missed.get(at));
-            let missed = missed.ok_or_else(malformed)?;
+            let missed = self.page.as_mut().ok_or_else(malformed)?.missed(at)?;
             let guess = self.offsets.arrivals.guess(*time, &mut self.near);
             found.push(guess.wrapping_add(missed.cast_unsigned()));
         }

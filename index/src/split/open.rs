@@ -16,9 +16,11 @@ use platform::objects::Objects;
 
 use super::body::{Body, PIECE_BYTES};
 use super::bundle::Bundle;
+use super::newest::NewestRows;
 use super::offsets::{Arrivals, OffsetReader, Offsets};
 use super::pages::{KeptGroups, PageCache, SplitPages};
 use super::rowset::RowSet;
+use super::spans::Spans;
 use super::statistics::{BlockTimes, Minutes};
 use super::stored::{IngestTimes, Unit, moments, to_rows, with_arrival};
 use super::templates::Templates;
@@ -46,6 +48,8 @@ pub struct Split {
     blocks: Kept<BlockTimes>,
     minutes: Kept<Minutes>,
     values: Kept<ValueCounts>,
+    spans: Kept<Spans>,
+    newest: Kept<NewestRows>,
     keyed: Kept<ArrowReaderMetadata>,
     ingest: Kept<IngestTimes>,
     offsets: Kept<Offsets>,
@@ -115,6 +119,8 @@ impl Split {
             blocks: Kept::default(),
             minutes: Kept::default(),
             values: Kept::default(),
+            spans: Kept::default(),
+            newest: Kept::default(),
             keyed: Kept::default(),
             ingest: Kept::default(),
             offsets: Kept::default(),
@@ -224,6 +230,22 @@ impl Split {
         })
     }
 
+    /// Its columns in spans; none in a split that was written before there were any.
+    pub(super) fn spans(&self) -> Result<Arc<Spans>, ScanError> {
+        self.spans.get(|| match self.bundle.names("spans").next() {
+            Some(_) => self.decode("spans", |bytes| Spans::decode(bytes, self.row_count)),
+            None => Ok(Spans::default()),
+        })
+    }
+
+    /// Its newest rows; none in a split that was written before they were listed.
+    pub(super) fn newest(&self) -> Result<Arc<NewestRows>, ScanError> {
+        self.newest.get(|| match self.bundle.names("newest").next() {
+            Some(_) => self.decode("newest", |bytes| NewestRows::decode(bytes, self.row_count)),
+            None => Ok(NewestRows::default()),
+        })
+    }
+
     /// Reads every byte and compares what is known twice.
     ///
     /// # Errors
@@ -238,6 +260,8 @@ impl Split {
         self.section("tokens")?;
         self.section("offsets")?;
         self.values()?;
+        self.spans()?;
+        self.newest()?;
         let blocks = self.blocks()?;
         let read = self.tokens()?.check(blocks.len());
         read.map_err(|error| self.wrong(format!("its section tokens: {error}")))?;

@@ -40,7 +40,10 @@ struct Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Part {
     /// A column of a row group.
-    Column { group: u32, column: u32 },
+    Column {
+        group: u32,
+        column: u32,
+    },
     Tokens,
 }
 

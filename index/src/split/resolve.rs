@@ -8,6 +8,7 @@ use super::lex::fixed_texts;
 use super::literals::{Literals, is_free, literals};
 use super::rowset::RowSet;
 use super::search::{Indexes, Unreadable};
+use super::spans::LEVEL;
 use super::tokens::Part;
 use crate::columns::Number;
 use crate::matcher::Matcher;
@@ -20,35 +21,35 @@ pub(super) struct Bounds {
     pub(super) may: RowSet,
 }
 
-/// A filter with the bounds of every part that asks texts.
+/// A filter with the bounds of its leaves.
 #[derive(Debug)]
 pub(super) struct Resolved {
     /// Of the whole filter.
     pub(super) bounds: Bounds,
-    /// Of the parts for which [`asks_texts`] holds, in the order in which they are met.
-    pub(super) texts: Vec<Bounds>,
+    /// Of each leaf, in the order in which they are met, what decides it: rows between its bounds
+    /// are looked at again, all others are known. `None` where the indexes leave too much open.
+    pub(super) leaves: Vec<Option<Bounds>>,
 }
 
-/// Whether a part of a filter asks messages (and perhaps all fields): what the word index knows of.
-pub(crate) fn asks_texts(filter: &Filter) -> bool {
-    match filter {
-        Filter::Text(_) => true,
-        Filter::Field { name, test } => name == "message" && matches!(test, FieldTest::Matches(_)),
-        _ => false,
-    }
+/// Whether a filter is a single test.
+pub(super) fn is_leaf(filter: &Filter) -> bool {
+    matches!(filter, Filter::Text(_) | Filter::Field { .. })
 }
 
 /// Asks the indexes.
 pub(super) fn resolve(filter: &Filter, indexes: &Indexes<'_>) -> Result<Resolved, Unreadable> {
-    let mut texts = Vec::new();
-    let bounds = Resolver { indexes, texts: &mut texts }.filter(filter)?;
-    Ok(Resolved { bounds, texts })
+    let mut leaves = Vec::new();
+    let bounds = Resolver { indexes, leaves: &mut leaves }.filter(filter)?;
+    Ok(Resolved { bounds, leaves })
 }
 
 struct Resolver<'a, 'b> {
     indexes: &'a Indexes<'b>,
-    texts: &'a mut Vec<Bounds>,
+    leaves: &'a mut Vec<Option<Bounds>>,
 }
+
+/// What every record has.
+const EVERY: [&str; 7] = ["timestamp", "ingest_time", LEVEL, "index", "id", "message", STREAM];
 
 /// A token that a text must have, as far as it is known.
 enum Needed {
@@ -70,16 +71,6 @@ impl Resolver<'_, '_> {
     }
 
     fn filter(&mut self, filter: &Filter) -> Result<Bounds, Unreadable> {
-        if asks_texts(filter) {
-            let bounds = match filter {
-                Filter::Text(text) | Filter::Field { test: FieldTest::Matches(text), .. } => {
-                    self.text(text)?
-                }
-                _ => self.open(),
-            };
-            self.texts.push(bounds.clone());
-            return Ok(bounds);
-        }
         Ok(match filter {
             Filter::All => Bounds { sure: self.all(), may: self.all() },
             Filter::And(parts) => {
@@ -103,15 +94,47 @@ impl Resolver<'_, '_> {
                 let all = self.all();
                 Bounds { sure: all.without(&part.may), may: all.without(&part.sure) }
             }
-            Filter::Field { name, test } => self.field(name, test)?,
-            Filter::Text(_) => self.open(),
+            Filter::Text(text) => {
+                let bounds = self.text(text)?;
+                self.decided(bounds)
+            }
+            Filter::Field { name, test: FieldTest::Matches(text) } if name == "message" => {
+                let bounds = self.text(text)?;
+                self.decided(bounds)
+            }
+            Filter::Field { name, test } => match self.in_spans(filter, name)? {
+                Some(rows) => self.decided(Bounds { sure: rows.clone(), may: rows }),
+                None => {
+                    self.leaves.push(None);
+                    self.field(name, test)?
+                }
+            },
         })
+    }
+
+    /// Bounds that decide a leaf.
+    fn decided(&mut self, bounds: Bounds) -> Bounds {
+        self.leaves.push(Some(bounds.clone()));
+        bounds
+    }
+
+    /// The rows that pass a test of a column that is kept in spans.
+    fn in_spans(&self, filter: &Filter, name: &str) -> Result<Option<RowSet>, Unreadable> {
+        if name != LEVEL && EVERY.contains(&name) {
+            return Ok(None);
+        }
+        let (spans, fields) = (self.indexes.spans()?, self.indexes.fields()?);
+        let passing = match name {
+            LEVEL => spans.level().map(|column| column.passing(filter, None, self.indexes.place())),
+            _ => spans
+                .named(name, &fields)
+                .map(|(id, column)| column.passing(filter, Some(&id), self.indexes.place())),
+        };
+        Ok(passing.transpose()?)
     }
 
     /// A named value: its tokens are in the token index; labels are read.
     fn field(&self, name: &str, test: &FieldTest) -> Result<Bounds, Unreadable> {
-        const EVERY: [&str; 7] =
-            ["timestamp", "ingest_time", "level", "index", "id", "message", STREAM];
         if EVERY.contains(&name) {
             return Ok(self.open());
         }

@@ -3,27 +3,27 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions, StringArray, UInt32Array};
-use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
+use arrow::array::{RecordBatch, StringArray};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Field, Schema};
-use model::level::Level;
 use model::query::Filter;
-use model::record::FieldType;
 use model::split::FieldStat;
 use model::time::Timestamp;
 
+use super::count::Unread;
 use super::lex::show;
 use super::offsets::OffsetReader;
 use super::open::Split;
-use super::resolve::{Resolved, asks_texts, resolve};
+use super::resolve::{Resolved, is_leaf, resolve};
 use super::rowset::RowSet;
+use super::spans::Spans;
 use super::statistics::BlockTimes;
 use super::stored::{moments, to_rows, with_arrival};
 use super::templates::Templates;
 use super::tokens::Tokens;
 use super::words::Words;
-use crate::evaluate::Evaluator;
-use crate::scan::{Column, Newest, PATTERN, ScanError, ScanRequest, key, needed, render};
+use crate::evaluate::{Evaluator, Place};
+use crate::scan::{Column, PATTERN, ScanError, ScanRequest, needed, render};
 use crate::tally::Tally;
 
 /// Why an index could not be asked.
@@ -56,32 +56,33 @@ impl Indexes<'_> {
         self.split.fields()
     }
 
+    pub(super) fn spans(&self) -> Result<Arc<Spans>, Unreadable> {
+        self.split.spans()
+    }
+
+    /// Where all rows are.
+    pub(super) fn place(&self) -> Place<'_> {
+        self.split.place()
+    }
+
     pub(super) fn unreadable(&self, section: &str, error: &dyn std::error::Error) -> Unreadable {
         self.split.wrong(format!("its section {section}: {error}"))
     }
 }
 
 /// What a request asks of a split's rows, with what the indexes knew.
-struct Question<'a> {
-    request: &'a ScanRequest,
-    evaluator: &'a Evaluator,
+pub(super) struct Question<'a> {
+    pub(super) request: &'a ScanRequest,
+    pub(super) evaluator: &'a Evaluator,
     /// Rows for which the indexes left open whether a text matches.
-    open: RowSet,
-    /// The other rows that may pass, and a filter that knows their texts' answers.
-    decided: RowSet,
-    known: Evaluator,
-    /// Of the decided rows those that pass, when nothing but texts is asked.
-    passing: Option<RowSet>,
-}
-
-/// What of passing rows need not be read any more.
-enum Unread {
-    /// They must be read.
-    No,
-    /// None of them must be read.
-    All,
-    /// Nothing is wanted any more.
-    Stop,
+    pub(super) open: RowSet,
+    /// The other rows that may pass, and a filter that knows the indexes' answers.
+    pub(super) decided: RowSet,
+    pub(super) known: Evaluator,
+    /// What of the filter the indexes do not know of decided rows.
+    pub(super) unknown: Filter,
+    /// Of the decided rows those that pass, when the indexes know all that is asked.
+    pub(super) passing: Option<RowSet>,
 }
 
 impl Split {
@@ -109,26 +110,27 @@ impl Split {
         request: &'a ScanRequest,
     ) -> Result<Question<'a>, ScanError> {
         let indexes = Indexes { split: self, row_count: self.row_count };
-        let Resolved { bounds, texts } = resolve(&request.filter, &indexes)?;
+        let Resolved { bounds, leaves } = resolve(&request.filter, &indexes)?;
         let (first, last) = (Timestamp(self.meta.time_first), Timestamp(self.meta.time_last));
         let mut may = bounds.may;
         if !request.range.covers(first, last) {
             may = may.and(&self.blocks()?.rows_in(&request.range, self.row_count));
         }
         let mut open = RowSet::default();
-        for text in &texts {
-            open = open.or(&text.may.without(&text.sure).and(&may));
+        for leaf in leaves.iter().flatten() {
+            open = open.or(&leaf.may.without(&leaf.sure).and(&may));
         }
         let decided = may.without(&open);
-        let mut sure = texts.into_iter().map(|text| text.sure);
-        let mut known = |part: &Filter| asks_texts(part).then(|| sure.next()).flatten();
+        let unknown = unknown(&request.filter, &mut leaves.iter().map(Option::is_some));
+        let mut sure = leaves.into_iter().map(|leaf| leaf.map(|leaf| leaf.sure));
+        let mut known = |part: &Filter| is_leaf(part).then(|| sure.next()).flatten().flatten();
         let known = Evaluator::with_known(&request.filter, request.range, &mut known);
         let passing = known.known_rows(self.row_count).map(|rows| rows.and(&decided));
-        Ok(Question { request, evaluator, open, decided, known, passing })
+        Ok(Question { request, evaluator, open, decided, known, unknown, passing })
     }
 
     /// Reads what a filter and some output columns need of rows, with the rows' numbers.
-    fn read(
+    pub(super) fn read(
         &self,
         rows: &RowSet,
         needs: &Needs<'_>,
@@ -150,11 +152,11 @@ impl Split {
         let body = self.body()?;
         let schema = body.parquet.schema();
         let times = needs.with_times || needs.asks_offsets();
-        let mut columns = needed(schema, needs.filter, needs.columns, needs.with_texts, times);
+        let mut columns = needed(schema, needs.filter, needs.columns, times);
         if templates.as_ref().is_some_and(|all| all.loose_rows().and(rows).is_empty()) {
             let others: Vec<Column> =
                 needs.columns.iter().filter(|c| **c != Column::Pattern).cloned().collect();
-            columns = needed(schema, needs.filter, &others, needs.with_texts, times);
+            columns = needed(schema, needs.filter, &others, times);
         }
         let ingest = needs.asks_ingest_time().then(|| self.ingest()).transpose()?;
         let mut offsets = match needs.asks_offsets() {
@@ -183,7 +185,7 @@ impl Split {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn read_all(
+    pub(super) fn read_all(
         &self,
         rows: &RowSet,
         needs: &Needs<'_>,
@@ -216,18 +218,16 @@ impl Split {
             Unread::No => question.passing.as_ref().unwrap_or(&question.decided),
         };
         let all_pass = inside && question.passing.is_some();
-        let needs = |filter, reads_all| Needs {
+        let needs = |filter, with_times| Needs {
             filter,
             columns: &request.columns,
-            with_texts: reads_all,
-            with_offsets: false,
-            with_times: reads_all || !all_pass,
+            with_times,
             by_keys: request.counted,
         };
         let all = Filter::All;
-        let filter = if all_pass { &all } else { &request.filter };
+        let filter = if all_pass { &all } else { &question.unknown };
         let passes: [(&RowSet, Option<&Evaluator>, Needs<'_>); 2] = [
-            (decided, (!all_pass).then_some(&question.known), needs(filter, false)),
+            (decided, (!all_pass).then_some(&question.known), needs(filter, !all_pass)),
             (&question.open, Some(question.evaluator), needs(&request.filter, true)),
         ];
         for (rows, evaluator, needs) in passes {
@@ -260,182 +260,52 @@ impl Split {
         }
         Ok(())
     }
-
-    /// Gives of passing rows what needs none of them read: their number, or all rows' counts.
-    fn counted_unread(
-        &self,
-        passing: &RowSet,
-        request: &ScanRequest,
-        tally: &mut Option<Tally<'_>>,
-        emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
-    ) -> Result<Unread, ScanError> {
-        if request.columns.is_empty() {
-            let options = RecordBatchOptions::new().with_row_count(Some(passing.count()));
-            let schema = Schema::empty().into();
-            let rows = RecordBatch::try_new_with_options(schema, Vec::new(), &options)?;
-            return Ok(if emit(rows).is_break() { Unread::Stop } else { Unread::All });
-        }
-        let Some(tally) = tally else { return Ok(Unread::No) };
-        let whole = passing.count() == self.row_count as usize;
-        Ok(match whole && self.tally_known(&request.columns, tally)? {
-            true => Unread::All,
-            false => Unread::No,
-        })
-    }
-
-    /// Counts all rows by a label or the level from what is stored of them, if it is.
-    fn tally_known(&self, columns: &[Column], tally: &mut Tally<'_>) -> Result<bool, ScanError> {
-        match columns {
-            [Column::Level] => {
-                for (level, rows) in Level::ALL.iter().zip(self.meta.level_counts) {
-                    if rows > 0 {
-                        tally.add_known(Some(level.name()), rows);
-                    }
-                }
-            }
-            [Column::Field { name, kind: FieldType::Text }] => {
-                let (fields, values) = (self.fields()?, self.values()?);
-                let mut named = fields.iter().filter(|field| field.name == *name);
-                let (Some(only), None) = (named.next(), named.next()) else { return Ok(false) };
-                // The only column of its name has the name itself.
-                let Some(counts) = values.of(name).filter(|_| only.kind == FieldType::Text) else {
-                    return Ok(false);
-                };
-                let in_column: u64 = counts.iter().map(|(_, rows)| rows).sum();
-                if in_column != only.count {
-                    // There are more in the column of the rest.
-                    return Ok(false);
-                }
-                for (value, rows) in counts {
-                    tally.add_known(Some(value), *rows);
-                }
-                let without = self.meta.row_count.saturating_sub(in_column);
-                if without > 0 {
-                    tally.add_known(None, without);
-                }
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    /// First which rows, by the filter's columns alone; then the answer's columns of those few.
-    fn scan_newest(
-        &self,
-        question: &Question<'_>,
-        newest: usize,
-        emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
-    ) -> Result<(), ScanError> {
-        let request = question.request;
-        let mut best = Newest::new(newest);
-        let mut decided = question.decided.clone();
-        if let Some(passing) = &question.passing {
-            // Rows of blocks that end before the last wanted one begins cannot be among them; of a
-            // range's last block it is not known how many are inside.
-            decided = passing.clone();
-            if request.range.to.0 > self.meta.time_last {
-                let blocks = self.blocks()?;
-                let bound = blocks.newest_bound(passing, newest);
-                let late = blocks.rows_where(self.row_count, |_, last| last >= bound);
-                decided = decided.and(&late);
-            }
-        }
-        for (rows, evaluator, with_texts) in
-            [(&decided, &question.known, false), (&question.open, question.evaluator, true)]
-        {
-            let needs = Needs {
-                filter: &request.filter,
-                columns: &[],
-                with_texts,
-                with_offsets: true,
-                with_times: true,
-                by_keys: false,
-            };
-            let mut offer = |rows: RecordBatch, numbers: &[u32]| {
-                let passing = evaluator.numbered_rows(&rows, self.place(), numbers);
-                for row in passing.set_indices() {
-                    if let Some(number) = numbers.get(row) {
-                        best.offer(key(&rows, row), *number as usize);
-                    }
-                }
-                Ok(())
-            };
-            self.read_all(rows, &needs, &mut offer)?;
-        }
-        let order = best.into_sorted().into_iter().filter_map(|(_, row)| u32::try_from(row).ok());
-        let order: Vec<u32> = order.collect();
-        if order.is_empty() {
-            return Ok(());
-        }
-        let rows = self.fetch(&order, &request.columns)?;
-        give_last(emit, rows);
-        Ok(())
-    }
-
-    /// Some columns of a few rows, in the order given.
-    fn fetch(&self, order: &[u32], columns: &[Column]) -> Result<RecordBatch, ScanError> {
-        let mut sorted = order.to_vec();
-        sorted.sort_unstable();
-        let rows = RowSet::from_sorted(sorted.iter().map(|row| *row..*row + 1));
-        let needs = Needs {
-            filter: &Filter::All,
-            columns,
-            with_texts: true,
-            with_offsets: false,
-            with_times: true,
-            by_keys: false,
-        };
-        let mut parts = Vec::new();
-        self.read_all(&rows, &needs, &mut |rows, _| {
-            parts.push(rows);
-            Ok(())
-        })?;
-        let Some(first) = parts.first() else {
-            return Ok(RecordBatch::new_empty(Schema::empty().into()));
-        };
-        let rows = concat_batches(&first.schema(), &parts)?;
-        let place_of =
-            |row: &u32| sorted.binary_search(row).ok().and_then(|at| u32::try_from(at).ok());
-        let order: Vec<u32> = order.iter().filter_map(place_of).collect();
-        let rows = take_record_batch(&rows, &UInt32Array::from(order))?;
-        render(&rows, self.place(), columns)
-    }
 }
 
 /// Gives the last rows; whether to go on does not matter any more.
-fn give_last(emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>, rows: RecordBatch) {
+pub(super) fn give_last(emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>, rows: RecordBatch) {
     #[expect(clippy::let_underscore_must_use, reason = "there is nothing more")]
     let _: ControlFlow<()> = emit(rows);
 }
 
 /// Takes rows and their numbers.
-type Each<'a, T> = dyn FnMut(RecordBatch, &[u32]) -> Result<T, ScanError> + 'a;
+pub(super) type Each<'a, T> = dyn FnMut(RecordBatch, &[u32]) -> Result<T, ScanError> + 'a;
 
 /// What is to be read of rows.
-struct Needs<'a> {
-    filter: &'a Filter,
-    columns: &'a [Column],
-    /// Whether the filter's texts are asked, or known.
-    with_texts: bool,
-    /// Whether rows are to be put in order.
-    with_offsets: bool,
+pub(super) struct Needs<'a> {
+    pub(super) filter: &'a Filter,
+    pub(super) columns: &'a [Column],
     /// Whether the rows' times are looked at, be they asked for or not.
-    with_times: bool,
+    pub(super) with_times: bool,
     /// Whether texts with few values come as keys of dictionaries.
-    by_keys: bool,
+    pub(super) by_keys: bool,
 }
 
 impl Needs<'_> {
     fn asks_offsets(&self) -> bool {
-        let named = filter_names(self.filter, "id");
-        self.with_offsets
-            || self.columns.contains(&Column::Offset)
-            || named
+        self.columns.contains(&Column::Offset)
+            || filter_names(self.filter, "id")
             || self.asks_ingest_time()
     }
 
     fn asks_ingest_time(&self) -> bool {
         self.columns.contains(&Column::IngestTime) || filter_names(self.filter, "ingest_time")
+    }
+}
+
+/// The filter without the leaves that are known, as far as it says which columns are to be read.
+fn unknown(filter: &Filter, known: &mut dyn Iterator<Item = bool>) -> Filter {
+    match filter {
+        Filter::All => Filter::All,
+        Filter::And(parts) | Filter::Or(parts) => {
+            Filter::And(parts.iter().map(|part| unknown(part, known)).collect())
+        }
+        Filter::Not(part) => unknown(part, known),
+        leaf if known.next() == Some(true) => {
+            debug_assert!(is_leaf(leaf));
+            Filter::All
+        }
+        leaf => leaf.clone(),
     }
 }
 
