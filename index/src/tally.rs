@@ -1,6 +1,5 @@
 //! Counting rows by the values of columns: by the dictionaries' keys, without a text per row.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -8,6 +7,7 @@ use arrow::array::{
     TimestampNanosecondArray,
 };
 use arrow::datatypes::TimestampNanosecondType;
+use hashbrown::HashMap;
 
 use crate::columns::Values;
 use crate::evaluate::Place;
@@ -17,6 +17,9 @@ use crate::scan::{Column, ScanError, output_schema_counted, own_columns, render,
 pub const COUNTED_COLUMNS_MAX: usize = 4;
 /// Groups that are kept; more are given out and begun anew.
 const GROUPS_MAX: usize = 65_536;
+
+/// Cells of a table of groups that are counted whatever the number of rows.
+const CELLS_MIN: usize = 4_096;
 
 /// Numbers of the values of a group.
 type Key = [u32; COUNTED_COLUMNS_MAX];
@@ -43,6 +46,14 @@ impl Seen {
             Column::Bin { .. } => Self::Times { numbers: HashMap::new(), values: Vec::new() },
             // Number 0 is no value.
             _ => Self::Texts { numbers: HashMap::new(), values: vec![None] },
+        }
+    }
+
+    /// How many numbers are given out.
+    fn len(&self) -> usize {
+        match self {
+            Self::Texts { values, .. } => values.len(),
+            Self::Times { values, .. } => values.len(),
         }
     }
 
@@ -94,6 +105,11 @@ impl<'a> Tally<'a> {
         for (column, seen) in self.columns.iter().zip(&mut self.seen) {
             numbers.push(numbered(rows, self.place, column, seen)?);
         }
+        let count = rows.num_rows();
+        if let Some(cells) = self.cells().filter(|cells| *cells <= CELLS_MIN.max(count)) {
+            self.add_cells(&numbers, count, cells);
+            return Ok(());
+        }
         let key = |row: usize| {
             let mut key = Key::default();
             for (place, numbers) in key.iter_mut().zip(&numbers) {
@@ -102,7 +118,7 @@ impl<'a> Tally<'a> {
             key
         };
         // Rows of one template stand together, so groups come in runs.
-        let (mut from, count) = (0, rows.num_rows());
+        let mut from = 0;
         while from < count {
             let first = key(from);
             let run = (from..count).take_while(|row| key(*row) == first).count();
@@ -111,6 +127,38 @@ impl<'a> Tally<'a> {
             from += run;
         }
         Ok(())
+    }
+
+    /// How many groups the values met so far can make.
+    fn cells(&self) -> Option<usize> {
+        self.seen.iter().try_fold(1_usize, |cells, seen| cells.checked_mul(seen.len().max(1)))
+    }
+
+    /// Counts rows in a table that has a cell for each possible group.
+    fn add_cells(&mut self, numbers: &[Vec<u32>], rows: usize, cells: usize) {
+        let mut cell_of = vec![0_u32; rows];
+        for (numbers, seen) in numbers.iter().zip(&self.seen) {
+            let width = u32::try_from(seen.len().max(1)).unwrap_or(u32::MAX);
+            for (cell, number) in cell_of.iter_mut().zip(numbers) {
+                *cell = cell.wrapping_mul(width).wrapping_add(*number);
+            }
+        }
+        let mut counts = vec![0_i64; cells];
+        for cell in cell_of {
+            if let Some(count) = counts.get_mut(cell as usize) {
+                *count += 1;
+            }
+        }
+        for (cell, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+            let (mut key, mut cell) = (Key::default(), cell);
+            let places = key.get_mut(..self.seen.len()).unwrap_or_default();
+            for (place, seen) in places.iter_mut().zip(&self.seen).rev() {
+                let width = seen.len().max(1);
+                *place = u32::try_from(cell % width).unwrap_or(0);
+                cell /= width;
+            }
+            *self.counts.entry(key).or_default() += count;
+        }
     }
 
     /// Counts many rows that have the same text in each column.
