@@ -16,15 +16,13 @@ use crate::columns::{Values, numbers, times};
 use crate::evaluate::{Evaluator, Place};
 use crate::publish::{PublishError, new_id};
 use crate::scan::ScanError;
-use crate::schema::{FieldColumnId, adapt, united};
+use crate::schema::{FieldColumnId, adapt, batch_rows, united};
 use crate::searcher::Core;
 use crate::split::{
     Arrivals, BuildError, IngestTimes, Origin, PageCache, Piece, Source, Split, TemplateKey, Unit,
     build,
 };
 
-/// Rows written at a time.
-const BATCH_ROWS: usize = 8_192;
 /// Each size is so many times the one before.
 const TIER: u64 = 8;
 /// Rows of the smallest size.
@@ -271,9 +269,10 @@ impl Merging {
         // Batches that rows were taken from, since an input may go on to its next one meanwhile.
         let mut batches: Vec<RecordBatch> = Vec::new();
         let mut current: Vec<Option<usize>> = vec![None; self.inputs.len()];
-        let mut picks: Vec<(usize, usize)> = Vec::with_capacity(BATCH_ROWS);
-        let mut templates = Vec::with_capacity(BATCH_ROWS);
-        while picks.len() < BATCH_ROWS {
+        let batch_rows = batch_rows(self.schema.fields().len());
+        let mut picks: Vec<(usize, usize)> = Vec::with_capacity(batch_rows);
+        let mut templates = Vec::with_capacity(batch_rows);
+        while picks.len() < batch_rows {
             let Some(Reverse(((template, ..), at))) = self.heap.pop() else { break };
             let (Some(input), Some(place)) = (self.inputs.get_mut(at), current.get_mut(at)) else {
                 break;

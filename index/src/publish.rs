@@ -13,14 +13,12 @@ use model::partition::{Offset, PartitionId};
 use model::split::{SplitId, SplitMeta};
 
 use crate::fresh::{FreshPart, Parts, shared_schema};
-use crate::schema::adapt;
+use crate::schema::{adapt, batch_rows};
 use crate::searcher::Core;
 use crate::split::{
     Arrivals, BuildError, Clustered, IngestTimes, Piece, Source, Unit, build, cluster,
 };
 
-/// Rows handed to the builder at a time.
-const BATCH_ROWS: usize = 8_192;
 /// How long a failed build waits before it is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -127,8 +125,9 @@ pub(crate) fn source_of(
     let (unit, ingest) = (Unit::of(&parts), IngestTimes::of(&parts));
     let arrivals = Arrivals::of(&parts);
     let Clustered { templates, order, numbers } = cluster(&parts);
-    let pieces = (0..order.len()).step_by(BATCH_ROWS).map(move |at| {
-        let end = (at + BATCH_ROWS).min(order.len());
+    let batch_rows = batch_rows(schema.fields().len());
+    let pieces = (0..order.len()).step_by(batch_rows).map(move |at| {
+        let end = (at + batch_rows).min(order.len());
         let picks = order.get(at..end).unwrap_or_default();
         let templates = numbers.get(at..end).unwrap_or_default().to_vec();
         let parts: Vec<&RecordBatch> = parts.iter().collect();

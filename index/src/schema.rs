@@ -246,6 +246,18 @@ pub fn united<'a>(counts: impl IntoIterator<Item = (&'a FieldColumnId, u64)>) ->
     schema(&ids)
 }
 
+/// Cells (rows by columns) of a batch that is read, merged or written at a time.
+const BATCH_CELLS: usize = 1 << 18;
+/// Rows of a batch of few columns, and of very many.
+const BATCH_ROWS: std::ops::RangeInclusive<usize> = 256..=8_192;
+
+/// Rows that are handled at a time when they have so many columns: a wide batch would take
+/// hundreds of megabytes otherwise, once for each input of a merge.
+#[must_use]
+pub(crate) fn batch_rows(columns: usize) -> usize {
+    (BATCH_CELLS / columns.max(1)).clamp(*BATCH_ROWS.start(), *BATCH_ROWS.end())
+}
+
 /// How many rows have a value in each label and field column.
 pub fn counts(rows: &RecordBatch) -> impl Iterator<Item = (FieldColumnId, u64)> + '_ {
     let schema = rows.schema();

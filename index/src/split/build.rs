@@ -44,6 +44,10 @@ const PAGE_BYTES: usize = 256 << 10;
 const PAGE_ROWS: usize = 16_384;
 /// Bytes of a column's dictionary before it is given up.
 const DICTIONARY_BYTES: usize = 4 << 20;
+/// Bytes of the pages and of the dictionaries of all columns: while splits are written and merged
+/// they are in memory.
+const PAGES_BYTES: usize = 16 << 20;
+const DICTIONARIES_BYTES: usize = 64 << 20;
 
 /// Why a split was not built. Nothing is left but files in the folder for work in progress.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +124,8 @@ pub(crate) fn build(
     let (body, index) = (work.join("body.parquet"), work.join("index.bundle"));
     let file = Pieces::new(File::create(&body)?);
     let schema = stored_schema(&source.schema, source.unit);
-    let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties()?))?;
+    let mut writer =
+        ArrowWriter::try_new(file, schema.clone(), Some(properties(schema.fields().len())?))?;
     let mut gathered = Gathered::new(&source.templates, &source.arrivals);
     for piece in source.pieces {
         let piece = piece?;
@@ -143,15 +148,16 @@ pub(crate) fn build(
     Ok(Some(meta))
 }
 
-fn properties() -> Result<WriterProperties, BuildError> {
+fn properties(columns: usize) -> Result<WriterProperties, BuildError> {
+    let share = |all: usize, most: usize| (all / columns.max(1)).clamp(most / 16, most);
     let mut properties = WriterProperties::builder()
         .set_created_by("sawlog".to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_data_page_size_limit(PAGE_BYTES)
+        .set_data_page_size_limit(share(PAGES_BYTES, PAGE_BYTES))
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_write_batch_size(BLOCK_ROWS)
-        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
+        .set_dictionary_page_size_limit(share(DICTIONARIES_BYTES, DICTIONARY_BYTES))
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_column_dictionary_enabled(ColumnPath::from("message"), false)
         .set_column_statistics_enabled(ColumnPath::from("message"), EnabledStatistics::None)

@@ -30,10 +30,7 @@ use super::words::Words;
 use super::{body_name, bundle_name};
 use crate::evaluate::Place;
 use crate::scan::ScanError;
-use crate::schema::label_type;
-
-/// Rows read at a time.
-const BATCH_ROWS: usize = 8_192;
+use crate::schema::{batch_rows, label_type};
 
 /// A split of which the footer is read; the rest is read when it is asked for, and kept.
 #[derive(Debug)]
@@ -407,7 +404,7 @@ impl Split {
         let groups = KeptGroups { body: &body.body, parquet, pages: &self.pages, row_count };
         parquet_to_arrow_field_levels(parquet.parquet_schema(), mask, hint)
             .and_then(|levels| {
-                let rows_max = BATCH_ROWS.min(row_count);
+                let rows_max = batch_rows(columns.len()).min(row_count);
                 ParquetRecordBatchReader::try_new_with_row_groups(
                     &levels, &groups, rows_max, selection,
                 )

@@ -155,9 +155,14 @@ impl Scene {
         );
         let mut parts: Vec<_> = parts.into_iter().collect();
         parts.sort_by_key(|part| std::cmp::Reverse(part.1));
-        for (name, bytes) in parts.iter().take(16) {
+        let (most, others) = parts.split_at(parts.len().min(16));
+        for (name, bytes) in most {
             println!("           {:.4}  {name}", self.share(*bytes));
         }
+        let sum = |parts: &[(String, u64)]| parts.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        println!("           {:.4}  {} others", self.share(sum(others)), others.len());
+        let outside = all.saturating_sub(sum(&parts));
+        println!("           {:.4}  footers and indexes of pages", self.share(outside));
     }
 
     fn queries(&self, node: &Node, state: &str) {
