@@ -22,6 +22,8 @@ pub struct IngestMetrics {
     pub duplicates: Counter,
     /// Lines kept as text because they could not be read.
     pub poisoned: Counter,
+    /// Records accepted, by the door they came through.
+    pub doors: Family<Reason, Counter>,
     /// Requests refused, by reason.
     pub refusals: Family<Reason, Counter>,
     /// From taking a batch to its being durable, seconds.
@@ -56,6 +58,11 @@ impl IngestMetrics {
                 "Lines kept as text because they could not be read",
                 Counter::default(),
             ),
+            doors: metrics.register(
+                "ingest_door_records",
+                "Records accepted, by the door they came through",
+                Family::default(),
+            ),
             refusals: metrics.register(
                 "ingest_refusals",
                 "Requests refused, by reason",
@@ -82,6 +89,11 @@ impl IngestMetrics {
                 Gauge::default(),
             ),
         }
+    }
+
+    /// Counts records that came through a door.
+    pub fn came_through(&self, door: &'static str, records: u64) {
+        self.doors.get_or_create(&vec![("door", door)]).inc_by(records);
     }
 
     /// Counts a refusal.

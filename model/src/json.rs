@@ -14,7 +14,7 @@ use crate::text::{cut, keep_text};
 use crate::time::Timestamp;
 
 /// Names of the time, in order of preference.
-pub const TIME_NAMES: [&str; 6] = ["timestamp", "@timestamp", "time", "ts", "_time", "eventTime"];
+pub const TIME_NAMES: [&str; 6] = ["@timestamp", "timestamp", "time", "ts", "_time", "eventTime"];
 /// Names of the message, in order of preference.
 pub const MESSAGE_NAMES: [&str; 6] = ["message", "msg", "_msg", "log", "body", "event"];
 /// Names of the level, in order of preference.
@@ -165,7 +165,8 @@ impl Gathered {
             self.bound = Some(format!("more than {RECORD_FIELDS_MAX} fields"));
             return false;
         }
-        if place == Place::Top {
+        // ECS writes the level with a dot or as an object; both are one name.
+        if place == Place::Top || name == "log.level" {
             let at = Some(self.fields.len());
             let note = |names: &[&str], found: &mut [Option<usize>]| {
                 let place = names.iter().position(|known| *known == name);

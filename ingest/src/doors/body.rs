@@ -30,6 +30,7 @@ fn source(error: &dyn std::error::Error) -> String {
 pub(super) enum Packing {
     Plain,
     Gzip,
+    Deflate,
     Zstd,
 }
 
@@ -40,12 +41,13 @@ impl Packing {
         match value {
             None | Some(Ok("identity" | "")) => Ok(Self::Plain),
             Some(Ok("gzip" | "x-gzip")) => Ok(Self::Gzip),
+            Some(Ok("deflate")) => Ok(Self::Deflate),
             Some(Ok("zstd")) => Ok(Self::Zstd),
             Some(other) => Err(ApiError::new(
                 Kind::Invalid,
                 format!("content encoding {:?} is not known here", other.unwrap_or("?")),
             )
-            .hint("send gzip, zstd or plain")),
+            .hint("send gzip, deflate, zstd or plain")),
         }
     }
 
@@ -54,6 +56,11 @@ impl Packing {
         match self {
             Self::Plain => Ok(body),
             Self::Gzip => bounded(flate2::read::MultiGzDecoder::new(&body[..])),
+            // By the standard it has zlib's wrapping; some clients send it bare.
+            Self::Deflate if body.first().is_some_and(|first| first & 0x0f == 8) => {
+                bounded(flate2::read::ZlibDecoder::new(&body[..]))
+            }
+            Self::Deflate => bounded(flate2::read::DeflateDecoder::new(&body[..])),
             Self::Zstd => {
                 bounded(zstd::stream::read::Decoder::new(&body[..]).map_err(|e| broken(&e))?)
             }

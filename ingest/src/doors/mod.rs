@@ -3,21 +3,25 @@
 mod body;
 mod native;
 mod ndjson;
+mod parcel;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::post;
-use model::batch::{Batch, Sequence};
+use bytes::Bytes;
+use cluster::queue::Queue as _;
 use model::codec;
 use model::error::Kind;
 use model::limits::REQUEST_BYTES_MAX;
+use model::partition::PartitionId;
 use platform::clock::Clock;
 use platform::http::ApiError;
 
 use crate::metrics::IngestMetrics;
-use crate::partition::{AppendError, Appended, Checked};
+use crate::partition::{AppendError, Appended, Checked, Partition};
 use crate::route::Partitions;
 
 /// What the doors need.
@@ -38,19 +42,35 @@ impl IngestState {
         Self(Arc::new(Parts { partitions, clock, metrics }))
     }
 
-    /// Routes batches of one stream and waits until they are durable.
-    async fn append(
-        &self,
-        batches: Vec<(codec::Head, bytes::Bytes)>,
-    ) -> Result<Vec<Appended>, ApiError> {
-        let Some((first, _)) = batches.first() else { return Ok(Vec::new()) };
-        let partition = self
-            .0
-            .partitions
-            .of(first.stream)
-            .ok_or_else(|| ApiError::new(Kind::Unavailable, "this node has no partition"))?;
-        let checked = batches.into_iter().map(|(head, bytes)| Checked::new(&head, bytes)).collect();
-        partition.append(checked).await.map_err(|error| self.refuse(&error))
+    /// Appends batches, each to the partition of its stream; answers in the order given. What
+    /// goes to one partition is taken all or none.
+    async fn append(&self, batches: Vec<(codec::Head, Bytes)>) -> Vec<Result<Appended, ApiError>> {
+        let mut groups: BTreeMap<PartitionId, (Partition, Vec<usize>, Vec<Checked>)> =
+            BTreeMap::new();
+        let without = || Err(ApiError::new(Kind::Unavailable, "this node has no partition"));
+        let mut answers: Vec<_> = batches.iter().map(|_| without()).collect();
+        for (place, (head, bytes)) in batches.into_iter().enumerate() {
+            let Some(partition) = self.0.partitions.of(head.stream) else { continue };
+            let (_, places, checked) = groups
+                .entry(partition.partition())
+                .or_insert_with(|| (partition.clone(), Vec::new(), Vec::new()));
+            places.push(place);
+            checked.push(Checked::new(&head, bytes));
+        }
+        let appends = groups.into_values().map(|(partition, places, checked)| async move {
+            (places, partition.append(checked).await)
+        });
+        for (places, outcome) in futures::future::join_all(appends).await {
+            let outcome = outcome.map_err(|error| self.refuse(&error));
+            for (nth, place) in places.into_iter().enumerate() {
+                let Some(answer) = answers.get_mut(place) else { continue };
+                *answer = match &outcome {
+                    Ok(taken) => taken.get(nth).copied().ok_or_else(unanswered),
+                    Err(error) => Err(error.clone()),
+                };
+            }
+        }
+        answers
     }
 
     fn refuse(&self, error: &AppendError) -> ApiError {
@@ -90,13 +110,8 @@ pub fn router(state: IngestState) -> Router {
         .with_state(state)
 }
 
-/// Encodes a batch that a door made, with the head that goes with it.
-fn sealed(
-    batch: &Batch,
-    sequence: Sequence,
-) -> Result<(codec::Head, bytes::Bytes), codec::DecodeError> {
-    let bytes = codec::encode(batch, sequence)?;
-    Ok((codec::head(&bytes)?, bytes))
+fn unanswered() -> ApiError {
+    ApiError::new(Kind::Bug, "a batch without answer")
 }
 
 #[cfg(test)]

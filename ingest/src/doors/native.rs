@@ -8,7 +8,7 @@ use model::error::Kind;
 use model::wire::BatchAnswer;
 use platform::http::ApiError;
 
-use super::{IngestState, body};
+use super::{IngestState, body, unanswered};
 
 pub(super) async fn take(
     State(state): State<IngestState>,
@@ -20,9 +20,8 @@ pub(super) async fn take(
         state.0.metrics.refused("damaged");
         ApiError::new(Kind::Invalid, error.to_string())
     })?;
-    let answers = state.append(vec![(head, bytes)]).await?;
-    let answer =
-        answers.first().ok_or_else(|| ApiError::new(Kind::Bug, "a batch without answer"))?;
+    let answer = state.append(vec![(head, bytes)]).await.pop().ok_or_else(unanswered)??;
+    state.0.metrics.came_through("native", u64::from(answer.record_count));
     Ok(Json(BatchAnswer {
         accepted: u64::from(answer.record_count),
         duplicate: answer.duplicate,

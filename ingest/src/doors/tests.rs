@@ -5,6 +5,7 @@ use std::io::Write as _;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use cluster::queue::Queue as _;
+use model::batch::Sequence;
 use model::partition::{Offset, PartitionId};
 use model::record::POISON_FIELD;
 use platform::disk::Disk;
@@ -109,7 +110,11 @@ async fn packed_bodies_are_unpacked_within_the_bound() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(b"{\"msg\":\"g\"}").unwrap();
     let gzip = gzip.finish().unwrap();
-    for (packing, body) in [("zstd", zstd), ("gzip", gzip)] {
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    zlib.write_all(b"{\"msg\":\"d\"}").unwrap();
+    let zlib = zlib.finish().unwrap();
+    let packed = [("zstd", zstd), ("gzip", gzip), ("deflate", zlib)];
+    for (packing, body) in packed {
         let (status, _) =
             fixture.post("/api/v1/ingest", &[("content-encoding", packing)], body).await;
         assert_eq!(status, StatusCode::OK);
@@ -123,7 +128,7 @@ async fn packed_bodies_are_unpacked_within_the_bound() {
     );
     let (status, _) = fixture.post("/api/v1/ingest", &headers, b"nonsense".to_vec()).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
-    assert_eq!(fixture.records().len(), 2);
+    assert_eq!(fixture.records().len(), 3);
 }
 
 #[tokio::test]
@@ -143,4 +148,17 @@ async fn a_batch_is_stored_as_it_came_and_nonsense_is_refused() {
     assert_eq!(answer["duplicate"].as_bool(), Some(true));
     let (status, _) = fixture.post("/api/v1/batches", &[], b"nonsense".to_vec()).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_record_that_fits_no_batch_is_kept_as_text_beside_its_neighbours() {
+    let fixture = fixture();
+    let giant = "x".repeat(model::limits::BATCH_BYTES_MAX + (8 << 20));
+    let body = format!("{{\"msg\":\"one\"}}\n{{\"a\":\"{giant}\"}}\n{{\"msg\":\"two\"}}");
+    let (status, answer) = fixture.post("/api/v1/ingest", &[], body.into_bytes()).await;
+    assert_eq!((status, answer["poisoned"].as_u64()), (StatusCode::OK, Some(1)), "{answer}");
+    let records = fixture.records();
+    let texts: Vec<&str> = records.iter().map(|record| record.message.get(..3).unwrap()).collect();
+    assert_eq!(texts, ["one", "{\"a", "two"]);
+    assert!(records[1].fields.iter().any(|(name, _)| name == POISON_FIELD));
 }

@@ -1,0 +1,262 @@
+//! Records that came in one request: grouped by stream, sealed into batches, delivered to the
+//! partitions of their streams, answered in the order in which they came.
+
+use std::collections::HashMap;
+
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use model::batch::{BatchBuilder, Sequence, weight};
+use model::codec::{self, Encoder, Head};
+use model::error::Kind;
+use model::json;
+use model::limits::{BATCH_BYTES_MAX, BATCH_BYTES_TARGET};
+use model::record::{FieldValue, POISON_FIELD, Record};
+use model::stream::{IndexName, Labels, StreamId};
+use model::time::Timestamp;
+use platform::http::ApiError;
+
+use super::IngestState;
+use crate::partition::Appended;
+
+/// Streams of one request: each costs a batch of its own.
+pub(super) const STREAMS_MAX: usize = 8_192;
+
+/// The `Idempotency-Key` of a request.
+pub(super) fn key(headers: &HeaderMap) -> Option<Vec<u8>> {
+    headers.get("idempotency-key").map(|key| key.as_bytes().to_vec())
+}
+
+/// Which of a parcel's streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stream(usize);
+
+/// Gathers the records of one request.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    arrival: Timestamp,
+    key: Option<Vec<u8>>,
+    encoder: Encoder,
+    streams: Vec<Open>,
+    known: HashMap<(IndexName, Labels), Stream>,
+    batches: Vec<Option<(Head, Bytes)>>,
+    places: Vec<usize>,
+    poisoned: u64,
+}
+
+/// A stream and its batch that is being filled.
+#[derive(Debug)]
+struct Open {
+    index: IndexName,
+    labels: Labels,
+    /// For requests with a key: the stream's producer and the number of its next batch.
+    producer: Option<u64>,
+    next: u64,
+    filling: Option<(usize, BatchBuilder)>,
+}
+
+impl Parcel {
+    /// An empty parcel. Records without a time get the time of arrival; with a key, what was
+    /// taken under that key before is not taken again.
+    pub(super) fn new(arrival: Timestamp, key: Option<Vec<u8>>) -> Result<Self, ApiError> {
+        Ok(Self {
+            arrival,
+            key,
+            encoder: Encoder::new(codec::ZSTD_LEVEL).map_err(|error| refused(&error))?,
+            streams: Vec::new(),
+            known: HashMap::new(),
+            batches: Vec::new(),
+            places: Vec::new(),
+            poisoned: 0,
+        })
+    }
+
+    /// How many records it holds.
+    pub(super) fn record_count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The stream of these labels.
+    pub(super) fn stream(&mut self, index: IndexName, labels: Labels) -> Result<Stream, ApiError> {
+        let name = (index, labels);
+        if let Some(stream) = self.known.get(&name) {
+            return Ok(*stream);
+        }
+        if self.streams.len() >= STREAMS_MAX {
+            let words = format!("a request holds at most {STREAMS_MAX} streams");
+            return Err(ApiError::new(Kind::Invalid, words)
+                .code("too_large")
+                .hint("send it in parts, and use fewer label values"));
+        }
+        let stream = Stream(self.streams.len());
+        let id = StreamId::of(&name.0, &name.1);
+        // Never 0, the same for the same key and stream.
+        let producer =
+            self.key.as_ref().map(|key| xxhash_rust::xxh3::xxh3_64_with_seed(key, id.0).max(1));
+        let (index, labels) = name.clone();
+        self.streams.push(Open { index, labels, producer, next: 0, filling: None });
+        self.known.insert(name, stream);
+        Ok(stream)
+    }
+
+    /// Adds a record. `raw` is what came for it: kept as text should the record fit no batch.
+    pub(super) fn push(
+        &mut self,
+        stream: Stream,
+        record: Record,
+        raw: impl FnOnce() -> Vec<u8>,
+    ) -> Result<(), ApiError> {
+        let record = if weight(&record) > BATCH_BYTES_MAX {
+            let reason = format!("a record is over {BATCH_BYTES_MAX} bytes");
+            let kept = json::poisoned(&raw(), &reason);
+            Record { timestamp: record.timestamp, level: record.level, ..kept }
+        } else {
+            record
+        };
+        self.poisoned += u64::from(is_poisoned(&record));
+        self.add(stream, record)
+    }
+
+    fn add(&mut self, stream: Stream, record: Record) -> Result<(), ApiError> {
+        let open = self.streams.get_mut(stream.0).ok_or_else(unknown)?;
+        let full = open.filling.as_ref().is_some_and(|(_, builder)| {
+            !builder.fits(&record) || builder.bytes() >= BATCH_BYTES_TARGET
+        });
+        if full {
+            self.seal(stream)?;
+        }
+        let open = self.streams.get_mut(stream.0).ok_or_else(unknown)?;
+        let (place, builder) = open.filling.get_or_insert_with(|| {
+            self.batches.push(None);
+            let builder = BatchBuilder::new(open.index.clone(), open.labels.clone());
+            (self.batches.len() - 1, builder)
+        });
+        builder.push(record, self.arrival);
+        self.places.push(*place);
+        Ok(())
+    }
+
+    fn seal(&mut self, stream: Stream) -> Result<(), ApiError> {
+        let open = self.streams.get_mut(stream.0).ok_or_else(unknown)?;
+        let Some((place, builder)) = open.filling.take() else { return Ok(()) };
+        let from = open.next;
+        open.next += 1;
+        let sequence = open.producer.map_or(Sequence::NONE, |producer| Sequence {
+            producer,
+            epoch: 0,
+            from,
+            to: from + 1,
+        });
+        let bytes =
+            self.encoder.encode(&builder.finish(), sequence).map_err(|error| refused(&error))?;
+        let head = codec::head(&bytes).map_err(|error| refused(&error))?;
+        if let Some(batch) = self.batches.get_mut(place) {
+            *batch = Some((head, bytes));
+        }
+        Ok(())
+    }
+
+    /// Seals what is open.
+    pub(super) fn finish(mut self) -> Result<Packed, ApiError> {
+        for stream in 0..self.streams.len() {
+            self.seal(Stream(stream))?;
+        }
+        let batches = self.batches.into_iter().flatten().collect();
+        let Self { places, poisoned, key, .. } = self;
+        Ok(Packed { batches, places, poisoned, has_key: key.is_some() })
+    }
+}
+
+fn is_poisoned(record: &Record) -> bool {
+    record.fields.iter().any(|(name, _)| name == POISON_FIELD)
+}
+
+fn refused(error: &codec::DecodeError) -> ApiError {
+    ApiError::new(Kind::Invalid, error.to_string())
+}
+
+fn unknown() -> ApiError {
+    ApiError::new(Kind::Bug, "a record of a stream that was not named")
+}
+
+/// A whole request as batches.
+#[derive(Debug)]
+pub(super) struct Packed {
+    batches: Vec<(Head, Bytes)>,
+    /// The batch of each record.
+    places: Vec<usize>,
+    /// Records kept as text.
+    poisoned: u64,
+    has_key: bool,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(super) struct Delivered {
+    batches: Vec<Result<Appended, ApiError>>,
+    places: Vec<usize>,
+    /// Records kept as text.
+    pub(super) poisoned: u64,
+}
+
+impl Delivered {
+    /// What became of the record of that number.
+    pub(super) fn of(&self, record: usize) -> Result<Appended, &ApiError> {
+        let batch = self.places.get(record).and_then(|place| self.batches.get(*place));
+        // Every record has a batch; one without was never pushed.
+        let none = Appended { record_count: 0, duplicate: false, next: 0 };
+        batch.map_or(Ok(none), |batch| batch.as_ref().copied())
+    }
+
+    /// How many records there were.
+    pub(super) fn record_count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// For protocols that take a request whole: the first refusal, if there is one.
+    pub(super) fn whole(self) -> Result<Vec<Appended>, ApiError> {
+        self.batches.into_iter().collect()
+    }
+}
+
+impl IngestState {
+    /// Makes a parcel away from the event loop, and delivers it.
+    pub(super) async fn take<F>(&self, door: &'static str, parse: F) -> Result<Delivered, ApiError>
+    where
+        F: FnOnce() -> Result<Packed, ApiError> + Send + 'static,
+    {
+        let packed = tokio::task::spawn_blocking(parse)
+            .await
+            .map_err(|_| ApiError::new(Kind::Bug, "the records could not be read"))?;
+        let packed = packed.inspect_err(|_| self.0.metrics.refused("invalid"))?;
+        Ok(self.deliver(door, packed).await)
+    }
+
+    /// Waits until the parcel is durable, or as much of it as can be.
+    pub(super) async fn deliver(&self, door: &'static str, packed: Packed) -> Delivered {
+        let Packed { batches, places, poisoned, has_key } = packed;
+        let mut batches = self.append(batches).await;
+        // Another body under a key that was used before: the key names what was sent, so this
+        // one is not taken.
+        for answer in batches.iter_mut().filter(|_| has_key) {
+            if let Err(error) = answer
+                && error.detail.next.take().is_some()
+            {
+                *error =
+                    ApiError::new(Kind::Invalid, "this Idempotency-Key was used for another body")
+                        .hint("use a key of its own for each request");
+            }
+        }
+        let taken = batches.iter().flatten().map(|taken| u64::from(taken.record_count)).sum();
+        self.0.metrics.came_through(door, taken);
+        // Repeats were counted when they came first.
+        let fresh = batches.iter().flatten().any(|taken| !taken.duplicate);
+        let poisoned = if fresh { poisoned } else { 0 };
+        self.0.metrics.poisoned.inc_by(poisoned);
+        Delivered { batches, places, poisoned }
+    }
+}
+
+/// A text field.
+pub(super) fn text(name: impl Into<String>, value: impl Into<String>) -> (String, FieldValue) {
+    (name.into(), FieldValue::Text(value.into()))
+}
