@@ -38,7 +38,7 @@ $(BROWSER)/node_modules/.package-lock.json: $(BROWSER)/package-lock.json
 	cd $(BROWSER) && npm ci --no-audit --no-fund
 	@touch $@
 
-test: tools-test lint test-ui test-rust test-api test-browser ## Everything: lint, Rust tests, UI tests in a real browser
+test: tools-test lint test-ui test-rust test-api test-compat test-browser ## Everything: lint, Rust tests, UI tests in a real browser
 
 test-rust: build
 	$(CARGO) test --workspace
@@ -55,6 +55,21 @@ $(API_PYTHON): tests/api/requirements.txt
 
 test-api: build $(API_PYTHON) ## Try the HTTP API against its OpenAPI document (EXAMPLES=50)
 	$(API_PYTHON) tests/api/run.py $(BIN)/sawlog $(or $(EXAMPLES),50)
+
+COMPAT     := $(TARGET)/compat-venv/bin/python
+COMPAT_ES8 := $(TARGET)/compat-es8-venv/bin/python
+$(COMPAT): tests/compat/requirements.txt
+	python3 -m venv $(TARGET)/compat-venv
+	$(COMPAT) -m pip install --quiet --disable-pip-version-check -r tests/compat/requirements.txt
+	@touch $@
+$(COMPAT_ES8): tests/compat/requirements-es8.txt
+	python3 -m venv $(TARGET)/compat-es8-venv
+	$(COMPAT_ES8) -m pip install --quiet --disable-pip-version-check -r tests/compat/requirements-es8.txt
+	@touch $@
+
+test-compat: build $(COMPAT) $(COMPAT_ES8) ## Clients of other products, the real ones, against a node
+	$(COMPAT) tests/compat/run.py $(BIN)/sawlog elastic_client opensearch_client
+	$(COMPAT_ES8) tests/compat/run.py $(BIN)/sawlog elastic_client
 
 test-browser: build $(BROWSER)/node_modules/.package-lock.json
 	cd $(BROWSER) && SAWLOG_BIN=$(abspath $(BIN))/sawlog npm test

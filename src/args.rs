@@ -46,6 +46,9 @@ pub(crate) struct NodeArgs {
     /// Address of UI, API and ingest [default: 127.0.0.1:7410]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Another address, for clients of Elasticsearch that cannot be told the path /es
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) es_listen: Option<SocketAddr>,
     /// File with the token that every request must carry
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,

@@ -13,6 +13,7 @@ use crate::args::NodeArgs;
 #[serde(deny_unknown_fields, default)]
 struct RawConfig {
     listen: Option<SocketAddr>,
+    es_listen: Option<SocketAddr>,
     data_dir: Option<PathBuf>,
     token_file: Option<PathBuf>,
     insecure: bool,
@@ -49,6 +50,8 @@ struct RawQuery {
 pub(crate) struct Config {
     /// Address of UI, API and ingest.
     pub(crate) listen: SocketAddr,
+    /// Another address, for clients of Elasticsearch that cannot be told the path `/es`.
+    pub(crate) es_listen: Option<SocketAddr>,
     /// Where all state is kept.
     pub(crate) data_dir: PathBuf,
     /// File with the token that every request must carry.
@@ -124,6 +127,7 @@ impl Config {
     fn complete(raw: RawConfig, args: &NodeArgs) -> Result<Self> {
         let config = Self {
             listen: args.listen.or(raw.listen).unwrap_or((Ipv4Addr::LOCALHOST, 7410).into()),
+            es_listen: args.es_listen.or(raw.es_listen),
             data_dir: args.data_dir.clone().or(raw.data_dir).unwrap_or_else(|| "data".into()),
             token_file: args.token_file.clone().or(raw.token_file),
             insecure: args.insecure || raw.insecure,
@@ -170,12 +174,14 @@ impl Config {
             self.query.memory_bytes_max >= 1 << 20,
             "query.memory_bytes_max must be at least 1 MiB"
         );
-        if !self.listen.ip().is_loopback() && self.token_file.is_none() && !self.insecure {
-            bail!(
-                "{} can be reached from other machines and no token is set: give --token-file FILE \
-                 (any secret text in it), or --insecure if everybody may read and write",
-                self.listen
-            );
+        let listeners = [Some(self.listen), self.es_listen];
+        for address in listeners.into_iter().flatten() {
+            if !address.ip().is_loopback() && self.token_file.is_none() && !self.insecure {
+                bail!(
+                    "{address} can be reached from other machines and no token is set: give --token-file FILE \
+                     (any secret text in it), or --insecure if everybody may read and write"
+                );
+            }
         }
         Ok(())
     }
@@ -235,6 +241,7 @@ mod tests {
         check("[index]\nretention_days = 0", Err("retention_days"));
         check("listen = '0.0.0.0:7410'", Err("--token-file"));
         check("listen = '0.0.0.0:7410'\ninsecure = true", Ok(()));
+        check("es_listen = '0.0.0.0:9200'", Err("0.0.0.0:9200"));
     }
 
     #[test]

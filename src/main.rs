@@ -3,6 +3,7 @@
 mod args;
 mod config;
 mod node;
+mod listeners;
 mod client;
 mod render;
 mod search;

@@ -17,7 +17,7 @@ use index::metrics::IndexMetrics;
 use index::retain::IndexDocuments;
 use index::searcher::{Parties, Searcher};
 use index::settings::Settings;
-use ingest::doors::IngestState;
+use ingest::doors::{self, Audience, Doors, IngestState};
 use ingest::metrics::IngestMetrics;
 use ingest::partition::{Partition, PartitionSettings};
 use ingest::route::Partitions;
@@ -35,6 +35,7 @@ use query_ui::plan::{Engine, QuerySettings};
 
 use crate::args::{NodeArgs, RunArgs};
 use crate::config::Config;
+use crate::listeners;
 use crate::tell;
 
 /// `sawlog run`: a node that also ships this machine's files.
@@ -111,17 +112,23 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
         partitions: partitions.clone(),
         shipper: shipper.as_ref().map(|shipper| Box::new(shipper.status_reader()) as Reader),
     });
+    let doors = Doors::new(
+        IngestState::new(partitions.clone(), clock.clone(), ingest_metrics),
+        catalog.clone(),
+    );
     let router = query_ui::api::router(QueryState::new(engine, source, shutdown.clone()))
-        .merge(ingest::doors::router(IngestState::new(
-            partitions.clone(),
-            clock.clone(),
-            ingest_metrics,
-        )))
+        .merge(doors.router())
         .merge(operating(searcher, metrics));
-    let router = platform::http::named(Access::new(token, config.insecure).guard(router));
+    let access = Access::new(token, config.insecure);
+    let guarded =
+        |router, audience| doors::translated(platform::http::named(access.guard(router)), audience);
+    let more = listeners::open(&config, &doors, guarded, &shutdown).await?;
 
     announce(address);
-    platform::http::serve(listener, router, shutdown.clone()).await.context("serving failed")?;
+    platform::http::serve(listener, guarded(router, Audience::All), shutdown.clone())
+        .await
+        .context("serving failed")?;
+    more.join().await?;
     if let Some(shipper) = shipper {
         shipper.join().await.context("the embedded shipper failed")?;
     }

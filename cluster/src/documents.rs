@@ -16,6 +16,8 @@ pub enum DocumentKind {
     View,
     /// What shippers reported last, by id.
     Shipper,
+    /// What clients of the Elasticsearch API leave: templates, policies, pipelines, by path.
+    Elastic,
 }
 
 impl DocumentKind {
@@ -25,6 +27,7 @@ impl DocumentKind {
             Self::Index => "index",
             Self::View => "view",
             Self::Shipper => "shipper",
+            Self::Elastic => "elastic",
         }
     }
 }

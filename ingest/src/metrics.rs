@@ -32,6 +32,8 @@ pub struct IngestMetrics {
     pub queue_bytes: Gauge<i64, std::sync::atomic::AtomicI64>,
     /// Producers remembered, against the bound `PRODUCERS_MAX`.
     pub producers: Gauge<i64, std::sync::atomic::AtomicI64>,
+    /// Ids of documents remembered, against the bound `IDS_MAX` of the Elasticsearch door.
+    pub ids: Gauge<u64, AtomicU64>,
     /// Bytes waiting to be written, against the bound `INFLIGHT_BYTES_MAX`.
     pub inflight_bytes: Gauge<u64, AtomicU64>,
 }
@@ -81,6 +83,11 @@ impl IngestMetrics {
             producers: metrics.register(
                 "ingest_producers",
                 "Producers remembered for recognising repeats",
+                Gauge::default(),
+            ),
+            ids: metrics.register(
+                "ingest_remembered_ids",
+                "Ids of documents remembered for recognising repeats",
                 Gauge::default(),
             ),
             inflight_bytes: metrics.register(

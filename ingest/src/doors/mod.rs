@@ -1,17 +1,20 @@
 //! The doors: each turns what its clients send into batches; then all go one way.
 
 mod body;
+mod parcel;
 mod native;
 mod ndjson;
-mod parcel;
+mod elastic;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::post;
+use axum::routing::{get, post};
 use bytes::Bytes;
+use cluster::catalog::Catalog;
 use cluster::queue::Queue as _;
 use model::codec;
 use model::error::Kind;
@@ -23,6 +26,8 @@ use platform::http::ApiError;
 use crate::metrics::IngestMetrics;
 use crate::partition::{AppendError, Appended, Checked, Partition};
 use crate::route::Partitions;
+use elastic::Elastic;
+pub use words::{Audience, translated};
 
 /// What the doors need.
 #[derive(Debug, Clone)]
@@ -101,13 +106,36 @@ impl IngestState {
     }
 }
 
-/// The routes of the doors.
-pub fn router(state: IngestState) -> Router {
-    Router::new()
-        .route(model::wire::BATCHES_PATH, post(native::take))
-        .route("/api/v1/ingest", post(ndjson::take))
-        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
-        .with_state(state)
+/// The doors of a node.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    state: IngestState,
+    elastic: Elastic,
+}
+
+impl Doors {
+    /// The doors of this node; some leave documents with the catalog.
+    #[must_use]
+    pub fn new(state: IngestState, catalog: Catalog) -> Self {
+        Self { elastic: Elastic::new(state.clone(), catalog), state }
+    }
+
+    /// The routes of every door.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route(model::wire::BATCHES_PATH, post(native::take))
+            .route("/api/v1/ingest", post(ndjson::take))
+            .with_state(self.state.clone())
+            .nest("/es", self.elastic())
+            // Nesting takes no slash at the end, and clients ask with one.
+            .route("/es/", get(elastic::info))
+            .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+    }
+
+    /// The write side of Elasticsearch, without prefix.
+    pub fn elastic(&self) -> Router {
+        elastic::router(self.elastic.clone())
+    }
 }
 
 fn unanswered() -> ApiError {

@@ -10,6 +10,7 @@ use model::codec::{self, Encoder, Head};
 use model::error::Kind;
 use model::json;
 use model::limits::{BATCH_BYTES_MAX, BATCH_BYTES_TARGET};
+use model::partition::{Offset, RecordId};
 use model::record::{FieldValue, POISON_FIELD, Record};
 use model::stream::{IndexName, Labels, StreamId};
 use model::time::Timestamp;
@@ -39,8 +40,15 @@ pub(super) struct Parcel {
     streams: Vec<Open>,
     known: HashMap<(IndexName, Labels), Stream>,
     batches: Vec<Option<(Head, Bytes)>>,
-    places: Vec<usize>,
+    places: Vec<Place>,
     poisoned: u64,
+}
+
+/// Where a record is in its parcel.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    batch: usize,
+    row: u64,
 }
 
 /// A stream and its batch that is being filled.
@@ -68,11 +76,6 @@ impl Parcel {
             places: Vec::new(),
             poisoned: 0,
         })
-    }
-
-    /// How many records it holds.
-    pub(super) fn record_count(&self) -> usize {
-        self.places.len()
     }
 
     /// The stream of these labels.
@@ -130,8 +133,8 @@ impl Parcel {
             let builder = BatchBuilder::new(open.index.clone(), open.labels.clone());
             (self.batches.len() - 1, builder)
         });
+        self.places.push(Place { batch: *place, row: builder.record_count() as u64 });
         builder.push(record, self.arrival);
-        self.places.push(*place);
         Ok(())
     }
 
@@ -182,8 +185,8 @@ fn unknown() -> ApiError {
 #[derive(Debug)]
 pub(super) struct Packed {
     batches: Vec<(Head, Bytes)>,
-    /// The batch of each record.
-    places: Vec<usize>,
+    /// Of each record.
+    places: Vec<Place>,
     /// Records kept as text.
     poisoned: u64,
     has_key: bool,
@@ -193,23 +196,25 @@ pub(super) struct Packed {
 #[derive(Debug)]
 pub(super) struct Delivered {
     batches: Vec<Result<Appended, ApiError>>,
-    places: Vec<usize>,
+    places: Vec<Place>,
     /// Records kept as text.
     pub(super) poisoned: u64,
 }
 
 impl Delivered {
-    /// What became of the record of that number.
-    pub(super) fn of(&self, record: usize) -> Result<Appended, &ApiError> {
-        let batch = self.places.get(record).and_then(|place| self.batches.get(*place));
-        // Every record has a batch; one without was never pushed.
-        let none = Appended { record_count: 0, duplicate: false, next: 0 };
-        batch.map_or(Ok(none), |batch| batch.as_ref().copied())
+    /// Where the record of that number is now, counted in the order of pushing; none for one
+    /// that had been taken before.
+    pub(super) fn of(&self, record: usize) -> Result<Option<RecordId>, &ApiError> {
+        let Some(place) = self.places.get(record) else { return Ok(None) };
+        let Some(batch) = self.batches.get(place.batch) else { return Ok(None) };
+        let first = batch.as_ref().map(|taken| taken.first)?;
+        Ok(first.map(|first| RecordId { offset: Offset(first.offset.0 + place.row), ..first }))
     }
 
-    /// How many records there were.
-    pub(super) fn record_count(&self) -> usize {
-        self.places.len()
+    /// The first refusal, if nothing at all was taken.
+    pub(super) fn refusal(&self) -> Option<&ApiError> {
+        let taken = self.batches.iter().any(Result::is_ok);
+        self.batches.iter().find_map(|batch| batch.as_ref().err()).filter(|_| !taken)
     }
 
     /// For protocols that take a request whole: the first refusal, if there is one.

@@ -15,13 +15,13 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::partition::{Partition, PartitionSettings};
 
-struct Fixture {
+pub(super) struct Fixture {
     _folder: tempfile::TempDir,
     partition: Partition,
     router: Router,
 }
 
-fn fixture() -> Fixture {
+pub(super) fn fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let metrics = IngestMetrics::new(&Metrics::default());
     let settings = PartitionSettings { disk_free_bytes_min: 0, ..PartitionSettings::default() };
@@ -35,29 +35,46 @@ fn fixture() -> Fixture {
     )
     .unwrap();
     let partitions = Partitions::new(vec![partition.clone()]);
-    let router = router(IngestState::new(partitions, Clock::system(), metrics));
+    let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
+    let state = IngestState::new(partitions, Clock::system(), metrics);
+    let router = translated(Doors::new(state, catalog).router(), Audience::All);
     Fixture { _folder: folder, partition, router }
 }
 
 impl Fixture {
-    async fn post(
+    pub(super) async fn post(
         &self,
         path: &str,
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> (StatusCode, serde_json::Value) {
-        let mut request = Request::post(path);
+        let (status, body) = self.ask("POST", path, headers, body).await;
+        (status, serde_json::from_str(&body).unwrap_or_default())
+    }
+
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> (StatusCode, String) {
+        let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::from(body)).unwrap();
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.response(request).await;
         let status = response.status();
-        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        (status, serde_json::from_slice(&body).unwrap_or_default())
+        let body = axum::body::to_bytes(response.into_body(), 64 << 20).await.unwrap();
+        (status, String::from_utf8_lossy(&body).into_owned())
     }
 
-    fn records(&self) -> Vec<model::record::Record> {
+    pub(super) async fn response(&self, request: Request<Body>) -> axum::response::Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    pub(super) fn records(&self) -> Vec<model::record::Record> {
         let mut records = Vec::new();
         let mut at = Offset(0);
         while let Some(entry) = self.partition.read(at, 1).unwrap().first() {

@@ -18,7 +18,7 @@ use model::batch::Sequence;
 use model::codec::Head;
 use model::error::Kind;
 use model::limits::SEGMENT_BYTES_MAX;
-use model::partition::{Entry, Offset, PartitionId};
+use model::partition::{Entry, Offset, PartitionId, RecordId};
 use model::time::Timestamp;
 use platform::clock::Clock;
 use platform::disk::Disk;
@@ -67,6 +67,8 @@ pub struct Appended {
     pub duplicate: bool,
     /// Where the producer's next batch must start.
     pub next: u64,
+    /// Where the first of the records taken now is.
+    pub first: Option<RecordId>,
 }
 
 /// Why a batch was not taken. Nothing of it was.
@@ -209,6 +211,7 @@ impl Partition {
         let (intake, requests) = flume::bounded(1024);
         let shared = Arc::new(Mutex::new(shared));
         let writer = Writer {
+            id,
             folder: folder.to_owned(),
             log,
             state,

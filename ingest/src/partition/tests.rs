@@ -77,7 +77,9 @@ async fn batches_are_read_back_in_order_over_segments_and_restarts() {
             let from = round * 5 + step;
             let appended =
                 partition.append(vec![batch(7, from, from + 1, &[&text])]).await.unwrap();
-            assert_eq!(appended[0], Appended { record_count: 1, duplicate: false, next: from + 1 });
+            let first = Some(RecordId { partition: PartitionId(0), offset: Offset(from) });
+            let taken = Appended { record_count: 1, duplicate: false, next: from + 1, first };
+            assert_eq!(appended[0], taken);
             expected.push(text);
         }
         assert_eq!(messages(&partition, 0), expected);
@@ -98,7 +100,7 @@ async fn a_resend_is_a_no_op_also_after_a_restart_and_a_trim() {
     partition.stop();
     let partition = fixture.open();
     let again = partition.append(vec![batch(7, 0, 1, &["x"])]).await.unwrap();
-    assert_eq!(again[0], Appended { record_count: 0, duplicate: true, next: 20 });
+    assert_eq!(again[0], Appended { record_count: 0, duplicate: true, next: 20, first: None });
     let overlap = partition.append(vec![batch(7, 19, 21, &["x", "y"])]).await;
     assert!(matches!(overlap, Err(AppendError::Sequence { next: 20 })));
     assert!(matches!(partition.read(Offset(0), 1), Err(QueueError::Trimmed { .. })));

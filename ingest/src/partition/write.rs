@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cluster::log::{Log, LogError};
 use model::batch::Sequence;
-use model::partition::{Entry, Offset};
+use model::partition::{Entry, Offset, PartitionId, RecordId};
 use model::time::Timestamp;
 use platform::clock::Clock;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
@@ -118,6 +118,7 @@ struct Group {
 }
 
 pub(super) struct Writer {
+    pub(super) id: PartitionId,
     pub(super) folder: PathBuf,
     pub(super) log: Log,
     pub(super) state: State,
@@ -190,7 +191,7 @@ impl Writer {
             Verdict::Fenced { current } => return Err(AppendError::Fenced { current }),
             Verdict::Repeat { next } => {
                 self.metrics.duplicates.inc();
-                return Ok(Appended { record_count: 0, duplicate: true, next });
+                return Ok(Appended { record_count: 0, duplicate: true, next, first: None });
             }
             Verdict::New => {}
         }
@@ -205,8 +206,10 @@ impl Writer {
         (self.state.next, self.state.last) = (entry.end(), now);
         group.bytes += entry.batch.len();
         let head = entry_head(&entry, sequence);
+        let first = Some(RecordId { partition: self.id, offset: entry.first });
         group.entries.push((entry, head));
-        Ok(Appended { record_count: batch.record_count, duplicate: false, next: sequence.to })
+        let record_count = batch.record_count;
+        Ok(Appended { record_count, duplicate: false, next: sequence.to, first })
     }
 
     fn admit(&self) -> Result<(), AppendError> {

@@ -74,7 +74,9 @@ impl ApiError {
         *self.detail
     }
 
-    fn status(&self) -> StatusCode {
+    /// The status it goes out with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
         match (self.detail.code.as_str(), self.kind) {
             ("unauthorized", _) => StatusCode::UNAUTHORIZED,
             ("forbidden", _) => StatusCode::FORBIDDEN,
@@ -98,8 +100,11 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, retry_after_s) = (self.status(), self.retry_after_s);
-        let body = ErrorBody { error: self.into_detail() };
+        let detail = self.into_detail();
+        let body = ErrorBody { error: detail.clone() };
         let mut response = (status, axum::Json(body)).into_response();
+        // For layers that say it in other words.
+        response.extensions_mut().insert(detail);
         if let Some(seconds) = retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -133,9 +138,10 @@ impl Access {
 
     fn admits(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         if let Some(token) = &self.token {
-            return match presented(headers) {
-                Some(given) if same(given.as_bytes(), token.as_bytes()) => Ok(()),
-                _ => Err(ApiError::new(Kind::Invalid, "this node wants a token")
+            let is_right = |given: &String| same(given.as_bytes(), token.as_bytes());
+            return match presented(headers).iter().any(is_right) {
+                true => Ok(()),
+                false => Err(ApiError::new(Kind::Invalid, "this node wants a token")
                     .code("unauthorized")
                     .hint(
                         "send `Authorization: Bearer TOKEN`, the text in the node's --token-file",
@@ -176,17 +182,23 @@ async fn check(State(access): State<Access>, request: Request, next: Next) -> Re
     next.run(request).await
 }
 
-fn presented(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, rest) = value.split_once(' ')?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(rest.trim().to_owned());
+/// What a request shows as its token, in the ways of the protocols: `Bearer TOKEN`,
+/// `Basic user:TOKEN`, `Splunk TOKEN`, and `ApiKey` with the token itself or, as clients of
+/// Elasticsearch write it, in base64 behind an id.
+fn presented(headers: &HeaderMap) -> Vec<String> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let Some((scheme, rest)) = value.and_then(|value| value.split_once(' ')) else {
+        return Vec::new();
+    };
+    let rest = rest.trim();
+    let pair = || String::from_utf8(base64(rest)?).ok();
+    let second = || pair()?.split_once(':').map(|(_, second)| second.to_owned());
+    match scheme.to_ascii_lowercase().as_str() {
+        "bearer" | "splunk" => vec![rest.to_owned()],
+        "basic" => second().into_iter().collect(),
+        "apikey" => second().into_iter().chain([rest.to_owned()]).collect(),
+        _ => Vec::new(),
     }
-    if scheme.eq_ignore_ascii_case("basic") {
-        let pair = String::from_utf8(base64(rest.trim())?).ok()?;
-        return Some(pair.split_once(':')?.1.to_owned());
-    }
-    None
 }
 
 /// Decodes standard base64, with or without padding.
@@ -304,6 +316,11 @@ mod tests {
         check(&access, &[("authorization", "Bearer secret124")], false);
         check(&access, &[("authorization", "Basic eDpzZWNyZXQxMjM=")], true);
         check(&access, &[("authorization", "Basic %%%")], false);
+        check(&access, &[("authorization", "ApiKey eDpzZWNyZXQxMjM=")], true);
+        check(&access, &[("authorization", "ApiKey secret123")], true);
+        check(&access, &[("authorization", "ApiKey eDpzZWNyZXQxMjQ=")], false);
+        check(&access, &[("authorization", "Splunk secret123")], true);
+        check(&access, &[("authorization", "Digest secret123")], false);
     }
 
     #[test]

@@ -1,0 +1,156 @@
+//! Answers in the words of Elasticsearch: errors, items of a bulk, `filter_path`.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use model::wire::ErrorDetail;
+use serde_json::{Map, Value, json};
+
+/// The version that is told to clients: new enough for all of them, no newer than they know.
+pub(super) const VERSION: &str = "8.19.3";
+
+/// An error as clients read it.
+pub(super) fn error(status: StatusCode, kind: &str, reason: &str) -> Response {
+    (status, Json(error_body(status, kind, reason))).into_response()
+}
+
+fn error_body(status: StatusCode, kind: &str, reason: &str) -> Value {
+    let cause = json!({ "type": kind, "reason": reason });
+    json!({
+        "error": { "root_cause": [cause], "type": kind, "reason": reason },
+        "status": status.as_u16(),
+    })
+}
+
+/// A refusal of ours in these words.
+pub(in crate::doors) fn refusal(status: StatusCode, detail: Option<&ErrorDetail>) -> Value {
+    let kind = match status.as_u16() {
+        401 | 403 => "security_exception",
+        404 => "resource_not_found_exception",
+        405 => "method_not_allowed",
+        409 => "version_conflict_engine_exception",
+        413 => "content_too_long_exception",
+        429 => "es_rejected_execution_exception",
+        400..500 => "illegal_argument_exception",
+        503 => "unavailable_shards_exception",
+        _ => "internal_server_error",
+    };
+    error_body(status, kind, &reason(detail, status))
+}
+
+/// The words of a refusal with its advice.
+pub(super) fn reason(detail: Option<&ErrorDetail>, status: StatusCode) -> String {
+    match detail {
+        None => status.canonical_reason().unwrap_or("refused").to_owned(),
+        Some(ErrorDetail { message, hint: Some(hint), .. }) => format!("{message}; {hint}"),
+        Some(detail) => detail.message.clone(),
+    }
+}
+
+/// Only what the paths of `filter_path` name: dotted, `*` for one name or part of it, `**` for
+/// any number.
+pub(super) fn filtered(value: Value, filter: &str) -> Value {
+    let paths: Vec<Vec<&str>> =
+        filter.split(',').map(|path| path.trim().split('.').collect()).collect();
+    let paths: Vec<&[&str]> = paths.iter().map(Vec::as_slice).collect();
+    keep(value, &paths).unwrap_or_else(|| json!({}))
+}
+
+fn keep(value: Value, paths: &[&[&str]]) -> Option<Value> {
+    if paths.iter().any(|path| matches!(path, [] | ["**"])) {
+        return Some(value);
+    }
+    match value {
+        Value::Object(members) => {
+            let mut kept = Map::new();
+            for (name, member) in members {
+                let below: Vec<&[&str]> =
+                    paths.iter().flat_map(|path| below(path, &name)).collect();
+                if let Some(member) = (!below.is_empty()).then(|| keep(member, &below)).flatten() {
+                    kept.insert(name, member);
+                }
+            }
+            (!kept.is_empty()).then_some(Value::Object(kept))
+        }
+        Value::Array(elements) => {
+            let kept: Vec<Value> =
+                elements.into_iter().filter_map(|element| keep(element, paths)).collect();
+            (!kept.is_empty()).then_some(Value::Array(kept))
+        }
+        _ => None,
+    }
+}
+
+/// What is left of a path below a member, in the ways it can be read.
+fn below<'a, 'p>(path: &'a [&'p str], name: &str) -> Vec<&'a [&'p str]> {
+    match path {
+        ["**", rest @ ..] => {
+            let mut ways = vec![path];
+            ways.extend(below(rest, name));
+            ways
+        }
+        [first, rest @ ..] if matches(first, name) => vec![rest],
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a pattern of `*` and text is a name.
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.split_once(part) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(filter: &str, expected: &str) {
+        let given = json!({ "took": 1, "errors": true, "items": [
+            { "create": { "status": 201, "_id": "a" } },
+            { "index": { "status": 400, "error": { "type": "t" } } },
+        ]});
+        assert_eq!(filtered(given, filter).to_string(), expected, "{filter}");
+    }
+
+    #[test]
+    fn a_filter_keeps_what_it_names() {
+        check("took", r#"{"took":1}"#);
+        check(
+            "errors,items.*.error,items.*.status",
+            r#"{"errors":true,"items":[{"create":{"status":201}},{"index":{"status":400,"error":{"type":"t"}}}]}"#,
+        );
+        check("**.type", r#"{"items":[{"index":{"error":{"type":"t"}}}]}"#);
+        check("nothing", "{}");
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (pattern, name, expected) in [
+            ("logs-*", "logs-app", true),
+            ("*", "", true),
+            ("a*c", "abc", true),
+            ("a*c", "abd", false),
+            ("a*b*c", "axbyc", true),
+            ("ab", "abc", false),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! `_bulk`: action and document in turn, read leniently; an answer for each, in order.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::error::Kind;
+use model::json;
+use model::stream::{IndexName, Labels};
+use platform::http::ApiError;
+use serde::Deserialize;
+
+use super::answer;
+use super::ids::{Claim, Claimed, Ids};
+use crate::doors::body::Packing;
+use crate::doors::parcel::{Delivered, Packed, Parcel, Stream, text};
+use crate::doors::{IngestState, ndjson};
+
+/// Actions of one request; the answer has an item for each.
+pub(super) const ITEMS_MAX: usize = 262_144;
+/// Bytes of an `_id`, as in Elasticsearch.
+const ID_BYTES_MAX: usize = 512;
+
+/// An action of a bulk. What stands beside the action is of no concern.
+#[derive(Debug, Deserialize)]
+struct Action<'a> {
+    #[serde(borrow)]
+    create: Option<Target<'a>>,
+    index: Option<Target<'a>>,
+    update: Option<Target<'a>>,
+    delete: Option<Target<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Target<'a> {
+    #[serde(borrow)]
+    _index: Option<Cow<'a, str>>,
+    _id: Option<serde_json::Value>,
+}
+
+/// What is done with a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    Create,
+    Index,
+    Update,
+    Delete,
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Index => "index",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// One document and what became of it.
+#[derive(Debug)]
+pub(super) struct Item {
+    operation: Operation,
+    index: Arc<str>,
+    id: Option<Box<str>>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The record of that number, its id claimed.
+    Pushed(usize, Option<Claimed>),
+    /// This very document is stored.
+    Same,
+    Refused(u16, &'static str, String),
+}
+
+/// Reads documents, one way for `_bulk` and for single ones.
+pub(super) struct Reader {
+    parcel: Parcel,
+    ids: Ids,
+    streams: HashMap<Arc<str>, Option<Stream>>,
+    items: Vec<Item>,
+    records: usize,
+}
+
+impl Reader {
+    pub(super) fn new(parcel: Parcel, ids: Ids) -> Self {
+        Self { parcel, ids, streams: HashMap::new(), items: Vec::new(), records: 0 }
+    }
+
+    /// Reads a whole bulk.
+    fn bulk(&mut self, body: &[u8], default: Option<&str>) -> Result<(), ApiError> {
+        let mut lines = ndjson::lines(body);
+        let mut number = 0;
+        while let Some(line) = lines.next() {
+            number += 1;
+            let action: Action<'_> = serde_json::from_slice(line).map_err(|error| {
+                malformed(format!("Malformed action/metadata line [{number}]: {error}"))
+            })?;
+            let (operation, target) = match action {
+                Action { create: Some(target), .. } => (Operation::Create, target),
+                Action { index: Some(target), .. } => (Operation::Index, target),
+                Action { update: Some(target), .. } => (Operation::Update, target),
+                Action { delete: Some(target), .. } => (Operation::Delete, target),
+                Action { .. } => {
+                    return Err(malformed(format!(
+                        "Malformed action/metadata line [{number}], expected one of create, index, update or delete"
+                    )));
+                }
+            };
+            let document = if operation == Operation::Delete {
+                None
+            } else {
+                number += 1;
+                lines.next()
+            };
+            let index = target._index.as_deref().or(default).unwrap_or_default();
+            let id = match target._id {
+                None | Some(serde_json::Value::Null) => None,
+                Some(serde_json::Value::String(id)) => Some(id),
+                Some(other) => Some(other.to_string()),
+            };
+            self.document(operation, index, id, document)?;
+        }
+        Ok(())
+    }
+
+    /// Reads one document.
+    pub(super) fn document(
+        &mut self,
+        operation: Operation,
+        index: &str,
+        id: Option<String>,
+        document: Option<&[u8]>,
+    ) -> Result<(), ApiError> {
+        if self.items.len() >= ITEMS_MAX {
+            return Err(ApiError::new(
+                Kind::Invalid,
+                format!("a bulk holds at most {ITEMS_MAX} actions"),
+            )
+            .code("too_large")
+            .hint("send it in parts"));
+        }
+        let (index, stream) = self.stream(index)?;
+        let refused = |status, kind, reason| State::Refused(status, kind, reason);
+        let state = match (operation, stream, document) {
+            (Operation::Update | Operation::Delete, ..) => refused(
+                400,
+                "illegal_argument_exception",
+                "records are not changed: send create or index; delete by query is in Sawlog's own API".to_owned(),
+            ),
+            (_, None, _) => refused(
+                400,
+                "invalid_index_name_exception",
+                format!("{index:?} is no name of an index here: 1 to 128 of a-z 0-9 . _ -, not led by . or -"),
+            ),
+            (.., None) => refused(
+                400,
+                "action_request_validation_exception",
+                "the document is missing".to_owned(),
+            ),
+            _ if id.as_ref().is_some_and(|id| id.is_empty() || id.len() > ID_BYTES_MAX) => refused(
+                400,
+                "illegal_argument_exception",
+                format!("an _id has 1 to {ID_BYTES_MAX} bytes"),
+            ),
+            (_, Some(stream), Some(document)) => {
+                self.store(operation, &index, stream, id.as_deref(), document)?
+            }
+        };
+        let id = id.map(String::into_boxed_str);
+        self.items.push(Item { operation, index, id, state });
+        Ok(())
+    }
+
+    fn stream(&mut self, index: &str) -> Result<(Arc<str>, Option<Stream>), ApiError> {
+        if let Some((index, stream)) = self.streams.get_key_value(index) {
+            return Ok((index.clone(), *stream));
+        }
+        let stream = match IndexName::new(index) {
+            Ok(name) => Some(self.parcel.stream(name, Labels::default())?),
+            Err(_) => None,
+        };
+        let index: Arc<str> = index.into();
+        self.streams.insert(index.clone(), stream);
+        Ok((index, stream))
+    }
+
+    fn store(
+        &mut self,
+        operation: Operation,
+        index: &str,
+        stream: Stream,
+        id: Option<&str>,
+        document: &[u8],
+    ) -> Result<State, ApiError> {
+        let conflict = |id: &str| {
+            let reason = format!("[{id}]: version conflict, document already exists");
+            State::Refused(409, "version_conflict_engine_exception", reason)
+        };
+        let claimed = match id.map(|id| (id, self.ids.claim(index, id, document))) {
+            None => None,
+            Some((_, Claim::Take(claimed))) => Some(claimed),
+            Some((id, Claim::Same)) if operation == Operation::Create => return Ok(conflict(id)),
+            Some((_, Claim::Same)) => return Ok(State::Same),
+            Some((id, Claim::Changed(claimed))) if operation == Operation::Create => {
+                self.ids.settle(claimed, Err(()));
+                return Ok(conflict(id));
+            }
+            Some((_, Claim::Changed(claimed))) => Some(claimed),
+            Some((id, Claim::Busy)) => {
+                let reason = format!("[{id}] is being stored by another action: send it again");
+                return Ok(State::Refused(429, "es_rejected_execution_exception", reason));
+            }
+        };
+        let mut record = json::record(document)
+            .unwrap_or_else(|error| json::poisoned(document, &error.to_string()));
+        if let Some(id) = id {
+            record.fields.push(text("_id", id));
+        }
+        let number = self.records;
+        self.records += 1;
+        let pushed = self.parcel.push(stream, record, || document.to_vec());
+        if let Err(error) = pushed {
+            if let Some(claimed) = claimed {
+                self.ids.settle(claimed, Err(()));
+            }
+            return Err(error);
+        }
+        Ok(State::Pushed(number, claimed))
+    }
+}
+
+fn malformed(words: String) -> ApiError {
+    ApiError::new(Kind::Invalid, words)
+}
+
+/// What a request stores.
+pub(super) enum Given {
+    Bulk { index: Option<String> },
+    One { operation: Operation, index: String, id: Option<String> },
+}
+
+/// Stores a request and says what became of each document. Goes on when the client leaves, so
+/// that its ids are settled.
+pub(super) async fn store(
+    state: IngestState,
+    ids: Ids,
+    given: Given,
+    packing: Packing,
+    body: Bytes,
+) -> Result<(Vec<Item>, Delivered), ApiError> {
+    let arrival = state.0.clock.now();
+    let parse = {
+        let ids = ids.clone();
+        move || -> Result<(Vec<Item>, Result<Packed, ApiError>), ApiError> {
+            let body = packing.unpack(body)?;
+            let mut reader = Reader::new(Parcel::new(arrival, None)?, ids);
+            let read = match given {
+                Given::Bulk { index } => reader.bulk(&body, index.as_deref()),
+                Given::One { operation, index, id } => {
+                    reader.document(operation, &index, id, Some(body.trim_ascii()))
+                }
+            };
+            Ok((reader.items, read.and_then(|()| reader.parcel.finish())))
+        }
+    };
+    let task = tokio::spawn(async move {
+        let broken = |_| ApiError::new(Kind::Bug, "the documents could not be read");
+        let (mut items, packed) = tokio::task::spawn_blocking(parse).await.map_err(broken)??;
+        let delivered = match packed {
+            Ok(packed) => Ok(state.deliver("elasticsearch", packed).await),
+            Err(error) => Err(error),
+        };
+        for item in &mut items {
+            if let State::Pushed(number, claimed) = &mut item.state
+                && let Some(claimed) = claimed.take()
+            {
+                let is_stored = delivered.as_ref().is_ok_and(|all| all.of(*number).is_ok());
+                ids.settle(claimed, if is_stored { Ok(()) } else { Err(()) });
+            }
+        }
+        state.0.metrics.ids.set(ids.count() as u64);
+        Ok((items, delivered?))
+    });
+    task.await.map_err(|_| ApiError::new(Kind::Bug, "the documents could not be stored"))?
+}
+
+/// The answer of a bulk, spelled as clients look for it: `took` first, then `errors`, no spaces.
+pub(super) fn answer(items: &[Item], delivered: &Delivered, took_ms: u128) -> String {
+    let mut rendered = String::with_capacity(items.len() * 180);
+    let mut has_errors = false;
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            rendered.push(',');
+        }
+        let (status, body) = outcome(item, delivered);
+        has_errors |= status >= 400;
+        put(&mut rendered, format_args!("{{\"{}\":{body}}}", item.operation.name()));
+    }
+    format!("{{\"took\":{took_ms},\"errors\":{has_errors},\"items\":[{rendered}]}}")
+}
+
+/// Status and answer of one document.
+pub(super) fn outcome(item: &Item, delivered: &Delivered) -> (u16, String) {
+    let refused = |status: u16, kind: &str, reason: &str| {
+        let (index, id) = (quoted(&item.index), quoted(item.id.as_deref().unwrap_or_default()));
+        let (kind, reason) = (quoted(kind), quoted(reason));
+        let body = format!(
+            "{{\"_index\":{index},\"_id\":{id},\"status\":{status},\"error\":{{\"type\":{kind},\"reason\":{reason}}}}}"
+        );
+        (status, body)
+    };
+    let stored = |id: &str, result: &str, version: u8, place: u64, status: u16| {
+        let (index, id) = (quoted(&item.index), quoted(id));
+        let body = format!(
+            "{{\"_index\":{index},\"_id\":{id},\"_version\":{version},\"result\":\"{result}\",\"_shards\":{{\"total\":1,\"successful\":1,\"failed\":0}},\"_seq_no\":{place},\"_primary_term\":1,\"status\":{status}}}"
+        );
+        (status, body)
+    };
+    match &item.state {
+        State::Refused(status, kind, reason) => refused(*status, kind, reason),
+        State::Same => stored(item.id.as_deref().unwrap_or_default(), "noop", 1, 0, 200),
+        State::Pushed(number, _) => match delivered.of(*number) {
+            Err(error) => {
+                let status = error.status();
+                let kind = match status.as_u16() {
+                    429 => "es_rejected_execution_exception",
+                    _ => "unavailable_shards_exception",
+                };
+                refused(status.as_u16(), kind, &answer::reason(Some(&error.detail), status))
+            }
+            Ok(place) => {
+                let id = item.id.as_deref().map_or_else(
+                    || place.map(|place| place.to_string()).unwrap_or_default().into(),
+                    Cow::Borrowed,
+                );
+                stored(&id, "created", 1, place.map_or(0, |place| place.offset.0), 201)
+            }
+        },
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a string does not fail.
+    let written = out.write_fmt(text);
+    debug_assert!(written.is_ok(), "a string takes all text");
+}

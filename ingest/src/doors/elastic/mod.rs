@@ -1,0 +1,305 @@
+//! The Elasticsearch door: the handshake that shippers make, the templates they leave, and
+//! their documents. Reached under `/es`, and at the root of a listener of its own.
+
+mod answer;
+mod bulk;
+mod documents;
+mod ids;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Json, Router};
+use cluster::catalog::Catalog;
+use platform::http::ApiError;
+use serde_json::{Value, json};
+
+use super::{IngestState, body};
+use answer::VERSION;
+pub(super) use answer::refusal;
+use bulk::{Given, Operation};
+use documents::Family;
+use ids::Ids;
+
+type Parameters = Query<std::collections::HashMap<String, String>>;
+
+/// What this door needs.
+#[derive(Debug, Clone)]
+pub(super) struct Elastic {
+    ingest: IngestState,
+    catalog: Catalog,
+    ids: Ids,
+}
+
+impl Elastic {
+    pub(super) fn new(ingest: IngestState, catalog: Catalog) -> Self {
+        Self { ingest, catalog, ids: Ids::default() }
+    }
+}
+
+/// The write side, without prefix.
+pub(super) fn router(elastic: Elastic) -> Router {
+    let mut router = Router::new()
+        .route("/", get(info))
+        .route("/_license", get(license))
+        .route("/_xpack", get(xpack))
+        .route("/_cluster/health", get(health))
+        .route("/_cat/health", get(cat_health))
+        .route("/_nodes", get(nodes))
+        .route("/_nodes/http", get(nodes))
+        .route("/_bulk", post(bulk_all).put(bulk_all))
+        .route("/{index}/_bulk", post(bulk_index).put(bulk_index))
+        .route("/{index}/_doc", post(doc))
+        .route("/{index}/_doc/{id}", post(doc_id).put(doc_id))
+        .route("/{index}/_create/{id}", post(create).put(create))
+        .route("/{index}", get(index_get).head(index_get).put(index_put));
+    for (path, family) in Family::ROUTED {
+        router = router
+            .route(path, get(move |State(elastic)| documents::find(elastic, family, "*".into())))
+            .route(&format!("{path}/{{name}}"), document_routes(family));
+    }
+    router.with_state(elastic)
+}
+
+fn document_routes(family: Family) -> MethodRouter<Elastic> {
+    let keep = move |State(elastic): State<Elastic>, Path(name): Path<String>, body: Body| {
+        documents::put(elastic, family, name, body)
+    };
+    get(move |State(elastic): State<Elastic>, Path(name): Path<String>| {
+        documents::find(elastic, family, name)
+    })
+    .put(keep)
+    .post(keep)
+    .delete(move |state: State<Elastic>, name: Path<String>| documents::remove(state, name, family))
+}
+
+pub(super) async fn info() -> Json<Value> {
+    Json(json!({
+        "name": "sawlog",
+        "cluster_name": "sawlog",
+        "cluster_uuid": "sawlog",
+        "version": {
+            "number": VERSION,
+            "build_flavor": "default",
+            "build_type": "tar",
+            "build_hash": "unknown",
+            "build_date": "2025-01-01T00:00:00.000000000Z",
+            "build_snapshot": false,
+            "lucene_version": "9.12.0",
+            "minimum_wire_compatibility_version": "7.17.0",
+            "minimum_index_compatibility_version": "7.0.0",
+        },
+        "tagline": "You Know, for Search",
+    }))
+}
+
+async fn license() -> Json<Value> {
+    Json(json!({ "license": {
+        "status": "active",
+        "uid": "00000000-0000-0000-0000-000000000000",
+        "type": "basic",
+        "mode": "basic",
+        "issue_date": "2025-01-01T00:00:00.000Z",
+        "issue_date_in_millis": 1_735_689_600_000_i64,
+        "max_nodes": 1000,
+        "issued_to": "sawlog",
+        "issuer": "sawlog",
+        "start_date_in_millis": -1,
+    }}))
+}
+
+async fn xpack() -> Json<Value> {
+    let on = json!({ "available": true, "enabled": true });
+    Json(json!({
+        "build": { "hash": "unknown", "date": "2025-01-01T00:00:00.000Z" },
+        "license": { "uid": "00000000-0000-0000-0000-000000000000", "type": "basic", "mode": "basic", "status": "active" },
+        "features": { "ilm": on, "data_streams": on },
+    }))
+}
+
+async fn health() -> Json<Value> {
+    Json(json!({
+        "cluster_name": "sawlog",
+        "status": "green",
+        "timed_out": false,
+        "number_of_nodes": 1,
+        "number_of_data_nodes": 1,
+        "active_primary_shards": 1,
+        "active_shards": 1,
+        "relocating_shards": 0,
+        "initializing_shards": 0,
+        "unassigned_shards": 0,
+        "delayed_unassigned_shards": 0,
+        "number_of_pending_tasks": 0,
+        "number_of_in_flight_fetch": 0,
+        "task_max_waiting_in_queue_millis": 0,
+        "active_shards_percent_as_number": 100.0,
+    }))
+}
+
+async fn cat_health(State(elastic): State<Elastic>, Query(parameters): Parameters) -> Response {
+    let seconds = elastic.ingest.0.clock.now().0 / model::time::SECOND;
+    if parameters.get("format").is_some_and(|format| format == "json") {
+        let row = json!({ "epoch": seconds.to_string(), "cluster": "sawlog", "status": "green", "node.total": "1", "node.data": "1" });
+        return Json(json!([row])).into_response();
+    }
+    let (hour, minute) = (seconds / 3600 % 24, seconds / 60 % 60);
+    format!(
+        "{seconds} {hour:02}:{minute:02}:{:02} sawlog green 1 1 1 1 0 0 0 0 - 100.0%\n",
+        seconds % 60
+    )
+    .into_response()
+}
+
+/// One node, at the address by which the client reached it: sniffing leads back here.
+async fn nodes(headers: HeaderMap) -> Json<Value> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.unwrap_or("127.0.0.1:9200");
+    Json(json!({
+        "_nodes": { "total": 1, "successful": 1, "failed": 0 },
+        "cluster_name": "sawlog",
+        "nodes": { "sawlog": {
+            "name": "sawlog",
+            "host": host,
+            "ip": host,
+            "version": VERSION,
+            "build_flavor": "default",
+            "roles": ["data", "ingest", "master"],
+            "http": { "publish_address": host, "bound_address": [host] },
+        }},
+    }))
+}
+
+async fn bulk_all(
+    State(elastic): State<Elastic>,
+    Query(parameters): Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    elastic.bulk(None, &parameters, &headers, body).await
+}
+
+async fn bulk_index(
+    State(elastic): State<Elastic>,
+    Path(index): Path<String>,
+    Query(parameters): Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    elastic.bulk(Some(index), &parameters, &headers, body).await
+}
+
+async fn doc(
+    State(elastic): State<Elastic>,
+    Path(index): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    elastic.one(Operation::Index, index, None, &headers, body).await
+}
+
+async fn doc_id(
+    State(elastic): State<Elastic>,
+    Path((index, id)): Path<(String, String)>,
+    Query(parameters): Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let creates = parameters.get("op_type").is_some_and(|kind| kind == "create");
+    let operation = if creates { Operation::Create } else { Operation::Index };
+    elastic.one(operation, index, Some(id), &headers, body).await
+}
+
+async fn create(
+    State(elastic): State<Elastic>,
+    Path((index, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    elastic.one(Operation::Create, index, Some(id), &headers, body).await
+}
+
+impl Elastic {
+    async fn bulk(
+        self,
+        index: Option<String>,
+        parameters: &std::collections::HashMap<String, String>,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Response, ApiError> {
+        let started = self.ingest.0.clock.elapsed();
+        let packing = body::Packing::of(headers)?;
+        let body = body::read(body).await?;
+        let given = Given::Bulk { index };
+        let (items, delivered) =
+            bulk::store(self.ingest.clone(), self.ids.clone(), given, packing, body).await?;
+        // Some clients read the status alone: what was refused whole says so there.
+        if let Some(refusal) = delivered.refusal() {
+            return Err(refusal.clone());
+        }
+        let took = self.ingest.0.clock.elapsed().saturating_sub(started).as_millis();
+        let mut text = bulk::answer(&items, &delivered, took);
+        if let Some(filter) = parameters.get("filter_path")
+            && let Ok(value) = serde_json::from_str(&text)
+        {
+            text = answer::filtered(value, filter).to_string();
+        }
+        Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+    }
+
+    async fn one(
+        self,
+        operation: Operation,
+        index: String,
+        id: Option<String>,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Response, ApiError> {
+        let packing = body::Packing::of(headers)?;
+        let body = body::read(body).await?;
+        let given = Given::One { operation, index, id };
+        let (items, delivered) =
+            bulk::store(self.ingest.clone(), self.ids.clone(), given, packing, body).await?;
+        if let Some(refusal) = delivered.refusal() {
+            return Err(refusal.clone());
+        }
+        let Some(item) = items.first() else { return Ok(StatusCode::BAD_REQUEST.into_response()) };
+        let (status, text) = bulk::outcome(item, &delivered);
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Ok((status, [(header::CONTENT_TYPE, "application/json")], text).into_response())
+    }
+}
+
+async fn index_get(
+    State(elastic): State<Elastic>,
+    Path(index): Path<String>,
+) -> Result<Response, ApiError> {
+    Ok(if elastic.has_index(&index).await? {
+        Json(json!({ index: { "aliases": {}, "mappings": {}, "settings": {} } })).into_response()
+    } else {
+        let reason = format!("no such index [{index}]");
+        answer::error(StatusCode::NOT_FOUND, "index_not_found_exception", &reason)
+    })
+}
+
+async fn index_put(
+    State(elastic): State<Elastic>,
+    Path(index): Path<String>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    if let Err(error) = model::stream::IndexName::new(&index) {
+        let (status, reason) = (StatusCode::BAD_REQUEST, error.to_string());
+        return Ok(answer::error(status, "invalid_index_name_exception", &reason));
+    }
+    if elastic.has_index(&index).await? {
+        let reason = format!("index [{index}] already exists");
+        let (status, kind) = (StatusCode::BAD_REQUEST, "resource_already_exists_exception");
+        return Ok(answer::error(status, kind, &reason));
+    }
+    documents::put(elastic, Family::Index, index, body).await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! Exchanges as the clients have them, down to their oddities.
+
+use axum::http::StatusCode;
+use model::record::{FieldValue, POISON_FIELD, Record};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::doors::tests::{Fixture, fixture};
+
+#[track_caller]
+fn statuses(answer: &Value) -> Vec<u64> {
+    let items = answer["items"].as_array().expect("an answer has items");
+    let status = |item: &Value| {
+        let item = item.as_object().and_then(|item| item.values().next());
+        item.and_then(|item| item["status"].as_u64()).expect("an item has a status")
+    };
+    items.iter().map(status).collect()
+}
+
+async fn bulk(fixture: &Fixture, body: &str) -> (StatusCode, Value) {
+    fixture.post("/es/_bulk", &[], body.as_bytes().to_vec()).await
+}
+
+fn messages(fixture: &Fixture) -> Vec<String> {
+    fixture.records().into_iter().map(|record| record.message).collect()
+}
+
+fn field<'a>(record: &'a Record, name: &str) -> Option<&'a FieldValue> {
+    record.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+}
+
+#[tokio::test]
+async fn a_bulk_is_read_leniently() {
+    let fixture = fixture();
+    // winston: a key beside the action, a null pipeline. pino: no @timestamp, a number as level.
+    // rsyslog: an empty line at the end. Line ends of either kind.
+    let body = concat!(
+        r#"{"index":{"_index":"logs-2026.11.22","pipeline":null},"attempts":0}"#,
+        "\r\n",
+        r#"{"@timestamp":"2026-11-22T10:00:00Z","message":"winston","severity":"error","fields":{"a":1}}"#,
+        "\r\n",
+        r#"{"index":{"_index":"pino"}}"#,
+        "\n",
+        r#"{"time":"2026-11-22T10:00:01Z","msg":"pino","level":30}"#,
+        "\n\n",
+    );
+    let (status, answer) = bulk(&fixture, body).await;
+    assert_eq!((status, statuses(&answer)), (StatusCode::OK, vec![201, 201]), "{answer}");
+    let records = fixture.records();
+    let levels: Vec<&str> = records.iter().map(|record| record.level.name()).collect();
+    assert_eq!(
+        (messages(&fixture), levels),
+        (vec!["winston".into(), "pino".into()], vec!["error", "info"])
+    );
+    assert_eq!(records[0].timestamp, model::time::Timestamp::parse("2026-11-22T10:00:00Z"));
+    assert_eq!(field(&records[0], "fields.a"), Some(&FieldValue::Int(1)));
+}
+
+#[tokio::test]
+async fn an_answer_is_spelled_as_clients_look_for_it() {
+    let fixture = fixture();
+    let one = b"{\"create\":{\"_index\":\"a\"}}\n{\"m\":1}\n".to_vec();
+    let (_, text) = fixture.ask("PUT", "/es/_bulk", &[], one).await;
+    assert!(text.starts_with("{\"took\":"), "{text}");
+    assert!(text.contains("\"errors\":false,\"items\":["), "{text}");
+    let bad = b"{\"create\":{\"_index\":\"A\"}}\n{\"m\":1}\n{\"create\":{}}\n{\"m\":2}\n".to_vec();
+    let (_, text) = fixture.ask("POST", "/es/b/_bulk", &[], bad.clone()).await;
+    assert!(text.contains("\"errors\":true,\"items\":["), "{text}");
+    let path = "/es/b/_bulk?filter_path=errors,items.*.error,items.*.status";
+    let (_, text) = fixture.ask("POST", path, &[], bad).await;
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(answer["items"][1], json!({ "create": { "status": 201 } }));
+    assert_eq!(answer["items"][0]["create"]["error"]["type"], "invalid_index_name_exception");
+    assert!(answer.get("took").is_none());
+}
+
+#[tokio::test]
+async fn a_document_that_cannot_be_read_is_kept_as_text() {
+    let fixture = fixture();
+    let body = "{\"index\":{\"_index\":\"a\"}}\n{broken\n{\"index\":{\"_index\":\"a\"}}\n{\"msg\":\"fine\"}\n";
+    let (_, answer) = bulk(&fixture, body).await;
+    assert_eq!(statuses(&answer), [201, 201]);
+    assert_eq!(messages(&fixture), ["{broken", "fine"]);
+    assert!(field(&fixture.records()[0], POISON_FIELD).is_some());
+}
+
+#[tokio::test]
+async fn what_was_sent_before_is_stored_once() {
+    let fixture = fixture();
+    let create = |text: &str| {
+        format!("{{\"create\":{{\"_index\":\"a\",\"_id\":\"1\"}}}}\n{{\"msg\":\"{text}\"}}\n")
+    };
+    let index = |text: &str| {
+        format!("{{\"index\":{{\"_index\":\"a\",\"_id\":1}}}}\n{{\"msg\":\"{text}\"}}\n")
+    };
+    for (body, expected) in [
+        (create("x"), [201]),
+        (create("x"), [409]),
+        (create("y"), [409]),
+        (index("x"), [200]),
+        (index("z"), [201]),
+        (index("z"), [200]),
+    ] {
+        let (_, answer) = bulk(&fixture, &body).await;
+        assert_eq!(statuses(&answer), expected, "{body}");
+    }
+    assert_eq!(messages(&fixture), ["x", "z"]);
+    let twice = format!("{0}{0}", create("w").replace("\"1\"", "\"2\""));
+    let (_, answer) = bulk(&fixture, &twice).await;
+    assert_eq!(statuses(&answer), [201, 429]);
+}
+
+#[tokio::test]
+async fn a_bulk_that_is_none_is_refused_whole() {
+    let fixture = fixture();
+    let good = "{\"index\":{\"_index\":\"a\",\"_id\":\"7\"}}\n{\"msg\":\"fine\"}\n";
+    for bad in ["nonsense\n", "{}\n", "[1]\n", "{\"index\":3}\n"] {
+        let (status, answer) = bulk(&fixture, &format!("{good}{bad}")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{bad}");
+        assert_eq!(answer["error"]["type"], "illegal_argument_exception", "{answer}");
+        assert_eq!(answer["status"], 400);
+    }
+    assert!(fixture.records().is_empty());
+    // Its ids are free again.
+    let (_, answer) = bulk(&fixture, good).await;
+    assert_eq!(statuses(&answer), [201]);
+}
+
+#[tokio::test]
+async fn every_answer_names_the_product() {
+    let fixture = fixture();
+    for (method, path, expected) in [
+        ("GET", "/es", 200),
+        ("GET", "/es/", 200),
+        ("HEAD", "/es/", 200),
+        ("GET", "/es/_license", 200),
+        ("GET", "/es/_nodes/http", 200),
+        ("GET", "/es/_cat/health", 200),
+        ("GET", "/es/_xpack", 200),
+        ("GET", "/es/_ilm/policy", 200),
+        ("HEAD", "/es/_index_template/template_logs", 404),
+        ("HEAD", "/es/nobody", 404),
+        ("DELETE", "/es/_bulk", 405),
+        ("GET", "/es/a/b/c/d", 404),
+    ] {
+        let request = axum::http::Request::builder().method(method).uri(path);
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        let response = fixture.response(request).await;
+        assert_eq!(response.status().as_u16(), expected, "{method} {path}");
+        assert_eq!(response.headers()["x-elastic-product"], "Elasticsearch", "{method} {path}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is sent: an answer, never a server error; an item for each record that is kept,
+    /// and what was stored before stays.
+    #[test]
+    fn any_bytes_are_answered(
+        parts in proptest::collection::vec(
+            prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..40),
+                Just(b"{\"index\":{\"_index\":\"a\"}}\n".to_vec()),
+                Just(b"{\"create\":{\"_id\":\"1\"}}\n".to_vec()),
+                Just(b"{\"delete\":{\"_id\":\"1\"}}\n".to_vec()),
+                Just(b"{\"msg\":\"x\"}\n".to_vec()),
+                Just(b"\n".to_vec()),
+            ],
+            0..12,
+        ),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let fixture = fixture();
+            let before = b"{\"index\":{\"_index\":\"a\"}}\n{\"msg\":\"before\"}\n".to_vec();
+            fixture.post("/es/_bulk", &[], before).await;
+            let (status, answer) = fixture.post("/es/a/_bulk", &[], parts.concat()).await;
+            let records = fixture.records();
+            assert_eq!(records[0].message, "before");
+            if status == StatusCode::OK {
+                let stored = statuses(&answer).iter().filter(|status| **status == 201).count();
+                assert_eq!(records.len(), 1 + stored);
+            } else {
+                assert_eq!((status, records.len()), (StatusCode::BAD_REQUEST, 1), "{answer}");
+            }
+        });
+    }
+}

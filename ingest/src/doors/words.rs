@@ -1,0 +1,86 @@
+//! Refusals in the words of the protocol that was spoken, wherever they were made.
+
+use axum::Router;
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use model::wire::ErrorDetail;
+
+use super::elastic;
+
+/// What clients of Elasticsearch look for before they go on.
+const PRODUCT: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("x-elastic-product"), HeaderValue::from_static("Elasticsearch"));
+
+/// Whom a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody; the path tells the protocol.
+    All,
+    /// Clients of Elasticsearch, at the root.
+    Elastic,
+}
+
+/// Translates what the routes below refuse. Belongs around everything else.
+pub fn translated(router: Router, audience: Audience) -> Router {
+    let layer = axum::middleware::from_fn_with_state(audience, translate);
+    Router::new().fallback_service(router).layer(layer)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Own,
+    Elastic,
+}
+
+impl Protocol {
+    fn of(path: &str, audience: Audience) -> Self {
+        let below = |prefix: &str| {
+            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        match audience {
+            Audience::Elastic => Self::Elastic,
+            Audience::All if below("/es") => Self::Elastic,
+            Audience::All => Self::Own,
+        }
+    }
+}
+
+async fn translate(State(audience): State<Audience>, request: Request, next: Next) -> Response {
+    let protocol = Protocol::of(request.uri().path(), audience);
+    let mut response = next.run(request).await;
+    if protocol == Protocol::Own {
+        return response;
+    }
+    let status = response.status();
+    let detail = response.extensions().get::<ErrorDetail>().cloned();
+    let is_refusal = status.is_client_error() || status.is_server_error();
+    // Without a body the router said it; with one that is not ours the door itself did.
+    let is_bare = response.body().size_hint().exact() == Some(0);
+    if is_refusal && (detail.is_some() || is_bare) {
+        response = reworded(protocol, response, status, detail.as_ref());
+    }
+    if protocol == Protocol::Elastic {
+        let (name, value) = PRODUCT;
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+fn reworded(
+    protocol: Protocol,
+    response: Response,
+    status: StatusCode,
+    detail: Option<&ErrorDetail>,
+) -> Response {
+    let (kind, body) = match protocol {
+        Protocol::Own => return response,
+        Protocol::Elastic => ("application/json", elastic::refusal(status, detail).to_string()),
+    };
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    Response::from_parts(parts, Body::from(body))
+}

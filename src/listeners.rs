@@ -1,0 +1,48 @@
+//! Listeners beside the main one, for clients that cannot be told a path or speak no HTTP.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use ingest::doors::{Audience, Doors};
+use platform::shutdown::Shutdown;
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::tell;
+
+/// Listeners that serve.
+pub(crate) struct Listeners(JoinSet<std::io::Result<()>>);
+
+/// Opens those that the settings name. `guarded` puts routes behind the token.
+pub(crate) async fn open(
+    config: &Config,
+    doors: &Doors,
+    guarded: impl Fn(Router, Audience) -> Router,
+    shutdown: &Shutdown,
+) -> Result<Listeners> {
+    let mut tasks = JoinSet::new();
+    if let Some(address) = config.es_listen {
+        let router = guarded(doors.elastic(), Audience::Elastic);
+        let listener = bind("Elasticsearch", address).await?;
+        tasks.spawn(platform::http::serve(listener, router, shutdown.clone()));
+    }
+    Ok(Listeners(tasks))
+}
+
+async fn bind(what: &str, address: SocketAddr) -> Result<tokio::net::TcpListener> {
+    let listener = platform::http::bind(address).await?;
+    let address = listener.local_addr().context("the address is not known")?;
+    tell(&format!("clients of {what} are heard at {address}"));
+    Ok(listener)
+}
+
+impl Listeners {
+    /// Waits until all have ended.
+    pub(crate) async fn join(mut self) -> Result<()> {
+        while let Some(ended) = self.0.join_next().await {
+            ended.context("a listener failed")?.context("a listener failed")?;
+        }
+        Ok(())
+    }
+}
