@@ -49,6 +49,9 @@ pub(crate) struct NodeArgs {
     /// Another address, for clients of Elasticsearch that cannot be told the path /es
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) es_listen: Option<SocketAddr>,
+    /// Another address for OTLP over HTTP, where clients expect port 4318
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) otlp_listen: Option<SocketAddr>,
     /// File with the token that every request must carry
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,

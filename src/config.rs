@@ -14,6 +14,7 @@ use crate::args::NodeArgs;
 struct RawConfig {
     listen: Option<SocketAddr>,
     es_listen: Option<SocketAddr>,
+    otlp_listen: Option<SocketAddr>,
     data_dir: Option<PathBuf>,
     token_file: Option<PathBuf>,
     insecure: bool,
@@ -52,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// Another address, for clients of Elasticsearch that cannot be told the path `/es`.
     pub(crate) es_listen: Option<SocketAddr>,
+    /// Another address for OTLP over HTTP.
+    pub(crate) otlp_listen: Option<SocketAddr>,
     /// Where all state is kept.
     pub(crate) data_dir: PathBuf,
     /// File with the token that every request must carry.
@@ -128,6 +131,7 @@ impl Config {
         let config = Self {
             listen: args.listen.or(raw.listen).unwrap_or((Ipv4Addr::LOCALHOST, 7410).into()),
             es_listen: args.es_listen.or(raw.es_listen),
+            otlp_listen: args.otlp_listen.or(raw.otlp_listen),
             data_dir: args.data_dir.clone().or(raw.data_dir).unwrap_or_else(|| "data".into()),
             token_file: args.token_file.clone().or(raw.token_file),
             insecure: args.insecure || raw.insecure,
@@ -174,7 +178,7 @@ impl Config {
             self.query.memory_bytes_max >= 1 << 20,
             "query.memory_bytes_max must be at least 1 MiB"
         );
-        let listeners = [Some(self.listen), self.es_listen];
+        let listeners = [Some(self.listen), self.es_listen, self.otlp_listen];
         for address in listeners.into_iter().flatten() {
             if !address.ip().is_loopback() && self.token_file.is_none() && !self.insecure {
                 bail!(

@@ -22,9 +22,14 @@ pub(crate) async fn open(
     shutdown: &Shutdown,
 ) -> Result<Listeners> {
     let mut tasks = JoinSet::new();
-    if let Some(address) = config.es_listen {
-        let router = guarded(doors.elastic(), Audience::Elastic);
-        let listener = bind("Elasticsearch", address).await?;
+    let served = [
+        ("Elasticsearch", config.es_listen, doors.elastic(), Audience::Elastic),
+        ("OTLP", config.otlp_listen, doors.otlp(), Audience::All),
+    ];
+    for (what, address, router, audience) in served {
+        let Some(address) = address else { continue };
+        let listener = bind(what, address).await?;
+        let router = guarded(router, audience);
         tasks.spawn(platform::http::serve(listener, router, shutdown.clone()));
     }
     Ok(Listeners(tasks))

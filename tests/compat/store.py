@@ -59,4 +59,4 @@ class Node:
 
 
 # Listeners that the node opens beside its own, by the names of their settings.
-LISTENERS = ["es"]
+LISTENERS = ["es", "otlp"]

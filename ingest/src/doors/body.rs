@@ -78,7 +78,7 @@ fn broken(error: &std::io::Error) -> ApiError {
     ApiError::new(Kind::Invalid, format!("the body cannot be decompressed: {error}"))
 }
 
-fn too_large() -> ApiError {
+pub(super) fn too_large() -> ApiError {
     ApiError::new(Kind::Invalid, format!("a request holds at most {REQUEST_BYTES_MAX} bytes"))
         .code("too_large")
         .hint("send it in parts")

@@ -5,6 +5,8 @@ mod parcel;
 mod native;
 mod ndjson;
 mod elastic;
+mod loki;
+mod otlp;
 mod words;
 
 use std::collections::BTreeMap;
@@ -125,11 +127,23 @@ impl Doors {
         Router::new()
             .route(model::wire::BATCHES_PATH, post(native::take))
             .route("/api/v1/ingest", post(ndjson::take))
+            .route("/loki/api/v1/push", post(loki::take))
+            .route("/api/prom/push", post(loki::take))
             .with_state(self.state.clone())
+            .merge(self.otlp())
             .nest("/es", self.elastic())
             // Nesting takes no slash at the end, and clients ask with one.
             .route("/es/", get(elastic::info))
             .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+    }
+
+    /// Logs of OpenTelemetry over HTTP.
+    pub fn otlp(&self) -> Router {
+        Router::new()
+            .route("/v1/logs", post(otlp::take))
+            .route("/otlp/v1/logs", post(otlp::take))
+            .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+            .with_state(self.state.clone())
     }
 
     /// The write side of Elasticsearch, without prefix.

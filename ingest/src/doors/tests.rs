@@ -74,15 +74,26 @@ impl Fixture {
         self.router.clone().oneshot(request).await.unwrap()
     }
 
+    /// The labels of each batch.
+    pub(super) fn labels(&self) -> Vec<model::stream::Labels> {
+        self.batches().into_iter().map(|batch| batch.labels).collect()
+    }
+
     pub(super) fn records(&self) -> Vec<model::record::Record> {
-        let mut records = Vec::new();
+        let rows = |batch: model::batch::Batch| {
+            (0..batch.record_count()).filter_map(|row| batch.record(row)).collect::<Vec<_>>()
+        };
+        self.batches().into_iter().flat_map(rows).collect()
+    }
+
+    fn batches(&self) -> Vec<model::batch::Batch> {
+        let mut batches = Vec::new();
         let mut at = Offset(0);
         while let Some(entry) = self.partition.read(at, 1).unwrap().first() {
-            let (_, batch) = codec::decode(&entry.batch).unwrap();
-            records.extend((0..batch.record_count()).map(|row| batch.record(row).unwrap()));
+            batches.push(codec::decode(&entry.batch).unwrap().1);
             at = entry.end();
         }
-        records
+        batches
     }
 }
 

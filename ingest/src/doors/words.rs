@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use model::wire::ErrorDetail;
 
-use super::elastic;
+use super::{elastic, loki, otlp};
 
 /// What clients of Elasticsearch look for before they go on.
 const PRODUCT: (HeaderName, HeaderValue) =
@@ -33,23 +33,30 @@ pub fn translated(router: Router, audience: Audience) -> Router {
 enum Protocol {
     Own,
     Elastic,
+    Loki,
+    Otlp { is_protobuf: bool },
 }
 
 impl Protocol {
-    fn of(path: &str, audience: Audience) -> Self {
+    fn of(request: &Request, audience: Audience) -> Self {
+        let path = request.uri().path();
         let below = |prefix: &str| {
             path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         match audience {
             Audience::Elastic => Self::Elastic,
             Audience::All if below("/es") => Self::Elastic,
+            Audience::All if below("/loki") || below("/api/prom") => Self::Loki,
+            Audience::All if path == "/v1/logs" || path == "/otlp/v1/logs" => {
+                Self::Otlp { is_protobuf: otlp::is_protobuf(request.headers()) }
+            }
             Audience::All => Self::Own,
         }
     }
 }
 
 async fn translate(State(audience): State<Audience>, request: Request, next: Next) -> Response {
-    let protocol = Protocol::of(request.uri().path(), audience);
+    let protocol = Protocol::of(&request, audience);
     let mut response = next.run(request).await;
     if protocol == Protocol::Own {
         return response;
@@ -77,7 +84,14 @@ fn reworded(
 ) -> Response {
     let (kind, body) = match protocol {
         Protocol::Own => return response,
-        Protocol::Elastic => ("application/json", elastic::refusal(status, detail).to_string()),
+        Protocol::Elastic => {
+            ("application/json", elastic::refusal(status, detail).to_string().into_bytes())
+        }
+        Protocol::Loki => match detail {
+            Some(detail) => ("text/plain; charset=utf-8", loki::refusal(detail).into_bytes()),
+            None => return response,
+        },
+        Protocol::Otlp { is_protobuf } => otlp::refusal(status, detail, is_protobuf),
     };
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);

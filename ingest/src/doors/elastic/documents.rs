@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use cluster::catalog::CatalogError;
 use cluster::documents::DocumentKind;
@@ -101,9 +101,11 @@ pub(super) async fn put(
     elastic: Elastic,
     family: Family,
     name: String,
+    headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let body = body::read(body).await?;
+    let packing = body::Packing::of(headers)?;
+    let body = packing.unpack(body::read(body).await?)?;
     if body.len() > DOCUMENT_BYTES_MAX {
         let words = format!("a document has at most {DOCUMENT_BYTES_MAX} bytes");
         return Err(ApiError::new(Kind::Invalid, words).code("too_large"));

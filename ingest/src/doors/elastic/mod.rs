@@ -64,8 +64,11 @@ pub(super) fn router(elastic: Elastic) -> Router {
 }
 
 fn document_routes(family: Family) -> MethodRouter<Elastic> {
-    let keep = move |State(elastic): State<Elastic>, Path(name): Path<String>, body: Body| {
-        documents::put(elastic, family, name, body)
+    let keep = move |State(elastic): State<Elastic>,
+                     Path(name): Path<String>,
+                     headers: HeaderMap,
+                     body: Body| async move {
+        documents::put(elastic, family, name, &headers, body).await
     };
     get(move |State(elastic): State<Elastic>, Path(name): Path<String>| {
         documents::find(elastic, family, name)
@@ -287,6 +290,7 @@ async fn index_get(
 async fn index_put(
     State(elastic): State<Elastic>,
     Path(index): Path<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     if let Err(error) = model::stream::IndexName::new(&index) {
@@ -298,7 +302,7 @@ async fn index_put(
         let (status, kind) = (StatusCode::BAD_REQUEST, "resource_already_exists_exception");
         return Ok(answer::error(status, kind, &reason));
     }
-    documents::put(elastic, Family::Index, index, body).await
+    documents::put(elastic, Family::Index, index, &headers, body).await
 }
 
 #[cfg(test)]

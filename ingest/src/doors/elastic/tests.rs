@@ -152,7 +152,7 @@ async fn every_answer_names_the_product() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever is sent: an answer, never a server error; an item for each record that is kept,
     /// and what was stored before stays.

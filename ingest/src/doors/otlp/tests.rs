@@ -1,0 +1,164 @@
+use model::record::{FieldValue, POISON_FIELD, Record};
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::message::{
+    Any, AnyValue, KeyValue, LogRecord, Map, Resource, ResourceLogs, Scope, ScopeLogs,
+};
+use super::*;
+use crate::doors::tests::fixture;
+
+fn any(text: &str) -> Option<AnyValue> {
+    Some(AnyValue { value: Some(Any::Text(text.into())) })
+}
+
+fn pair(key: &str, value: &str) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: any(value) }
+}
+
+fn request(logs: Vec<LogRecord>) -> Vec<u8> {
+    let attributes = vec![pair("service.name", "shop"), pair("process.pid", "7")];
+    let scope = Scope { name: "lib".into(), version: "1".into(), attributes: vec![] };
+    let scope_logs = vec![ScopeLogs { scope: Some(scope), log_records: logs }];
+    let logs = ResourceLogs { resource: Some(Resource { attributes }), scope_logs };
+    Request { resource_logs: vec![logs] }.encode_to_vec()
+}
+
+fn field<'a>(record: &'a Record, name: &str) -> Option<&'a FieldValue> {
+    record.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+}
+
+fn is(text: &str) -> Option<FieldValue> {
+    Some(FieldValue::Text(text.to_owned()))
+}
+
+#[tokio::test]
+async fn protobuf_keeps_resource_scope_ids_and_severity() {
+    let fixture = fixture();
+    let body = Map { values: vec![pair("msg", "paid"), pair("cart", "9")] };
+    let logs = vec![
+        LogRecord {
+            time_unix_nano: 1_700_000_000_000_000_007,
+            severity_number: 13,
+            severity_text: "WARN2".into(),
+            body: any("caf\u{e9} full"),
+            attributes: vec![pair("http.route", "/x")],
+            trace_id: vec![0xab; 16],
+            span_id: vec![0x01; 8],
+            event_name: "order".into(),
+            ..LogRecord::default()
+        },
+        LogRecord {
+            observed_time_unix_nano: 1_700_000_000_000_000_008,
+            body: Some(AnyValue { value: Some(Any::Map(body)) }),
+            ..LogRecord::default()
+        },
+        LogRecord {
+            body: Some(AnyValue { value: Some(Any::Text(b"\xff\xfe".to_vec())) }),
+            ..LogRecord::default()
+        },
+    ];
+    let headers = [("content-type", PROTOBUF)];
+    let (status, text) = fixture.ask("POST", "/v1/logs", &headers, request(logs)).await;
+    assert_eq!((status, text.as_str()), (StatusCode::OK, ""));
+    let records = fixture.records();
+    let messages: Vec<&str> = records.iter().map(|record| record.message.as_str()).collect();
+    assert_eq!(messages, ["café full", "paid", "\\xff\\xfe"]);
+    let first = &records[0];
+    assert_eq!(
+        (first.timestamp.unwrap().0, first.level.name()),
+        (1_700_000_000_000_000_007, "warn")
+    );
+    for (name, expected) in [
+        ("http.route", "/x"),
+        ("resource.process.pid", "7"),
+        ("scope.name", "lib"),
+        ("event_name", "order"),
+        ("severity_text", "WARN2"),
+        ("span_id", "0101010101010101"),
+        ("trace_id", "abababababababababababababababab"),
+    ] {
+        assert_eq!(field(first, name).cloned(), is(expected), "{name}");
+    }
+    assert_eq!(records[1].timestamp.unwrap().0 % 10, 8);
+    assert_eq!(field(&records[1], "cart").cloned(), is("9"));
+    assert_eq!(fixture.labels()[0].iter().collect::<Vec<_>>(), [("service", "shop")]);
+}
+
+#[tokio::test]
+async fn json_has_hex_ids_and_numbers_as_text() {
+    let fixture = fixture();
+    let body = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"host.name","value":{"stringValue":"h"}}]},
+        "scopeLogs":[{"logRecords":[{"timeUnixNano":"1700000000000000001","severityNumber":17,
+        "body":{"stringValue":"b"},"traceId":"5b8efff798038103d269b633813fc60c","unknown":{},
+        "attributes":[{"key":"n","value":{"intValue":"12"}},{"key":"d","value":{"doubleValue":1.5}},
+        {"key":"l","value":{"arrayValue":{"values":[{"boolValue":true},{"stringValue":"s"}]}}}]}]}]}]}"#;
+    let headers = [("content-type", "application/json")];
+    let (status, answer) = fixture.ask("POST", "/v1/logs", &headers, body.into()).await;
+    assert_eq!((status, answer.as_str()), (StatusCode::OK, "{}"));
+    let records = fixture.records();
+    assert_eq!((records[0].message.as_str(), records[0].level.name()), ("b", "error"));
+    assert_eq!(field(&records[0], "trace_id").cloned(), is("5b8efff798038103d269b633813fc60c"));
+    assert_eq!(field(&records[0], "n"), Some(&FieldValue::Int(12)));
+    assert_eq!(field(&records[0], "d"), Some(&FieldValue::Float(1.5)));
+    assert_eq!(records[0].fields.iter().filter(|(name, _)| name == "l").count(), 2);
+}
+
+#[tokio::test]
+async fn what_is_over_a_bound_is_kept_and_said() {
+    let fixture = fixture();
+    let many = (0..5_000).map(|n| pair(&format!("f{n}"), "x")).collect();
+    let logs = vec![
+        LogRecord { body: any("one"), attributes: many, ..LogRecord::default() },
+        LogRecord { body: any("two"), ..LogRecord::default() },
+    ];
+    let (status, answer) = fixture.ask("POST", "/v1/logs", &[], request(logs)).await;
+    assert_eq!(status, StatusCode::OK);
+    let answer = message::Response::decode(answer.as_bytes()).unwrap();
+    let partial = answer.partial_success.unwrap();
+    assert_eq!(partial.rejected_log_records, 0);
+    assert!(partial.error_message.contains("_poison"));
+    let records = fixture.records();
+    assert!(field(&records[0], POISON_FIELD).is_some() && records[0].message.contains("\"f4999\""));
+    assert_eq!(records[1].message, "two");
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_status_in_the_form_of_the_request() {
+    let fixture = fixture();
+    let (status, text) = fixture.ask("POST", "/v1/logs", &[], b"\xff".to_vec()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(Status::decode(text.as_bytes()).unwrap().code, 3);
+    let json = [("content-type", "application/json")];
+    let (status, text) = fixture.ask("POST", "/v1/logs", &json, b"{".to_vec()).await;
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, answer["code"].as_i64()), (StatusCode::BAD_REQUEST, Some(3)));
+    let bomb = zstd::bulk::compress(&vec![0; model::limits::REQUEST_BYTES_MAX + 1], 1).unwrap();
+    let headers = [("content-type", "application/json"), ("content-encoding", "zstd")];
+    let (status, text) = fixture.ask("POST", "/v1/logs", &headers, bomb).await;
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, answer["code"].as_i64()), (StatusCode::PAYLOAD_TOO_LARGE, Some(8)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_answered(garbage: Vec<u8>, cut in 0_usize..200, json: bool) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let fixture = fixture();
+            let whole = request(vec![LogRecord { body: any("b"), ..LogRecord::default() }]);
+            let headers: &[(&str, &str)] = if json { &[("content-type", "application/json")] } else { &[] };
+            let bent = [&whole[..cut.min(whole.len())], &garbage[..]].concat();
+            for body in [garbage.clone(), bent] {
+                let (status, _) = fixture.ask("POST", "/v1/logs", headers, body).await;
+                assert!(status == StatusCode::OK || status.is_client_error(), "{status}");
+            }
+            // Whatever came before: a good request is taken.
+            let before = fixture.records().len();
+            let (status, _) = fixture.ask("POST", "/v1/logs", &[], whole).await;
+            assert_eq!((status, fixture.records().len()), (StatusCode::OK, before + 1));
+        });
+    }
+}
