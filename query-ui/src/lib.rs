@@ -4,6 +4,7 @@ pub mod metrics;
 pub mod language;
 pub mod plan;
 pub mod api;
+mod elastic;
 pub mod ui;
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ use platform::http::ApiError;
 use platform::shutdown::Shutdown;
 use tokio::sync::Semaphore;
 
+use crate::elastic;
 use crate::plan::{Engine, QueryFailure};
 use crate::ui;
 use shippers::Fleet;
@@ -66,6 +67,7 @@ impl QueryState {
 
 /// The routes, and the page at every path that is none of the API's.
 pub fn router(state: QueryState) -> Router {
+    let elastic = elastic::router(state.engine.clone());
     Router::new()
         .route("/api/v1/query", post(query::query))
         .route("/api/v1/query/parse", post(editor::parse))
@@ -92,6 +94,7 @@ pub fn router(state: QueryState) -> Router {
         .fallback(get(ui::page))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(state)
+        .merge(elastic)
 }
 
 async fn unknown() -> ApiError {

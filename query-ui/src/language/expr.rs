@@ -32,7 +32,7 @@ const fn function(
 const ARGUMENTS_MAX: usize = 64;
 
 /// Every function, by name.
-pub(crate) const FUNCTIONS: [FunctionInfo; 26] = [
+pub(crate) const FUNCTIONS: [FunctionInfo; 27] = [
     function("abs", 1, 1, "the number without its sign"),
     function("ceil", 1, 1, "the next whole number above"),
     function("coalesce", 1, ARGUMENTS_MAX, "the first value that is there"),
@@ -58,6 +58,12 @@ pub(crate) const FUNCTIONS: [FunctionInfo; 26] = [
     function("starts_with", 2, 2, "whether a text begins so"),
     function("substr", 2, 3, "substr(text, from 1, how many)"),
     function("text", 1, 1, "the value as text"),
+    function(
+        "time_bin",
+        2,
+        4,
+        "time_bin(timestamp, \"month\", \"Europe/Berlin\", 6h): when its bin begins",
+    ),
     function("upper", 1, 1, "in capitals"),
 ];
 

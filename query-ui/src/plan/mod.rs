@@ -12,6 +12,7 @@ mod scan;
 mod table;
 mod types;
 mod range;
+pub(crate) mod calendar;
 mod lower;
 mod answer;
 mod sql;

@@ -17,6 +17,7 @@ use super::frame::{Frame, Value, nanos};
 use super::functions::Function;
 use super::{ColumnKind, Lowering};
 use crate::language::{Expr as Given, Operator, Query, nearest, read_moment};
+use crate::plan::calendar::Bins;
 
 impl Lowering<'_> {
     /// A value of every row.
@@ -210,6 +211,7 @@ impl Lowering<'_> {
         match name {
             "if" | "case" => return self.choice(frame, arguments),
             "in_cidr" => return self.in_network(frame, arguments),
+            "time_bin" => return self.time_bin(frame, arguments),
             "seconds" => {
                 let [given] = arguments else { return plan_err!("seconds() wants one value") };
                 let nanos = match given {
@@ -287,6 +289,28 @@ impl Lowering<'_> {
         }
         let expr = Expr::Case(Case::new(None, cases, exprs.next().map(Box::new)));
         Ok(Value { expr, field: None, ..like })
+    }
+
+    /// `time_bin(moment, width, zone, offset)`.
+    fn time_bin(&mut self, frame: &Frame, arguments: &[Given]) -> Result<Value> {
+        let (moment, width, zone, offset) = match arguments {
+            [moment, Given::Text(width)] => (moment, width, "", 0.0),
+            [moment, Given::Text(width), Given::Text(zone)] => (moment, width, zone.as_str(), 0.0),
+            [moment, Given::Text(width), Given::Text(zone), Given::Duration(offset)] => {
+                (moment, width, zone.as_str(), *offset)
+            }
+            _ => return plan_err!("write time_bin(timestamp, \"month\", \"Europe/Berlin\", 6h)"),
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "whole nanoseconds, by intention")]
+        let Some(bins) = Bins::read(width, zone, offset as i64) else {
+            return plan_err!("{width:?} and {zone:?} are no width and zone: \"month\", \"UTC\"");
+        };
+        let moment = self.value(frame, moment)?;
+        let moment = match moment.kind {
+            ColumnKind::Time => moment.expr,
+            _ => moment.text(),
+        };
+        Ok(Value::new(Function::Bin(bins).call(vec![moment]), ColumnKind::Time))
     }
 
     fn in_network(&mut self, frame: &Frame, arguments: &[Given]) -> Result<Value> {

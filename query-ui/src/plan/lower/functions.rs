@@ -7,9 +7,12 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array as _, ArrayRef, AsArray as _, BooleanArray, Float64Array, StringArray, StructArray,
+    TimestampNanosecondArray,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Fields, Int64Type, UInt32Type, UInt64Type};
+use arrow::datatypes::{
+    DataType, Field, Fields, Int64Type, TimestampNanosecondType, UInt32Type, UInt64Type,
+};
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -18,10 +21,12 @@ use index::matcher::Matcher;
 use model::level::Level;
 use model::quantity::{read_duration, read_size};
 use model::query::TextMatch;
+use model::time::Timestamp;
 use regex::Regex;
 
 use super::structure::{flat_json, flat_logfmt, member};
 use crate::language::{Extraction, Format, pieces};
+use crate::plan::calendar::Bins;
 
 /// A function of values, with what it was given once and for all.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -44,6 +49,8 @@ pub(super) enum Function {
     Member(String),
     /// A level's name.
     LevelName,
+    /// The moment at which a bin of time begins.
+    Bin(Bins),
     /// Whether a record is in a sample: partition and offset, against a part of 2^32.
     Sampled(u32),
 }
@@ -81,6 +88,7 @@ impl ScalarUDFImpl for Called {
             Function::Parse(_) => "parse",
             Function::Member(_) => "member",
             Function::LevelName => "level_name",
+            Function::Bin(_) => "time_bin",
             Function::Sampled(_) => "sampled",
         }
     }
@@ -97,6 +105,7 @@ impl ScalarUDFImpl for Called {
             }
             Function::Extract(pattern) => DataType::Struct(struct_fields(pattern)),
             Function::Parse(_) | Function::Member(_) | Function::LevelName => DataType::Utf8,
+            Function::Bin(_) => time_type(),
         })
     }
 
@@ -115,6 +124,7 @@ impl Function {
         let Some(first) = arrays.first() else { return plan_err!("a function without argument") };
         match self {
             Self::Sampled(bound) => return sampled(arrays, *bound),
+            Self::Bin(bins) => return binned(first, bins),
             Self::LevelName => {
                 let levels = cast(first, &DataType::Int64)?;
                 let levels = levels.as_primitive::<Int64Type>();
@@ -149,7 +159,7 @@ impl Function {
             Self::Member(name) => {
                 Arc::new(texts.iter().map(|text| member(text?, name)).collect::<StringArray>())
             }
-            Self::LevelName | Self::Sampled(_) => first.clone(),
+            Self::LevelName | Self::Sampled(_) | Self::Bin(_) => first.clone(),
         })
     }
 }
@@ -157,6 +167,34 @@ impl Function {
 /// The type of moments.
 pub(super) fn time_type() -> DataType {
     index::schema::time_type()
+}
+
+/// The moments at which the bins begin; texts and numbers are read as times.
+fn binned(times: &ArrayRef, bins: &Bins) -> Result<ArrayRef> {
+    let find = bins.finder();
+    let mut last: Option<(Timestamp, Timestamp)> = None;
+    let mut start = |moment: Timestamp| {
+        // Records come by time: most are in the bin of the one before.
+        if let Some((from, to)) = last
+            && from <= moment
+            && moment < to
+        {
+            return Some(from.0);
+        }
+        let from = find(moment)?;
+        last = bins.next(from).map(|to| (from, to));
+        Some(from.0)
+    };
+    let starts: TimestampNanosecondArray = match times.as_primitive_opt::<TimestampNanosecondType>()
+    {
+        Some(times) => times.iter().map(|time| start(Timestamp(time?))).collect(),
+        None => {
+            let texts = cast(times, &DataType::Utf8)?;
+            let texts = texts.as_string::<i32>();
+            texts.iter().map(|text| start(Timestamp::parse(text?)?)).collect()
+        }
+    };
+    Ok(cast(&starts, &time_type())?)
 }
 
 /// A text as a finite number; what Rust reads beside numbers (`inf`, `nan`) is text.

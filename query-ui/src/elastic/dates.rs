@@ -1,0 +1,230 @@
+//! Times as Elasticsearch's clients write them: ISO dates with parts left out, epochs, `now-1h/d`.
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use model::time::{SECOND, Timestamp};
+use serde_json::Value;
+
+use crate::plan::calendar::{Unit, nanos, zone};
+
+/// Which moment a time stands for that leaves parts out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Edge {
+    /// The first.
+    First,
+    /// The last.
+    Last,
+}
+
+/// How times are read.
+#[derive(Debug, Clone)]
+pub(super) struct Dates {
+    now: Timestamp,
+    zone: TimeZone,
+    /// Numbers are seconds.
+    seconds: bool,
+}
+
+impl Dates {
+    /// With the zone and the format of a clause; `None` when the zone is none.
+    pub(super) fn new(now: Timestamp, zone_name: &str, format: &str) -> Option<Self> {
+        let seconds = format.contains("epoch_second") && !format.contains("epoch_millis");
+        Some(Self { now, zone: zone(zone_name)?, seconds })
+    }
+
+    /// A time; `None` when it is none.
+    pub(super) fn read(&self, value: &Value, edge: Edge) -> Option<Timestamp> {
+        match value {
+            Value::Number(number) => match number.as_i64() {
+                Some(whole) => self.epoch(whole),
+                None => {
+                    let scale = if self.seconds { 1e9 } else { 1e6 };
+                    let nanos = number.as_f64()? * scale;
+                    #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
+                    (nanos.abs() < 9.2e18).then_some(Timestamp(nanos as i64))
+                }
+            },
+            Value::String(text) => self.text(text.trim(), edge),
+            _ => None,
+        }
+    }
+
+    fn epoch(&self, number: i64) -> Option<Timestamp> {
+        let scale = if self.seconds { SECOND } else { SECOND / 1_000 };
+        number.checked_mul(scale).map(Timestamp)
+    }
+
+    fn text(&self, text: &str, edge: Edge) -> Option<Timestamp> {
+        if let Some(math) = text.strip_prefix("now") {
+            return self.math(self.now, math, edge);
+        }
+        match text.split_once("||") {
+            Some((anchor, "")) => self.anchor(anchor, edge),
+            Some((anchor, math)) => self.math(self.anchor(anchor, Edge::First)?, math, edge),
+            None => self.anchor(text, edge),
+        }
+    }
+
+    fn anchor(&self, text: &str, edge: Edge) -> Option<Timestamp> {
+        let is_digits = !text.is_empty()
+            && text.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit());
+        if is_digits && text.len() != 4 {
+            return self.epoch(text.parse().ok()?);
+        }
+        let (date, rest) = match text.find(['T', ' ', 't']) {
+            Some(at) => (text.get(..at)?, text.get(at + 1..)?),
+            None => (text, ""),
+        };
+        let mut numbers = date.split(['-', '/', '.']).map(|part| part.parse::<i16>().ok());
+        let year = numbers.next()??;
+        let month = numbers.next().map_or(Some(None), |month| month.map(Some))?;
+        let day = numbers.next().map_or(Some(None), |day| day.map(Some))?;
+        if numbers.next().is_some() {
+            return None;
+        }
+        let zone_at = rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len());
+        let (clock, zone_name) = rest.split_at(zone_at);
+        let there = match zone_name {
+            "" => self.zone.clone(),
+            "Z" | "z" => TimeZone::UTC,
+            name => zone(name)?,
+        };
+        let (clock, fraction) = clock.split_once(['.', ',']).unwrap_or((clock, ""));
+        let parts: Vec<&str> = clock.split(':').filter(|part| !part.is_empty()).collect();
+        let part = |at: usize| parts.get(at).map_or(Some(0), |part| part.parse::<i8>().ok());
+        let subsecond = match fraction {
+            "" => 0,
+            digits if digits.len() <= 9 => format!("{digits:0<9}").parse::<i32>().ok()?,
+            _ => return None,
+        };
+        let small = |number: Option<i16>| i8::try_from(number.unwrap_or(1)).ok();
+        let (hour, minute, second) = (part(0)?, part(1)?, part(2)?);
+        let civil =
+            DateTime::new(year, small(month)?, small(day)?, hour, minute, second, subsecond)
+                .ok()?;
+        let first = nanos(&civil.to_zoned_datetime(there.clone()).ok()?)?;
+        let unit = match (month, day, parts.len()) {
+            (None, _, _) => Unit::Year,
+            (_, None, _) => Unit::Month,
+            (_, _, 0) => Unit::Day,
+            (_, _, 1) => Unit::Hour,
+            (_, _, 2) => Unit::Minute,
+            // Down to the last digit that was written.
+            _ => {
+                let digits = u32::try_from(fraction.len()).ok()?;
+                let last = if digits < 3 { SECOND / 10_i64.pow(digits) } else { 1 };
+                return match edge {
+                    Edge::First => Some(first),
+                    Edge::Last if digits == 0 || digits >= 3 => {
+                        // A time of whole milliseconds stands for all of that millisecond.
+                        let last = if digits == 3 { SECOND / 1_000 } else { last };
+                        first.0.checked_add(last - 1).map(Timestamp)
+                    }
+                    Edge::Last => first.0.checked_add(last - 1).map(Timestamp),
+                };
+            }
+        };
+        self.edge(first, unit, edge, &there)
+    }
+
+    /// The first or the last moment of the unit that begins here.
+    fn edge(&self, first: Timestamp, unit: Unit, edge: Edge, zone: &TimeZone) -> Option<Timestamp> {
+        match edge {
+            Edge::First => Some(first),
+            Edge::Last => Some(Timestamp(unit.later(first, 1, zone)?.0.checked_sub(1)?)),
+        }
+    }
+
+    /// `+1d-2h/d` behind an anchor.
+    fn math(&self, mut moment: Timestamp, mut math: &str, edge: Edge) -> Option<Timestamp> {
+        while let Some(sign) = math.chars().next() {
+            math = math.get(sign.len_utf8()..)?;
+            let digits = math.find(|c: char| !c.is_ascii_digit())?;
+            let (number, rest) = math.split_at(digits);
+            let letter = rest.chars().next()?;
+            math = rest.get(letter.len_utf8()..)?;
+            let unit = match letter {
+                'y' => Unit::Year,
+                'M' => Unit::Month,
+                'w' => Unit::Week,
+                'd' => Unit::Day,
+                'h' | 'H' => Unit::Hour,
+                'm' => Unit::Minute,
+                's' => Unit::Second,
+                _ => return None,
+            };
+            let count = if number.is_empty() { 1 } else { number.parse::<i64>().ok()? };
+            moment = match sign {
+                '+' => unit.later(moment, count, &self.zone)?,
+                '-' => unit.later(moment, -count, &self.zone)?,
+                '/' if number.is_empty() => {
+                    let first = unit.floor(moment, &self.zone)?;
+                    self.edge(first, unit, edge, &self.zone)?
+                }
+                _ => return None,
+            };
+        }
+        Some(moment)
+    }
+}
+
+/// A time as answers show it: no more digits than it has, in threes.
+pub(super) fn shown(time: Timestamp) -> String {
+    let text = time.to_string();
+    let mut end = text.len() - 1;
+    while text.get(end - 3..end) == Some("000") && text.as_bytes().get(end - 4) != Some(&b'.') {
+        end -= 3;
+    }
+    format!("{}Z", text.get(..end).unwrap_or(&text))
+}
+
+/// Milliseconds of a moment, rounded down.
+pub(super) fn millis(time: Timestamp) -> i64 {
+    time.0.div_euclid(1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(given: &Value, edge: Edge, expected: &str) {
+        let now = Timestamp::parse("2026-11-24T10:20:30.5Z").unwrap();
+        let dates = Dates::new(now, "", "").unwrap();
+        let expected = Timestamp::parse(expected);
+        assert_eq!(dates.read(given, edge), expected, "{given} {edge:?}");
+    }
+
+    #[test]
+    fn times_are_read_as_clients_write_them() {
+        use Edge::{First, Last};
+        check(&json!("2026-01-31"), First, "2026-01-31T00:00:00Z");
+        check(&json!("2026-01-31"), Last, "2026-01-31T23:59:59.999999999Z");
+        check(&json!("2026-01"), Last, "2026-01-31T23:59:59.999999999Z");
+        check(&json!("2026"), First, "2026-01-01T00:00:00Z");
+        check(&json!("2026-01-31T10:00:00+02:00"), First, "2026-01-31T08:00:00Z");
+        check(&json!("2026-01-31 10:00"), Last, "2026-01-31T10:00:59.999999999Z");
+        check(&json!(1_700_000_000_123_i64), First, "2023-11-14T22:13:20.123Z");
+        check(&json!("1700000000123"), First, "2023-11-14T22:13:20.123Z");
+        check(&json!("now"), First, "2026-11-24T10:20:30.5Z");
+        check(&json!("now-1h"), First, "2026-11-24T09:20:30.5Z");
+        check(&json!("now-1d/d"), First, "2026-11-23T00:00:00Z");
+        check(&json!("now/d"), Last, "2026-11-24T23:59:59.999999999Z");
+        check(&json!("2026-01-31||+1M"), First, "2026-02-28T00:00:00Z");
+        for wrong in [json!("soon"), json!("now-"), json!("now-1x"), json!("2026-13-01"), json!([])]
+        {
+            check(&wrong, First, "none");
+        }
+    }
+
+    #[test]
+    fn times_are_shown_with_the_digits_they_have() {
+        let show = |text: &str| shown(Timestamp::parse(text).unwrap());
+        assert_eq!(show("2026-01-01T00:00:01Z"), "2026-01-01T00:00:01.000Z");
+        assert_eq!(show("2026-01-01T00:00:01.5Z"), "2026-01-01T00:00:01.500Z");
+        assert_eq!(show("2026-01-01T00:00:01.123456Z"), "2026-01-01T00:00:01.123456Z");
+        assert_eq!(show("2026-01-01T00:00:01.000000001Z"), "2026-01-01T00:00:01.000000001Z");
+    }
+}

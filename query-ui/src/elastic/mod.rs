@@ -1,0 +1,23 @@
+//! The read side of Elasticsearch, under `/es`: its searches lowered onto our own plan, its
+//! answers (docs/elastic.md). The write side is a door of `ingest`.
+
+mod refusal;
+mod names;
+mod dates;
+mod values;
+mod clause;
+mod dsl;
+mod regexp;
+mod lucene;
+mod simple;
+mod sort;
+mod hits;
+mod pages;
+mod search;
+mod request;
+mod routes;
+
+pub(crate) use routes::router;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! Names: of fields as clients know them and as we do, of indexes, and patterns of both.
+
+use std::collections::BTreeSet;
+
+use super::refusal::Refusal;
+
+/// A field by our name. `@timestamp`, `_id`, `_index`, `log.level` and `name.keyword` are other names.
+pub(super) fn field(name: &str) -> Result<String, Refusal> {
+    Ok(match name {
+        "@timestamp" | "timestamp" => "timestamp".to_owned(),
+        "event.ingested" | "ingest_time" => "ingest_time".to_owned(),
+        "_id" => "id".to_owned(),
+        "_index" => "index".to_owned(),
+        "log.level" | "level" | "log.level.keyword" | "level.keyword" => "level".to_owned(),
+        // These names are taken by what every record has.
+        "id" | "index" | "id.keyword" | "index.keyword" => {
+            let reason = format!(
+                "field [{name}] cannot be asked for: the name is that of a record's own [_{name}]; \
+                 give the field another name when it is written"
+            );
+            return Err(Refusal::argument(reason));
+        }
+        name => name.strip_suffix(".keyword").unwrap_or(name).to_owned(),
+    })
+}
+
+/// The name under which a client knows what we call so.
+pub(super) fn shown(name: &str) -> &str {
+    match name {
+        "timestamp" => "@timestamp",
+        "ingest_time" => "event.ingested",
+        "id" => "_id",
+        "index" => "_index",
+        name => name,
+    }
+}
+
+/// Whether a name matches a pattern with stars.
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(mut left) = name.strip_prefix(first) else { return false };
+    let mut pieces = rest.split('*').peekable();
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            return left.ends_with(piece);
+        }
+        let Some(at) = left.find(piece) else { return false };
+        left = left.get(at + piece.len()..).unwrap_or_default();
+    }
+    true
+}
+
+/// The indexes of an expression such as `a,b*,-bad`; `None` is all of them.
+pub(super) fn indexes(
+    expression: &str,
+    known: &BTreeSet<String>,
+    ignore_missing: bool,
+) -> Result<Option<Vec<String>>, Refusal> {
+    let expression = expression.trim();
+    if matches!(expression, "" | "_all" | "*") {
+        return Ok(None);
+    }
+    let mut found: BTreeSet<&String> = BTreeSet::new();
+    for (at, part) in
+        expression.split(',').map(str::trim).filter(|part| !part.is_empty()).enumerate()
+    {
+        if let Some(pattern) = part.strip_prefix('-').filter(|_| at > 0) {
+            found.retain(|name| !matches(pattern, name));
+        } else if part == "_all" {
+            found.extend(known);
+        } else if part.contains('*') {
+            found.extend(known.iter().filter(|name| matches(part, name)));
+        } else {
+            match known.get(part) {
+                Some(name) => drop(found.insert(name)),
+                None if ignore_missing => {}
+                None => return Err(Refusal::no_index(part)),
+            }
+        }
+    }
+    Ok(Some(found.into_iter().cloned().collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_any_characters() {
+        for (pattern, name, expected) in [
+            ("logs-*", "logs-app", true),
+            ("*", "", true),
+            ("a*b*c", "aXbYc", true),
+            ("a*b*c", "aXcYb", false),
+            ("*app", "logs-app", true),
+            ("logs", "logs-app", false),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn expressions_name_indexes() {
+        let known: BTreeSet<String> = ["main", "logs-a", "logs-b"].map(str::to_owned).into();
+        let names =
+            |expression: &str| indexes(expression, &known, false).map(Option::unwrap_or_default);
+        assert_eq!(indexes("_all", &known, false), Ok(None));
+        assert_eq!(names("main,logs-*"), Ok(vec!["logs-a".into(), "logs-b".into(), "main".into()]));
+        assert_eq!(names("logs-*,-*b"), Ok(vec!["logs-a".to_owned()]));
+        assert_eq!(names("none*"), Ok(Vec::new()));
+        assert_eq!(names("none"), Err(Refusal::no_index("none")));
+        assert_eq!(indexes("none", &known, true), Ok(Some(Vec::new())));
+    }
+}

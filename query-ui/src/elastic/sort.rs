@@ -1,0 +1,279 @@
+//! In which order hits come, and where a page begins.
+
+use model::query::Filter;
+use model::time::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::dates::{Dates, Edge, millis, shown};
+use super::names;
+use super::refusal::Refusal;
+use crate::language::{Expr, Operator, Pipe, SortKey};
+use crate::plan::Cursor;
+
+/// Keys of one order.
+const KEYS_MAX: usize = 16;
+
+/// A key of an order.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Key {
+    /// A field by our name.
+    field: String,
+    descending: bool,
+    /// Times are shown so.
+    format: String,
+}
+
+/// The order of hits: the keys, then newest first.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Sorting {
+    keys: Vec<Key>,
+    /// The place among equal ones is shown too (`_doc`, `_shard_doc`).
+    tie: bool,
+    /// Hits say where they stand.
+    asked: bool,
+}
+
+impl Sorting {
+    /// What `sort` says: a name, an object, or a list of these.
+    pub(super) fn read(given: Option<&Value>) -> Result<Self, Refusal> {
+        let mut sorting = Self::default();
+        match given {
+            None | Some(Value::Null) => return Ok(sorting),
+            Some(Value::Array(list)) => {
+                for one in list {
+                    sorting.add(one)?;
+                }
+            }
+            Some(one) => sorting.add(one)?,
+        }
+        if sorting.keys.len() > KEYS_MAX {
+            return Err(Refusal::argument(format!("[sort] has more than {KEYS_MAX} keys")));
+        }
+        sorting.asked = !sorting.keys.is_empty() || sorting.tie;
+        Ok(sorting)
+    }
+
+    /// What the parameter `sort` says: `a:desc,b`.
+    pub(super) fn of_parameter(text: &str) -> Result<Self, Refusal> {
+        let one = |part: &str| match part.split_once(':') {
+            Some((name, order)) => json!({ name: order }),
+            None => json!(part),
+        };
+        Self::read(Some(&text.split(',').map(one).collect()))
+    }
+
+    fn add(&mut self, given: &Value) -> Result<(), Refusal> {
+        match given {
+            Value::String(name) => self.key(name, &Map::new(), None),
+            Value::Object(object) => object.iter().try_for_each(|(name, how)| match how {
+                Value::String(order) => self.key(name, &Map::new(), Some(order)),
+                Value::Object(options) => {
+                    let order = options.get("order").and_then(Value::as_str);
+                    self.key(name, options, order)
+                }
+                _ => Err(Refusal::parsing(format!("[sort] of [{name}] wants an order"))),
+            }),
+            _ => Err(Refusal::parsing("[sort] wants names or objects")),
+        }
+    }
+
+    fn key(
+        &mut self,
+        name: &str,
+        options: &Map<String, Value>,
+        order: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let known = ["order", "unmapped_type", "format", "numeric_type", "missing", "mode"];
+        if let Some(option) = options.keys().find(|option| !known.contains(&option.as_str())) {
+            return Err(Refusal::parsing(format!(
+                "[sort] of [{name}] does not support [{option}]"
+            )));
+        }
+        if let Some(missing) = options.get("missing").filter(|missing| *missing != "_last") {
+            let reason = format!("[sort] of [{name}] does not support [missing] {missing}: _last");
+            return Err(Refusal::parsing(reason));
+        }
+        let descending = match order {
+            None => name == "_score",
+            Some(order) if order.eq_ignore_ascii_case("asc") => false,
+            Some(order) if order.eq_ignore_ascii_case("desc") => true,
+            Some(order) => {
+                return Err(Refusal::argument(format!("No enum constant SortOrder.{order}")));
+            }
+        };
+        match name {
+            // There are no ranks: all are equal.
+            "_score" => return Ok(()),
+            "_doc" | "_shard_doc" => self.tie = true,
+            // Behind the place nothing is equal any more.
+            _ if self.tie => {}
+            name if name.starts_with("_script") || name.starts_with("_geo") => {
+                return Err(Refusal::parsing(format!("[sort] does not support [{name}]")));
+            }
+            name => {
+                let format = options.get("format").and_then(Value::as_str).unwrap_or_default();
+                let (field, format) = (names::field(name)?, format.to_owned());
+                self.keys.push(Key { field, descending, format });
+            }
+        }
+        Ok(())
+    }
+
+    /// With the place among equal ones, so that pages have no gap.
+    pub(super) fn with_tie(mut self) -> Self {
+        (self.tie, self.asked) = (true, true);
+        self
+    }
+
+    /// Whether hits say where they stand.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked
+    }
+
+    /// Whether the order is that in which records come anyway.
+    fn is_newest_first(&self) -> bool {
+        match self.keys.as_slice() {
+            [] => true,
+            [first, ..] => first.field == "timestamp" && first.descending && self.keys.len() == 1,
+        }
+    }
+
+    /// The pipe that sorts; none where records come so.
+    pub(super) fn pipe(&self) -> Option<Pipe> {
+        let key = |key: &Key| SortKey { name: key.field.clone(), descending: key.descending };
+        (!self.is_newest_first()).then(|| Pipe::Sort(self.keys.iter().map(key).collect()))
+    }
+
+    /// Where a hit stands.
+    pub(super) fn place(&self, flat: &Map<String, Value>, cursor: &Cursor) -> Vec<Value> {
+        let value = |key: &Key| match key.field.as_str() {
+            "timestamp" => moment(cursor.time, &key.format),
+            "id" => cursor.id.to_string().into(),
+            field => match flat.get(names::shown(field)) {
+                Some(Value::Array(values)) => values.first().cloned().unwrap_or_default(),
+                Some(value) => value.clone(),
+                // What has no level sorts as the least of them.
+                None if field == "level" => "unknown".into(),
+                None => Value::Null,
+            },
+        };
+        let mut place: Vec<Value> = self.keys.iter().map(value).collect();
+        if self.tie {
+            place.push(cursor.to_string().into());
+        }
+        place
+    }
+
+    /// What holds for the hits behind a place: a filter that narrows, and a condition that decides.
+    pub(super) fn behind(&self, place: &[Value]) -> Result<(Filter, Option<Expr>), Refusal> {
+        let count = self.keys.len() + usize::from(self.tie);
+        if place.len() != count {
+            let reason = format!("search_after has {} value(s) but sort has {count}.", place.len());
+            return Err(Refusal::argument(reason));
+        }
+        let cursor = match place.last().filter(|_| self.tie) {
+            None => None,
+            Some(text) => {
+                let cursor = text.as_str().and_then(Cursor::parse);
+                Some(cursor.ok_or_else(|| {
+                    Refusal::argument(format!("[search_after] {text} is no place of ours: send back [sort] of the last hit"))
+                })?)
+            }
+        };
+        if let (true, Some(cursor)) = (self.is_newest_first(), &cursor) {
+            return Ok((cursor.earlier(), None));
+        }
+        let mut alternatives = Vec::new();
+        let mut equal: Vec<Expr> = Vec::new();
+        for (key, value) in self.keys.iter().zip(place) {
+            let (after, same) = key.compared(value)?;
+            alternatives.extend(after.map(|after| all(equal.iter().cloned().chain([after]))));
+            equal.push(same);
+        }
+        if let Some(cursor) = cursor {
+            alternatives.push(all(equal.into_iter().chain([earlier(&cursor)])));
+        }
+        let condition = alternatives
+            .into_iter()
+            .reduce(|a, b| Expr::Binary(Operator::Or, Box::new(a), Box::new(b)))
+            .unwrap_or(Expr::Bool(false));
+        Ok((Filter::All, Some(condition)))
+    }
+}
+
+/// A time as a sort value: milliseconds where these are exact.
+fn moment(time: Timestamp, format: &str) -> Value {
+    match format {
+        "" | "epoch_millis" if time.0 % 1_000_000 == 0 => millis(time).into(),
+        _ => shown(time).into(),
+    }
+}
+
+impl Key {
+    /// What is behind a value of this key, and what equals it.
+    fn compared(&self, value: &Value) -> Result<(Option<Expr>, Expr), Refusal> {
+        let column = || Box::new(Expr::Column(self.field.clone()));
+        let exists = Expr::Exists(column());
+        if value.is_null() {
+            return Ok((None, Expr::Not(Box::new(exists))));
+        }
+        let refused = || {
+            Refusal::argument(format!(
+                "[search_after] {value} does not compare with [{}]",
+                self.field
+            ))
+        };
+        let literal = match (self.field.as_str(), value) {
+            ("timestamp" | "ingest_time", value) => {
+                let dates = Dates::new(Timestamp::default(), "", &self.format);
+                let time = dates.and_then(|dates| dates.read(value, Edge::First));
+                Expr::Text(time.ok_or_else(refused)?.to_string())
+            }
+            (_, Value::String(text)) => Expr::Text(text.clone()),
+            (_, Value::Bool(truth)) => Expr::Bool(*truth),
+            (_, Value::Number(number)) => match number.as_i64() {
+                Some(whole) => Expr::Int(whole),
+                None => Expr::Float(number.as_f64().unwrap_or_default()),
+            },
+            _ => return Err(refused()),
+        };
+        let operator = if self.descending { Operator::Less } else { Operator::Greater };
+        let further = Expr::Binary(operator, column(), Box::new(literal.clone()));
+        let missing = Expr::Not(Box::new(exists));
+        let after = Expr::Binary(Operator::Or, Box::new(further), Box::new(missing));
+        Ok((Some(after), Expr::Binary(Operator::Equal, column(), Box::new(literal))))
+    }
+}
+
+fn all(parts: impl IntoIterator<Item = Expr>) -> Expr {
+    let and = |a, b| Expr::Binary(Operator::And, Box::new(a), Box::new(b));
+    parts.into_iter().reduce(and).unwrap_or(Expr::Bool(true))
+}
+
+/// The records behind a place in their usual order, as a condition of a row.
+fn earlier(cursor: &Cursor) -> Expr {
+    let binary = |operator, a, b| Expr::Binary(operator, Box::new(a), Box::new(b));
+    let and = |a, b| binary(Operator::And, a, b);
+    let or = |a, b| binary(Operator::Or, a, b);
+    let time = || Expr::Column("timestamp".to_owned());
+    let at = || Expr::Text(cursor.time.to_string());
+    let id = cursor.id.to_string();
+    let (partition, offset) = id.split_once('-').unwrap_or((&id, ""));
+    // Hexadecimal digits without zeros before them: the longer is the greater.
+    let part = |which: i64| {
+        let column = Expr::Column("id".to_owned());
+        Expr::Call("split_part", vec![column, Expr::Text("-".to_owned()), Expr::Int(which)])
+    };
+    let length = |text: Expr| Expr::Call("length", vec![text]);
+    let digits = |text: &str| Expr::Int(i64::try_from(text.len()).unwrap_or(i64::MAX));
+    let text = |text: &str| Expr::Text(text.to_owned());
+    let below = |which: i64, limit: &str| {
+        let shorter = binary(Operator::Less, length(part(which)), digits(limit));
+        let as_long = binary(Operator::Equal, length(part(which)), digits(limit));
+        or(shorter, and(as_long, binary(Operator::Less, part(which), text(limit))))
+    };
+    let same_partition = binary(Operator::Equal, part(1), text(partition));
+    let id_below = or(below(1, partition), and(same_partition, below(2, offset)));
+    let same_time = binary(Operator::Equal, time(), at());
+    or(binary(Operator::Less, time(), at()), and(same_time, id_below))
+}

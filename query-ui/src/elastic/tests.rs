@@ -1,0 +1,360 @@
+//! Searches over real records, fresh and in splits: what is found, and what is refused.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use super::router;
+use crate::fixture::{Fixture, Rest};
+
+/// Five web requests on one host, three jobs on another, one record of another index.
+pub(super) async fn small(rest: Rest) -> (Fixture, Router) {
+    let fixture = Fixture::new(rest);
+    let web = [
+        json!({"ts":"2026-01-01T00:00:01Z","level":"info","msg":"GET /a","status":200,"took":0.5,"user":{"name":"Alice"}}),
+        json!({"ts":"2026-01-01T00:00:03Z","level":"error","msg":"GET /b failed","status":503,"took":2}),
+        json!({"ts":"2026-01-01T00:00:05Z","level":"info","msg":"GET /c","status":200,"user":{"name":"alice smith"}}),
+        json!({"ts":"2026-01-01T00:01:00Z","level":"warn","msg":"slow answer","status":504,"user":{"name":"bob"}}),
+        json!({"ts":"2026-01-01T00:02:00Z","msg":"GET /d","status":404,"ok":true}),
+    ];
+    let jobs = [
+        json!({"ts":"2026-01-01T00:00:02Z","level":"error","msg":"job failed: disk quota","took":7}),
+        json!({"ts":"2026-01-01T00:00:03Z","level":"info","msg":"job done","took":3}),
+        json!({"ts":"2026-01-02T00:00:00Z","level":"fatal","msg":"disk full","tags":["x","y"]}),
+    ];
+    fixture.append(0, &[("host", "web1")], web.map(|line| line.to_string())).await;
+    fixture.append(1, &[("host", "job1")], jobs.map(|line| line.to_string())).await;
+    let other = json!({"ts":"2026-02-01T00:00:00Z","msg":"elsewhere","status":1});
+    fixture.append_to(0, "logs-other", &[("host", "x")], [other.to_string()]).await;
+    if rest == Rest::Splits {
+        fixture.settle().await;
+    }
+    let app = router(fixture.engine.clone());
+    (fixture, app)
+}
+
+pub(super) async fn ask(app: &Router, method: &str, path: &str, body: &str) -> (StatusCode, Value) {
+    let request = Request::builder().method(method).uri(path).body(Body::from(body.to_owned()));
+    let response = app.clone().oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(response.headers()["x-elastic-product"], "Elasticsearch", "{path}");
+    let status = response.status();
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    (status, serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
+pub(super) async fn post(app: &Router, path: &str, body: Value) -> Value {
+    let (status, answer) = ask(app, "POST", path, &body.to_string()).await;
+    assert_eq!(status, StatusCode::OK, "{body}: {answer}");
+    answer
+}
+
+/// The messages that a query finds in the index `main`, newest first.
+async fn found(app: &Router, query: Value) -> Vec<String> {
+    let answer = post(app, "/es/main/_search", json!({ "query": query, "size": 100 })).await;
+    let hits = answer["hits"]["hits"].as_array().unwrap();
+    assert_eq!(answer["hits"]["total"]["value"], json!(hits.len()), "{query}");
+    hits.iter().map(|hit| hit["_source"]["message"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn queries_find_what_they_say() {
+    for rest in [Rest::Fresh, Rest::Splits] {
+        let (_fixture, app) = small(rest).await;
+        for (query, expected) in [
+            (json!({"match_none": {}}), vec![]),
+            (
+                json!({"match": {"message": "failed disk"}}),
+                vec!["disk full", "GET /b failed", "job failed: disk quota"],
+            ),
+            (
+                json!({"match": {"message": {"query": "failed disk", "operator": "and"}}}),
+                vec!["job failed: disk quota"],
+            ),
+            (json!({"match_phrase": {"message": "failed disk"}}), vec!["job failed: disk quota"]),
+            (
+                json!({"match_phrase_prefix": {"message": "failed di"}}),
+                vec!["job failed: disk quota"],
+            ),
+            (
+                json!({"multi_match": {"query": "bob", "fields": ["user.name", "message"]}}),
+                vec!["slow answer"],
+            ),
+            (json!({"term": {"user.name": "Alice"}}), vec!["GET /a"]),
+            (
+                json!({"term": {"user.name.keyword": {"value": "ALICE", "case_insensitive": true}}}),
+                vec!["GET /a"],
+            ),
+            (json!({"term": {"status": 200}}), vec!["GET /c", "GET /a"]),
+            (
+                json!({"term": {"host": "job1"}}),
+                vec!["disk full", "job done", "job failed: disk quota"],
+            ),
+            (json!({"terms": {"status": [404, 503]}}), vec!["GET /d", "GET /b failed"]),
+            (
+                json!({"terms": {"log.level": ["fatal", "warning"]}}),
+                vec!["disk full", "slow answer"],
+            ),
+            (
+                json!({"range": {"status": {"gte": 404, "lt": 504}}}),
+                vec!["GET /d", "GET /b failed"],
+            ),
+            (
+                json!({"range": {"@timestamp": {"gt": "2026-01-01", "lte": "2026-01-02"}}}),
+                vec!["disk full"],
+            ),
+            (
+                json!({"range": {"@timestamp": {"gte": 1_767_225_602_000_i64, "lte": 1_767_225_603_000_i64, "format": "epoch_millis"}}}),
+                vec!["job done", "GET /b failed", "job failed: disk quota"],
+            ),
+            (json!({"exists": {"field": "ok"}}), vec!["GET /d"]),
+            (json!({"prefix": {"user.name": "ali"}}), vec!["GET /c"]),
+            (json!({"wildcard": {"user.name": {"value": "?lice*"}}}), vec!["GET /c", "GET /a"]),
+            (
+                json!({"wildcard": {"message": "*ailed"}}),
+                vec!["GET /b failed", "job failed: disk quota"],
+            ),
+            (json!({"regexp": {"user.name": "[Aa]lice"}}), vec!["GET /a"]),
+            (
+                json!({"bool": {"should": [{"term": {"status": 404}}, {"term": {"took": 7}}]}}),
+                vec!["GET /d", "job failed: disk quota"],
+            ),
+            (
+                json!({"bool": {"must": {"match": {"message": "get"}}, "must_not": [{"term": {"status": 200}}], "should": {"match_all": {}}}}),
+                vec!["GET /d", "GET /b failed"],
+            ),
+            (
+                json!({"bool": {"minimum_should_match": 2, "should": [{"term": {"status": 200}}, {"exists": {"field": "took"}}, {"match": {"message": "a"}}]}}),
+                vec!["GET /a"],
+            ),
+            (json!({"constant_score": {"filter": {"term": {"tags": "y"}}}}), vec!["disk full"]),
+            (
+                json!({"query_string": {"query": "status:[404 TO 503] AND NOT failed"}}),
+                vec!["GET /d"],
+            ),
+            (json!({"query_string": {"query": "level:error -job"}}), vec!["GET /b failed"]),
+            (
+                json!({"query_string": {"query": "message:(\"failed disk\" OR full)"}}),
+                vec!["disk full", "job failed: disk quota"],
+            ),
+            (
+                json!({"query_string": {"query": "status:>=504 OR fu?l"}}),
+                vec!["disk full", "slow answer"],
+            ),
+            (
+                json!({"query_string": {"query": "failed disk", "default_operator": "AND"}}),
+                vec!["job failed: disk quota"],
+            ),
+            (json!({"query_string": {"query": "_exists_:ok"}}), vec!["GET /d"]),
+            (
+                json!({"simple_query_string": {"query": "\"failed disk\" | ful*", "fields": ["message"]}}),
+                vec!["disk full", "job failed: disk quota"],
+            ),
+            (json!({"simple_query_string": {"query": "failed + -job"}}), vec!["GET /b failed"]),
+        ] {
+            assert_eq!(found(&app, query.clone()).await, expected, "{rest:?} {query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_supported_is_named() {
+    let (_fixture, app) = small(Rest::Fresh).await;
+    for (body, word) in [
+        (json!({"query": {"fuzzy": {"a": "b"}}}), "fuzzy"),
+        (json!({"query": {"match": {"a": {"query": "b", "fuzziness": "AUTO"}}}}), "fuzziness"),
+        (json!({"query": {"query_string": {"query": "a~2"}}}), "fuzzy"),
+        (json!({"query": {"query_string": {"query": "(a"}}}), "bracket"),
+        (json!({"query": {"term": {"id": 5}}}), "id"),
+        (json!({"query": {"regexp": {"a": "b~c"}}}), "regexp"),
+        (json!({"query": {"range": {"@timestamp": {"gte": "soon"}}}}), "soon"),
+        (json!({"collapse": {"field": "a"}}), "collapse"),
+        (json!({"script_fields": {"a": {}}}), "script_fields"),
+        (json!({"sort": [{"_script": {}}]}), "_script"),
+        (json!({"size": 10_001}), "too large"),
+        (json!({"size": -1}), "size"),
+        (json!([]), "object"),
+    ] {
+        let (status, answer) = ask(&app, "POST", "/es/_search", &body.to_string()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}: {answer}");
+        let reason = answer["error"]["reason"].as_str().unwrap();
+        assert!(reason.contains(word), "{body}: {reason}");
+    }
+    let (status, answer) = ask(&app, "POST", "/es/none/_search", "").await;
+    assert_eq!(
+        (status, &answer["error"]["type"]),
+        (StatusCode::NOT_FOUND, &json!("index_not_found_exception"))
+    );
+    let (status, _) = ask(&app, "POST", "/es/none/_search?ignore_unavailable=true", "").await;
+    assert_eq!(status, StatusCode::OK);
+    let (status, answer) = ask(&app, "POST", "/es/_search?colour=red", "").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+}
+
+#[tokio::test]
+async fn hits_are_shown_as_asked() {
+    let (_fixture, app) = small(Rest::Splits).await;
+    let body = json!({
+        "query": {"term": {"status": 503}}, "_source": ["user", "status"], "fields": ["took", {"field": "@timestamp", "format": "epoch_millis"}],
+        "sort": [{"took": "desc"}, "_doc"], "highlight": {"fields": {"*": {}}},
+    });
+    let answer = post(&app, "/es/ma*/_search", body).await;
+    let hit = &answer["hits"]["hits"][0];
+    assert_eq!(hit["_index"], "main");
+    assert_eq!(hit["_source"], json!({"status": 503}));
+    assert_eq!(hit["fields"], json!({"took": [2], "@timestamp": ["1767225603000"]}));
+    assert_eq!(hit["sort"][0], json!(2));
+    let body = json!({"query": {"match": {"message": "failed"}}, "highlight": {"fields": {"message": {}}, "pre_tags": ["<"], "post_tags": [">"]}});
+    let answer = post(&app, "/es/main/_search?size=1&filter_path=hits.hits.highlight", body).await;
+    assert_eq!(
+        answer,
+        json!({"hits": {"hits": [{"highlight": {"message": ["GET /b <failed>"]}}]}})
+    );
+    let id = post(&app, "/es/_search", json!({"size": 1})).await["hits"]["hits"][0]["_id"].clone();
+    let answer = post(&app, "/es/_count", json!({"query": {"ids": {"values": [id]}}})).await;
+    assert_eq!(answer["count"], 1);
+    let nested = post(&app, "/es/_search", json!({"query": {"term": {"user.name": "bob"}}})).await;
+    assert_eq!(nested["hits"]["hits"][0]["_source"]["user"], json!({"name": "bob"}));
+}
+
+/// All ids, page by page.
+async fn paged(app: &Router, sort: Value) -> Vec<Value> {
+    let (_, point) = ask(app, "POST", "/es/_all/_pit?keep_alive=1m", "").await;
+    let (mut ids, mut after) = (Vec::new(), Value::Null);
+    loop {
+        let mut body =
+            json!({"size": 2, "sort": sort, "pit": {"id": point["id"], "keep_alive": "1m"}});
+        if !after.is_null() {
+            body["search_after"] = after;
+        }
+        let answer = post(app, "/es/_search", body).await;
+        let hits = answer["hits"]["hits"].as_array().unwrap().clone();
+        let Some(last) = hits.last() else { return ids };
+        after = last["sort"].clone();
+        ids.extend(hits.iter().map(|hit| hit["_id"].clone()));
+    }
+}
+
+#[tokio::test]
+async fn pages_hold_every_record_once() {
+    let (fixture, app) = small(Rest::Splits).await;
+    for sort in [
+        json!([{"@timestamp": "desc"}]),
+        json!([{"@timestamp": "asc"}]),
+        json!("_doc"),
+        json!([{"took": "desc"}]),
+        json!([{"status": "asc"}, {"took": "desc"}]),
+        json!(["level"]),
+        json!(["host", {"user.name": {"order": "desc"}}]),
+    ] {
+        let all = post(&app, "/es/_search", json!({"size": 100, "sort": sort})).await;
+        let all: Vec<Value> =
+            all["hits"]["hits"].as_array().unwrap().iter().map(|hit| hit["_id"].clone()).collect();
+        assert_eq!(all.len(), 9);
+        assert_eq!(paged(&app, sort.clone()).await, all, "{sort}");
+    }
+    let first = post(&app, "/es/_all/_search?scroll=1m", json!({"size": 4, "sort": "_doc"})).await;
+    assert_eq!(first["hits"]["total"]["value"], 9);
+    // What comes later is in no page.
+    fixture.append(0, &[("host", "late")], [json!({"msg": "late"}).to_string()]).await;
+    let (mut count, mut page) = (0, first);
+    while let Some(hits) = page["hits"]["hits"].as_array().filter(|hits| !hits.is_empty()) {
+        count += hits.len();
+        let body = json!({"scroll_id": page["_scroll_id"], "scroll": "1m"});
+        page = post(&app, "/es/_search/scroll", body).await;
+    }
+    assert_eq!(count, 9);
+    let (status, _) = ask(&app, "POST", "/es/_search/scroll", r#"{"scroll_id":"x"}"#).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+/// JSON that looks more or less like a query.
+fn anything() -> impl Strategy<Value = Value> {
+    let word = prop::sample::select(vec![
+        "query",
+        "bool",
+        "must",
+        "should",
+        "match",
+        "term",
+        "terms",
+        "range",
+        "gte",
+        "lt",
+        "message",
+        "status",
+        "@timestamp",
+        "query_string",
+        "fields",
+        "exists",
+        "field",
+        "regexp",
+        "wildcard",
+        "value",
+        "sort",
+        "_doc",
+        "size",
+        "from",
+        "search_after",
+        "_source",
+        "ids",
+        "values",
+        "highlight",
+        "pit",
+        "id",
+        "minimum_should_match",
+        "aggs",
+        "date_histogram",
+        "fixed_interval",
+        "calendar_interval",
+        "cardinality",
+        "composite",
+        "sources",
+        "filters",
+        "top_hits",
+        "percentiles",
+        "order",
+        "_count",
+        "1d",
+        "now-1d/d",
+        "*",
+        "a AND (b OR",
+        "[a",
+        "-1",
+        "",
+    ]);
+    let leaf = prop_oneof![
+        word.clone().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+        Just(Value::Null),
+    ];
+    leaf.prop_recursive(6, 40, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((word.clone(), inner), 0..4)
+                .prop_map(|members| members.into_iter().map(|(n, v)| (n.to_owned(), v)).collect()),
+        ]
+    })
+}
+
+#[test]
+fn no_body_panics_or_breaks_the_node() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (_fixture, app) = runtime.block_on(small(Rest::Splits));
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(300));
+    let ran = runner.run(&anything(), |body| {
+        let bodies = [json!({ "query": body }), json!({ "aggs": { "a": body } }), body];
+        for body in bodies {
+            let (status, answer) =
+                runtime.block_on(ask(&app, "POST", "/es/_search", &body.to_string()));
+            prop_assert!(!status.is_server_error(), "{body}: {answer}");
+        }
+        Ok(())
+    });
+    ran.unwrap();
+}
