@@ -178,6 +178,68 @@ pub(super) fn shown(time: Timestamp) -> String {
     format!("{}Z", text.get(..end).unwrap_or(&text))
 }
 
+/// A time in a format of dates: an epoch, a pattern such as `yyyy-MM-dd`, or as times are shown.
+pub(super) fn in_format(time: Timestamp, format: &str, zone_name: &str) -> String {
+    let there = zone(zone_name).unwrap_or(TimeZone::UTC);
+    match format {
+        "epoch_millis" => return millis(time).to_string(),
+        "epoch_second" => return time.0.div_euclid(SECOND).to_string(),
+        ""
+        | "strict_date_optional_time"
+        | "date_optional_time"
+        | "strict_date_time"
+        | "date_time"
+        | "strict_date_optional_time_nanos"
+            if there == TimeZone::UTC =>
+        {
+            return shown(time);
+        }
+        _ => {}
+    }
+    let Ok(moment) = jiff::Timestamp::from_nanosecond(i128::from(time.0)) else {
+        return shown(time);
+    };
+    let zoned = moment.to_zoned_datetime(there);
+    let is_pattern = format.starts_with(['y', 'u', 'M', 'd', 'H', 'E']) && !format.contains('_');
+    let pattern = if is_pattern { format } else { "yyyy-MM-dd'T'HH:mm:ss.SSSXXX" };
+    let (mut text, mut rest, mut quoted) = (String::new(), pattern, false);
+    while let Some(letter) = rest.chars().next() {
+        let run = rest.find(|c| c != letter).unwrap_or(rest.len());
+        let (_, behind) = rest.split_at(run);
+        let number = |value: i64| format!("{value:0run$}");
+        match letter {
+            '\'' => {
+                quoted = !quoted;
+                rest = rest.get(1..).unwrap_or_default();
+                continue;
+            }
+            _ if quoted => text.extend(std::iter::repeat_n(letter, run)),
+            'y' | 'u' if run == 2 => text.push_str(&format!("{:02}", zoned.year() % 100)),
+            'y' | 'u' => text.push_str(&number(zoned.year().into())),
+            'M' => text.push_str(&number(zoned.month().into())),
+            'd' => text.push_str(&number(zoned.day().into())),
+            'H' => text.push_str(&number(zoned.hour().into())),
+            'm' => text.push_str(&number(zoned.minute().into())),
+            's' => text.push_str(&number(zoned.second().into())),
+            'S' => {
+                let digits = format!("{:09}", zoned.subsec_nanosecond());
+                text.push_str(digits.get(..run.min(9)).unwrap_or_default());
+            }
+            'X' | 'Z' => match zoned.offset().seconds() {
+                0 => text.push('Z'),
+                seconds => {
+                    let sign = if seconds < 0 { '-' } else { '+' };
+                    let minutes = seconds.abs() / 60;
+                    text.push_str(&format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60));
+                }
+            },
+            other => text.extend(std::iter::repeat_n(other, run)),
+        }
+        rest = behind;
+    }
+    text
+}
+
 /// Milliseconds of a moment, rounded down.
 pub(super) fn millis(time: Timestamp) -> i64 {
     time.0.div_euclid(1_000_000)
@@ -226,5 +288,9 @@ mod tests {
         assert_eq!(show("2026-01-01T00:00:01.5Z"), "2026-01-01T00:00:01.500Z");
         assert_eq!(show("2026-01-01T00:00:01.123456Z"), "2026-01-01T00:00:01.123456Z");
         assert_eq!(show("2026-01-01T00:00:01.000000001Z"), "2026-01-01T00:00:01.000000001Z");
+        let time = Timestamp::parse("2026-01-31T23:30:00Z").unwrap();
+        assert_eq!(in_format(time, "yyyy-MM-dd", "+01:00"), "2026-02-01");
+        assert_eq!(in_format(time, "", "+01:00"), "2026-02-01T00:30:00.000+01:00");
+        assert_eq!(in_format(time, "epoch_second", ""), "1769902200");
     }
 }

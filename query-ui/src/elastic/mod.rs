@@ -14,7 +14,10 @@ mod sort;
 mod hits;
 mod pages;
 mod search;
+mod aggs;
 mod request;
+mod msearch;
+mod catalog;
 mod routes;
 
 pub(crate) use routes::router;

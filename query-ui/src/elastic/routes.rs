@@ -10,11 +10,11 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
-use super::names;
 use super::pages::{Point, Scroll, id_of, told};
 use super::refusal::Refusal;
 use super::request::{Asked, BYTES_MAX, product};
 use super::search::{Search, shards};
+use super::{aggs, catalog, msearch, names};
 use crate::plan::{Engine, QueryFailure, Question};
 
 /// The routes.
@@ -27,6 +27,18 @@ pub(crate) fn router(engine: Engine) -> Router {
         .route("/es/_search/scroll", get(scroll).post(scroll).delete(end_scroll))
         .route("/es/{index}/_pit", post(open_point))
         .route("/es/_pit", axum::routing::delete(close_point))
+        .route("/es/_msearch", get(msearch::all).post(msearch::all))
+        .route("/es/{index}/_msearch", get(msearch::within).post(msearch::within))
+        .route("/es/_mapping", get(catalog::mapping_all))
+        .route("/es/{index}/_mapping", get(catalog::mapping))
+        .route("/es/_field_caps", get(catalog::caps_all).post(catalog::caps_all))
+        .route("/es/{index}/_field_caps", get(catalog::caps).post(catalog::caps))
+        .route("/es/_cat/indices", get(catalog::cat_all))
+        .route("/es/_cat/indices/{index}", get(catalog::cat))
+        .route("/es/_resolve/index/{index}", get(catalog::resolve))
+        .route("/es/_aliases", get(catalog::aliases_all))
+        .route("/es/_alias", get(catalog::aliases_all))
+        .route("/es/{index}/_alias", get(catalog::aliases))
         .layer(DefaultBodyLimit::max(BYTES_MAX))
         .layer(map_response(product))
         .with_state(engine)
@@ -68,7 +80,7 @@ pub(super) async fn named(
     names::indexes(expression, &known(engine).await, asked.is_set("ignore_unavailable"))
 }
 
-const SEARCH: [&str; 10] = [
+pub(super) const SEARCH: [&str; 10] = [
     "q",
     "from",
     "size",
@@ -111,13 +123,18 @@ pub(super) async fn answered(
     body: &Value,
 ) -> Result<Value, Refusal> {
     let begun = engine.clock().elapsed();
-    if body.get("aggs").or_else(|| body.get("aggregations")).is_some() {
-        return Err(Refusal::parsing("[aggs] is not supported"));
-    }
+    let aggregations = aggs::read(body, engine.clock().now())?;
     let cost = search.cost();
     let mut answer = run(engine, Some(&cost), |engine| async move {
         let hits = search.hits(&engine).await?;
         let mut answer = json!({ "took": 0, "timed_out": false, "_shards": shards(&hits.missing), "hits": search.shown(&hits) });
+        if !aggregations.is_empty() {
+            let (found, missing) = aggs::run(&engine, &search, &aggregations).await?;
+            if hits.missing.is_empty() && !missing.is_empty() {
+                answer["_shards"] = shards(&missing);
+            }
+            answer["aggregations"] = found;
+        }
         if let Some(id) = search.pit() {
             answer["pit_id"] = id.into();
         }

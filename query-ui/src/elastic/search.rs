@@ -215,6 +215,29 @@ impl Search {
         self.question(self.filter.clone(), Vec::new(), self.size)
     }
 
+    /// Refuses to give more hits than so many.
+    pub(super) fn within(&self, most: u64) -> Result<(), Refusal> {
+        match self.from.saturating_add(self.size) {
+            wanted if wanted > most => {
+                let reason = format!(
+                    "Top hits result window is too large: [from] + [size] is at most {most}, but was {wanted}"
+                );
+                Err(Refusal::argument(reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Hits that are passed over, and hits that are shown.
+    pub(super) fn window(&self) -> (u64, u64) {
+        (self.from, self.size)
+    }
+
+    /// The pipe that sorts; none where records come so.
+    pub(super) fn sorting(&self) -> Option<Pipe> {
+        self.sorting.pipe()
+    }
+
     fn places_shown(&self) -> bool {
         self.sorting.is_asked()
     }

@@ -1,0 +1,206 @@
+//! Figures of a bucket: aggregates of our plan, and what an answer makes of them.
+
+use model::time::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::elastic::dates::shown;
+use crate::elastic::names;
+use crate::elastic::refusal::Refusal;
+use crate::language::{Aggregate, Expr, Function, Operator};
+
+/// A figure.
+#[derive(Debug)]
+pub(super) struct Metric {
+    kind: Figure,
+    number: Expr,
+    value: Expr,
+    is_time: bool,
+}
+
+#[derive(Debug, PartialEq)]
+enum Figure {
+    Avg,
+    Min,
+    Max,
+    Sum,
+    ValueCount,
+    Cardinality,
+    Stats,
+    ExtendedStats { sigma: f64 },
+    Percentiles { percents: Vec<f64>, keyed: bool },
+}
+
+/// Percentiles where the request does not say.
+const PERCENTS: [f64; 7] = [1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0];
+/// Percentiles of one figure.
+const PERCENTS_MAX: usize = 64;
+
+impl Metric {
+    /// The figure of a name; `None` when it is none.
+    pub(super) fn read(kind: &str, body: &Map<String, Value>) -> Result<Option<Self>, Refusal> {
+        let figure = match kind {
+            "avg" => Figure::Avg,
+            "min" => Figure::Min,
+            "max" => Figure::Max,
+            "sum" => Figure::Sum,
+            "value_count" => Figure::ValueCount,
+            "cardinality" => Figure::Cardinality,
+            "stats" => Figure::Stats,
+            "extended_stats" => {
+                let sigma = body.get("sigma").and_then(Value::as_f64).unwrap_or(2.0);
+                Figure::ExtendedStats { sigma }
+            }
+            "percentiles" => Figure::Percentiles {
+                percents: percents(body.get("percents"))?,
+                keyed: body.get("keyed") != Some(&Value::Bool(false)),
+            },
+            _ => return Ok(None),
+        };
+        let known: &[&str] = match figure {
+            Figure::Cardinality => &["field", "missing", "precision_threshold", "execution_hint"],
+            Figure::ExtendedStats { .. } => &["field", "missing", "format", "sigma"],
+            Figure::Percentiles { .. } => {
+                &["field", "missing", "format", "percents", "keyed", "tdigest", "hdr"]
+            }
+            _ => &["field", "missing", "format"],
+        };
+        super::read::only(kind, body, known)?;
+        let field = names::field(super::read::text(kind, body, "field")?)?;
+        let column = Expr::Column(field.clone());
+        let is_time = field == "timestamp" || field == "ingest_time";
+        let mut number = Expr::Call("number", vec![column.clone()]);
+        if is_time {
+            let millis =
+                Expr::Binary(Operator::Multiply, Box::new(number), Box::new(Expr::Int(1_000)));
+            number = Expr::Call("round", vec![millis]);
+        }
+        let mut value = column;
+        if let Some(missing) = body.get("missing").filter(|missing| !missing.is_null()) {
+            let literal = match missing {
+                Value::String(text) => match text.parse::<f64>() {
+                    Ok(number) if figure != Figure::Cardinality => Expr::Float(number),
+                    _ => Expr::Text(text.clone()),
+                },
+                other => Expr::Float(other.as_f64().ok_or_else(|| {
+                    Refusal::parsing(format!("[{kind}] [missing] wants a number or a text"))
+                })?),
+            };
+            number = Expr::Call("coalesce", vec![number, literal.clone()]);
+            value = Expr::Call("coalesce", vec![value, literal]);
+        }
+        Ok(Some(Self { kind: figure, number, value, is_time }))
+    }
+
+    /// What is computed for it.
+    pub(super) fn aggregates(&self) -> Vec<Aggregate> {
+        let of = |function: Function, argument: &Expr| Aggregate {
+            function,
+            argument: Some(argument.clone()),
+            condition: None,
+            name: String::new(),
+        };
+        let number = |function| of(function, &self.number);
+        let basic = || {
+            [Function::Count, Function::Min, Function::Max, Function::Avg, Function::Sum]
+                .map(number)
+        };
+        match &self.kind {
+            Figure::Avg => vec![number(Function::Avg)],
+            Figure::Min => vec![number(Function::Min)],
+            Figure::Max => vec![number(Function::Max)],
+            Figure::Sum => vec![number(Function::Sum)],
+            Figure::ValueCount => vec![of(Function::Count, &self.value)],
+            Figure::Cardinality => vec![of(Function::CountDistinct, &self.value)],
+            Figure::Stats => basic().to_vec(),
+            Figure::ExtendedStats { .. } => {
+                let twice = || Box::new(self.number.clone());
+                let square = Expr::Binary(Operator::Multiply, twice(), twice());
+                let more = [of(Function::Sum, &square), number(Function::Stddev)];
+                basic().into_iter().chain(more).collect()
+            }
+            Figure::Percentiles { percents, .. } => {
+                percents.iter().map(|percent| number(Function::Quantile(percent / 100.0))).collect()
+            }
+        }
+    }
+
+    /// The figure of its aggregates; of none where there were no records.
+    pub(super) fn shown(&self, cells: &[Value]) -> Value {
+        let cell = |at: usize| cells.get(at).cloned().unwrap_or_default();
+        let number = |at: usize| cells.get(at).and_then(Value::as_f64);
+        let count = |at: usize| cells.get(at).and_then(Value::as_u64).unwrap_or(0);
+        let single = |value: Value| {
+            let mut shown = json!({ "value": value });
+            let millis = value.as_f64().filter(|_| self.is_time);
+            if let Some(text) = millis.map(time_of) {
+                shown["value_as_string"] = text.into();
+            }
+            shown
+        };
+        match &self.kind {
+            Figure::Avg | Figure::Min | Figure::Max => single(number(0).into()),
+            Figure::Sum => single(number(0).unwrap_or(0.0).into()),
+            Figure::ValueCount | Figure::Cardinality => json!({ "value": count(0) }),
+            Figure::Stats => json!({
+                "count": count(0), "min": cell(1), "max": cell(2), "avg": cell(3),
+                "sum": number(4).unwrap_or(0.0),
+            }),
+            Figure::ExtendedStats { sigma } => {
+                extended(count(0), [1, 2, 3, 4, 5, 6].map(number), *sigma)
+            }
+            Figure::Percentiles { percents, keyed: true } => {
+                let value = |(at, percent): (usize, &f64)| (format!("{percent:?}"), cell(at));
+                json!({ "values": percents.iter().enumerate().map(value).collect::<Map<_, _>>() })
+            }
+            Figure::Percentiles { percents, keyed: false } => {
+                let value =
+                    |(at, percent): (usize, &f64)| json!({ "key": percent, "value": cell(at) });
+                json!({ "values": percents.iter().enumerate().map(value).collect::<Vec<_>>() })
+            }
+        }
+    }
+}
+
+fn percents(given: Option<&Value>) -> Result<Vec<f64>, Refusal> {
+    let Some(given) = given else { return Ok(PERCENTS.to_vec()) };
+    let number = |value: &Value| {
+        let text = value.as_str().and_then(|text| text.parse().ok());
+        value.as_f64().or(text).filter(|percent| (0.0..=100.0).contains(percent))
+    };
+    let list: Option<Vec<f64>> =
+        given.as_array().and_then(|list| list.iter().map(number).collect());
+    list.filter(|list| (1..=PERCENTS_MAX).contains(&list.len())).ok_or_else(|| {
+        Refusal::argument(format!("[percents] wants 1 to {PERCENTS_MAX} numbers from 0 to 100"))
+    })
+}
+
+fn time_of(millis: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "a time of ours fits")]
+    shown(Timestamp((millis as i64).saturating_mul(1_000_000)))
+}
+
+fn extended(count: u64, figures: [Option<f64>; 6], sigma: f64) -> Value {
+    let [min, max, avg, sum, squares, sample] = figures;
+    let records = count as f64;
+    let sample = sample.map(|deviation| deviation * deviation);
+    let population = match count {
+        0 => None,
+        1 => Some(0.0),
+        _ => sample.map(|sample| sample * (records - 1.0) / records),
+    };
+    let root = |variance: Option<f64>| variance.map(f64::sqrt);
+    let bound = |sign: f64, deviation: Option<f64>| Some(avg? + sign * sigma * deviation?);
+    json!({
+        "count": count, "min": min, "max": max, "avg": avg, "sum": sum.unwrap_or(0.0),
+        "sum_of_squares": squares, "variance": population,
+        "variance_population": population, "variance_sampling": sample,
+        "std_deviation": root(population), "std_deviation_population": root(population),
+        "std_deviation_sampling": root(sample),
+        "std_deviation_bounds": {
+            "upper": bound(1.0, root(population)), "lower": bound(-1.0, root(population)),
+            "upper_population": bound(1.0, root(population)),
+            "lower_population": bound(-1.0, root(population)),
+            "upper_sampling": bound(1.0, root(sample)), "lower_sampling": bound(-1.0, root(sample)),
+        },
+    })
+}

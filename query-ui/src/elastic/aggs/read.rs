@@ -1,0 +1,490 @@
+//! JSON → aggregations. What is not known is refused by its name.
+
+use model::query::{Bound, FieldTest, Filter, Literal};
+use model::time::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::key::{Part, interval, read_bins};
+use super::metric::Metric;
+use super::{
+    AGGREGATIONS_MAX, Aggregation, Branch, Branches, Choice, Composite, DEPTH_MAX, Dates, Kind,
+    Shape, Steps, Terms,
+};
+use crate::elastic::dates::{Dates as Reading, Edge, millis, shown};
+use crate::elastic::dsl::Reader;
+use crate::elastic::refusal::Refusal;
+use crate::elastic::search::{Params, Search};
+use crate::elastic::{names, values};
+
+/// The aggregations of a body.
+pub(in crate::elastic) fn read(body: &Value, now: Timestamp) -> Result<Vec<Aggregation>, Refusal> {
+    let given = body.get("aggs").or_else(|| body.get("aggregations"));
+    let mut count = 0;
+    given.map_or(Ok(Vec::new()), |given| all(given, now, 0, &mut count))
+}
+
+fn all(
+    given: &Value,
+    now: Timestamp,
+    depth: usize,
+    count: &mut usize,
+) -> Result<Vec<Aggregation>, Refusal> {
+    let object = given.as_object();
+    let object = object.ok_or_else(|| Refusal::parsing("[aggs] wants an object"))?;
+    *count += object.len();
+    if depth > DEPTH_MAX || *count > AGGREGATIONS_MAX {
+        let reason = format!(
+            "[aggs] has more than {AGGREGATIONS_MAX} aggregations, or {DEPTH_MAX} inside each other"
+        );
+        return Err(Refusal::argument(reason));
+    }
+    object.iter().map(|(name, given)| one(name, given, now, depth, count)).collect()
+}
+
+fn one(
+    name: &str,
+    given: &Value,
+    now: Timestamp,
+    depth: usize,
+    count: &mut usize,
+) -> Result<Aggregation, Refusal> {
+    let object = given.as_object();
+    let object = object.ok_or_else(|| {
+        Refusal::parsing(format!("Aggregation definition for [{name}] wants an object"))
+    })?;
+    let (mut inner, mut found, mut meta) = (Vec::new(), None, None);
+    for (kind, body) in object {
+        match kind.as_str() {
+            "aggs" | "aggregations" => inner = all(body, now, depth + 1, count)?,
+            "meta" => meta = Some(body.clone()),
+            kind if found.is_none() => found = Some((kind, body)),
+            kind => {
+                let reason =
+                    format!("Found two aggregation type definitions in [{name}]: [{kind}]");
+                return Err(Refusal::parsing(reason));
+            }
+        }
+    }
+    let Some((kind, body)) = found else {
+        return Err(Refusal::parsing(format!("Missing definition for aggregation [{name}]")));
+    };
+    let kind = kind_of(kind, body, now)?;
+    if matches!(kind, Kind::Metric(_) | Kind::TopHits(_)) && !inner.is_empty() {
+        let reason = format!("Aggregator [{name}] cannot accept sub-aggregations");
+        return Err(Refusal::argument(reason));
+    }
+    let orders = match &kind {
+        Kind::Terms(terms) => terms.order.as_slice(),
+        Kind::Dates(dates) => dates.order.as_slice(),
+        Kind::Steps(steps) => steps.order.as_slice(),
+        _ => &[],
+    };
+    for (path, _) in orders.iter().filter(|(path, _)| !path.starts_with('_')) {
+        let own = path.split(['.', '[']).next().unwrap_or(path);
+        let known = |known: &&Aggregation| known.name == own || known.name == *path;
+        match inner.iter().find(known) {
+            Some(Aggregation { kind: Kind::Metric(_), .. }) => {}
+            Some(Aggregation {
+                kind: Kind::Branches(Branches { shape: Shape::One, .. }), ..
+            }) => {}
+            _ => {
+                let reason = format!(
+                    "Invalid aggregation order path [{path}]: there is no such figure in [{name}]"
+                );
+                return Err(Refusal::argument(reason));
+            }
+        }
+    }
+    Ok(Aggregation { name: name.to_owned(), kind, inner, meta })
+}
+
+fn kind_of(kind: &str, given: &Value, now: Timestamp) -> Result<Kind, Refusal> {
+    if kind == "filter" {
+        return one_branch(Reader::new(now).query(given)?);
+    }
+    let body = given.as_object();
+    let body = body.ok_or_else(|| Refusal::parsing(format!("[{kind}] wants an object")))?;
+    if let Some(metric) = Metric::read(kind, body)? {
+        return Ok(Kind::Metric(metric));
+    }
+    match kind {
+        "terms" | "multi_terms" => terms(kind, body),
+        "date_histogram" => dates(kind, body, now),
+        "histogram" => steps(kind, body),
+        "composite" => composite(body),
+        "filters" => filters(body, now),
+        "range" => ranges(body),
+        "date_range" => date_ranges(body, now),
+        "missing" => {
+            only(kind, body, &["field"])?;
+            let exists = crate::elastic::dsl::exists(text(kind, body, "field")?)?;
+            one_branch(Filter::Not(Box::new(exists)))
+        }
+        // What is nested is flat here.
+        "nested" => {
+            only(kind, body, &["path"])?;
+            one_branch(Filter::All)
+        }
+        "top_hits" => {
+            only(
+                kind,
+                body,
+                &["from", "size", "sort", "_source", "fields", "docvalue_fields", "highlight"],
+            )?;
+            let mut body = body.clone();
+            body.entry("size").or_insert(json!(3));
+            let search = Search::read(&Value::Object(body), &Params::new(), None, now)?;
+            search.within(100)?;
+            Ok(Kind::TopHits(Box::new(search)))
+        }
+        other => Err(Refusal::parsing(format!(
+            "Unknown aggregation type [{other}]: it is not supported"
+        ))),
+    }
+}
+
+fn one_branch(filter: Filter) -> Result<Kind, Refusal> {
+    let branch = Branch { key: String::new(), filter, about: Map::new() };
+    Ok(Kind::Branches(Branches { list: vec![branch], shape: Shape::One }))
+}
+
+/// Refuses members that are not known.
+pub(super) fn only(kind: &str, body: &Map<String, Value>, known: &[&str]) -> Result<(), Refusal> {
+    match body.keys().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => {
+            Err(Refusal::parsing(format!("[{kind}] unknown field [{name}]: it is not supported")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A text that must be there.
+pub(super) fn text<'a>(
+    kind: &str,
+    body: &'a Map<String, Value>,
+    name: &str,
+) -> Result<&'a str, Refusal> {
+    body.get(name)
+        .and_then(Value::as_str)
+        .ok_or_else(|| Refusal::parsing(format!("[{kind}] wants [{name}], a text")))
+}
+
+fn whole(body: &Map<String, Value>, name: &str, usual: u64) -> Result<u64, Refusal> {
+    match body.get(name) {
+        None | Some(Value::Null) => Ok(usual),
+        // Grafana sends these as texts.
+        Some(value) => value
+            .as_u64()
+            .or_else(|| value.as_str()?.parse().ok())
+            .ok_or_else(|| Refusal::argument(format!("[{name}] wants a whole number from 0"))),
+    }
+}
+
+fn size(body: &Map<String, Value>, usual: u64) -> Result<usize, Refusal> {
+    let size = whole(body, "size", usual)?;
+    match usize::try_from(size) {
+        Ok(size @ 1..) => Ok(size),
+        _ => Err(Refusal::argument("[size] must be positive")),
+    }
+}
+
+/// `order`: paths, and whether the greatest comes first.
+fn order(given: Option<&Value>) -> Result<Vec<(String, bool)>, Refusal> {
+    let list = match given {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(list)) => list.iter().collect(),
+        Some(one) => vec![one],
+    };
+    let mut order = Vec::new();
+    for one in list {
+        let object = one.as_object();
+        let object = object.ok_or_else(|| Refusal::parsing("[order] wants an object"))?;
+        for (path, direction) in object {
+            let descending = match direction.as_str() {
+                Some(word) if word.eq_ignore_ascii_case("desc") => true,
+                Some(word) if word.eq_ignore_ascii_case("asc") => false,
+                _ => return Err(Refusal::parsing(format!("[order] of [{path}] is asc or desc"))),
+            };
+            let path = if path == "_term" || path == "_time" { "_key" } else { path.as_str() };
+            if path.starts_with('_') && !["_key", "_count"].contains(&path) {
+                return Err(Refusal::parsing(format!("[order] does not know [{path}]")));
+            }
+            order.push((path.to_owned(), descending));
+        }
+    }
+    Ok(order)
+}
+
+fn terms(kind: &str, body: &Map<String, Value>) -> Result<Kind, Refusal> {
+    let known = [
+        "field",
+        "terms",
+        "size",
+        "shard_size",
+        "order",
+        "min_doc_count",
+        "missing",
+        "include",
+        "exclude",
+        "show_term_doc_count_error",
+        "execution_hint",
+        "collect_mode",
+        "shard_min_doc_count",
+        "format",
+    ];
+    only(kind, body, &known)?;
+    let multiple = kind == "multi_terms";
+    let parts = if multiple {
+        let list = body.get("terms").and_then(Value::as_array).filter(|list| !list.is_empty());
+        let list = list.ok_or_else(|| Refusal::parsing("[multi_terms] wants [terms], a list"))?;
+        let part = |one: &Value| {
+            let one = one.as_object().ok_or_else(|| Refusal::parsing("[terms] wants objects"))?;
+            only("multi_terms", one, &["field", "missing"])?;
+            Part::field(text(kind, one, "field")?, one.get("missing"))
+        };
+        list.iter().map(part).collect::<Result<_, _>>()?
+    } else {
+        vec![Part::field(text(kind, body, "field")?, body.get("missing"))?]
+    };
+    let order = match order(body.get("order"))? {
+        order if order.is_empty() => vec![("_count".to_owned(), true)],
+        order => order,
+    };
+    Ok(Kind::Terms(Terms {
+        parts,
+        multiple,
+        size: size(body, 10)?,
+        order,
+        count_min: whole(body, "min_doc_count", 1)?.max(1),
+        include: choice("include", body.get("include"))?,
+        exclude: choice("exclude", body.get("exclude"))?,
+    }))
+}
+
+fn choice(name: &str, given: Option<&Value>) -> Result<Option<Choice>, Refusal> {
+    match given {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Array(list)) => {
+            let text = |value: &Value| values::text_of(value);
+            let list: Option<Vec<String>> = list.iter().map(text).collect();
+            let refused = || Refusal::parsing(format!("[{name}] wants texts"));
+            Ok(Some(Choice::Listed(list.ok_or_else(refused)?)))
+        }
+        Some(Value::String(source)) => {
+            let source = crate::elastic::regexp::regexp(source, "")?;
+            let built = regex::RegexBuilder::new(&format!(r"(?s)\A(?:{source})\z"))
+                .size_limit(model::query::REGEX_BYTES_MAX)
+                .build();
+            let refused = |_| Refusal::argument(format!("[{name}] is no regular expression"));
+            Ok(Some(Choice::Like(built.map_err(refused)?)))
+        }
+        Some(_) => Err(Refusal::parsing(format!("[{name}] wants texts or a pattern"))),
+    }
+}
+
+fn dates(kind: &str, body: &Map<String, Value>, now: Timestamp) -> Result<Kind, Refusal> {
+    let known = [
+        "field",
+        "fixed_interval",
+        "calendar_interval",
+        "interval",
+        "time_zone",
+        "offset",
+        "min_doc_count",
+        "extended_bounds",
+        "format",
+        "keyed",
+        "order",
+    ];
+    only(kind, body, &known)?;
+    let (bins, width) = read_bins(kind, body)?;
+    let zone = bins.zone.clone();
+    let reading = Reading::new(now, &zone, "")
+        .ok_or_else(|| Refusal::argument(format!("[time_zone] {zone} is no time zone")))?;
+    let bounds = match body.get("extended_bounds") {
+        None | Some(Value::Null) => None,
+        Some(bounds) => {
+            let end = |name: &str, edge| {
+                let value = bounds.get(name)?;
+                reading.read(value, edge).map(millis)
+            };
+            let (min, max) = (end("min", Edge::First), end("max", Edge::Last));
+            let both = min.zip(max).filter(|(min, max)| min <= max);
+            Some(both.ok_or_else(|| {
+                Refusal::argument("[extended_bounds] wants [min] and [max], times")
+            })?)
+        }
+    };
+    Ok(Kind::Dates(Dates {
+        part: Part::bins(text(kind, body, "field")?, &bins, &width)?,
+        bins,
+        count_min: whole(body, "min_doc_count", 0)?,
+        bounds,
+        format: body.get("format").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        keyed: body.get("keyed") == Some(&Value::Bool(true)),
+        order: order(body.get("order"))?,
+    }))
+}
+
+fn steps(kind: &str, body: &Map<String, Value>) -> Result<Kind, Refusal> {
+    let known =
+        ["field", "interval", "offset", "min_doc_count", "extended_bounds", "keyed", "order"];
+    only(kind, body, &known)?;
+    let width = interval(kind, body)?;
+    let offset = body.get("offset").and_then(Value::as_f64).unwrap_or(0.0);
+    let bounds = match body.get("extended_bounds") {
+        None | Some(Value::Null) => None,
+        Some(bounds) => {
+            let end = |name: &str| bounds.get(name).and_then(Value::as_f64);
+            let both = end("min").zip(end("max")).filter(|(min, max)| min <= max);
+            Some(both.ok_or_else(|| {
+                Refusal::argument("[extended_bounds] wants [min] and [max], numbers")
+            })?)
+        }
+    };
+    Ok(Kind::Steps(Steps {
+        part: Part::steps(text(kind, body, "field")?, width, offset)?,
+        width,
+        count_min: whole(body, "min_doc_count", 0)?,
+        bounds,
+        keyed: body.get("keyed") == Some(&Value::Bool(true)),
+        order: order(body.get("order"))?,
+    }))
+}
+
+fn composite(body: &Map<String, Value>) -> Result<Kind, Refusal> {
+    only("composite", body, &["sources", "size", "after"])?;
+    let refused = || Refusal::parsing("[composite] wants [sources], a list of {name: {kind: {…}}}");
+    let mut sources = Vec::new();
+    for source in body.get("sources").and_then(Value::as_array).ok_or_else(refused)? {
+        let source = source.as_object().and_then(|source| source.iter().next());
+        let (name, source) = source.ok_or_else(refused)?;
+        let source = source.as_object().and_then(|source| source.iter().next());
+        let (kind, source) = source.ok_or_else(refused)?;
+        let source = source.as_object().ok_or_else(refused)?;
+        let descending = source.get("order").and_then(Value::as_str) == Some("desc");
+        sources.push((name.clone(), Part::source(kind, source)?, descending));
+    }
+    if sources.is_empty() {
+        return Err(refused());
+    }
+    let after = match body.get("after") {
+        None | Some(Value::Null) => None,
+        Some(after) => {
+            let value = |(name, ..): &(String, Part, bool)| after.get(name).cloned();
+            let all: Option<Vec<Value>> = sources.iter().map(value).collect();
+            Some(all.ok_or_else(|| Refusal::argument("[after] has not the names of [sources]"))?)
+        }
+    };
+    Ok(Kind::Composite(Composite { sources, size: size(body, 10)?, after }))
+}
+
+fn filters(body: &Map<String, Value>, now: Timestamp) -> Result<Kind, Refusal> {
+    only("filters", body, &["filters", "other_bucket", "other_bucket_key", "keyed"])?;
+    let mut reader = Reader::new(now);
+    let mut branch = |key: &str, query: &Value| -> Result<Branch, Refusal> {
+        Ok(Branch { key: key.to_owned(), filter: reader.query(query)?, about: Map::new() })
+    };
+    let (mut list, mut shape) = match body.get("filters") {
+        Some(Value::Object(named)) => {
+            let list: Result<Vec<_>, _> =
+                named.iter().map(|(key, query)| branch(key, query)).collect();
+            (list?, Shape::Keyed)
+        }
+        Some(Value::Array(list)) => {
+            let list: Result<Vec<_>, _> = list.iter().map(|query| branch("", query)).collect();
+            (list?, Shape::Anonymous)
+        }
+        _ => return Err(Refusal::parsing("[filters] wants [filters]")),
+    };
+    let other = body.get("other_bucket_key").and_then(Value::as_str);
+    if other.is_some() || body.get("other_bucket") == Some(&Value::Bool(true)) {
+        let any = values::any(list.iter().map(|branch| branch.filter.clone()).collect());
+        let key = other.unwrap_or("_other_").to_owned();
+        list.push(Branch { key, filter: Filter::Not(Box::new(any)), about: Map::new() });
+    }
+    if shape == Shape::Keyed && body.get("keyed") == Some(&Value::Bool(false)) {
+        shape = Shape::List;
+    }
+    Ok(Kind::Branches(Branches { list, shape }))
+}
+
+fn list_shape(body: &Map<String, Value>) -> Shape {
+    if body.get("keyed") == Some(&Value::Bool(true)) { Shape::Keyed } else { Shape::List }
+}
+
+fn ranges(body: &Map<String, Value>) -> Result<Kind, Refusal> {
+    only("range", body, &["field", "ranges", "keyed"])?;
+    let field = names::field(text("range", body, "field")?)?;
+    let refused = || Refusal::parsing("[range] wants [ranges], a list of {from, to, key}");
+    let mut list = Vec::new();
+    for range in body.get("ranges").and_then(Value::as_array).ok_or_else(refused)? {
+        let range = range.as_object().ok_or_else(refused)?;
+        only("range", range, &["from", "to", "key"])?;
+        let mut about = Map::new();
+        let mut end = |name: &str| -> Result<Option<f64>, Refusal> {
+            match range.get(name).filter(|end| !end.is_null()) {
+                None => Ok(None),
+                Some(value) => {
+                    let number = value.as_f64().or_else(|| value.as_str()?.parse().ok());
+                    let number = number.ok_or_else(refused)?;
+                    about.insert(name.to_owned(), number.into());
+                    Ok(Some(number))
+                }
+            }
+        };
+        let (from, to) = (end("from")?, end("to")?);
+        let shown = |end: Option<f64>| end.map_or("*".to_owned(), |end| format!("{end:?}"));
+        let key = range.get("key").and_then(Value::as_str);
+        let key = key.map_or_else(|| format!("{}-{}", shown(from), shown(to)), str::to_owned);
+        let number = |end: f64| Literal::Number(end);
+        let filter = match (from, to) {
+            (None, None) => values::test(&field, FieldTest::Exists),
+            (from, to) => {
+                let from = from.map_or(Bound::Open, |from| Bound::Inclusive(number(from)));
+                let to = to.map_or(Bound::Open, |to| Bound::Exclusive(number(to)));
+                values::test(&field, FieldTest::Between { from, to })
+            }
+        };
+        list.push(Branch { key, filter, about });
+    }
+    Ok(Kind::Branches(Branches { list, shape: list_shape(body) }))
+}
+
+fn date_ranges(body: &Map<String, Value>, now: Timestamp) -> Result<Kind, Refusal> {
+    let kind = "date_range";
+    only(kind, body, &["field", "ranges", "keyed", "format", "time_zone"])?;
+    let field = names::field(text(kind, body, "field")?)?;
+    let zone = body.get("time_zone").and_then(Value::as_str).unwrap_or_default();
+    let reading = Reading::new(now, zone, "")
+        .ok_or_else(|| Refusal::argument(format!("[time_zone] {zone} is no time zone")))?;
+    let refused =
+        || Refusal::parsing("[date_range] wants [ranges], a list of {from, to, key}: times");
+    let mut list = Vec::new();
+    for range in body.get("ranges").and_then(Value::as_array).ok_or_else(refused)? {
+        let range = range.as_object().ok_or_else(refused)?;
+        only(kind, range, &["from", "to", "key"])?;
+        let mut about = Map::new();
+        let mut end = |name: &str| -> Result<Option<Timestamp>, Refusal> {
+            match range.get(name).filter(|end| !end.is_null()) {
+                None => Ok(None),
+                Some(value) => {
+                    let time = reading.read(value, Edge::First).ok_or_else(refused)?;
+                    about.insert(name.to_owned(), (millis(time) as f64).into());
+                    about.insert(format!("{name}_as_string"), shown(time).into());
+                    Ok(Some(time))
+                }
+            }
+        };
+        let (from, to) = (end("from")?, end("to")?);
+        let as_text = |end: Option<Timestamp>| end.map_or("*".to_owned(), shown);
+        let key = range.get("key").and_then(Value::as_str);
+        let key = key.map_or_else(|| format!("{}-{}", as_text(from), as_text(to)), str::to_owned);
+        let literal = |time: Timestamp| Literal::Text(time.to_string());
+        let from = from.map_or(Bound::Open, |from| Bound::Inclusive(literal(from)));
+        let to = to.map_or(Bound::Open, |to| Bound::Exclusive(literal(to)));
+        let filter = values::test(&field, FieldTest::Between { from, to });
+        list.push(Branch { key, filter, about });
+    }
+    Ok(Kind::Branches(Branches { list, shape: list_shape(body) }))
+}

@@ -1,0 +1,261 @@
+//! Buckets as answers show them: chosen, ordered, gaps filled.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use model::time::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::buckets::{Bucket, compare, sort};
+use super::key::Part;
+use super::{
+    Aggregation, BUCKETS_MAX, Branches, Choice, Composite, Dates, Kind, Shape, Steps, Terms,
+};
+use crate::elastic::dates::{in_format, millis};
+use crate::elastic::refusal::Refusal;
+use crate::elastic::values::text_of;
+use crate::language::Expr;
+
+/// An aggregation whose buckets have keys.
+pub(super) fn keyed(aggregation: &Aggregation, buckets: Vec<Bucket>) -> Result<Value, Refusal> {
+    let inner = &aggregation.inner;
+    match &aggregation.kind {
+        Kind::Terms(terms) => Ok(of_terms(terms, buckets)),
+        Kind::Dates(dates) => of_dates(dates, buckets, inner),
+        Kind::Steps(steps) => of_steps(steps, buckets, inner),
+        Kind::Composite(composite) => Ok(of_composite(composite, buckets)),
+        Kind::Metric(_) | Kind::Branches(_) | Kind::TopHits(_) => Ok(Value::Null),
+    }
+}
+
+/// A key as it is shown, and as text where that differs.
+fn key_of(part: &Part, value: &Value) -> (Value, Option<String>) {
+    let time =
+        matches!(&part.expr, Expr::Column(name) if name == "timestamp" || name == "ingest_time");
+    match value {
+        Value::Bool(truth) => (u8::from(*truth).into(), Some(truth.to_string())),
+        Value::String(text) if time => match Timestamp::parse(text) {
+            Some(time) => (millis(time).into(), Some(in_format(time, "", ""))),
+            None => (value.clone(), None),
+        },
+        value => (value.clone(), None),
+    }
+}
+
+impl Choice {
+    fn holds(&self, key: &str) -> bool {
+        match self {
+            Self::Listed(list) => list.iter().any(|one| one == key),
+            Self::Like(regex) => regex.is_match(key),
+        }
+    }
+}
+
+fn of_terms(terms: &Terms, mut buckets: Vec<Bucket>) -> Value {
+    buckets.retain(|bucket| {
+        let key = bucket.keys.iter().map(|key| text_of(key).unwrap_or_default());
+        let key = key.collect::<Vec<_>>().join("|");
+        terms.include.as_ref().is_none_or(|choice| choice.holds(&key))
+            && !terms.exclude.as_ref().is_some_and(|choice| choice.holds(&key))
+    });
+    buckets.retain(|bucket| bucket.count >= terms.count_min);
+    sort(&mut buckets, &terms.order);
+    let rest = buckets.split_off(terms.size.min(buckets.len()));
+    let others: u64 = rest.iter().map(|bucket| bucket.count).sum();
+    let shown = |bucket: Bucket| {
+        let keys = terms.parts.iter().zip(&bucket.keys).map(|(part, value)| key_of(part, value));
+        let (keys, texts): (Vec<Value>, Vec<Option<String>>) = keys.unzip();
+        let mut before = Map::new();
+        if terms.multiple {
+            let text = |(key, text): (&Value, Option<String>)| {
+                text.or_else(|| text_of(key)).unwrap_or_default()
+            };
+            let text: Vec<String> = keys.iter().zip(texts).map(text).collect();
+            before.insert("key".to_owned(), keys.into());
+            before.insert("key_as_string".to_owned(), text.join("|").into());
+        } else {
+            before.insert("key".to_owned(), keys.into_iter().next().unwrap_or_default());
+            if let Some(text) = texts.into_iter().next().flatten() {
+                before.insert("key_as_string".to_owned(), text.into());
+            }
+        }
+        bucket.shown(before)
+    };
+    json!({
+        "doc_count_error_upper_bound": 0, "sum_other_doc_count": others,
+        "buckets": buckets.into_iter().map(shown).collect::<Vec<_>>(),
+    })
+}
+
+/// Buckets as a list, or by a text.
+fn listed(buckets: Vec<(String, Value)>, keyed: bool) -> Value {
+    match keyed {
+        true => json!({ "buckets": buckets.into_iter().collect::<Map<_, _>>() }),
+        false => {
+            json!({ "buckets": buckets.into_iter().map(|(_, bucket)| bucket).collect::<Vec<_>>() })
+        }
+    }
+}
+
+fn of_dates(dates: &Dates, buckets: Vec<Bucket>, inner: &[Aggregation]) -> Result<Value, Refusal> {
+    let mut found: BTreeMap<i64, Bucket> = BTreeMap::new();
+    for bucket in buckets {
+        let start = bucket.keys.first().and_then(Value::as_str).and_then(Timestamp::parse);
+        if let Some(start) = start {
+            found.insert(start.0, bucket);
+        }
+    }
+    if dates.count_min == 0 {
+        let find = dates.bins.finder();
+        let bound =
+            |millis: i64| find(Timestamp(millis.saturating_mul(1_000_000))).map(|start| start.0);
+        let (least, most) =
+            dates.bounds.map_or((None, None), |(min, max)| (bound(min), bound(max)));
+        let first = found.keys().next().copied().into_iter().chain(least).min();
+        let last = found.keys().next_back().copied().into_iter().chain(most).max();
+        if let (Some(mut at), Some(last)) = (first, last) {
+            while at <= last {
+                if found.len() > BUCKETS_MAX {
+                    return Err(Refusal::buckets(BUCKETS_MAX));
+                }
+                if !found.contains_key(&at) {
+                    let key = Value::from(Timestamp(at).to_string());
+                    found.insert(at, Bucket::empty(vec![key], inner)?);
+                }
+                match dates.bins.next(Timestamp(at)) {
+                    Some(next) if next.0 > at => at = next.0,
+                    _ => break,
+                }
+            }
+        }
+    }
+    let mut buckets: Vec<Bucket> =
+        found.into_values().filter(|bucket| bucket.count >= dates.count_min).collect();
+    sort(&mut buckets, &dates.order);
+    let shown = |bucket: Bucket| {
+        let start = bucket.keys.first().and_then(Value::as_str).and_then(Timestamp::parse);
+        let start = start.unwrap_or_default();
+        let text = in_format(start, &dates.format, &dates.bins.zone);
+        let mut before = Map::new();
+        before.insert("key_as_string".to_owned(), text.clone().into());
+        before.insert("key".to_owned(), millis(start).into());
+        (text, bucket.shown(before))
+    };
+    Ok(listed(buckets.into_iter().map(shown).collect(), dates.keyed))
+}
+
+fn of_steps(
+    steps: &Steps,
+    mut buckets: Vec<Bucket>,
+    inner: &[Aggregation],
+) -> Result<Value, Refusal> {
+    let key = |bucket: &Bucket| bucket.keys.first().and_then(Value::as_f64).unwrap_or_default();
+    sort(&mut buckets, &[]);
+    if steps.count_min == 0 {
+        let width = steps.width;
+        let bounds = steps
+            .bounds
+            .map(|(min, max)| ((min / width).floor() * width, (max / width).floor() * width));
+        let least = buckets.first().map(key).into_iter().chain(bounds.map(|(min, _)| min));
+        let most = buckets.last().map(key).into_iter().chain(bounds.map(|(_, max)| max));
+        if let (Some(least), Some(most)) = (least.reduce(f64::min), most.reduce(f64::max)) {
+            let steps_between = ((most - least) / width).round();
+            if steps_between >= BUCKETS_MAX as f64 || steps_between.is_nan() {
+                return Err(Refusal::buckets(BUCKETS_MAX));
+            }
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded")]
+            let count = steps_between as usize;
+            let mut all = Vec::new();
+            let mut known = buckets.into_iter().peekable();
+            for step in 0..=count {
+                let at = least + step as f64 * width;
+                match known.next_if(|bucket| (key(bucket) - at).abs() < width / 2.0) {
+                    Some(bucket) => all.push(bucket),
+                    None => all.push(Bucket::empty(vec![at.into()], inner)?),
+                }
+            }
+            buckets = all;
+        } else {
+            buckets = Vec::new();
+        }
+    }
+    buckets.retain(|bucket| bucket.count >= steps.count_min);
+    sort(&mut buckets, &steps.order);
+    let shown = |bucket: Bucket| {
+        let at = key(&bucket);
+        let before = Map::from_iter([("key".to_owned(), at.into())]);
+        (format!("{at:?}"), bucket.shown(before))
+    };
+    Ok(listed(buckets.into_iter().map(shown).collect(), steps.keyed))
+}
+
+fn of_composite(composite: &Composite, mut buckets: Vec<Bucket>) -> Value {
+    let shown = |(_, part, _): &(String, Part, bool), value: &Value| {
+        let is_bin = matches!(&part.expr, Expr::Call("time_bin", _));
+        match value.as_str().and_then(Timestamp::parse).filter(|_| is_bin) {
+            Some(start) => Value::from(millis(start)),
+            None if value.is_boolean() => value.clone(),
+            None => key_of(part, value).0,
+        }
+    };
+    for bucket in &mut buckets {
+        let keys = composite.sources.iter().zip(&bucket.keys);
+        bucket.keys = keys.map(|(source, value)| shown(source, value)).collect();
+    }
+    let order = |a: &[Value], b: &[Value]| {
+        for ((_, _, descending), (a, b)) in composite.sources.iter().zip(a.iter().zip(b)) {
+            let found = compare_nulls_first(a, b);
+            let found = if *descending { found.reverse() } else { found };
+            if found.is_ne() {
+                return found;
+            }
+        }
+        Ordering::Equal
+    };
+    buckets.sort_by(|a, b| order(&a.keys, &b.keys));
+    if let Some(after) = &composite.after {
+        buckets.retain(|bucket| order(&bucket.keys, after).is_gt());
+    }
+    buckets.truncate(composite.size);
+    let named = |keys: &[Value]| -> Value {
+        let names = composite.sources.iter().map(|(name, ..)| name.clone());
+        Value::Object(names.zip(keys.iter().cloned()).collect())
+    };
+    let last = buckets.last().map(|bucket| named(&bucket.keys));
+    let shown = |bucket: Bucket| {
+        let before = Map::from_iter([("key".to_owned(), named(&bucket.keys))]);
+        bucket.shown(before)
+    };
+    let mut answer = Map::new();
+    if let Some(last) = last {
+        answer.insert("after_key".to_owned(), last);
+    }
+    answer.insert("buckets".to_owned(), buckets.into_iter().map(shown).collect());
+    Value::Object(answer)
+}
+
+fn compare_nulls_first(a: &Value, b: &Value) -> Ordering {
+    match (a.is_null(), b.is_null()) {
+        (true, false) => Ordering::Less,
+        (false, true) => Ordering::Greater,
+        _ => compare(a, b),
+    }
+}
+
+/// An aggregation whose buckets are conditions.
+pub(super) fn branches(branches: &Branches, buckets: Vec<Bucket>) -> Value {
+    let shown = |(branch, bucket): (&super::Branch, Bucket)| {
+        let mut before = Map::new();
+        if branches.shape == Shape::List {
+            before.insert("key".to_owned(), branch.key.clone().into());
+        }
+        before.extend(branch.about.clone());
+        (branch.key.clone(), bucket.shown(before))
+    };
+    let mut shown: Vec<(String, Value)> = branches.list.iter().zip(buckets).map(shown).collect();
+    match branches.shape {
+        Shape::One => shown.pop().map(|(_, bucket)| bucket).unwrap_or_default(),
+        Shape::Keyed => listed(shown, true),
+        Shape::List | Shape::Anonymous => listed(shown, false),
+    }
+}

@@ -1,0 +1,258 @@
+//! What there is: `_mapping`, `_field_caps`, `_cat/indices`, `_resolve/index`, `_aliases`.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, header};
+use axum::response::IntoResponse as _;
+use index::retain::IndexDocuments;
+use model::query::Filter;
+use model::record::FieldType;
+use model::time::TimeRange;
+use serde_json::{Map, Value, json};
+
+use super::names;
+use super::refusal::Refusal;
+use super::request::Asked;
+use super::routes::{Answered, known, named, run};
+use crate::api::index_status;
+use crate::language::Query;
+use crate::plan::{Engine, FieldCount, Question};
+
+/// The names that every record has, with their types.
+const FIXED: [(&str, &str); 4] =
+    [("@timestamp", "date"), ("message", "text"), ("level", "keyword"), ("event.ingested", "date")];
+
+/// The fields of some indexes.
+async fn fields(
+    engine: &Engine,
+    indexes: Option<Vec<String>>,
+) -> Result<Vec<(String, &'static str)>, Refusal> {
+    let question = Question {
+        query: Query { time: None, filter: Filter::All, pipes: Vec::new() },
+        range: TimeRange::ALL,
+        indexes,
+        limit: 0,
+    };
+    let found =
+        run(engine, None, |engine| async move { Ok(engine.fields(&question).await?) }).await?;
+    let fixed = FIXED.iter().map(|(name, kind)| ((*name).to_owned(), *kind));
+    let field = |field: FieldCount| {
+        let taken = FIXED.iter().any(|(name, _)| *name == field.name);
+        (!taken).then(|| (field.name.clone(), type_name(&field)))
+    };
+    let mut all: BTreeMap<String, &'static str> = BTreeMap::new();
+    for (name, kind) in found.fields.into_iter().filter_map(field) {
+        let known = all.entry(name).or_insert(kind);
+        if *known != kind {
+            *known = "keyword";
+        }
+    }
+    Ok(fixed.chain(all).collect())
+}
+
+fn type_name(field: &FieldCount) -> &'static str {
+    match field.types.as_slice() {
+        _ if field.label => "keyword",
+        [FieldType::Int] => "long",
+        [FieldType::Bool] => "boolean",
+        types if types.iter().all(|kind| matches!(kind, FieldType::Int | FieldType::Float)) => {
+            "double"
+        }
+        _ => "keyword",
+    }
+}
+
+/// The indexes that an expression names, those that there are.
+async fn listed(engine: &Engine, expression: &str, asked: &Asked) -> Result<Vec<String>, Refusal> {
+    match named(engine, expression, asked).await? {
+        Some(indexes) => Ok(indexes),
+        None => Ok(known(engine).await.into_iter().collect()),
+    }
+}
+
+pub(super) async fn mapping_all(State(engine): State<Engine>, asked: Asked) -> Answered {
+    mapped(&engine, "_all", &asked).await
+}
+
+pub(super) async fn mapping(
+    State(engine): State<Engine>,
+    Path(index): Path<String>,
+    asked: Asked,
+) -> Answered {
+    mapped(&engine, &index, &asked).await
+}
+
+async fn mapped(engine: &Engine, expression: &str, asked: &Asked) -> Answered {
+    asked.only(&[])?;
+    let mut mappings = Map::new();
+    for index in listed(engine, expression, asked).await? {
+        let mut properties = Map::new();
+        for (name, kind) in fields(engine, Some(vec![index.clone()])).await? {
+            place(&mut properties, &name, json!({ "type": kind }));
+        }
+        place(&mut properties, "log.level", json!({ "type": "alias", "path": "level" }));
+        mappings.insert(index, json!({ "mappings": { "properties": properties } }));
+    }
+    Ok(asked.answer(Value::Object(mappings)))
+}
+
+/// Puts a property under its dotted name; where a part of that is a value itself, the name stays dotted.
+fn place(properties: &mut Map<String, Value>, name: &str, property: Value) {
+    let fits = name.split('.').all(|part| !part.is_empty());
+    let Some((first, rest)) = name.split_once('.').filter(|_| fits) else {
+        match properties.get_mut(name) {
+            Some(known) if known.get("properties").is_some() => {}
+            _ => drop(properties.insert(name.to_owned(), property)),
+        }
+        return;
+    };
+    let inner = properties.entry(first).or_insert_with(|| json!({ "properties": {} }));
+    match inner.get_mut("properties").and_then(Value::as_object_mut) {
+        Some(inner) => place(inner, rest, property),
+        None => drop(properties.insert(name.to_owned(), property)),
+    }
+}
+
+pub(super) async fn caps_all(State(engine): State<Engine>, asked: Asked) -> Answered {
+    capable(&engine, "_all", &asked).await
+}
+
+pub(super) async fn caps(
+    State(engine): State<Engine>,
+    Path(index): Path<String>,
+    asked: Asked,
+) -> Answered {
+    capable(&engine, &index, &asked).await
+}
+
+async fn capable(engine: &Engine, expression: &str, asked: &Asked) -> Answered {
+    asked.only(&["fields", "include_unmapped", "filters", "types", "include_empty_fields"])?;
+    let body = asked.json()?;
+    let patterns: Vec<String> = match (body.get("fields"), asked.param("fields")) {
+        (Some(Value::Array(list)), _) => {
+            list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        }
+        (Some(Value::String(text)), _) => vec![text.clone()],
+        (_, Some(text)) => text.split(',').map(str::to_owned).collect(),
+        _ => return Err(Refusal::argument("no fields specified: write fields=*")),
+    };
+    let indices = listed(engine, expression, asked).await?;
+    let mut found = Map::new();
+    for (name, kind) in fields(engine, Some(indices.clone())).await? {
+        if patterns.iter().any(|pattern| names::matches(pattern, &name)) {
+            let caps = json!({ "type": kind, "metadata_field": false, "searchable": true, "aggregatable": kind != "text" });
+            found.insert(name, json!({ kind: caps }));
+        }
+    }
+    Ok(asked.answer(json!({ "indices": indices, "fields": found })))
+}
+
+pub(super) async fn cat_all(
+    State(engine): State<Engine>,
+    headers: HeaderMap,
+    asked: Asked,
+) -> Answered {
+    cats(&engine, "_all", &headers, &asked).await
+}
+
+pub(super) async fn cat(
+    State(engine): State<Engine>,
+    Path(index): Path<String>,
+    headers: HeaderMap,
+    asked: Asked,
+) -> Answered {
+    cats(&engine, &index, &headers, &asked).await
+}
+
+async fn cats(engine: &Engine, expression: &str, headers: &HeaderMap, asked: &Asked) -> Answered {
+    asked.only(&[
+        "h",
+        "s",
+        "bytes",
+        "health",
+        "pri",
+        "time",
+        "help",
+        "include_unloaded_segments",
+    ])?;
+    let wanted = listed(engine, expression, asked).await?;
+    let view = engine.view().await;
+    let indexes = index_status(&view, &IndexDocuments::new(), 0);
+    let columns = [
+        "health",
+        "status",
+        "index",
+        "uuid",
+        "pri",
+        "rep",
+        "docs.count",
+        "docs.deleted",
+        "store.size",
+        "pri.store.size",
+    ];
+    let chosen: Vec<&str> = match asked.param("h") {
+        Some(names) => names.split(',').collect(),
+        None => columns.to_vec(),
+    };
+    let mut rows = Vec::new();
+    for index in indexes.into_iter().filter(|index| wanted.contains(&index.name)) {
+        let (count, bytes) = (index.records.to_string(), index.bytes.to_string());
+        let values =
+            ["green", "open", &index.name, &index.name, "1", "0", &count, "0", &bytes, &bytes];
+        let value = |name: &&str| {
+            let at = columns
+                .iter()
+                .position(|column| column == name || (*name == "i" && *column == "index"));
+            let value = at.and_then(|at| values.get(at)).map_or("", |value| *value);
+            ((*name).to_owned(), Value::from(value))
+        };
+        rows.push(chosen.iter().map(value).collect::<Map<_, _>>());
+    }
+    let accept =
+        headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if asked.param("format") == Some("json") || accept.contains("json") {
+        return Ok(asked.answer(rows.into_iter().map(Value::Object).collect()));
+    }
+    let mut text = String::new();
+    if asked.is_set("v") {
+        text.push_str(&(chosen.join(" ") + "\n"));
+    }
+    for row in rows {
+        let cells: Vec<&str> = row.values().filter_map(Value::as_str).collect();
+        text.push_str(&(cells.join(" ") + "\n"));
+    }
+    Ok(text.into_response())
+}
+
+pub(super) async fn resolve(
+    State(engine): State<Engine>,
+    Path(index): Path<String>,
+    asked: Asked,
+) -> Answered {
+    asked.only(&[])?;
+    let indexes = listed(&engine, &index, &asked).await?;
+    let one = |name: &String| json!({ "name": name, "attributes": ["open"] });
+    let indices: Vec<Value> = indexes.iter().map(one).collect();
+    Ok(asked.answer(json!({ "indices": indices, "aliases": [], "data_streams": [] })))
+}
+
+pub(super) async fn aliases_all(State(engine): State<Engine>, asked: Asked) -> Answered {
+    aliased(&engine, "_all", &asked).await
+}
+
+pub(super) async fn aliases(
+    State(engine): State<Engine>,
+    Path(index): Path<String>,
+    asked: Asked,
+) -> Answered {
+    aliased(&engine, &index, &asked).await
+}
+
+/// There are none: an index has one name.
+async fn aliased(engine: &Engine, expression: &str, asked: &Asked) -> Answered {
+    asked.only(&[])?;
+    let indexes = listed(engine, expression, asked).await?;
+    let one = |name: String| (name, json!({ "aliases": {} }));
+    Ok(asked.answer(Value::Object(indexes.into_iter().map(one).collect())))
+}
