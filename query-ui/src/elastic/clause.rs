@@ -65,13 +65,16 @@ pub(super) fn one_field<'a>(
     }
 }
 
+/// What is asked, with the object of its options if it was written with any.
+pub(super) type AskedOf<'a> = (&'a Value, Option<&'a Map<String, Value>>);
+
 /// What is asked of a field, written short or with options.
 pub(super) fn asked<'a>(
     clause: &str,
     value: &'a Value,
     names: &[&str],
     options: &[&str],
-) -> Result<(&'a Value, Option<&'a Map<String, Value>>), Refusal> {
+) -> Result<AskedOf<'a>, Refusal> {
     if !value.is_object() {
         return Ok((value, None));
     }

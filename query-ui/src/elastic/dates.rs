@@ -75,13 +75,7 @@ impl Dates {
             Some(at) => (text.get(..at)?, text.get(at + 1..)?),
             None => (text, ""),
         };
-        let mut numbers = date.split(['-', '/', '.']).map(|part| part.parse::<i16>().ok());
-        let year = numbers.next()??;
-        let month = numbers.next().map_or(Some(None), |month| month.map(Some))?;
-        let day = numbers.next().map_or(Some(None), |day| day.map(Some))?;
-        if numbers.next().is_some() {
-            return None;
-        }
+        let (year, month, day) = calendar(date)?;
         let zone_at = rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len());
         let (clock, zone_name) = rest.split_at(zone_at);
         let there = match zone_name {
@@ -112,15 +106,11 @@ impl Dates {
             // Down to the last digit that was written.
             _ => {
                 let digits = u32::try_from(fraction.len()).ok()?;
-                let last = if digits < 3 { SECOND / 10_i64.pow(digits) } else { 1 };
+                // A time of whole milliseconds stands for all of that millisecond.
+                let width = if digits <= 3 { SECOND / 10_i64.pow(digits) } else { 1 };
                 return match edge {
                     Edge::First => Some(first),
-                    Edge::Last if digits == 0 || digits >= 3 => {
-                        // A time of whole milliseconds stands for all of that millisecond.
-                        let last = if digits == 3 { SECOND / 1_000 } else { last };
-                        first.0.checked_add(last - 1).map(Timestamp)
-                    }
-                    Edge::Last => first.0.checked_add(last - 1).map(Timestamp),
+                    Edge::Last => first.0.checked_add(width - 1).map(Timestamp),
                 };
             }
         };
@@ -243,6 +233,15 @@ pub(super) fn in_format(time: Timestamp, format: &str, zone_name: &str) -> Strin
 /// Milliseconds of a moment, rounded down.
 pub(super) fn millis(time: Timestamp) -> i64 {
     time.0.div_euclid(1_000_000)
+}
+
+/// Year, and month and day where they are named.
+fn calendar(date: &str) -> Option<(i16, Option<i16>, Option<i16>)> {
+    let mut numbers = date.split(['-', '/', '.']).map(|part| part.parse::<i16>().ok());
+    let year = numbers.next()??;
+    let month = numbers.next().map_or(Some(None), |month| month.map(Some))?;
+    let day = numbers.next().map_or(Some(None), |day| day.map(Some))?;
+    numbers.next().is_none().then_some((year, month, day))
 }
 
 #[cfg(test)]

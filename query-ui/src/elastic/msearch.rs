@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
 use super::names;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, set};
 use super::request::{Asked, json as read};
 use super::routes::{Answered, answered, known};
 use super::search::{Params, Search};
@@ -49,7 +49,7 @@ async fn several(engine: Engine, expression: &str, asked: Asked) -> Answered {
         let answer = one(&engine, expression, header, body, &asked).await;
         responses.push(match answer {
             Ok(mut answer) => {
-                answer["status"] = json!(200);
+                set(&mut answer, "status", json!(200));
                 answer
             }
             Err(refusal) => refusal.body(),

@@ -63,9 +63,19 @@ impl Refusal {
         let mut error = json!({ "root_cause": [cause], "type": self.kind, "reason": self.reason });
         if self.kind == "index_not_found_exception" {
             let index = self.reason.trim_start_matches("no such index [").trim_end_matches(']');
-            error["index"] = index.into();
+            set(&mut error, "index", index.into());
         }
         json!({ "error": error, "status": self.status.as_u16() })
+    }
+}
+
+/// Sets a member of an object, or of nothing yet; anything else stays as it is.
+pub(super) fn set(value: &mut Value, name: &str, member: Value) {
+    if value.is_null() {
+        *value = Value::Object(serde_json::Map::new());
+    }
+    if let Value::Object(members) = value {
+        members.insert(name.to_owned(), member);
     }
 }
 

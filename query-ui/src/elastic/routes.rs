@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 use super::pages::{Point, Scroll, id_of, told};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, set};
 use super::request::{Asked, BYTES_MAX, product};
 use super::search::{Search, shards};
 use super::{aggs, catalog, msearch, names};
@@ -131,17 +131,17 @@ pub(super) async fn answered(
         if !aggregations.is_empty() {
             let (found, missing) = aggs::run(&engine, &search, &aggregations).await?;
             if hits.missing.is_empty() && !missing.is_empty() {
-                answer["_shards"] = shards(&missing);
+                set(&mut answer, "_shards", shards(&missing));
             }
-            answer["aggregations"] = found;
+            set(&mut answer, "aggregations", found);
         }
         if let Some(id) = search.pit() {
-            answer["pit_id"] = id.into();
+            set(&mut answer, "pit_id", id.into());
         }
         Ok(answer)
     })
     .await?;
-    answer["took"] = took(engine, begun);
+    set(&mut answer, "took", took(engine, begun));
     Ok(answer)
 }
 
@@ -195,17 +195,17 @@ async fn begin_scroll(
         }
     }
     if let (Some(size), true) = (asked.param("size"), body.get("size").is_none()) {
-        body["size"] = size.into();
+        set(&mut body, "size", size.into());
     }
     if let (Some(sort), true) = (asked.param("sort"), body.get("sort").is_none()) {
         let parts = sort.split(',').map(|part| match part.split_once(':') {
             Some((name, order)) => json!({ name: order }),
             None => json!(part),
         });
-        body["sort"] = parts.collect();
+        set(&mut body, "sort", parts.collect());
     }
     if let Some(text) = asked.param("q") {
-        body["query"] = json!({ "query_string": { "query": text } });
+        set(&mut body, "query", json!({ "query_string": { "query": text } }));
     }
     let point = Point::now(engine.searcher(), indexes).await;
     page(engine, Scroll { point, body, place: None, total: 0 }, asked).await
@@ -230,10 +230,11 @@ async fn page(engine: &Engine, mut scroll: Scroll, asked: &Asked) -> Answered {
         let hits = search.hits(&engine).await?;
         scroll.total = hits.total.unwrap_or(scroll.total);
         let mut shown = search.shown(&hits);
-        shown["total"] = match as_number {
+        let total = match as_number {
             true => scroll.total.into(),
             false => json!({ "value": scroll.total, "relation": "eq" }),
         };
+        set(&mut shown, "total", total);
         // An empty page stays where it is.
         let id = match hits.documents.is_empty() {
             true => id_of(&scroll),
@@ -242,7 +243,7 @@ async fn page(engine: &Engine, mut scroll: Scroll, asked: &Asked) -> Answered {
         Ok(json!({ "_scroll_id": id, "took": 0, "timed_out": false, "_shards": shards(&hits.missing), "hits": shown }))
     })
     .await?;
-    answer["took"] = took(engine, begun);
+    set(&mut answer, "took", took(engine, begun));
     Ok(asked.answer(answer))
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::dsl::Reader;
 use super::hits::{Document, FieldList, Highlight, SourceFilter};
 use super::pages::{Point, Scroll, id_of, told};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, set};
 use super::sort::Sorting;
 use super::values;
 use crate::language::{Aggregate, Function, Pipe, Query};
@@ -101,7 +101,7 @@ impl Search {
             let operator = param("default_operator").unwrap_or("OR");
             let mut query = json!({ "query": text, "default_operator": operator });
             if let Some(field) = param("df") {
-                query["default_field"] = field.into();
+                set(&mut query, "default_field", field.into());
             }
             search.filter = reader.query(&json!({ "query_string": query }))?;
         }
@@ -427,7 +427,7 @@ pub(super) fn shards(missing: &[Missing]) -> Value {
     let failure = |missing: &Missing| json!({ "shard": 0, "index": missing.what, "reason": { "type": "corrupt", "reason": missing.why } });
     let mut shards = json!({ "total": missing.len() + 1, "successful": 1, "skipped": 0, "failed": missing.len() });
     if !missing.is_empty() {
-        shards["failures"] = missing.iter().map(failure).collect();
+        set(&mut shards, "failures", missing.iter().map(failure).collect());
     }
     shards
 }

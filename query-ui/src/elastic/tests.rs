@@ -59,104 +59,110 @@ async fn found(app: &Router, query: Value) -> Vec<String> {
     hits.iter().map(|hit| hit["_source"]["message"].as_str().unwrap().to_owned()).collect()
 }
 
+type Expected = Vec<(Value, Vec<&'static str>)>;
+
 #[tokio::test]
 async fn queries_find_what_they_say() {
     for rest in [Rest::Fresh, Rest::Splits] {
         let (_fixture, app) = small(rest).await;
-        for (query, expected) in [
-            (json!({"match_none": {}}), vec![]),
-            (
-                json!({"match": {"message": "failed disk"}}),
-                vec!["disk full", "GET /b failed", "job failed: disk quota"],
-            ),
-            (
-                json!({"match": {"message": {"query": "failed disk", "operator": "and"}}}),
-                vec!["job failed: disk quota"],
-            ),
-            (json!({"match_phrase": {"message": "failed disk"}}), vec!["job failed: disk quota"]),
-            (
-                json!({"match_phrase_prefix": {"message": "failed di"}}),
-                vec!["job failed: disk quota"],
-            ),
-            (
-                json!({"multi_match": {"query": "bob", "fields": ["user.name", "message"]}}),
-                vec!["slow answer"],
-            ),
-            (json!({"term": {"user.name": "Alice"}}), vec!["GET /a"]),
-            (
-                json!({"term": {"user.name.keyword": {"value": "ALICE", "case_insensitive": true}}}),
-                vec!["GET /a"],
-            ),
-            (json!({"term": {"status": 200}}), vec!["GET /c", "GET /a"]),
-            (
-                json!({"term": {"host": "job1"}}),
-                vec!["disk full", "job done", "job failed: disk quota"],
-            ),
-            (json!({"terms": {"status": [404, 503]}}), vec!["GET /d", "GET /b failed"]),
-            (
-                json!({"terms": {"log.level": ["fatal", "warning"]}}),
-                vec!["disk full", "slow answer"],
-            ),
-            (
-                json!({"range": {"status": {"gte": 404, "lt": 504}}}),
-                vec!["GET /d", "GET /b failed"],
-            ),
-            (
-                json!({"range": {"@timestamp": {"gt": "2026-01-01", "lte": "2026-01-02"}}}),
-                vec!["disk full"],
-            ),
-            (
-                json!({"range": {"@timestamp": {"gte": 1_767_225_602_000_i64, "lte": 1_767_225_603_000_i64, "format": "epoch_millis"}}}),
-                vec!["job done", "GET /b failed", "job failed: disk quota"],
-            ),
-            (json!({"exists": {"field": "ok"}}), vec!["GET /d"]),
-            (json!({"prefix": {"user.name": "ali"}}), vec!["GET /c"]),
-            (json!({"wildcard": {"user.name": {"value": "?lice*"}}}), vec!["GET /c", "GET /a"]),
-            (
-                json!({"wildcard": {"message": "*ailed"}}),
-                vec!["GET /b failed", "job failed: disk quota"],
-            ),
-            (json!({"regexp": {"user.name": "[Aa]lice"}}), vec!["GET /a"]),
-            (
-                json!({"bool": {"should": [{"term": {"status": 404}}, {"term": {"took": 7}}]}}),
-                vec!["GET /d", "job failed: disk quota"],
-            ),
-            (
-                json!({"bool": {"must": {"match": {"message": "get"}}, "must_not": [{"term": {"status": 200}}], "should": {"match_all": {}}}}),
-                vec!["GET /d", "GET /b failed"],
-            ),
-            (
-                json!({"bool": {"minimum_should_match": 2, "should": [{"term": {"status": 200}}, {"exists": {"field": "took"}}, {"match": {"message": "a"}}]}}),
-                vec!["GET /a"],
-            ),
-            (json!({"constant_score": {"filter": {"term": {"tags": "y"}}}}), vec!["disk full"]),
-            (
-                json!({"query_string": {"query": "status:[404 TO 503] AND NOT failed"}}),
-                vec!["GET /d"],
-            ),
-            (json!({"query_string": {"query": "level:error -job"}}), vec!["GET /b failed"]),
-            (
-                json!({"query_string": {"query": "message:(\"failed disk\" OR full)"}}),
-                vec!["disk full", "job failed: disk quota"],
-            ),
-            (
-                json!({"query_string": {"query": "status:>=504 OR fu?l"}}),
-                vec!["disk full", "slow answer"],
-            ),
-            (
-                json!({"query_string": {"query": "failed disk", "default_operator": "AND"}}),
-                vec!["job failed: disk quota"],
-            ),
-            (json!({"query_string": {"query": "_exists_:ok"}}), vec!["GET /d"]),
-            (
-                json!({"simple_query_string": {"query": "\"failed disk\" | ful*", "fields": ["message"]}}),
-                vec!["disk full", "job failed: disk quota"],
-            ),
-            (json!({"simple_query_string": {"query": "failed + -job"}}), vec!["GET /b failed"]),
-        ] {
+        for (query, expected) in
+            text_queries().into_iter().chain(value_queries()).chain(joined_queries())
+        {
             assert_eq!(found(&app, query.clone()).await, expected, "{rest:?} {query}");
         }
     }
+}
+
+fn text_queries() -> Expected {
+    vec![
+        (json!({"match_none": {}}), vec![]),
+        (
+            json!({"match": {"message": "failed disk"}}),
+            vec!["disk full", "GET /b failed", "job failed: disk quota"],
+        ),
+        (
+            json!({"match": {"message": {"query": "failed disk", "operator": "and"}}}),
+            vec!["job failed: disk quota"],
+        ),
+        (json!({"match_phrase": {"message": "failed disk"}}), vec!["job failed: disk quota"]),
+        (json!({"match_phrase_prefix": {"message": "failed di"}}), vec!["job failed: disk quota"]),
+        (
+            json!({"multi_match": {"query": "bob", "fields": ["user.name", "message"]}}),
+            vec!["slow answer"],
+        ),
+    ]
+}
+
+fn value_queries() -> Expected {
+    vec![
+        (json!({"term": {"user.name": "Alice"}}), vec!["GET /a"]),
+        (
+            json!({"term": {"user.name.keyword": {"value": "ALICE", "case_insensitive": true}}}),
+            vec!["GET /a"],
+        ),
+        (json!({"term": {"status": 200}}), vec!["GET /c", "GET /a"]),
+        (
+            json!({"term": {"host": "job1"}}),
+            vec!["disk full", "job done", "job failed: disk quota"],
+        ),
+        (json!({"terms": {"status": [404, 503]}}), vec!["GET /d", "GET /b failed"]),
+        (json!({"terms": {"log.level": ["fatal", "warning"]}}), vec!["disk full", "slow answer"]),
+        (json!({"range": {"status": {"gte": 404, "lt": 504}}}), vec!["GET /d", "GET /b failed"]),
+        (
+            json!({"range": {"@timestamp": {"gt": "2026-01-01", "lte": "2026-01-02"}}}),
+            vec!["disk full"],
+        ),
+        (
+            json!({"range": {"@timestamp": {"gte": 1_767_225_602_000_i64, "lte": 1_767_225_603_000_i64, "format": "epoch_millis"}}}),
+            vec!["job done", "GET /b failed", "job failed: disk quota"],
+        ),
+        (json!({"exists": {"field": "ok"}}), vec!["GET /d"]),
+        (json!({"prefix": {"user.name": "ali"}}), vec!["GET /c"]),
+        (json!({"wildcard": {"user.name": {"value": "?lice*"}}}), vec!["GET /c", "GET /a"]),
+        (
+            json!({"wildcard": {"message": "*ailed"}}),
+            vec!["GET /b failed", "job failed: disk quota"],
+        ),
+        (json!({"regexp": {"user.name": "[Aa]lice"}}), vec!["GET /a"]),
+    ]
+}
+
+fn joined_queries() -> Expected {
+    vec![
+        (
+            json!({"bool": {"should": [{"term": {"status": 404}}, {"term": {"took": 7}}]}}),
+            vec!["GET /d", "job failed: disk quota"],
+        ),
+        (
+            json!({"bool": {"must": {"match": {"message": "get"}}, "must_not": [{"term": {"status": 200}}], "should": {"match_all": {}}}}),
+            vec!["GET /d", "GET /b failed"],
+        ),
+        (
+            json!({"bool": {"minimum_should_match": 2, "should": [{"term": {"status": 200}}, {"exists": {"field": "took"}}, {"match": {"message": "a"}}]}}),
+            vec!["GET /a"],
+        ),
+        (json!({"constant_score": {"filter": {"term": {"tags": "y"}}}}), vec!["disk full"]),
+        (json!({"query_string": {"query": "status:[404 TO 503] AND NOT failed"}}), vec!["GET /d"]),
+        (json!({"query_string": {"query": "level:error -job"}}), vec!["GET /b failed"]),
+        (
+            json!({"query_string": {"query": "message:(\"failed disk\" OR full)"}}),
+            vec!["disk full", "job failed: disk quota"],
+        ),
+        (
+            json!({"query_string": {"query": "status:>=504 OR fu?l"}}),
+            vec!["disk full", "slow answer"],
+        ),
+        (
+            json!({"query_string": {"query": "failed disk", "default_operator": "AND"}}),
+            vec!["job failed: disk quota"],
+        ),
+        (json!({"query_string": {"query": "_exists_:ok"}}), vec!["GET /d"]),
+        (
+            json!({"simple_query_string": {"query": "\"failed disk\" | ful*", "fields": ["message"]}}),
+            vec!["disk full", "job failed: disk quota"],
+        ),
+        (json!({"simple_query_string": {"query": "failed + -job"}}), vec!["GET /b failed"]),
+    ]
 }
 
 #[tokio::test]

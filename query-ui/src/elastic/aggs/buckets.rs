@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde_json::{Map, Value, json};
 
 use super::{Aggregation, Kind, show};
-use crate::elastic::refusal::Refusal;
+use crate::elastic::refusal::{Refusal, set};
 
 /// A bucket: the keys of all levels down to it, its records, its figures and inner aggregations.
 #[derive(Debug, Clone, Default)]
@@ -80,7 +80,7 @@ pub(super) fn nothing(aggregations: &[Aggregation]) -> Result<Map<String, Value>
 /// With what the request said about it.
 pub(super) fn with_meta(aggregation: &Aggregation, mut value: Value) -> Value {
     if let Some(meta) = &aggregation.meta {
-        value["meta"] = meta.clone();
+        set(&mut value, "meta", meta.clone());
     }
     value
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::elastic::dates::shown;
 use crate::elastic::names;
-use crate::elastic::refusal::Refusal;
+use crate::elastic::refusal::{Refusal, set};
 use crate::language::{Aggregate, Expr, Function, Operator};
 
 /// A figure.
@@ -133,7 +133,7 @@ impl Metric {
             let mut shown = json!({ "value": value });
             let millis = value.as_f64().filter(|_| self.is_time);
             if let Some(text) = millis.map(time_of) {
-                shown["value_as_string"] = text.into();
+                set(&mut shown, "value_as_string", text.into());
             }
             shown
         };

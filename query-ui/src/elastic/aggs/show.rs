@@ -118,9 +118,9 @@ fn of_dates(dates: &Dates, buckets: Vec<Bucket>, inner: &[Aggregation]) -> Resul
                 if found.len() > BUCKETS_MAX {
                     return Err(Refusal::buckets(BUCKETS_MAX));
                 }
-                if !found.contains_key(&at) {
+                if let std::collections::btree_map::Entry::Vacant(gap) = found.entry(at) {
                     let key = Value::from(Timestamp(at).to_string());
-                    found.insert(at, Bucket::empty(vec![key], inner)?);
+                    gap.insert(Bucket::empty(vec![key], inner)?);
                 }
                 match dates.bins.next(Timestamp(at)) {
                     Some(next) if next.0 > at => at = next.0,
