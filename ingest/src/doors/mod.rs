@@ -7,6 +7,7 @@ mod ndjson;
 mod elastic;
 mod loki;
 mod otlp;
+mod hec;
 mod words;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use crate::metrics::IngestMetrics;
 use crate::partition::{AppendError, Appended, Checked, Partition};
 use crate::route::Partitions;
 use elastic::Elastic;
+use hec::Hec;
 pub use words::{Audience, translated};
 
 /// What the doors need.
@@ -113,13 +115,15 @@ impl IngestState {
 pub struct Doors {
     state: IngestState,
     elastic: Elastic,
+    hec: Hec,
 }
 
 impl Doors {
     /// The doors of this node; some leave documents with the catalog.
     #[must_use]
     pub fn new(state: IngestState, catalog: Catalog) -> Self {
-        Self { elastic: Elastic::new(state.clone(), catalog), state }
+        let elastic = Elastic::new(state.clone(), catalog);
+        Self { elastic, hec: Hec::new(state.clone()), state }
     }
 
     /// The routes of every door.
@@ -131,6 +135,7 @@ impl Doors {
             .route("/api/prom/push", post(loki::take))
             .with_state(self.state.clone())
             .merge(self.otlp())
+            .merge(hec::router(self.hec.clone()))
             .nest("/es", self.elastic())
             // Nesting takes no slash at the end, and clients ask with one.
             .route("/es/", get(elastic::info))

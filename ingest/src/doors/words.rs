@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use model::wire::ErrorDetail;
 
-use super::{elastic, loki, otlp};
+use super::{elastic, hec, loki, otlp};
 
 /// What clients of Elasticsearch look for before they go on.
 const PRODUCT: (HeaderName, HeaderValue) =
@@ -35,6 +35,7 @@ enum Protocol {
     Elastic,
     Loki,
     Otlp { is_protobuf: bool },
+    Hec { has_token: bool },
 }
 
 impl Protocol {
@@ -49,6 +50,10 @@ impl Protocol {
             Audience::All if below("/loki") || below("/api/prom") => Self::Loki,
             Audience::All if path == "/v1/logs" || path == "/otlp/v1/logs" => {
                 Self::Otlp { is_protobuf: otlp::is_protobuf(request.headers()) }
+            }
+            Audience::All if below("/services/collector") => {
+                let query = request.uri().query();
+                Self::Hec { has_token: hec::has_token(request.headers(), query) }
             }
             Audience::All => Self::Own,
         }
@@ -82,18 +87,27 @@ fn reworded(
     status: StatusCode,
     detail: Option<&ErrorDetail>,
 ) -> Response {
-    let (kind, body) = match protocol {
+    const JSON: &str = "application/json";
+    let (status, kind, body) = match protocol {
         Protocol::Own => return response,
         Protocol::Elastic => {
-            ("application/json", elastic::refusal(status, detail).to_string().into_bytes())
+            (status, JSON, elastic::refusal(status, detail).to_string().into_bytes())
         }
         Protocol::Loki => match detail {
-            Some(detail) => ("text/plain; charset=utf-8", loki::refusal(detail).into_bytes()),
+            Some(detail) => (status, "text/plain; charset=utf-8", loki::refusal(detail).into()),
             None => return response,
         },
-        Protocol::Otlp { is_protobuf } => otlp::refusal(status, detail, is_protobuf),
+        Protocol::Otlp { is_protobuf } => {
+            let (kind, body) = otlp::refusal(status, detail, is_protobuf);
+            (status, kind, body)
+        }
+        Protocol::Hec { has_token } => {
+            let (status, body) = hec::refusal(status, has_token);
+            (status, JSON, body.to_string().into_bytes())
+        }
     };
     let (mut parts, _) = response.into_parts();
+    parts.status = status;
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     Response::from_parts(parts, Body::from(body))

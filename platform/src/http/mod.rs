@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt as _;
@@ -136,10 +136,10 @@ impl Access {
         router.layer(axum::middleware::from_fn_with_state(self.clone(), check))
     }
 
-    fn admits(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+    fn admits(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
         if let Some(token) = &self.token {
             let is_right = |given: &String| same(given.as_bytes(), token.as_bytes());
-            return match presented(headers).iter().any(is_right) {
+            return match presented(headers, uri).iter().any(is_right) {
                 true => Ok(()),
                 false => Err(ApiError::new(Kind::Invalid, "this node wants a token")
                     .code("unauthorized")
@@ -175,7 +175,7 @@ impl Access {
 
 async fn check(State(access): State<Access>, request: Request, next: Next) -> Response {
     if request.uri().path() != "/livez"
-        && let Err(error) = access.admits(request.headers())
+        && let Err(error) = access.admits(request.headers(), request.uri())
     {
         return error.into_response();
     }
@@ -184,8 +184,15 @@ async fn check(State(access): State<Access>, request: Request, next: Next) -> Re
 
 /// What a request shows as its token, in the ways of the protocols: `Bearer TOKEN`,
 /// `Basic user:TOKEN`, `Splunk TOKEN`, and `ApiKey` with the token itself or, as clients of
-/// Elasticsearch write it, in base64 behind an id.
-fn presented(headers: &HeaderMap) -> Vec<String> {
+/// Elasticsearch write it, in base64 behind an id; `?token=TOKEN` at a collector of events.
+fn presented(headers: &HeaderMap, uri: &Uri) -> Vec<String> {
+    // Collectors of events may be told it in the address; nothing else is.
+    let query = uri.query().filter(|_| uri.path().starts_with("/services/collector"));
+    if let Some(given) =
+        query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("token=")))
+    {
+        return vec![given.to_owned()];
+    }
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some((scheme, rest)) = value.and_then(|value| value.split_once(' ')) else {
         return Vec::new();
@@ -305,7 +312,17 @@ mod tests {
             let name = header::HeaderName::from_bytes(name.as_bytes()).unwrap();
             map.insert(name, value.parse().unwrap());
         }
-        assert_eq!(access.admits(&map).is_ok(), expected, "{headers:?}");
+        let uri = Uri::from_static("/");
+        assert_eq!(access.admits(&map, &uri).is_ok(), expected, "{headers:?}");
+    }
+
+    #[test]
+    fn a_token_in_the_address_counts_for_collectors_alone() {
+        let access = Access::new(Some("secret123".to_owned()), false);
+        let admits = |uri| access.admits(&HeaderMap::new(), &Uri::from_static(uri)).is_ok();
+        assert!(admits("/services/collector/raw?channel=a&token=secret123"));
+        assert!(!admits("/services/collector/raw?token=secret124"));
+        assert!(!admits("/api/v1/query?token=secret123"));
     }
 
     #[test]

@@ -1,0 +1,86 @@
+use model::record::FieldValue;
+use proptest::prelude::*;
+
+use super::*;
+use crate::doors::tests::{Fixture, fixture};
+
+async fn post(fixture: &Fixture, path: &str, body: &str) -> (u16, Value) {
+    let path = format!("/services/collector{path}");
+    let (status, answer) = fixture.post(&path, &[], body.as_bytes().to_vec()).await;
+    (status.as_u16(), answer)
+}
+
+#[tokio::test]
+async fn events_stand_one_behind_the_other() {
+    let fixture = fixture();
+    let body = r#"{"event":"one","time":1700000000.25,"host":"h","sourcetype":"s","fields":{"a":1,"b":["x","y"]}}{"event":{"message":"two","level":"warn"},"time":"1700000001"}
+        {"event":3,"index":"other"}"#;
+    let (status, answer) = post(&fixture, "/event", body).await;
+    assert_eq!((status, answer), (200, json!({ "text": "Success", "code": 0 })));
+    let records = fixture.records();
+    let mut seen: Vec<(&str, &str)> =
+        records.iter().map(|r| (r.message.as_str(), r.level.name())).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [("3", "unknown"), ("one", "unknown"), ("two", "warn")]);
+    let one = records.iter().find(|record| record.message == "one").unwrap();
+    assert_eq!(one.timestamp.unwrap().0, 1_700_000_000_250_000_000);
+    assert_eq!(one.fields.len(), 3);
+    assert!(one.fields.contains(&("a".to_owned(), FieldValue::Int(1))));
+    assert!(fixture.labels().iter().any(|labels| labels.get("sourcetype") == Some("s")));
+}
+
+#[tokio::test]
+async fn what_is_wrong_has_the_tables_code_and_the_events_number() {
+    let fixture = fixture();
+    for (body, code, event) in [
+        ("", 5, None),
+        (" \n", 5, None),
+        ("nonsense", 6, Some(0)),
+        (r#"{"event":"x"}{"#, 6, Some(1)),
+        (r#"{"event":"x"}{"event":"y","time":1}{"a":1}"#, 12, Some(2)),
+        (r#"{"event":" "}"#, 13, Some(0)),
+        (r#"{"event":"x","index":"NOT"}"#, 7, Some(0)),
+    ] {
+        let (status, answer) = post(&fixture, "", body).await;
+        assert_eq!((status, answer["code"].as_u64()), (400, Some(code)), "{body}");
+        assert_eq!(answer["invalid-event-number"].as_u64(), event, "{body}");
+    }
+    assert!(fixture.records().is_empty());
+    let (status, answer) = post(&fixture, "/nowhere", "").await;
+    assert_eq!((status, answer["code"].as_u64()), (404, Some(404)));
+}
+
+#[tokio::test]
+async fn raw_lines_and_their_acknowledgement() {
+    let fixture = fixture();
+    let (status, answer) =
+        post(&fixture, "/raw?channel=c&host=h&source=s", "one\r\ntwo\n\n{\"msg\":\"three\"}").await;
+    let id = answer["ackId"].as_u64().expect("a channel is acknowledged");
+    assert_eq!(status, 200);
+    let texts: Vec<String> = fixture.records().into_iter().map(|record| record.message).collect();
+    assert_eq!(texts, ["one", "two", "three"]);
+    let asked = json!({ "acks": [id, id + 1] }).to_string();
+    let (_, answer) = post(&fixture, "/ack?channel=c", &asked).await;
+    assert_eq!(answer, json!({ "acks": { id.to_string(): true, (id + 1).to_string(): false } }));
+    let (status, answer) = post(&fixture, "/ack", &asked).await;
+    assert_eq!((status, answer["code"].as_u64()), (400, Some(10)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_answered(garbage: Vec<u8>, raw: bool) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let fixture = fixture();
+            let path = if raw { "/services/collector/raw" } else { "/services/collector" };
+            let body = [b"{\"event\":\"x\"}\n".as_slice(), &garbage].concat();
+            let (status, answer) = fixture.post(path, &[], body).await;
+            let known = answer["code"].as_u64();
+            assert!(status == StatusCode::OK && known == Some(0) || status.is_client_error() && known > Some(0), "{answer}");
+            // All or nothing.
+            assert_eq!(fixture.records().is_empty(), status != StatusCode::OK);
+        });
+    }
+}
