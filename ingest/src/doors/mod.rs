@@ -152,7 +152,7 @@ impl Doors {
     }
 
     /// The write side of Elasticsearch, without prefix.
-    pub fn elastic(&self) -> Router {
+    fn elastic(&self) -> Router {
         elastic::router(self.elastic.clone())
     }
 }

@@ -1,5 +1,5 @@
 //! The Elasticsearch door: the handshake that shippers make, the templates they leave, and
-//! their documents. Reached under `/es`, and at the root of a listener of its own.
+//! their documents. Reached under `/es`, which is the root of a listener of its own.
 
 mod answer;
 mod bulk;
