@@ -5,6 +5,7 @@ pub mod language;
 pub mod plan;
 pub mod api;
 mod elastic;
+mod loki;
 pub mod ui;
 
 #[cfg(test)]

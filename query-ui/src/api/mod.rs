@@ -31,6 +31,7 @@ use platform::shutdown::Shutdown;
 use tokio::sync::Semaphore;
 
 use crate::elastic;
+use crate::loki;
 use crate::plan::{Engine, QueryFailure};
 use crate::ui;
 use shippers::Fleet;
@@ -68,6 +69,7 @@ impl QueryState {
 /// The routes, and the page at every path that is none of the API's.
 pub fn router(state: QueryState) -> Router {
     let elastic = elastic::router(state.engine.clone());
+    let loki = loki::router(state.engine.clone());
     Router::new()
         .route("/api/v1/query", post(query::query))
         .route("/api/v1/query/parse", post(editor::parse))
@@ -95,6 +97,7 @@ pub fn router(state: QueryState) -> Router {
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(state)
         .merge(elastic)
+        .merge(loki)
 }
 
 async fn unknown() -> ApiError {

@@ -197,7 +197,7 @@ impl Parser<'_> {
             if name == "_exists_" {
                 let (field, _) = self.term();
                 self.boost();
-                return exists(&field.plain());
+                return exists(&field.text);
             }
             let only = [name];
             if self.eat("(") {
@@ -269,7 +269,7 @@ impl Parser<'_> {
                 self.space();
                 let value = match self.rest.starts_with('"') {
                     true => self.quoted()?,
-                    false => self.term().0.plain(),
+                    false => self.term().0.text,
                 };
                 return of_fields(fields, |name| {
                     let field = self.ranged(name)?;
@@ -441,10 +441,6 @@ struct Term {
 }
 
 impl Term {
-    fn plain(self) -> String {
-        self.text
-    }
-
     fn filter(&self, name: &str) -> Result<Filter, Refusal> {
         if !self.stars.is_empty() {
             return self.pattern(name);
@@ -492,7 +488,7 @@ fn joined(clauses: Vec<(Occur, Filter)>) -> Filter {
             Occur::Not => not.push(Filter::Not(Box::new(filter))),
         }
     }
-    // What only should be there adds to the rank, which we do not have.
+    // What should be there adds to a rank, and we have none.
     if must.is_empty() && !should.is_empty() {
         must.push(values::any(should));
     }

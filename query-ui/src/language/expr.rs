@@ -32,8 +32,9 @@ const fn function(
 const ARGUMENTS_MAX: usize = 64;
 
 /// Every function, by name.
-pub(crate) const FUNCTIONS: [FunctionInfo; 27] = [
+pub(crate) const FUNCTIONS: [FunctionInfo; 28] = [
     function("abs", 1, 1, "the number without its sign"),
+    function("bytes", 1, 1, "bytes of a text"),
     function("ceil", 1, 1, "the next whole number above"),
     function("coalesce", 1, ARGUMENTS_MAX, "the first value that is there"),
     function("concat", 1, ARGUMENTS_MAX, "texts one behind the other"),

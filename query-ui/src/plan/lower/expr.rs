@@ -250,6 +250,10 @@ impl Lowering<'_> {
                 let length = functions::character_length(text(0));
                 Value::new(cast(length, DataType::Int64), ColumnKind::Int)
             }
+            "bytes" => {
+                let length = functions::octet_length(text(0));
+                Value::new(cast(length, DataType::Int64), ColumnKind::Int)
+            }
             "concat" => texts(functions::concat(values.iter().map(Value::text).collect())),
             "contains" => truth(functions::contains(folded(0), folded(1))),
             "starts_with" => truth(functions::starts_with(folded(0), folded(1))),

@@ -1,0 +1,156 @@
+//! Lines as streams: labels, structured metadata and what stages took out of them.
+
+use std::collections::BTreeMap;
+
+use model::time::{TimeRange, Timestamp};
+use serde_json::{Map, Value, json};
+
+use super::ast::Log;
+use super::lower::{LINE, Lowered};
+use crate::language::{Pipe, Query, SortKey};
+use crate::plan::json::Records;
+use crate::plan::{Engine, Extras, QueryFailure, Question, Shape};
+
+/// Labels of a stream or a series.
+pub(super) type Labels = BTreeMap<String, String>;
+
+/// In which order lines come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Backward,
+    Forward,
+}
+
+/// A name as labels can have it.
+pub(super) fn label_name(name: &str) -> String {
+    let sign = |c: char| if c.is_alphanumeric() || c == '_' { c } else { '_' };
+    let mut label: String = name.chars().map(sign).collect();
+    if label.starts_with(|c: char| c.is_ascii_digit()) {
+        label.insert(0, '_');
+    }
+    label
+}
+
+/// A value as labels can have it.
+pub(super) fn label_value(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn labels_of(text: &str) -> Labels {
+    let object = serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
+    object.iter().map(|(name, value)| (label_name(name), label_value(value))).collect()
+}
+
+/// Finds lines and gives them as streams.
+pub(super) async fn streams(
+    engine: &Engine,
+    log: &Log,
+    range: TimeRange,
+    limit: u64,
+    direction: Direction,
+    categorized: bool,
+) -> Result<Value, QueryFailure> {
+    let lowered = Lowered::of(log);
+    let mut pipes = lowered.pipes.clone();
+    if direction == Direction::Forward {
+        pipes.push(Pipe::Sort(vec![SortKey { name: "timestamp".to_owned(), descending: false }]));
+    }
+    pipes.push(Pipe::Limit(limit));
+    let query = Query { time: None, filter: lowered.filter(), pipes };
+    let question = Question { query, range, indexes: None, limit: 0 };
+    let mut answer = engine.ask(&question).await?;
+    let shape = answer.shape().clone();
+    let plain = Extras::default();
+    let mut found: BTreeMap<Labels, Vec<Value>> = BTreeMap::new();
+    while let Some(rows) = answer.next().await? {
+        let Shape::Records(extras) = &shape else { continue };
+        let (Some(stored), Some(all)) = (Records::of(&rows, &plain), Records::of(&rows, extras))
+        else {
+            continue;
+        };
+        for row in 0..rows.num_rows() {
+            let (time, _) = stored.place(row);
+            let [_, level, message, labels, fields] = stored.texts(row);
+            let [_, _, _, _, computed] = all.texts(row);
+            let mut stream = labels_of(&labels);
+            let mut metadata = labels_of(&fields);
+            let mut parsed = labels_of(&computed);
+            let line = parsed.remove(&label_name(LINE)).filter(|_| lowered.rewritten);
+            parsed.retain(|name, value| metadata.get(name) != Some(value));
+            if level != "unknown" {
+                metadata.insert("detected_level".to_owned(), level.into_owned());
+            }
+            for names in [&mut stream, &mut metadata, &mut parsed] {
+                names.retain(|name, _| {
+                    let kept = lowered.kept.as_ref().is_none_or(|kept| kept.contains(name));
+                    kept && !lowered.dropped.contains(name)
+                });
+            }
+            let mut line = line.unwrap_or_else(|| message.into_owned());
+            if lowered.plain {
+                line = without_colours(&line);
+            }
+            let stamp = time.0.to_string();
+            let value = match categorized {
+                true => {
+                    let mut more = Map::new();
+                    for (name, labels) in [("structuredMetadata", metadata), ("parsed", parsed)] {
+                        if !labels.is_empty() {
+                            more.insert(name.to_owned(), json!(labels));
+                        }
+                    }
+                    json!([stamp, line, more])
+                }
+                false => {
+                    stream.extend(metadata);
+                    stream.extend(parsed);
+                    json!([stamp, line])
+                }
+            };
+            found.entry(stream).or_default().push(value);
+        }
+    }
+    if let Some(missing) = answer.missing().into_iter().next() {
+        return Err(QueryFailure::Incomplete(missing.what, missing.why));
+    }
+    let stream =
+        |(labels, values): (Labels, Vec<Value>)| json!({ "stream": labels, "values": values });
+    let result: Vec<Value> = found.into_iter().map(stream).collect();
+    let mut data = json!({ "resultType": "streams", "result": result, "stats": {} });
+    if categorized {
+        data["encodingFlags"] = json!(["categorize-labels"]);
+    }
+    Ok(data)
+}
+
+/// A line without the signs that colour it on a terminal.
+fn without_colours(line: &str) -> String {
+    let (mut plain, mut rest) = (String::new(), line);
+    while let Some((before, behind)) = rest.split_once("\u{1b}[") {
+        plain.push_str(before);
+        let end = behind.find(|c: char| c.is_ascii_alphabetic());
+        rest = end.and_then(|end| behind.get(end + 1..)).unwrap_or_default();
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// The moments of a range query.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moments {
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+    /// Nanoseconds; at least a millisecond.
+    pub(super) step: i64,
+}
+
+impl Moments {
+    pub(super) fn all(self) -> impl Iterator<Item = i64> {
+        let count = self.last.0.saturating_sub(self.first.0) / self.step;
+        (0..=count.max(0)).map(move |at| self.first.0 + at * self.step)
+    }
+}

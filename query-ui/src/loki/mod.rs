@@ -1,0 +1,18 @@
+//! The read side of Loki, under `/loki/api/v1`: LogQL lowered onto our own plan, its answers
+//! (docs/loki.md). The write side is a door of `ingest`.
+
+mod ast;
+mod lex;
+mod template;
+mod parse;
+mod stages;
+mod lower;
+mod lines;
+mod figures;
+mod catalog;
+mod routes;
+
+pub(crate) use routes::router;
+
+#[cfg(test)]
+mod tests;

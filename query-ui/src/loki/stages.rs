@@ -1,0 +1,181 @@
+//! Reads the stages of a pipeline.
+
+use super::ast::{Measure, Piece, Stage, Tests};
+use super::lex::Token;
+use super::parse::{Parser, Wrong, regex_of};
+use super::template::template;
+
+/// Brackets inside each other.
+const DEPTH_MAX: usize = 64;
+
+impl Parser<'_> {
+    pub(super) fn stages(&mut self) -> Result<(Vec<Stage>, Option<(String, Measure)>), Wrong> {
+        let (mut stages, mut unwrap) = (Vec::new(), None);
+        loop {
+            let (like, not) = match self.peek() {
+                Some(Token::Sign("|=")) => (false, false),
+                Some(Token::Sign("!=")) => (false, true),
+                Some(Token::Sign("|~")) => (true, false),
+                Some(Token::Sign("!~")) => (true, true),
+                Some(Token::Sign("|")) => {
+                    self.at += 1;
+                    match self.stage()? {
+                        Ok(stage) => stages.push(stage),
+                        Err(found) => unwrap = Some(found),
+                    }
+                    continue;
+                }
+                _ => return Ok((stages, unwrap)),
+            };
+            // `!=` also joins two queries.
+            if !matches!(self.tokens.get(self.at + 1), Some((_, Token::Text(_)))) {
+                return Ok((stages, unwrap));
+            }
+            self.at += 1;
+            let mut texts = vec![self.text()?];
+            while self.word() == Some("or")
+                && matches!(self.tokens.get(self.at + 1), Some((_, Token::Text(_))))
+            {
+                self.at += 1;
+                texts.push(self.text()?);
+            }
+            if like {
+                for text in &texts {
+                    regex_of(text).map_err(|why| self.wrong(&why))?;
+                }
+            }
+            stages.push(Stage::Line { like, not, texts });
+        }
+    }
+
+    /// A stage, or what is unwrapped.
+    fn stage(&mut self) -> Result<Result<Stage, (String, Measure)>, Wrong> {
+        let Some(word) = self.word().map(str::to_owned) else {
+            if self.is("(") {
+                return Ok(Ok(Stage::Labels(self.tests(0)?)));
+            }
+            return Err(self.wrong("expected a stage: json, logfmt, a label"));
+        };
+        let before = self.at;
+        self.at += 1;
+        // A label may be called like a stage.
+        let compares = matches!(
+            self.peek(),
+            Some(Token::Sign("=" | "==" | "!=" | "=~" | "!~" | "<" | "<=" | ">" | ">="))
+        );
+        if compares {
+            self.at = before;
+            return Ok(Ok(Stage::Labels(self.tests(0)?)));
+        }
+        Ok(Ok(match word.as_str() {
+            "json" | "logfmt" => {
+                while self.eat("-") {
+                    // --strict, --keep-empty
+                }
+                if matches!(self.peek(), Some(Token::Word(_))) {
+                    return Err(
+                        self.wrong(&format!("{word} takes all names here: leave the names out"))
+                    );
+                }
+                if word == "json" { Stage::Json } else { Stage::Logfmt }
+            }
+            "unpack" => Stage::Unpack,
+            "decolorize" => Stage::Decolorize,
+            "regexp" => {
+                let source = self.text()?;
+                let regex = regex_of(&source).map_err(|why| self.wrong(&why))?;
+                if regex.capture_names().flatten().next().is_none() {
+                    return Err(self.wrong("the expression wants a named group: (?P<name>…)"));
+                }
+                Stage::Regexp(source)
+            }
+            "pattern" => {
+                let pattern = self.text()?;
+                if !pattern.contains('<') {
+                    return Err(self.wrong("the pattern wants a name: <name>"));
+                }
+                Stage::Pattern(pattern)
+            }
+            "line_format" => {
+                let text = self.text()?;
+                Stage::LineFormat(template(&text).map_err(|why| self.wrong(&why))?)
+            }
+            "label_format" => {
+                let mut formats = Vec::new();
+                loop {
+                    let name = self.name()?;
+                    self.want("=")?;
+                    let pieces = match self.peek() {
+                        Some(Token::Text(text)) => {
+                            let pieces = template(text).map_err(|why| self.wrong(&why))?;
+                            self.at += 1;
+                            pieces
+                        }
+                        _ => vec![Piece::Label(self.name()?)],
+                    };
+                    formats.push((name, pieces));
+                    if !self.eat(",") {
+                        break;
+                    }
+                }
+                Stage::LabelFormat(formats)
+            }
+            "drop" | "keep" => {
+                let mut names = vec![self.name()?];
+                while self.eat(",") {
+                    names.push(self.name()?);
+                }
+                if word == "drop" { Stage::Drop(names) } else { Stage::Keep(names) }
+            }
+            "unwrap" => {
+                let name = self.name()?;
+                if self.eat("(") {
+                    let label = self.name()?;
+                    self.want(")")?;
+                    return match name.as_str() {
+                        "duration" | "duration_seconds" => Ok(Err((label, Measure::Seconds))),
+                        other => Err(self.wrong(&format!("unwrap {other}() is not supported"))),
+                    };
+                }
+                return Ok(Err((name, Measure::Number)));
+            }
+            other => {
+                self.at = before;
+                return Err(self.wrong(&format!("the stage {other} is not supported")));
+            }
+        }))
+    }
+
+    fn tests(&mut self, depth: usize) -> Result<Tests, Wrong> {
+        if depth > DEPTH_MAX {
+            return Err(self.wrong("too many brackets inside each other"));
+        }
+        let mut left = self.both(depth)?;
+        while self.eat_word("or") {
+            left = Tests::Or(Box::new(left), Box::new(self.both(depth)?));
+        }
+        Ok(left)
+    }
+
+    fn both(&mut self, depth: usize) -> Result<Tests, Wrong> {
+        let mut left = self.single(depth)?;
+        loop {
+            let beside =
+                matches!(self.peek(), Some(Token::Word(word)) if word != "or" && word != "and");
+            if self.eat_word("and") || self.eat(",") || beside {
+                left = Tests::And(Box::new(left), Box::new(self.single(depth)?));
+            } else {
+                return Ok(left);
+            }
+        }
+    }
+
+    fn single(&mut self, depth: usize) -> Result<Tests, Wrong> {
+        if self.eat("(") {
+            let tests = self.tests(depth + 1)?;
+            self.want(")")?;
+            return Ok(tests);
+        }
+        self.test().map(Tests::One)
+    }
+}

@@ -1,0 +1,223 @@
+//! LogQL over real records, as Grafana's source asks it.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use super::router;
+use crate::fixture::{Fixture, Rest};
+
+/// Five web requests on one host, three jobs on another, all within two minutes of 2026.
+async fn small(rest: Rest) -> (Fixture, Router) {
+    let fixture = Fixture::new(rest);
+    let web = [
+        json!({"ts":"2026-01-01T00:00:01Z","level":"info","msg":"GET /a took=5ms code=200","status":200}),
+        json!({"ts":"2026-01-01T00:00:03Z","level":"error","msg":"GET /b failed took=20ms code=503","status":503}),
+        json!({"ts":"2026-01-01T00:00:10Z","level":"info","msg":"GET /c took=7ms code=200","status":200}),
+        json!({"ts":"2026-01-01T00:01:00Z","level":"warn","msg":"slow","user":{"name":"bob"}}),
+    ];
+    let jobs = [
+        json!({"ts":"2026-01-01T00:00:02Z","level":"error","msg":r#"{"job":"a","took":7}"#}),
+        json!({"ts":"2026-01-01T00:00:59Z","level":"info","msg":r#"{"job":"b","took":3}"#}),
+    ];
+    fixture.append(0, &[("host", "web1"), ("app", "web")], web.map(|line| line.to_string())).await;
+    fixture.append(1, &[("host", "job1"), ("app", "job")], jobs.map(|line| line.to_string())).await;
+    if rest == Rest::Splits {
+        fixture.settle().await;
+    }
+    let app = router(fixture.engine.clone());
+    (fixture, app)
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+async fn ask(app: &Router, path: &str, query: &str, rest: &str) -> (StatusCode, Value) {
+    let uri = format!("/loki/api/v1/{path}?query={}{rest}", encoded(query));
+    let mut request = Request::get(uri);
+    if rest.contains("categorized") {
+        request = request.header("X-Loki-Response-Encoding-Flags", "categorize-labels");
+    }
+    let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let status = response.status();
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+const WHEN: &str = "&start=1767225600000000000&end=1767225720000000000";
+
+async fn lines(app: &Router, query: &str) -> Vec<String> {
+    let (status, answer) = ask(app, "query_range", query, WHEN).await;
+    assert_eq!(status, StatusCode::OK, "{query}: {answer}");
+    let mut lines: Vec<(String, String)> = Vec::new();
+    for stream in answer["data"]["result"].as_array().unwrap() {
+        for value in stream["values"].as_array().unwrap() {
+            let text = |at: usize| value[at].as_str().unwrap().to_owned();
+            lines.push((text(0), text(1)));
+        }
+    }
+    lines.sort();
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+#[tokio::test]
+async fn lines_are_those_that_a_query_says() {
+    for rest in [Rest::Fresh, Rest::Splits] {
+        let (_fixture, app) = small(rest).await;
+        let job = [r#"{"job":"a","took":7}"#, r#"{"job":"b","took":3}"#];
+        for (query, expected) in [
+            (r#"{app="job"}"#, job.to_vec()),
+            (r#"{app=~"j.*", host!="web1"}"#, job.to_vec()),
+            (r#"{app="web"} |= "failed""#, vec!["GET /b failed took=20ms code=503"]),
+            (r#"{app="web"} |= "FAILED""#, vec![]),
+            (r#"{app="web"} != "GET""#, vec!["slow"]),
+            (
+                r#"{app="web"} |= "ailed" or "slo""#,
+                vec!["GET /b failed took=20ms code=503", "slow"],
+            ),
+            (r#"{app="web"} |~ `/[ac]` !~ "/c""#, vec!["GET /a took=5ms code=200"]),
+            (r#"{app="job"} | json | took > 5"#, vec![job[0]]),
+            (r#"{app="job"} | json | job="b" | line_format "{{.job}}={{.took}}""#, vec!["b=3"]),
+            (
+                r#"{app="web"} | logfmt | took >= 7ms and code != 200"#,
+                vec!["GET /b failed took=20ms code=503"],
+            ),
+            (
+                r#"{app="web"} | pattern "GET <path> <_>" | path="/c""#,
+                vec!["GET /c took=7ms code=200"],
+            ),
+            (
+                r#"{app="web"} | regexp "code=(?P<code>[0-9]+)" | code =~ "5.." | line_format "{{.code}}""#,
+                vec!["503"],
+            ),
+            (r#"{app="web"} | status = 503"#, vec!["GET /b failed took=20ms code=503"]),
+            (r#"{app="web"} | user_name = "bob""#, vec!["slow"]),
+            (
+                r#"{host=~".+"} | detected_level = "error""#,
+                vec![job[0], "GET /b failed took=20ms code=503"],
+            ),
+        ] {
+            assert_eq!(lines(&app, query).await, expected, "{rest:?} {query}");
+        }
+    }
+}
+
+async fn result(app: &Router, path: &str, query: &str, rest: &str) -> Value {
+    let (status, answer) = ask(app, path, query, rest).await;
+    assert_eq!(status, StatusCode::OK, "{query}: {answer}");
+    answer["data"]["result"].clone()
+}
+
+#[tokio::test]
+async fn figures_are_those_of_the_lines() {
+    for rest in [Rest::Fresh, Rest::Splits] {
+        let (_fixture, app) = small(rest).await;
+        let at = "&time=1767225660";
+        let one = |labels: Value, value: &str| json!([{ "metric": labels, "value": [1_767_225_660, value] }]);
+        for (query, expected) in [
+            (r#"sum(count_over_time({app=~".+"}[1m]))"#, one(json!({}), "6")),
+            (r#"sum by (app) (count_over_time({app="web"}[1m]))"#, one(json!({"app": "web"}), "4")),
+            (
+                r#"count_over_time({app="job"}[1m])"#,
+                one(json!({"app": "job", "host": "job1"}), "2"),
+            ),
+            (r#"sum(rate({app="web"}[30s]))"#, one(json!({}), "0.03333333333333333")),
+            (r#"sum(bytes_over_time({app="web"} |= "slow" [1m]))"#, one(json!({}), "4")),
+            (r#"sum(sum_over_time({app="job"} | json | unwrap took [1m]))"#, one(json!({}), "10")),
+            (r#"max(max_over_time({app="job"} | json | unwrap took [1m]))"#, one(json!({}), "7")),
+            (
+                r#"avg_over_time({app="job"} | json | unwrap took [1m]) by (app)"#,
+                one(json!({"app": "job"}), "5"),
+            ),
+            (
+                r#"quantile_over_time(0.5, {app="job"} | json | unwrap took [1m]) by (app)"#,
+                one(json!({"app": "job"}), "5"),
+            ),
+            (
+                r#"topk(1, sum by (app) (count_over_time({app=~".+"}[1m])))"#,
+                one(json!({"app": "web"}), "4"),
+            ),
+            (
+                r#"sum(count_over_time({app="web"}[1m])) / sum(count_over_time({app="job"}[1m])) * 10"#,
+                one(json!({}), "20"),
+            ),
+            (r#"sum(count_over_time({app="web"}[1m])) > 5"#, json!([])),
+            (r#"sum(count_over_time({app="none"}[1m])) or vector(0)"#, one(json!({}), "0")),
+        ] {
+            assert_eq!(result(&app, "query", query, at).await, expected, "{rest:?} {query}");
+        }
+        // A range of two steps: the spans overlap.
+        let range = "&start=1767225600&end=1767225660&step=30";
+        let found =
+            result(&app, "query_range", r#"sum(count_over_time({app=~".+"}[1m]))"#, range).await;
+        assert_eq!(
+            found,
+            json!([{ "metric": {}, "values": [[1_767_225_630, "4"], [1_767_225_660, "6"]] }])
+        );
+        let found = result(
+            &app,
+            "query_range",
+            r#"sum by (level, detected_level) (count_over_time({app="job"}[1m]))"#,
+            "&start=1767225600&end=1767225660&step=60000ms",
+        )
+        .await;
+        assert_eq!(found[0]["metric"], json!({"level": "error", "detected_level": "error"}));
+    }
+}
+
+#[tokio::test]
+async fn grafana_finds_what_its_source_needs() {
+    let (_fixture, app) = small(Rest::Splits).await;
+    let found =
+        result(&app, "query", "vector(1)+vector(1)", "&time=4000000000&direction=backward").await;
+    assert_eq!(found, json!([{ "metric": {}, "value": [4_000_000_000_i64, "2"] }]));
+    let (_, answer) = ask(&app, "labels", "", WHEN).await;
+    assert_eq!(answer, json!({"status": "success", "data": ["app", "host"]}));
+    let (_, answer) = ask(&app, "label/app/values", "", WHEN).await;
+    assert_eq!(answer["data"], json!(["job", "web"]));
+    let (_, answer) = ask(&app, "label/level/values", r#"{app="job"}"#, WHEN).await;
+    assert_eq!(answer["data"], json!(["error", "info"]));
+    let (_, answer) =
+        ask(&app, "series", "", &format!("{WHEN}&match[]={}", encoded(r#"{app="job"}"#))).await;
+    assert_eq!(answer["data"], json!([{"app": "job", "host": "job1"}]));
+    let (_, answer) = ask(&app, "detected_fields", r#"{app="web"}"#, WHEN).await;
+    assert_eq!(answer["fields"][0]["label"], "status");
+    let (_, answer) = ask(&app, "index/volume", r#"{app=~".+"}"#, WHEN).await;
+    assert_eq!(answer["data"]["result"][0]["metric"], json!({"app": "web"}));
+    let (_, answer) = ask(&app, "index/stats", r#"{app="web"}"#, WHEN).await;
+    assert_eq!(answer["entries"], 4);
+    let categorized = format!("{WHEN}&x=categorized");
+    let (_, answer) =
+        ask(&app, "query_range", r#"{app="job"} | json | job="a""#, &categorized).await;
+    let stream = &answer["data"]["result"][0];
+    assert_eq!(answer["data"]["encodingFlags"], json!(["categorize-labels"]));
+    assert_eq!(stream["stream"], json!({"app": "job", "host": "job1"}));
+    let more = json!({"structuredMetadata": {"detected_level": "error"}, "parsed": {"job": "a", "took": "7"}});
+    assert_eq!(stream["values"][0][2], more);
+    let (_, answer) = ask(&app, "patterns", r#"{app="web"}"#, WHEN).await;
+    assert!(!answer["data"].as_array().unwrap().is_empty(), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told() {
+    let (_fixture, app) = small(Rest::Fresh).await;
+    for (query, word) in [
+        (r#"{app="web""#, "expected , or }"),
+        (r#"{app=web}"#, "value"),
+        (r#"{app="web"} | wat"#, "wat"),
+        (r#"{app=~"("}"#, "regular expression"),
+        (r#"histogram_quantile(0.9, x)"#, "histogram_quantile"),
+        (r#"sum({app="web"})"#, "count"),
+        (r#"rate({app="web"}[0s])"#, "range"),
+        ("{app=\"web\"} |= \"x", "nothing that a query has"),
+        (r#"{app="web"} | line_format "{{ .a | ToUpper }}""#, "template"),
+    ] {
+        let (status, answer) = ask(&app, "query_range", query, WHEN).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{query}: {answer}");
+        assert!(answer.as_str().unwrap().contains(word), "{query}: {answer}");
+    }
+}
