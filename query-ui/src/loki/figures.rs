@@ -94,7 +94,7 @@ impl Asked {
         if let Some(most) = most {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
             let most = most.clamp(0.0, 1e6) as usize;
-            return Ok(Found::Series(first(series, by.unwrap_or(&nothing), most, operator)));
+            return Ok(Found::Series(first(&series, by.unwrap_or(&nothing), most, operator)));
         }
         let mut groups: BTreeMap<Labels, BTreeMap<i64, Vec<f64>>> = BTreeMap::new();
         for (labels, values) in series {
@@ -288,7 +288,7 @@ fn folded(
             Figure::Min => numbers().fold(f64::INFINITY, f64::min),
             Figure::Max => numbers().fold(f64::NEG_INFINITY, f64::max),
             Figure::First | Figure::Quantile => numbers().next()?,
-            Figure::Last => numbers().last()?,
+            Figure::Last => numbers().next_back()?,
         })
     };
     let series = |(labels, bins): (Labels, BTreeMap<i64, Vec<f64>>)| {
@@ -305,13 +305,13 @@ fn group_of(labels: &Labels, by: &By) -> Labels {
 
 /// The greatest or the least series of each moment.
 fn first(
-    series: BTreeMap<Labels, Series>,
+    series: &BTreeMap<Labels, Series>,
     by: &By,
     most: usize,
     operator: Join,
 ) -> BTreeMap<Labels, Series> {
     let mut at_moment: BTreeMap<(Labels, i64), Vec<(f64, Labels)>> = BTreeMap::new();
-    for (labels, values) in &series {
+    for (labels, values) in series {
         for (at, number) in values {
             let group = (group_of(labels, by), *at);
             at_moment.entry(group).or_default().push((*number, labels.clone()));

@@ -45,6 +45,13 @@ fn labels_of(text: &str) -> Labels {
     object.iter().map(|(name, value)| (label_name(name), label_value(value))).collect()
 }
 
+/// What a line has beside its stream, by where it is from.
+fn categories(metadata: &Labels, parsed: &Labels) -> Map<String, Value> {
+    let all = [("structuredMetadata", metadata), ("parsed", parsed)];
+    let some = all.into_iter().filter(|(_, labels)| !labels.is_empty());
+    some.map(|(name, labels)| (name.to_owned(), json!(labels))).collect()
+}
+
 /// Finds lines and gives them as streams.
 pub(super) async fn streams(
     engine: &Engine,
@@ -95,21 +102,12 @@ pub(super) async fn streams(
                 line = without_colours(&line);
             }
             let stamp = time.0.to_string();
-            let value = match categorized {
-                true => {
-                    let mut more = Map::new();
-                    for (name, labels) in [("structuredMetadata", metadata), ("parsed", parsed)] {
-                        if !labels.is_empty() {
-                            more.insert(name.to_owned(), json!(labels));
-                        }
-                    }
-                    json!([stamp, line, more])
-                }
-                false => {
-                    stream.extend(metadata);
-                    stream.extend(parsed);
-                    json!([stamp, line])
-                }
+            let value = if categorized {
+                json!([stamp, line, categories(&metadata, &parsed)])
+            } else {
+                stream.extend(metadata);
+                stream.extend(parsed);
+                json!([stamp, line])
             };
             found.entry(stream).or_default().push(value);
         }
@@ -120,11 +118,15 @@ pub(super) async fn streams(
     let stream =
         |(labels, values): (Labels, Vec<Value>)| json!({ "stream": labels, "values": values });
     let result: Vec<Value> = found.into_iter().map(stream).collect();
-    let mut data = json!({ "resultType": "streams", "result": result, "stats": {} });
+    let mut data = Map::from_iter([
+        ("resultType".to_owned(), json!("streams")),
+        ("result".to_owned(), json!(result)),
+        ("stats".to_owned(), json!({})),
+    ]);
     if categorized {
-        data["encodingFlags"] = json!(["categorize-labels"]);
+        data.extend([("encodingFlags".to_owned(), json!(["categorize-labels"]))]);
     }
-    Ok(data)
+    Ok(data.into())
 }
 
 /// A line without the signs that colour it on a terminal.

@@ -130,7 +130,7 @@ fn span(text: &str) -> Option<i64> {
         Err(_) => model::quantity::read_duration(text)?,
     };
     #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
-    (nanos >= 0.0 && nanos < 9e18).then_some(nanos as i64)
+    (0.0..9e18).contains(&nanos).then_some(nanos as i64)
 }
 
 impl Params {

@@ -5,11 +5,14 @@ use super::lex::Token;
 use super::parse::{Parser, Wrong, regex_of};
 use super::template::template;
 
+/// What is unwrapped: a label, and what its text measures.
+type Unwrap = (String, Measure);
+
 /// Brackets inside each other.
 const DEPTH_MAX: usize = 64;
 
 impl Parser<'_> {
-    pub(super) fn stages(&mut self) -> Result<(Vec<Stage>, Option<(String, Measure)>), Wrong> {
+    pub(super) fn stages(&mut self) -> Result<(Vec<Stage>, Option<Unwrap>), Wrong> {
         let (mut stages, mut unwrap) = (Vec::new(), None);
         loop {
             let (like, not) = match self.peek() {
@@ -49,7 +52,7 @@ impl Parser<'_> {
     }
 
     /// A stage, or what is unwrapped.
-    fn stage(&mut self) -> Result<Result<Stage, (String, Measure)>, Wrong> {
+    fn stage(&mut self) -> Result<Result<Stage, Unwrap>, Wrong> {
         let Some(word) = self.word().map(str::to_owned) else {
             if self.is("(") {
                 return Ok(Ok(Stage::Labels(self.tests(0)?)));
@@ -101,22 +104,9 @@ impl Parser<'_> {
                 Stage::LineFormat(template(&text).map_err(|why| self.wrong(&why))?)
             }
             "label_format" => {
-                let mut formats = Vec::new();
-                loop {
-                    let name = self.name()?;
-                    self.want("=")?;
-                    let pieces = match self.peek() {
-                        Some(Token::Text(text)) => {
-                            let pieces = template(text).map_err(|why| self.wrong(&why))?;
-                            self.at += 1;
-                            pieces
-                        }
-                        _ => vec![Piece::Label(self.name()?)],
-                    };
-                    formats.push((name, pieces));
-                    if !self.eat(",") {
-                        break;
-                    }
+                let mut formats = vec![self.label_format()?];
+                while self.eat(",") {
+                    formats.push(self.label_format()?);
                 }
                 Stage::LabelFormat(formats)
             }
@@ -127,23 +117,41 @@ impl Parser<'_> {
                 }
                 if word == "drop" { Stage::Drop(names) } else { Stage::Keep(names) }
             }
-            "unwrap" => {
-                let name = self.name()?;
-                if self.eat("(") {
-                    let label = self.name()?;
-                    self.want(")")?;
-                    return match name.as_str() {
-                        "duration" | "duration_seconds" => Ok(Err((label, Measure::Seconds))),
-                        other => Err(self.wrong(&format!("unwrap {other}() is not supported"))),
-                    };
-                }
-                return Ok(Err((name, Measure::Number)));
-            }
+            "unwrap" => return self.unwrap().map(Err),
             other => {
                 self.at = before;
                 return Err(self.wrong(&format!("the stage {other} is not supported")));
             }
         }))
+    }
+
+    /// `name=other` or `name="template"`.
+    fn label_format(&mut self) -> Result<(String, Vec<Piece>), Wrong> {
+        let name = self.name()?;
+        self.want("=")?;
+        let pieces = match self.peek() {
+            Some(Token::Text(text)) => {
+                let pieces = template(text).map_err(|why| self.wrong(&why))?;
+                self.at += 1;
+                pieces
+            }
+            _ => vec![Piece::Label(self.name()?)],
+        };
+        Ok((name, pieces))
+    }
+
+    /// `name`, or `duration(name)`.
+    fn unwrap(&mut self) -> Result<Unwrap, Wrong> {
+        let name = self.name()?;
+        if !self.eat("(") {
+            return Ok((name, Measure::Number));
+        }
+        let label = self.name()?;
+        self.want(")")?;
+        match name.as_str() {
+            "duration" | "duration_seconds" => Ok((label, Measure::Seconds)),
+            other => Err(self.wrong(&format!("unwrap {other}() is not supported"))),
+        }
     }
 
     fn tests(&mut self, depth: usize) -> Result<Tests, Wrong> {

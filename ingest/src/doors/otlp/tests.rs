@@ -1,3 +1,5 @@
+//! Records of OpenTelemetry, in both encodings, through the door.
+
 use model::record::{FieldValue, POISON_FIELD, Record};
 use proptest::prelude::*;
 use serde_json::Value;
