@@ -1,0 +1,93 @@
+"""elasticsearch-py asking: searches, counts, scans, points in time, aggregations."""
+
+import elasticsearch
+from elasticsearch import helpers
+
+from elastic_client import client, documents
+
+COUNT = 700
+
+
+def filled(node):
+    es = client(f"{node.url}/es")
+    stored, errors = helpers.bulk(es, documents(COUNT), chunk_size=350)
+    assert (stored, errors) == (COUNT, []), errors[:2]
+    return es
+
+
+def test_searches_and_counts(node):
+    es = filled(node)
+    assert es.count(index="logs-app-prod")["count"] == COUNT
+    assert es.count(index="logs-*", query={"range": {"http.status": {"gte": 200, "lt": 210}}})["count"] == 10
+    answer = es.search(
+        index="logs-app-prod",
+        query={"bool": {"filter": [{"match_phrase": {"message": "request 77 done"}}, {"term": {"tags": "x"}}]}},
+    )
+    assert answer["hits"]["total"] == {"value": 1, "relation": "eq"}, answer
+    source = answer["hits"]["hits"][0]["_source"]
+    assert source["message"] == "request 77 done", source
+    answer = es.search(index="logs-app-prod", sort=[{"@timestamp": "desc"}], size=3)
+    times = [hit["_source"]["@timestamp"] for hit in answer["hits"]["hits"]]
+    assert len(times) == 3 and times == sorted(times, reverse=True), times
+    # The root of the listener for these clients reads as well as it writes.
+    root = client(f"http://127.0.0.1:{node.ports['es']}")
+    assert root.count(index="logs-app-prod")["count"] == COUNT
+
+
+def test_everything_is_scanned_once(node):
+    es = filled(node)
+    found = helpers.scan(es, index="logs-app-prod", query={"query": {"match_all": {}}}, size=128)
+    messages = [hit["_source"]["message"] for hit in found]
+    assert sorted(messages) == sorted(f"request {number} done" for number in range(COUNT))
+
+
+def test_a_point_in_time_stays(node):
+    es = filled(node)
+    point = es.open_point_in_time(index="logs-app-prod", keep_alive="1m")["id"]
+    es.index(index="logs-app-prod", document={"message": "later"}, refresh=True)
+    seen, after = [], None
+    while True:
+        page = es.search(
+            pit={"id": point, "keep_alive": "1m"}, size=150, sort=[{"@timestamp": "asc"}], search_after=after
+        )["hits"]["hits"]
+        if not page:
+            break
+        seen += [hit["_source"]["message"] for hit in page]
+        after = page[-1]["sort"]
+    assert sorted(seen) == sorted(f"request {number} done" for number in range(COUNT)), len(seen)
+    es.close_point_in_time(id=point)
+
+
+def test_aggregations(node):
+    es = filled(node)
+    answer = es.search(
+        index="logs-app-prod",
+        size=0,
+        aggs={
+            "by_minute": {"date_histogram": {"field": "@timestamp", "fixed_interval": "1m"}},
+            "levels": {"terms": {"field": "log.level"}, "aggs": {"mean": {"avg": {"field": "http.status"}}}},
+            "status": {"stats": {"field": "http.status"}},
+        },
+    )["aggregations"]
+    assert sum(bucket["doc_count"] for bucket in answer["by_minute"]["buckets"]) == COUNT
+    (level,) = answer["levels"]["buckets"]
+    assert (level["doc_count"], level["mean"]["value"]) == (COUNT, 200 + (COUNT - 1) / 2), level
+    status = answer["status"]
+    assert (status["count"], status["min"], status["max"]) == (COUNT, 200, 200 + COUNT - 1), status
+
+
+def test_what_is_not_there_or_not_supported_is_named(node):
+    es = filled(node)
+    try:
+        es.search(index="nobody")
+        raise AssertionError("there is no such index")
+    except elasticsearch.NotFoundError as error:
+        assert error.body["error"]["type"] == "index_not_found_exception", error.body
+    try:
+        es.search(index="logs-app-prod", query={"more_like_this": {"like": "request"}})
+        raise AssertionError("it is not supported")
+    except elasticsearch.BadRequestError as error:
+        assert "more_like_this" in str(error.body), error.body
+    names = es.field_caps(index="logs-app-prod", fields="*")["fields"]
+    assert "date" in names["@timestamp"] and "http.status" in names, sorted(names)
+    assert "logs-app-prod" in es.indices.get_mapping(index="logs-*"), "the mapping names the index"

@@ -1,0 +1,64 @@
+"""Loki's reading side, asked as Grafana's stock source asks (recorded exchanges of our own)."""
+
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from store import TOKEN
+
+
+def call(node, path, body=None, **parameters):
+    url = f"{node.url}/loki/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    request = urllib.request.Request(url, data=None if body is None else json.dumps(body).encode(), headers=headers)
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
+        text = answer.read()
+    return json.loads(text) if text else None
+
+
+def filled(node):
+    begin = (time.time_ns() // 1_000_000_000 - 600) * 1_000_000_000
+    values = [[str(begin + n * 1_000_000_000), f'level=info path="/p{n % 3}" took={n}ms', {"trace": f"t{n}"}] for n in range(300)]
+    streams = [{"stream": {"service": "shop", "host": "h1"}, "values": values}]
+    streams.append({"stream": {"service": "mail", "host": "h2"}, "values": [[str(begin), "sent 1 letter"]]})
+    assert call(node, "push", {"streams": streams}) is None
+    return {"start": begin - 1_000_000_000, "end": begin + 400_000_000_000}
+
+
+def test_the_source_is_healthy(node):
+    answer = call(node, "query", query="vector(1)+vector(1)", time=4_000_000_000, direction="backward")
+    assert answer["status"] == "success" and answer["data"]["resultType"] == "vector", answer
+    assert answer["data"]["result"][0]["value"][1] == "2", answer
+
+
+def test_lines_labels_and_series(node):
+    span = filled(node)
+    answer = call(node, "query_range", query='{service="shop"} |= "/p1" | logfmt | took="7ms" or took="1ms"', limit=100, **span)
+    lines = [line for stream in answer["data"]["result"] for _, line in stream["values"]]
+    assert sorted(lines) == ['level=info path="/p1" took=1ms', 'level=info path="/p1" took=7ms'], lines
+    assert {"service", "host"} <= set(call(node, "labels", **span)["data"])
+    assert call(node, "label/service/values", **span)["data"] == ["mail", "shop"]
+    series = call(node, "series", **{"match[]": '{service=~"shop|mail"}'}, **span)["data"]
+    assert sorted(one["service"] for one in series) == ["mail", "shop"], series
+
+
+def test_figures_over_time(node):
+    span = filled(node)
+    query = 'sum by (service) (count_over_time({service=~".+"}[1m]))'
+    answer = call(node, "query_range", query=query, step="60", **span)["data"]
+    assert answer["resultType"] == "matrix", answer
+    services = {one["metric"]["service"] for one in answer["result"]}
+    assert services == {"shop", "mail"}, services
+    most = max(float(number) for one in answer["result"] for _, number in one["values"])
+    assert most == 60, most
+
+
+def test_what_is_wrong_is_said_in_words(node):
+    for query in ("{service=", '{service="a"} | nonsense', "{}"):
+        try:
+            call(node, "query_range", query=query, start=0, end=1)
+            raise AssertionError(f"{query} was taken")
+        except urllib.error.HTTPError as error:
+            assert error.code == 400 and error.read().strip(), query
