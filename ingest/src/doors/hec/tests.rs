@@ -1,3 +1,5 @@
+//! The collector through the door: events, raw lines, acknowledgements, its refusals.
+
 use model::record::FieldValue;
 use proptest::prelude::*;
 
