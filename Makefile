@@ -68,7 +68,7 @@ $(COMPAT_ES8): tests/compat/requirements-es8.txt
 	@touch $@
 
 test-compat: build $(COMPAT) $(COMPAT_ES8) ## Clients of other products, the real ones, against a node
-	$(COMPAT) tests/compat/run.py $(BIN)/sawlog elastic_client elastic_read_client opensearch_client loki_client loki_read_client otlp_client hec_client
+	$(COMPAT) tests/compat/run.py $(BIN)/sawlog elastic_client elastic_read_client opensearch_client loki_client loki_read_client grafana_client otlp_client hec_client parquet_readers
 	$(COMPAT_ES8) tests/compat/run.py $(BIN)/sawlog elastic_client elastic_read_client
 
 test-browser: build $(BROWSER)/node_modules/.package-lock.json

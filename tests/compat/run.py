@@ -19,7 +19,7 @@ def main(sawlog, wanted):
     for name in wanted:
         module = importlib.import_module(name)
         for case in sorted(name for name in dir(module) if name.startswith("test_")):
-            node = Node(sawlog)
+            node = Node(sawlog, getattr(module, "SETTINGS", ""))
             try:
                 getattr(module, case)(node)
             except BaseException:

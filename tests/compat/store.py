@@ -20,14 +20,16 @@ def free_port():
 
 
 class Node:
-    def __init__(self, sawlog):
+    def __init__(self, sawlog, settings=""):
         self.folder = tempfile.TemporaryDirectory()
         folder = pathlib.Path(self.folder.name)
         (folder / "token").write_text(TOKEN)
+        (folder / "node.toml").write_text(settings)
         self.words = folder / "words"
         self.ports = {name: free_port() for name in LISTENERS}
         listeners = [word for name, port in self.ports.items() for word in (f"--{name}-listen", f"127.0.0.1:{port}")]
-        command = [sawlog, "node", "--data-dir", folder / "data", "--listen", "127.0.0.1:0"]
+        command = [sawlog, "node", "--config", folder / "node.toml"]
+        command += ["--data-dir", folder / "data", "--listen", "127.0.0.1:0"]
         command += ["--token-file", folder / "token", *listeners]
         self.process = subprocess.Popen(command, stderr=self.words.open("wb"))
         found = None
