@@ -100,13 +100,31 @@ impl SegmentReader {
     pub fn open(segment: &Segment) -> Result<Self, LogError> {
         let path = segment.path.clone();
         let io = |source| io_error(&segment.path, source);
-        let file = Disk::default().open(&path).map_err(io)?;
+        let file = Disk::default().open_existing(&path).map_err(io)?;
         let head = file.read_at(SEGMENT_HEAD_BYTES, 0).map_err(io)?;
         if frame::read_segment_head(&head) != Some(segment.first) {
             return Err(LogError::Damaged { file: path, at: 0, what: "its head is not its own" });
         }
         let at = SEGMENT_HEAD_BYTES as u64;
         Ok(Self { path, file, at, index: segment.first, buffer: Bytes::new() })
+    }
+
+    /// Opens a segment at a frame whose place and number are known.
+    ///
+    /// # Errors
+    /// As [`SegmentReader::open`].
+    pub(crate) fn open_at(segment: &Segment, at: u64, index: u64) -> Result<Self, LogError> {
+        Ok(Self { at, index, ..Self::open(segment)? })
+    }
+
+    /// Where the next frame begins, bytes.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// The number that the next frame has.
+    pub(crate) fn index(&self) -> u64 {
+        self.index
     }
 
     /// The next frame that ends at or before `end` (the segment's written bytes).
