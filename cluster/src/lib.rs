@@ -1,6 +1,7 @@
 //! Who does what, and the logs and tables that remember it.
 
 pub mod log;
+pub mod raft;
 pub mod queue;
 pub mod catalog;
 pub mod documents;

@@ -44,6 +44,12 @@ impl Frame {
     pub fn bytes(&self) -> u64 {
         (FRAME_HEAD_BYTES + self.payload.len()) as u64
     }
+
+    /// Bytes of a frame whose payload has so many.
+    #[must_use]
+    pub(crate) fn bytes_of(payload: usize) -> u64 {
+        (FRAME_HEAD_BYTES + payload) as u64
+    }
 }
 
 pub(super) fn segment_head(first: u64) -> [u8; SEGMENT_HEAD_BYTES] {

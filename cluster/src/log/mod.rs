@@ -6,6 +6,7 @@
 
 mod frame;
 mod reader;
+mod whole;
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use platform::disk::{self, Disk, DiskFile};
 
-use frame::{FRAME_HEAD_BYTES, SEGMENT_HEAD_BYTES};
+use frame::{FRAME_HEAD_BYTES, PAYLOAD_BYTES_MAX, SEGMENT_HEAD_BYTES};
 pub use frame::{Frame, FrameKind};
 pub use reader::SegmentReader;
 
@@ -46,6 +47,22 @@ pub enum LogError {
     Poisoned {
         /// The segment file.
         file: PathBuf,
+    },
+    /// An entry or a snapshot is larger than a frame may be. Nothing of it was kept.
+    #[error("{bytes} bytes do not fit into a frame of {PAYLOAD_BYTES_MAX}: write less at a time")]
+    TooLarge {
+        /// Bytes of the payload.
+        bytes: usize,
+    },
+    /// An entry does not follow the one before it. Nothing was changed.
+    #[error("entry {got} cannot be written or removed: the log has {first}..{next}")]
+    Hole {
+        /// The first entry that is there.
+        first: u64,
+        /// The entry that comes next.
+        next: u64,
+        /// What was asked for.
+        got: u64,
     },
     /// As the system says.
     #[error("cannot use {}", .file.display())]
@@ -80,6 +97,8 @@ pub struct Log {
     synced: u64,
     next: u64,
     poisoned: bool,
+    /// Where it is noted how much is durable, when the log is opened whole.
+    mark: Option<DiskFile>,
 }
 
 impl Log {
@@ -127,6 +146,7 @@ impl Log {
                 synced,
                 next,
                 poisoned: false,
+                mark: None,
             });
         }
         let (segment, file) = make_segment(folder, &disk, 0, first_snapshot)?;
@@ -140,6 +160,7 @@ impl Log {
             synced: written,
             next: 1,
             poisoned: false,
+            mark: None,
         })
     }
 
@@ -172,15 +193,34 @@ impl Log {
     /// # Errors
     /// [`LogError`]. After [`LogError::Full`] and [`LogError::Io`] the log is as it was before.
     pub fn append(&mut self, term: u64, entries: &[[&[u8]; 2]]) -> Result<(), LogError> {
+        self.append_group(entries.iter().map(|entry| (term, *entry)))
+    }
+
+    /// As [`Log::append`], each entry with a term of its own.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub(crate) fn append_group<'a>(
+        &mut self,
+        entries: impl Iterator<Item = (u64, [&'a [u8]; 2])> + Clone,
+    ) -> Result<(), LogError> {
         let path = self.path();
         if self.poisoned {
             return Err(LogError::Poisoned { file: path });
         }
-        let size = entries.iter().flatten().map(|part| part.len()).sum::<usize>();
-        let mut group = Vec::with_capacity(size + entries.len() * FRAME_HEAD_BYTES);
+        let (mut size, mut count) = (0, 0);
+        for (_, entry) in entries.clone() {
+            let bytes: usize = entry.iter().map(|part| part.len()).sum();
+            if bytes > PAYLOAD_BYTES_MAX {
+                return Err(LogError::TooLarge { bytes });
+            }
+            size += FRAME_HEAD_BYTES + bytes;
+            count += 1;
+        }
+        let mut group = Vec::with_capacity(size);
         let synced = u32::try_from(self.synced).unwrap_or(u32::MAX);
-        for (index, entry) in (self.next..).zip(entries) {
-            frame::put(&mut group, (index, term, FrameKind::Entry), synced, entry);
+        for (index, (term, entry)) in (self.next..).zip(entries) {
+            frame::put(&mut group, (index, term, FrameKind::Entry), synced, &entry);
         }
         if let Err(source) = self.file.write_at(&group, self.written) {
             self.take_back(&path)?;
@@ -189,7 +229,8 @@ impl Log {
         self.sync(&path)?;
         self.written += group.len() as u64;
         self.synced = self.written;
-        self.next += entries.len() as u64;
+        self.next += count;
+        self.note();
         if let Some(last) = self.segments.back_mut() {
             last.bytes = self.written;
         }
@@ -201,6 +242,9 @@ impl Log {
     /// # Errors
     /// [`LogError`]; the log goes on in the old segment.
     pub fn roll(&mut self, snapshot: &[u8]) -> Result<(), LogError> {
+        if self.poisoned {
+            return Err(LogError::Poisoned { file: self.path() });
+        }
         let (segment, file) = make_segment(&self.folder, &self.disk, self.next, snapshot)?;
         (self.file, self.written, self.synced) = (file, segment.bytes, segment.bytes);
         self.segments.push_back(segment);
@@ -250,6 +294,9 @@ fn make_segment(
     first: u64,
     snapshot: &[u8],
 ) -> Result<(Segment, DiskFile), LogError> {
+    if snapshot.len() > PAYLOAD_BYTES_MAX {
+        return Err(LogError::TooLarge { bytes: snapshot.len() });
+    }
     let path = folder.join(format!("{first:020}.seg"));
     let mut bytes = frame::segment_head(first).to_vec();
     let synced = u32::try_from(SEGMENT_HEAD_BYTES).unwrap_or_default();

@@ -1,0 +1,22 @@
+//! Consensus: a Raft group on openraft whose log is the segment files. One group keeps the
+//! metadata, one more each partition of the queue.
+
+pub mod types;
+pub mod codec;
+pub mod store;
+pub mod group;
+mod entry;
+mod state;
+mod tail;
+mod shared;
+mod reader;
+mod storage;
+mod network;
+
+pub use group::{CallError, CallKind, Group, GroupId, GroupSettings, Transport, TransportError};
+pub use reader::{LogReader, ReadError};
+pub use store::{Fold, LogSettings, LogStore, SegmentInfo, SnapshotPoint};
+pub use types::{Command, Peer, Raft, Reply, TypeConfig};
+
+#[cfg(test)]
+mod tests;

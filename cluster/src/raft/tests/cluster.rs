@@ -1,0 +1,272 @@
+//! Members in one process, over a network in memory, with real files.
+
+use std::collections::HashMap;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use platform::disk;
+use tempfile::TempDir;
+
+use super::super::group::*;
+use super::*;
+
+const GROUP: GroupId = GroupId::Partition(3);
+/// No member of a test takes longer, unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The network: which member answers on which node.
+#[derive(Clone, Default)]
+struct Mesh(Arc<Mutex<HashMap<u64, Group>>>);
+
+impl Mesh {
+    fn group(&self, node: u64) -> Option<Group> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
+    }
+}
+
+impl Transport for Mesh {
+    fn call(
+        &self,
+        to: &Peer,
+        group: GroupId,
+        kind: CallKind,
+        body: Bytes,
+    ) -> BoxFuture<Result<Bytes, TransportError>> {
+        assert_eq!(group, GROUP);
+        let found = self.group(to.node);
+        Box::pin(async move {
+            let away = || TransportError::Unreachable("nobody is there".to_owned());
+            let answer = found.ok_or_else(away)?.handle(kind, body).await;
+            answer.map_err(|error| TransportError::Refused(error.to_string()))
+        })
+    }
+}
+
+struct Member {
+    id: u64,
+    node: u64,
+    folder: TempDir,
+    log: LogStore<Tally>,
+    group: Group,
+}
+
+fn peer(node: u64) -> Peer {
+    Peer { node, address: format!("node{node}") }
+}
+
+async fn start(mesh: &Mesh, id: u64, node: u64, folder: TempDir) -> Member {
+    let settings = LogSettings { segment_bytes_max: 8 << 10, recent_bytes_max: 4 << 10 };
+    let log = LogStore::open(folder.path(), Disk::default(), settings, Tally::default()).unwrap();
+    let machine = Machine::new(log.clone()).await;
+    let slot = u32::try_from(node).unwrap() - 1;
+    let group = GroupSettings::new(GROUP, id, slot);
+    let group = Group::start(group, log.clone(), machine, Arc::new(mesh.clone())).await.unwrap();
+    mesh.0.lock().unwrap().insert(node, group.clone());
+    Member { id, node, folder, log, group }
+}
+
+async fn stop(mesh: &Mesh, member: Member) -> TempDir {
+    mesh.0.lock().unwrap().remove(&member.node);
+    member.group.stop().await;
+    member.folder
+}
+
+async fn three(mesh: &Mesh) -> Vec<Member> {
+    let mut members = Vec::new();
+    for node in 1..=3 {
+        members.push(start(mesh, node, node, tempfile::tempdir().unwrap()).await);
+    }
+    let peers: BTreeMap<u64, Peer> = (1..=3).map(|node| (node, peer(node))).collect();
+    members[0].group.raft().initialize(peers).await.unwrap();
+    members
+}
+
+/// Who leads, as one of the members that are there knows it.
+async fn leader(mesh: &Mesh) -> Group {
+    loop {
+        let groups = mesh.0.lock().unwrap().clone();
+        let here = |id: u64| groups.values().find(|group| group.settings().member == id);
+        let Some(any) = groups.values().next() else { panic!("somebody is there") };
+        let known = |metrics: &openraft::RaftMetrics<u64, Peer>| {
+            metrics.current_leader.is_some_and(|id| here(id).is_some())
+        };
+        let wait = any.raft().wait(Some(PATIENCE));
+        let metrics = wait.metrics(known, "a leader is known").await.unwrap();
+        if let Some(leader) = metrics.current_leader.and_then(here) {
+            return leader.clone();
+        }
+    }
+}
+
+/// Writes a command until it is taken; it may be taken more than once.
+async fn write(mesh: &Mesh, text: String) -> LogId {
+    let command = Command(text.into_bytes().into());
+    loop {
+        if let Ok(written) = leader(mesh).await.raft().client_write(command.clone()).await {
+            assert_eq!(written.data.0, command.0);
+            return written.log_id;
+        }
+    }
+}
+
+async fn write_many(mesh: &Mesh, writers: usize, each: usize, name: &'static str) {
+    let mut running = tokio::task::JoinSet::new();
+    for writer in 0..writers {
+        let mesh = mesh.clone();
+        running.spawn(async move {
+            for number in 0..each {
+                write(&mesh, format!("{name} {writer} {number} {}", "x".repeat(40))).await;
+            }
+        });
+    }
+    while let Some(done) = running.join_next().await {
+        done.unwrap();
+    }
+}
+
+/// Waits until all have applied what the leader has, and compares all they have.
+async fn check_equal(mesh: &Mesh, members: &[&Member]) {
+    let last = write(mesh, "the last one".to_owned()).await;
+    for member in members {
+        let wait = member.group.raft().wait(Some(PATIENCE));
+        wait.applied_index_at_least(Some(last.index), "all applied").await.unwrap();
+    }
+    let logs: Vec<Vec<Entry>> = members
+        .iter()
+        .map(|member| read_all(&member.log).into_iter().filter(|e| e.log_id <= last).collect())
+        .collect();
+    let first = logs.iter().filter_map(|log| Some(log.first()?.log_id)).max().unwrap();
+    let shared = |log: &[Entry]| -> Vec<Entry> {
+        log.iter().filter(|entry| entry.log_id >= first).cloned().collect()
+    };
+    for log in &logs {
+        assert_eq!(shared(log), shared(&logs[0]));
+    }
+    let tallies: Vec<_> =
+        members.iter().map(|member| member.log.tail(|fold, last| (fold.clone(), last))).collect();
+    if tallies.iter().all(|(_, at)| *at == tallies[0].1) {
+        assert!(tallies.iter().all(|tally| *tally == tallies[0]), "{tallies:?}");
+    }
+}
+
+/// Every command that was written and acknowledged is in the log.
+fn check_written(member: &Member, writers: usize, each: usize, name: &str) {
+    let log = read_all(&member.log);
+    let texts: std::collections::HashSet<String> = log
+        .iter()
+        .filter_map(|entry| match &entry.payload {
+            EntryPayload::Normal(command) => String::from_utf8(command.0.to_vec()).ok(),
+            _ => None,
+        })
+        .collect();
+    for writer in 0..writers {
+        for number in 0..each {
+            let text = format!("{name} {writer} {number} {}", "x".repeat(40));
+            assert!(texts.contains(&text), "{text}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_members_go_on_without_their_leader_and_have_equal_logs() {
+    let mesh = Mesh::default();
+    let mut members = three(&mesh).await;
+    write_many(&mesh, 4, 250, "before").await;
+    let led = leader(&mesh).await.settings().member;
+    let at = members.iter().position(|member| member.id == led).unwrap();
+    let dead = members.remove(at);
+    let (id, node) = (dead.id, dead.node);
+    let folder = stop(&mesh, dead).await;
+    write_many(&mesh, 4, 20, "without").await;
+    members.push(start(&mesh, id, node, folder).await);
+    write_many(&mesh, 2, 10, "after").await;
+    check_equal(&mesh, &members.iter().collect::<Vec<_>>()).await;
+    for member in &members {
+        check_written(member, 4, 250, "before");
+        check_written(member, 4, 20, "without");
+        check_written(member, 2, 10, "after");
+    }
+}
+
+/// Lets every member take the newest start of a segment for its snapshot, and purge up to it.
+async fn trim(members: &[&Member]) {
+    for member in members {
+        let raft = member.group.raft();
+        raft.trigger().snapshot().await.unwrap();
+        let wait = raft.wait(Some(PATIENCE));
+        let purged = |metrics: &openraft::RaftMetrics<u64, Peer>| {
+            metrics.purged.is_some() && metrics.purged == metrics.snapshot
+        };
+        wait.metrics(purged, "purged up to the snapshot").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_is_too_far_behind_gets_the_snapshot() {
+    let mesh = Mesh::default();
+    let mut members = three(&mesh).await;
+    write_many(&mesh, 2, 20, "before").await;
+    let led = leader(&mesh).await.settings().member;
+    let at = members.iter().position(|member| member.id != led).unwrap();
+    let late = members.remove(at);
+    let (id, node) = (late.id, late.node);
+    let folder = stop(&mesh, late).await;
+    write_many(&mesh, 4, 100, "without").await;
+    trim(&members.iter().collect::<Vec<_>>()).await;
+    let gone = members[0].log.purged().unwrap();
+    let late = start(&mesh, id, node, folder).await;
+    assert!(late.log.tail(|_, last| last) < Some(gone));
+    let all: Vec<&Member> = members.iter().chain([&late]).collect();
+    check_equal(&mesh, &all).await;
+    assert!(late.log.purged() >= Some(gone.min(members[1].log.purged().unwrap())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_copy_is_set_aside_and_its_node_joins_as_a_new_member() {
+    let mesh = Mesh::default();
+    let mut members = three(&mesh).await;
+    write_many(&mesh, 4, 50, "before").await;
+    let led = leader(&mesh).await.settings().member;
+    let at = members.iter().position(|member| member.id != led).unwrap();
+    let damaged = members.remove(at);
+    let (id, node) = (damaged.id, damaged.node);
+    let file = damaged.log.segments()[1].path.clone();
+    let folder = stop(&mesh, damaged).await;
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    disk::write_atomically(&file, &bytes).unwrap();
+    let error = open(folder.path()).map(drop).unwrap_err();
+    assert!(matches!(error, LogError::Damaged { .. }), "{error}");
+
+    // The node's copy is aside: an empty folder, and an id that nobody had.
+    let new = start(&mesh, 9, node, tempfile::tempdir().unwrap()).await;
+    loop {
+        let group = leader(&mesh).await;
+        if group.raft().add_learner(9, peer(node), true).await.is_err() {
+            continue;
+        }
+        let voters: std::collections::BTreeSet<u64> =
+            members.iter().map(|member| member.id).chain([9]).collect();
+        if group.raft().change_membership(voters, false).await.is_ok() {
+            break;
+        }
+    }
+    write_many(&mesh, 2, 10, "after").await;
+    let all: Vec<&Member> = members.iter().chain([&new]).collect();
+    check_equal(&mesh, &all).await;
+    check_written(&new, 4, 50, "before");
+    let members = new.group.raft().metrics().borrow().membership_config.clone();
+    assert!(members.voter_ids().all(|voter| voter != id), "{members}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_for_who_lived_here_before_is_refused() {
+    let mesh = Mesh::default();
+    let new = start(&mesh, 9, 1, tempfile::tempdir().unwrap()).await;
+    let request = VoteRequest::new(Vote::new(5, 2), None);
+    let body = super::super::codec::encode_vote(1, &request);
+    let error = new.group.handle(CallKind::Vote, body).await.unwrap_err();
+    assert!(matches!(error, CallError::WrongMember { wanted: 1, here: 9 }), "{error}");
+    assert_eq!(new.log.0.vote(), None);
+}
