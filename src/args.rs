@@ -33,6 +33,40 @@ pub(crate) enum Command {
     Delete(DeleteArgs),
     /// Look into splits on disk, without a node
     Split(SplitArgs),
+    /// Show and change the cluster a node belongs to
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Nodes, partitions with their leaders and lag, copies that are missing
+    Status(StatusArgs),
+    /// Move what a node keeps to others; it stays in the cluster and takes no new work
+    Drain(NodeNameArgs),
+    /// Let a drained node work again
+    Undrain(NodeNameArgs),
+    /// Take a node out for good: others make the copies that it had
+    Remove(NodeNameArgs),
+    /// Make certificates for mutual TLS between nodes: sawlog cluster certs DIR NODE…
+    Certs(CertsArgs),
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct NodeNameArgs {
+    /// The node: its id, the beginning of it, or its address
+    pub(crate) node: String,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct CertsArgs {
+    /// Folder of the authority, made when it is not there; each node's certificate gets a folder in it
+    pub(crate) folder: PathBuf,
+    /// Names of the nodes
+    #[arg(required = true)]
+    pub(crate) nodes: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, ClapArgs)]
@@ -58,6 +92,27 @@ pub(crate) struct NodeArgs {
     /// Listen beyond this machine without any token
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// Found a cluster: this is its first node
+    #[arg(long, conflicts_with = "join")]
+    pub(crate) bootstrap: bool,
+    /// Join the cluster of one of these nodes, at their addresses for other nodes
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub(crate) join: Vec<String>,
+    /// Address for other nodes [default: that of --listen, one port higher]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) peer_listen: Option<SocketAddr>,
+    /// Where other nodes reach this one, when that is another address
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<String>,
+    /// What this node does: ingest, index, query [default: all]
+    #[arg(long, value_name = "LIST")]
+    pub(crate) roles: Option<String>,
+    /// Folder with ca.crt, node.crt and node.key for mutual TLS between nodes
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cluster_tls: Option<PathBuf>,
+    /// Keep splits in a store that all nodes share, such as s3://bucket/prefix
+    #[arg(long, value_name = "URL")]
+    pub(crate) store: Option<String>,
     /// Show the settings that result, and stop
     #[arg(long)]
     pub(crate) print_config: bool,

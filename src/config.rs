@@ -3,10 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use model::node::Roles;
 use serde::{Deserialize, Serialize};
 
 use crate::args::NodeArgs;
+
+/// Partitions of a cluster's queue, unless said otherwise: a few for each of its first nodes.
+const CLUSTER_PARTITIONS: u32 = 6;
 
 /// The settings file, as typed. Everything may be left out.
 #[derive(Debug, Default, Deserialize)]
@@ -19,8 +23,23 @@ struct RawConfig {
     token_file: Option<PathBuf>,
     insecure: bool,
     partitions: Option<u32>,
+    cluster: RawCluster,
     index: RawIndex,
     query: RawQuery,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawCluster {
+    bootstrap: bool,
+    join: Vec<String>,
+    listen: Option<SocketAddr>,
+    advertise: Option<String>,
+    roles: Option<String>,
+    tls: Option<PathBuf>,
+    store: Option<String>,
+    store_cache_bytes_max: Option<u64>,
+    gone_after_s: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -63,10 +82,85 @@ pub(crate) struct Config {
     pub(crate) insecure: bool,
     /// Partitions of the queue; it may grow, not shrink.
     pub(crate) partitions: u32,
+    /// The node's place in a cluster.
+    pub(crate) cluster: ClusterConfig,
     /// Fresh records, splits, merging and retention.
     pub(crate) index: IndexConfig,
     /// Bounds of queries.
     pub(crate) query: QueryConfig,
+}
+
+/// The node's place in a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ClusterConfig {
+    /// Whether this node founds a cluster.
+    pub(crate) bootstrap: bool,
+    /// Nodes that let it in.
+    pub(crate) join: Vec<String>,
+    /// Address for other nodes.
+    pub(crate) listen: SocketAddr,
+    /// Where they reach it.
+    pub(crate) advertise: String,
+    /// What it does.
+    pub(crate) roles: String,
+    /// Folder with certificates.
+    pub(crate) tls: Option<PathBuf>,
+    /// A store that all nodes share.
+    pub(crate) store: Option<String>,
+    /// Bytes of this node's disk that what comes from there may take.
+    pub(crate) store_cache_bytes_max: u64,
+    /// Seconds after which a node that is down is not expected back.
+    pub(crate) gone_after_s: u64,
+}
+
+impl ClusterConfig {
+    fn complete(raw: RawCluster, args: &NodeArgs, main: SocketAddr) -> Self {
+        // Port 0 is any free one for both.
+        let beside = if main.port() == 0 { 0 } else { main.port().saturating_add(1) };
+        let listen = args.peer_listen.or(raw.listen).unwrap_or_else(|| (main.ip(), beside).into());
+        let advertise = args.advertise.clone().or(raw.advertise);
+        Self {
+            bootstrap: args.bootstrap || raw.bootstrap && args.join.is_empty(),
+            join: if args.join.is_empty() { raw.join } else { args.join.clone() },
+            listen,
+            advertise: advertise.unwrap_or_else(|| listen.to_string()),
+            roles: args.roles.clone().or(raw.roles).unwrap_or_else(|| "all".to_owned()),
+            tls: args.cluster_tls.clone().or(raw.tls),
+            store: args.store.clone().or(raw.store),
+            store_cache_bytes_max: raw.store_cache_bytes_max.unwrap_or(10 << 30),
+            gone_after_s: raw.gone_after_s.unwrap_or(600),
+        }
+    }
+
+    /// Whether the settings say that there is a cluster.
+    pub(crate) fn is_named(&self) -> bool {
+        self.bootstrap || !self.join.is_empty()
+    }
+
+    fn check(&self, insecure: bool) -> Result<()> {
+        Roles::parse(&self.roles).map_err(|words| anyhow!("cluster.roles: {words}"))?;
+        ensure!(
+            !(self.bootstrap && !self.join.is_empty()),
+            "--bootstrap founds a cluster, --join enters one: give one of them"
+        );
+        if !self.is_named() {
+            return Ok(());
+        }
+        if !self.listen.ip().is_loopback() && self.tls.is_none() && !insecure {
+            bail!(
+                "other machines reach {} and no certificates are set: make them with `sawlog cluster certs DIR NODE` and give --cluster-tls DIR/NODE, or --insecure if everybody may be a node",
+                self.listen
+            );
+        }
+        let unspecified =
+            self.advertise.starts_with("0.0.0.0:") || self.advertise.starts_with("[::]:");
+        ensure!(
+            !unspecified,
+            "other nodes cannot reach {}: give --advertise HOST:PORT",
+            self.advertise
+        );
+        Ok(())
+    }
 }
 
 /// Fresh records, splits, merging and retention.
@@ -128,14 +222,21 @@ impl Config {
     }
 
     fn complete(raw: RawConfig, args: &NodeArgs) -> Result<Self> {
+        let listen = args.listen.or(raw.listen).unwrap_or((Ipv4Addr::LOCALHOST, 7410).into());
+        let cluster = ClusterConfig::complete(raw.cluster, args, listen);
         let config = Self {
-            listen: args.listen.or(raw.listen).unwrap_or((Ipv4Addr::LOCALHOST, 7410).into()),
+            listen,
             es_listen: args.es_listen.or(raw.es_listen),
             otlp_listen: args.otlp_listen.or(raw.otlp_listen),
             data_dir: args.data_dir.clone().or(raw.data_dir).unwrap_or_else(|| "data".into()),
             token_file: args.token_file.clone().or(raw.token_file),
             insecure: args.insecure || raw.insecure,
-            partitions: raw.partitions.unwrap_or(1),
+            partitions: raw.partitions.unwrap_or(if cluster.is_named() {
+                CLUSTER_PARTITIONS
+            } else {
+                1
+            }),
+            cluster,
             index: IndexConfig {
                 fresh_rows_max: raw.index.fresh_rows_max.unwrap_or(256 << 10),
                 fresh_bytes_max: raw.index.fresh_bytes_max.unwrap_or(64 << 20),
@@ -178,6 +279,7 @@ impl Config {
             self.query.memory_bytes_max >= 1 << 20,
             "query.memory_bytes_max must be at least 1 MiB"
         );
+        self.cluster.check(self.insecure)?;
         let listeners = [Some(self.listen), self.es_listen, self.otlp_listen];
         for address in listeners.into_iter().flatten() {
             if !address.ip().is_loopback() && self.token_file.is_none() && !self.insecure {
@@ -246,6 +348,14 @@ mod tests {
         check("listen = '0.0.0.0:7410'", Err("--token-file"));
         check("listen = '0.0.0.0:7410'\ninsecure = true", Ok(()));
         check("es_listen = '0.0.0.0:9200'", Err("0.0.0.0:9200"));
+        check("[cluster]\nbootstrap = true", Ok(()));
+        check("[cluster]\nroles = 'ingset'", Err("ingset"));
+        check("[cluster]\nbootstrap = true\njoin = ['a:1']", Err("--join"));
+        check("[cluster]\njoin = ['a:1']\nlisten = '10.0.0.1:7411'", Err("sawlog cluster certs"));
+        check(
+            "insecure = true\n[cluster]\njoin = ['a:1']\nlisten = '0.0.0.0:7411'",
+            Err("--advertise"),
+        );
     }
 
     #[test]

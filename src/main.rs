@@ -3,6 +3,10 @@
 mod args;
 mod config;
 mod node;
+mod seats;
+mod status_source;
+mod clustered;
+mod settle;
 mod listeners;
 mod client;
 mod render;
@@ -13,6 +17,7 @@ mod tail;
 mod import;
 mod status;
 mod split;
+mod operate;
 
 use std::process::ExitCode;
 
@@ -32,6 +37,7 @@ fn main() -> ExitCode {
         Command::Import(import) => import::import(import),
         Command::Status(status) => client::block_on(status::status(status)),
         Command::Split(args) => split::split(&args),
+        Command::Cluster(command) => operate::cluster(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

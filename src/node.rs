@@ -1,7 +1,6 @@
 //! The node: everything of one machine wired together, started in order and stopped in order.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,6 @@ use cluster::catalog::Catalog;
 use cluster::queue::Queue;
 use index::indexer::Indexer;
 use index::metrics::IndexMetrics;
-use index::retain::IndexDocuments;
 use index::searcher::{Parties, Searcher};
 use index::settings::Settings;
 use ingest::doors::{self, Audience, Doors, IngestState};
@@ -22,20 +20,21 @@ use ingest::metrics::IngestMetrics;
 use ingest::partition::{Partition, PartitionSettings};
 use ingest::route::Partitions;
 use model::partition::PartitionId;
-use model::wire::{DiskStatus, PartitionStatus, ShipperStatus, Status};
 use platform::clock::Clock;
-use platform::disk::{self, Disk, Lock};
+use platform::disk::{Disk, Lock};
 use platform::http::Access;
 use platform::objects::Objects;
 use platform::shutdown::Shutdown;
 use platform::telemetry::{self, Metrics};
-use query_ui::api::{QueryState, StatusSource, index_status};
+use query_ui::api::QueryState;
 use query_ui::metrics::QueryMetrics;
 use query_ui::plan::{Engine, QuerySettings};
 
 use crate::args::{NodeArgs, RunArgs};
+use crate::clustered::Clustered;
 use crate::config::Config;
 use crate::listeners;
+use crate::status_source::{NodeStatus, Reader};
 use crate::tell;
 
 /// `sawlog run`: a node that also ships this machine's files.
@@ -69,6 +68,62 @@ fn start(args: &NodeArgs, shipping: Option<Shipping>) -> Result<()> {
     runtime.block_on(serve(config, shipping))
 }
 
+/// What takes records: this node's own partitions, or its place in a cluster.
+#[derive(Clone)]
+pub(crate) enum Parts {
+    /// All partitions are here.
+    Solo(Arc<[Partition]>),
+    /// Replicas of some are here.
+    Clustered(Clustered),
+}
+
+impl Parts {
+    /// The partitions' logs that are here.
+    pub(crate) fn queues(&self) -> Vec<Arc<dyn Queue>> {
+        match self {
+            Self::Solo(partitions) => {
+                partitions.iter().map(|one| Arc::new(one.clone()) as Arc<dyn Queue>).collect()
+            }
+            Self::Clustered(clustered) => {
+                let replicas = clustered.fleet.replicas().into_iter();
+                replicas.map(|one| Arc::new(one) as Arc<dyn Queue>).collect()
+            }
+        }
+    }
+
+    fn partitions(&self) -> Partitions {
+        match self {
+            Self::Solo(partitions) => Partitions::Solo(partitions.clone()),
+            Self::Clustered(clustered) => Partitions::Fleet(clustered.fleet.clone()),
+        }
+    }
+
+    /// Ends what writes.
+    async fn stop(&self) -> Result<()> {
+        match self {
+            Self::Solo(partitions) => {
+                let partitions = partitions.clone();
+                let stop = move || partitions.iter().for_each(Partition::stop);
+                tokio::task::spawn_blocking(stop).await.context("stopping failed")?;
+            }
+            Self::Clustered(clustered) => clustered.stop().await,
+        }
+        Ok(())
+    }
+}
+
+/// What the whole node shares.
+pub(crate) struct Base {
+    pub(crate) config: Config,
+    pub(crate) catalog: Catalog,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) ingest_metrics: IngestMetrics,
+    pub(crate) shutdown: Shutdown,
+    /// Where clients reach it.
+    pub(crate) address: SocketAddr,
+}
+
 /// Opens everything below the data directory, serves until the wish to stop, then stops in the
 /// order in which records flow: doors, queue, index.
 async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
@@ -78,47 +133,36 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     let address = listener.local_addr().context("the address is not known")?;
     let shutdown = Shutdown::on_signals().context("cannot hear signals")?;
     let (clock, metrics) = (Clock::system(), Metrics::default());
-
     let catalog = Catalog::open(&config.data_dir.join("catalog.redb"))?;
-    let node = node_id(&catalog)?;
     let ingest_metrics = IngestMetrics::new(&metrics);
-    let partitions = open_partitions(&config, &clock, &ingest_metrics)?;
-    let indexer =
-        start_indexer(&config, &clock, &metrics, &catalog, &partitions, shutdown.clone())?;
+    let base = Base { config, catalog, clock, metrics, ingest_metrics, shutdown, address };
+    let node = base.catalog.node_id()?;
+    let (parts, indexer) = start_parts(&base).await?;
+    let Base { config, catalog, clock, metrics, ingest_metrics, shutdown, .. } = base;
     let searcher = indexer.searcher();
-    let settings = QuerySettings {
-        deadline: Duration::from_secs(config.query.timeout_s),
-        concurrency_max: usize::try_from(config.query.concurrency_max).unwrap_or(usize::MAX),
-        memory_bytes_max: usize::try_from(config.query.memory_bytes_max).unwrap_or(usize::MAX),
-        ..QuerySettings::new(config.data_dir.join("spill"))
-    };
-    let engine =
-        Engine::new(searcher.clone(), clock.clone(), settings, QueryMetrics::new(&metrics))
-            .context("cannot start the query engine")?;
-
-    let shipper = match shipping {
-        Some(shipping) => {
-            let shipped =
-                ship(&config, address, token.clone(), shipping, &clock, &metrics, &shutdown)?;
-            Some(shipped)
-        }
-        None => None,
-    };
+    let engine = start_engine(&config, &searcher, &clock, &metrics)?;
+    let shipper = shipping.map(|shipping| {
+        ship(&config, address, token.clone(), shipping, &clock, &metrics, &shutdown)
+    });
+    let shipper = shipper.transpose()?;
     let source = Arc::new(NodeStatus {
-        node,
+        node: node.to_string(),
         data_dir: config.data_dir.clone(),
         clock: clock.clone(),
         searcher: searcher.clone(),
-        partitions: partitions.clone(),
+        parts: parts.clone(),
         shipper: shipper.as_ref().map(|shipper| Box::new(shipper.status_reader()) as Reader),
     });
     let doors = Doors::new(
-        IngestState::new(partitions.clone(), clock.clone(), ingest_metrics),
+        IngestState::new(parts.partitions(), clock.clone(), ingest_metrics),
         catalog.clone(),
     );
-    let router = query_ui::api::router(QueryState::new(engine, source, shutdown.clone()))
+    let mut router = query_ui::api::router(QueryState::new(engine, source, shutdown.clone()))
         .merge(doors.router())
         .merge(operating(searcher, metrics));
+    if let Parts::Clustered(clustered) = &parts {
+        router = router.merge(clustered.router());
+    }
     let access = Access::new(token, config.insecure);
     let guarded =
         |router, audience| doors::translated(platform::http::named(access.guard(router)), audience);
@@ -132,13 +176,45 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     if let Some(shipper) = shipper {
         shipper.join().await.context("the embedded shipper failed")?;
     }
-    let stopped = tokio::task::spawn_blocking(move || {
-        partitions.iter().for_each(Partition::stop);
-        indexer.join();
-    });
-    stopped.await.context("stopping failed")?;
+    parts.stop().await?;
+    tokio::task::spawn_blocking(move || indexer.join()).await.context("stopping failed")?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The queue and the indexer on it.
+async fn start_parts(base: &Base) -> Result<(Parts, Arc<Indexer>)> {
+    if base.config.cluster.is_named() || base.catalog.local("cluster")?.is_some() {
+        let clustered = Clustered::start(base).await?;
+        let indexer = clustered.start_indexer(base)?;
+        return Ok((Parts::Clustered(clustered), indexer));
+    }
+    let partitions = open_partitions(&base.config, &base.clock, &base.ingest_metrics)?;
+    let objects = local_objects(&base.config)?;
+    objects.figures().register(&base.metrics);
+    let parties =
+        parties(base, index_settings(&base.config), objects, IndexMetrics::new(&base.metrics))?;
+    let indexer = Indexer::start(parties, base.config.data_dir.clone(), base.shutdown.clone())?;
+    for partition in &partitions {
+        indexer.take(Arc::new(partition.clone()), None)?;
+    }
+    Ok((Parts::Solo(partitions.into()), Arc::new(indexer)))
+}
+
+fn start_engine(
+    config: &Config,
+    searcher: &Searcher,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Result<Engine> {
+    let settings = QuerySettings {
+        deadline: Duration::from_secs(config.query.timeout_s),
+        concurrency_max: usize::try_from(config.query.concurrency_max).unwrap_or(usize::MAX),
+        memory_bytes_max: usize::try_from(config.query.memory_bytes_max).unwrap_or(usize::MAX),
+        ..QuerySettings::new(config.data_dir.join("spill"))
+    };
+    Engine::new(searcher.clone(), clock.clone(), settings, QueryMetrics::new(metrics))
+        .context("cannot start the query engine")
 }
 
 fn announce(address: SocketAddr) {
@@ -155,17 +231,12 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The node's id: drawn once, kept in the catalog.
-fn node_id(catalog: &Catalog) -> Result<String> {
-    if let Some(id) = catalog.fact("node")? {
-        return Ok(id);
-    }
-    let id = format!("{:016x}", platform::random::u64());
-    catalog.remember("node", &id)?;
-    Ok(id)
-}
-
-fn open_partitions(config: &Config, clock: &Clock, metrics: &IngestMetrics) -> Result<Partitions> {
+/// The partitions of a node of its own.
+pub(crate) fn open_partitions(
+    config: &Config,
+    clock: &Clock,
+    metrics: &IngestMetrics,
+) -> Result<Vec<Partition>> {
     let open = |number: u32| {
         let folder = config.data_dir.join(format!("queue/{number:04}"));
         let (id, settings) = (PartitionId(number), PartitionSettings::default());
@@ -179,20 +250,19 @@ fn open_partitions(config: &Config, clock: &Clock, metrics: &IngestMetrics) -> R
         config.partitions
     );
     let partitions = (0..config.partitions).map(open).collect::<Result<Vec<_>, _>>();
-    Ok(Partitions::new(partitions.context("the queue cannot be opened")?))
+    partitions.context("the queue cannot be opened")
 }
 
-fn start_indexer(
-    config: &Config,
-    clock: &Clock,
-    metrics: &Metrics,
-    catalog: &Catalog,
-    partitions: &Partitions,
-    shutdown: Shutdown,
-) -> Result<Indexer> {
-    let data = &config.data_dir;
+/// The folder of splits.
+pub(crate) fn local_objects(config: &Config) -> Result<Objects> {
+    let folder = config.data_dir.join("objects");
+    Objects::local(&folder).context("the folder of splits cannot be made")
+}
+
+/// Bounds of the indexer.
+pub(crate) fn index_settings(config: &Config) -> Settings {
     let limits = &config.index;
-    let settings = Settings {
+    Settings {
         fresh_rows_max: limits.fresh_rows_max,
         fresh_bytes_max: limits.fresh_bytes_max,
         fresh_age_max: Duration::from_secs(limits.fresh_age_max_s),
@@ -203,25 +273,29 @@ fn start_indexer(
         disk_free_bytes_min: limits.disk_free_bytes_min,
         cache_bytes_max: limits.cache_bytes_max,
         page_bytes_max: limits.page_bytes_max,
-    };
-    let objects =
-        Objects::local(&data.join("objects")).context("the folder of splits cannot be made")?;
-    let help = "Bytes read of the objects of splits";
-    metrics.register("objects_read_bytes", help, objects.read_bytes());
-    let parties = Parties {
-        queues: partitions
-            .iter()
-            .map(|partition| Arc::new(partition.clone()) as Arc<dyn Queue>)
-            .collect(),
-        catalog: catalog.clone(),
+    }
+}
+
+/// What the indexer is made of, on a node of its own.
+pub(crate) fn parties(
+    base: &Base,
+    settings: Settings,
+    objects: Objects,
+    metrics: IndexMetrics,
+) -> Result<Parties> {
+    let data = &base.config.data_dir;
+    Ok(Parties {
+        node: base.catalog.node_id()?,
+        keeper: None,
+        remote: None,
+        catalog: base.catalog.clone(),
         objects,
         work: data.join("work"),
         poison: data.join("poison"),
-        clock: clock.clone(),
+        clock: base.clock.clone(),
         settings,
-        metrics: IndexMetrics::new(metrics),
-    };
-    Ok(Indexer::start(parties, data.clone(), shutdown)?)
+        metrics,
+    })
 }
 
 fn ship(
@@ -259,51 +333,4 @@ fn operating(searcher: Searcher, metrics: Metrics) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(move || async move { metrics.encode() }))
         .with_state(searcher)
-}
-
-type Reader = Box<dyn Fn() -> ShipperStatus + Send + Sync>;
-
-/// Who knows the state of the whole node.
-struct NodeStatus {
-    node: String,
-    data_dir: PathBuf,
-    clock: Clock,
-    searcher: Searcher,
-    partitions: Partitions,
-    shipper: Option<Reader>,
-}
-
-impl StatusSource for NodeStatus {
-    fn status(&self) -> Status {
-        let (free_bytes, total_bytes) = disk::space(&self.data_dir).unwrap_or_default();
-        let used_bytes = disk::folder_bytes(&self.data_dir);
-        let figures = self.searcher.partitions();
-        let own = self.searcher.index_settings().unwrap_or_else(|error| {
-            tracing::error!(%error, "the settings of the indexes cannot be told");
-            IndexDocuments::new()
-        });
-        let partition = |partition: &Partition| {
-            let id = partition.partition();
-            let figures = figures.get(&id).copied().unwrap_or_default();
-            PartitionStatus {
-                partition: id.0,
-                committed: partition.committed().borrow().0,
-                published: figures.published,
-                fresh_records: figures.fresh_rows,
-                queue_bytes: partition.stored_bytes(),
-                oldest_unpublished_s: figures.fresh_age_s,
-            }
-        };
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            node: self.node.clone(),
-            uptime_s: self.clock.elapsed().as_secs(),
-            ready: self.searcher.is_caught_up(),
-            data_dir: self.data_dir.display().to_string(),
-            disk: DiskStatus { used_bytes, free_bytes, total_bytes },
-            partitions: self.partitions.iter().map(partition).collect(),
-            indexes: index_status(&self.searcher.view(), &own, self.searcher.retention_days()),
-            shippers: self.shipper.iter().map(|read| read()).collect(),
-        }
-    }
 }

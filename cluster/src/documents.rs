@@ -5,7 +5,7 @@ use redb::ReadableDatabase as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::catalog::{Catalog, CatalogError, DOCUMENTS, storage};
+use crate::catalog::{Answer, Catalog, CatalogError, Command, DOCUMENTS, storage};
 
 /// A family of documents, each with a name of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,14 +87,9 @@ impl Catalog {
         name: &str,
         document: &T,
     ) -> Result<(), CatalogError> {
-        let value = serde_json::to_vec(document).map_err(damaged(kind, name))?;
-        let write = self.database.begin_write().map_err(storage)?;
-        write
-            .open_table(DOCUMENTS)
-            .map_err(storage)?
-            .insert((kind.key(), name), value.as_slice())
-            .map_err(storage)?;
-        write.commit().map_err(storage)
+        let value = serde_json::to_string(document).map_err(damaged(kind, name))?;
+        let (kind, name) = (kind.key().to_owned(), name.to_owned());
+        self.execute(Command::PutDocument { kind, name, value }).map(drop)
     }
 
     /// Removes a document. Whether there was one.
@@ -102,13 +97,8 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError`].
     pub fn remove_document(&self, kind: DocumentKind, name: &str) -> Result<bool, CatalogError> {
-        let write = self.database.begin_write().map_err(storage)?;
-        let was_there = {
-            let mut table = write.open_table(DOCUMENTS).map_err(storage)?;
-            table.remove((kind.key(), name)).map_err(storage)?.is_some()
-        };
-        write.commit().map_err(storage)?;
-        Ok(was_there)
+        let (kind, name) = (kind.key().to_owned(), name.to_owned());
+        Ok(self.execute(Command::RemoveDocument { kind, name })? == Answer::Was(true))
     }
 }
 

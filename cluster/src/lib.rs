@@ -1,8 +1,10 @@
 //! Who does what, and the logs and tables that remember it.
 
 pub mod log;
-pub mod raft;
 pub mod queue;
 pub mod catalog;
 pub mod documents;
 pub mod placement;
+pub mod raft;
+pub mod peer;
+pub mod meta;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use model::partition::{Entry, Offset, PartitionId};
 use tokio::sync::watch;
 
@@ -36,6 +37,13 @@ pub trait Queue: Send + Sync {
 
     /// The offset behind the last committed record; changes wake the receiver.
     fn committed(&self) -> watch::Receiver<Offset>;
+
+    /// An offset behind every record that was acknowledged before the call, wherever that was.
+    /// `None` when nobody can say.
+    fn settled(&self) -> BoxFuture<'static, Option<Offset>> {
+        let committed = *self.committed().borrow();
+        Box::pin(std::future::ready(Some(committed)))
+    }
 
     /// Committed entries from the one that holds `from`, in order, until about so many bytes
     /// (one entry at least, if there is one). Blocks on the disk when they left the memory.

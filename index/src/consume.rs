@@ -15,6 +15,7 @@ use platform::disk;
 use tokio::sync::watch;
 
 use crate::fresh::{FreshPart, Parts};
+use crate::indexer::Tenure;
 use crate::publish::Cut;
 use crate::schema::rows_of;
 use crate::searcher::Core;
@@ -29,13 +30,14 @@ pub(crate) struct Consumer {
     pub(crate) core: Arc<Core>,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) builder: flume::Sender<Cut>,
+    pub(crate) tenure: Tenure,
     pub(crate) at: Offset,
 }
 
 impl Consumer {
     pub(crate) fn run(mut self, runtime: &tokio::runtime::Handle) {
         let mut committed = self.queue.committed();
-        while !self.core.shutdown.is_triggered() {
+        while !self.tenure.is_over() {
             self.cut_if_due();
             if !self.has_room() {
                 runtime.block_on(self.core.parties.clock.sleep(Duration::from_millis(20)));
@@ -65,7 +67,7 @@ impl Consumer {
         tokio::select! {
             _ = committed.wait_for(|committed| *committed > at) => {}
             () = self.core.parties.clock.sleep(left) => {}
-            () = self.core.shutdown.wait() => {}
+            () = self.tenure.over() => {}
         }
     }
 
@@ -89,7 +91,9 @@ impl Consumer {
                 self.keep_aside(entry);
                 let end = self.at;
                 self.core.change(|state| {
-                    state.partitions.entry(partition).or_default().active.end = end;
+                    if let Some(state) = state.partitions.get_mut(&partition) {
+                        state.active.end = end;
+                    }
                 });
             }
         }
@@ -100,14 +104,16 @@ impl Consumer {
         let now = self.core.parties.clock.elapsed();
         self.core.parties.metrics.records.inc_by(rows.num_rows() as u64);
         let part = Arc::new(FreshPart::new(partition, index, rows));
-        let (part, pushed) = self.core.change(|state| {
+        let shown = self.core.change(|state| {
             let part = state.deletions.kept(part);
-            let state = state.partitions.entry(partition).or_default();
+            let state = state.partitions.get_mut(&partition)?;
             state.since.get_or_insert(now);
             state.active.end = end;
             let pushed = state.active.push(part.clone());
-            (part, pushed)
+            Some((part, pushed))
         });
+        // Another node has the partition by now.
+        let Some((part, pushed)) = shown else { return };
         if let Err(error) = pushed {
             tracing::error!(%error, "fresh parts could not be joined");
         }

@@ -1,24 +1,24 @@
 //! Deletions: records that match a search go. Answers leave them out at once; the splits that hold
 //! them are written anew, here or when they are merged.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
-use cluster::catalog::CatalogError;
-use cluster::queue::Queue;
+use cluster::catalog::{CatalogError, Command};
 use model::deletion::Deletion;
 use model::query::Filter;
 use model::split::SplitMeta;
-use model::time::TimeRange;
+use model::time::{TimeRange, Timestamp};
 
 use crate::columns::numbers;
 use crate::evaluate::{Evaluator, Place};
 use crate::fresh::{FreshPart, Parts};
-use crate::merge::{open_all, source_of};
+use crate::merge::{open_all, put_in_place, source_of};
 use crate::publish::{PublishError, new_id};
 use crate::scan::{Column, ScanError, ScanRequest};
-use crate::searcher::Core;
+use crate::searcher::{Core, State};
 use crate::split::{Origin, Split, build};
 
 /// The deletions of a node that go on.
@@ -75,80 +75,116 @@ fn matching(filter: &Filter) -> Evaluator {
     Evaluator::new(filter, TimeRange::ALL)
 }
 
-/// Begins a deletion: from here on no answer has its records. Its number and bounds are set here.
+/// Begins a deletion: from here on no answer has its records. Its number is set here; the bounds of
+/// partitions that other nodes index are given.
 pub(crate) fn begin(core: &Core, mut deletion: Deletion) -> Result<Deletion, CatalogError> {
     let _alone = core.deleting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    deletion.number = core.read(|state| state.deletions.last) + 1;
-    let committed = |queue: &Arc<dyn Queue>| (queue.partition(), *queue.committed().borrow());
-    deletion.below = core.parties.queues.iter().map(committed).collect();
-    core.parties.catalog.put_deletion(&deletion)?;
-    let gone = core.change(|state| {
-        state.deletions.last = deletion.number;
-        state.deletions.open.push(Arc::new(deletion.clone()));
-        let mut gone = 0;
-        for partition in state.partitions.values_mut() {
-            let before = partition.active.row_count();
-            partition.active.replace(|part| without(part, &deletion));
-            gone += before - partition.active.row_count();
-            // What is being built goes on as it is: its split is written anew. Answers do without.
-            let frozen = partition.frozen.as_ref().map(|frozen| {
-                let mut kept = Parts::clone(frozen);
-                kept.replace(|part| without(part, &deletion));
-                Arc::new(kept)
-            });
-            partition.frozen = frozen;
-        }
-        gone
-    });
-    deletion.deleted = gone;
-    if gone > 0 {
-        note(core, &deletion)?;
+    for queue in core.queues() {
+        let (partition, committed) = (queue.partition(), *queue.committed().borrow());
+        deletion.below.retain(|(one, _)| *one != partition);
+        deletion.below.push((partition, committed));
     }
+    let begun = core.parties.catalog.execute(Command::BeginDeletion(deletion.clone()))?;
+    deletion.number = begun.number();
     tracing::info!(number = deletion.number, query = deletion.query, "a deletion begins");
+    deletion.deleted = tell_taken(core)?.get(&deletion.number).copied().unwrap_or(0);
     Ok(deletion)
 }
 
-/// Stores how far a deletion is.
-fn note(core: &Core, deletion: &Deletion) -> Result<(), CatalogError> {
-    core.parties.catalog.put_deletion(deletion)?;
-    core.change(|state| {
-        let known = state.deletions.open.iter_mut().find(|one| one.number == deletion.number);
-        if let Some(known) = known {
-            *known = Arc::new(deletion.clone());
+/// A deletion began or went on, as the catalog tells it: fresh records that are to go, go.
+pub(crate) fn heard(core: &Core, deletion: &Deletion) {
+    let gone = core.change(|state| {
+        let is_new = deletion.number > state.deletions.last;
+        state.deletions.last = state.deletions.last.max(deletion.number);
+        state.deletions.open.retain(|one| one.number != deletion.number);
+        if deletion.done.is_none() {
+            state.deletions.open.push(Arc::new(deletion.clone()));
         }
-        state.deletions.open.retain(|one| one.done.is_none());
+        if is_new { take_fresh(state, deletion) } else { 0 }
     });
-    Ok(())
+    if gone > 0 {
+        let mut taken = core.taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *taken.entry(deletion.number).or_default() += gone;
+    }
+}
+
+/// Takes the records of a deletion from memory. How many.
+fn take_fresh(state: &mut State, deletion: &Deletion) -> u64 {
+    let mut gone = 0;
+    for partition in state.partitions.values_mut() {
+        let before = partition.active.row_count();
+        partition.active.replace(|part| without(part, deletion));
+        gone += before - partition.active.row_count();
+        // What is being built goes on as it is: its split is written anew. Answers do without.
+        let frozen = partition.frozen.as_ref().map(|frozen| {
+            let mut kept = Parts::clone(frozen);
+            kept.replace(|part| without(part, deletion));
+            Arc::new(kept)
+        });
+        partition.frozen = frozen;
+    }
+    gone
+}
+
+/// Tells the catalog how many records deletions took from memory here. What was told.
+fn tell_taken(core: &Core) -> Result<BTreeMap<u64, u64>, CatalogError> {
+    let taken = {
+        let mut taken = core.taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        std::mem::take(&mut *taken)
+    };
+    for (number, deleted) in &taken {
+        progress(core, *number, *deleted, None)?;
+    }
+    Ok(taken)
+}
+
+/// Stores how far a deletion is.
+fn progress(
+    core: &Core,
+    number: u64,
+    deleted: u64,
+    done: Option<Timestamp>,
+) -> Result<(), CatalogError> {
+    let command = Command::ProgressDeletion { number, deleted, done };
+    core.parties.catalog.execute(command).map(drop)
 }
 
 /// One step: writes one split anew, or says that a deletion is done. Whether there was anything.
 pub(crate) fn advance(core: &Core) -> Result<bool, PublishError> {
+    tell_taken(core)?;
     let open = core.read(|state| state.deletions.open.clone());
     core.parties.metrics.deletions.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
     for deletion in &open {
-        let concerned = core
-            .read(|state| state.splits.values().find(|split| deletion.concerns(split)).cloned());
-        if let Some(split) = concerned {
-            rewrite(core, &split)?;
+        // Who indexes a partition writes its splits anew.
+        let (own, others) = core.read(|state| {
+            let concerned = state.splits.values().filter(|split| deletion.concerns(split));
+            let (own, others): (Vec<_>, Vec<_>) = concerned
+                .cloned()
+                .partition(|split| state.partitions.contains_key(&split.partition));
+            (own, others.len())
+        });
+        if let Some(split) = own.first() {
+            rewrite(core, split)?;
             return Ok(true);
         }
-        let published = core.read(|state| {
-            let mut all = state.partitions.iter();
-            all.all(|(id, partition)| partition.published >= deletion.bound(*id))
-        });
-        if published {
-            let deletion =
-                Deletion { done: Some(core.parties.clock.now()), ..(**deletion).clone() };
-            note(core, &deletion)?;
-            tracing::info!(
-                number = deletion.number,
-                deleted = deletion.deleted,
-                "a deletion is done"
-            );
+        if others == 0 && is_published(core, deletion)? {
+            progress(core, deletion.number, 0, Some(core.parties.clock.now()))?;
+            let (number, deleted) = (deletion.number, deletion.deleted);
+            tracing::info!(number, deleted, "a deletion is done");
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether all records that a deletion means are in splits.
+fn is_published(core: &Core, deletion: &Deletion) -> Result<bool, CatalogError> {
+    for (partition, bound) in &deletion.below {
+        if core.parties.catalog.indexed_offset(*partition)? < *bound {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Writes a split without the records that are to go.
@@ -157,9 +193,8 @@ fn rewrite(core: &Core, meta: &Arc<SplitMeta>) -> Result<(), PublishError> {
     let Some(filter) = filter else { return Ok(()) };
     let opened = open_all(core, std::slice::from_ref(meta))?;
     let going = count(&opened, &filter).map_err(|error| PublishError::Build(error.into()))?;
-    let mut add: Vec<SplitMeta> = Vec::new();
-    if going == 0 {
-        add.push(SplitMeta { deletions: last, ..SplitMeta::clone(meta) });
+    let built = if going == 0 {
+        Some(SplitMeta { deletions: last, ..SplitMeta::clone(meta) })
     } else {
         let id = new_id(core, meta.partition);
         let origin = Origin {
@@ -170,34 +205,20 @@ fn rewrite(core: &Core, meta: &Arc<SplitMeta>) -> Result<(), PublishError> {
             deletions: last,
         };
         let source = source_of(&opened, &[Some(filter)])?;
-        add.extend(build(origin, source, &core.parties.work.join(&id.0), &core.parties.objects)?);
-    }
-    core.parties.catalog.replace(std::slice::from_ref(&meta.id), &add)?;
-    core.parties.metrics.rows_deleted.inc_by(going);
+        build(origin, source, &core.parties.work.join(&id.0), &core.parties.objects)?
+    };
     let concerned = core.read(|state| {
         let mut open = state.deletions.open.iter();
         open.find(|deletion| deletion.concerns(meta)).cloned()
     });
-    core.change(|state| {
-        let old = state.splits.remove(&meta.id);
-        if going > 0 {
-            state.removed.extend(old);
-        }
-        for meta in add {
-            state.splits.insert(meta.id.clone(), Arc::new(meta));
-        }
-    });
+    put_in_place(core, std::slice::from_ref(meta), built)?;
+    core.parties.metrics.rows_deleted.inc_by(going);
     if going == 0 {
-        // The same objects under another entry: what is open knows the old one.
-        core.forget(&meta.id);
         return Ok(());
     }
     tracing::info!(split = %meta.id, rows = going, "records deleted from a split");
     match concerned {
-        Some(deletion) => {
-            let deleted = deletion.deleted + going;
-            Ok(note(core, &Deletion { deleted, ..(*deletion).clone() })?)
-        }
+        Some(deletion) => Ok(progress(core, deletion.number, going, None)?),
         None => Ok(()),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::datatypes::SchemaRef;
+use cluster::catalog::{Command, Order};
 use model::partition::PartitionId;
 use model::query::Filter;
 use model::split::{FieldStat, SplitMeta};
@@ -14,7 +15,7 @@ use model::time::TimeRange;
 
 use crate::columns::{Values, numbers, times};
 use crate::evaluate::{Evaluator, Place};
-use crate::publish::{PublishError, new_id};
+use crate::publish::{PublishError, new_id, secured};
 use crate::scan::ScanError;
 use crate::schema::{FieldColumnId, adapt, batch_rows, united};
 use crate::searcher::Core;
@@ -33,7 +34,11 @@ const DAY: i64 = 86_400_000_000_000;
 /// Merges one group, if there is one to merge. Whether there was.
 pub(crate) fn merge_one(core: &Core) -> Result<bool, PublishError> {
     let settings = &core.parties.settings;
-    let splits: Vec<Arc<SplitMeta>> = core.read(|state| state.splits.values().cloned().collect());
+    // Who indexes a partition merges its splits: nobody else does the same.
+    let splits: Vec<Arc<SplitMeta>> = core.read(|state| {
+        let own = |split: &&Arc<SplitMeta>| state.partitions.contains_key(&split.partition);
+        state.splits.values().filter(own).cloned().collect()
+    });
     let Some(group) = choose(&splits, settings.merge_fan_in, settings.merge_rows_max) else {
         return Ok(false);
     };
@@ -55,20 +60,27 @@ pub(crate) fn merge_one(core: &Core) -> Result<bool, PublishError> {
     };
     let source = source_of(&opened, &going)?;
     let built = build(origin, source, &core.parties.work.join(&id.0), &core.parties.objects)?;
-    let add: Vec<SplitMeta> = built.into_iter().collect();
-    let remove: Vec<_> = group.iter().map(|split| split.id.clone()).collect();
-    core.parties.catalog.replace(&remove, &add)?;
-    core.parties.metrics.splits_merged.inc_by(remove.len() as u64);
-    tracing::info!(split = %id, from = remove.len(), rows = add.first().map_or(0, |meta| meta.row_count), "splits merged");
-    core.change(|state| {
-        for id in &remove {
-            state.removed.extend(state.splits.remove(id));
-        }
-        for meta in add {
-            state.splits.insert(meta.id.clone(), Arc::new(meta));
-        }
-    });
+    let rows = built.as_ref().map_or(0, |meta| meta.row_count);
+    let from = group.len() as u64;
+    put_in_place(core, &group, built)?;
+    core.parties.metrics.splits_merged.inc_by(from);
+    tracing::info!(split = %id, from, rows, "splits merged");
     Ok(true)
+}
+
+/// Puts what was built in the place of splits of one partition, kept as often as it has to be.
+pub(crate) fn put_in_place(
+    core: &Core,
+    group: &[Arc<SplitMeta>],
+    built: Option<SplitMeta>,
+) -> Result<(), PublishError> {
+    let Some(one) = group.first() else { return Ok(()) };
+    let Ok(fence) = core.fence(one.partition) else { return Ok(()) };
+    let add: Vec<SplitMeta> =
+        built.into_iter().map(|meta| secured(core, meta)).collect::<Result<_, _>>()?;
+    let remove: Vec<_> = group.iter().map(|split| split.id.clone()).collect();
+    core.parties.catalog.execute(Order { command: Command::Replace { remove, add }, fence })?;
+    Ok(())
 }
 
 /// Opened splits are not cached: they are about to go.
@@ -330,6 +342,7 @@ mod tests {
             raw_bytes: 0,
             merges: 0,
             deletions: 0,
+            copies: Vec::new(),
         })
     }
 

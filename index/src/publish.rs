@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
-use cluster::catalog::{CatalogError, Publication};
+use cluster::catalog::{CatalogError, Command, Order, Publication, Refusal};
 use cluster::queue::Queue;
 use model::partition::{Offset, PartitionId};
 use model::split::{SplitId, SplitMeta};
 
 use crate::fresh::{FreshPart, Parts, shared_schema};
+use crate::indexer::Tenure;
+use crate::keep::KeepError;
 use crate::schema::{adapt, batch_rows};
 use crate::searcher::Core;
 use crate::split::{
@@ -37,6 +39,7 @@ pub(crate) struct Cut {
 pub(crate) struct Publisher {
     pub(crate) core: Arc<Core>,
     pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) tenure: Tenure,
 }
 
 /// Why a cut was not published.
@@ -46,51 +49,63 @@ pub(crate) enum PublishError {
     Build(#[from] BuildError),
     #[error("the catalog refuses")]
     Catalog(#[from] CatalogError),
+    #[error("the split is not kept often enough")]
+    Keep(#[from] KeepError),
 }
 
 impl Publisher {
     pub(crate) fn run(self, cuts: &flume::Receiver<Cut>, runtime: &tokio::runtime::Handle) {
         while let Ok(cut) = cuts.recv() {
-            while !self.core.shutdown.is_triggered() {
+            while !self.tenure.is_over() {
                 match self.publish(&cut) {
                     Ok(()) => break,
+                    Err(PublishError::Catalog(CatalogError::Refused(refusal)))
+                        if matches!(refusal, Refusal::Fenced { .. } | Refusal::Moved { .. }) =>
+                    {
+                        tracing::warn!(%refusal, partition = %cut.partition, "another node indexes this partition");
+                        self.tenure.end();
+                    }
                     Err(error) => {
                         self.core.parties.metrics.failures.inc();
                         let why = chain_of(&error);
                         tracing::error!(why, partition = %cut.partition, "publishing failed; trying again");
                         let wait = self.core.parties.clock.sleep(RETRY);
                         runtime.block_on(async {
-                            tokio::select! { () = wait => {}, () = self.core.shutdown.wait() => {} }
+                            tokio::select! { () = wait => {}, () = self.tenure.over() => {} }
                         });
                     }
                 }
             }
-            if self.core.shutdown.is_triggered() {
+            if self.tenure.is_over() {
                 return;
             }
         }
     }
 
+    /// Builds the splits of a cut, has them kept, and publishes them. What is shown changes when
+    /// the catalog tells of it.
     fn publish(&self, cut: &Cut) -> Result<(), PublishError> {
         let mut add = Vec::new();
         for (index, parts) in cut.parts.by_index() {
-            add.extend(self.build(cut, &index, &parts)?);
+            if let Some(meta) = self.build(cut, &index, &parts)? {
+                add.push(secured(&self.core, meta)?);
+            }
         }
         let (partition, from, to) = (cut.partition, cut.from, cut.to);
-        let publication = Publication { partition, from, to, add: add.clone() };
-        self.core.parties.catalog.publish(&publication)?;
-        self.core.change(|state| {
-            for meta in add {
-                tracing::info!(split = %meta.id, rows = meta.row_count, bytes = meta.stored_bytes,
-                    raw_bytes = meta.raw_bytes, "split published");
-                self.core.parties.metrics.splits_built.inc();
-                state.splits.insert(meta.id.clone(), Arc::new(meta));
-            }
-            if let Some(partition) = state.partitions.get_mut(&partition) {
-                partition.frozen = None;
-                partition.published = to;
-            }
-        });
+        let publication = Publication { partition, from, to, add };
+        for meta in &publication.add {
+            tracing::info!(split = %meta.id, rows = meta.row_count, bytes = meta.stored_bytes,
+                raw_bytes = meta.raw_bytes, "split built");
+        }
+        let (command, fence) = (Command::Publish(publication.clone()), self.tenure.fence.clone());
+        match self.core.parties.catalog.execute(Order { command, fence }) {
+            Ok(_) => {}
+            // The answer to a first try was lost: it is published, and shown.
+            Err(CatalogError::Refused(Refusal::Moved { current, .. }))
+                if current == to && is_published(&self.core, &publication) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.core.parties.metrics.splits_built.inc_by(publication.add.len() as u64);
         self.queue.trim(to);
         Ok(())
     }
@@ -112,6 +127,19 @@ impl Publisher {
         };
         let parties = &self.core.parties;
         build(origin, source_of(&rows)?, &parties.work.join(&id.0), &parties.objects)
+    }
+}
+
+/// Whether what was to be published is.
+fn is_published(core: &Core, publication: &Publication) -> bool {
+    core.read(|state| publication.add.iter().all(|meta| state.splits.contains_key(&meta.id)))
+}
+
+/// A split that is kept as often as it has to be: only then may the queue forget its records.
+pub(crate) fn secured(core: &Core, meta: SplitMeta) -> Result<SplitMeta, PublishError> {
+    match &core.parties.keeper {
+        Some(keeper) => Ok(SplitMeta { copies: keeper.secure(&meta)?, ..meta }),
+        None => Ok(meta),
     }
 }
 

@@ -13,6 +13,7 @@ use arrow::error::ArrowError;
 use model::query::Filter;
 use model::record::FieldType;
 use model::time::TimeRange;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::columns::{Values, numbers, read_number, times};
@@ -25,7 +26,7 @@ use crate::tally::Tally;
 pub use crate::tally::COUNTED_COLUMNS_MAX;
 
 /// A column of an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Column {
     /// When it happened.
     Timestamp,
@@ -129,7 +130,7 @@ impl Column {
 pub(crate) const PATTERN: &str = "_pattern";
 
 /// What is asked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScanRequest {
     /// Which records.
     pub filter: Filter,
@@ -168,6 +169,14 @@ pub enum ScanError {
         object: String,
         /// What is wrong.
         what: String,
+    },
+    /// A node that has the rows does not answer.
+    #[error("{what} cannot be read: {why}")]
+    Away {
+        /// Whose rows.
+        what: String,
+        /// What was heard of it.
+        why: String,
     },
     /// Arrow refuses; our mistake.
     #[error("rows do not fit their schema")]

@@ -7,15 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use cluster::catalog::{Catalog, CatalogError};
+use cluster::catalog::{Catalog, CatalogError, Fence};
 use cluster::queue::Queue;
 use model::deletion::Deletion;
 use model::level::Level;
+use model::node::NodeId;
 use model::partition::{Offset, PartitionId, RecordId};
 use model::query::Filter;
 use model::record::FieldType;
 use model::split::{FieldStat, SplitId, SplitMeta};
 use model::time::{TimeRange, Timestamp};
+use model::wire::Missing;
 use moka::sync::Cache;
 use platform::clock::Clock;
 use platform::objects::Objects;
@@ -25,7 +27,9 @@ use tokio::sync::{broadcast, watch};
 use crate::delete::{self, Deletions};
 use crate::evaluate::{Evaluator, Place};
 use crate::fresh::{FreshPart, Parts};
+use crate::keep::Keeper;
 use crate::metrics::IndexMetrics;
+use crate::remote::{Remote, RemotePart};
 use crate::scan::{ScanError, ScanRequest, field_counts, scan_rows};
 use crate::settings::Settings;
 use crate::split::{PageCache, Split};
@@ -44,6 +48,19 @@ pub struct View {
     pub splits: Vec<Arc<SplitMeta>>,
     /// Fresh rows.
     pub fresh: Vec<Arc<FreshPart>>,
+    /// Fresh rows that other nodes hold.
+    pub remote: Vec<Arc<RemotePart>>,
+    /// What could not be had.
+    pub missing: Vec<Missing>,
+}
+
+impl View {
+    /// All of it.
+    pub fn units(&self) -> impl Iterator<Item = Unit> {
+        let splits = self.splits.iter().cloned().map(Unit::Split);
+        let fresh = self.fresh.iter().cloned().map(Unit::Fresh);
+        splits.chain(fresh).chain(self.remote.iter().cloned().map(Unit::Remote))
+    }
 }
 
 /// A split or a fresh part: what one thread scans.
@@ -53,6 +70,8 @@ pub enum Unit {
     Split(Arc<SplitMeta>),
     /// A fresh part.
     Fresh(Arc<FreshPart>),
+    /// A fresh part on another node.
+    Remote(Arc<RemotePart>),
 }
 
 impl Unit {
@@ -62,6 +81,7 @@ impl Unit {
         match self {
             Self::Split(split) => split.time_first,
             Self::Fresh(part) => part.time_first,
+            Self::Remote(part) => part.span().0,
         }
     }
 
@@ -71,6 +91,7 @@ impl Unit {
         match self {
             Self::Split(split) => split.time_last,
             Self::Fresh(part) => part.time_last,
+            Self::Remote(part) => part.span().1,
         }
     }
 
@@ -80,6 +101,17 @@ impl Unit {
         match self {
             Self::Split(split) => split.row_count,
             Self::Fresh(part) => part.rows.num_rows() as u64,
+            Self::Remote(part) => part.row_count(),
+        }
+    }
+
+    /// Bytes that it takes, on disk or in memory.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Split(split) => split.stored_bytes,
+            Self::Fresh(part) => part.bytes,
+            Self::Remote(part) => part.bytes(),
         }
     }
 
@@ -89,6 +121,7 @@ impl Unit {
         match self {
             Self::Split(split) => &split.index,
             Self::Fresh(part) => &part.index,
+            Self::Remote(part) => part.index(),
         }
     }
 
@@ -98,6 +131,7 @@ impl Unit {
         match self {
             Self::Split(split) => split.partition,
             Self::Fresh(part) => part.partition,
+            Self::Remote(part) => part.partition(),
         }
     }
 
@@ -107,6 +141,7 @@ impl Unit {
         let (first, last) = match self {
             Self::Split(split) => (split.offset_first, split.offset_last),
             Self::Fresh(part) => part.offsets(),
+            Self::Remote(part) => part.offsets(),
         };
         let id = |offset| RecordId { partition: self.partition(), offset };
         (id(first), id(last))
@@ -119,8 +154,12 @@ pub type MinuteCounts = (i64, [u64; Level::ALL.len()]);
 /// What an indexer is made of.
 #[derive(Clone)]
 pub struct Parties {
-    /// The partitions to index.
-    pub queues: Vec<Arc<dyn Queue>>,
+    /// This node.
+    pub node: NodeId,
+    /// Who keeps copies of what is built here; nobody on a node of its own or with a shared store.
+    pub keeper: Option<Arc<dyn Keeper>>,
+    /// The way to fresh records of other nodes, in a cluster.
+    pub remote: Option<Remote>,
     /// Where splits are published.
     pub catalog: Catalog,
     /// Where splits are kept.
@@ -137,12 +176,20 @@ pub struct Parties {
     pub metrics: IndexMetrics,
 }
 
+/// A partition is indexed by another node.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NotHere;
+
 pub(crate) struct Core {
     pub(crate) parties: Parties,
     pub(crate) state: Mutex<State>,
     /// One deletion begins at a time.
     pub(crate) deleting: Mutex<()>,
     pub(crate) shutdown: Shutdown,
+    /// Records that deletions took from memory here and that were not told yet, by their numbers.
+    pub(crate) taken: Mutex<BTreeMap<u64, u64>>,
+    /// Wakes who indexes when everything may be another.
+    pub(crate) reset: watch::Sender<u64>,
     follow: broadcast::Sender<Arc<FreshPart>>,
     shown: watch::Sender<()>,
     cache: Cache<SplitId, Arc<Split>>,
@@ -160,6 +207,8 @@ impl std::fmt::Debug for Core {
 pub(crate) struct State {
     pub(crate) splits: BTreeMap<SplitId, Arc<SplitMeta>>,
     pub(crate) partitions: BTreeMap<PartitionId, PartitionState>,
+    /// The offsets below which records of partitions are in splits, wherever those are indexed.
+    pub(crate) published: BTreeMap<PartitionId, Offset>,
     /// Splits that left the catalog; their objects go when no view holds them.
     pub(crate) removed: Vec<Arc<SplitMeta>>,
     /// What was asked to be deleted.
@@ -168,8 +217,11 @@ pub(crate) struct State {
 }
 
 /// The fresh records of a partition.
-#[derive(Debug, Default)]
 pub(crate) struct PartitionState {
+    /// Where they come from.
+    pub(crate) queue: Arc<dyn Queue>,
+    /// The lease under which they are indexed, in a cluster.
+    pub(crate) fence: Option<Fence>,
     /// What came since the last cut.
     pub(crate) active: Parts,
     /// What is being built into splits.
@@ -180,11 +232,23 @@ pub(crate) struct PartitionState {
     pub(crate) since: Option<Duration>,
 }
 
+/// A partition indexed here: its token, published and shown offsets.
+pub(crate) type OwnPartition = (PartitionId, u64, Offset, Offset);
+
+impl PartitionState {
+    /// All its fresh parts.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Arc<FreshPart>> {
+        let frozen = self.frozen.iter().flat_map(|parts| parts.iter().cloned());
+        frozen.chain(self.active.iter().cloned())
+    }
+}
+
 impl State {
     /// Whether the partitions are consumed up to these offsets.
     fn has_shown(&self, wanted: &[(PartitionId, Offset)]) -> bool {
         let shown = |id| self.partitions.get(id).map(|partition| partition.active.end);
-        wanted.iter().all(|(id, offset)| shown(id).is_some_and(|end| end >= *offset))
+        // One that is indexed elsewhere by now is asked for there.
+        wanted.iter().all(|(id, offset)| shown(id).is_none_or(|end| end >= *offset))
     }
 }
 
@@ -198,8 +262,9 @@ impl Core {
         let pages = PageCache::new(parties.settings.page_bytes_max, parties.metrics.clone());
         let follow = broadcast::Sender::new(FOLLOW_PARTS_MAX);
         let shown = watch::Sender::new(());
-        let (state, deleting) = (Mutex::default(), Mutex::default());
-        Self { parties, state, deleting, shutdown, follow, shown, cache, pages }
+        let (state, deleting, taken) = Default::default();
+        let reset = watch::Sender::new(0);
+        Self { parties, state, deleting, shutdown, taken, reset, follow, shown, cache, pages }
     }
 
     /// Changes the state; the next view shows it.
@@ -231,6 +296,17 @@ impl Core {
             state.view = None;
         }
         changed
+    }
+
+    /// The queues that are indexed here.
+    pub(crate) fn queues(&self) -> Vec<Arc<dyn Queue>> {
+        self.read(|state| state.partitions.values().map(|one| one.queue.clone()).collect())
+    }
+
+    /// The lease under which a partition is indexed here; `Err` when it is not.
+    pub(crate) fn fence(&self, partition: PartitionId) -> Result<Option<Fence>, NotHere> {
+        let fence = self.read(|state| Some(state.partitions.get(&partition)?.fence.clone()));
+        fence.ok_or(NotHere)
     }
 
     /// Tells followers of a new part.
@@ -276,6 +352,12 @@ pub struct PartitionFigures {
 }
 
 impl Searcher {
+    /// This node.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.0.parties.node
+    }
+
     /// The catalog, for the small documents beside the splits.
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
@@ -289,13 +371,10 @@ impl Searcher {
         if let Some(view) = &state.view {
             return view.clone();
         }
-        let parts = |partition: &PartitionState| {
-            let frozen = partition.frozen.iter().flat_map(|parts| parts.iter().cloned());
-            frozen.chain(partition.active.iter().cloned()).collect::<Vec<_>>()
-        };
         let view = Arc::new(View {
             splits: state.splits.values().cloned().collect(),
-            fresh: state.partitions.values().flat_map(parts).collect(),
+            fresh: state.partitions.values().flat_map(PartitionState::parts).collect(),
+            ..View::default()
         });
         state.view = Some(view.clone());
         view
@@ -304,34 +383,133 @@ impl Searcher {
     /// Waits until what was committed before the call is searchable, so that who was told that a
     /// record is stored finds it. Gives up after half a second and counts it.
     pub async fn catch_up(&self) {
-        let core = &self.0;
-        let committed = |queue: &Arc<dyn Queue>| (queue.partition(), *queue.committed().borrow());
+        let settled = self.0.queues().into_iter().map(|queue| {
+            let settled = queue.settled();
+            async move { (queue.partition(), settled.await) }
+        });
+        let settled = futures::future::join_all(settled).await;
         let wanted: Vec<(PartitionId, Offset)> =
-            core.parties.queues.iter().map(committed).collect();
+            settled.into_iter().filter_map(|(id, offset)| Some((id, offset?))).collect();
+        if !self.wait_shown(&wanted, CATCH_UP_MAX).await {
+            self.0.parties.metrics.behind.inc();
+        }
+    }
+
+    /// Waits until partitions that are indexed here are searchable up to these offsets. Whether
+    /// they are.
+    pub(crate) async fn wait_shown(
+        &self,
+        wanted: &[(PartitionId, Offset)],
+        wait: Duration,
+    ) -> bool {
+        let core = &self.0;
         let mut shown = core.shown.subscribe();
         let all_shown = async {
-            while !core.read(|state| state.has_shown(&wanted)) {
+            while !core.read(|state| state.has_shown(wanted)) {
                 // The sender lives as long as we do.
                 drop(shown.changed().await);
             }
         };
         tokio::select! {
             biased;
-            () = all_shown => {}
-            () = core.parties.clock.sleep(CATCH_UP_MAX) => { core.parties.metrics.behind.inc(); }
+            () = all_shown => true,
+            () = core.parties.clock.sleep(wait) => false,
         }
+    }
+
+    /// What there is now in the whole cluster, with everything that was acknowledged before the
+    /// call; what cannot be had is named in it.
+    pub async fn gather(&self) -> Arc<View> {
+        let Some(remote) = &self.0.parties.remote else {
+            self.catch_up().await;
+            return self.view();
+        };
+        let mine = self.tokens();
+        let (gathered, ()) = tokio::join!(remote.gather(&mine), self.catch_up());
+        let mut missing = gathered.missing;
+        if !self.wait_published(&gathered.published).await {
+            missing.push(Missing {
+                what: "the newest splits".to_owned(),
+                why: "this node is behind its cluster's catalog".to_owned(),
+            });
+        }
+        missing.extend(remote.silence());
+        let topology = remote.topology();
+        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_mine = |id: &PartitionId, partition: &&PartitionState| {
+            let token = partition.fence.as_ref().map(|fence| fence.token);
+            topology.indexer(*id).map(|lease| lease.token) == token
+        };
+        let fresh = state.partitions.iter().filter(|(id, partition)| is_mine(id, partition));
+        let fresh = fresh.flat_map(|(_, partition)| partition.parts()).collect();
+        // What was published since the other nodes answered is in the splits of this view.
+        let from = |part: &RemotePart| state.published.get(&part.partition()).copied();
+        let remote = gathered.parts.into_iter().filter_map(|part| {
+            let from = from(&part).unwrap_or_default();
+            part.behind(from).map(Arc::new)
+        });
+        let remote = remote.collect();
+        Arc::new(View { splits: state.splits.values().cloned().collect(), fresh, remote, missing })
+    }
+
+    /// Waits until this node knows what others have published. Whether it does.
+    async fn wait_published(&self, published: &[(PartitionId, Offset)]) -> bool {
+        let core = &self.0;
+        let mut changed = core.parties.catalog.changed();
+        let known = |state: &State| {
+            let at = |id| state.published.get(id).copied().unwrap_or_default();
+            published.iter().all(|(id, offset)| at(id) >= *offset)
+        };
+        let all_known = async {
+            while !core.read(known) {
+                if changed.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        core.parties.clock.timeout(CATCH_UP_MAX, all_known).await.is_some()
+    }
+
+    /// The tokens of the leases under which partitions are indexed here.
+    fn tokens(&self) -> BTreeMap<PartitionId, u64> {
+        self.0.read(|state| {
+            let token = |partition: &PartitionState| Some(partition.fence.as_ref()?.token);
+            let all = state.partitions.iter();
+            all.filter_map(|(id, partition)| Some((*id, token(partition)?))).collect()
+        })
+    }
+
+    /// The queues that are indexed here.
+    pub(crate) fn queues(&self) -> Vec<Arc<dyn Queue>> {
+        self.0.queues()
+    }
+
+    /// The partitions that are indexed here (with the token of their lease, the offset below which
+    /// they are published, and the one below which they are shown), and their fresh parts.
+    pub(crate) fn own_parts(&self) -> (Vec<OwnPartition>, Vec<Arc<FreshPart>>) {
+        self.0.read(|state| {
+            let own = |(id, partition): (&PartitionId, &PartitionState)| {
+                let token = partition.fence.as_ref().map_or(0, |fence| fence.token);
+                (*id, token, partition.published, partition.active.end)
+            };
+            let parts = state.partitions.values().flat_map(PartitionState::parts);
+            (state.partitions.iter().map(own).collect(), parts.collect())
+        })
+    }
+
+    /// Time since the process began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.parties.clock.elapsed()
     }
 
     /// What of a view may hold records of the range and indexes, latest time first.
     #[must_use]
     pub fn units(&self, view: &View, range: &TimeRange, indexes: Option<&[String]>) -> Vec<Unit> {
-        let splits = view.splits.iter().cloned().map(Unit::Split);
-        let fresh = view.fresh.iter().cloned().map(Unit::Fresh);
         let inside = |unit: &Unit| {
             range.overlaps(Timestamp(unit.time_first()), Timestamp(unit.time_last()))
                 && indexes.is_none_or(|indexes| indexes.iter().any(|index| index == unit.index()))
         };
-        let mut units: Vec<Unit> = splits.chain(fresh).filter(inside).collect();
+        let mut units: Vec<Unit> = view.units().filter(inside).collect();
         units.sort_by_key(|unit| std::cmp::Reverse(unit.time_last()));
         units
     }
@@ -348,7 +526,7 @@ impl Searcher {
     ) -> Result<(), ScanError> {
         let going = match unit {
             Unit::Split(meta) => self.0.read(|state| state.deletions.of_split(meta)),
-            Unit::Fresh(_) => None,
+            Unit::Fresh(_) | Unit::Remote(_) => None,
         };
         let narrowed = going.map(|going| {
             let filter = Filter::And(vec![request.filter.clone(), Filter::Not(Box::new(going))]);
@@ -368,7 +546,13 @@ impl Searcher {
                 }
                 Ok(())
             }
+            Unit::Remote(part) => self.remote(part)?.scan(part, request, emit),
         }
+    }
+
+    fn remote(&self, part: &RemotePart) -> Result<&Remote, ScanError> {
+        let away = || ScanError::Away { what: part.name(), why: "no cluster".to_owned() };
+        self.0.parties.remote.as_ref().ok_or_else(away)
     }
 
     /// Whether a unit's own counts are those of its records: nothing in it waits to be deleted.
@@ -377,6 +561,7 @@ impl Searcher {
         match unit {
             Unit::Split(meta) => self.0.read(|state| state.deletions.of_split(meta)).is_none(),
             Unit::Fresh(_) => true,
+            Unit::Remote(part) => part.is_whole(),
         }
     }
 
@@ -429,6 +614,12 @@ impl Searcher {
                     for field in self.0.open(meta)?.fields()?.iter() {
                         *sums.entry((field.name.clone(), field.kind, field.label)).or_default() +=
                             field.count;
+                    }
+                }
+                Unit::Remote(part) => {
+                    for field in self.remote(part)?.fields(part)? {
+                        let key = (field.name, field.kind, field.label);
+                        *sums.entry(key).or_default() += field.count;
                     }
                 }
                 Unit::Fresh(part) => {
@@ -484,7 +675,7 @@ impl Searcher {
     #[must_use]
     pub fn is_caught_up(&self) -> bool {
         let committed = |queue: &Arc<dyn Queue>| (queue.partition(), *queue.committed().borrow());
-        let wanted: Vec<_> = self.0.parties.queues.iter().map(committed).collect();
+        let wanted: Vec<_> = self.0.queues().iter().map(committed).collect();
         self.0.read(|state| state.has_shown(&wanted))
     }
 }

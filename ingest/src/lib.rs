@@ -4,3 +4,5 @@ pub mod metrics;
 pub mod doors;
 pub mod route;
 pub mod partition;
+pub mod replica;
+pub mod fleet;

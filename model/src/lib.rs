@@ -10,6 +10,7 @@ pub mod json;
 pub mod batch;
 pub mod codec;
 pub mod partition;
+pub mod node;
 pub mod split;
 pub mod query;
 pub mod deletion;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::node::NodeId;
 use crate::partition::{Offset, PartitionId};
 use crate::record::FieldType;
 use crate::time::Timestamp;
@@ -50,6 +51,10 @@ pub struct SplitMeta {
     /// The number of the last deletion whose records are not in it any more.
     #[serde(default)]
     pub deletions: u64,
+    /// The nodes of a cluster that keep its objects; empty where there is one node or a shared
+    /// store.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<NodeId>,
 }
 
 impl SplitMeta {

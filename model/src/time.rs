@@ -84,7 +84,7 @@ impl fmt::Display for Timestamp {
 }
 
 /// A half-open range of time: `from <= t < to`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct TimeRange {
     /// First moment inside.
     pub from: Timestamp,

@@ -6,10 +6,13 @@ use prometheus_client::encoding::EncodeMetric;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 
+/// What is told unless `SAWLOG_LOG` says otherwise: the consensus engine speaks of every message.
+const USUAL: &str = "info,openraft=error";
+
 /// Sends what the program says of itself to standard error; `SAWLOG_LOG` chooses how much
 /// (`info` unless set, `debug`, `index=debug,warn` …).
 pub fn init() {
-    let filter = EnvFilter::try_from_env("SAWLOG_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("SAWLOG_LOG").unwrap_or_else(|_| EnvFilter::new(USUAL));
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let started = tracing_subscriber::fmt()
         .with_env_filter(filter)

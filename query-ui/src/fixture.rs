@@ -10,6 +10,7 @@ use index::metrics::IndexMetrics;
 use index::searcher::{Parties, Searcher};
 use index::settings::Settings;
 use model::batch::{BatchBuilder, Sequence};
+use model::node::NodeId;
 use model::partition::{Entry, Offset, PartitionId};
 use model::stream::{IndexName, Labels};
 use model::time::Timestamp;
@@ -123,7 +124,8 @@ impl Fixture {
             Rest::Splits => 50,
         };
         let parties = Parties {
-            queues: queues.iter().map(|queue| queue.clone() as Arc<dyn Queue>).collect(),
+            node: NodeId(1),
+            keeper: None,
             catalog: Catalog::open(&path("catalog.redb")).unwrap(),
             objects: Objects::local(&path("objects")).unwrap(),
             work: path("work"),
@@ -134,6 +136,9 @@ impl Fixture {
         };
         let shutdown = Shutdown::default();
         let indexer = Indexer::start(parties, path(""), shutdown.clone()).unwrap();
+        for queue in &queues {
+            indexer.take(queue.clone(), None).unwrap();
+        }
         let searcher = indexer.searcher();
         let mut settings = QuerySettings::new(path("spill"));
         change(&mut settings);

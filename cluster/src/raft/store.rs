@@ -128,6 +128,14 @@ impl<F: Fold> LogStore<F> {
         blocking(move || shared.base()).await
     }
 
+    /// [`LogStore::base`], on a thread that may block.
+    ///
+    /// # Errors
+    /// [`LogError`] when it cannot be read.
+    pub fn base_now(&self) -> Result<SnapshotPoint, LogError> {
+        self.0.base()
+    }
+
     /// Of the starts of segments up to the entry `applied`, the newest whose fold passes. `None`
     /// when it is not newer than [`LogStore::base`]. Nothing is removed: purging up to the point
     /// does that, after openraft has taken it for its snapshot.

@@ -347,6 +347,7 @@ impl<'a> Gathered<'a> {
             raw_bytes: self.raw_bytes,
             merges: origin.merges,
             deletions: origin.deletions,
+            copies: Vec::new(),
         }
     }
 }

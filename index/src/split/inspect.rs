@@ -69,6 +69,7 @@ pub fn open_folder(folder: &Path) -> Result<Split, ScanError> {
         raw_bytes: 0,
         merges: 0,
         deletions: 0,
+        copies: Vec::new(),
     };
     let mut split = Split::open(Arc::new(meta.clone()), &objects, &PageCache::none())?;
     let (time_first, time_last) = split.blocks()?.span();

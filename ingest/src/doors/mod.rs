@@ -18,7 +18,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use cluster::catalog::Catalog;
-use cluster::queue::Queue as _;
 use model::codec;
 use model::error::Kind;
 use model::limits::REQUEST_BYTES_MAX;
@@ -27,8 +26,8 @@ use platform::clock::Clock;
 use platform::http::ApiError;
 
 use crate::metrics::IngestMetrics;
-use crate::partition::{AppendError, Appended, Checked, Partition};
-use crate::route::Partitions;
+use crate::partition::{AppendError, Appended, Checked};
+use crate::route::{Partitions, Target};
 use elastic::Elastic;
 use hec::Hec;
 pub use words::{Audience, translated};
@@ -54,8 +53,7 @@ impl IngestState {
     /// Appends batches, each to the partition of its stream; answers in the order given. What
     /// goes to one partition is taken all or none.
     async fn append(&self, batches: Vec<(codec::Head, Bytes)>) -> Vec<Result<Appended, ApiError>> {
-        let mut groups: BTreeMap<PartitionId, (Partition, Vec<usize>, Vec<Checked>)> =
-            BTreeMap::new();
+        let mut groups: BTreeMap<PartitionId, (Target, Vec<usize>, Vec<Checked>)> = BTreeMap::new();
         let without = || Err(ApiError::new(Kind::Unavailable, "this node has no partition"));
         let mut answers: Vec<_> = batches.iter().map(|_| without()).collect();
         for (place, (head, bytes)) in batches.into_iter().enumerate() {
@@ -105,6 +103,19 @@ impl IngestState {
                 "storage"
             }
             AppendError::Stopping => "stopping",
+            AppendError::NotLeader { .. } => {
+                refusal = ApiError::new(Kind::Unavailable, "the partition has no leader now");
+                refusal.retry_after_s = Some(1);
+                "no_leader"
+            }
+            AppendError::NoMajority(_) => {
+                refusal.retry_after_s = Some(2);
+                "no_majority"
+            }
+            AppendError::Unsure => {
+                refusal.retry_after_s = Some(1);
+                "unsure"
+            }
         });
         refusal
     }

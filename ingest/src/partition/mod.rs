@@ -4,8 +4,10 @@
 //! answered before. Each segment begins with a snapshot of the producer table, so trimming loses
 //! no memory of what was taken.
 
-mod producers;
-mod write;
+mod judge;
+pub(crate) mod producers;
+mod seeds;
+pub(crate) mod write;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -18,6 +20,7 @@ use model::batch::Sequence;
 use model::codec::Head;
 use model::error::Kind;
 use model::limits::SEGMENT_BYTES_MAX;
+use model::node::NodeId;
 use model::partition::{Entry, Offset, PartitionId, RecordId};
 use model::time::Timestamp;
 use platform::clock::Clock;
@@ -25,13 +28,15 @@ use platform::disk::Disk;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::metrics::IngestMetrics;
+pub(crate) use judge::{Judging, admit};
 pub use producers::{PRODUCER_SILENCE_MAX, PRODUCERS_MAX};
+pub use seeds::{Beginning, Seeds};
 use write::{Command, Writer};
 
 /// Bytes of batches that wait to be written; more is told to come later.
 pub const INFLIGHT_BYTES_MAX: usize = 64 << 20;
 /// Unit of the intake's permits, bytes.
-const PERMIT_BYTES: usize = 1 << 10;
+pub(crate) const PERMIT_BYTES: usize = 1 << 10;
 
 /// Bounds of a partition.
 #[derive(Debug, Clone)]
@@ -98,6 +103,22 @@ pub enum AppendError {
     /// The log cannot be written.
     #[error("the queue cannot be written")]
     Storage(#[source] Arc<LogError>),
+    /// Ask the leader: nothing was taken here.
+    #[error("another node leads partition {partition}")]
+    NotLeader {
+        /// The partition.
+        partition: PartitionId,
+        /// Who leads, as far as is known.
+        leader: Option<NodeId>,
+    },
+    /// Send it again with the same sequence: whether it was taken is not known.
+    #[error("the leader went away before it could say whether the batch was taken")]
+    Unsure,
+    /// No majority of the partition's replicas is there.
+    #[error(
+        "no majority of the replicas of partition {0} is there: it is taken when they are back"
+    )]
+    NoMajority(PartitionId),
     /// The node stops.
     #[error("the node is stopping")]
     Stopping,
@@ -108,10 +129,14 @@ impl AppendError {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Sequence { .. } => Kind::Moved,
+            Self::Sequence { .. } | Self::NotLeader { .. } => Kind::Moved,
             Self::Fenced { .. } => Kind::Invalid,
             Self::Overloaded { .. } => Kind::Overloaded,
-            Self::DiskFull | Self::Storage(_) | Self::Stopping => Kind::Unavailable,
+            Self::DiskFull
+            | Self::Storage(_)
+            | Self::Unsure
+            | Self::NoMajority(_)
+            | Self::Stopping => Kind::Unavailable,
         }
     }
 }
@@ -256,6 +281,13 @@ impl Partition {
         };
         self.0.metrics.inflight_bytes.dec_by(bytes as u64);
         answer
+    }
+
+    /// What its log adds up to, as a segment's first frame has it: of the last group.
+    pub(crate) fn end(&self) -> Vec<u8> {
+        let (reply, answer) = flume::bounded(1);
+        let asked = self.0.intake.send(Command::End(reply)).is_ok();
+        if asked { answer.recv().unwrap_or_default() } else { Vec::new() }
     }
 
     /// Writes what was taken and ends the writer thread. Later appends are refused.

@@ -22,7 +22,7 @@ struct Producer {
 
 /// What a batch is, by its sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Take it.
     New,
     /// It was taken before; the producer's next batch starts there.
@@ -44,12 +44,23 @@ pub(super) enum Verdict {
 
 /// The producers of one partition.
 #[derive(Debug, Default)]
-pub(super) struct Producers(HashMap<u64, Producer>);
+pub(crate) struct Producers(HashMap<u64, Producer>);
 
 impl Producers {
     /// What a batch of this sequence is. Changes nothing.
-    pub(super) fn judge(&self, sequence: Sequence) -> Verdict {
-        let Some(known) = self.0.get(&sequence.producer).filter(|_| sequence.producer != 0) else {
+    pub(crate) fn judge(&self, sequence: Sequence) -> Verdict {
+        self.judge_after(sequence, None)
+    }
+
+    /// What a batch is when the producer's batch before it is not taken down yet.
+    pub(super) fn judge_after(&self, sequence: Sequence, before: Option<Sequence>) -> Verdict {
+        let pending = before.map(|one| Producer {
+            epoch: one.epoch,
+            next: one.to,
+            seen: Timestamp::default(),
+        });
+        let known = pending.or(self.0.get(&sequence.producer).copied());
+        let Some(known) = known.filter(|_| sequence.producer != 0) else {
             return Verdict::New;
         };
         let next = known.next;
@@ -62,26 +73,11 @@ impl Producers {
         }
     }
 
-    /// Remembers a batch that is taken. Gives what undoes it.
-    pub(super) fn take(&mut self, sequence: Sequence, now: Timestamp) -> Undo {
-        if sequence.producer == 0 {
-            return Undo(0, None);
-        }
-        let producer = Producer { epoch: sequence.epoch, next: sequence.to, seen: now };
-        Undo(sequence.producer, self.0.insert(sequence.producer, producer))
-    }
-
-    /// Forgets a batch that could not be written. Undo in reverse order.
-    #[expect(clippy::needless_pass_by_value, reason = "what is undone is undone once")]
-    pub(super) fn undo(&mut self, undo: Undo) {
-        match undo {
-            Undo(0, _) => {}
-            Undo(id, Some(producer)) => {
-                self.0.insert(id, producer);
-            }
-            Undo(id, None) => {
-                self.0.remove(&id);
-            }
+    /// Remembers a batch that is taken.
+    pub(super) fn take(&mut self, sequence: Sequence, now: Timestamp) {
+        if sequence.producer != 0 {
+            let producer = Producer { epoch: sequence.epoch, next: sequence.to, seen: now };
+            self.0.insert(sequence.producer, producer);
         }
     }
 
@@ -125,10 +121,6 @@ impl Producers {
     }
 }
 
-/// What was before a batch was taken.
-#[derive(Debug)]
-pub(super) struct Undo(u64, Option<Producer>);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,12 +144,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_undone_never_was() {
+    fn a_batch_behind_one_that_is_not_taken_down_yet_is_judged_by_it() {
         let mut producers = Producers::default();
         producers.take(sequence(1, 0, 10), Timestamp(0));
-        let undo = producers.take(sequence(1, 10, 20), Timestamp(0));
-        producers.undo(undo);
-        assert_eq!(producers.judge(sequence(1, 10, 20)), Verdict::New);
+        let before = Some(sequence(1, 10, 20));
+        assert_eq!(producers.judge_after(sequence(1, 20, 30), before), Verdict::New);
+        assert_eq!(
+            producers.judge_after(sequence(1, 10, 20), before),
+            Verdict::Repeat { next: 20 }
+        );
+        assert_eq!(producers.judge(sequence(1, 20, 30)), Verdict::Gap { next: 10 });
     }
 
     #[test]

@@ -2,25 +2,24 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use cluster::log::{Log, LogError};
 use model::batch::Sequence;
-use model::partition::{Entry, Offset, PartitionId, RecordId};
+use model::partition::{Entry, Offset, PartitionId};
 use model::time::Timestamp;
 use platform::clock::Clock;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
-use super::producers::{Producers, Undo, Verdict};
-use super::{AppendError, Appended, Checked, PartitionSettings, Shared, not_before};
+use super::producers::{Producers, Verdict};
+use super::{AppendError, Appended, Checked, Judging, PartitionSettings, Shared};
 use crate::metrics::IngestMetrics;
 
 /// Bytes that are written as one group at most.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 /// Bytes in front of the batch in an entry's payload: first offset, ingest time, count, epoch,
 /// producer, from, to.
-const ENTRY_HEAD_BYTES: usize = 48;
+pub(crate) const ENTRY_HEAD_BYTES: usize = 48;
 
 /// What the writer is asked.
 #[derive(Debug)]
@@ -33,21 +32,23 @@ pub(super) enum Command {
     },
     /// Everything below is in splits.
     Trim(Offset),
+    /// Tell what the log adds up to.
+    End(flume::Sender<Vec<u8>>),
     /// End.
     Stop,
 }
 
 /// What the log's frames add up to.
 #[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) next: Offset,
-    last: Timestamp,
-    producers: Producers,
+pub(crate) struct State {
+    pub(crate) next: Offset,
+    pub(super) last: Timestamp,
+    pub(super) producers: Producers,
 }
 
 impl State {
     /// As the first frame of a segment.
-    pub(super) fn snapshot(&self) -> Vec<u8> {
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&self.next.0.to_le_bytes());
         bytes.extend_from_slice(&self.last.0.to_le_bytes());
@@ -56,7 +57,7 @@ impl State {
     }
 
     /// Reads a snapshot.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let (next, rest) = bytes.split_first_chunk()?;
         let (last, rest) = rest.split_first_chunk()?;
         Some(Self {
@@ -67,15 +68,25 @@ impl State {
     }
 
     /// Applies an entry that was written before.
-    pub(super) fn replay(&mut self, entry: &Entry, sequence: Sequence) {
+    pub(crate) fn replay(&mut self, entry: &Entry, sequence: Sequence) {
         self.next = entry.end();
         self.last = entry.ingest_time;
         self.producers.take(sequence, entry.ingest_time);
     }
+
+    /// Whether an entry goes on where this state ends, and was not taken before.
+    pub(crate) fn takes(&self, entry: &Entry, sequence: Sequence) -> bool {
+        entry.first == self.next && self.producers.judge(sequence) == Verdict::New
+    }
+
+    /// Producers that are remembered.
+    pub(crate) fn producer_count(&self) -> usize {
+        self.producers.count()
+    }
 }
 
 /// The head of an entry's payload.
-fn entry_head(entry: &Entry, sequence: Sequence) -> [u8; ENTRY_HEAD_BYTES] {
+pub(crate) fn entry_head(entry: &Entry, sequence: Sequence) -> [u8; ENTRY_HEAD_BYTES] {
     let mut head = [0; ENTRY_HEAD_BYTES];
     let parts: [&[u8]; 7] = [
         &entry.first.0.to_le_bytes(),
@@ -92,7 +103,7 @@ fn entry_head(entry: &Entry, sequence: Sequence) -> [u8; ENTRY_HEAD_BYTES] {
 }
 
 /// Reads an entry's payload.
-pub(super) fn read_entry(payload: &Bytes) -> Option<(Entry, Sequence)> {
+pub(crate) fn read_entry(payload: &Bytes) -> Option<(Entry, Sequence)> {
     let word = |at: usize| Some(u64::from_le_bytes(payload.get(at..at + 8)?.try_into().ok()?));
     let half = |at: usize| Some(u32::from_le_bytes(payload.get(at..at + 4)?.try_into().ok()?));
     let entry = Entry {
@@ -107,15 +118,8 @@ pub(super) fn read_entry(payload: &Bytes) -> Option<(Entry, Sequence)> {
 }
 
 type Reply = oneshot::Sender<Result<Vec<Appended>, AppendError>>;
-
-/// Requests that are written together.
-#[derive(Default)]
-struct Group {
-    entries: Vec<(Entry, [u8; ENTRY_HEAD_BYTES])>,
-    replies: Vec<(Reply, Result<Vec<Appended>, AppendError>, OwnedSemaphorePermit)>,
-    undo: Vec<Undo>,
-    bytes: usize,
-}
+/// Who waits, and what it is told when all is durable.
+type Answer = (Reply, Result<Vec<Appended>, AppendError>, OwnedSemaphorePermit);
 
 pub(super) struct Writer {
     pub(super) id: PartitionId,
@@ -135,129 +139,75 @@ impl Writer {
         while let Ok(first) = requests.recv() {
             self.roll_if_full();
             let started = self.clock.elapsed();
-            let mut group = Group::default();
-            let mut stop = false;
+            let (mut waiting, mut bytes, mut stop) = (Vec::new(), 0, false);
             let mut next = Some(first);
             while let Some(command) = next.take() {
                 match command {
                     Command::Append { batches, reply, permit } => {
-                        let answer = self.judge(&mut group, batches);
-                        group.replies.push((reply, answer, permit));
+                        bytes += batches.iter().map(|batch| batch.bytes.len()).sum::<usize>();
+                        waiting.push((batches, reply, permit));
                     }
                     Command::Trim(below) => self.trim(below),
+                    // Who asks went away: nobody is told.
+                    Command::End(reply) => drop(reply.send(self.state.snapshot())),
                     Command::Stop => stop = true,
                 }
-                if group.bytes < GROUP_BYTES_MAX && !stop {
+                if bytes < GROUP_BYTES_MAX && !stop {
                     next = requests.try_recv().ok();
                 }
             }
-            self.commit(group, started);
+            self.commit(waiting);
+            let seconds = (self.clock.elapsed() - started).as_secs_f64();
+            self.metrics.commit_seconds.observe(seconds);
             if stop {
                 return;
             }
         }
     }
 
-    /// Judges and numbers the batches of one request. All are taken or none is.
-    fn judge(
-        &mut self,
-        group: &mut Group,
-        batches: Vec<Checked>,
-    ) -> Result<Vec<Appended>, AppendError> {
-        self.admit()?;
-        let (entries, undo) = (group.entries.len(), group.undo.len());
-        let before = (self.state.next, self.state.last);
-        let mut answers = Vec::with_capacity(batches.len());
-        for batch in batches {
-            match self.number(group, batch) {
-                Ok(appended) => answers.push(appended),
-                Err(error) => {
-                    group.entries.truncate(entries);
-                    for undo in group.undo.drain(undo..).rev() {
-                        self.state.producers.undo(undo);
-                    }
-                    (self.state.next, self.state.last) = before;
-                    return Err(error);
-                }
-            }
-        }
-        Ok(answers)
-    }
-
-    fn number(&mut self, group: &mut Group, batch: Checked) -> Result<Appended, AppendError> {
-        let sequence = batch.sequence;
-        match self.state.producers.judge(sequence) {
-            Verdict::Gap { next } => return Err(AppendError::Sequence { next }),
-            Verdict::Fenced { current } => return Err(AppendError::Fenced { current }),
-            Verdict::Repeat { next } => {
-                self.metrics.duplicates.inc();
-                return Ok(Appended { record_count: 0, duplicate: true, next, first: None });
-            }
-            Verdict::New => {}
-        }
-        let now = not_before(self.state.last, self.clock.now());
-        let entry = Entry {
-            first: self.state.next,
-            record_count: batch.record_count,
-            ingest_time: now,
-            batch: batch.bytes,
+    /// Judges, writes and syncs what waits, lets readers see it, then answers.
+    fn commit(&mut self, waiting: Vec<(Vec<Checked>, Reply, OwnedSemaphorePermit)>) {
+        let room = super::admit(self.log.bytes(), &self.folder, &self.settings);
+        let mut judging = Judging::new(self.id, &self.state, self.clock.now());
+        let judged = |(batches, reply, permit)| {
+            (reply, room.clone().and_then(|()| judging.request(batches)), permit)
         };
-        group.undo.push(self.state.producers.take(sequence, now));
-        (self.state.next, self.state.last) = (entry.end(), now);
-        group.bytes += entry.batch.len();
-        let head = entry_head(&entry, sequence);
-        let first = Some(RecordId { partition: self.id, offset: entry.first });
-        group.entries.push((entry, head));
-        let record_count = batch.record_count;
-        Ok(Appended { record_count, duplicate: false, next: sequence.to, first })
-    }
-
-    fn admit(&self) -> Result<(), AppendError> {
-        if self.log.bytes() > self.settings.queue_bytes_max {
-            return Err(AppendError::Overloaded { what: "queue" });
-        }
-        match platform::disk::space(&self.folder) {
-            Ok((free, _)) if free < self.settings.disk_free_bytes_min => Err(AppendError::DiskFull),
-            _ => Ok(()),
-        }
-    }
-
-    /// Writes and syncs the group, lets readers see it, then answers.
-    fn commit(&mut self, group: Group, started: Duration) {
-        let outcome = self.write(&group);
+        let answers: Vec<Answer> = waiting.into_iter().map(judged).collect();
+        let entries = std::mem::take(&mut judging.entries);
+        let outcome = self.write(&entries);
         if let Err(error) = &outcome {
             tracing::error!(%error, folder = %self.folder.display(), "nothing could be taken");
-            for undo in group.undo.into_iter().rev() {
-                self.state.producers.undo(undo);
-            }
-            if let Some((first, _)) = group.entries.first() {
-                self.state.next = first.first;
-            }
         } else {
-            self.show(group.entries);
+            for (entry, sequence) in &entries {
+                self.state.replay(entry, *sequence);
+            }
+            self.show(entries);
         }
-        for (reply, answer, permit) in group.replies {
+        for (reply, answer, permit) in answers {
             let answer = match (&outcome, answer) {
                 (Err(error), Ok(_)) => Err(error.clone()),
                 (_, answer) => answer,
             };
+            let repeats = answer.iter().flatten().filter(|appended| appended.duplicate).count();
+            self.metrics.duplicates.inc_by(repeats as u64);
             // A client that went away does not hear that it was taken; its resend will.
             drop(reply.send(answer));
             drop(permit);
         }
-        self.metrics.commit_seconds.observe((self.clock.elapsed() - started).as_secs_f64());
     }
 
-    fn write(&mut self, group: &Group) -> Result<(), AppendError> {
-        if group.entries.is_empty() {
+    fn write(&mut self, entries: &[(Entry, Sequence)]) -> Result<(), AppendError> {
+        if entries.is_empty() {
             return Ok(());
         }
         let refuse = |error| match error {
             LogError::Full(_) => AppendError::DiskFull,
             error => AppendError::Storage(Arc::new(error)),
         };
+        let heads: Vec<_> =
+            entries.iter().map(|(entry, sequence)| entry_head(entry, *sequence)).collect();
         let parts: Vec<[&[u8]; 2]> =
-            group.entries.iter().map(|(entry, head)| [&head[..], &entry.batch]).collect();
+            heads.iter().zip(entries).map(|(head, (entry, _))| [&head[..], &entry.batch]).collect();
         self.log.append(0, &parts).map_err(refuse)
     }
 
@@ -273,7 +223,7 @@ impl Writer {
         }
     }
 
-    fn show(&mut self, entries: Vec<(Entry, [u8; ENTRY_HEAD_BYTES])>) {
+    fn show(&mut self, entries: Vec<(Entry, Sequence)>) {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         for (entry, _) in entries {
             self.metrics.records.inc_by(u64::from(entry.record_count));

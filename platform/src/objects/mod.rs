@@ -187,6 +187,14 @@ impl Objects {
         self.folder()?.get_range(name, from, to)
     }
 
+    /// The length of an object in this node's own folder.
+    ///
+    /// # Errors
+    /// `NotFound`; `Unsupported` where the store is shared.
+    pub fn read_size(&self, name: &str) -> io::Result<u64> {
+        self.folder()?.size(name)
+    }
+
     /// Whether an object is in this node's own folder.
     #[must_use]
     pub fn has_local(&self, name: &str) -> bool {

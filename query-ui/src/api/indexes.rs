@@ -2,7 +2,6 @@
 
 use axum::Json as Answer;
 use axum::extract::{Path, State};
-use index::searcher::Unit;
 use model::error::Kind;
 use model::wire::IndexSettings;
 use platform::http::ApiError;
@@ -44,10 +43,8 @@ pub(super) async fn change(
             .hint("write a number of days, or null for what the node's settings say"));
     }
     let searcher = state.engine.searcher().clone();
-    let view = searcher.view();
-    let splits = view.splits.iter().cloned().map(Unit::Split);
-    let mut units = splits.chain(view.fresh.iter().cloned().map(Unit::Fresh));
-    if !units.any(|unit| unit.index() == name) {
+    let view = searcher.gather().await;
+    if !view.units().any(|unit| unit.index() == name) {
         return Err(ApiError::new(Kind::Invalid, format!("there is no index {name:?}"))
             .code("not_found")
             .hint("an index begins with its first record: GET /api/v1/status names all"));

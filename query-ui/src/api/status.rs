@@ -29,8 +29,7 @@ pub(super) async fn status(State(state): State<QueryState>) -> Result<Json<Statu
 #[must_use]
 pub fn index_status(view: &View, own: &IndexDocuments, usual_days: u32) -> Vec<IndexStatus> {
     let mut indexes: BTreeMap<String, (IndexStatus, i64, i64)> = BTreeMap::new();
-    let splits = view.splits.iter().cloned().map(Unit::Split);
-    for unit in splits.chain(view.fresh.iter().cloned().map(Unit::Fresh)) {
+    for unit in view.units() {
         let entry = indexes.entry(unit.index().to_owned());
         let (index, first, last) =
             entry.or_insert_with(|| (IndexStatus::default(), i64::MAX, i64::MIN));

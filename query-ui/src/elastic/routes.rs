@@ -67,8 +67,7 @@ where
 /// The indexes that there are, with everything that was acknowledged.
 pub(super) async fn known(engine: &Engine) -> BTreeSet<String> {
     let view = engine.view().await;
-    let splits = view.splits.iter().map(|split| split.index.to_string());
-    splits.chain(view.fresh.iter().map(|part| part.index.to_string())).collect()
+    view.units().map(|unit| unit.index().to_owned()).collect()
 }
 
 /// The indexes that a request names.

@@ -282,6 +282,7 @@ impl Engine {
         budget: &mut Budget,
     ) -> Result<Vec<(&'a Query, Reading)>, QueryFailure> {
         let view = self.view().await;
+        scanner.lack(&view.missing);
         let now = self.clock().now();
         let mut readings = Vec::new();
         for query in queries(&question.query) {
@@ -349,15 +350,10 @@ impl Engine {
         let mut explanation = Explanation { range, ..Explanation::default() };
         for unit in readings.iter().flat_map(|(_, reading)| &reading.units) {
             explanation.records += unit.row_count();
+            explanation.bytes += unit.bytes();
             match unit {
-                Unit::Split(split) => {
-                    explanation.splits += 1;
-                    explanation.bytes += split.stored_bytes;
-                }
-                Unit::Fresh(part) => {
-                    explanation.fresh += 1;
-                    explanation.bytes += part.bytes;
-                }
+                Unit::Split(_) => explanation.splits += 1,
+                Unit::Fresh(_) | Unit::Remote(_) => explanation.fresh += 1,
             }
         }
         let Lowered { plan, shape, .. } =

@@ -64,7 +64,7 @@ impl Engine {
     pub async fn fields(&self, question: &Question) -> Result<Fields, QueryFailure> {
         let (scanner, mut budget) = (self.scanner(), self.budget());
         let _stop = scanner.stop_guard();
-        let units = self.units(&question.range, question.indexes.as_deref()).await;
+        let units = self.units(&scanner, &question.range, question.indexes.as_deref()).await;
         // Where all of a unit is asked for, it knows its fields; of others the records are read.
         let all = question.query.filter == Filter::All;
         let range = question.range;

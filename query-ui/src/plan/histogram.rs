@@ -130,7 +130,8 @@ impl Engine {
         to: Option<Timestamp>,
         buckets: u32,
     ) -> Result<Histogram, QueryFailure> {
-        let units = self.units(&question.range, question.indexes.as_deref()).await;
+        let scanner = self.scanner();
+        let units = self.units(&scanner, &question.range, question.indexes.as_deref()).await;
         let now = self.clock().now();
         let stored_from = units.iter().map(|unit| Timestamp(unit.time_first())).min();
         let stored_to = units.iter().map(Unit::time_last).max();
@@ -164,7 +165,6 @@ impl Engine {
             newest: None,
             counted: true,
         };
-        let scanner = self.scanner();
         let _stop = scanner.stop_guard();
         let each = move |counts: &mut Counts, rows: &RecordBatch| counts.add(rows, interval);
         let fold = Fold { start: Counts::default, each: Arc::new(each) };

@@ -200,8 +200,7 @@ impl Engine {
 
     /// What there is now, with everything that was acknowledged before the call.
     pub(crate) async fn view(&self) -> Arc<View> {
-        self.0.searcher.catch_up().await;
-        self.0.searcher.view()
+        self.0.searcher.gather().await
     }
 
     /// Ends a query that runs; false when none of that name does.
@@ -229,11 +228,7 @@ impl Engine {
         let searcher = &self.0.searcher;
         let range = narrowed(question.range, &question.query.filter);
         let units = searcher.units(&searcher.view(), &range, question.indexes.as_deref());
-        let stored = |unit: &Unit| match unit {
-            Unit::Split(split) => split.stored_bytes,
-            Unit::Fresh(part) => part.bytes,
-        };
-        Cost::of(units.iter().map(stored).sum())
+        Cost::of(units.iter().map(Unit::bytes).sum())
     }
 
     /// Runs something on the queries' threads; it ends when this future is dropped.
@@ -275,8 +270,14 @@ impl Engine {
 
     /// The units that may hold an answer, newest first, with everything that was acknowledged
     /// before the question. They are held while the answer is made.
-    async fn units(&self, range: &TimeRange, indexes: Option<&[String]>) -> Vec<Unit> {
+    async fn units(
+        &self,
+        scanner: &Scanner,
+        range: &TimeRange,
+        indexes: Option<&[String]>,
+    ) -> Vec<Unit> {
         let view = self.view().await;
+        scanner.lack(&view.missing);
         self.0.searcher.units(&view, range, indexes)
     }
 

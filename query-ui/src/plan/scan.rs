@@ -96,6 +96,16 @@ impl Scanner {
         self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The answer lacks this, whatever is read.
+    pub(super) fn lack(&self, missing: &[Missing]) {
+        let mut all = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in missing {
+            if !all.contains(one) {
+                all.push(one.clone());
+            }
+        }
+    }
+
     /// Scans a unit; what cannot be read is noted as missing, the rest of the answer stands.
     pub(super) fn scan(
         &self,
@@ -124,6 +134,7 @@ impl Scanner {
         let what = match unit {
             Unit::Split(split) => format!("split {}: {} records", split.id, split.row_count),
             Unit::Fresh(part) => format!("fresh records of partition {}", part.partition),
+            Unit::Remote(part) => part.name(),
         };
         let mut why = error.to_string();
         let mut cause = error.source();

@@ -40,6 +40,7 @@ impl Engine {
         let stop = scanner.stop_guard();
         let mut budget = self.budget();
         let view = self.view().await;
+        scanner.lack(&view.missing);
         let units = self.searcher().units(&view, &question.range, question.indexes.as_deref());
         let (units, types) = self.all_types(&scanner, units, &mut budget).await?;
         let names: BTreeSet<String> =

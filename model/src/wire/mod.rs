@@ -1,6 +1,10 @@
 //! Bodies of the HTTP API (docs/api.md), shared by those who serve it and those who call it.
 
+mod cluster;
+
 use serde::{Deserialize, Serialize};
+
+pub use cluster::{ClusterNode, ClusterPartition, ClusterReplica, ClusterStatus};
 
 /// Content type of an encoded batch ([`crate::codec`]).
 pub const BATCH_CONTENT_TYPE: &str = "application/x-sawlog-batch";

@@ -1,0 +1,334 @@
+//! Carrying out a command within a transaction. What refuses a command is looked at before
+//! anything is written, so that many commands share a transaction.
+
+use model::deletion::Deletion;
+use model::node::{Health, Lease, NodeId, NodeInfo, Placement};
+use model::split::{SplitId, SplitMeta};
+use redb::{ReadableTable as _, TableDefinition, WriteTransaction};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::command::{Answer, Change, Command, Fence, Joining, Order, Publication, Refusal};
+use super::{CatalogError, storage};
+
+pub(super) const SPLITS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("splits");
+pub(super) const PARTITIONS: TableDefinition<'_, u32, u64> = TableDefinition::new("partitions");
+pub(super) const DELETIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("deletions");
+pub(crate) const DOCUMENTS: TableDefinition<'_, (&str, &str), &[u8]> =
+    TableDefinition::new("documents");
+pub(super) const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
+pub(super) const NODES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("nodes");
+pub(super) const PLACEMENTS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("placements");
+pub(super) const LEASES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("leases");
+/// The fact that names the cluster.
+pub(super) const CLUSTER: &str = "cluster";
+/// The fact that counts the tokens of leases.
+const TOKENS: &str = "tokens";
+
+/// What came of a command.
+pub(super) type Outcome = Result<(Answer, Option<Change>), Refusal>;
+
+/// A transaction as commands see it.
+pub(super) struct Tables<'a>(pub(super) &'a WriteTransaction);
+
+impl Tables<'_> {
+    /// Carries out a command under its lease.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the file fails; then the transaction is not to be committed.
+    pub(super) fn apply(&self, order: &Order) -> Result<Outcome, CatalogError> {
+        if let Some(fence) = &order.fence
+            && let Err(refusal) = self.check(fence)?
+        {
+            return Ok(Err(refusal));
+        }
+        match &order.command {
+            Command::Publish(publication) => self.publish(publication),
+            Command::Replace { remove, add } => self.replace(remove, add),
+            Command::Copied { splits, node } => self.copies(splits, *node, &keep),
+            Command::Dropped { splits, node } => self.copies(splits, *node, &drop_one),
+            Command::BeginDeletion(deletion) => self.begin_deletion(deletion),
+            Command::ProgressDeletion { number, deleted, done } => {
+                self.progress(*number, |deletion| {
+                    deletion.deleted += deleted;
+                    deletion.done = deletion.done.or(*done);
+                })
+            }
+            Command::PutDocument { kind, name, value } => {
+                let mut table = self.0.open_table(DOCUMENTS).map_err(storage)?;
+                table.insert((kind.as_str(), name.as_str()), value.as_bytes()).map_err(storage)?;
+                Ok(Ok((Answer::Done, None)))
+            }
+            Command::RemoveDocument { kind, name } => {
+                let mut table = self.0.open_table(DOCUMENTS).map_err(storage)?;
+                let was = table.remove((kind.as_str(), name.as_str())).map_err(storage)?.is_some();
+                Ok(Ok((Answer::Was(was), None)))
+            }
+            Command::Remember { name, fact } => {
+                self.remember(name, fact)?;
+                Ok(Ok((Answer::Done, None)))
+            }
+            Command::Found { cluster } => self.found(cluster),
+            Command::Register(joining) => self.register(joining),
+            Command::SetHealth { node, epoch, health, since } => {
+                self.set_health(*node, *epoch, *health, *since)
+            }
+            Command::Forget(node) => self.forget(*node),
+            Command::Place { partition, before, placement } => {
+                self.place(partition.0, before.as_ref(), placement)
+            }
+            Command::Grant { lease, before, node } => self.grant(lease, *before, *node),
+        }
+    }
+
+    fn check(&self, fence: &Fence) -> Result<Result<(), Refusal>, CatalogError> {
+        let lease: Option<Lease> = self.get(LEASES, fence.lease.as_str())?;
+        let current = lease.map_or(0, |lease| lease.token);
+        if current == fence.token {
+            return Ok(Ok(()));
+        }
+        Ok(Err(Refusal::Fenced { lease: fence.lease.clone(), current }))
+    }
+
+    fn publish(&self, publication: &Publication) -> Result<Outcome, CatalogError> {
+        let mut partitions = self.0.open_table(PARTITIONS).map_err(storage)?;
+        let partition = publication.partition;
+        let current = partitions.get(partition.0).map_err(storage)?.map_or(0, |o| o.value());
+        if current != publication.from.0 {
+            let (current, expected) = (model::partition::Offset(current), publication.from);
+            return Ok(Err(Refusal::Moved { partition, current, expected }));
+        }
+        partitions.insert(partition.0, publication.to.0).map_err(storage)?;
+        self.insert(&publication.add)?;
+        Ok(Ok((Answer::Done, Some(Change::Published(publication.clone())))))
+    }
+
+    fn replace(&self, remove: &[SplitId], add: &[SplitMeta]) -> Result<Outcome, CatalogError> {
+        {
+            let mut splits = self.0.open_table(SPLITS).map_err(storage)?;
+            for id in remove {
+                if splits.get(id.0.as_str()).map_err(storage)?.is_none() {
+                    return Ok(Err(Refusal::Gone(id.clone())));
+                }
+            }
+            for id in remove {
+                splits.remove(id.0.as_str()).map_err(storage)?;
+            }
+        }
+        self.insert(add)?;
+        let change = Change::Replaced { remove: remove.to_vec(), add: add.to_vec() };
+        Ok(Ok((Answer::Done, Some(change))))
+    }
+
+    fn insert(&self, add: &[SplitMeta]) -> Result<(), CatalogError> {
+        for meta in add {
+            self.put(SPLITS, meta.id.0.as_str(), meta)?;
+        }
+        Ok(())
+    }
+
+    fn copies(
+        &self,
+        splits: &[SplitId],
+        node: NodeId,
+        change: &dyn Fn(&mut Vec<NodeId>, NodeId),
+    ) -> Result<Outcome, CatalogError> {
+        let mut changed = Vec::new();
+        for id in splits {
+            // One that was merged or expired meanwhile is nobody's business any more.
+            let Some(mut meta) = self.get::<_, SplitMeta>(SPLITS, id.0.as_str())? else { continue };
+            change(&mut meta.copies, node);
+            self.put(SPLITS, id.0.as_str(), &meta)?;
+            changed.push(meta);
+        }
+        Ok(Ok((Answer::Done, Some(Change::Copies(changed)))))
+    }
+
+    fn begin_deletion(&self, deletion: &Deletion) -> Result<Outcome, CatalogError> {
+        let last = {
+            let table = self.0.open_table(DELETIONS).map_err(storage)?;
+            let last = table.last().map_err(storage)?;
+            last.map_or(0, |(number, _)| number.value())
+        };
+        let deletion = Deletion { number: last + 1, ..deletion.clone() };
+        self.put(DELETIONS, deletion.number, &deletion)?;
+        Ok(Ok((Answer::Number(deletion.number), Some(Change::Deletion(deletion)))))
+    }
+
+    fn progress(
+        &self,
+        number: u64,
+        change: impl FnOnce(&mut Deletion),
+    ) -> Result<Outcome, CatalogError> {
+        let Some(mut deletion) = self.get::<_, Deletion>(DELETIONS, number)? else {
+            return Ok(Err(changed(format!("deletion {number}"))));
+        };
+        change(&mut deletion);
+        self.put(DELETIONS, number, &deletion)?;
+        Ok(Ok((Answer::Done, Some(Change::Deletion(deletion)))))
+    }
+
+    fn found(&self, cluster: &str) -> Result<Outcome, CatalogError> {
+        if let Some(known) = self.fact(CLUSTER)? {
+            return Ok(if known == cluster {
+                Ok((Answer::Done, None))
+            } else {
+                Err(Refusal::Stranger { why: format!("this is cluster {known} already") })
+            });
+        }
+        self.remember(CLUSTER, cluster)?;
+        Ok(Ok((Answer::Done, Some(Change::Topology))))
+    }
+
+    fn register(&self, joining: &Joining) -> Result<Outcome, CatalogError> {
+        if self.fact(&forgotten(joining.id))?.is_some() {
+            let why = format!(
+                "node {} was removed from the cluster: start it with an empty --data-dir",
+                joining.id
+            );
+            return Ok(Err(Refusal::Stranger { why }));
+        }
+        let known: Option<NodeInfo> = self.get(NODES, joining.id.0)?;
+        let epoch = known.map_or(1, |known| known.epoch + 1);
+        // Somebody else at this address lost its disk, or moved: it is not expected back there.
+        for other in self.nodes()? {
+            if other.id != joining.id
+                && other.address == joining.address
+                && other.health != Health::Gone
+            {
+                let gone = NodeInfo { health: Health::Gone, since: joining.at, ..other };
+                self.put(NODES, gone.id.0, &gone)?;
+            }
+        }
+        self.put(NODES, joining.id.0, &joining.clone().known(epoch))?;
+        Ok(Ok((Answer::Number(epoch), Some(Change::Topology))))
+    }
+
+    fn set_health(
+        &self,
+        node: NodeId,
+        epoch: u64,
+        health: Health,
+        since: i64,
+    ) -> Result<Outcome, CatalogError> {
+        let known: Option<NodeInfo> = self.get(NODES, node.0)?;
+        let Some(known) = known.filter(|known| known.epoch == epoch) else {
+            return Ok(Err(changed(format!("node {node}"))));
+        };
+        self.put(NODES, node.0, &NodeInfo { health, since, ..known })?;
+        Ok(Ok((Answer::Done, Some(Change::Topology))))
+    }
+
+    fn forget(&self, node: NodeId) -> Result<Outcome, CatalogError> {
+        let was =
+            self.0.open_table(NODES).map_err(storage)?.remove(node.0).map_err(storage)?.is_some();
+        if was {
+            self.remember(&forgotten(node), "")?;
+        }
+        Ok(Ok((Answer::Was(was), Some(Change::Topology))))
+    }
+
+    fn place(
+        &self,
+        partition: u32,
+        before: Option<&Placement>,
+        placement: &Placement,
+    ) -> Result<Outcome, CatalogError> {
+        let known: Option<Placement> = self.get(PLACEMENTS, partition)?;
+        if known.as_ref() != before {
+            return Ok(Err(changed(format!("who keeps partition {partition}"))));
+        }
+        self.put(PLACEMENTS, partition, placement)?;
+        Ok(Ok((Answer::Done, Some(Change::Topology))))
+    }
+
+    fn grant(&self, lease: &str, before: u64, node: NodeId) -> Result<Outcome, CatalogError> {
+        let known: Option<Lease> = self.get(LEASES, lease)?;
+        if known.map_or(0, |known| known.token) != before {
+            return Ok(Err(changed(format!("the lease {lease}"))));
+        }
+        let last = self.fact(TOKENS)?.and_then(|fact| fact.parse::<u64>().ok()).unwrap_or(0);
+        let token = last + 1;
+        self.remember(TOKENS, &token.to_string())?;
+        self.put(LEASES, lease, &Lease { node, token })?;
+        Ok(Ok((Answer::Number(token), Some(Change::Topology))))
+    }
+
+    fn nodes(&self) -> Result<Vec<NodeInfo>, CatalogError> {
+        let table = self.0.open_table(NODES).map_err(storage)?;
+        let mut nodes = Vec::new();
+        for entry in table.iter().map_err(storage)? {
+            let (key, value) = entry.map_err(storage)?;
+            nodes.push(read(&format!("node {}", key.value()), value.value())?);
+        }
+        Ok(nodes)
+    }
+
+    fn fact(&self, name: &str) -> Result<Option<String>, CatalogError> {
+        let table = self.0.open_table(META).map_err(storage)?;
+        let fact = table.get(name).map_err(storage)?;
+        Ok(fact.map(|fact| fact.value().to_owned()))
+    }
+
+    pub(super) fn remember(&self, name: &str, fact: &str) -> Result<(), CatalogError> {
+        self.0.open_table(META).map_err(storage)?.insert(name, fact).map_err(storage)?;
+        Ok(())
+    }
+
+    fn get<'k, K: redb::Key + 'static, T: DeserializeOwned>(
+        &self,
+        table: TableDefinition<'_, K, &'static [u8]>,
+        key: K::SelfType<'k>,
+    ) -> Result<Option<T>, CatalogError>
+    where
+        K::SelfType<'k>: std::fmt::Debug + Clone,
+    {
+        let table = self.0.open_table(table).map_err(storage)?;
+        let value = table.get(key.clone()).map_err(storage)?;
+        value.map(|value| read(&format!("{key:?}"), value.value())).transpose()
+    }
+
+    fn put<'k, K: redb::Key + 'static, T: Serialize>(
+        &self,
+        table: TableDefinition<'_, K, &'static [u8]>,
+        key: K::SelfType<'k>,
+        value: &T,
+    ) -> Result<(), CatalogError>
+    where
+        K::SelfType<'k>: std::fmt::Debug + Clone,
+    {
+        let bytes = serde_json::to_vec(value)
+            .map_err(|source| CatalogError::Damaged { key: format!("{key:?}"), source })?;
+        self.0
+            .open_table(table)
+            .map_err(storage)?
+            .insert(key, bytes.as_slice())
+            .map_err(storage)?;
+        Ok(())
+    }
+}
+
+fn keep(copies: &mut Vec<NodeId>, node: NodeId) {
+    if !copies.contains(&node) {
+        copies.push(node);
+    }
+}
+
+fn drop_one(copies: &mut Vec<NodeId>, node: NodeId) {
+    copies.retain(|copy| *copy != node);
+}
+
+/// The fact that a node was removed.
+fn forgotten(node: NodeId) -> String {
+    format!("forgotten {node}")
+}
+
+fn changed(what: String) -> Refusal {
+    Refusal::Changed { what }
+}
+
+/// Reads a stored value.
+pub(super) fn read<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, CatalogError> {
+    serde_json::from_slice(bytes)
+        .map_err(|source| CatalogError::Damaged { key: key.to_owned(), source })
+}

@@ -1,0 +1,457 @@
+//! The truth about which splits exist, how far each partition is published, who keeps what and who
+//! may do what. One redb file; every change is a command, carried out in one transaction: at once
+//! on a node of its own, through the metadata group in a cluster.
+
+mod command;
+mod apply;
+mod dump;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use model::deletion::Deletion;
+use model::node::{Lease, NodeId, NodeInfo, Placement, Topology};
+use model::partition::{Offset, PartitionId};
+use model::split::{SplitId, SplitMeta};
+use redb::{
+    Database, Durability, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
+    TableDefinition, WriteTransaction,
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+pub(crate) use apply::DOCUMENTS;
+use apply::{
+    CLUSTER, DELETIONS, LEASES, META, NODES, PARTITIONS, PLACEMENTS, SPLITS, Tables, read,
+};
+pub use command::{Answer, Change, Command, Fence, Joining, Order, Publication, Refusal};
+
+/// What is this node's alone: its id, how far it has carried out what the group decided.
+const LOCAL: TableDefinition<'_, &str, &str> = TableDefinition::new("local");
+/// Bytes of memory for redb's page cache; its own default is a gigabyte.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// The catalog. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    pub(crate) database: Arc<Database>,
+    seat: Arc<Seat>,
+}
+
+/// Who is told what changed.
+type Listener = Box<dyn Fn(&Change) + Send + Sync>;
+
+struct Seat {
+    /// One change at a time, so that they are told in the order in which they happened.
+    alone: Mutex<()>,
+    listeners: Mutex<Vec<Listener>>,
+    /// Who decides, in a cluster.
+    proposer: OnceLock<Arc<dyn Proposer>>,
+    topology: watch::Sender<Arc<Topology>>,
+    changed: watch::Sender<u64>,
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seat")
+            .field("shared", &self.proposer.get().is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Brings commands to who decides, in a cluster.
+pub trait Proposer: Send + Sync {
+    /// Returns when the command is decided and carried out on this node too. Blocks.
+    ///
+    /// # Errors
+    /// [`CatalogError`]; after [`CatalogError::Undecided`] it may still be carried out.
+    fn propose(&self, order: Order) -> Result<Answer, CatalogError>;
+}
+
+/// Why the catalog did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The command was refused; nothing has changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Nobody decides now. It may have been carried out all the same: look before trying again.
+    #[error("the cluster decides nothing now: {why}")]
+    Undecided {
+        /// What is wrong.
+        why: String,
+    },
+    /// What is written there cannot be read.
+    #[error("the catalog's entry {key:?} is damaged: restore catalog.redb from a backup")]
+    Damaged {
+        /// Which entry.
+        key: String,
+        /// How.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The file cannot be opened, read or written.
+    #[error(
+        "the catalog failed: if its disk is full make room; if catalog.redb is damaged restore it"
+    )]
+    Storage(#[source] Box<redb::Error>),
+}
+
+pub(crate) fn storage(error: impl Into<redb::Error>) -> CatalogError {
+    CatalogError::Storage(Box::new(error.into()))
+}
+
+impl Catalog {
+    /// Opens the catalog, made when it is not there.
+    ///
+    /// # Errors
+    /// [`CatalogError::Storage`].
+    pub fn open(path: &Path) -> Result<Self, CatalogError> {
+        let database =
+            Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(storage)?;
+        let write = database.begin_write().map_err(storage)?;
+        write.open_table(SPLITS).map_err(storage)?;
+        write.open_table(PARTITIONS).map_err(storage)?;
+        write.open_table(DELETIONS).map_err(storage)?;
+        write.open_table(DOCUMENTS).map_err(storage)?;
+        write.open_table(META).map_err(storage)?;
+        write.open_table(NODES).map_err(storage)?;
+        write.open_table(PLACEMENTS).map_err(storage)?;
+        write.open_table(LEASES).map_err(storage)?;
+        write.open_table(LOCAL).map_err(storage)?;
+        write.commit().map_err(storage)?;
+        let seat = Seat {
+            alone: Mutex::default(),
+            listeners: Mutex::default(),
+            proposer: OnceLock::new(),
+            topology: watch::Sender::new(Arc::default()),
+            changed: watch::Sender::new(0),
+        };
+        let catalog = Self { database: Arc::new(database), seat: Arc::new(seat) };
+        catalog.look_at_topology()?;
+        Ok(catalog)
+    }
+
+    /// From now on others decide: what is executed here goes to them. Once only.
+    pub fn share(&self, proposer: Arc<dyn Proposer>) {
+        if self.seat.proposer.set(proposer).is_err() {
+            tracing::error!("the catalog is shared already");
+        }
+    }
+
+    /// Whether others decide.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.seat.proposer.get().is_some()
+    }
+
+    /// Tells of every change from now on, in order, after it is visible. What is called must be
+    /// quick and must not change the catalog.
+    pub fn subscribe(&self, listener: impl Fn(&Change) + Send + Sync + 'static) {
+        let mut listeners = self.seat.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.push(Box::new(listener));
+    }
+
+    /// Who is there and keeps what, and every change of it.
+    #[must_use]
+    pub fn topology(&self) -> watch::Receiver<Arc<Topology>> {
+        self.seat.topology.subscribe()
+    }
+
+    /// Counts changes; each wakes the receiver.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.seat.changed.subscribe()
+    }
+
+    /// Carries out a command: returns when it is durable (in a cluster: on a majority) and visible
+    /// here. Blocks.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn execute(&self, order: impl Into<Order>) -> Result<Answer, CatalogError> {
+        let order = order.into();
+        if let Some(proposer) = self.seat.proposer.get() {
+            return proposer.propose(order);
+        }
+        let outcomes = self.carry_out(&[Some(order)], &[], Durability::Immediate)?;
+        let outcome = outcomes.into_iter().next().unwrap_or(Err(Refusal::Unknown));
+        Ok(outcome?)
+    }
+
+    /// Carries out what was decided, with what is to be remembered of it, in one transaction.
+    /// `None` stands for a command that could not be read.
+    pub(crate) fn carry_out(
+        &self,
+        orders: &[Option<Order>],
+        local: &[(&str, &str)],
+        durability: Durability,
+    ) -> Result<Vec<Result<Answer, Refusal>>, CatalogError> {
+        let _alone = self.seat.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        let write = self.write(durability)?;
+        let (mut answers, mut changes) = (Vec::with_capacity(orders.len()), Vec::new());
+        for order in orders {
+            let outcome = match order {
+                Some(order) => Tables(&write).apply(order)?,
+                None => Err(Refusal::Unknown),
+            };
+            answers.push(outcome.map(|(answer, change)| {
+                changes.extend(change);
+                answer
+            }));
+        }
+        remember_local(&write, local)?;
+        write.commit().map_err(storage)?;
+        self.tell(&changes)?;
+        Ok(answers)
+    }
+
+    fn write(&self, durability: Durability) -> Result<WriteTransaction, CatalogError> {
+        let mut write = self.database.begin_write().map_err(storage)?;
+        write.set_durability(durability).map_err(storage)?;
+        Ok(write)
+    }
+
+    /// Makes durable what was carried out without.
+    pub(crate) fn sync(&self) -> Result<(), CatalogError> {
+        self.write(Durability::Immediate)?.commit().map_err(storage)
+    }
+
+    fn tell(&self, changes: &[Change]) -> Result<(), CatalogError> {
+        if changes.iter().any(|change| matches!(change, Change::Topology | Change::All)) {
+            self.look_at_topology()?;
+        }
+        let listeners = self.seat.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        for change in changes {
+            listeners.iter().for_each(|listener| listener(change));
+        }
+        drop(listeners);
+        self.seat.changed.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    fn look_at_topology(&self) -> Result<(), CatalogError> {
+        let read = self.database.begin_read().map_err(storage)?;
+        let nodes: Vec<(NodeId, NodeInfo)> = entries(&read, NODES, NodeId)?;
+        let partitions: Vec<(PartitionId, Placement)> = entries(&read, PLACEMENTS, PartitionId)?;
+        let leases: Vec<(String, Lease)> = entries(&read, LEASES, str::to_owned)?;
+        let topology = Topology {
+            cluster: self.fact(CLUSTER)?.unwrap_or_default(),
+            nodes: nodes.into_iter().collect(),
+            partitions: partitions.into_iter().collect(),
+            leases: leases.into_iter().collect(),
+        };
+        self.seat.topology.send_replace(Arc::new(topology));
+        Ok(())
+    }
+
+    /// All published splits, by id.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn splits(&self) -> Result<Vec<Arc<SplitMeta>>, CatalogError> {
+        let read = self.database.begin_read().map_err(storage)?;
+        let all: Vec<((), SplitMeta)> = entries(&read, SPLITS, |_| ())?;
+        Ok(all.into_iter().map(|((), meta)| Arc::new(meta)).collect())
+    }
+
+    /// The split of that id.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn split(&self, id: &SplitId) -> Result<Option<SplitMeta>, CatalogError> {
+        let read = self.database.begin_read().map_err(storage)?;
+        let table = read.open_table(SPLITS).map_err(storage)?;
+        let value = table.get(id.0.as_str()).map_err(storage)?;
+        value.map(|value| self::read(&id.0, value.value())).transpose()
+    }
+
+    /// The offset below which a partition's records are in splits.
+    ///
+    /// # Errors
+    /// [`CatalogError::Storage`].
+    pub fn indexed_offset(&self, partition: PartitionId) -> Result<Offset, CatalogError> {
+        let read = self.database.begin_read().map_err(storage)?;
+        let table = read.open_table(PARTITIONS).map_err(storage)?;
+        let offset = table.get(partition.0).map_err(storage)?;
+        Ok(Offset(offset.map_or(0, |offset| offset.value())))
+    }
+
+    /// The offsets below which records are in splits, by partition.
+    ///
+    /// # Errors
+    /// [`CatalogError::Storage`].
+    pub fn indexed_offsets(&self) -> Result<BTreeMap<PartitionId, Offset>, CatalogError> {
+        let read = self.database.begin_read().map_err(storage)?;
+        let table = read.open_table(PARTITIONS).map_err(storage)?;
+        let mut offsets = BTreeMap::new();
+        for entry in table.iter().map_err(storage)? {
+            let (partition, offset) = entry.map_err(storage)?;
+            offsets.insert(PartitionId(partition.value()), Offset(offset.value()));
+        }
+        Ok(offsets)
+    }
+
+    /// All deletions that were asked, by number.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn deletions(&self) -> Result<Vec<Deletion>, CatalogError> {
+        let read = self.database.begin_read().map_err(storage)?;
+        let all: Vec<((), Deletion)> = entries(&read, DELETIONS, |_| ())?;
+        Ok(all.into_iter().map(|((), deletion)| deletion).collect())
+    }
+
+    /// A remembered fact.
+    ///
+    /// # Errors
+    /// [`CatalogError::Storage`].
+    pub fn fact(&self, name: &str) -> Result<Option<String>, CatalogError> {
+        self.text(META, name)
+    }
+
+    /// What only this node remembers.
+    ///
+    /// # Errors
+    /// [`CatalogError::Storage`].
+    pub fn local(&self, name: &str) -> Result<Option<String>, CatalogError> {
+        self.text(LOCAL, name)
+    }
+
+    /// Remembers something for this node alone. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`CatalogError::Storage`].
+    pub fn remember_local(&self, name: &str, fact: &str) -> Result<(), CatalogError> {
+        let write = self.write(Durability::Immediate)?;
+        remember_local(&write, &[(name, fact)])?;
+        write.commit().map_err(storage)
+    }
+
+    fn text(
+        &self,
+        table: TableDefinition<'_, &'static str, &'static str>,
+        name: &str,
+    ) -> Result<Option<String>, CatalogError> {
+        let read = self.database.begin_read().map_err(storage)?;
+        let table = read.open_table(table).map_err(storage)?;
+        let fact = table.get(name).map_err(storage)?;
+        Ok(fact.map(|fact| fact.value().to_owned()))
+    }
+
+    /// This node's id: drawn once, with its data directory.
+    ///
+    /// # Errors
+    /// [`CatalogError::Storage`].
+    pub fn node_id(&self) -> Result<NodeId, CatalogError> {
+        // Before there were clusters it stood among the facts.
+        let own = self.local("node")?;
+        if let Some(id) = own.as_deref().and_then(NodeId::parse) {
+            return Ok(id);
+        }
+        let before = self.fact("node")?.as_deref().and_then(NodeId::parse);
+        let id = before.unwrap_or_else(|| NodeId(platform::random::u64()));
+        self.remember_local("node", &id.to_string())?;
+        Ok(id)
+    }
+}
+
+fn remember_local(write: &WriteTransaction, facts: &[(&str, &str)]) -> Result<(), CatalogError> {
+    let mut table = write.open_table(LOCAL).map_err(storage)?;
+    for (name, fact) in facts {
+        table.insert(*name, *fact).map_err(storage)?;
+    }
+    Ok(())
+}
+
+/// All entries of a table, by key.
+fn entries<K: redb::Key + 'static, O, T: DeserializeOwned>(
+    read: &ReadTransaction,
+    table: TableDefinition<'_, K, &'static [u8]>,
+    own: impl for<'k> Fn(K::SelfType<'k>) -> O,
+) -> Result<Vec<(O, T)>, CatalogError>
+where
+    for<'k> K::SelfType<'k>: std::fmt::Debug,
+{
+    let table = read.open_table(table).map_err(storage)?;
+    let mut all = Vec::new();
+    for entry in table.iter().map_err(storage)? {
+        let (key, value) = entry.map_err(storage)?;
+        let value = self::read(&format!("{:?}", key.value()), value.value())?;
+        all.push((own(key.value()), value));
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(id: &str) -> SplitMeta {
+        SplitMeta {
+            id: SplitId(id.to_owned()),
+            index: "main".to_owned(),
+            partition: PartitionId(0),
+            offset_first: Offset(0),
+            offset_last: Offset(9),
+            row_count: 10,
+            time_first: 0,
+            time_last: 9,
+            ingest_last: 9,
+            level_counts: [0, 0, 0, 10, 0, 0, 0],
+            stored_bytes: 100,
+            raw_bytes: 1000,
+            merges: 0,
+            deletions: 0,
+            copies: Vec::new(),
+        }
+    }
+
+    fn ids(catalog: &Catalog) -> Vec<String> {
+        catalog.splits().unwrap().iter().map(|split| split.id.0.clone()).collect()
+    }
+
+    #[test]
+    fn publishing_moves_the_offset_and_adds_in_one_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("catalog.redb");
+        let publish = |catalog: &Catalog, from, to, id| {
+            let (partition, from, to) = (PartitionId(3), Offset(from), Offset(to));
+            catalog.execute(Command::Publish(Publication {
+                partition,
+                from,
+                to,
+                add: vec![meta(id)],
+            }))
+        };
+        let catalog = Catalog::open(&path).unwrap();
+        publish(&catalog, 0, 10, "a").unwrap();
+        assert!(matches!(
+            publish(&catalog, 0, 10, "b"),
+            Err(CatalogError::Refused(Refusal::Moved { .. }))
+        ));
+        drop(catalog);
+        let catalog = Catalog::open(&path).unwrap();
+        assert_eq!(catalog.indexed_offset(PartitionId(3)).unwrap(), Offset(10));
+        assert_eq!(catalog.indexed_offset(PartitionId(4)).unwrap(), Offset(0));
+        assert_eq!(ids(&catalog), ["a"]);
+    }
+
+    #[test]
+    fn replacing_needs_all_the_old_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
+        let replace = |remove: &[SplitId], add: &[SplitMeta]| {
+            let (remove, add) = (remove.to_vec(), add.to_vec());
+            catalog.execute(Command::Replace { remove, add })
+        };
+        replace(&[], &[meta("a"), meta("b")]).unwrap();
+        let old = [SplitId("a".to_owned()), SplitId("x".to_owned())];
+        let refused = replace(&old, &[meta("c")]);
+        assert!(matches!(refused, Err(CatalogError::Refused(Refusal::Gone(_)))));
+        assert_eq!(ids(&catalog), ["a", "b"]);
+        let old = [SplitId("a".to_owned()), SplitId("b".to_owned())];
+        replace(&old, &[meta("c")]).unwrap();
+        assert_eq!(ids(&catalog), ["c"]);
+    }
+}

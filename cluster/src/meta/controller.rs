@@ -1,0 +1,231 @@
+//! What the leader of the metadata group decides when nodes come and go: pure, from what the
+//! cluster knows to the next commands.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::node::{
+    Health, Lease, NodeId, NodeInfo, Placement, RETENTION_LEASE, Replica, Topology, indexer_lease,
+};
+use model::partition::PartitionId;
+
+use crate::catalog::Command;
+use crate::placement::{load_max, ranked};
+
+/// Replicas of a partition from three nodes on.
+pub const REPLICAS: usize = 3;
+/// How long a node may be silent before it counts as down, nanoseconds.
+pub const SESSION_NS: i64 = 3_000_000_000;
+/// How long a node that came may warm up before leases move to it, nanoseconds.
+const SETTLE_NS: i64 = 5_000_000_000;
+
+/// What the leader knows beyond the topology.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// Now, nanoseconds UTC.
+    pub now: i64,
+    /// Nodes heard of within a session.
+    pub heard: BTreeSet<NodeId>,
+    /// How many partitions are wanted.
+    pub partition_count: u32,
+    /// After how long a node that is down is not expected back, nanoseconds.
+    pub gone_after: i64,
+    /// Numbers for new replicas.
+    pub seed: u64,
+}
+
+/// The next commands. Empty when all is as it should be.
+#[must_use]
+pub fn plan(topology: &Topology, sight: &Sight) -> Vec<Command> {
+    let mut commands = health(topology, sight);
+    // One thing after the other: places and leases are decided when it is clear who is there.
+    if commands.is_empty() {
+        commands.extend(places(topology, sight));
+    }
+    if commands.is_empty() {
+        commands.extend(leases(topology, sight));
+    }
+    commands
+}
+
+fn health(topology: &Topology, sight: &Sight) -> Vec<Command> {
+    let change = |node: &NodeInfo| {
+        let heard = sight.heard.contains(&node.id);
+        let age = sight.now.saturating_sub(node.since);
+        match node.health {
+            // One that has just come was heard when it came.
+            Health::Up if !heard && age > SESSION_NS => Some(Health::Down),
+            Health::Down if age > sight.gone_after => Some(Health::Gone),
+            _ => None,
+        }
+    };
+    let command = |node: &NodeInfo| {
+        let health = change(node)?;
+        Some(Command::SetHealth { node: node.id, epoch: node.epoch, health, since: sight.now })
+    };
+    topology.nodes.values().filter_map(command).collect()
+}
+
+/// How many replicas a partition has with so many nodes: two would need both to be there.
+#[must_use]
+pub fn replica_count(nodes: usize) -> usize {
+    if nodes < REPLICAS { 1 } else { REPLICAS }
+}
+
+fn places(topology: &Topology, sight: &Sight) -> Vec<Command> {
+    let members: Vec<&NodeInfo> =
+        topology.nodes.values().filter(|node| node.is_member() && node.roles.ingest).collect();
+    let count = replica_count(members.len());
+    let mut commands = Vec::new();
+    for number in 0..sight.partition_count {
+        let partition = PartitionId(number);
+        let known = topology.partitions.get(&partition);
+        let wanted = wanted_nodes(number, &members, count);
+        let placement = match known {
+            None => {
+                // Only nodes that are there can begin.
+                let up: Vec<&NodeInfo> = members.iter().copied().filter(|n| n.is_up()).collect();
+                let nodes = wanted_nodes(number, &up, replica_count(up.len()));
+                let replicas = nodes.iter().map(|node| new_replica(*node, number, sight));
+                let replicas: Vec<Replica> = replicas.collect();
+                (!replicas.is_empty()).then_some(Placement { replicas, born: false })
+            }
+            // Until the group has begun its members stay as they were decided.
+            Some(known) if !known.born => None,
+            Some(known) => next_placement(known, &wanted, topology, number, sight),
+        };
+        if let Some(placement) = placement {
+            commands.push(Command::Place { partition, before: known.cloned(), placement });
+        }
+    }
+    commands
+}
+
+/// The nodes that should keep a partition: the first in its rank.
+fn wanted_nodes(number: u32, nodes: &[&NodeInfo], count: usize) -> Vec<NodeId> {
+    let ranks = ranked(partition_key(number), nodes.iter().map(|node| node.id.0));
+    ranks.into_iter().take(count).map(NodeId).collect()
+}
+
+/// The key by which nodes are ranked for a partition.
+fn partition_key(number: u32) -> u64 {
+    crate::placement::key_of(&format!("partition {number}"))
+}
+
+/// A replica whose number was never used.
+fn new_replica(node: NodeId, number: u32, sight: &Sight) -> Replica {
+    let drawn = format!("{} {number} {}", sight.seed, node);
+    Replica { id: crate::placement::key_of(&drawn).max(1), node }
+}
+
+/// One step from a placement to the wanted one: a replica more, or, when all wanted ones are
+/// there, one less.
+fn next_placement(
+    known: &Placement,
+    wanted: &[NodeId],
+    topology: &Topology,
+    number: u32,
+    sight: &Sight,
+) -> Option<Placement> {
+    let mut replicas = known.replicas.clone();
+    let missing = wanted.iter().find(|node| !replicas.iter().any(|one| one.node == **node));
+    let is_lost = |replica: &Replica| {
+        topology.nodes.get(&replica.node).is_none_or(|node| node.health == Health::Gone)
+    };
+    if let Some(lost) = replicas.iter().position(is_lost) {
+        // Who is not expected back makes room for who comes, in one step.
+        replicas.remove(lost);
+        replicas.extend(missing.map(|node| new_replica(*node, number, sight)));
+    } else if let Some(node) = missing {
+        let up = topology.nodes.get(node).is_some_and(NodeInfo::is_up);
+        // A node that is down cannot be filled; who is there stays until it can.
+        replicas.extend(up.then(|| new_replica(*node, number, sight)));
+    } else {
+        let extra = replicas.iter().position(|replica| !wanted.contains(&replica.node))?;
+        replicas.remove(extra);
+    }
+    (!replicas.is_empty() && replicas != known.replicas)
+        .then_some(Placement { replicas, born: true })
+}
+
+fn leases(topology: &Topology, sight: &Sight) -> Vec<Command> {
+    let mut commands = Vec::new();
+    let may_index = |node: NodeId| {
+        topology.nodes.get(&node).is_some_and(|node| node.is_up() && node.roles.index)
+    };
+    let nodes = topology.nodes.values().filter(|node| may_index(node.id)).count();
+    let most = load_max(topology.partitions.len(), nodes);
+    let mut load: BTreeMap<NodeId, usize> = BTreeMap::new();
+    for (partition, placement) in topology.partitions.iter().filter(|(_, one)| one.born) {
+        let candidates = placement.replicas.iter().map(|replica| replica.node);
+        let candidates = candidates.filter(|node| may_index(*node)).map(|node| node.0);
+        let ranks = ranked(partition_key(partition.0), candidates);
+        let fits = |node: &u64| load.get(&NodeId(*node)).copied().unwrap_or(0) < most;
+        let chosen = ranks.iter().copied().find(fits).or(ranks.first().copied());
+        let Some(chosen) = chosen.map(NodeId) else { continue };
+        let lease = indexer_lease(*partition);
+        let holder = keep_or_move(topology, sight, &lease, chosen, may_index, |node| {
+            placement.replicas.iter().any(|replica| replica.node == node)
+        });
+        *load.entry(holder.node).or_default() += 1;
+        commands.extend(holder.command);
+    }
+    let up = topology.nodes.values().filter(|node| node.is_up()).map(|node| node.id.0);
+    if let Some(first) = ranked(crate::placement::key_of(RETENTION_LEASE), up).first() {
+        let is_up = |node| topology.nodes.get(&node).is_some_and(NodeInfo::is_up);
+        let lease = RETENTION_LEASE;
+        let holder = keep_or_move(topology, sight, lease, NodeId(*first), is_up, |_| true);
+        commands.extend(holder.command);
+    }
+    commands
+}
+
+/// Who has a lease from now on.
+struct Holder {
+    node: NodeId,
+    command: Option<Command>,
+}
+
+/// A lease stays where it is while its holder can do it and the better one has not settled.
+fn keep_or_move(
+    topology: &Topology,
+    sight: &Sight,
+    lease: &str,
+    chosen: NodeId,
+    can: impl Fn(NodeId) -> bool,
+    has_data: impl Fn(NodeId) -> bool,
+) -> Holder {
+    let known: Option<Lease> = topology.leases.get(lease).copied();
+    let settled = topology
+        .nodes
+        .get(&chosen)
+        .is_some_and(|node| sight.now.saturating_sub(node.since) > SETTLE_NS);
+    if let Some(known) = known
+        && (known.node == chosen || !settled)
+        && can(known.node)
+        && has_data(known.node)
+    {
+        return Holder { node: known.node, command: None };
+    }
+    let before = known.map_or(0, |known| known.token);
+    let command = Command::Grant { lease: lease.to_owned(), before, node: chosen };
+    Holder { node: chosen, command: Some(command) }
+}
+
+/// Who should vote in the metadata group: 1, 3 or 5, of those that are there; who votes already
+/// goes on voting.
+#[must_use]
+pub fn voters(topology: &Topology, voting: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    let members: Vec<&NodeInfo> = topology.nodes.values().filter(|node| node.is_member()).collect();
+    let count = match members.len() {
+        0..3 => 1,
+        3..5 => 3,
+        _ => 5,
+    };
+    let mut order: Vec<&NodeInfo> = members;
+    // Who is down gives its vote up when there is somebody who is up in its place.
+    order.sort_by_key(|node| (!node.is_up(), !voting.contains(&node.id), node.id));
+    order.into_iter().take(count).map(|node| node.id).collect()
+}
+
+#[cfg(test)]
+mod tests;

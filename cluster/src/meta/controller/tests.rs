@@ -1,0 +1,174 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::node::{Lease, Roles};
+
+use super::*;
+use crate::catalog::Command;
+
+const NOW: i64 = 1_000_000_000_000;
+
+fn node(id: u64, health: Health) -> NodeInfo {
+    NodeInfo {
+        id: NodeId(id),
+        address: format!("host{id}:7411"),
+        http: format!("host{id}:7410"),
+        roles: Roles::default(),
+        version: String::new(),
+        protocol: 1,
+        epoch: 1,
+        health,
+        since: 0,
+    }
+}
+
+fn topology(nodes: impl IntoIterator<Item = u64>) -> Topology {
+    let nodes = nodes.into_iter().map(|id| (NodeId(id), node(id, Health::Up))).collect();
+    Topology { nodes, ..Topology::default() }
+}
+
+fn sight(topology: &Topology, partition_count: u32) -> Sight {
+    Sight {
+        now: NOW,
+        heard: topology.nodes.keys().copied().collect(),
+        partition_count,
+        gone_after: 600_000_000_000,
+        seed: 7,
+    }
+}
+
+/// Carries out what is planned until nothing is; groups begin and change at once.
+fn settle(topology: &mut Topology, sight: &Sight) -> usize {
+    let mut count = 0;
+    for step in 0.. {
+        let commands = plan(topology, &Sight { seed: step, ..sight.clone() });
+        if commands.is_empty() {
+            return count;
+        }
+        assert!(step < 1_000, "it never settles: {commands:?}");
+        for command in commands {
+            count += 1;
+            match command {
+                Command::SetHealth { node, health, since, .. } => {
+                    let known = topology.nodes.get_mut(&node).unwrap();
+                    (known.health, known.since) = (health, since);
+                }
+                Command::Place { partition, before, placement } => {
+                    assert_eq!(topology.partitions.get(&partition), before.as_ref());
+                    let born = Placement { born: true, ..placement };
+                    topology.partitions.insert(partition, born);
+                }
+                Command::Grant { lease, before, node } => {
+                    let known = topology.leases.get(&lease).map_or(0, |known| known.token);
+                    assert_eq!(known, before);
+                    topology.leases.insert(lease, Lease { node, token: before + 1 });
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    count
+}
+
+fn check_whole(topology: &Topology, partitions: u32) {
+    let members = topology.nodes.values().filter(|node| node.is_member()).count();
+    for number in 0..partitions {
+        let partition = PartitionId(number);
+        let placement = &topology.partitions[&partition];
+        let nodes: BTreeSet<NodeId> = placement.replicas.iter().map(|one| one.node).collect();
+        assert_eq!(nodes.len(), placement.replicas.len(), "two replicas on one node");
+        assert_eq!(nodes.len(), replica_count(members));
+        let holder = topology.indexer(partition).unwrap().node;
+        assert!(nodes.contains(&holder) && topology.nodes[&holder].is_up());
+    }
+}
+
+fn indexers(topology: &Topology) -> BTreeMap<PartitionId, NodeId> {
+    let all = topology.partitions.keys();
+    all.filter_map(|id| Some((*id, topology.indexer(*id)?.node))).collect()
+}
+
+#[test]
+fn partitions_spread_over_nodes_and_stay_where_they_are() {
+    for nodes in 1..7 {
+        let mut topology = topology(1..=nodes);
+        let sight = sight(&topology, 32);
+        settle(&mut topology, &sight);
+        check_whole(&topology, 32);
+        let mut load: BTreeMap<NodeId, usize> = BTreeMap::new();
+        indexers(&topology).values().for_each(|node| *load.entry(*node).or_default() += 1);
+        let most = load_max(32, usize::try_from(nodes).unwrap());
+        assert!(load.values().all(|count| *count <= most), "{load:?}");
+        assert_eq!(settle(&mut topology, &sight), 0);
+    }
+}
+
+#[test]
+fn one_more_of_n_nodes_moves_about_one_nth_of_the_work() {
+    let partitions = 256;
+    for nodes in 3..7_u64 {
+        let mut topology = topology(1..=nodes);
+        let before_sight = sight(&topology, partitions);
+        settle(&mut topology, &before_sight);
+        let before = indexers(&topology);
+        let new = NodeId(nodes + 1);
+        topology.nodes.insert(new, node(new.0, Health::Up));
+        let after_sight = sight(&topology, partitions);
+        settle(&mut topology, &after_sight);
+        check_whole(&topology, partitions);
+        let after = indexers(&topology);
+        let moved = after.iter().filter(|(id, node)| before[*id] != **node).count();
+        let share = partitions as usize / usize::try_from(nodes + 1).unwrap();
+        assert!(moved >= share / 2 && moved <= share * 2, "{nodes}: {moved} of {share}");
+    }
+}
+
+#[test]
+fn a_silent_node_loses_its_leases_and_keeps_its_replicas_until_it_is_gone() {
+    let mut topology = topology(1..=4);
+    let all = sight(&topology, 16);
+    settle(&mut topology, &all);
+    let before = topology.partitions.clone();
+    let mut silent = all.clone();
+    silent.heard.remove(&NodeId(2));
+    settle(&mut topology, &silent);
+    assert_eq!(topology.nodes[&NodeId(2)].health, Health::Down);
+    assert!(indexers(&topology).values().all(|node| *node != NodeId(2)));
+    assert_eq!(topology.partitions, before);
+    silent.now += silent.gone_after + 1;
+    settle(&mut topology, &silent);
+    assert_eq!(topology.nodes[&NodeId(2)].health, Health::Gone);
+    check_whole(&topology, 16);
+    let kept = topology.partitions.values().flat_map(|placement| &placement.replicas);
+    assert!(kept.clone().all(|replica| replica.node != NodeId(2)));
+}
+
+#[test]
+fn a_node_that_drains_is_left_by_everything() {
+    let mut topology = topology(1..=4);
+    let all = sight(&topology, 16);
+    settle(&mut topology, &all);
+    topology.nodes.get_mut(&NodeId(3)).unwrap().health = Health::Draining;
+    settle(&mut topology, &all);
+    check_whole(&topology, 16);
+    let kept = topology.partitions.values().flat_map(|placement| &placement.replicas);
+    assert!(kept.clone().all(|replica| replica.node != NodeId(3)));
+    assert!(indexers(&topology).values().all(|node| *node != NodeId(3)));
+}
+
+#[test]
+fn one_three_or_five_vote_and_who_votes_goes_on() {
+    let check = |topology: &Topology, voting: &[u64], expected: &[u64]| {
+        let set = |ids: &[u64]| ids.iter().map(|id| NodeId(*id)).collect::<BTreeSet<_>>();
+        assert_eq!(voters(topology, &set(voting)), set(expected));
+    };
+    check(&topology(1..=2), &[2], &[2]);
+    check(&topology(1..=3), &[2], &[1, 2, 3]);
+    check(&topology(1..=4), &[2, 3, 4], &[2, 3, 4]);
+    check(&topology(1..=9), &[3, 5, 9], &[1, 2, 3, 5, 9]);
+    let mut one_down = topology(1..=4);
+    one_down.nodes.get_mut(&NodeId(3)).unwrap().health = Health::Down;
+    check(&one_down, &[2, 3, 4], &[1, 2, 4]);
+    let mut three = topology(1..=3);
+    three.nodes.get_mut(&NodeId(3)).unwrap().health = Health::Down;
+    check(&three, &[1, 2, 3], &[1, 2, 3]);
+}

@@ -1,0 +1,154 @@
+//! What the leader of the metadata group does again and again: looks who is there, decides what
+//! follows, and keeps the group's voters and log in order.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::node::{Health, NodeId, Topology};
+use openraft::{ChangeMembers, ServerState};
+use platform::shutdown::Shutdown;
+
+use super::controller::{SESSION_NS, Sight, plan, voters};
+use super::join::ELECT_CALL;
+use super::{LOG_BYTES_MAX, Metadata};
+use crate::raft::Peer;
+
+/// The fact that says how many partitions the queue has.
+pub(super) const PARTITIONS: &str = "partitions";
+/// How often it looks.
+const LOOK_INTERVAL: Duration = Duration::from_millis(300);
+/// Entries that a member may be behind to become a voter.
+const VOTER_LAG_MAX: u64 = 64;
+/// How long a voter is asked to lead.
+const ELECT_WAIT: Duration = Duration::from_secs(1);
+
+impl Metadata {
+    /// Until the shutdown.
+    pub(super) async fn lead(self, shutdown: Shutdown) {
+        let mut leading_since = None;
+        loop {
+            tokio::select! {
+                () = self.0.clock.sleep(LOOK_INTERVAL) => {}
+                () = shutdown.wait() => return,
+            }
+            self.cut_log().await;
+            let state = self.0.group.raft().metrics().borrow().state;
+            if state != ServerState::Leader {
+                leading_since = None;
+                continue;
+            }
+            let since = *leading_since.get_or_insert_with(|| self.0.clock.elapsed());
+            self.look(since).await;
+        }
+    }
+
+    /// The catalog is the log's snapshot: the log is cut when it is long.
+    async fn cut_log(&self) {
+        if self.0.store.bytes() > LOG_BYTES_MAX
+            && let Err(error) = self.0.group.raft().trigger().snapshot().await
+        {
+            tracing::warn!(%error, "the metadata's log cannot be cut");
+        }
+    }
+
+    async fn look(&self, leading_since: Duration) {
+        let topology = self.0.catalog.topology().borrow().clone();
+        let sight = self.sight(&topology, leading_since);
+        for command in plan(&topology, &sight) {
+            tracing::info!(?command, "deciding");
+            if let Err(error) = self.decide(&command.into()).await {
+                tracing::warn!(%error, "not decided; looking again");
+                return;
+            }
+        }
+        self.keep_members(&topology).await;
+    }
+
+    fn sight(&self, topology: &Topology, leading_since: Duration) -> Sight {
+        let elapsed = self.0.clock.elapsed();
+        let session = Duration::from_nanos(SESSION_NS.unsigned_abs());
+        // Who leads anew has heard of nobody yet.
+        let fresh = elapsed.saturating_sub(leading_since) < session * 2;
+        let heard = self.0.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let is_heard = |node: &NodeId| {
+            *node == self.0.me
+                || fresh
+                || heard.get(node).is_some_and(|(at, _)| elapsed.saturating_sub(*at) < session)
+        };
+        let stored = self.0.catalog.fact(PARTITIONS).ok().flatten();
+        let stored = stored.and_then(|count| count.parse().ok()).unwrap_or(0);
+        Sight {
+            now: self.0.clock.now().0,
+            heard: topology.nodes.keys().copied().filter(is_heard).collect(),
+            partition_count: self.0.settings.partition_count.max(stored),
+            gone_after: i64::try_from(self.0.settings.gone_after.as_nanos()).unwrap_or(i64::MAX),
+            seed: platform::random::u64(),
+        }
+    }
+
+    /// Makes learners of nodes that came, voters of those that should vote, and lets go who was
+    /// forgotten.
+    async fn keep_members(&self, topology: &Topology) {
+        let raft = self.0.group.raft();
+        let metrics = raft.metrics().borrow().clone();
+        let membership = metrics.membership_config.membership();
+        for node in topology.nodes.values().filter(|node| membership.get_node(&node.id.0).is_none())
+        {
+            let peer = Peer { node: node.id.0, address: node.address.clone() };
+            if let Err(error) = raft.add_learner(node.id.0, peer, false).await {
+                tracing::warn!(%error, node = %node.id, "not a member yet");
+            }
+        }
+        let voting: BTreeSet<NodeId> = membership.voter_ids().map(NodeId).collect();
+        let mut wanted = voters(topology, &voting);
+        let last = metrics.last_log_index.unwrap_or(0);
+        let behind = |node: &NodeId| {
+            let matched = metrics.replication.as_ref().and_then(|all| all.get(&node.0).copied());
+            let matched = matched.flatten().map_or(0, |id| id.index);
+            *node != self.0.me && last.saturating_sub(matched) > VOTER_LAG_MAX
+        };
+        // Who is too far behind does not vote yet; who votes already goes on.
+        wanted.retain(|node| voting.contains(node) || !behind(node));
+        if !wanted.contains(&self.0.me) {
+            // A leader does not take itself out: somebody else leads first.
+            if wanted.iter().any(|node| voting.contains(node)) {
+                self.hand_over(topology, &wanted).await;
+            }
+            return;
+        }
+        // Never fewer by one step than a majority of both needs.
+        if wanted != voting && wanted.len() % 2 == 1 {
+            tracing::info!(?wanted, "changing who votes");
+            let ids: BTreeSet<u64> = wanted.iter().map(|node| node.0).collect();
+            if let Err(error) = raft.change_membership(ids, true).await {
+                tracing::warn!(%error, "the voters stay");
+            }
+            return;
+        }
+        let forgotten: BTreeSet<u64> = membership
+            .nodes()
+            .map(|(id, _)| *id)
+            .filter(|id| !topology.nodes.contains_key(&NodeId(*id)) && *id != self.0.me.0)
+            .collect();
+        if !forgotten.is_empty() && forgotten.iter().all(|id| !voting.contains(&NodeId(*id))) {
+            let change = ChangeMembers::RemoveNodes(forgotten);
+            if let Err(error) = raft.change_membership(change, false).await {
+                tracing::warn!(%error, "who was forgotten stays a member");
+            }
+        }
+    }
+
+    /// Asks another voter to lead.
+    async fn hand_over(&self, topology: &Topology, wanted: &BTreeSet<NodeId>) {
+        for node in wanted {
+            let Some(info) = topology.nodes.get(node).filter(|one| one.health == Health::Up) else {
+                continue;
+            };
+            let asked = self.0.peers.call(&info.address, ELECT_CALL, Bytes::new(), ELECT_WAIT);
+            if asked.await.is_ok() {
+                return;
+            }
+        }
+    }
+}

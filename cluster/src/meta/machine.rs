@@ -1,0 +1,178 @@
+//! The catalog as the state machine of the metadata group: what is decided is carried out in one
+//! transaction with how far that is.
+
+use std::io::Cursor;
+
+use openraft::storage::RaftStateMachine;
+use openraft::{
+    EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, StorageIOError,
+};
+use redb::Durability;
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{Answer, Catalog, CatalogError, Order, Refusal};
+use crate::raft::types::{
+    Entry, LogId, Reply, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig,
+};
+
+/// What this node remembers of how far it is.
+const APPLIED: &str = "applied";
+/// Transactions between two that are synced. The log has what a loss of power takes; what is not
+/// synced makes the file grow.
+const SYNC_EVERY: u32 = 64;
+
+/// How far the catalog is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Applied {
+    log_id: Option<LogId>,
+    membership: StoredMembership,
+}
+
+/// The catalog as a state machine.
+#[derive(Debug, Clone)]
+pub(super) struct MetaMachine {
+    catalog: Catalog,
+    applied: Applied,
+    unsynced: u32,
+}
+
+impl MetaMachine {
+    /// As far as the catalog is.
+    pub(super) fn new(catalog: Catalog) -> Result<Self, CatalogError> {
+        let applied = match catalog.local(APPLIED)? {
+            Some(text) => read(&text)?,
+            None => Applied::default(),
+        };
+        Ok(Self { catalog, applied, unsynced: 0 })
+    }
+
+    fn carry_out(&mut self, entries: Vec<Entry>) -> Result<Vec<Reply>, CatalogError> {
+        let mut applied = self.applied.clone();
+        let (mut orders, mut places) = (Vec::new(), Vec::with_capacity(entries.len()));
+        for entry in entries {
+            applied.log_id = Some(entry.log_id);
+            places.push(match entry.payload {
+                EntryPayload::Blank => None,
+                EntryPayload::Normal(command) => {
+                    // What a newer version proposes is refused by all that do not know it.
+                    orders.push(serde_json::from_slice::<Order>(&command.0).ok());
+                    Some(orders.len() - 1)
+                }
+                EntryPayload::Membership(membership) => {
+                    applied.membership = StoredMembership::new(Some(entry.log_id), membership);
+                    None
+                }
+            });
+        }
+        self.unsynced += 1;
+        let durability = if self.unsynced >= SYNC_EVERY {
+            self.unsynced = 0;
+            Durability::Immediate
+        } else {
+            Durability::None
+        };
+        let text = write(&applied)?;
+        let outcomes = self.catalog.carry_out(&orders, &[(APPLIED, &text)], durability)?;
+        self.applied = applied;
+        let reply = |place: Option<usize>| {
+            let outcome = place.and_then(|place| outcomes.get(place).cloned());
+            let outcome = outcome.unwrap_or(Ok(Answer::Done));
+            Ok(Reply(serde_json::to_vec(&outcome).map_err(damaged)?.into()))
+        };
+        places.into_iter().map(reply).collect()
+    }
+
+    fn dump(&self) -> Result<Snapshot, CatalogError> {
+        // The log is cut where the snapshot is: it must not be lost any more.
+        self.catalog.sync()?;
+        let (bytes, applied) = self.catalog.dump(APPLIED)?;
+        let applied = applied.as_deref().map(read).transpose()?.unwrap_or_default();
+        Ok(Snapshot { meta: meta(&applied), snapshot: Box::new(Cursor::new(bytes)) })
+    }
+}
+
+fn meta(applied: &Applied) -> SnapshotMeta {
+    let index = applied.log_id.map_or(0, |id| id.index);
+    SnapshotMeta {
+        last_log_id: applied.log_id,
+        last_membership: applied.membership.clone(),
+        snapshot_id: format!("catalog-{index}"),
+    }
+}
+
+fn read(text: &str) -> Result<Applied, CatalogError> {
+    serde_json::from_str(text).map_err(damaged)
+}
+
+fn write(applied: &Applied) -> Result<String, CatalogError> {
+    serde_json::to_string(applied).map_err(damaged)
+}
+
+fn damaged(source: serde_json::Error) -> CatalogError {
+    CatalogError::Damaged { key: APPLIED.to_owned(), source }
+}
+
+/// What a reply says.
+pub(super) fn outcome_of(reply: &Reply) -> Result<Answer, Refusal> {
+    serde_json::from_slice(&reply.0).unwrap_or(Err(Refusal::Unknown))
+}
+
+fn failed(verb: ErrorVerb, error: &(impl std::error::Error + 'static)) -> StorageError {
+    StorageIOError::new(ErrorSubject::StateMachine, verb, error).into()
+}
+
+impl RaftStateMachine<TypeConfig> for MetaMachine {
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
+        Ok((self.applied.log_id, self.applied.membership.clone()))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Reply>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        tokio::task::block_in_place(|| self.carry_out(entries))
+            .map_err(|error| failed(ErrorVerb::Write, &error))
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<Cursor<Vec<u8>>>, StorageError> {
+        Ok(Box::new(Cursor::new(Vec::new())))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Box<Cursor<Vec<u8>>>,
+    ) -> Result<(), StorageError> {
+        let applied =
+            Applied { log_id: meta.last_log_id, membership: meta.last_membership.clone() };
+        let text = write(&applied).map_err(|error| failed(ErrorVerb::Write, &error))?;
+        tokio::task::block_in_place(|| {
+            self.catalog.restore(snapshot.get_ref(), &[(APPLIED, &text)])
+        })
+        .map_err(|error| failed(ErrorVerb::Write, &error))?;
+        self.applied = applied;
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
+        if self.applied.log_id.is_none() {
+            return Ok(None);
+        }
+        let dumped = tokio::task::block_in_place(|| self.dump());
+        dumped.map(Some).map_err(|error| failed(ErrorVerb::Read, &error))
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for MetaMachine {
+    async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
+        tokio::task::block_in_place(|| self.dump()).map_err(|error| failed(ErrorVerb::Read, &error))
+    }
+}

@@ -1,0 +1,239 @@
+//! The metadata group as a node sees it: who belongs to the cluster, what is decided by whom. Every
+//! node is a member; one, three or five of them vote.
+
+pub mod controller;
+mod machine;
+mod join;
+mod lead;
+mod propose;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use model::node::{NodeId, Roles};
+use platform::clock::Clock;
+use platform::disk::Disk;
+use platform::shutdown::Shutdown;
+use tokio::runtime::Handle;
+
+use crate::catalog::{Catalog, CatalogError};
+use crate::log::LogError;
+use crate::peer::{Members, PeerServer, PeerTransport, Peers};
+use crate::raft::{Group, GroupId, GroupSettings, LogSettings, LogStore};
+pub use join::{Beat, NodeReport};
+use machine::MetaMachine;
+
+/// How often a leader of the metadata group says that it lives.
+const HEARTBEAT: Duration = Duration::from_millis(250);
+/// Bytes of the group's log at which the catalog is taken for a snapshot and the log is cut.
+const LOG_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of a segment of the group's log.
+const SEGMENT_BYTES: u64 = 4 << 20;
+
+/// How a node comes into its cluster when it has none yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// It is the first one.
+    Bootstrap,
+    /// It asks one of these, `host:port`.
+    Join(Vec<String>),
+}
+
+/// What a node is in its cluster.
+#[derive(Debug, Clone)]
+pub struct MetaSettings {
+    /// Where its log is kept.
+    pub folder: PathBuf,
+    /// Where other nodes reach it.
+    pub address: String,
+    /// Where clients reach it.
+    pub http: String,
+    /// What it does.
+    pub roles: Roles,
+    /// Version of its program.
+    pub version: String,
+    /// How it comes into the cluster.
+    pub start: Start,
+    /// How many partitions the queue has; more than it has now is made so.
+    pub partition_count: u32,
+    /// After how long a node that is down is not expected back.
+    pub gone_after: Duration,
+}
+
+/// Why a node is not in its cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum MetaError {
+    /// The group's log cannot be opened.
+    #[error(
+        "the log of the metadata cannot be opened; if this node's disk lost it, move --data-dir away and join with an empty one: the other nodes have everything"
+    )]
+    Log(#[from] LogError),
+    /// The catalog failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The member does not start.
+    #[error("the metadata group does not start: {0}")]
+    Group(String),
+    /// It is of one cluster and is to found another.
+    #[error(
+        "this node belongs to cluster {0} already: leave --bootstrap out, or start with an empty --data-dir"
+    )]
+    Founded(String),
+    /// Nobody lets it in.
+    #[error("no node of the cluster lets us in: {0}")]
+    Alone(String),
+}
+
+/// The node's place in the metadata group. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Metadata(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    me: NodeId,
+    settings: MetaSettings,
+    catalog: Catalog,
+    peers: Peers,
+    group: Group,
+    store: LogStore<()>,
+    clock: Clock,
+    runtime: Handle,
+    /// This life of the node.
+    epoch: AtomicU64,
+    /// When this node last heard of the leader, nanoseconds of the clock's elapsed time.
+    heard_leader_ns: AtomicU64,
+    /// When the leader heard of each node, by the clock's elapsed time, and what it said.
+    heard: Mutex<BTreeMap<NodeId, (Duration, Beat)>>,
+}
+
+impl Metadata {
+    /// Comes into the cluster: founds it, joins it, or comes back. Returns when this node is
+    /// registered.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn start(
+        settings: MetaSettings,
+        catalog: Catalog,
+        (peers, server, members): (Peers, &PeerServer, &Members),
+        clock: Clock,
+        shutdown: Shutdown,
+    ) -> Result<Self, MetaError> {
+        let me = catalog.node_id()?;
+        let known = catalog.local("cluster")?;
+        if let (Some(cluster), Start::Bootstrap) = (&known, &settings.start)
+            && !catalog.topology().borrow().nodes.is_empty()
+        {
+            tracing::info!(cluster, "this node founded its cluster before; going on");
+        }
+        let log = LogSettings { segment_bytes_max: SEGMENT_BYTES, ..LogSettings::default() };
+        let folder = settings.folder.clone();
+        let open = move || LogStore::open(&folder, Disk::default(), log, ());
+        let store = tokio::task::spawn_blocking(open).await;
+        let store = store.map_err(|error| MetaError::Group(error.to_string()))??;
+        let slot = u32::try_from(me.0 % 8).unwrap_or_default();
+        let group = GroupSettings::new(GroupId::Metadata, me.0, slot);
+        let group = GroupSettings { heartbeat: HEARTBEAT, ..group };
+        let (machine, transport) =
+            (MetaMachine::new(catalog.clone())?, Arc::new(PeerTransport::new(peers.clone())));
+        let group = Group::start(group, store.clone(), machine, transport).await;
+        let group = group.map_err(|error| MetaError::Group(error.to_string()))?;
+        members.insert(group.clone());
+        let metadata = Self(Arc::new(Inner {
+            me,
+            settings,
+            catalog: catalog.clone(),
+            peers,
+            group,
+            store,
+            clock,
+            runtime: Handle::current(),
+            epoch: AtomicU64::new(0),
+            heard_leader_ns: AtomicU64::new(0),
+            heard: Mutex::default(),
+        }));
+        metadata.answer(server);
+        metadata.come_in(known).await?;
+        catalog.share(Arc::new(metadata.clone()));
+        tokio::spawn(metadata.clone().beat(shutdown.clone()));
+        tokio::spawn(metadata.clone().lead(shutdown));
+        Ok(metadata)
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn me(&self) -> NodeId {
+        self.0.me
+    }
+
+    /// Which of its lives this is: one more each time the cluster had given it up.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.0.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Where other nodes reach it.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.0.settings.address
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// How long this node has heard nothing of who decides.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        let heard = Duration::from_nanos(self.0.heard_leader_ns.load(Ordering::Relaxed));
+        self.0.clock.elapsed().saturating_sub(heard)
+    }
+
+    /// The catalog.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.0.catalog
+    }
+
+    /// The connections to other nodes.
+    #[must_use]
+    pub fn peers(&self) -> &Peers {
+        &self.0.peers
+    }
+
+    /// Where a node is reached, when it is known.
+    #[must_use]
+    pub fn address_of(&self, node: NodeId) -> Option<String> {
+        let topology = self.0.catalog.topology();
+        let address = topology.borrow().nodes.get(&node).map(|node| node.address.clone());
+        address
+    }
+
+    /// Who leads the metadata group, as far as is known.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        self.0.group.raft().metrics().borrow().current_leader.map(NodeId)
+    }
+
+    /// Who votes in the metadata group, as far as is known.
+    #[must_use]
+    pub fn voters(&self) -> Vec<NodeId> {
+        let metrics = self.0.group.raft().metrics().borrow().clone();
+        metrics.membership_config.membership().voter_ids().map(NodeId).collect()
+    }
+
+    /// Leaves the group's member in order.
+    pub async fn stop(&self) {
+        self.0.group.stop().await;
+        let catalog = self.0.catalog.clone();
+        let synced = tokio::task::spawn_blocking(move || catalog.sync()).await;
+        if !matches!(synced, Ok(Ok(()))) {
+            tracing::warn!("the catalog could not be synced; the log has what it lacks");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Asking other nodes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::{Action, FlightData, Ticket};
+use bytes::Bytes;
+use platform::clock::Clock;
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status, Streaming};
+
+use super::{
+    ALIVE_INTERVAL, ALIVE_WAIT, CLUSTER_HEADER, CONNECT_WAIT, CONNECTION_WINDOW_BYTES,
+    MESSAGE_BYTES_MAX, NO_CLUSTER, PROTOCOL, PROTOCOL_HEADER, PeerError, PeerTls,
+    STREAM_WINDOW_BYTES,
+};
+
+/// What comes of a ticket.
+pub type FlightStream = Streaming<FlightData>;
+
+/// Connections to other nodes, made when they are needed and kept. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Peers(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    clock: Clock,
+    tls: Option<PeerTls>,
+    cluster: OnceLock<String>,
+    channels: Mutex<HashMap<String, Channel>>,
+}
+
+impl Peers {
+    /// No connection yet.
+    #[must_use]
+    pub fn new(clock: Clock, tls: Option<PeerTls>) -> Self {
+        let (cluster, channels) = Default::default();
+        Self(Arc::new(Inner { clock, tls, cluster, channels }))
+    }
+
+    /// From now on every request says that it is of this cluster. Once only; said twice it must
+    /// be the same.
+    pub fn belong_to(&self, cluster: &str) {
+        if self.0.cluster.get_or_init(|| cluster.to_owned()) != cluster {
+            tracing::error!(cluster, "this node belongs to another cluster already");
+        }
+    }
+
+    /// The cluster to which this node belongs, when it does.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&str> {
+        self.0.cluster.get().map(String::as_str)
+    }
+
+    /// Asks a node to do something by name.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn call(
+        &self,
+        address: &str,
+        name: &str,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, PeerError> {
+        let mut client = self.client(address)?;
+        let action = self.request(Action { r#type: name.to_owned(), body });
+        let asked = async {
+            let mut results = client.do_action(action).await?.into_inner();
+            let result = results.message().await?;
+            result.map(|result| result.body).ok_or_else(|| Status::internal("no answer"))
+        };
+        match self.0.clock.timeout(deadline, asked).await {
+            Some(Ok(body)) => Ok(body),
+            Some(Err(status)) => Err(failure(address, &status)),
+            None => {
+                let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+                Err(PeerError::Late { address: address.to_owned(), ms })
+            }
+        }
+    }
+
+    /// Asks a node for a stream; dropping it ends it there too.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn stream(
+        &self,
+        address: &str,
+        ticket: Bytes,
+        deadline: Duration,
+    ) -> Result<FlightStream, PeerError> {
+        let mut client = self.client(address)?;
+        let ticket = self.request(Ticket { ticket });
+        match self.0.clock.timeout(deadline, client.do_get(ticket)).await {
+            Some(Ok(stream)) => Ok(stream.into_inner()),
+            Some(Err(status)) => Err(failure(address, &status)),
+            None => {
+                let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+                Err(PeerError::Late { address: address.to_owned(), ms })
+            }
+        }
+    }
+
+    /// A failure of a stream that had begun.
+    #[must_use]
+    pub fn broken(address: &str, status: &Status) -> PeerError {
+        failure(address, status)
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let cluster = self.cluster().unwrap_or(NO_CLUSTER);
+        if let Ok(cluster) = MetadataValue::try_from(cluster) {
+            request.metadata_mut().insert(CLUSTER_HEADER, cluster);
+        }
+        request.metadata_mut().insert(PROTOCOL_HEADER, MetadataValue::from(PROTOCOL));
+        request
+    }
+
+    fn client(&self, address: &str) -> Result<FlightServiceClient<Channel>, PeerError> {
+        let mut channels = self.0.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let channel = match channels.get(address) {
+            Some(channel) => channel.clone(),
+            None => {
+                let channel = self.connect(address)?;
+                channels.insert(address.to_owned(), channel.clone());
+                channel
+            }
+        };
+        Ok(FlightServiceClient::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    fn connect(&self, address: &str) -> Result<Channel, PeerError> {
+        let scheme = if self.0.tls.is_some() { "https" } else { "http" };
+        let unusable = |error: tonic::transport::Error| PeerError::Unreachable {
+            address: address.to_owned(),
+            why: super::serve::chain(&error),
+        };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
+            .map_err(unusable)?
+            .connect_timeout(CONNECT_WAIT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(ALIVE_INTERVAL)
+            .keep_alive_timeout(ALIVE_WAIT)
+            .keep_alive_while_idle(true)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES);
+        if let Some(tls) = &self.0.tls {
+            endpoint = endpoint.tls_config(tls.client()).map_err(unusable)?;
+        }
+        // It connects when it is used, and again when it broke.
+        Ok(endpoint.connect_lazy())
+    }
+}
+
+fn failure(address: &str, status: &Status) -> PeerError {
+    let address = address.to_owned();
+    let mut why = status.message().to_owned();
+    if let Some(cause) = std::error::Error::source(status) {
+        why = format!("{why}: {}", super::serve::chain(cause));
+    }
+    match status.code() {
+        Code::PermissionDenied | Code::Unauthenticated => PeerError::Refused { address, why },
+        Code::Unavailable | Code::Cancelled | Code::Unknown => {
+            PeerError::Unreachable { address, why }
+        }
+        Code::DeadlineExceeded => PeerError::Late { address, ms: 0 },
+        _ => PeerError::Failed { address, why },
+    }
+}

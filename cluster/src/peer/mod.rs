@@ -1,0 +1,85 @@
+//! What nodes say to each other: calls and streams over Arrow Flight (gRPC, HTTP/2), with mutual
+//! TLS where there are certificates. A call is a Flight action with bytes for a body; a stream is
+//! a ticket's flight. Every request says which cluster it belongs to; strangers are refused.
+
+mod client;
+mod serve;
+mod raft;
+mod tls;
+
+use std::time::Duration;
+
+pub use client::{FlightStream, Peers};
+pub use raft::{Members, PeerTransport};
+pub use serve::{PeerServer, PeerServerError, Served};
+pub use tls::{CertificateError, Certificates, PeerTls, issue};
+
+/// Version of what nodes say to each other. Neighbours of one version apart work together.
+pub const PROTOCOL: u32 = 1;
+/// Bytes of one message at most: a batch of entries, a catalog as a snapshot.
+pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
+/// Bytes on their way on one connection before somebody has read them.
+const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
+/// Bytes on their way of one call.
+const STREAM_WINDOW_BYTES: u32 = 16 << 20;
+/// How often a silent connection is asked whether the other side lives.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+/// How long it may take to answer that.
+const ALIVE_WAIT: Duration = Duration::from_secs(4);
+/// How long connecting may take.
+const CONNECT_WAIT: Duration = Duration::from_secs(1);
+
+/// Header with the cluster's id.
+const CLUSTER_HEADER: &str = "sawlog-cluster";
+/// Header with the version of what is said.
+const PROTOCOL_HEADER: &str = "sawlog-protocol";
+/// What a node says that knows no cluster yet: it may only ask to join.
+const NO_CLUSTER: &str = "none";
+
+/// Why another node was not reached, or did not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PeerError {
+    /// It does not answer. What was asked may have been done.
+    #[error("node {address} does not answer: {why}")]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// What the connection says.
+        why: String,
+    },
+    /// It took longer than that. What was asked may have been done.
+    #[error("node {address} did not answer within {ms} ms")]
+    Late {
+        /// Where.
+        address: String,
+        /// The deadline, milliseconds.
+        ms: u64,
+    },
+    /// It is of another cluster, or of a version too far away.
+    #[error("node {address} refuses us: {why}")]
+    Refused {
+        /// Where.
+        address: String,
+        /// Its words.
+        why: String,
+    },
+    /// It tried, and failed.
+    #[error("node {address} failed: {why}")]
+    Failed {
+        /// Where.
+        address: String,
+        /// Its words.
+        why: String,
+    },
+}
+
+impl PeerError {
+    /// Whether what was asked may have been done all the same.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Late { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests;

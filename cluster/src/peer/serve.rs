@@ -1,0 +1,283 @@
+//! Answering other nodes.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
+use arrow_flight::{
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo,
+    HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
+};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream, StreamExt as _};
+use platform::shutdown::Shutdown;
+use tokio::net::TcpListener;
+use tonic::metadata::MetadataMap;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    ALIVE_INTERVAL, ALIVE_WAIT, CLUSTER_HEADER, CONNECTION_WINDOW_BYTES, MESSAGE_BYTES_MAX,
+    NO_CLUSTER, PROTOCOL, PROTOCOL_HEADER, PeerTls, Peers, STREAM_WINDOW_BYTES,
+};
+
+/// What came of a call: bytes, or why not in words.
+pub type Served = Result<Bytes, String>;
+type Call = Arc<dyn Fn(Bytes) -> BoxFuture<'static, Served> + Send + Sync>;
+type Flights = BoxStream<'static, Result<FlightData, Status>>;
+type Flight = Arc<dyn Fn(Bytes) -> BoxFuture<'static, Result<Flights, String>> + Send + Sync>;
+
+/// Why other nodes are not heard.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerServerError {
+    /// TLS or HTTP refuse.
+    #[error("other nodes cannot be heard")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// What this node does for others. Clones share it.
+#[derive(Clone)]
+pub struct PeerServer(Arc<Inner>);
+
+struct Inner {
+    peers: Peers,
+    calls: RwLock<HashMap<String, (Call, Guests)>>,
+    flights: RwLock<HashMap<u8, Flight>>,
+}
+
+/// Who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Guests {
+    /// Nodes of this cluster.
+    Members,
+    /// Also those that know no cluster yet.
+    Everybody,
+}
+
+impl std::fmt::Debug for PeerServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PeerServer").finish_non_exhaustive()
+    }
+}
+
+impl PeerServer {
+    /// Does nothing yet. The cluster is the one that `peers` belongs to.
+    #[must_use]
+    pub fn new(peers: Peers) -> Self {
+        Self(Arc::new(Inner { peers, calls: RwLock::default(), flights: RwLock::default() }))
+    }
+
+    /// Answers calls of that name from nodes of this cluster.
+    pub fn on_call<F>(&self, name: &str, work: impl Fn(Bytes) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Served> + Send + 'static,
+    {
+        self.insert(name, Guests::Members, work);
+    }
+
+    /// Answers calls of that name also from nodes that know no cluster yet.
+    pub fn on_knock<F>(&self, name: &str, work: impl Fn(Bytes) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Served> + Send + 'static,
+    {
+        self.insert(name, Guests::Everybody, work);
+    }
+
+    fn insert<F>(
+        &self,
+        name: &str,
+        guests: Guests,
+        work: impl Fn(Bytes) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = Served> + Send + 'static,
+    {
+        let call: Call = Arc::new(move |body| Box::pin(work(body)));
+        let mut calls = self.0.calls.write().unwrap_or_else(PoisonError::into_inner);
+        calls.insert(name.to_owned(), (call, guests));
+    }
+
+    /// Serves streams whose tickets begin with that byte; the work gets the rest of the ticket.
+    pub fn on_ticket<F>(&self, kind: u8, work: impl Fn(Bytes) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<Flights, String>> + Send + 'static,
+    {
+        let flight: Flight = Arc::new(move |ticket| Box::pin(work(ticket)));
+        self.0.flights.write().unwrap_or_else(PoisonError::into_inner).insert(kind, flight);
+    }
+
+    /// Listens until the shutdown.
+    ///
+    /// # Errors
+    /// [`PeerServerError`].
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        tls: Option<PeerTls>,
+        shutdown: Shutdown,
+    ) -> Result<(), PeerServerError> {
+        let mut server = Server::builder()
+            .tcp_nodelay(true)
+            .http2_keepalive_interval(Some(ALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(ALIVE_WAIT))
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES);
+        if let Some(tls) = tls {
+            server = server.tls_config(tls.server())?;
+        }
+        let service = FlightServiceServer::new(self)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        // Streams such as a tail never end by themselves: whoever is connected is let go.
+        let serving = server.add_service(service).serve_with_incoming(incoming);
+        tokio::select! {
+            ended = serving => Ok(ended?),
+            () = shutdown.wait() => Ok(()),
+        }
+    }
+
+    /// Whether the caller may say this.
+    fn admit(&self, headers: &MetadataMap, guests: Guests) -> Result<(), Status> {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let protocol = text(PROTOCOL_HEADER).and_then(|version| version.parse::<u32>().ok());
+        if protocol.is_none_or(|version| version.abs_diff(PROTOCOL) > 1) {
+            return Err(Status::permission_denied(format!(
+                "we speak version {PROTOCOL} of the nodes' protocol, you speak {protocol:?}: upgrade one step at a time"
+            )));
+        }
+        let theirs = text(CLUSTER_HEADER).unwrap_or(NO_CLUSTER);
+        match self.0.peers.cluster() {
+            _ if theirs == NO_CLUSTER && guests == Guests::Everybody => Ok(()),
+            Some(ours) if ours == theirs => Ok(()),
+            Some(ours) => Err(Status::permission_denied(format!(
+                "this is cluster {ours}, you are of {theirs}: check --join, or start with an empty --data-dir"
+            ))),
+            None => Err(Status::unavailable("this node is starting")),
+        }
+    }
+}
+
+/// An error and its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+type Answers<T> = Pin<Box<dyn futures::Stream<Item = Result<T, Status>> + Send>>;
+
+fn not_spoken<T>(what: &str) -> Result<T, Status> {
+    Err(Status::unimplemented(format!("nodes do not speak {what}: use the HTTP API")))
+}
+
+#[tonic::async_trait]
+impl FlightService for PeerServer {
+    type HandshakeStream = Answers<HandshakeResponse>;
+    type ListFlightsStream = Answers<FlightInfo>;
+    type DoGetStream = Flights;
+    type DoPutStream = Answers<PutResult>;
+    type DoActionStream = Answers<arrow_flight::Result>;
+    type ListActionsStream = Answers<ActionType>;
+    type DoExchangeStream = Answers<FlightData>;
+
+    async fn do_action(
+        &self,
+        request: Request<Action>,
+    ) -> Result<Response<Self::DoActionStream>, Status> {
+        let (headers, _, Action { r#type: name, body }) = request.into_parts();
+        let known = {
+            let calls = self.0.calls.read().unwrap_or_else(PoisonError::into_inner);
+            calls.get(&name).map(|(call, guests)| (call.clone(), *guests))
+        };
+        let guests = known.as_ref().map_or(Guests::Members, |(_, guests)| *guests);
+        self.admit(&headers, guests)?;
+        let Some((call, _)) = known else {
+            return Err(Status::unavailable(format!("this node does not do {name:?} (yet)")));
+        };
+        let body = call(body).await.map_err(Status::failed_precondition)?;
+        let answer = stream::once(async move { Ok(arrow_flight::Result { body }) });
+        Ok(Response::new(answer.boxed()))
+    }
+
+    async fn do_get(
+        &self,
+        request: Request<Ticket>,
+    ) -> Result<Response<Self::DoGetStream>, Status> {
+        let (headers, _, Ticket { mut ticket }) = request.into_parts();
+        self.admit(&headers, Guests::Members)?;
+        let kind = ticket.first().copied().unwrap_or_default();
+        let flight = {
+            let flights = self.0.flights.read().unwrap_or_else(PoisonError::into_inner);
+            flights.get(&kind).cloned()
+        };
+        let Some(flight) = flight else {
+            return Err(Status::unavailable(format!("this node serves no tickets {kind} (yet)")));
+        };
+        let rest = ticket.split_off(1.min(ticket.len()));
+        Ok(Response::new(flight(rest).await.map_err(Status::failed_precondition)?))
+    }
+
+    async fn handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<Response<Self::HandshakeStream>, Status> {
+        not_spoken("handshakes")
+    }
+
+    async fn list_flights(
+        &self,
+        _: Request<Criteria>,
+    ) -> Result<Response<Self::ListFlightsStream>, Status> {
+        not_spoken("lists of flights")
+    }
+
+    async fn get_flight_info(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        not_spoken("flight infos")
+    }
+
+    async fn poll_flight_info(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<PollInfo>, Status> {
+        not_spoken("polling")
+    }
+
+    async fn get_schema(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<SchemaResult>, Status> {
+        not_spoken("schemas")
+    }
+
+    async fn do_put(
+        &self,
+        _: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoPutStream>, Status> {
+        not_spoken("puts")
+    }
+
+    async fn list_actions(
+        &self,
+        _: Request<Empty>,
+    ) -> Result<Response<Self::ListActionsStream>, Status> {
+        not_spoken("lists of actions")
+    }
+
+    async fn do_exchange(
+        &self,
+        _: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoExchangeStream>, Status> {
+        not_spoken("exchanges")
+    }
+}

@@ -1,0 +1,94 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use platform::clock::Clock;
+use platform::shutdown::Shutdown;
+use tokio::net::TcpListener;
+
+use super::*;
+
+const WAIT: Duration = Duration::from_secs(5);
+
+async fn serve(cluster: &str, tls: Option<PeerTls>) -> (String, PeerServer, Shutdown) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let peers = Peers::new(Clock::system(), None);
+    peers.belong_to(cluster);
+    let (server, shutdown) = (PeerServer::new(peers), Shutdown::default());
+    server.on_call("twice", |body| async move { Ok([body.clone(), body].concat().into()) });
+    server.on_call("no", |_| async move { Err("there is a reason".to_owned()) });
+    server.on_knock("knock", |body| async move { Ok(body) });
+    server.on_ticket(b'C', |rest| async move {
+        let count = u8::try_from(rest.len()).unwrap_or_default();
+        let data = move |at| {
+            Ok(arrow_flight::FlightData { data_body: vec![at; 1_000].into(), ..Default::default() })
+        };
+        Ok(futures::stream::iter((0..count).map(data)).boxed())
+    });
+    tokio::spawn(server.clone().serve(listener, tls, shutdown.clone()));
+    (address, server, shutdown)
+}
+
+fn peers(cluster: &str, tls: Option<PeerTls>) -> Peers {
+    let peers = Peers::new(Clock::system(), tls);
+    if cluster != NO_CLUSTER {
+        peers.belong_to(cluster);
+    }
+    peers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_of_one_cluster_call_and_stream() {
+    let (address, _server, _) = serve("one", None).await;
+    let ours = peers("one", None);
+    let call = |name: &'static str| {
+        let (ours, address) = (ours.clone(), address.clone());
+        async move { ours.call(&address, name, Bytes::from_static(b"ab"), WAIT).await }
+    };
+    assert_eq!(call("twice").await.unwrap(), "abab");
+    assert!(
+        matches!(call("no").await, Err(PeerError::Failed { why, .. }) if why.contains("reason"))
+    );
+    assert!(matches!(call("unheard").await, Err(PeerError::Unreachable { .. })));
+    let mut stream = ours.stream(&address, Bytes::from_static(b"Cxyz"), WAIT).await.unwrap();
+    let mut bytes = 0;
+    while let Some(data) = stream.message().await.unwrap() {
+        bytes += data.data_body.len();
+    }
+    assert_eq!(bytes, 3_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_refused_and_may_knock() {
+    let (address, _server, shutdown) = serve("one", None).await;
+    let body = Bytes::from_static(b"x");
+    let other = peers("two", None);
+    let refused = other.call(&address, "twice", body.clone(), WAIT).await;
+    assert!(matches!(refused, Err(PeerError::Refused { why, .. }) if why.contains("cluster one")));
+    let nobody = peers(NO_CLUSTER, None);
+    assert!(nobody.call(&address, "twice", body.clone(), WAIT).await.is_err());
+    assert_eq!(nobody.call(&address, "knock", body.clone(), WAIT).await.unwrap(), body);
+    shutdown.trigger();
+    let gone = other.call("127.0.0.1:1", "knock", body, WAIT).await;
+    assert!(matches!(gone, Err(PeerError::Unreachable { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_certificates_only_those_of_the_authority_are_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    assert!(issue(&path("ca"), &path("a")).unwrap().is_new_authority);
+    assert!(!issue(&path("ca"), &path("b")).unwrap().is_new_authority);
+    issue(&path("other"), &path("c")).unwrap();
+    let tls = |name: &str| Some(PeerTls::read(&path(name)).unwrap());
+    let (address, _server, _) = serve("one", tls("a")).await;
+    let body = Bytes::from_static(b"x");
+    let call = |tls| {
+        let (peers, address, body) = (peers("one", tls), address.clone(), body.clone());
+        async move { peers.call(&address, "twice", body, WAIT).await }
+    };
+    assert_eq!(call(tls("b")).await.unwrap(), "xx");
+    assert!(call(tls("c")).await.is_err());
+    assert!(call(None).await.is_err());
+}

@@ -1,0 +1,240 @@
+//! Asking other nodes for their fresh records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::error::FlightError;
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use model::node::{Lease, NodeId, Topology};
+use model::partition::PartitionId;
+use model::split::FieldStat;
+use model::wire::Missing;
+
+use super::{
+    FIELDS_CALL, FOLLOW_TICKET, Gathered, LET_GO_CALL, PartRequest, Remote, RemotePart, RemoteView,
+    SCAN_TICKET, VIEW_CALL, VIEW_WAIT, ViewAnswer,
+};
+use crate::fresh::FreshPart;
+use crate::scan::{ScanError, ScanRequest};
+
+/// How long one batch of rows may take.
+const ROWS_WAIT: Duration = Duration::from_secs(20);
+/// How long letting go may take.
+const LET_GO_WAIT: Duration = Duration::from_secs(2);
+/// How long a node may hear nothing of its cluster until its answers say so.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// How long to wait before another node is asked, which has the partition by then.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+impl Drop for RemoteView {
+    fn drop(&mut self) {
+        let inner = &self.remote.0;
+        let peers = inner.metadata.peers().clone();
+        let (address, view) = (self.address.clone(), self.view);
+        // A node that does not hear of it lets it go after a while.
+        inner.runtime.spawn(async move {
+            let body = Bytes::copy_from_slice(&view.to_le_bytes());
+            drop(peers.call(&address, LET_GO_CALL, body, LET_GO_WAIT).await);
+        });
+    }
+}
+
+impl Remote {
+    /// The cluster as this node knows it.
+    pub(crate) fn topology(&self) -> Arc<Topology> {
+        self.0.metadata.catalog().topology().borrow().clone()
+    }
+
+    /// The fresh records of every partition that this node does not index under a lease of its
+    /// own: `mine` are those that it does. What cannot be had is named.
+    pub(crate) async fn gather(&self, mine: &BTreeMap<PartitionId, u64>) -> Gathered {
+        let mut gathered = Gathered::default();
+        let mut left: BTreeSet<PartitionId> = self.topology().partitions.keys().copied().collect();
+        let mut why: BTreeMap<PartitionId, String> = BTreeMap::new();
+        for round in 0..2 {
+            let topology = self.topology();
+            left.retain(|id| !is_mine(&topology, mine, *id));
+            if left.is_empty() {
+                break;
+            }
+            if round > 0 {
+                self.pause().await;
+            }
+            self.ask(&self.topology(), &mut left, &mut why, &mut gathered).await;
+        }
+        for partition in left {
+            let what = format!("fresh records of partition {partition}");
+            let unknown = || "no node indexes it now".to_owned();
+            let why = why.remove(&partition).unwrap_or_else(unknown);
+            gathered.missing.push(Missing { what, why });
+        }
+        gathered
+    }
+
+    /// Says so when this node does not hear of its cluster: others may know more.
+    pub(crate) fn silence(&self) -> Option<Missing> {
+        let silent = self.0.metadata.silence();
+        (silent > SILENCE_MAX).then(|| Missing {
+            what: "the newest records".to_owned(),
+            why: format!("this node has not heard of its cluster for {} ms", silent.as_millis()),
+        })
+    }
+
+    async fn pause(&self) {
+        self.0.metadata.clock().sleep(RETRY_PAUSE).await;
+    }
+
+    /// Asks the holders of the leases for what is left.
+    async fn ask(
+        &self,
+        topology: &Topology,
+        left: &mut BTreeSet<PartitionId>,
+        why: &mut BTreeMap<PartitionId, String>,
+        gathered: &mut Gathered,
+    ) {
+        let mut by_node: BTreeMap<NodeId, Vec<(PartitionId, Lease)>> = BTreeMap::new();
+        for partition in left.iter() {
+            if let Some(lease) = topology.indexer(*partition) {
+                by_node.entry(lease.node).or_default().push((*partition, lease));
+            }
+        }
+        let me = self.0.metadata.me();
+        let asked = by_node.into_iter().filter(|(node, _)| *node != me).map(|(node, leases)| {
+            let address = topology.nodes.get(&node).map(|node| node.address.clone());
+            async move {
+                let Some(address) = address else {
+                    return (leases, Err("its node is not known".to_owned()));
+                };
+                (leases, self.view_of(node, address).await)
+            }
+        });
+        for (leases, answer) in futures::future::join_all(asked).await {
+            let (view, answer) = match answer {
+                Ok(answer) => answer,
+                Err(words) => {
+                    why.extend(leases.iter().map(|(partition, _)| (*partition, words.clone())));
+                    continue;
+                }
+            };
+            for (partition, lease) in leases {
+                let known = answer
+                    .partitions
+                    .iter()
+                    .find(|one| one.partition == partition && one.token >= lease.token);
+                let Some(known) = known else {
+                    let words = format!("node {} does not index it yet", view.node);
+                    why.insert(partition, words);
+                    continue;
+                };
+                left.remove(&partition);
+                gathered.published.push((partition, known.published));
+                if known.behind > 0 {
+                    let what = format!("{} newest records of partition {partition}", known.behind);
+                    let why = "they are being read from the queue".to_owned();
+                    gathered.missing.push(Missing { what, why });
+                }
+                let parts = answer.parts.iter().enumerate();
+                let own = parts.filter(|(_, part)| part.partition == partition);
+                gathered.parts.extend(own.map(|(part, answer)| RemotePart {
+                    view: view.clone(),
+                    part,
+                    from: known.published,
+                    answer: answer.clone(),
+                }));
+            }
+        }
+    }
+
+    async fn view_of(
+        &self,
+        node: NodeId,
+        address: String,
+    ) -> Result<(Arc<RemoteView>, ViewAnswer), String> {
+        let peers = self.0.metadata.peers();
+        let answer = peers.call(&address, VIEW_CALL, Bytes::new(), VIEW_WAIT).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        let answer: ViewAnswer =
+            serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
+        let view = RemoteView { remote: self.clone(), node, address, view: answer.view };
+        Ok((Arc::new(view), answer))
+    }
+
+    /// Scans a part there; `emit` gets the rows and may end it. Blocks.
+    pub(crate) fn scan(
+        &self,
+        part: &RemotePart,
+        request: &ScanRequest,
+        emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
+    ) -> Result<(), ScanError> {
+        let away = |why: String| ScanError::Away { what: part.name(), why };
+        let asked = PartRequest { view: part.view.view, part: part.part, from: part.from, request };
+        let mut ticket = vec![SCAN_TICKET];
+        serde_json::to_writer(&mut ticket, &asked).map_err(|error| away(error.to_string()))?;
+        let (peers, address) = (self.0.metadata.peers(), &part.view.address);
+        let mut rows = self
+            .0
+            .runtime
+            .block_on(peers.stream(address, ticket.into(), ROWS_WAIT))
+            .map(batches)
+            .map_err(|error| away(error.to_string()))?;
+        let clock = self.0.metadata.clock();
+        loop {
+            let next = self.0.runtime.block_on(clock.timeout(ROWS_WAIT, rows.next()));
+            match next {
+                Some(Some(Ok(batch))) => {
+                    if emit(batch).is_break() {
+                        return Ok(());
+                    }
+                }
+                Some(Some(Err(error))) => return Err(away(error.to_string())),
+                Some(None) => return Ok(()),
+                None => return Err(away("its node is silent".to_owned())),
+            }
+        }
+    }
+
+    /// The fields of a part. Blocks.
+    pub(crate) fn fields(&self, part: &RemotePart) -> Result<Vec<FieldStat>, ScanError> {
+        let away = |why: String| ScanError::Away { what: part.name(), why };
+        let asked =
+            PartRequest { view: part.view.view, part: part.part, from: part.from, request: () };
+        let body = serde_json::to_vec(&asked).map_err(|error| away(error.to_string()))?;
+        let peers = self.0.metadata.peers();
+        let call = peers.call(&part.view.address, FIELDS_CALL, body.into(), ROWS_WAIT);
+        let answer = self.0.runtime.block_on(call).map_err(|error| away(error.to_string()))?;
+        serde_json::from_slice(&answer).map_err(|error| away(error.to_string()))
+    }
+
+    /// Parts of another node as they become searchable there, with their partition and index.
+    ///
+    /// # Errors
+    /// Why the node does not tell.
+    pub async fn follow(
+        &self,
+        node: NodeId,
+    ) -> Result<impl futures::Stream<Item = Result<Arc<FreshPart>, String>> + use<>, String> {
+        let address = self.0.metadata.address_of(node).ok_or("its address is not known")?;
+        let ticket = Bytes::from_static(&[FOLLOW_TICKET]);
+        let stream = self.0.metadata.peers().stream(&address, ticket, VIEW_WAIT).await;
+        let stream = stream.map_err(|error| error.to_string())?;
+        // Parts differ in their columns: each comes as a stream of its own within the stream.
+        Ok(super::serve::unpacked(stream))
+    }
+}
+
+/// The rows of a stream.
+fn batches(stream: cluster::peer::FlightStream) -> FlightRecordBatchStream {
+    let data = stream.map_err(|status| FlightError::Tonic(Box::new(status)));
+    FlightRecordBatchStream::new_from_flight_data(data)
+}
+
+/// Whether this node indexes a partition under the lease that the cluster knows.
+fn is_mine(topology: &Topology, mine: &BTreeMap<PartitionId, u64>, partition: PartitionId) -> bool {
+    let lease = topology.indexer(partition);
+    lease.is_some_and(|lease| mine.get(&partition) == Some(&lease.token))
+}

@@ -1,0 +1,179 @@
+//! Fresh records that other nodes index: seen through views that those nodes hold, scanned there.
+
+mod ask;
+mod serve;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::meta::Metadata;
+use model::node::NodeId;
+use model::partition::{Offset, PartitionId};
+use model::wire::Missing;
+use serde::{Deserialize, Serialize};
+
+pub use serve::Host;
+
+/// The call for a view.
+const VIEW_CALL: &str = "view";
+/// The call that lets a view go.
+const LET_GO_CALL: &str = "let_go";
+/// The call for the fields of a part.
+const FIELDS_CALL: &str = "fields";
+/// First byte of a ticket for the rows of a part.
+const SCAN_TICKET: u8 = b'F';
+/// First byte of a ticket for parts as they become searchable.
+const FOLLOW_TICKET: u8 = b'T';
+/// How long a node holds a view for another that does not let it go: longer than any query runs.
+const VIEW_HELD_MAX: Duration = Duration::from_secs(300);
+/// Views that a node holds for others.
+const VIEWS_MAX: usize = 4_096;
+/// How long a node may take to give a view.
+const VIEW_WAIT: Duration = Duration::from_millis(1_500);
+
+/// The way to the fresh records of other nodes. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Remote(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    metadata: Metadata,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Remote {
+    /// Over this node's place in the cluster. Must be called inside a tokio runtime.
+    #[must_use]
+    pub fn new(metadata: Metadata) -> Self {
+        Self(Arc::new(Inner { metadata, runtime: tokio::runtime::Handle::current() }))
+    }
+}
+
+/// What a node has of the partitions that it indexes.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct ViewAnswer {
+    /// By which it is held.
+    view: u64,
+    partitions: Vec<PartitionAnswer>,
+    parts: Vec<PartAnswer>,
+}
+
+/// How far a node is with a partition.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct PartitionAnswer {
+    partition: PartitionId,
+    /// The token of the lease under which it is indexed there.
+    token: u64,
+    /// The offset below which records are in splits.
+    published: Offset,
+    /// Records that were acknowledged and are not searchable there yet.
+    behind: u64,
+}
+
+/// Some fresh rows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct PartAnswer {
+    partition: PartitionId,
+    index: String,
+    time_first: i64,
+    time_last: i64,
+    row_count: u64,
+    bytes: u64,
+    first: Offset,
+    last: Offset,
+}
+
+/// Which part's rows are asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct PartRequest<R> {
+    view: u64,
+    part: usize,
+    /// Rows below this are in splits that the asker reads.
+    from: Offset,
+    request: R,
+}
+
+/// Fresh rows that another node holds for a query.
+#[derive(Debug)]
+pub struct RemotePart {
+    view: Arc<RemoteView>,
+    /// Which one of the view.
+    part: usize,
+    /// Rows below this are in splits that are read here.
+    from: Offset,
+    answer: PartAnswer,
+}
+
+impl RemotePart {
+    /// Its partition.
+    #[must_use]
+    pub fn partition(&self) -> PartitionId {
+        self.answer.partition
+    }
+
+    /// Its index.
+    #[must_use]
+    pub fn index(&self) -> &str {
+        &self.answer.index
+    }
+
+    /// Earliest and latest timestamp.
+    #[must_use]
+    pub fn span(&self) -> (i64, i64) {
+        (self.answer.time_first, self.answer.time_last)
+    }
+
+    /// Rows in it, or more when some of them are in splits by now.
+    #[must_use]
+    pub fn row_count(&self) -> u64 {
+        self.answer.row_count
+    }
+
+    /// Bytes that they take there, about.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.answer.bytes
+    }
+
+    /// The lowest and the highest offset.
+    #[must_use]
+    pub fn offsets(&self) -> (Offset, Offset) {
+        (self.answer.first.max(self.from), self.answer.last)
+    }
+
+    /// Whether all its rows are fresh for us.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.answer.first >= self.from
+    }
+
+    /// The part without what is in splits by now; `None` when that is all of it.
+    pub(crate) fn behind(mut self, published: Offset) -> Option<Self> {
+        self.from = self.from.max(published);
+        (self.answer.last >= self.from).then_some(self)
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("fresh records of partition {} on node {}", self.answer.partition, self.view.node)
+    }
+}
+
+/// A view that another node holds for us, until it is dropped.
+#[derive(Debug)]
+struct RemoteView {
+    remote: Remote,
+    node: NodeId,
+    address: String,
+    view: u64,
+}
+
+/// What was gathered from other nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    /// Their parts, with the offsets that they have published.
+    pub(crate) parts: Vec<RemotePart>,
+    pub(crate) published: Vec<(PartitionId, Offset)>,
+    pub(crate) missing: Vec<Missing>,
+}

@@ -1,0 +1,246 @@
+//! Holding views for other nodes and scanning them.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::UInt64Type;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use arrow_flight::FlightData;
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::error::FlightError;
+use bytes::Bytes;
+use cluster::peer::{FlightStream, PeerServer};
+use futures::future::join_all;
+use futures::stream::{BoxStream, StreamExt as _};
+use model::partition::Offset;
+use tonic::Status;
+
+use super::{
+    FIELDS_CALL, FOLLOW_TICKET, LET_GO_CALL, PartAnswer, PartRequest, PartitionAnswer, SCAN_TICKET,
+    VIEW_CALL, VIEW_HELD_MAX, VIEWS_MAX, ViewAnswer,
+};
+use crate::fresh::FreshPart;
+use crate::scan::{ScanRequest, output_schema, output_schema_counted};
+use crate::searcher::{Searcher, Unit};
+
+/// Batches of rows that are ahead of the asker.
+const AHEAD: usize = 4;
+/// How long a view waits for what was acknowledged before it was asked for.
+const CATCH_UP_MAX: Duration = Duration::from_millis(1_000);
+
+/// Serves this node's fresh records to others. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Host(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    searcher: Searcher,
+    held: Mutex<BTreeMap<u64, (Duration, Arc<Vec<Arc<FreshPart>>>)>>,
+}
+
+type Flights = BoxStream<'static, Result<FlightData, Status>>;
+
+impl Host {
+    /// Of this searcher; answers other nodes from now on.
+    #[must_use]
+    pub fn serve(searcher: Searcher, server: &PeerServer) -> Self {
+        let host = Self(Arc::new(Inner { searcher, held: Mutex::default() }));
+        let own = host.clone();
+        server.on_call(VIEW_CALL, move |_| {
+            let host = own.clone();
+            async move {
+                let answer = host.view().await;
+                serde_json::to_vec(&answer).map(Bytes::from).map_err(|error| error.to_string())
+            }
+        });
+        let own = host.clone();
+        server.on_call(LET_GO_CALL, move |body| {
+            let host = own.clone();
+            async move {
+                let view = body.as_ref().try_into().map(u64::from_le_bytes);
+                let view = view.map_err(|_| "no view is named".to_owned())?;
+                host.held().remove(&view);
+                Ok(Bytes::new())
+            }
+        });
+        let own = host.clone();
+        server.on_call(FIELDS_CALL, move |body| {
+            let host = own.clone();
+            async move { host.fields(&body).await }
+        });
+        let own = host.clone();
+        server.on_ticket(SCAN_TICKET, move |ticket| {
+            let host = own.clone();
+            async move { host.scan(&ticket) }
+        });
+        let own = host.clone();
+        server.on_ticket(FOLLOW_TICKET, move |_| {
+            let host = own.clone();
+            async move { Ok(host.follow()) }
+        });
+        host
+    }
+
+    fn held(
+        &self,
+    ) -> std::sync::MutexGuard<'_, BTreeMap<u64, (Duration, Arc<Vec<Arc<FreshPart>>>)>> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is here now, with everything that was acknowledged before the call, held for the
+    /// asker.
+    async fn view(&self) -> ViewAnswer {
+        let searcher = &self.0.searcher;
+        let settled = searcher.queues().into_iter().map(|queue| {
+            let settled = queue.settled();
+            async move { (queue.partition(), settled.await) }
+        });
+        let settled = join_all(settled).await;
+        let wanted: Vec<_> =
+            settled.iter().filter_map(|(id, offset)| offset.map(|offset| (*id, offset))).collect();
+        searcher.wait_shown(&wanted, CATCH_UP_MAX).await;
+        let (partitions, parts) = searcher.own_parts();
+        let behind = |id| {
+            let end = partitions.iter().find(|(one, ..)| *one == id).map(|(_, _, _, end)| end.0);
+            let wanted = wanted.iter().find(|(one, _)| *one == id).map(|(_, offset)| offset.0);
+            // Nobody could say how far it is: that is named too.
+            wanted.map_or(1, |wanted| wanted.saturating_sub(end.unwrap_or(0)))
+        };
+        let answers = partitions.iter().map(|(partition, token, published, _)| PartitionAnswer {
+            partition: *partition,
+            token: *token,
+            published: *published,
+            behind: behind(*partition),
+        });
+        let view = platform::random::u64();
+        let answer = ViewAnswer {
+            view,
+            partitions: answers.collect(),
+            parts: parts.iter().map(|part| described(part)).collect(),
+        };
+        let now = searcher.elapsed();
+        let mut held = self.held();
+        held.retain(|_, (at, _)| now.saturating_sub(*at) < VIEW_HELD_MAX);
+        while held.len() >= VIEWS_MAX {
+            let oldest = held.iter().min_by_key(|(_, (at, _))| *at).map(|(view, _)| *view);
+            let Some(oldest) = oldest else { break };
+            held.remove(&oldest);
+        }
+        held.insert(view, (now, Arc::new(parts)));
+        answer
+    }
+
+    fn part(&self, view: u64, part: usize, from: Offset) -> Result<Arc<FreshPart>, String> {
+        let held = self.held();
+        let (_, parts) = held.get(&view).ok_or("the view is not held any more: ask again")?;
+        let part = parts.get(part).cloned().ok_or("there is no such part")?;
+        Ok(behind(&part, from).unwrap_or(part))
+    }
+
+    async fn fields(&self, body: &[u8]) -> Result<Bytes, String> {
+        let asked: PartRequest<()> =
+            serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let part = self.part(asked.view, asked.part, asked.from)?;
+        let searcher = self.0.searcher.clone();
+        let work = move || searcher.field_stats(&[Unit::Fresh(part)]);
+        let stats = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
+        let stats = stats.map_err(|error| error.to_string())?;
+        serde_json::to_vec(&stats).map(Bytes::from).map_err(|error| error.to_string())
+    }
+
+    fn scan(&self, ticket: &[u8]) -> Result<Flights, String> {
+        let asked: PartRequest<ScanRequest> =
+            serde_json::from_slice(ticket).map_err(|error| error.to_string())?;
+        let part = self.part(asked.view, asked.part, asked.from)?;
+        let (searcher, request) = (self.0.searcher.clone(), asked.request);
+        let schema = match request.counted {
+            true => output_schema_counted(&request.columns),
+            false => output_schema(&request.columns),
+        };
+        let (to, rows) = tokio::sync::mpsc::channel(AHEAD);
+        tokio::task::spawn_blocking(move || {
+            let scanned = searcher.scan(&Unit::Fresh(part), &request, &mut |rows| match to
+                .blocking_send(Ok(rows))
+            {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            });
+            if let Err(error) = scanned {
+                // The asker may be gone.
+                drop(to.blocking_send(Err(FlightError::ExternalError(Box::new(error)))));
+            }
+        });
+        let rows = tokio_stream::wrappers::ReceiverStream::new(rows);
+        let flights = FlightDataEncoderBuilder::new().with_schema(schema).build(rows);
+        Ok(flights.map(|data| data.map_err(|error| Status::internal(error.to_string()))).boxed())
+    }
+
+    /// Every part as it becomes searchable. Who is too slow is told so and comes again.
+    fn follow(&self) -> Flights {
+        let parts = tokio_stream::wrappers::BroadcastStream::new(self.0.searcher.follow());
+        let packed = parts.map(|part| match part {
+            Ok(part) => packed(&part).map_err(|error| Status::internal(error.to_string())),
+            Err(_) => Err(Status::data_loss("too slow: parts went by")),
+        });
+        packed.boxed()
+    }
+}
+
+fn described(part: &FreshPart) -> PartAnswer {
+    let (first, last) = part.offsets();
+    PartAnswer {
+        partition: part.partition,
+        index: part.index.to_string(),
+        time_first: part.time_first,
+        time_last: part.time_last,
+        row_count: part.rows.num_rows() as u64,
+        bytes: part.bytes,
+        first,
+        last,
+    }
+}
+
+/// The rows of a part from an offset on; `None` when those are all.
+fn behind(part: &FreshPart, from: Offset) -> Option<Arc<FreshPart>> {
+    let column = part.rows.column_by_name("offset")?;
+    let offsets = column.as_primitive_opt::<UInt64Type>()?;
+    // They are in order of arrival.
+    let at = offsets.values().partition_point(|offset| *offset < from.0);
+    let rows = (at > 0).then(|| part.rows.slice(at, part.rows.num_rows() - at))?;
+    Some(Arc::new(FreshPart::new(part.partition, part.index.clone(), rows)))
+}
+
+/// A part as one message: its partition and index before its rows, as an Arrow stream.
+fn packed(part: &FreshPart) -> Result<FlightData, arrow::error::ArrowError> {
+    let mut body = Vec::new();
+    let mut writer = StreamWriter::try_new(&mut body, part.rows.schema_ref())?;
+    writer.write(&part.rows)?;
+    writer.finish()?;
+    drop(writer);
+    let mut head = part.partition.0.to_le_bytes().to_vec();
+    head.extend_from_slice(part.index.as_bytes());
+    Ok(FlightData { app_metadata: head.into(), data_body: body.into(), ..FlightData::default() })
+}
+
+/// The parts of a stream.
+pub(super) fn unpacked(
+    stream: FlightStream,
+) -> impl futures::Stream<Item = Result<Arc<FreshPart>, String>> {
+    stream.map(|data| {
+        let data = data.map_err(|status| status.to_string())?;
+        let (number, index) =
+            data.app_metadata.split_first_chunk().ok_or("a part without a partition")?;
+        let partition = model::partition::PartitionId(u32::from_le_bytes(*number));
+        let index = String::from_utf8_lossy(index);
+        let reader = StreamReader::try_new(Cursor::new(&data.data_body), None);
+        let mut reader = reader.map_err(|error| error.to_string())?;
+        let rows: RecordBatch =
+            reader.next().ok_or("a part without rows")?.map_err(|error| error.to_string())?;
+        Ok(Arc::new(FreshPart::new(partition, index.as_ref().into(), rows)))
+    })
+}

@@ -1,0 +1,249 @@
+//! The partitions of a cluster as one of its nodes sees them: the replicas that live here, and the
+//! way to the leaders that live elsewhere. Any node takes anything.
+
+mod lanes;
+mod tend;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cluster::meta::Metadata;
+use cluster::peer::{Members, PeerServer};
+use cluster::queue::Queue as _;
+use model::node::NodeId;
+use model::partition::PartitionId;
+
+use crate::partition::{AppendError, Appended, Checked};
+use crate::replica::{Replica, ReplicaParties, SETTLED_CALL, wire};
+use lanes::Lanes;
+
+/// How long a batch looks for a leader that takes it.
+const APPEND_WAIT_MAX: Duration = Duration::from_secs(25);
+/// How long one node may take.
+const CALL_WAIT: Duration = Duration::from_secs(10);
+/// The first pause before another try; it doubles.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+/// The longest pause before another try.
+const PAUSE_MAX: Duration = Duration::from_millis(320);
+
+/// The partitions of a cluster. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Fleet(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    metadata: Metadata,
+    members: Members,
+    parties: ReplicaParties,
+    folder: PathBuf,
+    replicas: RwLock<BTreeMap<PartitionId, Replica>>,
+    /// Who led last.
+    leaders: Mutex<BTreeMap<PartitionId, NodeId>>,
+    lanes: Lanes,
+}
+
+impl Fleet {
+    /// No replica yet. Their logs are below `folder`.
+    #[must_use]
+    pub fn new(
+        metadata: Metadata,
+        members: Members,
+        parties: ReplicaParties,
+        folder: PathBuf,
+        server: &PeerServer,
+    ) -> Self {
+        let fleet = Self(Arc::new(Inner {
+            metadata,
+            members,
+            parties,
+            folder,
+            replicas: RwLock::default(),
+            leaders: Mutex::default(),
+            lanes: Lanes::default(),
+        }));
+        let serving = fleet.clone();
+        server.on_call(wire::APPEND_CALL, move |body| {
+            let fleet = serving.clone();
+            async move { fleet.take_over(body).await }
+        });
+        let serving = fleet.clone();
+        server.on_call(SETTLED_CALL, move |body| {
+            let fleet = serving.clone();
+            async move {
+                let number = body.as_ref().try_into().map(u32::from_le_bytes);
+                let number = number.map_err(|_| "no partition is named".to_owned())?;
+                let replica = fleet.replica(PartitionId(number)).filter(Replica::leads);
+                let replica = replica.ok_or("it is led elsewhere")?;
+                let settled = replica.settled().await.ok_or("nobody leads it now")?;
+                Ok(Bytes::copy_from_slice(&settled.0.to_le_bytes()))
+            }
+        });
+        fleet
+    }
+
+    /// How many partitions there are.
+    #[must_use]
+    pub fn partition_count(&self) -> u64 {
+        let topology = self.0.metadata.catalog().topology();
+        let count = topology.borrow().partitions.len();
+        count as u64
+    }
+
+    /// The replicas that live here.
+    #[must_use]
+    pub fn replicas(&self) -> Vec<Replica> {
+        let replicas = self.0.replicas.read().unwrap_or_else(PoisonError::into_inner);
+        replicas.values().cloned().collect()
+    }
+
+    /// The replica of a partition that lives here.
+    #[must_use]
+    pub fn replica(&self, partition: PartitionId) -> Option<Replica> {
+        self.0.replicas.read().unwrap_or_else(PoisonError::into_inner).get(&partition).cloned()
+    }
+
+    /// Takes batches for a partition, wherever its leader is: all or none (but for those that are
+    /// repeats). Returns when they are durable on a majority of the replicas. What has no sequence
+    /// gets one, so that it may be sent to another leader when an answer is lost.
+    ///
+    /// # Errors
+    /// [`AppendError`]; after [`AppendError::Unsure`] they may be taken all the same.
+    pub async fn append(
+        &self,
+        partition: PartitionId,
+        mut batches: Vec<Checked>,
+    ) -> Result<Vec<Appended>, AppendError> {
+        let lane = self.0.lanes.take(partition, &mut batches);
+        let outcome = self.bring(partition, &batches).await;
+        // A lane whose last batch is in doubt is not used again.
+        let is_settled =
+            !matches!(outcome, Err(AppendError::Unsure | AppendError::Sequence { .. }));
+        if let Some(lane) = lane.filter(|_| is_settled) {
+            self.0.lanes.give_back(partition, lane, outcome.is_ok());
+        }
+        outcome
+    }
+
+    async fn bring(
+        &self,
+        partition: PartitionId,
+        batches: &[Checked],
+    ) -> Result<Vec<Appended>, AppendError> {
+        let clock = &self.0.parties.clock;
+        let until = clock.elapsed() + APPEND_WAIT_MAX;
+        let (mut pause, mut in_doubt) = (PAUSE_MIN, false);
+        let mut last = AppendError::NoMajority(partition);
+        let mut hint = None;
+        while clock.elapsed() < until {
+            let node =
+                hint.take().or_else(|| self.leader(partition)).or_else(|| self.any(partition));
+            let outcome = match node {
+                Some(node) => self.try_at(node, partition, batches).await,
+                None => Err(AppendError::NotLeader { partition, leader: None }),
+            };
+            match outcome {
+                Ok(appended) => {
+                    self.remember(partition, node);
+                    return Ok(appended);
+                }
+                Err(AppendError::NotLeader { leader, .. }) => {
+                    self.remember(partition, None);
+                    hint = leader.filter(|leader| Some(*leader) != node);
+                    // Who knows better is asked at once.
+                    if hint.is_some() && pause == PAUSE_MIN {
+                        pause *= 2;
+                        continue;
+                    }
+                }
+                Err(
+                    error @ (AppendError::Unsure
+                    | AppendError::Stopping
+                    | AppendError::NoMajority(_)),
+                ) => {
+                    in_doubt |= matches!(error, AppendError::Unsure);
+                    self.remember(partition, None);
+                    last = error;
+                }
+                // A former try may have been taken: that is what the producer is told.
+                Err(error) => return Err(error),
+            }
+            clock.sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        Err(if in_doubt { AppendError::Unsure } else { last })
+    }
+
+    async fn try_at(
+        &self,
+        node: NodeId,
+        partition: PartitionId,
+        batches: &[Checked],
+    ) -> Result<Vec<Appended>, AppendError> {
+        if node == self.0.metadata.me() {
+            let not_here = AppendError::NotLeader { partition, leader: None };
+            return self.replica(partition).ok_or(not_here)?.append(batches.to_vec()).await;
+        }
+        let unknown = AppendError::NotLeader { partition, leader: None };
+        let address = self.0.metadata.address_of(node).ok_or(unknown)?;
+        let request = wire::encode_request(partition, batches);
+        let call = self.0.metadata.peers().call(&address, wire::APPEND_CALL, request, CALL_WAIT);
+        match call.await {
+            Ok(answer) => wire::decode_answer(partition, &answer),
+            Err(error) if error.is_ambiguous() => Err(AppendError::Unsure),
+            Err(_) => Err(AppendError::NotLeader { partition, leader: None }),
+        }
+    }
+
+    /// Answers another node: what this one's replica says, if it leads.
+    async fn take_over(&self, body: Bytes) -> Result<Bytes, String> {
+        let (partition, batches) =
+            wire::decode_request(body).ok_or("a request to append that cannot be read")?;
+        let answer = match self.replica(partition) {
+            Some(replica) => replica.append(batches).await,
+            None => Err(AppendError::NotLeader { partition, leader: None }),
+        };
+        Ok(wire::encode_answer(&answer))
+    }
+
+    /// Who leads a partition, as this node's replica knows it, or as it was.
+    #[must_use]
+    pub fn leader(&self, partition: PartitionId) -> Option<NodeId> {
+        let known = self.replica(partition).and_then(|replica| replica.leader());
+        known.or_else(|| {
+            let leaders = self.0.leaders.lock().unwrap_or_else(PoisonError::into_inner);
+            leaders.get(&partition).copied()
+        })
+    }
+
+    fn keep(&self, replica: Replica) {
+        let mut replicas = self.0.replicas.write().unwrap_or_else(PoisonError::into_inner);
+        replicas.insert(replica.id(), replica);
+    }
+
+    fn forget(&self, partition: PartitionId) {
+        self.0.replicas.write().unwrap_or_else(PoisonError::into_inner).remove(&partition);
+    }
+
+    fn remember(&self, partition: PartitionId, leader: Option<NodeId>) {
+        let mut leaders = self.0.leaders.lock().unwrap_or_else(PoisonError::into_inner);
+        match leader {
+            Some(leader) => leaders.insert(partition, leader),
+            None => leaders.remove(&partition),
+        };
+    }
+
+    /// Some node that keeps the partition: it knows who leads.
+    fn any(&self, partition: PartitionId) -> Option<NodeId> {
+        let topology = self.0.metadata.catalog().topology().borrow().clone();
+        let replicas = &topology.partitions.get(&partition)?.replicas;
+        let answering = replicas.iter().map(|replica| replica.node);
+        let answering =
+            answering.filter(|node| topology.nodes.get(node).is_some_and(|node| node.answers()));
+        let nodes: Vec<NodeId> = answering.collect();
+        let at = usize::try_from(platform::random::u64() % (nodes.len().max(1) as u64));
+        nodes.get(at.unwrap_or_default()).copied()
+    }
+}

@@ -1,0 +1,388 @@
+//! Looking after the replicas that live here: opened and begun as the placements say, their groups
+//! made so by who leads, their logs cut when splits have the records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cluster::catalog::{CatalogError, Command};
+use cluster::log::LogError;
+use cluster::raft::{GroupId, Peer};
+use model::node::{NodeId, Placement, Replica as Member, Topology};
+use model::partition::PartitionId;
+use openraft::ChangeMembers;
+use platform::disk;
+use platform::shutdown::Shutdown;
+
+use super::Fleet;
+use crate::partition::Beginning;
+use crate::replica::{Replica, ReplicaError};
+
+/// How often replicas are looked after when nothing changes.
+const TEND_INTERVAL: Duration = Duration::from_millis(500);
+/// Entries that a replica may be behind to become a voter.
+const VOTER_LAG_MAX: u64 = 16;
+/// The call that asks a replica to lead.
+const LEAD_CALL: &str = "lead";
+/// How long it may take.
+const LEAD_WAIT: Duration = Duration::from_secs(1);
+/// Rounds between two tries to bring leadership where it belongs.
+const SPREAD_ROUNDS: u64 = 8;
+
+impl Fleet {
+    /// Answers who asks a replica to lead.
+    pub fn serve_leading(&self, server: &cluster::peer::PeerServer) {
+        let fleet = self.clone();
+        server.on_call(LEAD_CALL, move |body| {
+            let fleet = fleet.clone();
+            async move { fleet.stand(&body).await }
+        });
+    }
+
+    async fn stand(&self, body: &[u8]) -> Result<Bytes, String> {
+        let number = body.try_into().map(u32::from_le_bytes).map_err(|_| "no partition")?;
+        let replica = self.replica(PartitionId(number)).ok_or("no replica of it lives here")?;
+        let asked = replica.group().raft().trigger().elect().await;
+        asked.map(|()| Bytes::new()).map_err(|error| error.to_string())
+    }
+
+    /// Until the shutdown. `seed` gives what a log that was here before the cluster ended with.
+    pub async fn tend(
+        self,
+        seed: impl Fn(PartitionId) -> Option<Beginning> + Send + Sync + 'static,
+        shutdown: Shutdown,
+    ) {
+        let mut topology = self.0.metadata.catalog().topology();
+        let mut round = 0_u64;
+        loop {
+            let now = topology.borrow_and_update().clone();
+            for (partition, placement) in &now.partitions {
+                if let Err(error) = self.tend_one(*partition, placement, &now, &seed, round).await {
+                    tracing::warn!(%error, %partition, "a replica is not as it should be yet");
+                }
+            }
+            round += 1;
+            tokio::select! {
+                _ = topology.changed() => {}
+                () = self.0.parties.clock.sleep(TEND_INTERVAL) => {}
+                () = shutdown.wait() => break,
+            }
+        }
+        for replica in self.replicas() {
+            replica.stop().await;
+        }
+    }
+
+    async fn tend_one(
+        &self,
+        partition: PartitionId,
+        placement: &Placement,
+        topology: &Topology,
+        seed: &(impl Fn(PartitionId) -> Option<Beginning> + Send + Sync),
+        round: u64,
+    ) -> Result<(), TendError> {
+        let me = self.0.metadata.me();
+        let wanted = placement.replicas.iter().find(|replica| replica.node == me);
+        let here = self.replica(partition);
+        let replica = match (wanted, here) {
+            (Some(wanted), Some(replica)) if replica.member() == wanted.id => replica,
+            (Some(wanted), other) => {
+                if let Some(other) = other {
+                    self.close(&other).await;
+                }
+                let Some(replica) = self.open(partition, *wanted, placement).await? else {
+                    return Ok(());
+                };
+                replica
+            }
+            // It goes when the group has let it go, so that it may hand over what it has.
+            (None, Some(replica)) => {
+                if self.is_let_go(&replica) {
+                    self.close(&replica).await;
+                    self.discard(partition, replica.member())?;
+                }
+                replica
+            }
+            (None, None) => return Ok(()),
+        };
+        if !placement.born {
+            self.begin(partition, placement, topology, &replica, seed).await?;
+        }
+        if replica.leads() && placement.born {
+            self.arrange(&replica, placement, topology, round).await?;
+        }
+        let published = self.0.metadata.catalog().indexed_offset(partition)?;
+        replica.cut(published).await?;
+        Ok(())
+    }
+
+    fn path(&self, partition: PartitionId, member: u64) -> PathBuf {
+        self.0.folder.join(format!("{:04}-{member:016x}", partition.0))
+    }
+
+    /// Opens a replica. One whose log is damaged, or gone though its group has begun, is set aside,
+    /// and a new one takes its place: it must not vote as one that has what it acknowledged.
+    async fn open(
+        &self,
+        partition: PartitionId,
+        wanted: Member,
+        placement: &Placement,
+    ) -> Result<Option<Replica>, TendError> {
+        let folder = self.path(partition, wanted.id);
+        let is_there = folder.join("state").exists();
+        let is_founder = !placement.born || is_there || !self.was_here(partition, wanted.id)?;
+        let slot = placement.replicas.iter().position(|replica| *replica == wanted).unwrap_or(0);
+        let slot = u32::try_from(slot).unwrap_or_default();
+        if is_founder {
+            let opened =
+                Replica::open(&folder, partition, wanted.id, slot, self.0.parties.clone()).await;
+            match opened {
+                Ok(replica) => {
+                    self.note_here(partition, wanted.id)?;
+                    self.0.members.insert(replica.group().clone());
+                    self.keep(replica.clone());
+                    return Ok(Some(replica));
+                }
+                Err(ReplicaError::Log { source, .. })
+                    if matches!(source, LogError::Damaged { .. } | LogError::Missing(_)) =>
+                {
+                    tracing::error!(%source, %partition, "this replica is damaged: it is set aside and filled again from the others");
+                    let aside = self.0.folder.join(format!(
+                        "damaged-{:04}-{:016x}-{}",
+                        partition.0,
+                        wanted.id,
+                        self.0.parties.clock.now().0
+                    ));
+                    disk::rename(&folder, &aside)?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        } else {
+            tracing::error!(%partition, "the log of this replica is gone: it is filled again from the others");
+        }
+        self.replace(partition, wanted, placement).await?;
+        Ok(None)
+    }
+
+    /// Whether a replica's log was made here before.
+    fn was_here(&self, partition: PartitionId, member: u64) -> Result<bool, CatalogError> {
+        let key = format!("replica {:04} {member:016x}", partition.0);
+        Ok(self.0.metadata.catalog().local(&key)?.is_some())
+    }
+
+    fn note_here(&self, partition: PartitionId, member: u64) -> Result<(), CatalogError> {
+        if self.was_here(partition, member)? {
+            return Ok(());
+        }
+        let key = format!("replica {:04} {member:016x}", partition.0);
+        self.0.metadata.catalog().remember_local(&key, "made")
+    }
+
+    /// Asks for a new replica of this node in the place of one that lost its log. While no majority
+    /// of the others is there, nothing is filled from nothing: the placement alone changes nothing.
+    async fn replace(
+        &self,
+        partition: PartitionId,
+        lost: Member,
+        placement: &Placement,
+    ) -> Result<(), TendError> {
+        if placement.replicas.len() == 1 {
+            return Err(TendError::OnlyCopy(partition));
+        }
+        let mut changed = placement.clone();
+        for replica in changed.replicas.iter_mut().filter(|replica| **replica == lost) {
+            replica.id = platform::random::u64();
+        }
+        let before = Some(placement.clone());
+        let command = Command::Place { partition, before, placement: changed };
+        self.0.metadata.decide(&command.into()).await?;
+        Ok(())
+    }
+
+    /// Begins a group whose members are all new.
+    async fn begin(
+        &self,
+        partition: PartitionId,
+        placement: &Placement,
+        topology: &Topology,
+        replica: &Replica,
+        seed: &(impl Fn(PartitionId) -> Option<Beginning> + Send + Sync),
+    ) -> Result<(), TendError> {
+        let members = peers_of(placement, topology);
+        if members.len() < placement.replicas.len() {
+            return Ok(());
+        }
+        replica.begin(members).await?;
+        if !replica.leads() {
+            return Ok(());
+        }
+        if let Some(state) = seed(partition)
+            && replica.tail().0.0 == 0
+        {
+            replica.seed(&state.0).await?;
+        }
+        let born = Placement { born: true, ..placement.clone() };
+        let command =
+            Command::Place { partition, before: Some(placement.clone()), placement: born };
+        self.0.metadata.decide(&command.into()).await?;
+        Ok(())
+    }
+
+    /// Makes the group as the placement says, one step at a time: who comes learns first, who goes
+    /// goes when the others have everything, and a leader goes last.
+    async fn arrange(
+        &self,
+        replica: &Replica,
+        placement: &Placement,
+        topology: &Topology,
+        round: u64,
+    ) -> Result<(), TendError> {
+        let raft = replica.group().raft();
+        let metrics = raft.metrics().borrow().clone();
+        let membership = metrics.membership_config.membership();
+        let wanted = peers_of(placement, topology);
+        let moved: BTreeMap<u64, Peer> = wanted
+            .iter()
+            .filter(|(id, peer)| membership.get_node(id).is_some_and(|known| known != *peer))
+            .map(|(id, peer)| (*id, peer.clone()))
+            .collect();
+        if !moved.is_empty() {
+            raft.change_membership(ChangeMembers::SetNodes(moved), true)
+                .await
+                .map_err(raft_error)?;
+            return Ok(());
+        }
+        for (id, peer) in &wanted {
+            if membership.get_node(id).is_none() {
+                raft.add_learner(*id, peer.clone(), false).await.map_err(raft_error)?;
+                return Ok(());
+            }
+        }
+        let voting: BTreeSet<u64> = membership.voter_ids().collect();
+        let ids: BTreeSet<u64> = wanted.keys().copied().collect();
+        let last = metrics.last_log_index.unwrap_or(0);
+        let is_close = |id: &u64| {
+            let matched = metrics.replication.as_ref().and_then(|all| all.get(id).copied());
+            let matched = matched.flatten().map_or(0, |id| id.index);
+            *id == replica.member() || last.saturating_sub(matched) <= VOTER_LAG_MAX
+        };
+        let all_close = ids.difference(&voting).all(is_close);
+        if ids != voting && all_close && !ids.is_empty() {
+            if !ids.contains(&replica.member()) {
+                return self.hand_over(replica, &ids, topology, placement).await;
+            }
+            raft.change_membership(ids, false).await.map_err(raft_error)?;
+            return Ok(());
+        }
+        let extra: BTreeSet<u64> =
+            membership.nodes().map(|(id, _)| *id).filter(|id| !ids.contains(id)).collect();
+        if ids == voting && !extra.is_empty() {
+            let change = ChangeMembers::RemoveNodes(extra);
+            raft.change_membership(change, false).await.map_err(raft_error)?;
+            return Ok(());
+        }
+        if ids == voting && round.is_multiple_of(SPREAD_ROUNDS) {
+            self.spread(replica, placement, topology).await;
+        }
+        Ok(())
+    }
+
+    /// Another member leads before this one goes.
+    async fn hand_over(
+        &self,
+        replica: &Replica,
+        ids: &BTreeSet<u64>,
+        topology: &Topology,
+        placement: &Placement,
+    ) -> Result<(), TendError> {
+        let metrics = replica.group().raft().metrics().borrow().clone();
+        let voting: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
+        // Only a voter can lead: first those who stay become voters beside us.
+        let stay: Vec<&Member> = placement
+            .replicas
+            .iter()
+            .filter(|one| ids.contains(&one.id) && voting.contains(&one.id))
+            .collect();
+        if stay.is_empty() {
+            let mut both = ids.clone();
+            both.insert(replica.member());
+            let raft = replica.group().raft();
+            raft.change_membership(both, false).await.map_err(raft_error)?;
+            return Ok(());
+        }
+        for member in stay {
+            if self.ask_to_lead(replica.id(), member.node, topology).await {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Leadership goes where the partition is indexed: its records need no second way there.
+    async fn spread(&self, replica: &Replica, placement: &Placement, topology: &Topology) {
+        let partition = replica.id();
+        let Some(lease) = topology.indexer(partition) else { return };
+        let is_member = placement.replicas.iter().any(|one| one.node == lease.node);
+        let is_up = topology.nodes.get(&lease.node).is_some_and(|node| node.is_up());
+        if is_member && is_up && lease.node != self.0.metadata.me() {
+            self.ask_to_lead(partition, lease.node, topology).await;
+        }
+    }
+
+    async fn ask_to_lead(&self, partition: PartitionId, node: NodeId, topology: &Topology) -> bool {
+        let Some(info) = topology.nodes.get(&node) else { return false };
+        let body = Bytes::copy_from_slice(&partition.0.to_le_bytes());
+        let asked = self.0.metadata.peers().call(&info.address, LEAD_CALL, body, LEAD_WAIT).await;
+        asked.is_ok()
+    }
+
+    /// Whether the group goes on without this replica.
+    fn is_let_go(&self, replica: &Replica) -> bool {
+        let metrics = replica.group().raft().metrics().borrow().clone();
+        let membership = metrics.membership_config.membership();
+        membership.get_node(&replica.member()).is_none()
+            || !membership.voter_ids().any(|id| id == replica.member())
+    }
+
+    async fn close(&self, replica: &Replica) {
+        self.0.members.remove(GroupId::Partition(replica.id().0));
+        self.forget(replica.id());
+        replica.stop().await;
+    }
+
+    fn discard(&self, partition: PartitionId, member: u64) -> std::io::Result<()> {
+        tracing::info!(%partition, "this replica lives elsewhere now; its log goes");
+        disk::remove_dir_all(&self.path(partition, member))
+    }
+}
+
+/// The members that a placement wants, with where they live.
+fn peers_of(placement: &Placement, topology: &Topology) -> BTreeMap<u64, Peer> {
+    let peer = |replica: &Member| {
+        let node = topology.nodes.get(&replica.node)?;
+        Some((replica.id, Peer { node: node.id.0, address: node.address.clone() }))
+    };
+    placement.replicas.iter().filter_map(peer).collect()
+}
+
+fn raft_error(error: impl std::fmt::Display) -> TendError {
+    TendError::Raft(error.to_string())
+}
+
+/// Why a replica is not as it should be. It is tried again.
+#[derive(Debug, thiserror::Error)]
+enum TendError {
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error("the group does not change: {0}")]
+    Raft(String),
+    #[error("a file cannot be moved or removed")]
+    Io(#[from] std::io::Error),
+    #[error(
+        "the only replica of partition {0} is damaged or gone: put a copy of its folder back; no other node has its records"
+    )]
+    OnlyCopy(PartitionId),
+}

@@ -1,0 +1,159 @@
+//! The leader's proposer: what waits is judged and numbered together, proposed as one entry, and
+//! answered when the entry is committed. One entry is on its way at a time, so that what is judged
+//! is judged on everything before it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cluster::raft::types::LogId;
+use cluster::raft::{Command, Group};
+use model::partition::PartitionId;
+use openraft::error::{ClientWriteError, RaftError};
+use openraft::{RaftMetrics, ServerState};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+
+use super::machine::{Applied, Store};
+use super::{ReplicaParties, fold};
+use crate::partition::{AppendError, Appended, Checked, Judging, admit};
+
+/// Bytes that are proposed together.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+/// How long a leader may take to apply what it found in its log when it was elected.
+const CATCH_UP_MAX: Duration = Duration::from_secs(2);
+/// How long an entry may wait for a majority. Then it is not known whether it will be taken.
+const COMMIT_WAIT_MAX: Duration = Duration::from_secs(8);
+
+/// Batches of one request, and who waits for their fate.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    pub(super) batches: Vec<Checked>,
+    pub(super) reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+pub(super) struct Proposer {
+    pub(super) partition: PartitionId,
+    pub(super) folder: PathBuf,
+    pub(super) group: Group,
+    pub(super) store: Store,
+    pub(super) applied: watch::Receiver<Applied>,
+    pub(super) parties: ReplicaParties,
+}
+
+type Answers = Vec<(
+    oneshot::Sender<Result<Vec<Appended>, AppendError>>,
+    Result<Vec<Appended>, AppendError>,
+    OwnedSemaphorePermit,
+)>;
+
+impl Proposer {
+    /// Works until nobody can ask any more.
+    pub(super) async fn run(mut self, proposals: flume::Receiver<Proposal>) {
+        while let Ok(first) = proposals.recv_async().await {
+            let started = self.parties.clock.elapsed();
+            let mut waiting = vec![first];
+            let mut bytes = bytes_of(&waiting);
+            while bytes < GROUP_BYTES_MAX {
+                let Ok(next) = proposals.try_recv() else { break };
+                bytes += next.batches.iter().map(|batch| batch.bytes.len()).sum::<usize>();
+                waiting.push(next);
+            }
+            self.commit(waiting).await;
+            let seconds = (self.parties.clock.elapsed() - started).as_secs_f64();
+            self.parties.metrics.commit_seconds.observe(seconds);
+        }
+    }
+
+    async fn commit(&mut self, waiting: Vec<Proposal>) {
+        if let Err(error) = self.ready().await {
+            for proposal in waiting {
+                drop(proposal.reply.send(Err(error.clone())));
+            }
+            return;
+        }
+        let (command, answers) = self.judge(waiting);
+        let outcome = match command {
+            Some(command) => self.write(command).await,
+            None => Ok(()),
+        };
+        for (reply, answer, permit) in answers {
+            let answer = match (&outcome, answer) {
+                (Err(error), Ok(_)) => Err(error.clone()),
+                (_, answer) => answer,
+            };
+            // A client that went away does not hear that it was taken; its resend will.
+            drop(reply.send(answer));
+            drop(permit);
+        }
+    }
+
+    /// Whether this replica leads and has applied everything in its log: what a former leader left
+    /// there may be a repeat of what is sent now.
+    async fn ready(&mut self) -> Result<(), AppendError> {
+        let metrics = self.group.raft().metrics().borrow().clone();
+        if metrics.state != ServerState::Leader {
+            return Err(self.not_leader(&metrics));
+        }
+        let last = self.store.tail(|_, last| last);
+        let caught_up = self.applied.wait_for(|applied| applied.log_id >= last);
+        let clock = self.parties.clock.clone();
+        match clock.timeout(CATCH_UP_MAX, caught_up).await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(_)) => Err(AppendError::Stopping),
+            None => Err(AppendError::NoMajority(self.partition)),
+        }
+    }
+
+    fn not_leader(&self, metrics: &RaftMetrics<u64, cluster::raft::Peer>) -> AppendError {
+        let peer = metrics
+            .current_leader
+            .and_then(|leader| metrics.membership_config.membership().get_node(&leader));
+        let leader = peer.map(|peer| model::node::NodeId(peer.node));
+        AppendError::NotLeader { partition: self.partition, leader }
+    }
+
+    fn judge(&self, waiting: Vec<Proposal>) -> (Option<Bytes>, Answers) {
+        let now = self.parties.clock.now();
+        let room = admit(self.store.bytes(), &self.folder, &self.parties.settings);
+        self.store.tail(|fold, _| {
+            let mut judging = Judging::new(self.partition, &fold.0, now);
+            let mut answers = Vec::with_capacity(waiting.len());
+            for Proposal { batches, reply, permit } in waiting {
+                let answer = room.clone().and_then(|()| judging.request(batches));
+                answers.push((reply, answer, permit));
+            }
+            let repeats = answers.iter().filter_map(|(_, answer, _)| answer.as_ref().ok());
+            let repeats = repeats.flatten().filter(|appended| appended.duplicate).count();
+            self.parties.metrics.duplicates.inc_by(repeats as u64);
+            let command = (!judging.entries.is_empty()).then(|| fold::command(&judging.entries));
+            (command, answers)
+        })
+    }
+
+    async fn write(&self, command: Bytes) -> Result<(), AppendError> {
+        let before: Option<LogId> = self.applied.borrow().log_id;
+        let written = self.group.raft().client_write(Command(command));
+        match self.parties.clock.timeout(COMMIT_WAIT_MAX, written).await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
+                // Refused at once it is in no log; after it was appended it may be committed yet.
+                let appended = self.store.tail(|_, last| last) > before;
+                if appended {
+                    return Err(AppendError::Unsure);
+                }
+                let leader = forward.leader_node.map(|peer| model::node::NodeId(peer.node));
+                Err(AppendError::NotLeader { partition: self.partition, leader })
+            }
+            Some(Err(error)) => {
+                tracing::error!(%error, partition = %self.partition, "nothing could be taken");
+                Err(AppendError::Unsure)
+            }
+            None => Err(AppendError::Unsure),
+        }
+    }
+}
+
+fn bytes_of(waiting: &[Proposal]) -> usize {
+    waiting.iter().flat_map(|one| &one.batches).map(|batch| batch.bytes.len()).sum()
+}

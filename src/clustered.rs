@@ -1,0 +1,167 @@
+//! The node's place in a cluster: its connections, the metadata group, the replicas that live here,
+//! the copies that it keeps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use cluster::meta::{MetaSettings, Metadata, Start};
+use cluster::peer::{Members, PeerServer, PeerTls, PeerTransport, Peers};
+use index::indexer::Indexer;
+use index::keep::{Copies, Keeper};
+use index::metrics::IndexMetrics;
+use index::remote::{Host, Remote};
+use index::searcher::Parties;
+use ingest::fleet::Fleet;
+use ingest::partition::PartitionSettings;
+use ingest::replica::ReplicaParties;
+use model::node::Roles;
+use platform::disk::Disk;
+use platform::objects::{Objects, StoreOptions};
+
+use crate::config::Config;
+use crate::node::{Base, index_settings, local_objects, parties};
+
+use crate::{operate, seats, settle, tell};
+
+/// The node in its cluster. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Clustered {
+    pub(crate) metadata: Metadata,
+    pub(crate) fleet: Fleet,
+    server: PeerServer,
+    members: Members,
+}
+
+impl Clustered {
+    /// Comes into the cluster.
+    pub(crate) async fn start(base: &Base) -> Result<Self> {
+        let config = &base.config;
+        let tls = config.cluster.tls.as_deref().map(PeerTls::read).transpose()?;
+        let peers = Peers::new(base.clock.clone(), tls.clone());
+        let (server, members) = (PeerServer::new(peers.clone()), Members::default());
+        members.serve(&server);
+        let listener = platform::http::bind(config.cluster.listen).await?;
+        let bound = listener.local_addr().context("the address is not known")?;
+        let serving = server.clone().serve(listener, tls, base.shutdown.clone());
+        let shutdown = base.shutdown.clone();
+        tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "other nodes are not heard any more; stopping");
+                shutdown.trigger();
+            }
+        });
+        let seeds = settle::seeds(base).await?;
+        let settings = meta_settings(base, bound, seeds.partition_count());
+        tell(&format!("other nodes are heard at {}", settings.address));
+        let metadata = Metadata::start(
+            settings,
+            base.catalog.clone(),
+            (peers.clone(), &server, &members),
+            base.clock.clone(),
+            base.shutdown.clone(),
+        );
+        let metadata = metadata.await.context("this node is not in its cluster")?;
+        let replica_parties = ReplicaParties {
+            disk: Disk::default(),
+            clock: base.clock.clone(),
+            settings: PartitionSettings::default(),
+            metrics: base.ingest_metrics.clone(),
+            transport: Arc::new(PeerTransport::new(peers.clone())),
+            peers,
+        };
+        let folder = config.data_dir.join("replicas");
+        let fleet = Fleet::new(metadata.clone(), members.clone(), replica_parties, folder, &server);
+        fleet.serve_leading(&server);
+        let tending = fleet.clone().tend(seeds.into_source(), base.shutdown.clone());
+        tokio::spawn(tending);
+        let clustered = Self { metadata, fleet, server, members };
+        let own = clustered.clone();
+        clustered.server.on_call(operate::REPLICAS_CALL, move |_| {
+            let clustered = own.clone();
+            async move {
+                let replicas = operate::replicas_here(&clustered);
+                serde_json::to_vec(&replicas).map(Into::into).map_err(|error| error.to_string())
+            }
+        });
+        Ok(clustered)
+    }
+
+    /// The indexer of the partitions that the cluster gives to this node.
+    pub(crate) fn start_indexer(&self, base: &Base) -> Result<Arc<Indexer>> {
+        let remote = Remote::new(self.metadata.clone());
+        let (objects, keeper) = self.objects(&base.config)?;
+        objects.figures().register(&base.metrics);
+        let metrics = IndexMetrics::new(&base.metrics);
+        let alone = parties(base, index_settings(&base.config), objects, metrics)?;
+        let parties = Parties {
+            keeper: keeper.clone().map(|copies| Arc::new(copies) as Arc<dyn Keeper>),
+            remote: Some(remote),
+            ..alone
+        };
+        let data = base.config.data_dir.clone();
+        let indexer = Arc::new(Indexer::start(parties, data, base.shutdown.clone())?);
+        let _host = Host::serve(indexer.searcher(), &self.server);
+        if let Some(copies) = keeper {
+            tokio::spawn(copies.look_after(self.server.clone(), base.shutdown.clone()));
+        }
+        tokio::spawn(seats::hold(self.clone(), indexer.clone(), base.shutdown.clone()));
+        Ok(indexer)
+    }
+
+    /// Where splits are: in a store that all nodes share, or as copies on some of them.
+    fn objects(&self, config: &Config) -> Result<(Objects, Option<Copies>)> {
+        if let Some(url) = &config.cluster.store {
+            let options = StoreOptions::from_env();
+            let (cache, bytes) =
+                (config.data_dir.join("store-cache"), config.cluster.store_cache_bytes_max);
+            let runtime = tokio::runtime::Handle::current();
+            let objects = Objects::shared(url, &options, &cache, bytes, runtime);
+            return Ok((objects.with_context(|| format!("cannot use the store {url}"))?, None));
+        }
+        let copies = Copies::new(self.metadata.clone());
+        let objects = local_objects(config)?.with_fallback(Arc::new(copies.clone()));
+        copies.own(objects.clone());
+        copies.serve(&self.server);
+        Ok((objects, Some(copies)))
+    }
+
+    /// Routes for who operates the cluster.
+    pub(crate) fn router(&self) -> Router {
+        operate::router(self.clone())
+    }
+
+    /// Ends the members that live here; the replicas were ended by who looks after them.
+    pub(crate) async fn stop(&self) {
+        for replica in self.fleet.replicas() {
+            replica.stop().await;
+        }
+        self.metadata.stop().await;
+        drop(self.members.clone());
+    }
+}
+
+fn meta_settings(base: &Base, bound: std::net::SocketAddr, solo_count: u32) -> MetaSettings {
+    let config = &base.config;
+    // A port that was drawn is told as it was drawn.
+    let advertise = match config.cluster.listen.port() {
+        0 => bound.to_string(),
+        _ => config.cluster.advertise.clone(),
+    };
+    let start = if config.cluster.bootstrap {
+        Start::Bootstrap
+    } else {
+        Start::Join(config.cluster.join.clone())
+    };
+    MetaSettings {
+        folder: config.data_dir.join("meta"),
+        address: advertise,
+        http: base.address.to_string(),
+        roles: Roles::parse(&config.cluster.roles).unwrap_or_default(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        start,
+        partition_count: config.partitions.max(solo_count),
+        gone_after: Duration::from_secs(config.cluster.gone_after_s),
+    }
+}

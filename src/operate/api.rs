@@ -1,0 +1,244 @@
+//! `GET /api/v1/cluster` and what changes it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use cluster::catalog::{CatalogError, Command};
+use cluster::queue::Queue as _;
+use index::keep;
+use model::error::Kind;
+use model::node::{Health, NodeId, NodeInfo, Topology};
+use model::partition::PartitionId;
+use model::time::Timestamp;
+use model::wire::{ClusterNode, ClusterPartition, ClusterReplica, ClusterStatus};
+use platform::http::ApiError;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::clustered::Clustered;
+
+/// The call for the replicas that live on a node.
+pub(crate) const REPLICAS_CALL: &str = "replicas";
+/// How long a node may take to tell.
+const REPLICAS_WAIT: Duration = Duration::from_millis(800);
+
+/// A replica as its node sees it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ReplicaState {
+    partition: PartitionId,
+    leads: bool,
+    committed: u64,
+    lag: u64,
+    poisoned: bool,
+}
+
+/// The replicas that live here.
+pub(crate) fn replicas_here(clustered: &Clustered) -> Vec<ReplicaState> {
+    let state = |replica: ingest::replica::Replica| ReplicaState {
+        partition: replica.id(),
+        leads: replica.leads(),
+        committed: replica.committed().borrow().0,
+        lag: replica.lag(),
+        poisoned: replica.is_poisoned(),
+    };
+    clustered.fleet.replicas().into_iter().map(state).collect()
+}
+
+/// The routes.
+pub(crate) fn router(clustered: Clustered) -> Router {
+    Router::new()
+        .route("/api/v1/cluster", get(status))
+        .route("/api/v1/cluster/drain", post(drain))
+        .route("/api/v1/cluster/undrain", post(undrain))
+        .route("/api/v1/cluster/remove", post(remove))
+        .with_state(clustered)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    node: String,
+}
+
+async fn status(State(clustered): State<Clustered>) -> Result<Json<ClusterStatus>, ApiError> {
+    let metadata = &clustered.metadata;
+    let topology = metadata.catalog().topology().borrow().clone();
+    let catalog = metadata.catalog().clone();
+    let read = tokio::task::spawn_blocking(move || {
+        Ok::<_, CatalogError>((catalog.splits()?, catalog.indexed_offsets()?))
+    });
+    let read = read.await.map_err(|_| ApiError::new(Kind::Bug, "the catalog was not asked"))?;
+    let (splits, published) =
+        read.map_err(|error| ApiError::new(Kind::Unavailable, error.to_string()))?;
+    let (heard, replicas) =
+        tokio::join!(metadata.heard(), replicas_everywhere(&clustered, &topology));
+    let heard: BTreeMap<NodeId, _> = heard.into_iter().map(|one| (one.node, one)).collect();
+    let voters = metadata.voters();
+    let (copies_missing, copies_wanted) = keep::missing(&splits, &topology);
+    let node = |info: &NodeInfo| {
+        let kept = topology.partitions.values().flat_map(|placement| &placement.replicas);
+        let leases = topology.partitions.keys().filter_map(|id| topology.indexer(*id));
+        ClusterNode {
+            id: info.id.to_string(),
+            address: info.address.clone(),
+            http: info.http.clone(),
+            roles: info.roles.to_string(),
+            health: info.health.to_string(),
+            since: Timestamp(info.since).to_string(),
+            epoch: info.epoch,
+            version: info.version.clone(),
+            votes: voters.contains(&info.id),
+            replicas: kept.filter(|replica| replica.node == info.id).count() as u64,
+            indexing: leases.filter(|lease| lease.node == info.id).count() as u64,
+            splits: splits.iter().filter(|split| split.copies.contains(&info.id)).count() as u64,
+            heard_ms_ago: heard.get(&info.id).map(|one| one.heard_ms_ago),
+            clock_ahead_ms: heard.get(&info.id).map(|one| one.clock_ahead_ms),
+        }
+    };
+    let partitions = topology.partitions.iter().map(|(partition, placement)| {
+        let of = |node: &NodeId| {
+            let states = replicas.get(node)?.iter();
+            states.clone().find(|state| state.partition == *partition)
+        };
+        let leader = placement.replicas.iter().find(|one| of(&one.node).is_some_and(|s| s.leads));
+        let lease = topology.indexer(*partition);
+        let committed = placement.replicas.iter().filter_map(|one| Some(of(&one.node)?.committed));
+        ClusterPartition {
+            partition: partition.0,
+            leader: leader.map(|one| one.node.to_string()).unwrap_or_default(),
+            indexer: lease.map(|lease| lease.node.to_string()).unwrap_or_default(),
+            token: lease.map_or(0, |lease| lease.token),
+            committed: committed.max().unwrap_or(0),
+            published: published.get(partition).map_or(0, |offset| offset.0),
+            replicas: placement
+                .replicas
+                .iter()
+                .map(|one| replica_of(one.node, of(&one.node)))
+                .collect(),
+        }
+    });
+    Ok(Json(ClusterStatus {
+        cluster: topology.cluster.clone(),
+        node: metadata.me().to_string(),
+        leader: metadata.leader().map(|leader| leader.to_string()).unwrap_or_default(),
+        silent_ms: u64::try_from(metadata.silence().as_millis()).unwrap_or(u64::MAX),
+        nodes: topology.nodes.values().map(node).collect(),
+        partitions: partitions.collect(),
+        splits: splits.len() as u64,
+        copies_wanted,
+        copies_missing,
+    }))
+}
+
+fn replica_of(node: NodeId, state: Option<&ReplicaState>) -> ClusterReplica {
+    let trouble = match state {
+        None => Some("no answer".to_owned()),
+        Some(state) if state.poisoned => Some("its disk failed: start the node again".to_owned()),
+        Some(_) => None,
+    };
+    ClusterReplica { node: node.to_string(), lag: state.map(|state| state.lag), trouble }
+}
+
+/// What every node says of its replicas; those that do not answer are left out.
+async fn replicas_everywhere(
+    clustered: &Clustered,
+    topology: &Topology,
+) -> BTreeMap<NodeId, Vec<ReplicaState>> {
+    let me = clustered.metadata.me();
+    let asked = topology.nodes.values().map(|node| async move {
+        if node.id == me {
+            return Some((me, replicas_here(clustered)));
+        }
+        let peers = clustered.metadata.peers();
+        let answer = peers.call(&node.address, REPLICAS_CALL, Bytes::new(), REPLICAS_WAIT).await;
+        Some((node.id, serde_json::from_slice(&answer.ok()?).ok()?))
+    });
+    futures::future::join_all(asked).await.into_iter().flatten().collect()
+}
+
+async fn drain(
+    State(clustered): State<Clustered>,
+    Json(named): Json<Named>,
+) -> Result<Json<Value>, ApiError> {
+    let node = find(&clustered, &named.node)?;
+    set_health(&clustered, &node, Health::Draining).await?;
+    let message = format!(
+        "node {} is left: watch `sawlog cluster status` until it keeps no replicas and no splits, then remove it",
+        node.id
+    );
+    Ok(Json(json!({ "message": message })))
+}
+
+async fn undrain(
+    State(clustered): State<Clustered>,
+    Json(named): Json<Named>,
+) -> Result<Json<Value>, ApiError> {
+    let node = find(&clustered, &named.node)?;
+    if node.health != Health::Draining {
+        return Err(refused(format!("node {} is not being drained", node.id)));
+    }
+    set_health(&clustered, &node, Health::Up).await?;
+    Ok(Json(json!({ "message": format!("node {} takes work again", node.id) })))
+}
+
+async fn remove(
+    State(clustered): State<Clustered>,
+    Json(named): Json<Named>,
+) -> Result<Json<Value>, ApiError> {
+    let node = find(&clustered, &named.node)?;
+    if node.health == Health::Up {
+        return Err(refused(format!("node {} is up", node.id))
+            .hint("drain it first, so that what it keeps is kept by others; or stop it"));
+    }
+    decide(&clustered, Command::Forget(node.id)).await?;
+    let message = format!("node {} is out; others make the copies that it had", node.id);
+    Ok(Json(json!({ "message": message })))
+}
+
+async fn set_health(
+    clustered: &Clustered,
+    node: &NodeInfo,
+    health: Health,
+) -> Result<(), ApiError> {
+    let since = clustered.metadata.clock().now().0;
+    let (node, epoch) = (node.id, node.epoch);
+    decide(clustered, Command::SetHealth { node, epoch, health, since }).await
+}
+
+async fn decide(clustered: &Clustered, command: Command) -> Result<(), ApiError> {
+    let decided = clustered.metadata.decide(&command.into()).await;
+    decided.map(drop).map_err(|error| match error {
+        CatalogError::Refused(refusal) => refused(refusal.to_string()),
+        error => ApiError::new(Kind::Unavailable, error.to_string())
+            .hint("a majority of the voters must be there: see `sawlog cluster status`"),
+    })
+}
+
+fn refused(words: String) -> ApiError {
+    ApiError::new(Kind::Invalid, words)
+}
+
+/// The node that is meant: by its id, the beginning of it, or an address.
+fn find(clustered: &Clustered, named: &str) -> Result<NodeInfo, ApiError> {
+    let topology: Arc<Topology> = clustered.metadata.catalog().topology().borrow().clone();
+    let is_meant = |node: &&NodeInfo| {
+        node.address == named
+            || node.http == named
+            || !named.is_empty() && node.id.to_string().starts_with(named)
+    };
+    let mut found = topology.nodes.values().filter(is_meant);
+    match (found.next(), found.next()) {
+        (Some(node), None) => Ok(node.clone()),
+        (None, _) => Err(refused(format!("no node is {named:?}"))
+            .code("not_found")
+            .hint("`sawlog cluster status` shows ids and addresses")),
+        (Some(_), Some(_)) => {
+            Err(refused(format!("several nodes are {named:?}")).hint("write more of the id"))
+        }
+    }
+}

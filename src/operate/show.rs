@@ -1,0 +1,98 @@
+//! The cluster's state for people.
+
+use std::io::Write;
+
+use anyhow::Result;
+use model::wire::{ClusterNode, ClusterStatus};
+
+/// Columns of nodes and partitions.
+pub(super) fn print(out: &mut impl Write, status: &ClusterStatus) -> Result<()> {
+    let name = |id: &str| short(status, id);
+    writeln!(out, "cluster {}, seen by node {}", status.cluster, name(&status.node))?;
+    match status.leader.as_str() {
+        "" => writeln!(
+            out,
+            "NOBODY LEADS: nothing is decided until a majority of the voters is there"
+        )?,
+        leader => writeln!(out, "metadata led by {}", name(leader))?,
+    }
+    if status.silent_ms > 3_000 {
+        writeln!(
+            out,
+            "THIS NODE HAS HEARD NOTHING OF ITS CLUSTER FOR {} s",
+            status.silent_ms / 1_000
+        )?;
+    }
+    writeln!(
+        out,
+        "\nnode      state     votes  replicas  indexes  splits   heard     clock  roles               addresses"
+    )?;
+    for node in &status.nodes {
+        print_node(out, node)?;
+    }
+    writeln!(
+        out,
+        "\npartition  leader    indexer     committed    published  replicas (entries behind)"
+    )?;
+    for partition in &status.partitions {
+        let replicas: Vec<String> = partition
+            .replicas
+            .iter()
+            .map(|replica| {
+                let lag = match (&replica.trouble, replica.lag) {
+                    (Some(trouble), _) => trouble.clone(),
+                    (None, Some(lag)) => lag.to_string(),
+                    (None, None) => "?".to_owned(),
+                };
+                format!("{} ({lag})", name(&replica.node))
+            })
+            .collect();
+        writeln!(
+            out,
+            "{:>9}  {:<8}  {:<8}  {:>11}  {:>11}  {}",
+            partition.partition,
+            name(&partition.leader),
+            name(&partition.indexer),
+            partition.committed,
+            partition.published,
+            replicas.join(", ")
+        )?;
+    }
+    writeln!(
+        out,
+        "\n{} splits, {} of {} copies missing",
+        status.splits, status.copies_missing, status.copies_wanted
+    )?;
+    Ok(())
+}
+
+fn print_node(out: &mut impl Write, node: &ClusterNode) -> Result<()> {
+    let heard = node.heard_ms_ago.map_or("-".to_owned(), |ms| format!("{ms} ms"));
+    let clock = node.clock_ahead_ms.map_or("-".to_owned(), |ms| format!("{ms:+} ms"));
+    writeln!(
+        out,
+        "{:<8}  {:<8}  {:<5}  {:>8}  {:>7}  {:>6}  {:>8}  {:>8}  {:<18}  {} (http {})",
+        node.id.get(..8).unwrap_or(&node.id),
+        node.health,
+        if node.votes { "yes" } else { "" },
+        node.replicas,
+        node.indexing,
+        node.splits,
+        heard,
+        clock,
+        node.roles,
+        node.address,
+        node.http
+    )?;
+    Ok(())
+}
+
+/// The beginning of an id, as long as it names one node.
+fn short(status: &ClusterStatus, id: &str) -> String {
+    if id.is_empty() {
+        return "-".to_owned();
+    }
+    let short = id.get(..8).unwrap_or(id);
+    let alike = status.nodes.iter().filter(|node| node.id.starts_with(short)).count();
+    if alike > 1 { id.to_owned() } else { short.to_owned() }
+}
