@@ -107,7 +107,7 @@ impl GroupSettings {
 
     /// openraft 0.9 draws its election timeout once per life, so that two members may collide for
     /// ever; each slot has a window of its own instead.
-    fn config(&self) -> Result<Config, ConfigError> {
+    fn config(&self) -> Result<Config, Box<ConfigError>> {
         let heartbeat = u64::try_from(self.heartbeat.as_millis()).unwrap_or(u64::MAX).max(2);
         let min = heartbeat.saturating_mul(3 + u64::from(self.slot));
         Config {
@@ -125,6 +125,7 @@ impl GroupSettings {
             ..Config::default()
         }
         .validate()
+        .map_err(Box::new)
     }
 }
 
@@ -133,10 +134,10 @@ impl GroupSettings {
 pub enum StartError {
     /// The heartbeat or the slot is no use.
     #[error(transparent)]
-    Settings(#[from] ConfigError),
+    Settings(#[from] Box<ConfigError>),
     /// The log or the state machine failed.
     #[error(transparent)]
-    Raft(#[from] Fatal<u64>),
+    Raft(#[from] Box<Fatal<u64>>),
 }
 
 /// Why a call is not answered. The caller's transport says [`TransportError::Refused`].
@@ -197,7 +198,8 @@ impl Group {
     ) -> Result<Self, StartError> {
         let config = Arc::new(settings.config()?);
         let network = Network::new(transport, settings.group);
-        let raft = Raft::new(settings.member, config, network, log, machine).await?;
+        let raft = Raft::new(settings.member, config, network, log, machine).await;
+        let raft = raft.map_err(Box::new)?;
         Ok(Self { raft, settings, incoming: Arc::default() })
     }
 

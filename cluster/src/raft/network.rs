@@ -171,10 +171,10 @@ struct Landed {
 
 impl Landed {
     /// What an answer to these entries says about a later request.
-    fn answer(&self, answer: AppendAnswer, request: &AppendRequest) -> Option<AppendAnswer> {
+    fn answer(&self, answer: &AppendAnswer, request: &AppendRequest) -> Option<AppendAnswer> {
         let last = request.entries.last().map_or(request.prev_log_id, |entry| Some(entry.log_id));
         match answer {
-            AppendAnswer::HigherVote(vote) => Some(AppendAnswer::HigherVote(vote)),
+            AppendAnswer::HigherVote(vote) => Some(AppendAnswer::HigherVote(*vote)),
             _ if self.vote != request.vote => None,
             AppendAnswer::Success if self.last == last => Some(AppendAnswer::Success),
             AppendAnswer::Success if self.last >= request.prev_log_id && self.last < last => {
@@ -215,7 +215,7 @@ impl RaftNetwork<TypeConfig> for Connection {
             };
             if let Some((landed, answer)) = landed {
                 let answer = answer.map_err(|error| self.line.failed(error))?;
-                if let Some(answer) = landed.answer(answer, &rpc) {
+                if let Some(answer) = landed.answer(&answer, &rpc) {
                     return Ok(answer);
                 }
             }

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use platform::clock::Clock;
 use platform::disk;
 use tempfile::TempDir;
 
+use super::super::codec::{SnapshotPiece, encode_snapshot, encode_vote};
 use super::super::group::*;
 use super::*;
 
@@ -14,9 +16,12 @@ const GROUP: GroupId = GroupId::Partition(3);
 /// No member of a test takes longer, unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The network: which member answers on which node.
+/// Bytes of a call that a slow network carries slowly: a heartbeat has fewer.
+const SLOW_BYTES_MIN: usize = 600;
+
+/// The network: which member answers on which node, and how long entries are on their way.
 #[derive(Clone, Default)]
-struct Mesh(Arc<Mutex<HashMap<u64, Group>>>);
+struct Mesh(Arc<Mutex<HashMap<u64, Group>>>, Duration);
 
 impl Mesh {
     fn group(&self, node: u64) -> Option<Group> {
@@ -34,7 +39,10 @@ impl Transport for Mesh {
     ) -> BoxFuture<Result<Bytes, TransportError>> {
         assert_eq!(group, GROUP);
         let found = self.group(to.node);
+        let slow = kind == CallKind::Append && body.len() > SLOW_BYTES_MIN;
+        let way = if slow { self.1 } else { Duration::ZERO };
         Box::pin(async move {
+            Clock::system().sleep(way).await;
             let away = || TransportError::Unreachable("nobody is there".to_owned());
             let answer = found.ok_or_else(away)?.handle(kind, body).await;
             answer.map_err(|error| TransportError::Refused(error.to_string()))
@@ -265,8 +273,52 @@ async fn a_call_for_who_lived_here_before_is_refused() {
     let mesh = Mesh::default();
     let new = start(&mesh, 9, 1, tempfile::tempdir().unwrap()).await;
     let request = VoteRequest::new(Vote::new(5, 2), None);
-    let body = super::super::codec::encode_vote(1, &request);
+    let body = encode_vote(1, &request);
     let error = new.group.handle(CallKind::Vote, body).await.unwrap_err();
     assert!(matches!(error, CallError::WrongMember { wanted: 1, here: 9 }), "{error}");
     assert_eq!(new.log.0.vote(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_that_travel_longer_than_a_heartbeat_arrive_and_depose_nobody() {
+    let mesh = Mesh(Arc::default(), 12 * HEARTBEAT);
+    let members = three(&mesh).await;
+    write(&mesh, "short".to_owned()).await;
+    let before = leader(&mesh).await.raft().metrics().borrow().vote;
+    for number in 0..3 {
+        write(&mesh, format!("long {number} {}", "x".repeat(2 * SLOW_BYTES_MIN))).await;
+    }
+    check_equal(&mesh, &members.iter().collect::<Vec<_>>()).await;
+    let after = leader(&mesh).await.raft().metrics().borrow().vote;
+    assert_eq!(before, after);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_comes_in_pieces_or_from_its_beginning() {
+    let mesh = Mesh::default();
+    let new = start(&mesh, 9, 1, tempfile::tempdir().unwrap()).await;
+    let tally = Tally { count: 3, last: 7, sum: 99 };
+    let whole = Bytes::from(tally.snapshot());
+    let meta = SnapshotMeta {
+        last_log_id: Some(log_id(4, 2, 50)),
+        snapshot_id: "one".to_owned(),
+        ..SnapshotMeta::default()
+    };
+    let send = async |offset: usize, end: usize| {
+        let piece = SnapshotPiece {
+            vote: Vote::new_committed(4, 2),
+            meta: meta.clone(),
+            total: whole.len() as u64,
+            offset: offset as u64,
+            bytes: whole.slice(offset..end),
+        };
+        new.group.handle(CallKind::Snapshot, encode_snapshot(9, &piece)).await
+    };
+    assert!(matches!(send(8, whole.len()).await, Err(CallError::Gap)));
+    send(0, 8).await.unwrap();
+    assert!(matches!(send(9, whole.len()).await, Err(CallError::Gap)));
+    assert_eq!(new.log.purged(), None);
+    send(0, 12).await.unwrap();
+    send(12, whole.len()).await.unwrap();
+    assert_eq!(new.log.tail(|fold, last| (fold.clone(), last)), (tally, meta.last_log_id));
 }

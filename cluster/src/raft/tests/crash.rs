@@ -212,12 +212,12 @@ fn a_torn_tail_is_cut_at_the_last_whole_entry() {
 fn what_is_missing_stops_the_member() {
     let whole = filled();
     let segments = files(whole.path());
-    for missing in 0..segments.len() {
+    for missing in &segments {
         let folder = copy(whole.path());
-        let name = segments[missing].file_name().unwrap();
+        let name = missing.file_name().unwrap();
         disk::remove_file(&folder.path().join(name)).unwrap();
         let error = open(folder.path()).map(drop).unwrap_err();
-        assert!(matches!(error, LogError::Missing(_)), "{missing}: {error}");
+        assert!(matches!(error, LogError::Missing(_)), "{}: {error}", missing.display());
     }
     let folder = copy(whole.path());
     disk::remove_file(&folder.path().join("state")).unwrap();
