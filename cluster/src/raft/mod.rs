@@ -14,7 +14,7 @@ mod storage;
 mod network;
 
 pub use group::{CallError, CallKind, Group, GroupId, GroupSettings, Transport, TransportError};
-pub use reader::{LogReader, ReadError};
+pub use reader::{LogReader, REPLICATION_BYTES_MAX, ReadError};
 pub use store::{Fold, LogSettings, LogStore, SegmentInfo, SnapshotPoint};
 pub use types::{Command, Peer, Raft, Reply, TypeConfig};
 

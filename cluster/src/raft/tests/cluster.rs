@@ -94,7 +94,9 @@ async fn leader(mesh: &Mesh) -> Group {
     loop {
         let groups = mesh.0.lock().unwrap().clone();
         let here = |id: u64| groups.values().find(|group| group.settings().member == id);
-        let Some(any) = groups.values().next() else { panic!("somebody is there") };
+        // Who was not let in yet hears of no leader.
+        let is_in = |group: &&Group| group.raft().metrics().borrow().last_log_index.is_some();
+        let any = groups.values().find(is_in).expect("somebody is in the group");
         let known = |metrics: &openraft::RaftMetrics<u64, Peer>| {
             metrics.current_leader.is_some_and(|id| here(id).is_some())
         };

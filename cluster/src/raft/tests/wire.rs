@@ -71,6 +71,8 @@ fn another_version_and_another_kind_are_told_apart() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), at in any::<usize>()) {
         let mut whole = encode_append(5, &request()).to_vec();
