@@ -32,17 +32,17 @@ use crate::metrics::IndexMetrics;
 use crate::remote::{Remote, RemotePart};
 use crate::scan::{ScanError, ScanRequest, field_counts, scan_rows};
 use crate::settings::Settings;
-use crate::split::{PageCache, Split};
+use crate::split::{PageCache, Split, body_name};
 
 /// Parts that a slow follower may be behind before it misses some.
-const FOLLOW_PARTS_MAX: usize = 1_024;
+pub(crate) const FOLLOW_PARTS_MAX: usize = 1_024;
 /// How long a question waits for records that were acknowledged before it was asked. A consumer is
 /// a millisecond behind; more than this only after a start or below a bound on fresh records, and
 /// then the answer is given from what there is.
 const CATCH_UP_MAX: Duration = Duration::from_millis(500);
 
 /// Every record that was consumed, exactly once.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct View {
     /// Published splits.
     pub splits: Vec<Arc<SplitMeta>>,
@@ -50,6 +50,8 @@ pub struct View {
     pub fresh: Vec<Arc<FreshPart>>,
     /// Fresh rows that other nodes hold.
     pub remote: Vec<Arc<RemotePart>>,
+    /// The offsets below which records of each partition are in it.
+    pub ends: BTreeMap<PartitionId, Offset>,
     /// What could not be had.
     pub missing: Vec<Missing>,
 }
@@ -358,6 +360,16 @@ impl Searcher {
         self.0.parties.node
     }
 
+    /// Whether other nodes are asked too.
+    #[must_use]
+    pub fn is_clustered(&self) -> bool {
+        self.0.parties.remote.is_some()
+    }
+
+    pub(crate) fn clustered(&self) -> Option<&Remote> {
+        self.0.parties.remote.as_ref()
+    }
+
     /// The catalog, for the small documents beside the splits.
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
@@ -422,7 +434,9 @@ impl Searcher {
     pub async fn gather(&self) -> Arc<View> {
         let Some(remote) = &self.0.parties.remote else {
             self.catch_up().await;
-            return self.view();
+            let view = self.view();
+            let ends = self.partitions().into_iter().map(|(id, figures)| (id, figures.end));
+            return Arc::new(View { ends: ends.collect(), ..View::clone(&view) });
         };
         let mine = self.tokens();
         let (gathered, ()) = tokio::join!(remote.gather(&mine), self.catch_up());
@@ -449,7 +463,12 @@ impl Searcher {
             part.behind(from).map(Arc::new)
         });
         let remote = remote.collect();
-        Arc::new(View { splits: state.splits.values().cloned().collect(), fresh, remote, missing })
+        let mut ends: BTreeMap<PartitionId, Offset> = gathered.ends.into_iter().collect();
+        for (id, partition) in state.partitions.iter().filter(|(id, one)| is_mine(id, one)) {
+            ends.insert(*id, partition.active.end);
+        }
+        let splits = state.splits.values().cloned().collect();
+        Arc::new(View { splits, fresh, remote, ends, missing })
     }
 
     /// Waits until this node knows what others have published. Whether it does.
@@ -535,7 +554,10 @@ impl Searcher {
         let request = narrowed.as_ref().unwrap_or(request);
         let evaluator = Evaluator::new(&request.filter, request.range);
         match unit {
-            Unit::Split(meta) => self.0.open(meta)?.scan(&evaluator, request, emit),
+            Unit::Split(meta) => match self.elsewhere(meta) {
+                Some(remote) => remote.scan_split(meta, request, emit),
+                None => self.0.open(meta)?.scan(&evaluator, request, emit),
+            },
             Unit::Fresh(part) => {
                 let place = Place { partition: part.partition, index: &part.index };
                 let rows = scan_rows(&part.rows, place, &evaluator, request)?;
@@ -548,6 +570,28 @@ impl Searcher {
             }
             Unit::Remote(part) => self.remote(part)?.scan(part, request, emit),
         }
+    }
+
+    /// The way to a split whose rows are nearer to another node.
+    fn elsewhere(&self, meta: &SplitMeta) -> Option<&Remote> {
+        let parties = &self.0.parties;
+        let remote = parties.remote.as_ref()?;
+        let is_here = match parties.objects.is_shared() {
+            true => remote.is_owner(meta),
+            false => parties.objects.has_local(&body_name(&meta.id)),
+        };
+        (!is_here).then_some(remote)
+    }
+
+    /// Scans a split with what this node has of it.
+    pub(crate) fn scan_here(
+        &self,
+        meta: &Arc<SplitMeta>,
+        request: &ScanRequest,
+        emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
+    ) -> Result<(), ScanError> {
+        let evaluator = Evaluator::new(&request.filter, request.range);
+        self.0.open(meta)?.scan(&evaluator, request, emit)
     }
 
     fn remote(&self, part: &RemotePart) -> Result<&Remote, ScanError> {

@@ -3,6 +3,7 @@
 
 use std::io::Cursor;
 
+use bytes::Bytes;
 use openraft::storage::RaftStateMachine;
 use openraft::{
     EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, StorageIOError,
@@ -10,10 +11,12 @@ use openraft::{
 use redb::Durability;
 use serde::{Deserialize, Serialize};
 
+use super::MetaError;
 use crate::catalog::{Answer, Catalog, CatalogError, Order, Refusal};
 use crate::raft::types::{
     Entry, LogId, Reply, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig,
 };
+use crate::raft::{LogStore, SnapshotPoint};
 
 /// What this node remembers of how far it is.
 const APPLIED: &str = "applied";
@@ -32,18 +35,24 @@ struct Applied {
 #[derive(Debug, Clone)]
 pub(super) struct MetaMachine {
     catalog: Catalog,
+    /// The group's log, which begins anew behind a snapshot that is taken over.
+    store: LogStore<()>,
     applied: Applied,
     unsynced: u32,
 }
 
 impl MetaMachine {
-    /// As far as the catalog is.
-    pub(super) fn new(catalog: Catalog) -> Result<Self, CatalogError> {
+    /// As far as the catalog is. A log that ends before that, because the node stopped between
+    /// taking a snapshot over and beginning its log anew, begins anew now.
+    pub(super) async fn new(catalog: Catalog, store: LogStore<()>) -> Result<Self, MetaError> {
         let applied = match catalog.local(APPLIED)? {
             Some(text) => read(&text)?,
             None => Applied::default(),
         };
-        Ok(Self { catalog, applied, unsynced: 0 })
+        if applied.log_id > store.tail(|(), last| last) {
+            store.restart(point(&applied)).await?;
+        }
+        Ok(Self { catalog, store, applied, unsynced: 0 })
     }
 
     fn carry_out(&mut self, entries: Vec<Entry>) -> Result<Vec<Reply>, CatalogError> {
@@ -89,6 +98,11 @@ impl MetaMachine {
         let applied = applied.as_deref().map(read).transpose()?.unwrap_or_default();
         Ok(Snapshot { meta: meta(&applied), snapshot: Box::new(Cursor::new(bytes)) })
     }
+}
+
+fn point(applied: &Applied) -> SnapshotPoint {
+    let (log_id, membership) = (applied.log_id, applied.membership.clone());
+    SnapshotPoint { log_id, membership, fold: Bytes::new() }
 }
 
 fn meta(applied: &Applied) -> SnapshotMeta {
@@ -158,6 +172,9 @@ impl RaftStateMachine<TypeConfig> for MetaMachine {
             self.catalog.restore(snapshot.get_ref(), &[(APPLIED, &text)])
         })
         .map_err(|error| failed(ErrorVerb::Write, &error))?;
+        // The catalog has it first: without it a log that begins behind it would be of no use.
+        let anew = self.store.restart(point(&applied)).await;
+        anew.map_err(|error| failed(ErrorVerb::Write, &error))?;
         self.applied = applied;
         Ok(())
     }

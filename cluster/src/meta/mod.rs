@@ -137,8 +137,8 @@ impl Metadata {
         let slot = u32::try_from(me.0 % 8).unwrap_or_default();
         let group = GroupSettings::new(GroupId::Metadata, me.0, slot);
         let group = GroupSettings { heartbeat: HEARTBEAT, ..group };
-        let (machine, transport) =
-            (MetaMachine::new(catalog.clone())?, Arc::new(PeerTransport::new(peers.clone())));
+        let machine = MetaMachine::new(catalog.clone(), store.clone()).await?;
+        let transport = Arc::new(PeerTransport::new(peers.clone()));
         let group = Group::start(group, store.clone(), machine, transport).await;
         let group = group.map_err(|error| MetaError::Group(error.to_string()))?;
         members.insert(group.clone());
@@ -159,7 +159,8 @@ impl Metadata {
         metadata.come_in(known).await?;
         catalog.share(Arc::new(metadata.clone()));
         tokio::spawn(metadata.clone().beat(shutdown.clone()));
-        tokio::spawn(metadata.clone().lead(shutdown));
+        tokio::spawn(metadata.clone().lead(shutdown.clone()));
+        tokio::spawn(metadata.clone().watch(shutdown));
         Ok(metadata)
     }
 
@@ -225,6 +226,23 @@ impl Metadata {
     pub fn voters(&self) -> Vec<NodeId> {
         let metrics = self.0.group.raft().metrics().borrow().clone();
         metrics.membership_config.membership().voter_ids().map(NodeId).collect()
+    }
+
+    /// A member whose disk failed decides nothing any more, and cannot say so by itself: the node
+    /// stops, so that whoever looks after it starts it again when there is room.
+    async fn watch(self, shutdown: Shutdown) {
+        let mut metrics = self.0.group.raft().metrics();
+        let failed = metrics.wait_for(|metrics| metrics.running_state.is_err());
+        tokio::select! {
+            failed = failed => {
+                let why = failed.ok().and_then(|metrics| metrics.running_state.clone().err());
+                if let Some(why) = why.filter(|_| !shutdown.is_triggered()) {
+                    tracing::error!(%why, "the metadata's log failed: make room on its disk, then start the node again");
+                    shutdown.trigger();
+                }
+            }
+            () = shutdown.wait() => {}
+        }
     }
 
     /// Leaves the group's member in order.

@@ -7,7 +7,7 @@ use super::types::Entry;
 use crate::log::{LogError, SegmentReader};
 
 /// Bytes of entries that are sent to another member at a time (one entry at least).
-pub(super) const REPLICATION_BYTES_MAX: usize = 8 << 20;
+pub const REPLICATION_BYTES_MAX: usize = 8 << 20;
 
 /// Why entries could not be read.
 #[derive(Debug, thiserror::Error)]

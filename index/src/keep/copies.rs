@@ -145,7 +145,7 @@ pub(super) fn split_of(name: &str) -> Option<SplitId> {
 }
 
 /// Who should keep a split: the first in its rank among the nodes that are expected to be there.
-pub(super) fn wanted(id: &SplitId, topology: &Topology) -> Vec<NodeId> {
+pub(crate) fn wanted(id: &SplitId, topology: &Topology) -> Vec<NodeId> {
     let keepers = topology.keepers().map(|node| node.id.0);
     ranked(key_of(&id.0), keepers).into_iter().take(COPIES).map(NodeId).collect()
 }

@@ -9,6 +9,7 @@ use model::node::NodeId;
 use model::split::SplitMeta;
 
 pub use copies::Copies;
+pub(crate) use copies::wanted;
 pub use repair::missing;
 
 /// Copies of a split, where there are so many nodes.

@@ -12,18 +12,21 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use model::node::{Lease, NodeId, Topology};
 use model::partition::PartitionId;
-use model::split::FieldStat;
+use model::split::{FieldStat, SplitMeta};
 use model::wire::Missing;
 
 use super::{
     FIELDS_CALL, FOLLOW_TICKET, Gathered, LET_GO_CALL, PartRequest, Remote, RemotePart, RemoteView,
-    SCAN_TICKET, VIEW_CALL, VIEW_WAIT, ViewAnswer,
+    SCAN_TICKET, SPLIT_TICKET, SplitRequest, VIEW_CALL, VIEW_WAIT, ViewAnswer,
 };
 use crate::fresh::FreshPart;
+use crate::keep::wanted;
 use crate::scan::{ScanError, ScanRequest};
 
 /// How long one batch of rows may take.
 const ROWS_WAIT: Duration = Duration::from_secs(20);
+/// Nodes that are asked for a split: one, and one more when it breaks off.
+const KEEPERS_TRIED: usize = 2;
 /// How long letting go may take.
 const LET_GO_WAIT: Duration = Duration::from_secs(2);
 /// How long a node may hear nothing of its cluster until its answers say so.
@@ -133,6 +136,7 @@ impl Remote {
                 };
                 left.remove(&partition);
                 gathered.published.push((partition, known.published));
+                gathered.ends.push((partition, known.end));
                 if known.behind > 0 {
                     let what = format!("{} newest records of partition {partition}", known.behind);
                     let why = "they are being read from the queue".to_owned();
@@ -173,27 +177,89 @@ impl Remote {
     ) -> Result<(), ScanError> {
         let away = |why: String| ScanError::Away { what: part.name(), why };
         let asked = PartRequest { view: part.view.view, part: part.part, from: part.from, request };
-        let mut ticket = vec![SCAN_TICKET];
-        serde_json::to_writer(&mut ticket, &asked).map_err(|error| away(error.to_string()))?;
-        let (peers, address) = (self.0.metadata.peers(), &part.view.address);
-        let mut rows = self
-            .0
-            .runtime
-            .block_on(peers.stream(address, ticket.into(), ROWS_WAIT))
-            .map(batches)
-            .map_err(|error| away(error.to_string()))?;
-        let clock = self.0.metadata.clock();
+        self.rows(&part.view.address, SCAN_TICKET, &asked, emit).map_err(away)
+    }
+
+    /// Scans a split where it is kept; when that breaks off, once more on another copy, which gives
+    /// the same rows in the same order: those that came already are passed over. Blocks.
+    pub(crate) fn scan_split(
+        &self,
+        meta: &SplitMeta,
+        request: &ScanRequest,
+        emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
+    ) -> Result<(), ScanError> {
+        let asked = SplitRequest { split: meta, request };
+        let mut why = "no node that keeps it is there".to_owned();
+        let mut came = 0_usize;
+        for address in self.keepers(meta).into_iter().take(KEEPERS_TRIED) {
+            let (mut at, mut known) = (0_usize, came);
+            let scanned = self.rows(&address, SPLIT_TICKET, &asked, &mut |rows| {
+                let (from, count) = (at, rows.num_rows());
+                at += count;
+                known = known.max(at);
+                match came.saturating_sub(from) {
+                    0 => emit(rows),
+                    skip if skip >= count => ControlFlow::Continue(()),
+                    skip => emit(rows.slice(skip, count - skip)),
+                }
+            });
+            match scanned {
+                Ok(()) => return Ok(()),
+                Err(words) => {
+                    tracing::warn!(why = words, split = %meta.id, "asking another node that keeps the split");
+                    (why, came) = (words, known);
+                }
+            }
+        }
+        Err(ScanError::Away { what: format!("split {}", meta.id), why })
+    }
+
+    /// Where a split is kept, who answers first.
+    fn keepers(&self, meta: &SplitMeta) -> Vec<String> {
+        let topology = self.topology();
+        let nodes = match meta.copies.is_empty() {
+            // In a store that all share: who has it in its cache.
+            true => wanted(&meta.id, &topology),
+            false => meta.copies.clone(),
+        };
+        let me = self.0.metadata.me();
+        let nodes = nodes.iter().filter(|node| **node != me);
+        let mut nodes: Vec<_> = nodes.filter_map(|node| topology.nodes.get(node)).collect();
+        nodes.sort_by_key(|node| !node.answers());
+        nodes.into_iter().map(|node| node.address.clone()).collect()
+    }
+
+    /// Whether this node is the one that should scan a split of a shared store.
+    pub(crate) fn is_owner(&self, meta: &SplitMeta) -> bool {
+        let topology = self.topology();
+        let answers = |node: &NodeId| topology.nodes.get(node).is_some_and(|one| one.answers());
+        let owner = wanted(&meta.id, &topology).into_iter().find(answers);
+        owner.is_none_or(|owner| owner == self.0.metadata.me())
+    }
+
+    /// The rows of a ticket; `emit` gets them and may end it. Blocks.
+    fn rows(
+        &self,
+        address: &str,
+        kind: u8,
+        asked: &impl serde::Serialize,
+        emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
+    ) -> Result<(), String> {
+        let mut ticket = vec![kind];
+        serde_json::to_writer(&mut ticket, asked).map_err(|error| error.to_string())?;
+        let stream = self.0.metadata.peers().stream(address, ticket.into(), ROWS_WAIT);
+        let stream = self.0.runtime.block_on(stream).map_err(|error| error.to_string())?;
+        let (mut rows, clock) = (batches(stream), self.0.metadata.clock());
         loop {
-            let next = self.0.runtime.block_on(clock.timeout(ROWS_WAIT, rows.next()));
-            match next {
+            match self.0.runtime.block_on(clock.timeout(ROWS_WAIT, rows.next())) {
                 Some(Some(Ok(batch))) => {
                     if emit(batch).is_break() {
                         return Ok(());
                     }
                 }
-                Some(Some(Err(error))) => return Err(away(error.to_string())),
+                Some(Some(Err(error))) => return Err(error.to_string()),
                 Some(None) => return Ok(()),
-                None => return Err(away("its node is silent".to_owned())),
+                None => return Err(format!("node {address} is silent")),
             }
         }
     }
@@ -222,7 +288,6 @@ impl Remote {
         let ticket = Bytes::from_static(&[FOLLOW_TICKET]);
         let stream = self.0.metadata.peers().stream(&address, ticket, VIEW_WAIT).await;
         let stream = stream.map_err(|error| error.to_string())?;
-        // Parts differ in their columns: each comes as a stream of its own within the stream.
         Ok(super::serve::unpacked(stream))
     }
 }

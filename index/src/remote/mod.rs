@@ -1,6 +1,7 @@
 //! Fresh records that other nodes index: seen through views that those nodes hold, scanned there.
 
 mod ask;
+mod relay;
 mod serve;
 
 use std::sync::Arc;
@@ -22,6 +23,8 @@ const LET_GO_CALL: &str = "let_go";
 const FIELDS_CALL: &str = "fields";
 /// First byte of a ticket for the rows of a part.
 const SCAN_TICKET: u8 = b'F';
+/// First byte of a ticket for the rows of a split.
+const SPLIT_TICKET: u8 = b'S';
 /// First byte of a ticket for parts as they become searchable.
 const FOLLOW_TICKET: u8 = b'T';
 /// How long a node holds a view for another that does not let it go: longer than any query runs.
@@ -68,6 +71,15 @@ struct PartitionAnswer {
     published: Offset,
     /// Records that were acknowledged and are not searchable there yet.
     behind: u64,
+    /// The offset below which records are searchable there.
+    end: Offset,
+}
+
+/// Which rows of which split, as the asker's catalog has it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct SplitRequest<S, R> {
+    split: S,
+    request: R,
 }
 
 /// Some fresh rows.
@@ -175,5 +187,7 @@ pub(crate) struct Gathered {
     /// Their parts, with the offsets that they have published.
     pub(crate) parts: Vec<RemotePart>,
     pub(crate) published: Vec<(PartitionId, Offset)>,
+    /// The offsets below which their records are searchable.
+    pub(crate) ends: Vec<(PartitionId, Offset)>,
     pub(crate) missing: Vec<Missing>,
 }

@@ -18,14 +18,15 @@ use cluster::peer::{FlightStream, PeerServer};
 use futures::future::join_all;
 use futures::stream::{BoxStream, StreamExt as _};
 use model::partition::Offset;
+use model::split::SplitMeta;
 use tonic::Status;
 
 use super::{
     FIELDS_CALL, FOLLOW_TICKET, LET_GO_CALL, PartAnswer, PartRequest, PartitionAnswer, SCAN_TICKET,
-    VIEW_CALL, VIEW_HELD_MAX, VIEWS_MAX, ViewAnswer,
+    SPLIT_TICKET, SplitRequest, VIEW_CALL, VIEW_HELD_MAX, VIEWS_MAX, ViewAnswer,
 };
 use crate::fresh::FreshPart;
-use crate::scan::{ScanRequest, output_schema, output_schema_counted};
+use crate::scan::{ScanError, ScanRequest, output_schema, output_schema_counted};
 use crate::searcher::{Searcher, Unit};
 
 /// Batches of rows that are ahead of the asker.
@@ -43,6 +44,7 @@ struct Inner {
     held: Mutex<BTreeMap<u64, (Duration, Arc<Vec<Arc<FreshPart>>>)>>,
 }
 
+type Emit<'a> = dyn FnMut(RecordBatch) -> ControlFlow<()> + 'a;
 type Flights = BoxStream<'static, Result<FlightData, Status>>;
 
 impl Host {
@@ -79,6 +81,11 @@ impl Host {
             async move { host.scan(&ticket) }
         });
         let own = host.clone();
+        server.on_ticket(SPLIT_TICKET, move |ticket| {
+            let host = own.clone();
+            async move { host.scan_split(&ticket) }
+        });
+        let own = host.clone();
         server.on_ticket(FOLLOW_TICKET, move |_| {
             let host = own.clone();
             async move { Ok(host.follow()) }
@@ -111,11 +118,12 @@ impl Host {
             // Nobody could say how far it is: that is named too.
             wanted.map_or(1, |wanted| wanted.saturating_sub(end.unwrap_or(0)))
         };
-        let answers = partitions.iter().map(|(partition, token, published, _)| PartitionAnswer {
+        let answers = partitions.iter().map(|(partition, token, published, end)| PartitionAnswer {
             partition: *partition,
             token: *token,
             published: *published,
             behind: behind(*partition),
+            end: *end,
         });
         let view = platform::random::u64();
         let answer = ViewAnswer {
@@ -157,19 +165,40 @@ impl Host {
         let asked: PartRequest<ScanRequest> =
             serde_json::from_slice(ticket).map_err(|error| error.to_string())?;
         let part = self.part(asked.view, asked.part, asked.from)?;
-        let (searcher, request) = (self.0.searcher.clone(), asked.request);
+        Ok(self.rows(asked.request, move |searcher, request, emit| {
+            searcher.scan(&Unit::Fresh(part), request, emit)
+        }))
+    }
+
+    /// The rows of a split that this node keeps; what is to be deleted is in the request.
+    fn scan_split(&self, ticket: &[u8]) -> Result<Flights, String> {
+        let asked: SplitRequest<SplitMeta, ScanRequest> =
+            serde_json::from_slice(ticket).map_err(|error| error.to_string())?;
+        let meta = Arc::new(asked.split);
+        Ok(self.rows(asked.request, move |searcher, request, emit| {
+            searcher.scan_here(&meta, request, emit)
+        }))
+    }
+
+    fn rows(
+        &self,
+        request: ScanRequest,
+        scan: impl FnOnce(&Searcher, &ScanRequest, &mut Emit<'_>) -> Result<(), ScanError>
+        + Send
+        + 'static,
+    ) -> Flights {
+        let searcher = self.0.searcher.clone();
         let schema = match request.counted {
             true => output_schema_counted(&request.columns),
             false => output_schema(&request.columns),
         };
         let (to, rows) = tokio::sync::mpsc::channel(AHEAD);
         tokio::task::spawn_blocking(move || {
-            let scanned = searcher.scan(&Unit::Fresh(part), &request, &mut |rows| match to
-                .blocking_send(Ok(rows))
-            {
+            let mut send = |rows| match to.blocking_send(Ok(rows)) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
-            });
+            };
+            let scanned = scan(&searcher, &request, &mut send);
             if let Err(error) = scanned {
                 // The asker may be gone.
                 drop(to.blocking_send(Err(FlightError::ExternalError(Box::new(error)))));
@@ -177,7 +206,7 @@ impl Host {
         });
         let rows = tokio_stream::wrappers::ReceiverStream::new(rows);
         let flights = FlightDataEncoderBuilder::new().with_schema(schema).build(rows);
-        Ok(flights.map(|data| data.map_err(|error| Status::internal(error.to_string()))).boxed())
+        flights.map(|data| data.map_err(|error| Status::internal(error.to_string()))).boxed()
     }
 
     /// Every part as it becomes searchable. Who is too slow is told so and comes again.

@@ -86,7 +86,14 @@ impl Fleet {
         let wanted = placement.replicas.iter().find(|replica| replica.node == me);
         let here = self.replica(partition);
         let replica = match (wanted, here) {
-            (Some(wanted), Some(replica)) if replica.member() == wanted.id => replica,
+            (Some(wanted), Some(replica)) if replica.member() == wanted.id => {
+                if let Some(why) = replica.failure() {
+                    tracing::error!(why, %partition, "this replica stopped; it is started again");
+                    self.close(&replica).await;
+                    return Ok(());
+                }
+                replica
+            }
             (Some(wanted), other) => {
                 if let Some(other) = other {
                     self.close(&other).await;

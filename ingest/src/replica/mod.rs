@@ -322,6 +322,20 @@ impl Replica {
         self.0.store.is_poisoned()
     }
 
+    /// Whether it is the same replica, opened once.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Why its member of the group does not work any more, if it does not: its disk is full or
+    /// failed.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        let metrics = self.0.group.raft().metrics().borrow().clone();
+        metrics.running_state.err().map(|error| error.to_string())
+    }
+
     /// Ends its member of the group.
     pub async fn stop(&self) {
         self.0.group.stop().await;

@@ -53,6 +53,12 @@ pub(super) async fn delete(
         done: None,
     };
     let searcher = state.engine.searcher().clone();
+    let view = searcher.gather().await;
+    if let Some(missing) = view.missing.first() {
+        let words = format!("not all records are in reach, so none is deleted: {}", missing.what);
+        return Err(ApiError::new(Kind::Unavailable, words).hint("try again when all nodes are up"));
+    }
+    let deletion = Deletion { below: view.ends.clone().into_iter().collect(), ..deletion };
     let begun = tokio::task::spawn_blocking(move || searcher.delete(deletion)).await;
     let begun = begun.map_err(|_| ApiError::new(Kind::Bug, "the deletion broke off"))?;
     let begun = begun.map_err(|error| {

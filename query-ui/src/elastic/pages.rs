@@ -24,12 +24,8 @@ pub(super) struct Point {
 impl Point {
     /// Now, with everything that was acknowledged.
     pub(super) async fn now(searcher: &Searcher, indexes: Option<Vec<String>>) -> Self {
-        searcher.catch_up().await;
-        let ends = searcher.partitions().into_iter();
-        Self {
-            indexes,
-            ends: ends.map(|(partition, figures)| (partition.0, figures.end.0)).collect(),
-        }
+        let ends = searcher.gather().await.ends.clone().into_iter();
+        Self { indexes, ends: ends.map(|(partition, end)| (partition.0, end.0)).collect() }
     }
 
     /// What holds for its records.

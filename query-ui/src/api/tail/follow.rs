@@ -128,6 +128,12 @@ impl Tail {
                 return self.read(&to).await;
             }
             Behind::Skips if lost_parts > 0 => self.lost(first.0.saturating_sub(at.0)).await?,
+            // What went by while another node took the partition over.
+            Behind::Skips if first > at && self.engine.searcher().is_clustered() => {
+                let mut to = TailPlace::default();
+                to.advance(partition, end);
+                return self.read(&to).await;
+            }
             Behind::Reads | Behind::Skips => {}
         }
         for (id, record) in self.records(part).await {
@@ -163,8 +169,8 @@ impl Tail {
 
     /// Reads what is stored behind the tail's place.
     async fn read_on(&mut self) -> Result<(), Gone> {
-        let ends = self.engine.searcher().partitions();
-        let ends = ends.into_iter().map(|(partition, figures)| (partition, figures.end));
+        let view = self.engine.view().await;
+        let ends = view.ends.iter().map(|(partition, end)| (*partition, *end));
         self.read(&TailPlace::at(ends)).await
     }
 

@@ -62,7 +62,7 @@ pub(super) async fn tail(
     // A browser that comes again has the id of the last event; the address is that of the first time.
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default().to_owned());
     let after = last.or(params.after).as_deref().map(read).transpose()?;
-    let parts = state.engine.searcher().follow();
+    let parts = state.engine.searcher().follow_all();
     // What was acknowledged before belongs to searches, or to who was here before.
     let ends = ends(&state).await;
     if let Some(after) = &after {
@@ -103,10 +103,8 @@ fn read(after: &str) -> Result<TailPlace, ApiError> {
 }
 
 async fn ends(state: &QueryState) -> TailPlace {
-    let searcher = state.engine.searcher();
-    searcher.catch_up().await;
-    let ends = searcher.partitions().into_iter();
-    TailPlace::at(ends.map(|(partition, figures)| (partition, figures.end)))
+    let view = state.engine.view().await;
+    TailPlace::at(view.ends.iter().map(|(partition, end)| (*partition, *end)))
 }
 
 /// A place that was never reached would show nothing for as long.
