@@ -132,6 +132,15 @@ impl Clustered {
         operate::router(self.clone())
     }
 
+    /// Gives what this node does to others, so that nobody misses it.
+    pub(crate) async fn leave(&self) {
+        if self.metadata.catalog().topology().borrow().nodes.len() < 2 {
+            return;
+        }
+        self.fleet.hand_over_all().await;
+        self.metadata.leave().await;
+    }
+
     /// Ends the members that live here; the replicas were ended by who looks after them.
     pub(crate) async fn stop(&self) {
         for replica in self.fleet.replicas() {

@@ -34,6 +34,7 @@ use crate::args::{NodeArgs, RunArgs};
 use crate::clustered::Clustered;
 use crate::config::Config;
 use crate::listeners;
+use crate::operate;
 use crate::status_source::{NodeStatus, Reader};
 use crate::tell;
 
@@ -98,6 +99,13 @@ impl Parts {
         }
     }
 
+    /// Gives to others what this node does, where there are others.
+    async fn leave(&self) {
+        if let Self::Clustered(clustered) = self {
+            clustered.leave().await;
+        }
+    }
+
     /// Ends what writes.
     async fn stop(&self) -> Result<()> {
         match self {
@@ -131,13 +139,23 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     let _lock = Lock::take(&config.data_dir)?;
     let listener = platform::http::bind(config.listen).await?;
     let address = listener.local_addr().context("the address is not known")?;
-    let shutdown = Shutdown::on_signals().context("cannot hear signals")?;
+    let (wish, shutdown) =
+        (Shutdown::on_signals().context("cannot hear signals")?, Shutdown::default());
     let (clock, metrics) = (Clock::system(), Metrics::default());
     let catalog = Catalog::open(&config.data_dir.join("catalog.redb"))?;
     let ingest_metrics = IngestMetrics::new(&metrics);
     let base = Base { config, catalog, clock, metrics, ingest_metrics, shutdown, address };
     let node = base.catalog.node_id()?;
-    let (parts, indexer) = start_parts(&base).await?;
+    let (parts, indexer) = tokio::select! {
+        started = start_parts(&base) => started?,
+        () = wish.wait() => return Ok(()),
+    };
+    let (leaving, ending) = (parts.clone(), base.shutdown.clone());
+    tokio::spawn(async move {
+        wish.wait().await;
+        leaving.leave().await;
+        ending.trigger();
+    });
     let Base { config, catalog, clock, metrics, ingest_metrics, shutdown, .. } = base;
     let searcher = indexer.searcher();
     let engine = start_engine(&config, &searcher, &clock, &metrics)?;
@@ -160,9 +178,10 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     let mut router = query_ui::api::router(QueryState::new(engine, source, shutdown.clone()))
         .merge(doors.router())
         .merge(operating(searcher, metrics));
-    if let Parts::Clustered(clustered) = &parts {
-        router = router.merge(clustered.router());
-    }
+    router = match &parts {
+        Parts::Clustered(clustered) => router.merge(clustered.router()),
+        Parts::Solo(_) => router.merge(operate::router_alone()),
+    };
     let access = Access::new(token, config.insecure);
     let guarded =
         |router, audience| doors::translated(platform::http::named(access.guard(router)), audience);

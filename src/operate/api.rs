@@ -59,6 +59,21 @@ pub(crate) fn router(clustered: Clustered) -> Router {
         .with_state(clustered)
 }
 
+/// The routes of a node of its own.
+pub(crate) fn router_alone() -> Router {
+    let alone = || async {
+        let words = "this node is on its own: it belongs to no cluster";
+        ApiError::new(Kind::Invalid, words)
+            .code("not_found")
+            .hint("start it with --bootstrap to found one, others with --join")
+    };
+    Router::new()
+        .route("/api/v1/cluster", get(alone))
+        .route("/api/v1/cluster/drain", post(alone))
+        .route("/api/v1/cluster/undrain", post(alone))
+        .route("/api/v1/cluster/remove", post(alone))
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Named {

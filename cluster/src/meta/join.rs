@@ -329,6 +329,9 @@ impl Metadata {
                 () = self.0.clock.sleep(BEAT_INTERVAL) => {}
                 () = shutdown.wait() => return,
             }
+            if self.0.leaving.load(Ordering::Relaxed) {
+                return;
+            }
             let now: Timestamp = self.0.clock.now();
             let beat = Beat { node: self.0.me, epoch: self.epoch(), now: now.0 };
             let lives = match self.leader() {

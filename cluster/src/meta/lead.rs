@@ -140,7 +140,7 @@ impl Metadata {
     }
 
     /// Asks another voter to lead.
-    async fn hand_over(&self, topology: &Topology, wanted: &BTreeSet<NodeId>) {
+    pub(super) async fn hand_over(&self, topology: &Topology, wanted: &BTreeSet<NodeId>) {
         for node in wanted {
             let Some(info) = topology.nodes.get(node).filter(|one| one.health == Health::Up) else {
                 continue;

@@ -7,19 +7,19 @@ mod join;
 mod lead;
 mod propose;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::node::{NodeId, Roles};
+use model::node::{Health, NodeId, Roles};
 use platform::clock::Clock;
 use platform::disk::Disk;
 use platform::shutdown::Shutdown;
 use tokio::runtime::Handle;
 
-use crate::catalog::{Catalog, CatalogError};
+use crate::catalog::{Catalog, CatalogError, Command};
 use crate::log::LogError;
 use crate::peer::{Members, PeerServer, PeerTransport, Peers};
 use crate::raft::{Group, GroupId, GroupSettings, LogSettings, LogStore};
@@ -28,6 +28,8 @@ use machine::MetaMachine;
 
 /// How often a leader of the metadata group says that it lives.
 const HEARTBEAT: Duration = Duration::from_millis(250);
+/// How long the leases of a node that goes may take to be given to others.
+const LEAVE_WAIT: Duration = Duration::from_secs(3);
 /// Bytes of the group's log at which the catalog is taken for a snapshot and the log is cut.
 const LOG_BYTES_MAX: u64 = 16 << 20;
 /// Bytes of a segment of the group's log.
@@ -103,6 +105,8 @@ struct Inner {
     runtime: Handle,
     /// This life of the node.
     epoch: AtomicU64,
+    /// Whether this node goes.
+    leaving: AtomicBool,
     /// When this node last heard of the leader, nanoseconds of the clock's elapsed time.
     heard_leader_ns: AtomicU64,
     /// When the leader heard of each node, by the clock's elapsed time, and what it said.
@@ -152,6 +156,7 @@ impl Metadata {
             clock,
             runtime: Handle::current(),
             epoch: AtomicU64::new(0),
+            leaving: AtomicBool::new(false),
             heard_leader_ns: AtomicU64::new(0),
             heard: Mutex::default(),
         }));
@@ -242,6 +247,28 @@ impl Metadata {
                 }
             }
             () = shutdown.wait() => {}
+        }
+    }
+
+    /// Says that this node goes: what it does is given to others before it is missed.
+    pub async fn leave(&self) {
+        self.0.leaving.store(true, Ordering::Relaxed);
+        let (node, epoch) = (self.0.me, self.epoch());
+        let (health, since) = (Health::Down, self.0.clock.now().0);
+        let command = Command::SetHealth { node, epoch, health, since };
+        if let Err(error) = self.decide(&command.into()).await {
+            tracing::warn!(%error, "nobody was told that this node goes");
+            return;
+        }
+        let mut topology = self.0.catalog.topology();
+        let moved =
+            topology.wait_for(|topology| topology.leases.values().all(|lease| lease.node != node));
+        let moved = self.0.clock.timeout(LEAVE_WAIT, moved).await.is_some();
+        tracing::info!(moved, "this node's work is given to others");
+        if self.leader() == Some(node) {
+            let topology = self.0.catalog.topology().borrow().clone();
+            let voters: BTreeSet<NodeId> = self.voters().into_iter().collect();
+            self.hand_over(&topology, &voters).await;
         }
     }
 

@@ -27,6 +27,10 @@ const VOTER_LAG_MAX: u64 = 16;
 const LEAD_CALL: &str = "lead";
 /// How long it may take.
 const LEAD_WAIT: Duration = Duration::from_secs(1);
+/// How long others may take to lead before this node goes all the same.
+const LEAVE_WAIT: Duration = Duration::from_secs(4);
+/// How long to wait before they are asked again.
+const LEAVE_PAUSE: Duration = Duration::from_millis(400);
 /// Rounds between two tries to bring leadership where it belongs.
 const SPREAD_ROUNDS: u64 = 8;
 
@@ -342,6 +346,33 @@ impl Fleet {
         let body = Bytes::copy_from_slice(&partition.0.to_le_bytes());
         let asked = self.0.metadata.peers().call(&info.address, LEAD_CALL, body, LEAD_WAIT).await;
         asked.is_ok()
+    }
+
+    /// Asks others to lead what this node leads, and waits for a while until they do: who sends
+    /// here meanwhile is forwarded.
+    pub async fn hand_over_all(&self) {
+        let clock = self.0.parties.clock.clone();
+        let until = clock.elapsed() + LEAVE_WAIT;
+        while clock.elapsed() < until {
+            let topology = self.0.metadata.catalog().topology().borrow().clone();
+            let mut leading = 0;
+            for replica in self.replicas().into_iter().filter(Replica::leads) {
+                let metrics = replica.group().raft().metrics().borrow().clone();
+                let membership = metrics.membership_config.membership();
+                let others = membership.voter_ids().filter(|id| *id != replica.member());
+                let others = others.filter_map(|id| membership.get_node(&id));
+                let others: Vec<NodeId> = others.map(|peer| NodeId(peer.node)).collect();
+                let up = |node: &NodeId| topology.nodes.get(node).is_some_and(|one| one.is_up());
+                if let Some(other) = others.into_iter().find(up) {
+                    leading += 1;
+                    self.ask_to_lead(replica.id(), other, &topology).await;
+                }
+            }
+            if leading == 0 {
+                return;
+            }
+            clock.sleep(LEAVE_PAUSE).await;
+        }
     }
 
     /// Whether the group goes on without this replica.
