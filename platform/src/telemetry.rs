@@ -6,8 +6,8 @@ use prometheus_client::encoding::EncodeMetric;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 
-/// What is told unless `SAWLOG_LOG` says otherwise: the consensus engine speaks of every message.
-const USUAL: &str = "info,openraft=error";
+/// What is told unless `SAWLOG_LOG` says otherwise: what the consensus engine has to say we say ourselves.
+const USUAL: &str = "info,openraft=off";
 
 /// Sends what the program says of itself to standard error; `SAWLOG_LOG` chooses how much
 /// (`info` unless set, `debug`, `index=debug,warn` …).

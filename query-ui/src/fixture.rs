@@ -126,6 +126,7 @@ impl Fixture {
         let parties = Parties {
             node: NodeId(1),
             keeper: None,
+            remote: None,
             catalog: Catalog::open(&path("catalog.redb")).unwrap(),
             objects: Objects::local(&path("objects")).unwrap(),
             work: path("work"),

@@ -332,21 +332,7 @@ impl Metadata {
             if self.0.leaving.load(Ordering::Relaxed) {
                 return;
             }
-            let now: Timestamp = self.0.clock.now();
-            let beat = Beat { node: self.0.me, epoch: self.epoch(), now: now.0 };
-            let lives = match self.leader() {
-                None => true,
-                Some(leader) if leader == self.0.me => {
-                    // Who leads hears of itself as long as a majority hears of it.
-                    let metrics = self.0.group.raft().metrics().borrow().clone();
-                    if metrics.millis_since_quorum_ack.is_some_and(|ms| ms < LEASE_MS) {
-                        self.heard_leader();
-                    }
-                    text(&beat).is_ok_and(|body| self.hear(&body))
-                }
-                Some(leader) => self.tell(leader, &beat).await,
-            };
-            if !lives {
+            if !self.say_alive().await {
                 tracing::warn!(node = %self.0.me, "the cluster had given this node up; coming in again");
                 tokio::select! {
                     outcome = self.knock(true) => if let Err(error) = outcome {
@@ -355,6 +341,24 @@ impl Metadata {
                     () = shutdown.wait() => return,
                 }
             }
+        }
+    }
+
+    /// Tells who leads that this node is there. Whether it lives on for the cluster.
+    async fn say_alive(&self) -> bool {
+        let now: Timestamp = self.0.clock.now();
+        let beat = Beat { node: self.0.me, epoch: self.epoch(), now: now.0 };
+        match self.leader() {
+            None => true,
+            Some(leader) if leader == self.0.me => {
+                // Who leads hears of itself as long as a majority hears of it.
+                let metrics = self.0.group.raft().metrics().borrow().clone();
+                if metrics.millis_since_quorum_ack.is_some_and(|ms| ms < LEASE_MS) {
+                    self.heard_leader();
+                }
+                text(&beat).is_ok_and(|body| self.hear(&body))
+            }
+            Some(leader) => self.tell(leader, &beat).await,
         }
     }
 

@@ -126,16 +126,24 @@ impl Metadata {
             }
             return;
         }
-        let forgotten: BTreeSet<u64> = membership
-            .nodes()
-            .map(|(id, _)| *id)
-            .filter(|id| !topology.nodes.contains_key(&NodeId(*id)) && *id != self.0.me.0)
-            .collect();
-        if !forgotten.is_empty() && forgotten.iter().all(|id| !voting.contains(&NodeId(*id))) {
-            let change = ChangeMembers::RemoveNodes(forgotten);
-            if let Err(error) = raft.change_membership(change, false).await {
-                tracing::warn!(%error, "who was forgotten stays a member");
-            }
+        self.let_go(topology).await;
+    }
+
+    /// Who was removed from the cluster is no member of the group any more.
+    async fn let_go(&self, topology: &Topology) {
+        let raft = self.0.group.raft();
+        let metrics = raft.metrics().borrow().clone();
+        let membership = metrics.membership_config.membership();
+        let is_known = |id: &u64| topology.nodes.contains_key(&NodeId(*id)) || *id == self.0.me.0;
+        let members = membership.nodes().map(|(id, _)| *id);
+        let forgotten: BTreeSet<u64> = members.filter(|id| !is_known(id)).collect();
+        let votes = |id: &u64| membership.voter_ids().any(|voter| voter == *id);
+        if forgotten.is_empty() || forgotten.iter().any(votes) {
+            return;
+        }
+        let change = ChangeMembers::RemoveNodes(forgotten);
+        if let Err(error) = raft.change_membership(change, false).await {
+            tracing::warn!(%error, "who was forgotten stays a member");
         }
     }
 

@@ -216,8 +216,7 @@ impl Metadata {
     #[must_use]
     pub fn address_of(&self, node: NodeId) -> Option<String> {
         let topology = self.0.catalog.topology();
-        let address = topology.borrow().nodes.get(&node).map(|node| node.address.clone());
-        address
+        topology.borrow().nodes.get(&node).map(|node| node.address.clone())
     }
 
     /// Who leads the metadata group, as far as is known.

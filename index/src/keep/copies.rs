@@ -105,7 +105,7 @@ impl Copies {
         &self,
         name: &str,
         call: &str,
-        body: Bytes,
+        body: &Bytes,
         read: impl Fn(Bytes) -> Option<T>,
     ) -> io::Result<T> {
         let missing = |why: String| io::Error::new(io::ErrorKind::NotFound, why);
@@ -201,12 +201,12 @@ impl Fetch for Copies {
         let body = serde_json::to_vec(&request).map_err(io::Error::other)?;
         let wanted = to.saturating_sub(from);
         let whole = |bytes: Bytes| (bytes.len() as u64 == wanted).then_some(bytes);
-        self.ask_keepers(name, RANGE_CALL, body.into(), whole)
+        self.ask_keepers(name, RANGE_CALL, &body.into(), whole)
     }
 
     fn size(&self, name: &str) -> io::Result<u64> {
         let body = Bytes::copy_from_slice(name.as_bytes());
         let number = |bytes: Bytes| bytes.as_ref().try_into().ok().map(u64::from_le_bytes);
-        self.ask_keepers(name, SIZE_CALL, body, number)
+        self.ask_keepers(name, SIZE_CALL, &body, number)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arrow::array::{AsArray as _, RecordBatch};
@@ -38,10 +38,13 @@ const CATCH_UP_MAX: Duration = Duration::from_millis(1_000);
 #[derive(Debug, Clone)]
 pub struct Host(Arc<Inner>);
 
+/// Views by their numbers, with when they were given.
+type Held = BTreeMap<u64, (Duration, Vec<Arc<FreshPart>>)>;
+
 #[derive(Debug)]
 struct Inner {
     searcher: Searcher,
-    held: Mutex<BTreeMap<u64, (Duration, Arc<Vec<Arc<FreshPart>>>)>>,
+    held: Mutex<Held>,
 }
 
 type Emit<'a> = dyn FnMut(RecordBatch) -> ControlFlow<()> + 'a;
@@ -93,9 +96,7 @@ impl Host {
         host
     }
 
-    fn held(
-        &self,
-    ) -> std::sync::MutexGuard<'_, BTreeMap<u64, (Duration, Arc<Vec<Arc<FreshPart>>>)>> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -139,7 +140,7 @@ impl Host {
             let Some(oldest) = oldest else { break };
             held.remove(&oldest);
         }
-        held.insert(view, (now, Arc::new(parts)));
+        held.insert(view, (now, parts));
         answer
     }
 

@@ -390,7 +390,7 @@ impl Queue for Replica {
         let mut held = self.0.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cold = match held.take().filter(|cold| cold.next == from) {
             Some(cold) => cold,
-            None => self.from_base(from)?,
+            None => self.cold_at(from)?,
         };
         let entries = self.read_on(&mut cold, from, until, bytes_max)?;
         *held = Some(cold);
@@ -429,7 +429,7 @@ impl Replica {
     }
 
     /// At the oldest entry that is there.
-    fn from_base(&self, from: Offset) -> Result<Cold, QueueError> {
+    fn cold_at(&self, from: Offset) -> Result<Cold, QueueError> {
         let partition = self.0.partition;
         let storage = |source| QueueError::Storage { partition, source: Arc::new(source) };
         let base = self.0.store.base_now().map_err(storage)?;

@@ -1,0 +1,126 @@
+//! One moment of the whole cluster: this node's records, those of others, and what cannot be had.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use model::partition::{Offset, PartitionId};
+use model::wire::Missing;
+
+use crate::core::{PartitionState, State};
+use crate::remote::RemotePart;
+use crate::searcher::Searcher;
+use crate::view::View;
+
+/// How long a question waits for records that were acknowledged before it was asked. A consumer is
+/// a millisecond behind; more than this only after a start or below a bound on fresh records, and
+/// then the answer is given from what there is.
+const CATCH_UP_MAX: Duration = Duration::from_millis(500);
+
+impl Searcher {
+    /// Waits until what was committed before the call is searchable, so that who was told that a
+    /// record is stored finds it. Gives up after half a second and counts it.
+    pub async fn catch_up(&self) {
+        let settled = self.0.queues().into_iter().map(|queue| {
+            let settled = queue.settled();
+            async move { (queue.partition(), settled.await) }
+        });
+        let settled = futures::future::join_all(settled).await;
+        let wanted: Vec<(PartitionId, Offset)> =
+            settled.into_iter().filter_map(|(id, offset)| Some((id, offset?))).collect();
+        if !self.wait_shown(&wanted, CATCH_UP_MAX).await {
+            self.0.parties.metrics.behind.inc();
+        }
+    }
+
+    /// Waits until partitions that are indexed here are searchable up to these offsets. Whether
+    /// they are.
+    pub(crate) async fn wait_shown(
+        &self,
+        wanted: &[(PartitionId, Offset)],
+        wait: Duration,
+    ) -> bool {
+        let core = &self.0;
+        let mut shown = core.shown.subscribe();
+        let all_shown = async {
+            while !core.read(|state| state.has_shown(wanted)) {
+                // The sender lives as long as we do.
+                drop(shown.changed().await);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = all_shown => true,
+            () = core.parties.clock.sleep(wait) => false,
+        }
+    }
+
+    /// What there is now in the whole cluster, with everything that was acknowledged before the
+    /// call; what cannot be had is named in it.
+    pub async fn gather(&self) -> Arc<View> {
+        let Some(remote) = &self.0.parties.remote else {
+            self.catch_up().await;
+            let view = self.view();
+            let ends = self.partitions().into_iter().map(|(id, figures)| (id, figures.end));
+            return Arc::new(View { ends: ends.collect(), ..View::clone(&view) });
+        };
+        let mine = self.tokens();
+        let (gathered, ()) = tokio::join!(remote.gather(&mine), self.catch_up());
+        let mut missing = gathered.missing;
+        if !self.wait_published(&gathered.published).await {
+            missing.push(Missing {
+                what: "the newest splits".to_owned(),
+                why: "this node is behind its cluster's catalog".to_owned(),
+            });
+        }
+        missing.extend(remote.silence());
+        let topology = remote.topology();
+        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_mine = |id: &PartitionId, partition: &&PartitionState| {
+            let token = partition.fence.as_ref().map(|fence| fence.token);
+            topology.indexer(*id).map(|lease| lease.token) == token
+        };
+        let fresh = state.partitions.iter().filter(|(id, partition)| is_mine(id, partition));
+        let fresh = fresh.flat_map(|(_, partition)| partition.parts()).collect();
+        // What was published since the other nodes answered is in the splits of this view.
+        let from = |part: &RemotePart| state.published.get(&part.partition()).copied();
+        let remote = gathered.parts.into_iter().filter_map(|part| {
+            let from = from(&part).unwrap_or_default();
+            part.behind(from).map(Arc::new)
+        });
+        let remote = remote.collect();
+        let mut ends: BTreeMap<PartitionId, Offset> = gathered.ends.into_iter().collect();
+        for (id, partition) in state.partitions.iter().filter(|(id, one)| is_mine(id, one)) {
+            ends.insert(*id, partition.active.end);
+        }
+        let splits = state.splits.values().cloned().collect();
+        Arc::new(View { splits, fresh, remote, ends, missing })
+    }
+
+    /// Waits until this node knows what others have published. Whether it does.
+    async fn wait_published(&self, published: &[(PartitionId, Offset)]) -> bool {
+        let core = &self.0;
+        let mut changed = core.parties.catalog.changed();
+        let known = |state: &State| {
+            let at = |id| state.published.get(id).copied().unwrap_or_default();
+            published.iter().all(|(id, offset)| at(id) >= *offset)
+        };
+        let all_known = async {
+            while !core.read(known) {
+                if changed.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        core.parties.clock.timeout(CATCH_UP_MAX, all_known).await.is_some()
+    }
+
+    /// The tokens of the leases under which partitions are indexed here.
+    fn tokens(&self) -> BTreeMap<PartitionId, u64> {
+        self.0.read(|state| {
+            let token = |partition: &PartitionState| Some(partition.fence.as_ref()?.token);
+            let all = state.partitions.iter();
+            all.filter_map(|(id, partition)| Some((*id, token(partition)?))).collect()
+        })
+    }
+}
