@@ -14,7 +14,7 @@ WEB      := query-ui/web
 BROWSER  := tests/browser
 CARGO    := cargo --locked
 
-.PHONY: help run build ui test test-rust test-api test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-shipper deb crash screenshots clean tools-build tools-test
+.PHONY: help run build ui test test-rust test-api test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-shipper deb crash sim screenshots clean tools-build tools-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -106,6 +106,9 @@ deb: ## Build the shipper's Debian package into target/deb
 
 crash: build ## The crash test at length: ROUNDS=100 kills of node and shipper under load
 	SAWLOG_CRASH_ROUNDS=$(or $(ROUNDS),100) $(CARGO) test -p tests --test cases -- crash --nocapture
+
+sim: ## The cluster's own logic under seeded faults on virtual time: SEEDS=10000
+	SAWLOG_SIM_SEEDS=$(or $(SEEDS),10000) $(CARGO) test -p sawlog -p shipper -p ingest --lib -- --nocapture sim::
 
 screenshots: build $(BROWSER)/node_modules/.package-lock.json ## Every view at 1440 and 390 px, light and dark, into ./screenshots
 	cd $(BROWSER) && SAWLOG_BIN=$(abspath $(BIN))/sawlog SCREENSHOTS=$(abspath screenshots) npm run screenshots

@@ -74,6 +74,7 @@ impl Clustered {
         let folder = config.data_dir.join("replicas");
         let fleet = Fleet::new(metadata.clone(), members.clone(), replica_parties, folder, &server);
         fleet.serve_leading(&server);
+        fleet.serve_reading(&server);
         let tending = fleet.clone().tend(seeds.into_source(), base.shutdown.clone());
         tokio::spawn(tending);
         let clustered = Self { metadata, fleet, server, members };

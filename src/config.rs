@@ -132,6 +132,15 @@ impl ClusterConfig {
         }
     }
 
+    /// Partitions of the queue, unless said otherwise.
+    fn partitions(&self) -> u32 {
+        match (self.bootstrap, self.join.is_empty()) {
+            (true, _) => CLUSTER_PARTITIONS,
+            (false, true) => 1,
+            (false, false) => 0,
+        }
+    }
+
     /// Whether the settings say that there is a cluster.
     pub(crate) fn is_named(&self) -> bool {
         self.bootstrap || !self.join.is_empty()
@@ -231,11 +240,7 @@ impl Config {
             data_dir: args.data_dir.clone().or(raw.data_dir).unwrap_or_else(|| "data".into()),
             token_file: args.token_file.clone().or(raw.token_file),
             insecure: args.insecure || raw.insecure,
-            partitions: raw.partitions.unwrap_or(if cluster.is_named() {
-                CLUSTER_PARTITIONS
-            } else {
-                1
-            }),
+            partitions: raw.partitions.unwrap_or_else(|| cluster.partitions()),
             cluster,
             index: IndexConfig {
                 fresh_rows_max: raw.index.fresh_rows_max.unwrap_or(256 << 10),
@@ -260,7 +265,9 @@ impl Config {
     }
 
     fn check(&self) -> Result<()> {
-        ensure!((1..=64).contains(&self.partitions), "partitions must be 1 to 64");
+        // Who joins takes as many as there are.
+        let least = u32::from(self.cluster.join.is_empty());
+        ensure!((least..=64).contains(&self.partitions), "partitions must be 1 to 64");
         ensure!(self.index.fresh_rows_max >= 1, "index.fresh_rows_max must be at least 1");
         ensure!(
             self.index.fresh_bytes_max >= 1 << 10,

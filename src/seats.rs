@@ -44,15 +44,16 @@ pub(crate) async fn hold(clustered: Clustered, indexer: Arc<Indexer>, shutdown: 
                 Some(queue) => read.insert(partition, queue.clone()),
                 None => read.remove(&partition),
             };
+            let log = clustered.fleet.queue(partition);
             // Threads are waited for.
             let moved = tokio::task::spawn_blocking(move || {
                 indexer.release(partition);
-                match (fence, queue) {
-                    (Some(fence), Some(queue)) => {
+                match fence {
+                    Some(fence) => {
                         tracing::info!(%partition, token = fence.token, "indexing a partition");
-                        indexer.take(Arc::new(queue), Some(fence))
+                        indexer.take(log, Some(fence))
                     }
-                    _ => Ok(()),
+                    None => Ok(()),
                 }
             });
             if let Ok(Err(error)) = moved.await {

@@ -89,6 +89,8 @@ pub(crate) struct State {
     pub(crate) published: BTreeMap<PartitionId, Offset>,
     /// Splits that left the catalog; their objects go when no view holds them.
     pub(crate) removed: Vec<Arc<SplitMeta>>,
+    /// Those that no view of this node holds any more, and when their objects go.
+    pub(crate) doomed: Vec<(Duration, Arc<SplitMeta>)>,
     /// What was asked to be deleted.
     pub(crate) deletions: Deletions,
     pub(crate) view: Option<Arc<View>>,

@@ -23,6 +23,9 @@ const MAINTENANCE: Duration = Duration::from_secs(1);
 /// Maintenance rounds between two looks at age and disk.
 const EXPIRE_ROUNDS: u64 = 60;
 
+/// Maintenance rounds between two sweeps of a store that all nodes share.
+const SHARED_ROUNDS: u64 = 600;
+
 /// Why the indexer did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -205,6 +208,11 @@ fn maintain(core: &Core, data: &std::path::Path, runtime: &Handle) {
             report(core, "expiring", retain::expire(core, data));
         }
         retain::sweep(core);
+        if round.is_multiple_of(SHARED_ROUNDS)
+            && let Err(error) = retain::sweep_shared(core)
+        {
+            tracing::warn!(%error, "the store could not be swept; it is tried again");
+        }
         round += 1;
         if !merged && !deleted {
             let wait = core.parties.clock.sleep(MAINTENANCE);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster::catalog::{CatalogError, Command};
 use cluster::documents::DocumentKind;
@@ -137,42 +138,88 @@ fn over(used: u64, free: u64, total: u64, percent_max: u64, free_min: u64) -> u6
     over_share.max(free_min.saturating_sub(free))
 }
 
-/// Deletes the objects of splits that left the catalog and that no view holds any more.
+/// How long objects of splits that left the catalog stay in a cluster: other nodes may still answer
+/// from them.
+const GRACE: Duration = Duration::from_secs(60);
+/// How old an object of a shared store is that no split has, nanoseconds: it is published long before.
+const ORPHAN_AGE_NS: i64 = 3_600_000_000_000;
+
+/// Deletes the objects of splits that left the catalog and that no view holds any more. In a store
+/// that all share one node does it for all.
 pub(crate) fn sweep(core: &Core) {
+    let now = core.parties.clock.elapsed();
+    let grace = if core.parties.remote.is_some() { GRACE } else { Duration::ZERO };
     let removable: Vec<Arc<SplitMeta>> = core
         .change_if(|state| {
             let (held, free): (Vec<_>, Vec<_>) = std::mem::take(&mut state.removed)
                 .into_iter()
                 .partition(|split| Arc::strong_count(split) > 1);
             state.removed = held;
-            (!free.is_empty()).then_some(free)
+            state.doomed.extend(free.into_iter().map(|split| (now + grace, split)));
+            let (due, later): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut state.doomed).into_iter().partition(|(at, _)| *at <= now);
+            state.doomed = later;
+            let due: Vec<_> = due.into_iter().map(|(_, split)| split).collect();
+            (!due.is_empty()).then_some(due)
         })
         .unwrap_or_default();
     for split in removable {
         core.forget(&split.id);
+        if core.parties.objects.is_shared() && !core.keeps_time() {
+            continue;
+        }
         for name in [body_name(&split.id), bundle_name(&split.id)] {
             if let Err(error) = core.parties.objects.delete(&name) {
-                tracing::warn!(%error, name, "an object could not be deleted; the next start tries again");
+                tracing::warn!(%error, name, "an object could not be deleted; a sweep tries again");
             }
         }
     }
 }
 
-/// At the start: work in progress that a crash left, and objects that were never published.
+/// At the start: work in progress that a crash left, and on a node of its own objects that were
+/// never published. In a cluster the catalog may be behind: there objects are swept by their age.
 ///
 /// # Errors
 /// As the system says.
 pub(crate) fn sweep_leftovers(core: &Core) -> std::io::Result<()> {
     disk::remove_dir_all(&core.parties.work)?;
     disk::create_dir_all(&core.parties.work)?;
+    if core.parties.remote.is_none() {
+        sweep_unknown(core, Timestamp(i64::MAX))?;
+    }
+    Ok(())
+}
+
+/// Objects of a shared store that no split has and that are old, and uploads that were never
+/// finished. One node does it for all.
+pub(crate) fn sweep_shared(core: &Core) -> std::io::Result<()> {
+    if !core.parties.objects.is_shared() || !core.keeps_time() {
+        return Ok(());
+    }
+    let before = Timestamp(core.parties.clock.now().0.saturating_sub(ORPHAN_AGE_NS));
+    sweep_unknown(core, before)?;
+    let swept = core.parties.objects.sweep_half(before)?;
+    if swept > 0 {
+        tracing::info!(swept, "uploads that were never finished are gone");
+    }
+    Ok(())
+}
+
+/// Deletes objects of no split that were put before a moment.
+fn sweep_unknown(core: &Core, before: Timestamp) -> std::io::Result<()> {
+    let listed = core.parties.objects.list_with_age()?;
     let known: HashSet<String> = core.read(|state| {
         let names = |id: &SplitId| [body_name(id), bundle_name(id)];
-        state.splits.keys().flat_map(names).collect()
+        let going = state.removed.iter().chain(state.doomed.iter().map(|(_, split)| split));
+        let going = going.map(|split| &split.id);
+        state.splits.keys().chain(going).flat_map(names).collect()
     });
-    for (name, bytes) in core.parties.objects.list()? {
-        if name.starts_with("splits/") && !known.contains(&name) {
+    for object in listed {
+        let is_unknown = object.name.starts_with("splits/") && !known.contains(&object.name);
+        if is_unknown && object.changed < before {
+            let (name, bytes) = (&object.name, object.bytes);
             tracing::info!(name, bytes, "sweeping an object that was never published");
-            core.parties.objects.delete(&name)?;
+            core.parties.objects.delete(name)?;
         }
     }
     Ok(())

@@ -6,3 +6,5 @@ pub mod route;
 pub mod partition;
 pub mod replica;
 pub mod fleet;
+#[cfg(test)]
+mod sim;

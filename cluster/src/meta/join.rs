@@ -11,6 +11,7 @@ use openraft::ChangeMembers;
 use platform::shutdown::Shutdown;
 use serde::{Deserialize, Serialize};
 
+use super::lead::PARTITIONS;
 use super::propose::PROPOSE_CALL;
 use super::{MetaError, Metadata, Start};
 use crate::catalog::{Answer, Command, Joining, Order};
@@ -147,7 +148,7 @@ impl Metadata {
         };
         self.0.peers.belong_to(&cluster);
         let count = self.0.settings.partition_count.to_string();
-        let fact = Command::Remember { name: super::lead::PARTITIONS.to_owned(), fact: count };
+        let fact = Command::Remember { name: PARTITIONS.to_owned(), fact: count };
         self.decide(&fact.into()).await?;
         let epoch = self.decide(&Command::Register(self.joining()).into()).await?;
         self.0.epoch.store(epoch.number(), Ordering::Relaxed);
@@ -155,6 +156,25 @@ impl Metadata {
         self.0.catalog.remember_local("cluster", &cluster)?;
         tracing::info!(cluster, node = %me, "a cluster begins");
         Ok(())
+    }
+
+    /// How many partitions the cluster wants.
+    pub(super) fn partition_count(&self) -> u32 {
+        let stored = self.0.catalog.fact(PARTITIONS).ok().flatten();
+        stored.and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// A node whose settings name more partitions than there are has more made.
+    async fn raise_partitions(&self) {
+        let count = self.0.settings.partition_count;
+        if count <= self.partition_count() {
+            return;
+        }
+        let (name, fact) = (PARTITIONS.to_owned(), count.to_string());
+        match self.decide(&Command::Remember { name, fact }.into()).await {
+            Ok(_) => tracing::info!(count, "the queue gets more partitions"),
+            Err(error) => tracing::warn!(%error, "the queue keeps its partitions"),
+        }
     }
 
     /// Asks to come in, again and again.
@@ -172,6 +192,7 @@ impl Metadata {
                         self.0.catalog.remember_local("cluster", &cluster)?;
                         self.is_in().await?;
                         self.heard_leader();
+                        self.raise_partitions().await;
                         tracing::info!(cluster, node = %self.0.me, epoch, "this node is in its cluster");
                         return Ok(());
                     }

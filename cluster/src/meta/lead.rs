@@ -76,12 +76,10 @@ impl Metadata {
                 || fresh
                 || heard.get(node).is_some_and(|(at, _)| elapsed.saturating_sub(*at) < session)
         };
-        let stored = self.0.catalog.fact(PARTITIONS).ok().flatten();
-        let stored = stored.and_then(|count| count.parse().ok()).unwrap_or(0);
         Sight {
             now: self.0.clock.now().0,
             heard: topology.nodes.keys().copied().filter(is_heard).collect(),
-            partition_count: self.0.settings.partition_count.max(stored),
+            partition_count: self.partition_count(),
             gone_after: i64::try_from(self.0.settings.gone_after.as_nanos()).unwrap_or(i64::MAX),
             seed: platform::random::u64(),
         }

@@ -1,3 +1,5 @@
+//! Two nodes over real sockets: calls, streams, strangers, certificates.
+
 use std::time::Duration;
 
 use bytes::Bytes;

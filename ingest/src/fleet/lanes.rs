@@ -14,11 +14,11 @@ const IDLE_LANES_MAX: usize = 256;
 
 /// The lanes of a node.
 #[derive(Debug, Default)]
-pub(super) struct Lanes(Mutex<BTreeMap<PartitionId, Vec<Lane>>>);
+pub(crate) struct Lanes(Mutex<BTreeMap<PartitionId, Vec<Lane>>>);
 
 /// A producer that has at most one request on its way.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(crate) struct Lane {
     producer: u64,
     next: u64,
     /// Where it is when the request on its way was taken.
@@ -28,6 +28,16 @@ pub(super) struct Lane {
 impl Lanes {
     /// Gives the batches without a sequence one. `None` when there are none.
     pub(super) fn take(&self, partition: PartitionId, batches: &mut [Checked]) -> Option<Lane> {
+        self.take_as(partition, batches, platform::random::u64)
+    }
+
+    /// The same, with names for new producers.
+    pub(crate) fn take_as(
+        &self,
+        partition: PartitionId,
+        batches: &mut [Checked],
+        draw: impl FnOnce() -> u64,
+    ) -> Option<Lane> {
         if batches.iter().all(|batch| batch.sequence.producer != 0) {
             return None;
         }
@@ -35,7 +45,7 @@ impl Lanes {
             let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             lanes.entry(partition).or_default().pop()
         };
-        let new = || Lane { producer: platform::random::u64(), next: 0, after: 0 };
+        let new = || Lane { producer: draw(), next: 0, after: 0 };
         let mut lane = idle.unwrap_or_else(new);
         lane.after = lane.next;
         for batch in batches.iter_mut().filter(|batch| batch.sequence.producer == 0) {
@@ -47,7 +57,7 @@ impl Lanes {
     }
 
     /// Its request was answered: taken, or surely not.
-    pub(super) fn give_back(&self, partition: PartitionId, mut lane: Lane, was_taken: bool) {
+    pub(crate) fn give_back(&self, partition: PartitionId, mut lane: Lane, was_taken: bool) {
         if was_taken {
             lane.next = lane.after;
         }

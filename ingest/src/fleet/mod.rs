@@ -1,7 +1,8 @@
 //! The partitions of a cluster as one of its nodes sees them: the replicas that live here, and the
 //! way to the leaders that live elsewhere. Any node takes anything.
 
-mod lanes;
+mod away;
+pub(crate) mod lanes;
 mod tend;
 
 use std::collections::BTreeMap;
@@ -14,10 +15,10 @@ use cluster::meta::Metadata;
 use cluster::peer::{Members, PeerServer};
 use cluster::queue::Queue as _;
 use model::node::NodeId;
-use model::partition::PartitionId;
+use model::partition::{Offset, PartitionId};
 
 use crate::partition::{AppendError, Appended, Checked};
-use crate::replica::{Replica, ReplicaParties, SETTLED_CALL, wire};
+use crate::replica::{Replica, ReplicaParties, SETTLED_CALL, SETTLED_WAIT, wire};
 use lanes::Lanes;
 
 /// How long a batch looks for a leader that takes it.
@@ -75,8 +76,9 @@ impl Fleet {
             async move {
                 let number = body.as_ref().try_into().map(u32::from_le_bytes);
                 let number = number.map_err(|_| "no partition is named".to_owned())?;
-                let replica = fleet.replica(PartitionId(number)).filter(Replica::leads);
-                let replica = replica.ok_or("it is led elsewhere")?;
+                // A replica that does not lead asks who does.
+                let replica =
+                    fleet.replica(PartitionId(number)).ok_or("no replica of it is here")?;
                 let settled = replica.settled().await.ok_or("nobody leads it now")?;
                 Ok(Bytes::copy_from_slice(&settled.0.to_le_bytes()))
             }
@@ -206,6 +208,20 @@ impl Fleet {
             None => Err(AppendError::NotLeader { partition, leader: None }),
         };
         Ok(wire::encode_answer(&answer))
+    }
+
+    /// An offset behind everything of a partition that was acknowledged before: as its leader says.
+    pub(crate) async fn settled(&self, partition: PartitionId) -> Option<Offset> {
+        let node = self.leader(partition).or_else(|| self.any(partition))?;
+        let address = self.0.metadata.address_of(node)?;
+        let body = Bytes::copy_from_slice(&partition.0.to_le_bytes());
+        let asked = self.0.metadata.peers().call(&address, SETTLED_CALL, body, SETTLED_WAIT).await;
+        let settled = asked.ok().and_then(|body| body.as_ref().try_into().ok());
+        if settled.is_none() {
+            // Whoever is asked the next time may know more.
+            self.remember(partition, None);
+        }
+        settled.map(|bytes| Offset(u64::from_le_bytes(bytes)))
     }
 
     /// Who leads a partition, as this node's replica knows it, or as it was.

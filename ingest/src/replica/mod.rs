@@ -2,7 +2,7 @@
 //! and numbers what waits together and proposes it as one entry; a record is acknowledged when a
 //! majority has it on disk.
 
-mod fold;
+pub(crate) mod fold;
 mod machine;
 mod propose;
 pub(crate) mod wire;
@@ -42,7 +42,7 @@ pub const HEARTBEAT: Duration = Duration::from_millis(200);
 /// The call for the offset behind what is acknowledged.
 pub(crate) const SETTLED_CALL: &str = "settled";
 /// How long a leader may take to say it.
-const SETTLED_WAIT: Duration = Duration::from_millis(800);
+pub(crate) const SETTLED_WAIT: Duration = Duration::from_millis(800);
 /// How long ago a majority may have answered for a leader to be sure of itself, milliseconds: less
 /// than the shortest election timeout.
 const LEASE_MS: u64 = 400;

@@ -156,15 +156,21 @@ fn leases(topology: &Topology, sight: &Sight) -> Vec<Command> {
     let most = load_max(topology.partitions.len(), nodes);
     let mut load: BTreeMap<NodeId, usize> = BTreeMap::new();
     for (partition, placement) in topology.partitions.iter().filter(|(_, one)| one.born) {
-        let candidates = placement.replicas.iter().map(|replica| replica.node);
-        let candidates = candidates.filter(|node| may_index(*node)).map(|node| node.0);
-        let ranks = ranked(partition_key(partition.0), candidates);
+        let kept = placement.replicas.iter().map(|replica| replica.node);
+        let mut candidates: Vec<u64> =
+            kept.filter(|node| may_index(*node)).map(|node| node.0).collect();
+        if candidates.is_empty() {
+            // Who keeps the queue does not index: others read it there.
+            let all = topology.nodes.keys().copied();
+            candidates = all.filter(|node| may_index(*node)).map(|node| node.0).collect();
+        }
+        let ranks = ranked(partition_key(partition.0), candidates.iter().copied());
         let fits = |node: &u64| load.get(&NodeId(*node)).copied().unwrap_or(0) < most;
         let chosen = ranks.iter().copied().find(fits).or(ranks.first().copied());
         let Some(chosen) = chosen.map(NodeId) else { continue };
         let lease = indexer_lease(*partition);
         let holder = keep_or_move(topology, sight, &lease, chosen, may_index, |node| {
-            placement.replicas.iter().any(|replica| replica.node == node)
+            candidates.contains(&node.0)
         });
         *load.entry(holder.node).or_default() += 1;
         commands.extend(holder.command);

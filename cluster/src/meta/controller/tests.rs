@@ -1,3 +1,5 @@
+//! Nodes come, go, drain and stay silent: what the leader decides, until it settles.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::node::{Lease, Roles};
@@ -171,4 +173,19 @@ fn one_three_or_five_vote_and_who_votes_goes_on() {
     let mut three = topology(1..=3);
     three.nodes.get_mut(&NodeId(3)).unwrap().health = Health::Down;
     check(&three, &[1, 2, 3], &[1, 2, 3]);
+}
+
+#[test]
+fn who_keeps_no_replica_indexes_when_nobody_else_may() {
+    let mut topology = topology(1..=5);
+    for (number, node) in (1..).zip(topology.nodes.values_mut()) {
+        node.roles = Roles { ingest: number <= 3, index: number > 3, query: true };
+    }
+    let sight = sight(&topology, 8);
+    settle(&mut topology, &sight);
+    let kept = topology.partitions.values().flat_map(|placement| &placement.replicas);
+    assert!(kept.clone().all(|replica| replica.node.0 <= 3));
+    let indexers = indexers(&topology);
+    assert_eq!(indexers.len(), 8);
+    assert!(indexers.values().all(|node| node.0 > 3), "{indexers:?}");
 }
