@@ -16,7 +16,8 @@ use index::searcher::Parties;
 use ingest::fleet::Fleet;
 use ingest::partition::PartitionSettings;
 use ingest::replica::ReplicaParties;
-use model::node::Roles;
+use model::node::{Placement, Roles};
+use model::partition::PartitionId;
 use platform::disk::Disk;
 use platform::objects::{Objects, StoreOptions};
 
@@ -24,6 +25,11 @@ use crate::config::Config;
 use crate::node::{Base, index_settings, local_objects, parties};
 
 use crate::{operate, seats, settle, tell};
+
+/// How long a node waits for its cluster's partitions before it serves.
+const PARTITIONS_WAIT: Duration = Duration::from_secs(15);
+/// How often it looks.
+const PARTITIONS_LOOK: Duration = Duration::from_millis(50);
 
 /// The node in its cluster. Clones share it.
 #[derive(Clone)]
@@ -42,7 +48,9 @@ impl Clustered {
         let peers = Peers::new(base.clock.clone(), tls.clone());
         let (server, members) = (PeerServer::new(peers.clone()), Members::default());
         members.serve(&server);
-        let listener = platform::http::bind(config.cluster.listen).await?;
+        let listener = platform::http::bind(config.cluster.listen)
+            .await
+            .context("other nodes cannot be heard: choose another --peer-listen")?;
         let bound = listener.local_addr().context("the address is not known")?;
         let serving = server.clone().serve(listener, tls, base.shutdown.clone());
         let shutdown = base.shutdown.clone();
@@ -86,7 +94,27 @@ impl Clustered {
                 serde_json::to_vec(&replicas).map(Into::into).map_err(|error| error.to_string())
             }
         });
+        clustered.wait_for_partitions(base).await;
         Ok(clustered)
+    }
+
+    /// Waits until there are partitions and somebody leads each: who is told that the node is ready
+    /// sends records.
+    async fn wait_for_partitions(&self, base: &Base) {
+        let until = base.clock.elapsed() + PARTITIONS_WAIT;
+        while base.clock.elapsed() < until {
+            let topology = self.metadata.catalog().topology().borrow().clone();
+            let led = |(partition, placement): (&PartitionId, &Placement)| {
+                // A replica here knows who leads; others are asked when there is something to say.
+                let here = self.fleet.replica(*partition);
+                placement.born && here.is_none_or(|replica| replica.leader().is_some())
+            };
+            if !topology.partitions.is_empty() && topology.partitions.iter().all(led) {
+                return;
+            }
+            base.clock.sleep(PARTITIONS_LOOK).await;
+        }
+        tracing::warn!("not every partition is led yet; records wait for it");
     }
 
     /// The indexer of the partitions that the cluster gives to this node.

@@ -235,7 +235,7 @@ async fn decide(clustered: &Clustered, command: Command) -> Result<(), ApiError>
 }
 
 fn refused(words: String) -> ApiError {
-    ApiError::new(Kind::Invalid, words)
+    ApiError::new(Kind::Invalid, words).code("invalid_value")
 }
 
 /// The node that is meant: by its id, the beginning of it, or an address.

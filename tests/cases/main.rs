@@ -19,3 +19,4 @@ mod openapi;
 mod command_line;
 mod crash;
 mod shipper;
+mod cluster;

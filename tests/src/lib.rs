@@ -16,5 +16,6 @@ pub mod records;
 pub mod questions;
 pub mod process;
 pub mod client;
+pub mod cluster;
 pub mod measure;
 pub mod scene;

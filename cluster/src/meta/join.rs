@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::lead::PARTITIONS;
 use super::propose::PROPOSE_CALL;
 use super::{MetaError, Metadata, Start};
-use crate::catalog::{Answer, Command, Joining, Order};
+use crate::catalog::{Answer, CatalogError, Command, Joining, Order, Refusal};
 use crate::peer::{PROTOCOL, PeerServer};
 use crate::raft::Peer;
 
@@ -274,14 +274,25 @@ impl Metadata {
         let Some(cluster) = self.0.catalog.fact("cluster").ok().flatten() else {
             return Welcome::NotNow("the cluster is being founded".to_owned());
         };
-        let peer = Peer { node: joining.id.0, address: joining.address.clone() };
+        let (id, at) = (joining.id, joining.at);
+        let peer = Peer { node: id.0, address: joining.address.clone() };
+        // Who was removed, or is of another cluster, is told so before it becomes a member.
+        let epoch = match self.decide(&Command::Register(joining).into()).await {
+            Ok(Answer::Number(epoch)) => epoch,
+            Ok(_) => return Welcome::NotNow("it has no life".to_owned()),
+            Err(CatalogError::Refused(refusal @ Refusal::Stranger { .. })) => {
+                return Welcome::No(refusal.to_string());
+            }
+            Err(error) => return Welcome::NotNow(error.to_string()),
+        };
+        self.note(Beat { node: id, epoch, now: at });
         let raft = self.0.group.raft();
         let membership = raft.metrics().borrow().membership_config.membership().clone();
-        let known = membership.get_node(&joining.id.0).cloned();
+        let known = membership.get_node(&id.0).cloned();
         let changed = if known.is_none() {
-            raft.add_learner(joining.id.0, peer, false).await.map(drop)
+            raft.add_learner(id.0, peer, false).await.map(drop)
         } else if known.as_ref() != Some(&peer) {
-            let nodes = [(joining.id.0, peer)].into();
+            let nodes = [(id.0, peer)].into();
             raft.change_membership(ChangeMembers::SetNodes(nodes), true).await.map(drop)
         } else {
             Ok(())
@@ -289,13 +300,7 @@ impl Metadata {
         if let Err(error) = changed {
             return Welcome::NotNow(error.to_string());
         }
-        let id = joining.id;
-        self.note(Beat { node: id, epoch: 0, now: joining.at });
-        match self.decide(&Command::Register(joining).into()).await {
-            Ok(Answer::Number(epoch)) => Welcome::In { cluster, epoch },
-            Ok(_) => Welcome::NotNow("it has no life".to_owned()),
-            Err(error) => Welcome::NotNow(error.to_string()),
-        }
+        Welcome::In { cluster, epoch }
     }
 
     fn note(&self, beat: Beat) {

@@ -43,7 +43,8 @@ impl Copies {
                 () = shutdown.wait() => return,
             }
             round += 1;
-            if let Err(error) = self.look(round.is_multiple_of(SWEEP_ROUNDS)).await {
+            let sweep = round.is_multiple_of(SWEEP_ROUNDS);
+            if let Err(error) = self.look(sweep || round == 1, sweep).await {
                 tracing::warn!(%error, "copies of splits are not as they should be yet");
             }
         }
@@ -61,7 +62,7 @@ impl Copies {
         serde_json::to_vec(&announced).map(Bytes::from).map_err(|error| error.to_string())
     }
 
-    async fn look(&self, sweep: bool) -> Result<(), CatalogError> {
+    async fn look(&self, search: bool, sweep: bool) -> Result<(), CatalogError> {
         let catalog = self.0.metadata.catalog().clone();
         let read = tokio::task::spawn_blocking(move || catalog.splits()).await;
         let splits = read.unwrap_or_else(|_| Ok(Vec::new()))?;
@@ -71,7 +72,9 @@ impl Copies {
         for split in &splits {
             let wanted = wanted(&split.id, &topology);
             let (is_wanted, is_kept) = (wanted.contains(&me), split.copies.contains(&me));
-            if is_wanted && !is_kept {
+            // What a disk lost is fetched again; looked for now and then.
+            let is_lost = search && is_kept && !self.has(split);
+            if is_wanted && (!is_kept || is_lost) {
                 if self.fetch(split, &topology).await {
                     copied.push(split.id.clone());
                 }
@@ -117,13 +120,19 @@ impl Copies {
         }
     }
 
-    /// Whether this node has the split's objects now.
+    /// Whether this node has the split's objects.
+    fn has(&self, split: &SplitMeta) -> bool {
+        let has = |name: String| self.objects().is_ok_and(|objects| objects.has_local(&name));
+        has(body_name(&split.id)) && has(bundle_name(&split.id))
+    }
+
+    /// Fetches a split's objects. Whether this node has them now.
     async fn fetch(&self, split: &SplitMeta, topology: &Topology) -> bool {
         let names = [body_name(&split.id), bundle_name(&split.id)];
         let keepers = split.copies.iter().filter_map(|node| topology.nodes.get(node));
         let mut keepers: Vec<&NodeInfo> = keepers.filter(|node| node.answers()).collect();
         keepers.sort_by_key(|node| !node.is_up());
-        if names.iter().all(|name| self.objects().is_ok_and(|objects| objects.has_local(name))) {
+        if self.has(split) {
             return true;
         }
         for keeper in keepers {
@@ -161,12 +170,13 @@ impl Copies {
     }
 }
 
-/// How many copies are missing of splits, of how many, and what a node that leaves keeps alone.
+/// How many copies are missing of splits, and of how many.
 #[must_use]
 pub fn missing(splits: &[Arc<SplitMeta>], topology: &Topology) -> (u64, u64) {
     let is_there = |node: &NodeId| topology.nodes.get(node).is_some_and(NodeInfo::is_up);
     let mut sums = (0, 0);
-    for split in splits {
+    // In a store that all share nobody keeps copies.
+    for split in splits.iter().filter(|split| !split.copies.is_empty()) {
         let wanted = wanted(&split.id, topology).len();
         let there = split.copies.iter().filter(|node| is_there(node)).count();
         sums.0 += wanted.saturating_sub(there) as u64;
