@@ -107,7 +107,9 @@ impl Clustered {
             let led = |(partition, placement): (&PartitionId, &Placement)| {
                 // A replica here knows who leads; others are asked when there is something to say.
                 let here = self.fleet.replica(*partition);
-                placement.born && here.is_none_or(|replica| replica.leader().is_some())
+                placement.born
+                    && topology.indexer(*partition).is_some()
+                    && here.is_none_or(|replica| replica.leader().is_some())
             };
             if !topology.partitions.is_empty() && topology.partitions.iter().all(led) {
                 return;
