@@ -135,7 +135,15 @@ fn detect_in(head: &[u8], start: usize, chunk: &[u8; LANES], before: u8) -> Opti
     for ((begins, byte), previous) in begins.iter_mut().zip(chunk).zip(&previous) {
         let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
         let inside = (previous | 0x20).wrapping_sub(b'a') < 26;
-        *begins = u8::from(letter & !inside);
+        // A word in small letters says nothing unless one of these stands before it.
+        let large = byte.wrapping_sub(b'A') < 26;
+        let set_off = (*previous == b' ')
+            | (*previous == b'=')
+            | (*previous == b'"')
+            | (*previous == b'[')
+            | (*previous == b'<')
+            | (*previous == b'(');
+        *begins = u8::from(letter & !inside & (large | set_off));
     }
     for (at, eight) in begins.as_chunks::<8>().0.iter().enumerate() {
         let mut left = u64::from_le_bytes(*eight);
@@ -170,11 +178,23 @@ const WORD: u8 = 2;
 /// A level's name begins with the byte.
 const INITIAL: u8 = 4;
 
-/// What the names of levels begin with.
-const BEGINNINGS: [[u8; 2]; 19] = [
-    *b"tr", *b"ve", *b"fi", *b"de", *b"db", *b"in", *b"no", *b"lo", *b"wa", *b"wr", *b"er", *b"se",
-    *b"fa", *b"ft", *b"cr", *b"al", *b"em", *b"pa", *b"un",
-];
+/// Whether the name of a level begins with these two letters.
+fn begins_a_level(first: u8, second: u8) -> bool {
+    let second = second | 0x20;
+    match first | 0x20 {
+        b't' | b'c' => second == b'r',
+        b'v' | b's' => second == b'e',
+        b'i' | b'u' => second == b'n',
+        b'n' | b'l' => second == b'o',
+        b'f' => matches!(second, b'i' | b'a' | b't'),
+        b'd' => matches!(second, b'e' | b'b'),
+        b'w' => matches!(second, b'a' | b'r'),
+        b'e' => matches!(second, b'r' | b'm'),
+        b'a' => second == b'l',
+        b'p' => second == b'a',
+        _ => false,
+    }
+}
 
 /// What each byte can be, so that a line is passed with one look at each.
 static CLASSES: [u8; 256] = classes();
@@ -211,7 +231,7 @@ fn stated(head: &[u8], start: usize) -> Option<Level> {
     let second = rest.get(1).copied().unwrap_or(b' ');
     let first = *rest.first()?;
     let upper = first.is_ascii_uppercase();
-    if class(second) & WORD != 0 && !BEGINNINGS.contains(&[first | 0x20, second | 0x20]) {
+    if class(second) & WORD != 0 && !begins_a_level(first, second) {
         return None;
     }
     // Most words are lower case between spaces, or names with one capital: neither can be one,
