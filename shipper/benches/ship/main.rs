@@ -1,30 +1,45 @@
 //! What shipping costs: CPU seconds a gigabyte, peak memory and start-up of the real binary,
-//! beside `zstd -1` and rsyslog on the same file. The budget: 4 CPU-s/GB on lines of text, 30 MB.
+//! beside `zstd -1` and rsyslog on the same file; and what it costs to have little to do. The
+//! budget: 4 CPU-s/GB on lines of text, 30 MB; 0.5 % of a core and 40 MB for 10,000 idle files.
 //!
-//! `make bench-shipper`; `BENCH_MB=500` sets the size, `BENCH_FILE` takes a file instead.
+//! `make bench-shipper`; `BENCH_MB=500` sets the size, `BENCH_FILE` takes a file instead,
+//! `BENCH_PARTS="ship start idle hot backlog"` says which parts.
 #![expect(clippy::print_stdout, reason = "a bench tells its figures")]
 #![expect(clippy::disallowed_methods, reason = "a bench makes its own files and reads its clock")]
 
-use std::fs::File;
-use std::io::{self, BufWriter, Read as _, Write as _};
+mod corpus;
+mod idle;
+mod process;
+mod sink;
+
+use std::io::Read as _;
 use std::net::TcpListener as Listener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::routing::post;
-use model::codec;
-use model::wire::{BATCHES_PATH, BatchAnswer};
-
-/// Clock ticks a second, as Linux has always told them to programs.
-const TICKS: f64 = 100.0;
+use corpus::corpus;
+use process::{Shipper, cpu_s, peak_mb};
+use sink::Sink;
 
 fn main() {
+    let parts =
+        std::env::var("BENCH_PARTS").unwrap_or_else(|_| "ship start idle hot backlog".to_owned());
+    for part in parts.split([' ', ',']).filter(|part| !part.is_empty()) {
+        match part {
+            "ship" => ship_all(),
+            "start" => idle::start(),
+            "idle" => idle::idle(10_000, 0),
+            "hot" => idle::idle(50_000, 10),
+            "backlog" => idle::backlog(),
+            other => println!("no part is called {other}"),
+        }
+    }
+}
+
+fn ship_all() {
     let folder = tempfile::tempdir().expect("a folder for the corpus");
     for kind in ["text", "json"] {
         let file = match std::env::var_os("BENCH_FILE") {
@@ -36,7 +51,7 @@ fn main() {
         let mut zstd = Command::new("zstd");
         zstd.args(["-1", "-q", "-c"]).arg(&file).stdout(Stdio::null());
         report("zstd -1", bytes, reference(&mut zstd));
-        report("sawlog-shipper", bytes, Some(ship(&file, bytes, &[])));
+        report("sawlog-shipper", bytes, Some(ship(&file, bytes)));
         report("rsyslog, TCP and zlib", bytes, rsyslog(&file, bytes));
     }
 }
@@ -74,63 +89,6 @@ fn mega(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// The lines of the repository's small logs, over and over with their digits drawn anew.
-fn corpus(folder: &Path, kind: &str) -> io::Result<PathBuf> {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
-    let names: &[&str] = match kind {
-        "json" => &["json_shop.log"],
-        _ => &["Linux_small.log", "Hadoop_small.log", "access_small.log", "Apache_small.log"],
-    };
-    let mut lines: Vec<Vec<u8>> = Vec::new();
-    for name in names {
-        let text = std::fs::read(fixtures.join(name))?;
-        lines.extend(text.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(<[u8]>::to_vec));
-    }
-    let megabytes: u64 = std::env::var("BENCH_MB").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
-    let path = folder.join(format!("{kind}.log"));
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(&path)?);
-    let (mut written, mut chance) = (0, 0x9E37_79B9_7F4A_7C15_u64);
-    while written < megabytes * 1_000_000 {
-        for line in &mut lines {
-            // Times stay as they are; numbers behind them change in every third digit.
-            for (at, byte) in line.iter_mut().enumerate().skip(30) {
-                if byte.is_ascii_digit() && at % 3 == 0 {
-                    chance ^= chance << 13;
-                    chance ^= chance >> 7;
-                    chance ^= chance << 17;
-                    *byte = b'0' + u8::try_from(chance % 10).unwrap_or_default();
-                }
-            }
-            out.write_all(line)?;
-            out.write_all(b"\n")?;
-            written += line.len() as u64 + 1;
-        }
-    }
-    out.flush()?;
-    Ok(path)
-}
-
-/// User and system seconds, of a process or (with `children`) of those waited for.
-fn cpu_s(pid: &str, children: bool) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<f64> = stat
-        .rsplit(") ")
-        .next()
-        .unwrap_or_default()
-        .split(' ')
-        .map(|field| field.parse().unwrap_or(0.0))
-        .collect();
-    let at = if children { 13 } else { 11 };
-    fields.get(at..at + 2).map_or(0.0, |ticks| ticks.iter().sum::<f64>() / TICKS)
-}
-
-fn peak_mb(pid: &str) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.trim().split(' ').next()?.parse::<f64>().ok());
-    kilobytes.unwrap_or(0.0) * 1024.0 / 1e6
-}
-
 fn reference(command: &mut Command) -> Option<Taken> {
     let (before, start) = (cpu_s("self", true), Instant::now());
     command.status().ok().filter(std::process::ExitStatus::success)?;
@@ -139,11 +97,11 @@ fn reference(command: &mut Command) -> Option<Taken> {
 }
 
 /// Waits until so much has come, and tells what the process took for it.
-fn watch(mut child: Child, wanted: u64, came: &AtomicU64) -> Taken {
-    let (pid, start, mut first_s) = (child.id().to_string(), Instant::now(), 0.0);
+fn watch(pid: &str, wanted: u64, came: impl Fn() -> u64) -> Taken {
+    let (start, mut first_s) = (Instant::now(), 0.0);
     let (mut last, mut last_at) = (0, start);
-    while came.load(Ordering::Acquire) < wanted {
-        let now = came.load(Ordering::Acquire);
+    while came() < wanted {
+        let now = came();
         if now > 0 && first_s == 0.0 {
             first_s = start.elapsed().as_secs_f64();
         }
@@ -155,48 +113,16 @@ fn watch(mut child: Child, wanted: u64, came: &AtomicU64) -> Taken {
             println!("  (the next one stopped at {:.1} MB)", mega(last));
             break;
         }
-        assert!(child.try_wait().is_ok_and(|ended| ended.is_none()), "it ended early");
         std::thread::park_timeout(Duration::from_millis(1));
     }
     let wall_s = last_at.max(start).duration_since(start).as_secs_f64();
-    let taken = Taken { cpu_s: cpu_s(&pid, false), peak_mb: peak_mb(&pid), wall_s, first_s };
-    child.kill().and_then(|()| child.wait()).expect("it can be stopped");
-    taken
+    Taken { cpu_s: cpu_s(pid, false), peak_mb: peak_mb(pid), wall_s, first_s }
 }
 
-fn ship(file: &Path, bytes: u64, more: &[&str]) -> Taken {
-    let came = Arc::new(AtomicU64::new(0));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let router = Router::new()
-        .route(BATCHES_PATH, post(take))
-        .layer(DefaultBodyLimit::disable())
-        .with_state(came.clone());
-    runtime.spawn(async move { axum::serve(listener, router).await });
-    let state = tempfile::tempdir().expect("a state directory");
-    let child = Command::new(env!("CARGO_BIN_EXE_sawlog-shipper"))
-        .args(["--to", &url, "--state-dir"])
-        .arg(state.path())
-        .arg("--path")
-        .arg(file)
-        .args(more)
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the shipper starts");
-    watch(child, bytes, &came)
-}
-
-async fn take(State(came): State<Arc<AtomicU64>>, body: Bytes) -> axum::Json<BatchAnswer> {
-    let head = codec::head(&body).expect("a whole batch");
-    let next = head.sequence.to;
-    came.fetch_max(next, Ordering::AcqRel);
-    let accepted = u64::from(head.record_count);
-    axum::Json(BatchAnswer { accepted, duplicate: false, next })
+fn ship(file: &Path, bytes: u64) -> Taken {
+    let (sink, state) = (Sink::start(), tempfile::tempdir().expect("a state directory"));
+    let shipper = Shipper::start(&sink.url, state.path(), file);
+    watch(&shipper.pid(), bytes, || sink.came.bytes.load(Ordering::Acquire))
 }
 
 /// Debian's rsyslog: imfile to a TCP sink with zlib streaming.
@@ -236,5 +162,6 @@ fn rsyslog(file: &Path, bytes: u64) -> Option<Taken> {
         }
     });
     // Its messages may begin with a space; what it holds back at the end is a little.
-    Some(watch(child, bytes - bytes / 100, &came))
+    let child = Shipper(child);
+    Some(watch(&child.pid(), bytes - bytes / 100, || came.load(Ordering::Acquire)))
 }
