@@ -95,7 +95,7 @@ bench-split: build ## Bytes by part, CPU by stage, queries over three corpora (C
 bench-query: build ## The table of queries, end to end, warm and cold, checked, beside ripgrep; dashboards (RECORDS=… SAMPLES=folder)
 	$(CARGO) run -p tests --bin bench-query
 
-bench-shipper: ## What shipping costs, beside zstd and rsyslog (BENCH_MB=300)
+bench-shipper: ## What shipping costs, beside zstd and rsyslog, and idling (BENCH_MB=300 BENCH_PARTS="ship start idle hot backlog")
 	$(CARGO) bench -p shipper --bench ship
 
 bench-browser: build $(BROWSER)/node_modules/.package-lock.json ## How quick the page is, measured in the browser

@@ -34,12 +34,74 @@ pub enum JsonError {
     Bound(String),
 }
 
+/// The value of a field, its text borrowed from the line where nothing in it is escaped.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<'a> {
+    /// Text.
+    Text(Cow<'a, str>),
+    /// A whole number that fits 64 bits.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// True or false.
+    Bool(bool),
+}
+
+impl Value<'_> {
+    fn into_owned(self) -> FieldValue {
+        match self {
+            Self::Text(text) => FieldValue::Text(text.into_owned()),
+            Self::Int(number) => FieldValue::Int(number),
+            Self::Float(number) => FieldValue::Float(number),
+            Self::Bool(truth) => FieldValue::Bool(truth),
+        }
+    }
+}
+
+/// A record as a line of JSON states it, its texts borrowed from the line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Flat<'a> {
+    /// When it happened, if the line says so.
+    pub timestamp: Option<Timestamp>,
+    /// How bad it is.
+    pub level: Level,
+    /// The message.
+    pub message: Cow<'a, str>,
+    /// The fields, in the order of the line.
+    pub fields: Vec<(Cow<'a, str>, Value<'a>)>,
+}
+
+impl Flat<'_> {
+    /// The record, with texts of its own.
+    #[must_use]
+    pub fn into_record(self) -> Record {
+        let own =
+            |(name, value): (Cow<'_, str>, Value<'_>)| (name.into_owned(), value.into_owned());
+        let mut record = Record {
+            timestamp: self.timestamp,
+            level: self.level,
+            message: self.message.into_owned(),
+            fields: self.fields.into_iter().map(own).collect(),
+        };
+        bound_message(&mut record);
+        record
+    }
+}
+
 /// Reads one JSON object. The message is the first of [`MESSAGE_NAMES`] that is text, else the
 /// line itself; lists become one field per element under one name, null is nothing.
 ///
 /// # Errors
 /// Why the line is no structured record; the caller keeps it as text ([`poisoned`]).
 pub fn record(line: &[u8]) -> Result<Record, JsonError> {
+    flat(line).map(Flat::into_record)
+}
+
+/// As [`record`], borrowing from the line; a message over the bound is not cut.
+///
+/// # Errors
+/// As [`record`].
+pub fn flat(line: &[u8]) -> Result<Flat<'_>, JsonError> {
     let Gathered { mut fields, found, bound } = gather(line)?;
     if let Some(bound) = bound {
         return Err(JsonError::Bound(bound));
@@ -47,29 +109,28 @@ pub fn record(line: &[u8]) -> Result<Record, JsonError> {
     let value = |at: usize| fields.get(at).map(|(_, value)| value);
     let time = found.times.iter().flatten().find_map(|at| Some((*at, moment(value(*at)?)?)));
     let level = found.levels.iter().flatten().find_map(|at| Some((*at, severity(value(*at)?)?)));
-    let is_text = |at: &usize| matches!(value(*at), Some(FieldValue::Text(_)));
+    let is_text = |at: &usize| matches!(value(*at), Some(Value::Text(_)));
     let message = found.messages.iter().flatten().copied().find(is_text);
-    let mut record = Record { timestamp: time.map(|(_, moment)| moment), ..Record::default() };
+    let mut text = None;
     let mut taken = [time.map(|(at, _)| at), level.map(|(at, _)| at), message];
     taken.sort_unstable();
     for at in taken.into_iter().rev().flatten() {
         let (_, value) = fields.remove(at);
         if Some(at) == message
-            && let FieldValue::Text(text) = value
+            && let Value::Text(value) = value
         {
-            record.message = text;
+            text = Some(value);
         }
-    }
-    if message.is_none() {
-        keep_text(line).0.trim().clone_into(&mut record.message);
     }
     if fields.len() > RECORD_FIELDS_MAX {
         return Err(JsonError::Bound(format!("more than {RECORD_FIELDS_MAX} fields")));
     }
-    record.level = level.map_or_else(|| Level::detect(&record.message), |(_, level)| level);
-    record.fields = fields;
-    bound_message(&mut record);
-    Ok(record)
+    let message = text.unwrap_or_else(|| match keep_text(line).0 {
+        Cow::Borrowed(line) => Cow::Borrowed(line.trim()),
+        Cow::Owned(line) => Cow::Owned(line.trim().to_owned()),
+    });
+    let level = level.map_or_else(|| Level::detect(&message), |(_, level)| level);
+    Ok(Flat { timestamp: time.map(|(_, moment)| moment), level, message, fields })
 }
 
 /// The record that keeps a line which could not be read, with the reason.
@@ -104,32 +165,39 @@ fn bound_message(record: &mut Record) {
     }
 }
 
-fn moment(value: &FieldValue) -> Option<Timestamp> {
+fn moment(value: &Value<'_>) -> Option<Timestamp> {
     match value {
-        FieldValue::Text(text) => Timestamp::parse(text),
-        FieldValue::Int(number) => Timestamp::from_epoch(*number),
-        FieldValue::Float(number) => Timestamp::from_epoch_float(*number),
-        FieldValue::Bool(_) => None,
+        Value::Text(text) => Timestamp::parse(text),
+        Value::Int(number) => Timestamp::from_epoch(*number),
+        Value::Float(number) => Timestamp::from_epoch_float(*number),
+        Value::Bool(_) => None,
     }
 }
 
-fn severity(value: &FieldValue) -> Option<Level> {
+fn severity(value: &Value<'_>) -> Option<Level> {
     match value {
-        FieldValue::Text(text) => Level::from_word(text),
-        FieldValue::Int(number) => Level::from_json_number(*number),
+        Value::Text(text) => Level::from_word(text),
+        Value::Int(number) => Level::from_json_number(*number),
         _ => None,
     }
 }
 
 /// Reads the object once, straight into flat fields.
-fn gather(line: &[u8]) -> Result<Gathered, JsonError> {
-    let mut gathered = Gathered::default();
-    let mut reader = serde_json::Deserializer::from_slice(line);
-    let read = Object { gathered: &mut gathered, prefix: "", depth: 1 }.deserialize(&mut reader);
-    let error = match read.and_then(|()| reader.end()) {
-        Ok(()) => return Ok(gathered),
-        Err(error) => error,
+fn gather(line: &[u8]) -> Result<Gathered<'_>, JsonError> {
+    let mut gathered = Gathered { fields: Vec::with_capacity(FIELDS_USUAL), ..Gathered::default() };
+    let object = Object { gathered: &mut gathered, prefix: "", depth: 1 };
+    // Looked at once in whole, each text in it need not be.
+    let read = match std::str::from_utf8(line) {
+        Ok(text) => {
+            let mut reader = serde_json::Deserializer::from_str(text);
+            object.deserialize(&mut reader).and_then(|()| reader.end())
+        }
+        Err(_) => {
+            let mut reader = serde_json::Deserializer::from_slice(line);
+            object.deserialize(&mut reader).and_then(|()| reader.end())
+        }
     };
+    let Err(error) = read else { return Ok(gathered) };
     // Reading ends at a bound, and at what is no object; whether it is JSON at all comes first.
     match serde_json::from_slice::<IgnoredAny>(line) {
         Err(error) => Err(JsonError::Syntax(error.to_string())),
@@ -143,8 +211,8 @@ fn gather(line: &[u8]) -> Result<Gathered, JsonError> {
 
 /// The fields read so far, and which of them may be time, level and message.
 #[derive(Default)]
-struct Gathered {
-    fields: Vec<(String, FieldValue)>,
+struct Gathered<'de> {
+    fields: Vec<(Cow<'de, str>, Value<'de>)>,
     found: Found,
     /// The bound that was met.
     bound: Option<String>,
@@ -158,15 +226,15 @@ struct Found {
     levels: [Option<usize>; LEVEL_NAMES.len()],
 }
 
-impl Gathered {
-    fn push(&mut self, name: Cow<'_, str>, value: FieldValue, place: Place) -> bool {
+impl<'de> Gathered<'de> {
+    fn push(&mut self, name: Cow<'de, str>, value: Value<'de>, place: Place) -> bool {
         // Time, level and message are taken out again.
         if self.fields.len() >= RECORD_FIELDS_MAX + 3 {
             self.bound = Some(format!("more than {RECORD_FIELDS_MAX} fields"));
             return false;
         }
         // ECS writes the level with a dot or as an object; both are one name.
-        if place == Place::Top || name == "log.level" {
+        if (place == Place::Top || name == "log.level") && may_be_known(name.as_bytes()) {
             let at = Some(self.fields.len());
             let note = |names: &[&str], found: &mut [Option<usize>]| {
                 let place = names.iter().position(|known| *known == name);
@@ -178,7 +246,7 @@ impl Gathered {
             note(&MESSAGE_NAMES, &mut self.found.messages);
             note(&LEVEL_NAMES, &mut self.found.levels);
         }
-        self.fields.push((name.into_owned(), value));
+        self.fields.push((name, value));
         true
     }
 
@@ -192,6 +260,19 @@ impl Gathered {
     }
 }
 
+/// Whether one of the known names begins like this; most names of fields do not.
+fn may_be_known(name: &[u8]) -> bool {
+    matches!(
+        name,
+        [b'@' | b't' | b'_' | b'e' | b'm' | b'l' | b'b' | b's', _, ..] if name.len() <= NAME_BYTES_MAX
+    )
+}
+
+/// Bytes of the longest known name.
+const NAME_BYTES_MAX: usize = "@timestamp".len();
+/// Fields that most records have room for.
+const FIELDS_USUAL: usize = 16;
+
 /// Where a value stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -200,13 +281,13 @@ enum Place {
 }
 
 /// Reads an object's members under a prefix.
-struct Object<'a> {
-    gathered: &'a mut Gathered,
+struct Object<'a, 'de> {
+    gathered: &'a mut Gathered<'de>,
     prefix: &'a str,
     depth: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Object<'_> {
+impl<'de> DeserializeSeed<'de> for Object<'_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
@@ -214,7 +295,7 @@ impl<'de> DeserializeSeed<'de> for Object<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Object<'_> {
+impl<'de> Visitor<'de> for Object<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -261,15 +342,15 @@ impl<'de> Deserialize<'de> for Key<'de> {
 }
 
 /// Reads one value under a name.
-struct Member<'a, 'n> {
-    gathered: &'a mut Gathered,
-    name: Cow<'n, str>,
+struct Member<'a, 'de> {
+    gathered: &'a mut Gathered<'de>,
+    name: Cow<'de, str>,
     place: Place,
     depth: usize,
 }
 
-impl Member<'_, '_> {
-    fn push<E: de::Error>(self, value: FieldValue) -> Result<(), E> {
+impl<'de> Member<'_, 'de> {
+    fn push<E: de::Error>(self, value: Value<'de>) -> Result<(), E> {
         if self.gathered.push(self.name, value, self.place) { Ok(()) } else { Err(stopped()) }
     }
 }
@@ -279,7 +360,7 @@ fn stopped<E: de::Error>() -> E {
     E::custom("over a bound")
 }
 
-impl<'de> DeserializeSeed<'de> for Member<'_, '_> {
+impl<'de> DeserializeSeed<'de> for Member<'_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
@@ -290,7 +371,7 @@ impl<'de> DeserializeSeed<'de> for Member<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for Member<'_, '_> {
+impl<'de> Visitor<'de> for Member<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -302,32 +383,36 @@ impl<'de> Visitor<'de> for Member<'_, '_> {
     }
 
     fn visit_bool<E: de::Error>(self, truth: bool) -> Result<(), E> {
-        self.push(FieldValue::Bool(truth))
+        self.push(Value::Bool(truth))
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<(), E> {
-        self.push(FieldValue::Int(number))
+        self.push(Value::Int(number))
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<(), E> {
         #[expect(clippy::cast_precision_loss, reason = "over 63 bits it is stored as a float")]
-        let value = i64::try_from(number).map_or(FieldValue::Float(number as f64), FieldValue::Int);
+        let value = i64::try_from(number).map_or(Value::Float(number as f64), Value::Int);
         self.push(value)
     }
 
     fn visit_f64<E: de::Error>(self, number: f64) -> Result<(), E> {
-        self.push(FieldValue::Float(number))
+        self.push(Value::Float(number))
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<(), E> {
+        self.push(Value::Text(Cow::Borrowed(text)))
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
-        self.push(FieldValue::Text(text.to_owned()))
+        self.push(Value::Text(Cow::Owned(text.to_owned())))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
         loop {
             let element = Member {
                 gathered: &mut *self.gathered,
-                name: Cow::Borrowed(&*self.name),
+                name: self.name.clone(),
                 place: Place::Below,
                 depth: self.depth + 1,
             };

@@ -301,6 +301,24 @@ mod tests {
         assert!(found.complaint.unwrap().contains("from its beginning"));
     }
 
+    /// As the first version wrote it: later ones go on from it.
+    #[test]
+    fn what_the_first_version_wrote_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = r#"{"producer":7,"device":1,"inode":2,"head_bytes":3,"head":4,"tail":5,"offset":10,"source":"/a","path":"/a.1","seen_ns":7}"#;
+        let body = format!("\n{line}\n");
+        let head = format!(
+            r#"{{"format":"{FORMAT}","version":1,"files":1,"xxh3":{}}}"#,
+            xxh3_64(body.as_bytes())
+        );
+        std::fs::write(folder.path().join(CURRENT), head + &body).unwrap();
+        let found = open(folder.path());
+        assert!(found.complaint.is_none());
+        let fingerprint = Fingerprint { head_bytes: 3, head: 4, tail: 5 };
+        let expected = Checkpoint { fingerprint, source: "/a".to_owned(), ..checkpoint(7, 10) };
+        assert_eq!(found.checkpoints, [expected]);
+    }
+
     #[test]
     fn a_newer_format_is_refused() {
         let folder = tempfile::tempdir().unwrap();

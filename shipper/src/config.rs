@@ -1,5 +1,6 @@
 //! What a shipper is told: checked once, then immutable.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use model::stream::{IndexName, IndexNameError, Labels, LabelsError};
 
 use crate::checkpoint::StoreError;
 use crate::discover::{PatternError, Patterns};
+use crate::feed::{Feed, SyslogError};
 use crate::files::Files;
 use crate::parse::ZoneError;
 use crate::recipe::Recipe;
@@ -32,6 +34,8 @@ pub enum Until {
     Stopped,
     /// When everything that is there is read and acknowledged.
     Done,
+    /// When standard input has ended, and everything is acknowledged.
+    Fed,
 }
 
 /// Settings of a shipper. Complete; begin with [`Config::new`].
@@ -56,6 +60,10 @@ pub struct Config {
     /// More sources, each with settings of its own. A file belongs to the first whose patterns
     /// name it; `paths` above come last.
     pub files: Vec<Files>,
+    /// Sources that are no files.
+    pub feeds: Vec<Feed>,
+    /// Sources are fetched: there may be none yet.
+    pub fetches: bool,
     /// Labels of every stream, beside `host`, `source` and `service` (which they may replace).
     pub labels: Vec<(String, String)>,
     /// The index all records go to.
@@ -79,7 +87,7 @@ pub enum ConfigError {
     #[error(transparent)]
     Pattern(#[from] PatternError),
     /// Nothing to follow.
-    #[error("no files to follow: give at least one --path")]
+    #[error("no files to follow: give at least one --path, or a source in the settings file")]
     NoPaths,
     /// The labels cannot name a stream.
     #[error(transparent)]
@@ -99,6 +107,12 @@ pub enum ConfigError {
     /// Only they have one.
     #[error("only the formats regex and dissect have a pattern")]
     NeedlessPattern,
+    /// A source that is no file cannot be.
+    #[error("{0}")]
+    Feed(String),
+    /// A listener cannot be.
+    #[error(transparent)]
+    Syslog(#[from] SyslogError),
     /// A rule cannot be.
     #[error("a rule cannot be: {0}")]
     Rule(String),
@@ -127,6 +141,8 @@ impl Config {
             paths,
             excludes: Vec::new(),
             files: Vec::new(),
+            feeds: Vec::new(),
+            fetches: false,
             labels: Vec::new(),
             index: IndexName::default(),
             start_at: StartAt::default(),
@@ -143,6 +159,13 @@ impl Config {
     /// [`ConfigError`] says which setting cannot be.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.patterns()?;
+        let mut names = HashSet::new();
+        for feed in &self.feeds {
+            feed.check()?;
+            if !names.insert(feed.name()) {
+                return Err(ConfigError::Feed(format!("{} is there twice", feed.name())));
+            }
+        }
         for recipe in self.recipes()? {
             labels_of(&recipe.labels, "host", "/")?;
         }
@@ -150,11 +173,12 @@ impl Config {
         Ok(())
     }
 
-    /// All sources of files, those of `paths` last.
+    /// All sources of files: the spools of feeds first, those of `paths` last.
     fn sources(&self) -> Vec<Files> {
         let rest = Files::new(self.paths.clone(), self.excludes.clone());
         let rest = Some(rest).filter(|rest| !rest.paths.is_empty());
-        self.files.iter().cloned().chain(rest).collect()
+        let feeds = self.feeds.iter().map(|feed| feed.files(&self.state_dir, &self.labels));
+        feeds.chain(self.files.iter().cloned()).chain(rest).collect()
     }
 
     /// The sources' recipes, in the order of the patterns' sources.
@@ -169,7 +193,8 @@ impl Config {
 
     pub(crate) fn patterns(&self) -> Result<Patterns, ConfigError> {
         let sources = self.sources();
-        if sources.is_empty() || sources.iter().any(|files| files.paths.is_empty()) {
+        let missing = sources.is_empty() && !self.fetches;
+        if missing || sources.iter().any(|files| files.paths.is_empty()) {
             return Err(ConfigError::NoPaths);
         }
         Ok(Patterns::new(sources.iter().map(|files| (&*files.paths, &*files.excludes)))?)

@@ -49,6 +49,9 @@ pub struct Files {
     pub bytes_per_second: Option<u64>,
     /// What is changed before records are sent, in order.
     pub rules: Vec<RuleSettings>,
+    /// The files are a spool of our own.
+    #[serde(skip)]
+    pub(crate) spooled: bool,
 }
 
 /// Whether a container runtime wrapped the lines.

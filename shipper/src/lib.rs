@@ -3,6 +3,7 @@
 
 pub mod config;
 mod settings;
+mod fetched;
 pub mod files;
 mod recipe;
 mod discover;
@@ -20,13 +21,15 @@ mod tail;
 mod import;
 mod status;
 pub mod operate;
-pub mod pipe;
+pub mod feed;
 pub mod journal;
 mod metrics;
+pub mod probe;
 #[cfg(test)]
 mod receiver;
 
 pub use config::{Config, ConfigError, StartAt, Until};
+pub use fetched::Fetched;
 pub use import::{ImportError, Imported, Progress, import};
 pub use send::{Balance, TargetError, Tls};
 pub use settings::{Settings, SettingsError};

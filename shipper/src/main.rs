@@ -8,40 +8,50 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use model::wire::ShipperSettings;
 use platform::clock::Clock;
 use platform::shutdown::Shutdown;
-use shipper::files::Files;
-use shipper::journal::{self, Journal};
+use shipper::config::Until;
+use shipper::feed::{Feed, Input};
+use shipper::journal::Journal;
 use shipper::operate::{self, SettingsWatch};
-use shipper::{Config, Control, Handle, Shipper};
+use shipper::{Config, Control, Fetched, Handle, Settings, Shipper};
 
-use args::{Args, Command, JournalArgs, ShipArgs};
+use args::{Args, Command, ShipArgs};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
     platform::telemetry::init();
+    let piped = matches!(args.command, Some(Command::Pipe(_)));
     let done = match args.command {
         Some(Command::Check { config }) => check(config),
         Some(Command::Status { state_dir, json }) => status(&state_dir, json),
-        Some(Command::Pipe(args)) => pipe(*args).await,
-        Some(Command::Journal(args)) => journal(*args).await,
-        None => ship(args.ship).await,
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
+        Some(Command::Pipe(args)) => ship(What::of(*args, Some(Input::Stdin))).await,
+        Some(Command::Journal(args)) => {
+            let journal = Journal { journalctl: args.journalctl, arguments: args.arguments };
+            ship(What::of(args.ship, Some(Input::Journal(journal)))).await
         }
+        None => ship(What::of(args.ship, None)).await,
+    };
+    let well = done.is_ok();
+    if let Err(error) = done {
+        tracing::error!("{error:#}");
     }
+    if piped {
+        // Somebody may still hold standard input open, and reading it cannot be called off.
+        std::process::exit(i32::from(!well));
+    }
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn check(path: std::path::PathBuf) -> anyhow::Result<()> {
     let config = ShipArgs::of_file(path).settings()?.config()?;
     let count: usize = config.files.iter().map(|files| files.paths.len()).sum();
+    let feeds = config.feeds.len();
     let mut out = std::io::stdout();
-    writeln!(out, "well: {count} patterns, to {}", config.to.join(", "))?;
+    let to = config.to.join(", ");
+    writeln!(out, "well: {count} patterns, {feeds} sources that are no files, to {to}")?;
     Ok(())
 }
 
@@ -52,38 +62,81 @@ fn status(state_dir: &std::path::Path, json: bool) -> anyhow::Result<()> {
     writeln!(out, "{text}").context("cannot print the status")
 }
 
-/// For what is no file: the settings' first source says how lines are read; what it names is
-/// shipped by who follows it.
-fn spooled(args: &ShipArgs) -> anyhow::Result<(Config, Files)> {
-    let mut settings = args.settings()?;
-    let how = settings.files.drain(..).next().unwrap_or_default();
-    settings.files = vec![Files { paths: vec!["/".to_owned()], ..how.clone() }];
-    Ok((Config { until: args.until(), ..settings.config()? }, how))
+/// What was typed: settings, and a source that is shipped in place of theirs.
+struct What {
+    args: ShipArgs,
+    input: Option<Input>,
+    /// What the cluster says, if it is asked.
+    fetched: Option<Fetched>,
 }
 
-async fn journal(args: JournalArgs) -> anyhow::Result<()> {
-    let (config, how) = spooled(&args.ship)?;
-    let journal = Journal { journalctl: args.journalctl, arguments: args.arguments };
-    let shutdown = Shutdown::on_signals()?;
-    Ok(journal::ship(config, journal, how, Clock::system(), shutdown).await?)
+impl What {
+    fn of(args: ShipArgs, input: Option<Input>) -> Self {
+        Self { args, input, fetched: None }
+    }
+
+    /// What the server says alone.
+    fn local(&self) -> anyhow::Result<Settings> {
+        let mut settings = self.args.settings()?;
+        if let Some(input) = &self.input {
+            // The first source of the settings says how lines are read; what they name is shipped
+            // by who follows it.
+            let mut how = settings.files.drain(..).next().unwrap_or_default();
+            (how.paths, how.excludes) = (Vec::new(), Vec::new());
+            settings.journal.clear();
+            settings.syslog.clear();
+            settings.feeds = vec![Feed::new(input.clone(), how, None)];
+            settings.settings_from_cluster = false;
+        }
+        Ok(settings)
+    }
+
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let local = self.local()?;
+        match &self.fetched {
+            Some(fetched) => Ok(fetched.over(local)?),
+            None => Ok(local),
+        }
+    }
+
+    fn config(&self) -> anyhow::Result<Config> {
+        let until = match &self.input {
+            Some(Input::Stdin) => Until::Fed,
+            _ => self.args.until(),
+        };
+        Ok(Config { until, ..self.settings()?.config()? })
+    }
+
+    /// The next version of the cluster's settings, for who asks it.
+    async fn next(&mut self) -> ShipperSettings {
+        match (self.config(), &mut self.fetched) {
+            (Ok(config), Some(fetched)) => fetched.next(&config).await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Takes it, if it can be used.
+    async fn take(&mut self, other: ShipperSettings, control: &Control) -> anyhow::Result<()> {
+        let config = Fetched::tried(&other, self.local()?)?.config()?;
+        control.reload(Config { until: self.args.until(), ..config }).await?;
+        tracing::info!(version = other.version, "the settings are the cluster's");
+        if let Some(fetched) = &mut self.fetched {
+            fetched.hold(other);
+        }
+        Ok(())
+    }
 }
 
-async fn pipe(args: ShipArgs) -> anyhow::Result<()> {
-    let ((config, how), clock) = (spooled(&args)?, Clock::system());
-    let shutdown = Shutdown::on_signals()?;
-    shipper::pipe::pipe(config, how, tokio::io::stdin(), clock, shutdown).await?;
-    // Somebody may still hold standard input open, and reading it cannot be called off.
-    std::process::exit(0)
-}
-
-async fn ship(args: ShipArgs) -> anyhow::Result<()> {
-    let settings = args.settings()?;
-    let metrics_listen = settings.metrics_listen;
-    let config = Config { until: args.until(), ..settings.config()? };
+async fn ship(mut what: What) -> anyhow::Result<()> {
     let (clock, shutdown) = (Clock::system(), Shutdown::on_signals()?);
+    let local = what.local()?;
+    if let Some(state_dir) = local.state_dir.filter(|_| local.settings_from_cluster) {
+        what.fetched = Some(Fetched::kept(&state_dir, clock.clone()));
+    }
+    let (metrics_listen, config) = (what.settings()?.metrics_listen, what.config()?);
     // Before anything else: a SIGHUP that nobody waits for ends the process.
-    let watch =
-        args.config.clone().map(|path| SettingsWatch::new(path, clock.clone())).transpose()?;
+    let path = what.args.config.clone().filter(|_| what.input.is_none());
+    let watch = path.map(|path| SettingsWatch::new(path, clock.clone())).transpose()?;
     let (state_dir, metrics) = (config.state_dir.clone(), config.metrics.clone());
     tracing::info!(to = ?config.to, "shipping");
     let shipper = Shipper::start(config, clock.clone(), shutdown.clone())?;
@@ -96,32 +149,36 @@ async fn ship(args: ShipArgs) -> anyhow::Result<()> {
     if let Some(address) = metrics_listen {
         operate::serve_metrics(address, metrics, shutdown).await?;
     }
-    match watch {
-        Some(watch) => ship_and_reload(shipper, control, args, watch).await,
-        None => Ok(shipper.join().await?),
-    }
+    ship_and_reload(shipper, control, what, watch).await
 }
 
 async fn ship_and_reload(
     shipper: Handle,
     control: Control,
-    args: ShipArgs,
-    mut watch: SettingsWatch,
+    mut what: What,
+    mut watch: Option<SettingsWatch>,
 ) -> anyhow::Result<()> {
     let ended = shipper.join();
     tokio::pin!(ended);
     loop {
-        tokio::select! {
+        let taken = tokio::select! {
             ended = &mut ended => return Ok(ended?),
-            () = watch.changed() => {}
-        }
-        if let Err(error) = reload(&args, &control).await {
+            () = changed(&mut watch) => reload(&what, &control).await,
+            other = what.next() => what.take(other, &control).await,
+        };
+        if let Err(error) = taken {
             tracing::error!("the new settings are not taken, the old ones hold: {error:#}");
         }
     }
 }
 
-async fn reload(args: &ShipArgs, control: &Control) -> anyhow::Result<()> {
-    let config = Config { until: args.until(), ..args.settings()?.config()? };
-    Ok(control.reload(config).await?)
+async fn changed(watch: &mut Option<SettingsWatch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn reload(what: &What, control: &Control) -> anyhow::Result<()> {
+    Ok(control.reload(what.config()?).await?)
 }

@@ -13,6 +13,7 @@ pub(crate) struct Metrics {
     pub(crate) poisoned: Counter,
     pub(crate) lost_bytes: Counter,
     pub(crate) gaps: Counter,
+    pub(crate) dropped: Counter,
     pub(crate) files: Gauge,
     pub(crate) open_files: Gauge,
     pub(crate) lag_bytes: Gauge,
@@ -36,6 +37,10 @@ impl Metrics {
             gaps: counter(
                 "shipper_gaps",
                 "Gaps found: records say which file, from where to where.",
+            ),
+            dropped: counter(
+                "shipper_dropped_records",
+                "Datagrams of syslog that came while their spool was full.",
             ),
             files: gauge("shipper_files", "Files followed."),
             open_files: gauge("shipper_open_files", "Files held open."),

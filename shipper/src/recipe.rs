@@ -34,6 +34,26 @@ pub(crate) struct Recipe {
     pub(crate) rate: Option<Rate>,
     pub(crate) ignore_older: Option<Duration>,
     pub(crate) start_at: StartAt,
+    /// The files are a spool of ours: the streams are the folder's, one file follows another.
+    pub(crate) spooled: bool,
+}
+
+/// How lines are told apart before they are put into a spool.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Delimiting(Delimiter);
+
+impl Delimiting {
+    /// As the settings of a source say.
+    ///
+    /// # Errors
+    /// There is no such encoding.
+    pub(crate) fn of(files: &Files) -> Result<Self, ConfigError> {
+        Ok(Self(delimiter(files.delimiter.as_deref(), encoding(files)?)))
+    }
+
+    pub(crate) fn delimiter(&self) -> &Delimiter {
+        &self.0
+    }
 }
 
 /// How a file is encoded, and so framed.
@@ -52,13 +72,7 @@ impl Recipe {
         let mut labels = config.labels.clone();
         labels.retain(|(name, _)| !files.labels.contains_key(name));
         labels.extend(files.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
-        let encoding = match files.encoding.as_deref() {
-            Some(name) => Some(
-                Encoding::for_label(name.as_bytes())
-                    .ok_or_else(|| ConfigError::Encoding(name.to_owned()))?,
-            ),
-            None => None,
-        };
+        let encoding = encoding(files)?;
         let zone = files.time_zone.as_deref().or(config.time_zone.as_deref());
         Ok(Arc::new(Self {
             labels,
@@ -67,7 +81,10 @@ impl Recipe {
                 None => config.index.clone(),
             },
             zone: Zone::of(zone)?,
-            delimiter: delimiter(files.delimiter.as_deref(), encoding),
+            delimiter: match files.spooled {
+                true => Delimiter::Records,
+                false => delimiter(files.delimiter.as_deref(), encoding),
+            },
             encoding: encoding.filter(|encoding| *encoding != UTF_8),
             containers: files.container,
             multiline: multiline(files)?,
@@ -77,12 +94,24 @@ impl Recipe {
             rate: files.bytes_per_second.map(Rate::new),
             ignore_older: files.ignore_older_s.map(Duration::from_secs),
             start_at: files.start_at.unwrap_or(config.start_at),
+            spooled: files.spooled,
         }))
     }
 
     /// Lines of text go into a batch as they are: nothing is read in them, nothing changed.
     pub(crate) fn is_plain(&self) -> bool {
         matches!(self.format, Format::Auto | Format::Text) && self.rules.is_empty()
+    }
+
+    /// Objects of JSON go into a batch as they are.
+    pub(crate) fn is_plain_json(&self) -> bool {
+        let read = matches!(self.format, Format::Auto | Format::Detect);
+        read && self.rules.is_empty() && !self.keeps_raw
+    }
+
+    /// A line that came over the network and is not of its format is marked.
+    pub(crate) fn marks_unparsed(&self) -> bool {
+        self.spooled && matches!(self.format, Format::Syslog)
     }
 
     /// Who wrapped the lines of that file.
@@ -111,6 +140,12 @@ impl Recipe {
             encoding => Script { encoding, delimiter: self.delimiter.clone() },
         }
     }
+}
+
+fn encoding(files: &Files) -> Result<Option<&'static Encoding>, ConfigError> {
+    let Some(name) = files.encoding.as_deref() else { return Ok(None) };
+    let known = Encoding::for_label(name.as_bytes());
+    known.map(Some).ok_or_else(|| ConfigError::Encoding(name.to_owned()))
 }
 
 fn delimiter(text: Option<&str>, encoding: Option<&'static Encoding>) -> Delimiter {

@@ -9,6 +9,7 @@ use model::stream::IndexName;
 use serde::Deserialize;
 
 use crate::config::{Config, ConfigError, StartAt};
+use crate::feed::{Feed, JournalSettings, SyslogSettings};
 use crate::files::Files;
 use crate::send::{Balance, Tls};
 
@@ -34,12 +35,21 @@ pub struct Settings {
     pub time_zone: Option<String>,
     /// How long a file must rest before its last line counts without a newline, seconds.
     pub partial_after_s: Option<u64>,
+    /// Whether the cluster is asked for more settings, and watched for changes of them.
+    pub settings_from_cluster: bool,
     /// Where `/metrics` is served.
     pub metrics_listen: Option<SocketAddr>,
     /// Labels of every stream.
     pub labels: BTreeMap<String, String>,
     /// Files to follow, in the order in which they claim a file.
     pub files: Vec<Files>,
+    /// systemd's journal, or parts of it.
+    pub journal: Vec<JournalSettings>,
+    /// Listeners for syslog.
+    pub syslog: Vec<SyslogSettings>,
+    /// Other sources, that no file names.
+    #[serde(skip)]
+    pub feeds: Vec<Feed>,
 }
 
 /// Why a settings file cannot be used.
@@ -65,6 +75,14 @@ pub enum SettingsError {
     /// Something that must be said is not.
     #[error("{0} is not set: write it in the settings file, or give the flag --{1}")]
     Missing(&'static str, &'static str),
+    /// What the cluster keeps for shippers cannot be used here.
+    #[error("version {version} of the cluster's settings: {why}")]
+    Fetched {
+        /// Which one.
+        version: u64,
+        /// What is wrong.
+        why: String,
+    },
     /// A setting cannot be.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -108,11 +126,13 @@ impl Settings {
             balance: self.balance.unwrap_or_default(),
             tls: self.tls,
             files: self.files,
+            feeds: feeds(self.feeds, self.journal, self.syslog)?,
             labels: self.labels.into_iter().collect(),
             index: match self.index {
                 Some(name) => IndexName::new(&name).map_err(ConfigError::from)?,
                 None => defaults.index.clone(),
             },
+            fetches: self.settings_from_cluster,
             start_at: self.start_at.unwrap_or_default(),
             time_zone: self.time_zone,
             partial_after: self.partial_after_s.map_or(defaults.partial_after, Duration::from_secs),
@@ -122,6 +142,16 @@ impl Settings {
         crate::send::check(&config).map_err(ConfigError::from)?;
         Ok(config)
     }
+}
+
+fn feeds(
+    other: Vec<Feed>,
+    journal: Vec<JournalSettings>,
+    syslog: Vec<SyslogSettings>,
+) -> Result<Vec<Feed>, ConfigError> {
+    let journal = journal.into_iter().map(|settings| Ok(settings.feed()));
+    let other = other.into_iter().map(Ok);
+    other.chain(journal).chain(syslog.into_iter().map(SyslogSettings::feed)).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What a running shipper says of itself, and the handle by which it is waited for.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::wire::ShipperStatus;
@@ -49,6 +50,13 @@ pub enum FileState {
     Failing,
 }
 
+/// How far a file is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Acknowledged {
+    pub(crate) path: PathBuf,
+    pub(crate) offset: u64,
+}
+
 /// Everything a running shipper says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -71,6 +79,7 @@ struct State {
     target_error: Option<String>,
     checkpoint_error: Option<String>,
     file_error: Option<String>,
+    feed_error: Option<String>,
 }
 
 impl Board {
@@ -104,9 +113,14 @@ impl Board {
         self.change(|state| state.file_error = error);
     }
 
+    pub(crate) fn feed(&self, error: Option<String>) {
+        self.change(|state| state.feed_error = error);
+    }
+
     pub(crate) fn status(&self) -> ShipperStatus {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let errors = [&state.target_error, &state.checkpoint_error, &state.file_error];
+        let State { target_error, checkpoint_error, file_error, feed_error, .. } = &*state;
+        let errors = [target_error, checkpoint_error, feed_error, file_error];
         ShipperStatus {
             files: state.files,
             lag_bytes: state.lag_bytes,

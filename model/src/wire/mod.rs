@@ -242,6 +242,20 @@ pub struct ShipperReport {
     pub behind: Vec<ReportedFile>,
 }
 
+/// Where the settings are that shippers fetch.
+pub const SHIPPER_SETTINGS_PATH: &str = "/api/v1/shippers/settings";
+
+/// Settings for shippers, as the cluster keeps them: `GET /api/v1/shippers/settings`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ShipperSettings {
+    /// Counts up with each change. Zero: nobody has written any.
+    pub version: u64,
+    /// TOML, as in a settings file of a shipper.
+    pub settings: String,
+    /// When they were written, RFC 3339.
+    pub changed: Option<String>,
+}
+
 /// Files of a report.
 pub const REPORTED_FILES_MAX: usize = 50;
 

@@ -1,9 +1,12 @@
 //! Bytes → lines: newline ends a line, a carriage return before it is no part of it. Another
-//! delimiter may be set, encodings with wide characters have their own newline.
+//! delimiter may be set, encodings with wide characters have their own newline, and a spool has
+//! records of its own.
 
 pub(crate) mod assemble;
 pub(crate) mod container;
 pub(crate) mod multiline;
+
+use crate::feed::record::{self, Next, Note};
 
 /// What ends a line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,6 +20,8 @@ pub(crate) enum Delimiter {
     Utf16Le,
     /// UTF-16's newline, high byte first.
     Utf16Be,
+    /// No delimiter: records of a spool.
+    Records,
 }
 
 impl Delimiter {
@@ -27,13 +32,17 @@ impl Delimiter {
             Self::Bytes(own) => memchr::memmem::find(bytes, own).map(|at| (at, at + own.len())),
             Self::Utf16Le => wide(bytes, [b'\n', 0]),
             Self::Utf16Be => wide(bytes, [0, b'\n']),
+            Self::Records => match record::next(bytes) {
+                Next::Whole(_, used) | Next::Damaged(used) => Some((used, used)),
+                Next::Open => None,
+            },
         }
     }
 
     /// A line without the carriage return at its end; of wide characters it is decoded first.
     pub(crate) fn trim<'a>(&self, line: &'a [u8]) -> &'a [u8] {
         match self {
-            Self::Utf16Le | Self::Utf16Be => line,
+            Self::Utf16Le | Self::Utf16Be | Self::Records => line,
             Self::Newline | Self::Bytes(_) => without_return(line),
         }
     }
@@ -44,6 +53,7 @@ impl Delimiter {
             Self::Newline => 1,
             Self::Bytes(own) => own.len(),
             Self::Utf16Le | Self::Utf16Be => 2,
+            Self::Records => record::HEAD_BYTES,
         }
     }
 }
@@ -60,6 +70,8 @@ pub(crate) struct Lines<'a> {
     bytes: &'a [u8],
     delimiter: &'a Delimiter,
     used: usize,
+    note: Note<'a>,
+    damaged: usize,
 }
 
 /// Zero bytes at the beginning of a line from which on they are a hole, not text: what a writer
@@ -70,16 +82,47 @@ const HOLE_BYTES_MIN: usize = 64;
 impl<'a> Lines<'a> {
     /// Begins at a line's beginning.
     pub(crate) fn new(bytes: &'a [u8], delimiter: &'a Delimiter) -> Self {
-        Self { bytes, delimiter, used: 0 }
+        Self { bytes, delimiter, used: 0, note: Note::default(), damaged: 0 }
     }
 
     /// The next whole line without its end; `None` when no further newline is there.
     pub(crate) fn next_line(&mut self) -> Option<&'a [u8]> {
+        if *self.delimiter == Delimiter::Records {
+            return self.next_record();
+        }
         self.skip_hole();
         let rest = self.rest();
         let (end, next) = self.delimiter.find(rest)?;
         self.used += next;
         rest.get(..end).map(|line| self.delimiter.trim(line))
+    }
+
+    /// The next record's text; an empty one stands for bytes that are no record.
+    fn next_record(&mut self) -> Option<&'a [u8]> {
+        (self.note, self.damaged) = (Note::default(), 0);
+        match record::next(self.rest()) {
+            Next::Whole(spooled, used) => {
+                self.used += used;
+                self.note = spooled.note;
+                Some(spooled.text)
+            }
+            Next::Damaged(used) => {
+                self.used += used;
+                self.damaged = used;
+                Some(&[])
+            }
+            Next::Open => None,
+        }
+    }
+
+    /// What is known of the last line beside its text.
+    pub(crate) fn note(&self) -> Note<'a> {
+        self.note
+    }
+
+    /// Bytes that were no record, in place of the last line.
+    pub(crate) fn damaged(&self) -> usize {
+        self.damaged
     }
 
     /// Bytes of the lines and holes passed so far.

@@ -21,7 +21,9 @@ use crate::config::{self, Config, ConfigError};
 use crate::discover::modified_ns;
 use crate::frame::container::Container;
 use crate::metrics::Metrics;
-use crate::pack::{Found, Framing, LastLine, Origin, Packed, Packer, Place, Width, Workbench};
+use crate::pack::{
+    Damaged, Found, Framing, LastLine, Origin, Packed, Packer, Place, Width, Workbench,
+};
 use crate::parse::Parser;
 use crate::recipe::{Recipe, Script};
 use crate::send::{Reply, Target};
@@ -305,6 +307,7 @@ impl Work<'_> {
                 last_line: LastLine::Counts,
                 last_record: LastLine::Counts,
                 width,
+                damaged: Damaged::default(),
             };
             pack_all(&path, wrapping, packer, at, &sender)
         });

@@ -4,7 +4,7 @@ use model::level::Level;
 use serde_json::{Map, Value};
 
 /// The field that says where the journal is.
-pub(super) const CURSOR: &str = "journal_cursor";
+pub(crate) const CURSOR: &str = "journal_cursor";
 
 /// Fields that are kept, and what they are called. Others of the journal's own (`_` and `__`) are
 /// left out; what a program adds keeps its name in lower case.
@@ -21,7 +21,7 @@ const NAMES: [(&str, &str); 10] = [
     ("_HOSTNAME", "machine"),
 ];
 
-/// The line, with its end, and the entry's cursor. `None` when it is no entry.
+/// The line, and the entry's cursor. `None` when it is no entry.
 pub(super) fn line(text: &[u8]) -> Option<(Vec<u8>, String)> {
     let entry: Map<String, Value> = serde_json::from_slice(text).ok()?;
     let cursor = entry.get("__CURSOR")?.as_str()?.to_owned();
@@ -44,9 +44,7 @@ pub(super) fn line(text: &[u8]) -> Option<(Vec<u8>, String)> {
     }
     line.entry("message").or_insert_with(|| Value::String(String::new()));
     line.insert(CURSOR.to_owned(), Value::String(cursor.clone()));
-    let mut bytes = serde_json::to_vec(&line).ok()?;
-    bytes.push(b'\n');
-    Some((bytes, cursor))
+    Some((serde_json::to_vec(&line).ok()?, cursor))
 }
 
 /// The cursor in a line of ours.

@@ -1,5 +1,5 @@
-//! systemd's journal as a source: `journalctl` is read as it follows, its entries go through the
-//! spool, and the cursor of the last one in the spool says where to go on, whatever ended.
+//! systemd's journal as a source: `journalctl` is read as it follows, its entries go into the
+//! spool, and the cursor of the last one in it says where to go on, whatever ended.
 
 mod entry;
 #[cfg(test)]
@@ -12,25 +12,23 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use platform::clock::Clock;
-use platform::shutdown::Shutdown;
-use tokio::io::{
-    AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream,
-};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::unix::pipe::Receiver;
 
-use crate::config::{Config, StartAt, Until};
-use crate::files::{ActionSettings, Files, RuleSettings};
-use crate::pipe::{self, PipeError};
+use crate::config::{StartAt, Until};
+use crate::feed::record;
+use crate::feed::{Out, Post};
+pub(crate) use entry::CURSOR;
 
 /// A journalctl that ended is started again after that.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
-/// Bytes between journalctl and the spool.
-const DUPLEX_BYTES: usize = 64 << 10;
+/// Bytes of entries that go into the spool together.
+const PORTION_BYTES: usize = 64 << 10;
 /// Bytes of an entry; of longer ones the rest is left out, and the entry with it.
 const ENTRY_BYTES_MAX: u64 = 8 << 20;
 
 /// What is read of the journal.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journal {
     /// The program that reads it.
     pub journalctl: PathBuf,
@@ -55,7 +53,7 @@ pub enum JournalError {
     Refused(std::process::ExitStatus, String),
     /// The spool does not say where to go on; to begin again would store all of it twice.
     #[error(
-        "the last line of the spool in {} has no cursor: if its files are damaged, move that \
+        "the last record of the spool in {} has no cursor: if its files are damaged, move that \
          folder away; the journal is then read as on a first run (--start-at end skips what is in it)",
         .0.display()
     )]
@@ -63,50 +61,33 @@ pub enum JournalError {
     /// What it says cannot be read, or the spool cannot.
     #[error("cannot read the journal")]
     Read(#[source] io::Error),
-    /// The shipping behind it stopped.
-    #[error(transparent)]
-    Pipe(#[from] PipeError),
 }
 
-/// Ships the journal until the wish to stop; with [`Until::Done`], what is in it now. `how` says
-/// what is done to the records, as for a source of files.
+/// Reads the journal into the spool, from behind its `last` record; once, what is in it now.
 ///
 /// # Errors
 /// [`JournalError`].
-pub async fn ship(
-    config: Config,
+pub(crate) async fn read(
     journal: Journal,
-    mut how: Files,
-    clock: Clock,
-    shutdown: Shutdown,
+    last: Option<Vec<u8>>,
+    post: &Post,
+    out: &Out,
 ) -> Result<(), JournalError> {
-    // The cursor is for us; nobody else has a use for it.
-    let action = ActionSettings::Remove(vec![entry::CURSOR.to_owned()]);
-    how.rules.insert(0, RuleSettings { when: Vec::new(), action });
-    let folder = config.state_dir.join(pipe::FOLDER);
-    let cursor = match pipe::last_line(&folder).map_err(JournalError::Read)? {
-        Some(line) => Some(entry::cursor_of(&line).ok_or(JournalError::Cursor(folder))?),
+    let cursor = match last {
+        Some(line) => {
+            let missing = || JournalError::Cursor(post.folder.clone());
+            Some(entry::cursor_of(&line).ok_or_else(missing)?)
+        }
         None => None,
     };
     let reader = Reader {
         cursor,
-        follow: config.until == Until::Stopped,
-        start_at: config.start_at,
+        follow: post.until == Until::Stopped,
+        start_at: post.start_at,
         journal,
-        clock: clock.clone(),
+        clock: post.clock.clone(),
     };
-    let (lines, input) = tokio::io::duplex(DUPLEX_BYTES);
-    let ended = pipe::spooled("journal", config, how, input, clock, shutdown);
-    tokio::pin!(ended);
-    let reading = reader.run(lines);
-    tokio::pin!(reading);
-    tokio::select! {
-        ended = &mut ended => Ok(ended?),
-        read = &mut reading => {
-            read?;
-            Ok(ended.await?)
-        }
-    }
+    reader.run(out).await
 }
 
 /// Reads journalctl, again and again.
@@ -130,11 +111,11 @@ impl Drop for Running {
 }
 
 impl Reader {
-    async fn run(mut self, mut lines: DuplexStream) -> Result<(), JournalError> {
+    async fn run(mut self, out: &Out) -> Result<(), JournalError> {
         loop {
             let had = self.cursor.clone();
             let mut running = self.start()?;
-            self.copy(&mut running, &mut lines).await?;
+            self.copy(&mut running, out).await?;
             let status = running.0.wait().map_err(JournalError::Read)?;
             if !status.success() && had == self.cursor {
                 let says = says(&mut running).await;
@@ -170,32 +151,33 @@ impl Reader {
         child.map(Running).map_err(|source| JournalError::Program { program, source })
     }
 
-    /// Entries → lines, until journalctl ends.
-    async fn copy(
-        &mut self,
-        running: &mut Running,
-        lines: &mut DuplexStream,
-    ) -> Result<(), JournalError> {
+    /// Entries → records of the spool, until journalctl ends.
+    async fn copy(&mut self, running: &mut Running, out: &Out) -> Result<(), JournalError> {
         let Some(output) = running.0.stdout.take() else { return Ok(()) };
         let output = Receiver::from_owned_fd(OwnedFd::from(output)).map_err(JournalError::Read)?;
         let mut output = BufReader::new(output);
-        let mut text = Vec::new();
+        let (mut text, mut records) = (Vec::new(), Vec::new());
         loop {
             text.clear();
             let mut bounded = (&mut output).take(ENTRY_BYTES_MAX);
             let read = bounded.read_until(b'\n', &mut text).await.map_err(JournalError::Read)?;
-            if read == 0 {
-                return Ok(());
+            if read > 0 {
+                match entry::line(&text) {
+                    Some((line, cursor)) => {
+                        record::put(&mut records, &line, out.note());
+                        self.cursor = Some(cursor);
+                    }
+                    None => tracing::warn!(bytes = read, "what is no entry is left out"),
+                }
             }
-            let Some((line, cursor)) = entry::line(&text) else {
-                tracing::warn!(bytes = text.len(), "journalctl said what is no entry: left out");
+            let more = output.buffer().contains(&b'\n') && records.len() < PORTION_BYTES;
+            if read > 0 && more {
                 continue;
-            };
-            // Nobody reads any more when the shipping behind it has stopped, and says why.
-            if lines.write_all(&line).await.is_err() {
+            }
+            // Nobody takes any more when we shall stop.
+            if !out.put(std::mem::take(&mut records)).await || read == 0 {
                 return Ok(());
             }
-            self.cursor = Some(cursor);
         }
     }
 }

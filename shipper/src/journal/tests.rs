@@ -6,8 +6,15 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
+use platform::shutdown::Shutdown;
+
 use super::*;
+use crate::config::Config;
+use crate::feed::{Feed, Input};
+use crate::files::Files;
 use crate::receiver::{Fault, Receiver};
+use crate::status::ShipperError;
+use crate::tail::Shipper;
 
 /// Gives the entries of a file, all or those behind the cursor; follows by staying.
 const JOURNALCTL: &str = r#"#!/bin/sh
@@ -55,11 +62,16 @@ impl World {
         }
     }
 
-    async fn ship(&self, until: Until, shutdown: &Shutdown) -> Result<(), JournalError> {
+    async fn ship(&self, until: Until, shutdown: &Shutdown) -> Result<(), ShipperError> {
         let state = self.folder.path().join("state");
-        let config = Config { until, ..Config::new(&self.receiver.url, state, Vec::new()) };
         let journal = Journal { journalctl: self.program(), arguments: Vec::new() };
-        ship(config, journal, Files::default(), Clock::system(), shutdown.clone()).await
+        let feeds = vec![Feed::new(Input::Journal(journal), Files::default(), None)];
+        let config = Config { until, feeds, ..Config::new(&self.receiver.url, state, Vec::new()) };
+        Shipper::start(config, Clock::system(), shutdown.clone()).unwrap().join().await
+    }
+
+    fn spool(&self) -> PathBuf {
+        self.folder.path().join("state/spool/journal")
     }
 
     async fn once(&self) {
@@ -98,9 +110,8 @@ async fn entries_are_shipped_once_over_restarts_and_a_dead_node() {
     };
     tokio::join!(shipped, stopped);
     world.receiver.down(None);
-    // And half a line, as a crash leaves one.
-    let spool = world.folder.path().join("state").join(pipe::FOLDER);
-    let paths = fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().path());
+    // And half a record, as a crash leaves one.
+    let paths = fs::read_dir(world.spool()).unwrap().map(|entry| entry.unwrap().path());
     let newest = paths.filter(|path| path.extension().is_some_and(|it| it == "spool")).max();
     let newest = newest.unwrap();
     fs::File::options().append(true).open(newest).unwrap().write_all(b"{\"time\":\"20").unwrap();
@@ -117,8 +128,7 @@ async fn a_damaged_spool_does_not_begin_the_journal_again() {
     let world = World::new().await;
     world.entries(0..5);
     world.once().await;
-    let spool = world.folder.path().join("state").join(pipe::FOLDER);
-    for entry in fs::read_dir(&spool).unwrap() {
+    for entry in fs::read_dir(world.spool()).unwrap() {
         let path = entry.unwrap().path();
         let zeros = vec![0; fs::read(&path).unwrap().len()];
         fs::write(path, zeros).unwrap();
@@ -127,7 +137,7 @@ async fn a_damaged_spool_does_not_begin_the_journal_again() {
     assert!(refused.to_string().contains("--start-at end"), "{refused}");
     world.expect(0..5).await;
     // Without a spool the journal is read from its beginning. What was stored may be recognised.
-    fs::remove_dir_all(spool).unwrap();
+    fs::remove_dir_all(world.spool()).unwrap();
     world.entries(5..6);
     world.once().await;
     assert!(world.receiver.messages(6).await.contains(&"entry 5".to_owned()));
@@ -153,10 +163,10 @@ fn an_entry_is_a_line_with_our_names() {
         |text: &str| entry::line(text.as_bytes()).map(|(line, _)| String::from_utf8(line).unwrap());
     let binary = r#"{"__CURSOR":"c","MESSAGE":[103,114,195,188,110,255],"PRIORITY":"4","CODE_LINE":"7","_X":"y"}"#;
     let expected = r#"{"level":"warn","message":"grün\\xff","code_line":"7","journal_cursor":"c"}"#;
-    assert_eq!(line(binary).as_deref(), Some(&*format!("{expected}\n")));
+    assert_eq!(line(binary).as_deref(), Some(expected));
     assert_eq!(
         line(r#"{"__CURSOR":"c","MESSAGE":null,"A":["x","y"]}"#).as_deref(),
-        Some("{\"message\":null,\"a\":\"x\\ny\",\"journal_cursor\":\"c\"}\n")
+        Some(r#"{"message":null,"a":"x\ny","journal_cursor":"c"}"#)
     );
     assert_eq!(line("no json"), None);
     assert_eq!(line(r#"{"MESSAGE":"no cursor"}"#), None);

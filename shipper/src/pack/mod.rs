@@ -6,11 +6,13 @@ use std::io;
 
 use bytes::Bytes;
 use model::batch::{BatchBuilder, Sequence};
+use model::level::Level;
 use model::limits::{BATCH_BYTES_TARGET, BATCH_RECORDS_MAX, MESSAGE_BYTES_MAX};
-use model::record::Record;
+use model::record::{FieldValue, Record};
 use model::stream::{IndexName, Labels};
 use model::time::Timestamp;
 
+use crate::feed::record::RECORD_BYTES_MAX;
 use crate::frame::assemble::Assembler;
 use crate::frame::container::Container;
 use crate::frame::multiline::Multiline;
@@ -99,6 +101,14 @@ pub(crate) struct Packed {
     pub(crate) from: u64,
     pub(crate) to: u64,
     pub(crate) record_count: usize,
+    pub(crate) damaged: Damaged,
+}
+
+/// What was no record in a spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Damaged {
+    pub(crate) gaps: u64,
+    pub(crate) bytes: u64,
 }
 
 /// How lines are put together before they are read.
@@ -110,6 +120,11 @@ pub(crate) struct Framing {
 }
 
 impl Framing {
+    /// Whether the file is a spool of ours.
+    fn is_spool(&self) -> bool {
+        self.delimiter == Delimiter::Records
+    }
+
     /// Whether a line may be a part of something.
     fn assembles(&self) -> bool {
         self.container.is_some() || self.multiline.is_some()
@@ -139,6 +154,8 @@ pub(crate) struct Packer<'a> {
     /// The same for a record of several lines, when its last line has an end.
     pub(crate) last_record: LastLine,
     pub(crate) width: Width,
+    /// So far; begins with none.
+    pub(crate) damaged: Damaged,
 }
 
 impl Packer<'_> {
@@ -155,17 +172,24 @@ impl Packer<'_> {
         loop {
             let window = source.window(place.empty_to, BATCH_BYTES_TARGET)?;
             let ended = window.len() < BATCH_BYTES_TARGET;
-            let taken = self.take(window, place.empty_to, ended);
+            let mut taken = self.take(window, place.empty_to, ended);
+            let mut length = window.len() as u64;
+            if self.framing.is_spool() && taken.used == 0 && !ended {
+                // A record longer than the window: this one holds the longest.
+                let window = source.window(place.empty_to, RECORD_BYTES_MAX)?;
+                length = window.len() as u64;
+                taken = self.take(window, place.empty_to, window.len() < RECORD_BYTES_MAX);
+            }
             if taken.builder.record_count() > 0 {
                 return self.finish(taken.builder, place, taken.used);
             }
-            let rest = window.len() as u64 - taken.used;
+            let rest = length - taken.used;
             place.empty_to += taken.used;
             place.scanned_to = place.empty_to;
             if ended {
                 return Ok(Found::End { place, rest, joining: taken.joining });
             }
-            if taken.used == 0 {
+            if taken.used == 0 && !self.framing.is_spool() {
                 return self.long(source, place);
             }
             budget = budget.saturating_sub(taken.used);
@@ -189,7 +213,11 @@ impl Packer<'_> {
             && let Some(line) = lines.next_line()
         {
             let after = (mark + lines.used()) as u64;
-            if !line.is_empty() && !self.put(&mut builder, line, place(after)) {
+            if lines.damaged() > 0 {
+                self.tell_damage(&mut builder, place(used), place(after));
+            }
+            let line = Line { note: lines.note(), ..Line::bare(line, place(after)) };
+            if !line.text.is_empty() && !self.put(&mut builder, line) {
                 return Taken { builder, used, joining: false };
             }
             used = after;
@@ -205,7 +233,8 @@ impl Packer<'_> {
             && ended
             && self.last_line == LastLine::Counts
             && !rest.is_empty()
-            && self.put(&mut builder, rest, place(end))
+            && !framing.is_spool()
+            && self.put(&mut builder, Line::bare(rest, place(end)))
         {
             used = end;
         }
@@ -224,11 +253,20 @@ impl Packer<'_> {
             && let Some(line) = lines.next_line()
         {
             let end = at + (mark + lines.used()) as u64;
-            if !line.is_empty() {
+            let alone = lines.damaged() > 0 || lines.note().is_whole();
+            if alone {
+                assembler.close();
+            } else if !line.is_empty() {
                 assembler.feed(line, start, end);
-                if !self.put_ready(&mut builder, &mut assembler) {
-                    return Taken { builder, used, joining: false };
-                }
+            }
+            let line = Line { note: lines.note(), ..Line::bare(line, end) };
+            let put = self.put_ready(&mut builder, &mut assembler)
+                && (!alone || line.text.is_empty() || self.put(&mut builder, line));
+            if !put {
+                return Taken { builder, used, joining: false };
+            }
+            if lines.damaged() > 0 {
+                self.tell_damage(&mut builder, start, end);
             }
             start = end;
             used = if assembler.is_open() { assembler.safe().min(end) } else { end } - at;
@@ -237,7 +275,7 @@ impl Packer<'_> {
             return Taken { builder, used, joining: false };
         }
         let rest = framing.delimiter.trim(lines.rest());
-        let last = ended && self.last_line == LastLine::Counts;
+        let last = ended && self.last_line == LastLine::Counts && !framing.is_spool();
         if last && !rest.is_empty() {
             assembler.feed(rest, start, at + window.len() as u64);
         }
@@ -267,8 +305,8 @@ impl Packer<'_> {
             return false;
         }
         for text in texts {
-            let line =
-                Line { text: &text.text, time: text.time, stream: text.stream, place: text.end };
+            let (time, stream) = (text.time, text.stream);
+            let line = Line { time, stream, ..Line::bare(&text.text, text.end) };
             if let Some(record) = self.record(line) {
                 builder.push(record, self.now);
             }
@@ -277,22 +315,46 @@ impl Packer<'_> {
     }
 
     /// Adds a line's record, if there is room for it.
-    fn put(&mut self, builder: &mut BatchBuilder, line: &[u8], place: u64) -> bool {
-        if self.width.poison.is_none()
-            && let Some(text) = self.parser.text(line)
-        {
-            let fits = builder.fits_text(text.message.len());
-            if fits {
-                builder.push_text(text.timestamp.unwrap_or(self.now), text.level, text.message);
+    fn put(&mut self, builder: &mut BatchBuilder, line: Line<'_>) -> bool {
+        let (text, note) = (line.text, line.note);
+        let noted = note.peer.is_some() || note.cut || note.own;
+        let arrival = note.arrival.unwrap_or(self.now);
+        if self.width.poison.is_none() && !noted {
+            if let Some(text) = self.parser.text(text) {
+                let fits = builder.fits_text(text.message.len());
+                if fits {
+                    builder.push_text(text.timestamp.unwrap_or(arrival), text.level, text.message);
+                }
+                return fits;
             }
-            return fits;
+            if let Some(flat) = self.parser.flat(text) {
+                let fits = builder.fits_flat(&flat);
+                if fits {
+                    builder.push_flat(&flat, arrival);
+                }
+                return fits;
+            }
         }
-        let Some(record) = self.record(Line::bare(line, place)) else { return true };
+        let Some(record) = self.record(line) else { return true };
         let fits = builder.fits(&record);
         if fits {
-            builder.push(record, self.now);
+            builder.push(record, arrival);
         }
         fits
+    }
+
+    /// Says which bytes of a spool are no records any more.
+    fn tell_damage(&mut self, builder: &mut BatchBuilder, from: u64, to: u64) {
+        let number = |number: u64| FieldValue::Int(i64::try_from(number).unwrap_or(i64::MAX));
+        let record = Record {
+            timestamp: None,
+            level: Level::Error,
+            message: format!("gap: bytes {from} to {to} of the spool are damaged"),
+            fields: vec![("gap_from".to_owned(), number(from)), ("gap_to".to_owned(), number(to))],
+        };
+        builder.push(record, self.now);
+        self.damaged.gaps += 1;
+        self.damaged.bytes += to - from;
     }
 
     /// A line longer than a batch wants to be: wholly in a larger window, or longer still.
@@ -320,7 +382,7 @@ impl Packer<'_> {
         let line = match &opened {
             Some(piece) => {
                 let (text, place) = (&*piece.text, place.empty_to + used);
-                Line { text, time: piece.time, stream: piece.stream, place }
+                Line { time: piece.time, stream: piece.stream, ..Line::bare(text, place) }
             }
             None => Line::bare(line, place.empty_to + used),
         };
@@ -399,7 +461,7 @@ impl Packer<'_> {
         let sequence = Sequence { producer: self.origin.producer, epoch: 0, from, to };
         let record_count = batch.record_count();
         let bytes = self.workbench.encode(batch, sequence)?;
-        Ok(Found::Batch(Packed { bytes, from, to, record_count }))
+        Ok(Found::Batch(Packed { bytes, from, to, record_count, damaged: self.damaged }))
     }
 }
 

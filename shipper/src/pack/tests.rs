@@ -36,6 +36,7 @@ fn pack(bytes: &[u8], place: Place, last_line: LastLine, width: Width) -> Found 
         last_line,
         last_record: last_line,
         width,
+        damaged: Damaged::default(),
     };
     packer.pack(&mut Memory(bytes.to_vec()), place).unwrap()
 }
@@ -163,6 +164,7 @@ fn check_framed(framing: Framing, recipe: Recipe, bytes: &[u8], expected: &[&str
             last_line: LastLine::Counts,
             last_record: LastLine::Counts,
             width: Width { records_max: 2, poison: None },
+            damaged: Damaged::default(),
         };
         match packer.pack(&mut Memory(bytes.to_vec()), place).unwrap() {
             Found::Batch(packed) => {

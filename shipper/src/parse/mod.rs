@@ -22,6 +22,7 @@ pub(crate) use format::PatternError;
 pub(crate) use format::{Format, Pattern, regex};
 pub(crate) use zone::{Zone, ZoneError};
 
+use crate::feed::record::Note;
 use crate::frame;
 use crate::frame::container::STREAMS;
 use crate::recipe::Recipe;
@@ -56,12 +57,14 @@ pub(crate) struct Line<'a> {
     pub(crate) stream: usize,
     /// Where it ends in its file: sampling chooses by it.
     pub(crate) place: u64,
+    /// What a spool knows of it.
+    pub(crate) note: Note<'a>,
 }
 
 impl<'a> Line<'a> {
     /// A line that nothing was said around.
     pub(crate) fn bare(text: &'a [u8], place: u64) -> Self {
-        Self { text, time: None, stream: 0, place }
+        Self { text, time: None, stream: 0, place, note: Note::default() }
     }
 }
 
@@ -86,15 +89,39 @@ impl Parser {
         Some(Text { timestamp: self.time(line), level: Level::detect(message), message })
     }
 
+    /// An object of JSON, without making a record of it. `None`: it takes [`Parser::record`].
+    pub(crate) fn flat<'a>(&self, line: &'a [u8]) -> Option<json::Flat<'a>> {
+        let plain = self.recipe.is_plain_json() && self.encoding.is_none();
+        let object = line.first() == Some(&b'{') && line.trim_ascii_end().ends_with(b"}");
+        if !plain || !object || line.len() > MESSAGE_BYTES_MAX {
+            return None;
+        }
+        let flat = json::flat(line).ok()?;
+        // A time in a form of its own is still among the fields.
+        let timed = flat.timestamp.is_some()
+            || !flat.fields.iter().any(|(name, _)| TIME_NAMES.contains(&name.as_ref()));
+        timed.then_some(flat)
+    }
+
     /// The record of a line. Every line is one, unless a rule says that it is not sent: what
     /// states no time has none, what is not read is kept as text.
     pub(crate) fn record(&mut self, line: Line<'_>) -> Option<Record> {
         let text = self.decode(line.text);
+        let own = line.note.own.then(|| json::record(line.text).ok()).flatten();
+        if let Some(record) = own {
+            return Some(record);
+        }
         let mut record = match self.json(&text) {
             Some(record) => record,
             None => self.plain(&text),
         };
-        record.timestamp = line.time.or(record.timestamp);
+        record.timestamp = line.time.or(record.timestamp).or(line.note.arrival);
+        if let Some(peer) = line.note.peer {
+            record.fields.push(("peer".to_owned(), FieldValue::Text(peer.to_owned())));
+        }
+        if line.note.cut {
+            record.fields.push((KEPT_FIELD.to_owned(), FieldValue::Text("cut".to_owned())));
+        }
         if let Some(name) = STREAMS.get(line.stream).filter(|name| !name.is_empty()) {
             record.fields.push(("stream".to_owned(), FieldValue::Text((*name).to_owned())));
         }
@@ -157,6 +184,10 @@ impl Parser {
         let mut record = json::plain(line);
         let Some(said) = self.recipe.format.read(&record.message) else {
             record.timestamp = self.time(line);
+            if self.recipe.marks_unparsed() {
+                let mark = FieldValue::Text("unparsed".to_owned());
+                record.fields.push((KEPT_FIELD.to_owned(), mark));
+            }
             return record;
         };
         let stated = said.time.as_deref().and_then(|time| self.time(time.as_bytes()));

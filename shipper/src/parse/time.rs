@@ -10,14 +10,15 @@ const WORD_BYTES_MAX: usize = 128;
 const BRACKET_BYTES_MAX: usize = 256;
 /// Names before a time in `name=value` lines.
 const NAMES: [&[u8]; 5] = [b"time=", b"ts=", b"timestamp=", b"t=", b"@timestamp="];
+/// Digits of the longest number that is a time.
+const DIGITS_MAX: usize = 19;
 /// Epoch seconds that a number of ten digits is taken for: 2001 to 2100.
 const EPOCH_SECONDS: std::ops::Range<i64> = 1_000_000_000..4_102_444_800;
 
 /// The time stated at the beginning of a line, in brackets after a client's address, or after
 /// the first word.
 pub(super) fn find(line: &[u8]) -> Option<Stated> {
-    let line = after_priority(line);
-    let line = NAMES.iter().find_map(|name| line.strip_prefix(*name)).unwrap_or(line);
+    let line = after_name(after_priority(line));
     any_form(opened(line)).or_else(|| access(line)).or_else(|| after_word(line))
 }
 
@@ -29,6 +30,14 @@ fn after_priority(line: &[u8]) -> &[u8] {
         Some([b'>', rest @ ..]) if (1..=3).contains(&digits) => rest,
         _ => line,
     }
+}
+
+/// Passes the name in `time=…`; most lines begin with no letter that one begins with.
+fn after_name(line: &[u8]) -> &[u8] {
+    if !matches!(line, [b't' | b'@', ..]) {
+        return line;
+    }
+    NAMES.iter().find_map(|name| line.strip_prefix(*name)).unwrap_or(line)
 }
 
 /// Passes one bracket or quote, and spaces.
@@ -64,10 +73,19 @@ fn after_word(line: &[u8]) -> Option<Stated> {
     year_first(&mut Cursor { bytes: rest }).or_else(|| day_month_year(&mut Cursor { bytes: rest }))
 }
 
+/// Which form it can be is told by how many digits come first.
 fn numeric(at: &[u8]) -> Option<Stated> {
-    let forms: [fn(&mut Cursor<'_>) -> Option<Stated>; 6] =
-        [year_first, short_year, compact, month_day, day_month_year, epoch];
-    forms.into_iter().find_map(|form| form(&mut Cursor { bytes: at }))
+    let digits = at.iter().take(DIGITS_MAX + 1).take_while(|byte| byte.is_ascii_digit()).count();
+    let cursor = &mut Cursor { bytes: at };
+    match (digits, at.get(digits)) {
+        (4, _) => year_first(cursor),
+        (2, Some(b'/')) => short_year(cursor).or_else(|| day_month_year(&mut Cursor { bytes: at })),
+        (2, Some(b'-')) => month_day(cursor).or_else(|| day_month_year(&mut Cursor { bytes: at })),
+        (1 | 2, _) => day_month_year(cursor),
+        (6, _) => compact(cursor),
+        (10 | 13 | 16 | 19, _) => epoch(cursor),
+        _ => None,
+    }
 }
 
 fn named(at: &[u8]) -> Option<Stated> {
@@ -274,11 +292,24 @@ impl Cursor<'_> {
     }
 
     fn month(&mut self) -> Option<i32> {
-        const MONTHS: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
-        let word = self.bytes.get(..3)?;
-        let place = MONTHS.chunks(3).position(|month| month.eq_ignore_ascii_case(word))?;
+        let &[first, second, third, ..] = self.bytes else { return None };
+        let month = match [first | 0x20, second | 0x20, third | 0x20] {
+            [b'j', b'a', b'n'] => 1,
+            [b'f', b'e', b'b'] => 2,
+            [b'm', b'a', b'r'] => 3,
+            [b'a', b'p', b'r'] => 4,
+            [b'm', b'a', b'y'] => 5,
+            [b'j', b'u', b'n'] => 6,
+            [b'j', b'u', b'l'] => 7,
+            [b'a', b'u', b'g'] => 8,
+            [b's', b'e', b'p'] => 9,
+            [b'o', b'c', b't'] => 10,
+            [b'n', b'o', b'v'] => 11,
+            [b'd', b'e', b'c'] => 12,
+            _ => return None,
+        };
         self.skip(3);
-        i32::try_from(place + 1).ok()
+        Some(month)
     }
 
     /// `18:01:47`.

@@ -35,12 +35,20 @@ pub(super) enum Stated {
 pub(crate) struct Zone {
     zone: TimeZone,
     /// The last quarters of an hour looked up, and the seconds since 1970 of their beginnings.
-    /// No zone changes its offset at another moment than the beginning of one. Two of them: a
-    /// time without a year is looked up in next year first.
-    last: [Option<(DateTime, i64)>; 2],
+    /// No zone changes its offset at another moment than the beginning of one. Several of them: a
+    /// time without a year is looked up in next year first, and lines are not all in order.
+    last: [Option<(Quarter, i64)>; QUARTERS_KEPT],
+    /// Which of them is replaced next.
+    oldest: usize,
     /// The last moment whose year was asked for.
     year: Option<(Timestamp, i16)>,
 }
+
+/// Quarters of an hour that are kept.
+const QUARTERS_KEPT: usize = 8;
+
+/// A quarter of an hour as it is stated: year, month, day, hour, quarter, seconds east of UTC.
+type Quarter = (i16, i8, i8, i8, i8, Option<i32>);
 
 /// Why a zone cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +66,7 @@ const YEARS_BACK_MAX: i16 = 9;
 
 impl Default for Zone {
     fn default() -> Self {
-        Self { zone: TimeZone::UTC, last: [None; 2], year: None }
+        Self { zone: TimeZone::UTC, last: [None; QUARTERS_KEPT], oldest: 0, year: None }
     }
 }
 
@@ -74,7 +82,7 @@ impl Zone {
             }
             None => TimeZone::system(),
         };
-        Ok(Self { zone, last: [None; 2], year: None })
+        Ok(Self { zone, last: [None; QUARTERS_KEPT], oldest: 0, year: None })
     }
 
     /// The moment a stated time means, read at `now`. `None` when there is no such day, or it
@@ -86,11 +94,8 @@ impl Zone {
             return Some(moment);
         };
         let at = |zone: &mut Self, year: i16| {
-            let civil = DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
-            let seconds = match offset_s {
-                Some(offset) => utc_seconds(civil) - i64::from(offset),
-                None => zone.seconds(civil)?,
-            };
+            let quarter = zone.quarter((year, month, day, hour, minute / 15, offset_s))?;
+            let seconds = quarter + i64::from(minute % 15) * 60 + i64::from(second);
             seconds.checked_mul(SECOND)?.checked_add(i64::from(nanos)).map(Timestamp)
         };
         if let Some(year) = year {
@@ -104,25 +109,22 @@ impl Zone {
             .find_map(|year| at(self, year).filter(|moment| moment.0 <= limit))
     }
 
-    /// Seconds since 1970 of a local time.
-    fn seconds(&mut self, civil: DateTime) -> Option<i64> {
-        let quarter = DateTime::new(
-            civil.year(),
-            civil.month(),
-            civil.day(),
-            civil.hour(),
-            civil.minute() / 15 * 15,
-            0,
-            0,
-        )
-        .ok()?;
-        let within = i64::from(civil.minute() % 15) * 60 + i64::from(civil.second());
-        if let Some((_, seconds)) = self.last.iter().flatten().find(|last| last.0 == quarter) {
-            return Some(seconds + within);
+    /// Seconds since 1970 at the beginning of a quarter of an hour. `None` when there is none.
+    fn quarter(&mut self, stated: Quarter) -> Option<i64> {
+        if let Some((_, seconds)) = self.last.iter().flatten().find(|last| last.0 == stated) {
+            return Some(*seconds);
         }
-        let seconds = self.zone.to_timestamp(quarter).ok()?.as_second();
-        self.last = [Some((quarter, seconds)), self.last.first().copied().flatten()];
-        Some(seconds + within)
+        let (year, month, day, hour, quarter, offset_s) = stated;
+        let civil = DateTime::new(year, month, day, hour, quarter * 15, 0, 0).ok()?;
+        let seconds = match offset_s {
+            Some(offset) => utc_seconds(civil) - i64::from(offset),
+            None => self.zone.to_timestamp(civil).ok()?.as_second(),
+        };
+        if let Some(place) = self.last.get_mut(self.oldest) {
+            *place = Some((stated, seconds));
+        }
+        self.oldest = (self.oldest + 1) % QUARTERS_KEPT;
+        Some(seconds)
     }
 
     fn year_of(&mut self, now: Timestamp) -> Option<i16> {

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::wire::{
-    BATCH_CONTENT_TYPE, BATCHES_PATH, BatchAnswer, ErrorBody, SHIPPERS_PATH, ShipperReport,
+    BATCH_CONTENT_TYPE, BATCHES_PATH, BatchAnswer, ErrorBody, SHIPPER_SETTINGS_PATH, SHIPPERS_PATH,
+    ShipperReport, ShipperSettings,
 };
 use platform::clock::Clock;
 use platform::shutdown::Shutdown;
@@ -32,6 +33,10 @@ use crate::status::Board;
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long it may take where another node can be asked.
 const FAILOVER_TIME_MAX: Duration = Duration::from_secs(5);
+/// Seconds a node is asked to wait for another version of the settings.
+const SETTINGS_WAIT_S: u64 = 50;
+/// How long it may take to answer then.
+const SETTINGS_TIME_MAX: Duration = Duration::from_secs(SETTINGS_WAIT_S + 15);
 /// How long a request under way may still take once we shall stop.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -201,6 +206,46 @@ impl Target {
             Ok(answer) => tracing::debug!(status = %answer.status(), "the report was not taken"),
             Err(error) => tracing::debug!(why = root(&error), "the report did not arrive"),
         }
+    }
+
+    /// The settings the cluster keeps for shippers, once their version is another than `after`;
+    /// nothing when none came in time. Any node that answers will do.
+    ///
+    /// # Errors
+    /// What the last one said that was asked.
+    pub(crate) async fn settings(
+        &self,
+        after: Option<u64>,
+    ) -> Result<Option<ShipperSettings>, String> {
+        let mut why = String::new();
+        for url in &self.urls {
+            let base = url.strip_suffix(BATCHES_PATH).unwrap_or(url);
+            let after = after.map_or_else(String::new, |after| format!("&after={after}"));
+            let url = format!("{base}{SHIPPER_SETTINGS_PATH}?wait_s={SETTINGS_WAIT_S}{after}");
+            let now = self.clock.elapsed();
+            let mut request = self.client.get(now).get(url).timeout(SETTINGS_TIME_MAX);
+            if let Some(token) = self.token.get(now) {
+                request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+            }
+            let answer = match request.send().await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    why = format!("{base}: {}", root(&error));
+                    continue;
+                }
+            };
+            let status = answer.status();
+            let body = answer.bytes().await.map_err(|error| root(&error))?;
+            match status {
+                StatusCode::NO_CONTENT => return Ok(None),
+                StatusCode::OK => {
+                    let settings = serde_json::from_slice(&body).map(Some);
+                    return settings.map_err(|_| format!("{base}: the answer is none of Sawlog's"));
+                }
+                status => why = format!("{base}: {status}"),
+            }
+        }
+        Err(why)
     }
 
     fn nodes<T>(&self, look: impl FnOnce(&mut Nodes) -> T) -> T {

@@ -15,8 +15,13 @@ use crate::identity::Fingerprint;
 use crate::recipe::Recipe;
 use crate::watch::Change;
 
-/// All folders are walked that often even when changes are heard of.
-const WALK_PERIOD: Duration = Duration::from_secs(30);
+/// All folders are walked that often even when changes are heard of, less often where that takes
+/// long.
+pub(super) const WALK_PERIOD: Duration = Duration::from_secs(30);
+/// But at least that often.
+const WALK_PERIOD_MAX: Duration = Duration::from_secs(600);
+/// A walk may take so little of the time between two of them.
+const WALK_SHARE: u32 = 300;
 /// And that often when they are not.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
 /// Renamings remembered between two walks.
@@ -85,6 +90,12 @@ impl Shipper {
         let (source, _) = model::text::keep_text(first.as_os_str().as_encoded_bytes());
         let stream = absent.as_ref().map_or(&*source, |known| &known.source);
         let recipe = self.recipe(Path::new(stream), &seen.path);
+        // The files of a spool are one stream: each waits for the one before.
+        let folder = seen.path.parent().filter(|_| recipe.spooled);
+        let source = match folder {
+            Some(folder) => folder.to_string_lossy(),
+            None => source.clone(),
+        };
         if absent.is_none() && recipe.ignore_older.is_some_and(|age| self.is_older(seen, age)) {
             return;
         }
@@ -201,8 +212,9 @@ impl Shipper {
         let known: HashSet<u64> = self.table.inodes();
         if whole {
             self.walking = true;
-            let period = if self.watch.is_complete() { WALK_PERIOD } else { LOOK_PERIOD };
-            self.schedule.walked(self.context.clock.elapsed() + period);
+            let period = if self.watch.is_complete() { self.walk_period } else { LOOK_PERIOD };
+            self.walk_started = self.context.clock.elapsed();
+            self.schedule.walked(self.walk_started + period);
         }
         self.tasks.spawn(async move {
             let walked = tokio::task::spawn_blocking(move || {
@@ -224,6 +236,7 @@ impl Shipper {
             return;
         }
         self.walking = false;
+        self.feeds.unseen = false;
         self.judge_vanished();
         self.first_walk = false;
         self.renamed.clear();
@@ -231,6 +244,8 @@ impl Shipper {
             let soon = self.context.clock.elapsed() + LOOK_PERIOD;
             self.schedule.walked(soon);
         }
+        let took = self.context.clock.elapsed().saturating_sub(self.walk_started);
+        self.walk_period = (took * WALK_SHARE).clamp(WALK_PERIOD, WALK_PERIOD_MAX);
         let found: HashSet<&Path> = seen.iter().map(|seen| seen.path.as_path()).collect();
         for key in self.table.keys() {
             let Some(file) = self.table.get(key) else { continue };

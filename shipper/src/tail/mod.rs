@@ -5,6 +5,7 @@
 //! queues up again behind the others. Nothing is read ahead of an acknowledgement, so with a dead
 //! target the memory taken is that of the turns waiting for it.
 
+mod feeds;
 mod gap;
 mod meet;
 mod recover;
@@ -28,6 +29,7 @@ use platform::shutdown::Shutdown;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use self::feeds::Feeds;
 use self::gap::Gaps;
 use self::recover::{Fate, Vanished};
 pub(crate) use self::reload::Compiled;
@@ -37,19 +39,23 @@ use self::table::{Generation, Key, Table};
 use crate::checkpoint::{self, Checkpoint, Store};
 use crate::config::{self, Config, ConfigError, Until};
 use crate::discover::{Patterns, Seen};
+use crate::feed::FeedError;
 use crate::metrics::Metrics;
 use crate::pack::Workbenches;
 use crate::recipe::Recipe;
 use crate::send::{Reply, Target};
-use crate::status::{Board, FileStatus, Handle, ShipperError};
+use crate::status::{Acknowledged, Board, FileStatus, Handle, ShipperError};
 use crate::watch::Watch;
 
 /// Files that have a turn at once.
 const TURNS_MAX: usize = 8;
 /// Turns that read, parse and compress at once; each takes a few megabytes for it.
 const PACKERS_MAX: usize = 2;
-/// Files held open that could be opened again by their path.
+/// Files held open that could be opened again by their path; fewer where the system lets a
+/// process have few.
 const OPEN_FILES_MAX: usize = 200;
+/// Descriptors left for connections, the state, the watch.
+const OPEN_OTHERS: usize = 64;
 /// A walk asked for by changes waits that long for more of them.
 const WALK_DELAY: Duration = Duration::from_millis(50);
 /// Wishes that wait to be granted.
@@ -70,14 +76,18 @@ pub struct Shipper {
     tasks: JoinSet<Done>,
     wishes: mpsc::Receiver<Wish>,
     gaps: Gaps,
+    feeds: Feeds,
     turns: usize,
     /// Files open between turns and in them.
     open_files: usize,
+    open_files_max: usize,
     /// Whether files found now were there before this process.
     first_walk: bool,
     /// Whether no process ran here before.
     first_run: bool,
     walking: bool,
+    walk_started: Duration,
+    walk_period: Duration,
     saving: bool,
     /// When the node is told next how we fare.
     report_at: Duration,
@@ -95,6 +105,8 @@ pub(crate) enum Wish {
     Reload(Box<Compiled>),
     /// To know how far every file is.
     Look(oneshot::Sender<Vec<FileStatus>>),
+    /// To know how far the files of a folder are stored.
+    Acknowledged(PathBuf, oneshot::Sender<Vec<Acknowledged>>),
 }
 
 enum Done {
@@ -104,6 +116,8 @@ enum Done {
     Gap(Option<Reply>),
     Reported,
     Recovered(Vec<(Vanished, Fate)>),
+    Feed { name: String, result: Result<(), FeedError> },
+    FeedRested(String),
 }
 
 impl Shipper {
@@ -149,6 +163,7 @@ impl Shipper {
         let (wish, wishes) = mpsc::channel(WISHES_MAX);
         let shipper = Self {
             wishes,
+            feeds: Feeds::new(wish.clone()),
             gaps: Gaps::load(store.folder()),
             context: Arc::new(context),
             patterns,
@@ -160,9 +175,12 @@ impl Shipper {
             tasks: JoinSet::new(),
             turns: 0,
             open_files: 0,
+            open_files_max: open_files_max(),
             first_walk: true,
             first_run: recovered.first_run,
             walking: false,
+            walk_started: elapsed,
+            walk_period: meet::WALK_PERIOD,
             saving: false,
             report_at: elapsed + report::FIRST,
             reporting: false,
@@ -175,9 +193,10 @@ impl Shipper {
 
     async fn run(mut self) -> Result<(), ShipperError> {
         self.schedule.walk_at(Duration::ZERO);
+        self.settle_feeds();
         loop {
             self.act();
-            if self.is_done() {
+            if self.feeds.failed || self.is_done() {
                 break;
             }
             let now = self.context.clock.elapsed();
@@ -190,9 +209,14 @@ impl Shipper {
                 () = self.context.clock.sleep(pause) => {}
             }
         }
+        let done = self.is_done();
         self.context.stop.trigger();
+        self.feeds.stop();
         while let Some(done) = self.tasks.join_next().await {
             self.finish(done?);
+        }
+        if done {
+            self.clear_spools();
         }
         self.close()
     }
@@ -202,6 +226,9 @@ impl Shipper {
             Wish::Reload(new) => self.reload(*new),
             // Who asked may have gone away meanwhile.
             Wish::Look(answer) => drop(answer.send(self.table.status())),
+            Wish::Acknowledged(folder, answer) => {
+                drop(answer.send(self.acknowledged_below(&folder)));
+            }
         }
     }
 
@@ -251,6 +278,7 @@ impl Shipper {
             && self.turns == 0
             && !self.saving
             && self.gaps.is_idle()
+            && self.feeds.is_idle()
             && self.schedule.is_idle()
             && self.table.keys().iter().all(|key| {
                 self.table.get(*key).is_none_or(|file| file.generation != Generation::Seen)
@@ -299,12 +327,13 @@ impl Shipper {
             Done::Gap(reply) => self.told(reply),
             Done::Reported => self.reporting = false,
             Done::Recovered(fates) => self.recovered(fates),
+            Done::Feed { name, result } => self.feed_ended(name, result),
+            Done::FeedRested(name) => self.feed_rested(&name),
         }
     }
 
     fn turn_ended(&mut self, turn: Turn, outcome: Outcome) {
         let key = turn.key;
-        let resting = matches!(outcome, Outcome::Resting(_) | Outcome::Looked | Outcome::Binary);
         let Some(file) = self.table.get_mut(key) else {
             // It was let go meanwhile.
             self.open_files = self.open_files.saturating_sub(1);
@@ -314,7 +343,7 @@ impl Shipper {
         if !Arc::ptr_eq(&turn.recipe, &file.recipe) {
             hand.forget_origin();
         }
-        if resting && file.present && self.open_files > OPEN_FILES_MAX {
+        if file.present && self.open_files > self.open_files_max {
             hand.close();
         }
         if hand.file.is_none() {
@@ -432,6 +461,16 @@ impl Shipper {
             self.schedule.later(key, self.context.clock.elapsed() + pause);
         }
     }
+}
+
+/// As many as the system lets us, a quarter of them at least.
+fn open_files_max() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let limit = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+    limit.map_or(OPEN_FILES_MAX, |limit| {
+        limit.saturating_sub(OPEN_OTHERS).max(limit / 4).min(OPEN_FILES_MAX)
+    })
 }
 
 fn new_generation(of: Checkpoint) -> Checkpoint {

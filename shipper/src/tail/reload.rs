@@ -63,6 +63,7 @@ impl Shipper {
         for key in self.table.keys() {
             self.settle(key);
         }
+        self.settle_feeds();
         self.schedule.walk_at(self.context.clock.elapsed() + WALK_DELAY);
         tracing::info!("the new settings hold");
     }

@@ -48,8 +48,7 @@ impl Shipper {
 
     fn report(&self) -> ShipperReport {
         let sum = self.context.board.status();
-        let mut files = self.table.status();
-        files.retain(|file| file.lag_bytes > 0 || file.last_error.is_some());
+        let mut files = self.table.status_of(|file| file.lags() || file.last_error.is_some());
         files.sort_by_key(|file| std::cmp::Reverse((file.last_error.is_some(), file.lag_bytes)));
         files.truncate(REPORTED_FILES_MAX);
         let behind = files.into_iter().map(|file| ReportedFile {

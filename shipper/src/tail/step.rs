@@ -20,9 +20,12 @@ use super::table::{Generation, Key};
 use crate::checkpoint::Checkpoint;
 use crate::config::{self, Config, Until};
 use crate::discover::modified_ns;
+use crate::frame::Delimiter;
 use crate::identity::{self, FileId, Fingerprint};
 use crate::metrics::Metrics;
-use crate::pack::{Found, Framing, LastLine, Origin, Packed, Packer, Place, Width, Workbenches};
+use crate::pack::{
+    Damaged, Found, Framing, LastLine, Origin, Packed, Packer, Place, Width, Workbenches,
+};
 use crate::parse::Parser;
 use crate::recipe::Recipe;
 use crate::send::{Reply, Target};
@@ -190,7 +193,8 @@ fn first_look(turn: &mut Turn, file: &File, start: u64, look: bool) -> io::Resul
         return Ok(Prepared::Done(Outcome::Resting(rest(&metadata, 0))));
     }
     let script = turn.recipe.script(&head(file)?);
-    if look && script.encoding.is_none() && identity::is_binary(file)? {
+    let text = script.encoding.is_none() && script.delimiter != Delimiter::Records;
+    if look && text && identity::is_binary(file)? {
         return Ok(Prepared::Done(Outcome::Binary));
     }
     let offset = identity::line_start_before(file, start.min(metadata.len()), &script.delimiter)?;
@@ -232,6 +236,7 @@ fn read(context: &Context, turn: &mut Turn, file: &File) -> io::Result<Prepared>
         last_line,
         last_record,
         width: turn.hand.width.clone(),
+        damaged: Damaged::default(),
     };
     let found = packer.pack(&mut PlainFile::new(file, &mut buffer), turn.hand.place);
     workbench.buffer = buffer;
@@ -332,6 +337,8 @@ async fn send(context: &Context, turn: &mut Turn, packed: &Packed, tail: u64) ->
             context.metrics.records.inc_by(packed.record_count as u64);
             context.metrics.bytes.inc_by(packed.to - packed.from);
             context.metrics.poisoned.inc_by(u64::from(hand.width.poison.is_some()));
+            context.metrics.gaps.inc_by(packed.damaged.gaps);
+            context.metrics.lost_bytes.inc_by(packed.damaged.bytes);
             turn.checkpoint.offset = packed.to;
             turn.checkpoint.fingerprint.tail = tail;
             hand.place = Place::at(packed.to);

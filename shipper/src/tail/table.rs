@@ -245,7 +245,13 @@ impl Table {
 
     /// How far every file is, in the order of their paths.
     pub(super) fn status(&self) -> Vec<FileStatus> {
-        let mut all: Vec<FileStatus> = self.files.values().map(Tracked::status).collect();
+        self.status_of(|_| true)
+    }
+
+    /// How those files fare, by path.
+    pub(super) fn status_of(&self, whose: impl Fn(&Tracked) -> bool) -> Vec<FileStatus> {
+        let files = self.files.values().filter(|file| whose(file));
+        let mut all: Vec<FileStatus> = files.map(Tracked::status).collect();
         all.sort_by(|one, other| one.path.cmp(&other.path));
         all
     }
@@ -292,6 +298,11 @@ impl Tracked {
             to: self.verified,
             noticed_ns: now.0,
         }
+    }
+
+    /// Whether bytes of it are not acknowledged.
+    pub(super) fn lags(&self) -> bool {
+        self.lag > 0
     }
 
     fn status(&self) -> FileStatus {

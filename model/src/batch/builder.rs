@@ -1,0 +1,332 @@
+//! Records → columns: a batch that is being filled.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::{Batch, FieldColumn, FieldValues, Texts};
+use crate::json::{Flat, Value};
+use crate::level::Level;
+use crate::limits::{BATCH_BYTES_MAX, BATCH_FIELDS_MAX, BATCH_RECORDS_MAX};
+use crate::record::{FieldType, FieldValue, Record};
+use crate::stream::{IndexName, Labels, RESERVED};
+use crate::time::Timestamp;
+
+/// Texts that are being gathered.
+#[derive(Debug, Default)]
+pub(super) struct TextsBuilder {
+    ends: Vec<u32>,
+    bytes: Vec<u8>,
+}
+
+impl TextsBuilder {
+    pub(super) fn push(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.ends
+            .push(u32::try_from(self.bytes.len()).expect("a batch is bounded far below 4 GiB"));
+    }
+
+    pub(super) fn finish(self) -> Texts {
+        Texts { ends: self.ends, bytes: self.bytes.into() }
+    }
+}
+
+#[derive(Debug)]
+enum ValuesBuilder {
+    Text(TextsBuilder),
+    Int(Vec<i64>),
+    Float(Vec<f64>),
+    Bool(Vec<bool>),
+}
+
+impl ValuesBuilder {
+    fn kind(&self) -> FieldType {
+        match self {
+            Self::Text(_) => FieldType::Text,
+            Self::Int(_) => FieldType::Int,
+            Self::Float(_) => FieldType::Float,
+            Self::Bool(_) => FieldType::Bool,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ColumnBuilder {
+    rows: Vec<u32>,
+    values: ValuesBuilder,
+}
+
+/// A field's value on its way into a column.
+enum ValueRef<'a> {
+    Text(&'a str),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+}
+
+impl ValueRef<'_> {
+    fn kind(&self) -> FieldType {
+        match self {
+            Self::Text(_) => FieldType::Text,
+            Self::Int(_) => FieldType::Int,
+            Self::Float(_) => FieldType::Float,
+            Self::Bool(_) => FieldType::Bool,
+        }
+    }
+}
+
+fn hash(name: &str, kind: FieldType) -> u64 {
+    xxh3_64_with_seed(name.as_bytes(), kind as u64)
+}
+
+/// Takes hashes as they are.
+#[derive(Debug, Clone, Copy, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// Gathers records of one stream into a batch.
+#[derive(Debug)]
+pub struct BatchBuilder {
+    index: IndexName,
+    labels: Labels,
+    timestamps: Vec<i64>,
+    levels: Vec<u8>,
+    messages: TextsBuilder,
+    columns: Vec<(String, ColumnBuilder)>,
+    /// By the hash of name and type; two of one hash are told apart by looking.
+    places: HashMap<u64, usize, BuildHasherDefault<Hashed>>,
+    /// The column after the last one used: records mostly have the same fields in one order.
+    guess: usize,
+    bytes: usize,
+}
+
+impl BatchBuilder {
+    /// An empty batch of one stream.
+    #[must_use]
+    pub fn new(index: IndexName, labels: Labels) -> Self {
+        Self {
+            index,
+            labels,
+            timestamps: Vec::new(),
+            levels: Vec::new(),
+            messages: TextsBuilder::default(),
+            columns: Vec::new(),
+            places: HashMap::default(),
+            guess: 0,
+            bytes: 0,
+        }
+    }
+
+    /// How many records it holds.
+    #[must_use]
+    pub fn record_count(&self) -> usize {
+        self.timestamps.len()
+    }
+
+    /// About how many bytes it will take before compression.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether a record still fits under the bounds of a batch. An empty batch takes any record
+    /// that keeps the bounds of a record.
+    #[must_use]
+    pub fn fits(&self, record: &Record) -> bool {
+        self.timestamps.is_empty()
+            || (self.timestamps.len() < BATCH_RECORDS_MAX
+                && self.bytes + weight(record) <= BATCH_BYTES_MAX
+                && self.columns.len() + record.fields.len() <= BATCH_FIELDS_MAX)
+    }
+
+    /// Whether a record without fields, of so many bytes of text, still fits.
+    #[must_use]
+    pub fn fits_text(&self, message_bytes: usize) -> bool {
+        self.timestamps.is_empty()
+            || (self.timestamps.len() < BATCH_RECORDS_MAX
+                && self.bytes + 16 + message_bytes <= BATCH_BYTES_MAX)
+    }
+
+    /// Adds a record without fields. What [`BatchBuilder::push`] does, without owning the text.
+    pub fn push_text(&mut self, timestamp: Timestamp, level: Level, message: &str) {
+        self.bytes += 16 + message.len();
+        self.timestamps.push(timestamp.0);
+        self.levels.push(level.number());
+        self.messages.push(message);
+    }
+
+    /// Gives the large buffers of a batch that is no longer needed to this builder, which must
+    /// be empty: a producer of many batches then allocates once.
+    pub fn reuse(&mut self, batch: Batch) {
+        (self.timestamps, self.levels) = (batch.timestamps, batch.levels);
+        self.timestamps.clear();
+        self.levels.clear();
+        let Texts { mut ends, bytes } = batch.messages;
+        let mut bytes = Vec::from(bytes);
+        ends.clear();
+        bytes.clear();
+        self.messages = TextsBuilder { ends, bytes };
+    }
+
+    /// Adds a record; `arrival` is its time where it has none of its own. Fields named like
+    /// something every record has, or like a label of the stream, are stored as `fields.NAME`.
+    #[expect(clippy::needless_pass_by_value, reason = "who packs a record has done with it")]
+    pub fn push(&mut self, record: Record, arrival: Timestamp) {
+        self.bytes += weight(&record);
+        let row = u32::try_from(self.timestamps.len()).expect("a batch has at most 65,536 records");
+        self.timestamps.push(record.timestamp.unwrap_or(arrival).0);
+        self.levels.push(record.level.number());
+        self.messages.push(&record.message);
+        self.guess = 0;
+        for (name, value) in &record.fields {
+            let value = match value {
+                FieldValue::Text(text) => ValueRef::Text(text),
+                FieldValue::Int(number) => ValueRef::Int(*number),
+                FieldValue::Float(number) => ValueRef::Float(*number),
+                FieldValue::Bool(truth) => ValueRef::Bool(*truth),
+            };
+            self.push_field(row, name, value);
+        }
+    }
+
+    /// Whether a record read from JSON still fits, as [`BatchBuilder::fits`].
+    #[must_use]
+    pub fn fits_flat(&self, record: &Flat<'_>) -> bool {
+        self.timestamps.is_empty()
+            || (self.timestamps.len() < BATCH_RECORDS_MAX
+                && self.bytes + weight_flat(record) <= BATCH_BYTES_MAX
+                && self.columns.len() + record.fields.len() <= BATCH_FIELDS_MAX)
+    }
+
+    /// What [`BatchBuilder::push`] does, without owning the texts.
+    pub fn push_flat(&mut self, record: &Flat<'_>, arrival: Timestamp) {
+        self.bytes += weight_flat(record);
+        let row = u32::try_from(self.timestamps.len()).expect("a batch has at most 65,536 records");
+        self.timestamps.push(record.timestamp.unwrap_or(arrival).0);
+        self.levels.push(record.level.number());
+        self.messages.push(&record.message);
+        self.guess = 0;
+        for (name, value) in &record.fields {
+            let value = match value {
+                Value::Text(text) => ValueRef::Text(text),
+                Value::Int(number) => ValueRef::Int(*number),
+                Value::Float(number) => ValueRef::Float(*number),
+                Value::Bool(truth) => ValueRef::Bool(*truth),
+            };
+            self.push_field(row, name, value);
+        }
+    }
+
+    fn push_field(&mut self, row: u32, name: &str, value: ValueRef<'_>) {
+        let place = self.place(name, value.kind());
+        self.guess = place + 1;
+        let Some((_, column)) = self.columns.get_mut(place) else { return };
+        column.rows.push(row);
+        match (&mut column.values, value) {
+            (ValuesBuilder::Text(values), ValueRef::Text(value)) => values.push(value),
+            (ValuesBuilder::Int(values), ValueRef::Int(value)) => values.push(value),
+            (ValuesBuilder::Float(values), ValueRef::Float(value)) => values.push(value),
+            (ValuesBuilder::Bool(values), ValueRef::Bool(value)) => values.push(value),
+            _ => unreachable!("a column is found by its type"),
+        }
+    }
+
+    /// The column of a field of that name and type, made when it is not there.
+    fn place(&mut self, name: &str, kind: FieldType) -> usize {
+        if let Some(place) = self.find(name, kind) {
+            return place;
+        }
+        let taken = RESERVED.contains(&name) || self.labels.get(name).is_some();
+        let name = if taken { format!("fields.{name}") } else { name.to_owned() };
+        if taken && let Some(place) = self.find(&name, kind) {
+            return place;
+        }
+        let values = match kind {
+            FieldType::Text => ValuesBuilder::Text(TextsBuilder::default()),
+            FieldType::Int => ValuesBuilder::Int(Vec::new()),
+            FieldType::Float => ValuesBuilder::Float(Vec::new()),
+            FieldType::Bool => ValuesBuilder::Bool(Vec::new()),
+        };
+        let place = self.columns.len();
+        self.places.entry(hash(&name, kind)).or_insert(place);
+        self.columns.push((name, ColumnBuilder { rows: Vec::new(), values }));
+        place
+    }
+
+    /// A column by its own name. No column is named like something that is taken.
+    fn find(&self, name: &str, kind: FieldType) -> Option<usize> {
+        let is_it = |at: &usize| {
+            let column = self.columns.get(*at);
+            column.is_some_and(|(own, column)| own == name && column.values.kind() == kind)
+        };
+        if is_it(&self.guess) {
+            return Some(self.guess);
+        }
+        let place = *self.places.get(&hash(name, kind))?;
+        // Where two have one hash, the later one is looked for.
+        if is_it(&place) { Some(place) } else { (0..self.columns.len()).find(is_it) }
+    }
+
+    /// The batch.
+    #[must_use]
+    pub fn finish(self) -> Batch {
+        let column = |(name, column): (String, ColumnBuilder)| FieldColumn {
+            name,
+            rows: column.rows,
+            values: match column.values {
+                ValuesBuilder::Text(values) => FieldValues::Text(values.finish()),
+                ValuesBuilder::Int(values) => FieldValues::Int(values),
+                ValuesBuilder::Float(values) => FieldValues::Float(values),
+                ValuesBuilder::Bool(values) => FieldValues::Bool(values),
+            },
+        };
+        Batch {
+            index: self.index,
+            labels: self.labels,
+            timestamps: self.timestamps,
+            levels: self.levels,
+            messages: self.messages.finish(),
+            fields: self.columns.into_iter().map(column).collect(),
+        }
+    }
+}
+
+/// About how many bytes a record takes in a batch, before compression.
+#[must_use]
+pub fn weight(record: &Record) -> usize {
+    let field = |(name, value): &(String, FieldValue)| {
+        8 + match value {
+            // A name is written once a batch; in a batch of one it still must fit.
+            FieldValue::Text(text) => text.len() + name.len(),
+            _ => 8 + name.len(),
+        }
+    };
+    16 + record.message.len() + record.fields.iter().map(field).sum::<usize>()
+}
+
+fn weight_flat(record: &Flat<'_>) -> usize {
+    let field = |(name, value): &(Cow<'_, str>, Value<'_>)| {
+        8 + match value {
+            Value::Text(text) => text.len() + name.len(),
+            _ => 8 + name.len(),
+        }
+    };
+    16 + record.message.len() + record.fields.iter().map(field).sum::<usize>()
+}

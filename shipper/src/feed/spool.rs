@@ -1,0 +1,230 @@
+//! The spool of a feed: numbered files of whole records, the last of which is written. They are
+//! followed like any others, and removed when all of them is acknowledged.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use platform::disk;
+
+use super::record::{self, Next};
+use crate::status::Acknowledged;
+
+/// Ending of spool files.
+pub(crate) const ENDING: &str = "spool";
+/// Bytes of a spool file; it is removed when all of it is acknowledged.
+const FILE_BYTES_MAX: u64 = 8 << 20;
+/// Files a spool is spread over at least, so that a full one is not full until all is sent.
+const FILES_MIN: u64 = 4;
+/// Where the last record of the removed files is kept.
+const LAST: &str = "last";
+
+/// Numbered files, the last of which is written.
+#[derive(Debug)]
+pub(super) struct Spool {
+    folder: PathBuf,
+    number: u64,
+    file: File,
+    file_bytes: u64,
+    bytes: u64,
+    bytes_max: u64,
+    unsynced: bool,
+    /// A write failed, and what it left cannot be taken back: no more goes into this file.
+    broken: bool,
+}
+
+impl Spool {
+    /// Opens the spool of that folder; what a crash left of a record is cut off.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(super) fn open(folder: &Path, bytes_max: u64) -> io::Result<Self> {
+        disk::create_dir_all(folder)?;
+        let files = files(folder);
+        if let Some((_, path)) = files.last() {
+            cut_torn_end(path)?;
+        }
+        let number = files.last().map_or(0, |(last, _)| last + 1);
+        let file = create(folder, number)?;
+        let bytes = spool_bytes(folder);
+        Ok(Self {
+            folder: folder.to_owned(),
+            number,
+            file,
+            file_bytes: 0,
+            bytes,
+            bytes_max,
+            unsynced: false,
+            broken: false,
+        })
+    }
+
+    /// Whether there is room for more.
+    pub(super) fn has_room(&self) -> bool {
+        self.bytes < self.bytes_max
+    }
+
+    /// Appends whole records.
+    ///
+    /// # Errors
+    /// As the system says; none of them is in the spool then.
+    pub(super) fn append(&mut self, records: &[u8]) -> io::Result<()> {
+        let file_bytes_max = FILE_BYTES_MAX.min(self.bytes_max / FILES_MIN);
+        if self.file_bytes >= file_bytes_max || self.broken {
+            self.turn_over()?;
+        }
+        if let Err(error) = self.file.write_all(records) {
+            self.broken = self.file.set_len(self.file_bytes).is_err();
+            return Err(error);
+        }
+        self.file_bytes += records.len() as u64;
+        self.bytes += records.len() as u64;
+        self.unsynced = true;
+        Ok(())
+    }
+
+    /// Goes on in a new file: the one before can be removed once it is acknowledged.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(super) fn turn_over(&mut self) -> io::Result<()> {
+        if self.file_bytes == 0 && !self.broken {
+            return Ok(());
+        }
+        self.file.sync_data()?;
+        let file = create(&self.folder, self.number + 1)?;
+        (self.number, self.file, self.file_bytes) = (self.number + 1, file, 0);
+        self.broken = false;
+        Ok(())
+    }
+
+    /// Puts on the disk what was appended.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.unsynced) {
+            self.file.sync_data()?;
+        }
+        Ok(())
+    }
+
+    /// Removes the files all of which is acknowledged, but the one that is written.
+    pub(super) fn prune(&mut self, acknowledged: &[Acknowledged]) {
+        for (number, path) in files(&self.folder) {
+            let size = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            let done = acknowledged.iter().any(|file| file.path == path && file.offset == size);
+            // An empty one was made by a process that had nothing to put in.
+            if number < self.number && (done || size == 0) {
+                remove(&self.folder, &path);
+            }
+        }
+        self.bytes = spool_bytes(&self.folder);
+    }
+
+    /// Whether there are files before the one that is written.
+    pub(super) fn has_old_files(&self) -> bool {
+        self.bytes > self.file_bytes
+    }
+}
+
+/// Removes all files of a folder's spool: all of it is acknowledged.
+pub(crate) fn clear(folder: &Path) {
+    for (_, path) in files(folder) {
+        remove(folder, &path);
+    }
+}
+
+fn remove(folder: &Path, path: &Path) {
+    // Oldest first: what stays is the last record of all.
+    let kept = std::fs::read(path).and_then(|bytes| match last_of(&bytes) {
+        Some(text) => disk::write_atomically(&folder.join(LAST), text),
+        None => Ok(()),
+    });
+    if let Err(error) = kept.and_then(|()| disk::remove_file(path)) {
+        tracing::warn!(file = %path.display(), %error, "cannot remove a spool file");
+    }
+}
+
+/// The text of the last whole record that was ever put into the spool of that folder; an empty one
+/// when there are bytes, and no record can be made out.
+///
+/// # Errors
+/// As the system says.
+pub(super) fn last_text(folder: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut damaged = false;
+    for (_, path) in files(folder).into_iter().rev() {
+        let bytes = std::fs::read(&path)?;
+        if let Some(text) = last_of(&bytes) {
+            return Ok(Some(text.to_vec()));
+        }
+        damaged |= !bytes.is_empty();
+    }
+    match std::fs::read(folder.join(LAST)) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(damaged.then(Vec::new)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Our own words are none of the source's.
+fn last_of(mut bytes: &[u8]) -> Option<&[u8]> {
+    let mut last = None;
+    loop {
+        let used = match record::next(bytes) {
+            Next::Whole(spooled, used) => {
+                if !spooled.note.own {
+                    last = Some(spooled.text);
+                }
+                used
+            }
+            Next::Damaged(used) => used,
+            Next::Open => return last,
+        };
+        bytes = bytes.get(used..).unwrap_or_default();
+    }
+}
+
+/// A record that was not written whole was acknowledged to nobody. Damage before the end stays:
+/// who reads it says so.
+fn cut_torn_end(path: &Path) -> io::Result<()> {
+    let bytes = std::fs::read(path)?;
+    let mut end = 0;
+    while let Some(rest) = bytes.get(end..) {
+        end += match record::next(rest) {
+            Next::Whole(_, used) | Next::Damaged(used) => used,
+            Next::Open => break,
+        };
+    }
+    if end < bytes.len() {
+        tracing::warn!(file = %path.display(), bytes = bytes.len() - end,
+            "the end of the spool was not written whole: cut off");
+        File::options().write(true).open(path)?.set_len(end as u64)?;
+    }
+    Ok(())
+}
+
+fn spool_bytes(folder: &Path) -> u64 {
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    files(folder).iter().map(|(_, path)| size(path)).sum()
+}
+
+fn create(folder: &Path, number: u64) -> io::Result<File> {
+    let path = folder.join(format!("{number:010}.{ENDING}"));
+    let file = File::options().create_new(true).append(true).open(path)?;
+    disk::sync_dir(folder)?;
+    Ok(file)
+}
+
+/// Oldest first.
+fn files(folder: &Path) -> Vec<(u64, PathBuf)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let number = |path: &Path| {
+        let ours = path.extension().is_some_and(|ending| ending == ENDING);
+        path.file_stem().filter(|_| ours)?.to_str()?.parse().ok()
+    };
+    let mut files: Vec<(u64, PathBuf)> =
+        entries.map(|entry| entry.path()).filter_map(|path| Some((number(&path)?, path))).collect();
+    files.sort();
+    files
+}
