@@ -112,10 +112,13 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
         partitions: partitions.clone(),
         shipper: shipper.as_ref().map(|shipper| Box::new(shipper.status_reader()) as Reader),
     });
-    let doors = Doors::new(
+    let doors = Doors::open(
         IngestState::new(partitions.clone(), clock.clone(), ingest_metrics),
         catalog.clone(),
-    );
+        &config.data_dir.join("doors"),
+        &Disk::default(),
+    )
+    .context("what the doors remember cannot be read")?;
     let router = query_ui::api::router(QueryState::new(engine, source, shutdown.clone()))
         .merge(doors.router())
         .merge(operating(searcher, metrics));

@@ -11,6 +11,8 @@ mod hec;
 mod words;
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -24,6 +26,7 @@ use model::error::Kind;
 use model::limits::REQUEST_BYTES_MAX;
 use model::partition::PartitionId;
 use platform::clock::Clock;
+use platform::disk::Disk;
 use platform::http::ApiError;
 
 use crate::metrics::IngestMetrics;
@@ -119,11 +122,18 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// The doors of this node; some leave documents with the catalog.
-    #[must_use]
-    pub fn new(state: IngestState, catalog: Catalog) -> Self {
-        let elastic = Elastic::new(state.clone(), catalog);
-        Self { elastic, hec: Hec::new(state.clone()), state }
+    /// The doors of this node; some leave documents with the catalog, and files in `folder`.
+    ///
+    /// # Errors
+    /// As the system says of the files.
+    pub fn open(
+        state: IngestState,
+        catalog: Catalog,
+        folder: &Path,
+        disk: &Disk,
+    ) -> io::Result<Self> {
+        let elastic = Elastic::open(state.clone(), catalog, folder, disk)?;
+        Ok(Self { elastic, hec: Hec::new(state.clone()), state })
     }
 
     /// The routes of every door.

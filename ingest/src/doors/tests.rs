@@ -8,7 +8,6 @@ use cluster::queue::Queue as _;
 use model::batch::Sequence;
 use model::partition::{Offset, PartitionId};
 use model::record::POISON_FIELD;
-use platform::disk::Disk;
 use platform::telemetry::Metrics;
 use tower::ServiceExt as _;
 
@@ -37,7 +36,7 @@ pub(super) fn fixture() -> Fixture {
     let partitions = Partitions::new(vec![partition.clone()]);
     let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
     let state = IngestState::new(partitions, Clock::system(), metrics);
-    let router = translated(Doors::new(state, catalog).router(), Audience::All);
+    let router = translated(Doors::open(state, catalog, folder.path(), &Disk::default()).unwrap().router(), Audience::All);
     Fixture { _folder: folder, partition, router }
 }
 
