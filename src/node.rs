@@ -125,7 +125,7 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     let access = Access::new(token, config.insecure);
     let guarded =
         |router, audience| doors::translated(platform::http::named(access.guard(router)), audience);
-    let more = listeners::open(&config, &router, &doors, guarded, &shutdown).await?;
+    let more = listeners::open(&config, &router, &doors, guarded, &access, &shutdown).await?;
 
     announce(address);
     platform::http::serve(listener, guarded(router, Audience::All), shutdown.clone())
