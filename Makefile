@@ -67,8 +67,12 @@ $(COMPAT_ES8): tests/compat/requirements-es8.txt
 	$(COMPAT_ES8) -m pip install --quiet --disable-pip-version-check -r tests/compat/requirements-es8.txt
 	@touch $@
 
-test-compat: build $(COMPAT) $(COMPAT_ES8) ## Clients of other products, the real ones, against a node
-	$(COMPAT) tests/compat/run.py $(BIN)/sawlog elastic_client elastic_read_client opensearch_client loki_client loki_read_client grafana_client otlp_client hec_client parquet_readers
+tests/compat/node_modules/.package-lock.json: tests/compat/package-lock.json
+	cd tests/compat && npm ci --no-audit --no-fund
+	@touch $@
+
+test-compat: build $(COMPAT) $(COMPAT_ES8) tests/compat/node_modules/.package-lock.json ## Clients of other products, the real ones, against a node
+	$(COMPAT) tests/compat/run.py $(BIN)/sawlog elastic_client elastic_read_client opensearch_client loki_client loki_read_client grafana_client otlp_client hec_client gelf_client fluent_client syslog_client journal_client node_client parquet_readers
 	$(COMPAT_ES8) tests/compat/run.py $(BIN)/sawlog elastic_client elastic_read_client
 
 test-browser: build $(BROWSER)/node_modules/.package-lock.json
@@ -121,4 +125,4 @@ tools-build:
 	@deploy/tools cc cargo npm
 
 tools-test:
-	@deploy/tools cc cargo npm chromium rg python3
+	@deploy/tools cc cargo npm chromium rg python3 rsyslogd logger systemd-journal-upload

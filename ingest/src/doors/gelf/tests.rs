@@ -35,8 +35,12 @@ async fn over_http() {
         let (status, _) = fixture.post("/gelf", &[], body).await;
         assert_eq!(status, StatusCode::ACCEPTED);
     }
+    // As pygelf says it.
+    let said = [("content-encoding", "gzip,deflate")];
+    let (status, _) = fixture.post("/gelf", &said, zlib(MESSAGE.as_bytes())).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
     let records = fixture.records();
-    assert_eq!(records.len(), 2);
+    assert_eq!(records.len(), 3);
     records.iter().for_each(check);
     assert!(fixture.labels().iter().all(|labels| labels.get("host") == Some("web1")));
     let (status, answer) = fixture.post("/gelf", &[], b"{broken".to_vec()).await;

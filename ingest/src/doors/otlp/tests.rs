@@ -135,7 +135,7 @@ async fn a_refusal_is_a_status_in_the_form_of_the_request() {
     let (status, text) = fixture.ask("POST", "/v1/logs", &json, b"{".to_vec()).await;
     let answer: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((status, answer["code"].as_i64()), (StatusCode::BAD_REQUEST, Some(3)));
-    let bomb = zstd::bulk::compress(&vec![0; REQUEST_BYTES_MAX + 1], 1).unwrap();
+    let bomb = zstd::bulk::compress(&vec![0; model::limits::REQUEST_BYTES_MAX + 1], 1).unwrap();
     let headers = [("content-type", "application/json"), ("content-encoding", "zstd")];
     let (status, text) = fixture.ask("POST", "/v1/logs", &headers, bomb).await;
     let answer: Value = serde_json::from_str(&text).unwrap();
@@ -218,12 +218,12 @@ mod over_grpc {
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let body = tonic::body::Body::new(axum::body::Body::from(frame));
+        let body = tonic::body::Body::new(Body::from(frame));
         let answer = channel.clone().call(request.body(body).unwrap()).await.unwrap();
         if let Some(status) = Status::from_header_map(answer.headers()) {
             return Err(status);
         }
-        let body = axum::body::to_bytes(axum::body::Body::new(answer.into_body()), 1 << 20).await;
+        let body = axum::body::to_bytes(Body::new(answer.into_body()), 1 << 20).await;
         Ok(message::Response::decode(&body.unwrap()[5..]).unwrap())
     }
 
