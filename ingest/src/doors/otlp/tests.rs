@@ -173,7 +173,7 @@ mod over_grpc {
     use platform::shutdown::Shutdown;
     use tonic::transport::Channel;
     use tonic::{Code, Status};
-    use tower_service::Service as _;
+    use tower::ServiceExt as _;
 
     use model::limits::REQUEST_BYTES_MAX;
 
@@ -219,7 +219,7 @@ mod over_grpc {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let body = tonic::body::Body::new(Body::from(frame));
-        let answer = channel.clone().call(request.body(body).unwrap()).await.unwrap();
+        let answer = channel.clone().oneshot(request.body(body).unwrap()).await.unwrap();
         if let Some(status) = Status::from_header_map(answer.headers()) {
             return Err(status);
         }
