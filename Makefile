@@ -14,7 +14,7 @@ WEB      := query-ui/web
 BROWSER  := tests/browser
 CARGO    := cargo --locked
 
-.PHONY: help run build ui test test-rust test-api test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-shipper deb crash fuzz-doors screenshots clean tools-build tools-test
+.PHONY: help run build ui test test-rust test-api test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-doors bench-shipper deb crash fuzz-doors screenshots clean tools-build tools-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,9 @@ bench-split: build ## Bytes by part, CPU by stage, queries over three corpora (C
 
 bench-query: build ## The table of queries, end to end, warm and cold, checked, beside ripgrep; dashboards (RECORDS=… SAMPLES=folder)
 	$(CARGO) run -p tests --bin bench-query
+
+bench-doors: build ## MB/s and CPU-s/GB of every door, beside the native one (RECORDS=500000 DOORS=otlp)
+	$(CARGO) run -p tests --bin bench-doors
 
 bench-shipper: ## What shipping costs, beside zstd and rsyslog (BENCH_MB=300)
 	$(CARGO) bench -p shipper --bench ship

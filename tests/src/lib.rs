@@ -18,3 +18,4 @@ pub mod process;
 pub mod client;
 pub mod measure;
 pub mod scene;
+pub mod wires;
