@@ -14,7 +14,7 @@ WEB      := query-ui/web
 BROWSER  := tests/browser
 CARGO    := cargo --locked
 
-.PHONY: help run build ui test test-rust test-api test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-shipper deb crash sim screenshots clean tools-build tools-test
+.PHONY: help run build ui test test-rust test-api test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-doors bench-shipper deb crash sim fuzz-doors screenshots clean tools-build tools-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,8 +67,12 @@ $(COMPAT_ES8): tests/compat/requirements-es8.txt
 	$(COMPAT_ES8) -m pip install --quiet --disable-pip-version-check -r tests/compat/requirements-es8.txt
 	@touch $@
 
-test-compat: build $(COMPAT) $(COMPAT_ES8) ## Clients of other products, the real ones, against a node
-	$(COMPAT) tests/compat/run.py $(BIN)/sawlog elastic_client elastic_read_client opensearch_client loki_client loki_read_client grafana_client otlp_client hec_client parquet_readers
+tests/compat/node_modules/.package-lock.json: tests/compat/package-lock.json
+	cd tests/compat && npm ci --no-audit --no-fund
+	@touch $@
+
+test-compat: build $(COMPAT) $(COMPAT_ES8) tests/compat/node_modules/.package-lock.json ## Clients of other products, the real ones, against a node
+	$(COMPAT) tests/compat/run.py $(BIN)/sawlog elastic_client elastic_read_client opensearch_client loki_client loki_read_client grafana_client otlp_client hec_client gelf_client fluent_client syslog_client journal_client node_client parquet_readers
 	$(COMPAT_ES8) tests/compat/run.py $(BIN)/sawlog elastic_client elastic_read_client
 
 test-browser: build $(BROWSER)/node_modules/.package-lock.json
@@ -95,6 +99,9 @@ bench-split: build ## Bytes by part, CPU by stage, queries over three corpora (C
 bench-query: build ## The table of queries, end to end, warm and cold, checked, beside ripgrep; dashboards (RECORDS=… SAMPLES=folder)
 	$(CARGO) run -p tests --bin bench-query
 
+bench-doors: build ## MB/s and CPU-s/GB of every door, beside the native one (RECORDS=500000 DOORS=otlp)
+	$(CARGO) run -p tests --bin bench-doors
+
 bench-shipper: ## What shipping costs, beside zstd and rsyslog, and idling (BENCH_MB=300 BENCH_PARTS="ship start idle hot backlog")
 	$(CARGO) bench -p shipper --bench ship
 
@@ -103,6 +110,9 @@ bench-browser: build $(BROWSER)/node_modules/.package-lock.json ## How quick the
 deb: ## Build the shipper's Debian package into target/deb
 	$(CARGO) build --release -p shipper
 	deploy/deb/build $(TARGET)/release/sawlog-shipper $$($(CARGO) pkgid -p shipper | sed 's/.*[#@]//') $(TARGET)/deb
+
+fuzz-doors: ## Damaged requests of every door at length (FUZZ_CASES=100000, FUZZ_FIRST=1)
+	FUZZ_CASES=$(or $(FUZZ_CASES),100000) $(CARGO) test -p ingest --lib -- doors::fuzz --nocapture
 
 crash: build ## The crash test at length: ROUNDS=100 kills of node and shipper under load
 	SAWLOG_CRASH_ROUNDS=$(or $(ROUNDS),100) $(CARGO) test -p tests --test cases -- crash --nocapture
@@ -121,4 +131,4 @@ tools-build:
 	@deploy/tools cc cargo npm
 
 tools-test:
-	@deploy/tools cc cargo npm chromium rg python3
+	@deploy/tools cc cargo npm chromium rg python3 rsyslogd logger systemd-journal-upload

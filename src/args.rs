@@ -86,6 +86,21 @@ pub(crate) struct NodeArgs {
     /// Another address for OTLP over HTTP, where clients expect port 4318
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) otlp_listen: Option<SocketAddr>,
+    /// Address for OTLP over gRPC, as a rule port 4317
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:4317")]
+    pub(crate) otlp_grpc_listen: Option<SocketAddr>,
+    /// Address for syslog over UDP and TCP, as a rule port 5514
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:5514")]
+    pub(crate) syslog_listen: Option<SocketAddr>,
+    /// Address for syslog over TLS, as a rule port 6514; needs a certificate in the settings file
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:6514")]
+    pub(crate) syslog_tls_listen: Option<SocketAddr>,
+    /// Address for Fluentd's and Fluent Bit's forward output, as a rule port 24224
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:24224")]
+    pub(crate) fluent_listen: Option<SocketAddr>,
+    /// Address for GELF over UDP and TCP, as a rule port 12201
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:12201")]
+    pub(crate) gelf_listen: Option<SocketAddr>,
     /// File with the token that every request must carry
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,

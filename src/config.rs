@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use model::node::Roles;
+use platform::tls::TlsFiles;
 use serde::{Deserialize, Serialize};
 
 use crate::args::NodeArgs;
@@ -19,11 +20,18 @@ struct RawConfig {
     listen: Option<SocketAddr>,
     es_listen: Option<SocketAddr>,
     otlp_listen: Option<SocketAddr>,
+    otlp_grpc_listen: Option<SocketAddr>,
+    syslog_listen: Option<SocketAddr>,
+    syslog_tls_listen: Option<SocketAddr>,
+    fluent_listen: Option<SocketAddr>,
+    fluent_key_file: Option<PathBuf>,
+    gelf_listen: Option<SocketAddr>,
     data_dir: Option<PathBuf>,
     token_file: Option<PathBuf>,
     insecure: bool,
     partitions: Option<u32>,
     cluster: RawCluster,
+    syslog: SyslogConfig,
     index: RawIndex,
     query: RawQuery,
 }
@@ -74,6 +82,18 @@ pub(crate) struct Config {
     pub(crate) es_listen: Option<SocketAddr>,
     /// Another address for OTLP over HTTP.
     pub(crate) otlp_listen: Option<SocketAddr>,
+    /// Address for OTLP over gRPC.
+    pub(crate) otlp_grpc_listen: Option<SocketAddr>,
+    /// Address for syslog over UDP and TCP. Its senders show no token.
+    pub(crate) syslog_listen: Option<SocketAddr>,
+    /// Address for syslog over TLS.
+    pub(crate) syslog_tls_listen: Option<SocketAddr>,
+    /// Address for the forward protocol of Fluentd.
+    pub(crate) fluent_listen: Option<SocketAddr>,
+    /// File with the key that its senders must share.
+    pub(crate) fluent_key_file: Option<PathBuf>,
+    /// Address for GELF over UDP and TCP. Its senders show no token.
+    pub(crate) gelf_listen: Option<SocketAddr>,
     /// Where all state is kept.
     pub(crate) data_dir: PathBuf,
     /// File with the token that every request must carry.
@@ -84,6 +104,8 @@ pub(crate) struct Config {
     pub(crate) partitions: u32,
     /// The node's place in a cluster.
     pub(crate) cluster: ClusterConfig,
+    /// Certificate and zone of the syslog listeners.
+    pub(crate) syslog: SyslogConfig,
     /// Fresh records, splits, merging and retention.
     pub(crate) index: IndexConfig,
     /// Bounds of queries.
@@ -197,6 +219,37 @@ pub(crate) struct IndexConfig {
     pub(crate) page_bytes_max: u64,
 }
 
+/// Certificate and zone of the syslog listeners.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SyslogConfig {
+    /// Zone of times that state none; without it the machine's.
+    pub(crate) zone: Option<String>,
+    /// Certificate of the listener, in PEM.
+    pub(crate) certificate_file: Option<PathBuf>,
+    /// Its key.
+    pub(crate) key_file: Option<PathBuf>,
+    /// Roots of the certificates that senders must show; without it they need none.
+    pub(crate) client_ca_file: Option<PathBuf>,
+}
+
+impl SyslogConfig {
+    /// Where the certificate is.
+    ///
+    /// # Errors
+    /// It is not said.
+    pub(crate) fn tls(&self) -> Result<TlsFiles> {
+        let said = |file: &Option<PathBuf>, name| {
+            file.clone().with_context(|| format!("syslog_tls_listen needs {name} in [syslog]"))
+        };
+        Ok(TlsFiles {
+            certificate: said(&self.certificate_file, "certificate_file")?,
+            key: said(&self.key_file, "key_file")?,
+            client_authorities: self.client_ca_file.clone(),
+        })
+    }
+}
+
 /// Bounds of queries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct QueryConfig {
@@ -237,11 +290,18 @@ impl Config {
             listen,
             es_listen: args.es_listen.or(raw.es_listen),
             otlp_listen: args.otlp_listen.or(raw.otlp_listen),
+            otlp_grpc_listen: args.otlp_grpc_listen.or(raw.otlp_grpc_listen),
+            syslog_listen: args.syslog_listen.or(raw.syslog_listen),
+            syslog_tls_listen: args.syslog_tls_listen.or(raw.syslog_tls_listen),
+            fluent_listen: args.fluent_listen.or(raw.fluent_listen),
+            fluent_key_file: raw.fluent_key_file,
+            gelf_listen: args.gelf_listen.or(raw.gelf_listen),
             data_dir: args.data_dir.clone().or(raw.data_dir).unwrap_or_else(|| "data".into()),
             token_file: args.token_file.clone().or(raw.token_file),
             insecure: args.insecure || raw.insecure,
             partitions: raw.partitions.unwrap_or_else(|| cluster.partitions()),
             cluster,
+            syslog: raw.syslog,
             index: IndexConfig {
                 fresh_rows_max: raw.index.fresh_rows_max.unwrap_or(256 << 10),
                 fresh_bytes_max: raw.index.fresh_bytes_max.unwrap_or(64 << 20),
@@ -287,7 +347,23 @@ impl Config {
             "query.memory_bytes_max must be at least 1 MiB"
         );
         self.cluster.check(self.insecure)?;
-        let listeners = [Some(self.listen), self.es_listen, self.otlp_listen];
+        if self.syslog_tls_listen.is_some() {
+            self.syslog.tls()?;
+        }
+        // Those of syslog and GELF know no token: who names their address beyond this machine
+        // lets everybody there write, and nobody read.
+        let listeners =
+            [Some(self.listen), self.es_listen, self.otlp_listen, self.otlp_grpc_listen];
+        if let Some(address) = self.fluent_listen
+            && !address.ip().is_loopback()
+            && self.fluent_key_file.is_none()
+            && !self.insecure
+        {
+            bail!(
+                "{address} can be reached from other machines and its senders share no key: name a file \
+                 with one as fluent_key_file in the settings, or give --insecure"
+            );
+        }
         for address in listeners.into_iter().flatten() {
             if !address.ip().is_loopback() && self.token_file.is_none() && !self.insecure {
                 bail!(
@@ -305,6 +381,14 @@ impl Config {
     /// The file cannot be read or holds no token.
     pub(crate) fn token(&self) -> Result<Option<String>> {
         self.token_file.as_deref().map(read_token).transpose()
+    }
+
+    /// The key that senders of the forward protocol share, if one is set.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds no key.
+    pub(crate) fn fluent_key(&self) -> Result<Option<String>> {
+        self.fluent_key_file.as_deref().map(read_token).transpose()
     }
 
     /// The settings as a TOML text that gives them again.
@@ -363,6 +447,9 @@ mod tests {
             "insecure = true\n[cluster]\njoin = ['a:1']\nlisten = '0.0.0.0:7411'",
             Err("--advertise"),
         );
+        check("fluent_listen = '0.0.0.0:24224'", Err("fluent_key_file"));
+        check("syslog_listen = '0.0.0.0:5514'", Ok(()));
+        check("syslog_tls_listen = '0.0.0.0:6514'", Err("certificate_file"));
     }
 
     #[test]

@@ -7,7 +7,10 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::map_request;
 use ingest::doors::{Audience, Doors};
+use model::zone::Zone;
+use platform::http::Access;
 use platform::shutdown::Shutdown;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
@@ -23,6 +26,7 @@ pub(crate) async fn open(
     main: &Router,
     doors: &Doors,
     guarded: impl Fn(Router, Audience) -> Router,
+    access: &Access,
     shutdown: &Shutdown,
 ) -> Result<Listeners> {
     let mut tasks = JoinSet::new();
@@ -36,7 +40,52 @@ pub(crate) async fn open(
         let router = guarded(router, audience);
         tasks.spawn(platform::http::serve(listener, router, shutdown.clone()));
     }
+    open_others(config, doors, access, shutdown, &mut tasks).await?;
     Ok(Listeners(tasks))
+}
+
+/// Listeners of what is not HTTP/1.
+async fn open_others(
+    config: &Config,
+    doors: &Doors,
+    access: &Access,
+    shutdown: &Shutdown,
+    tasks: &mut JoinSet<std::io::Result<()>>,
+) -> Result<()> {
+    if let Some(address) = config.otlp_grpc_listen {
+        let listener = bind("OTLP over gRPC", address).await?;
+        let served = doors.otlp_grpc(access.clone()).serve(listener, shutdown.clone());
+        tasks.spawn(async move { served.await.map_err(std::io::Error::other) });
+    }
+    if let Some(address) = config.fluent_listen {
+        let listener = bind("Fluentd", address).await?;
+        let served = doors.forward(config.fluent_key()?).serve(listener, shutdown.clone());
+        tasks.spawn(async move { Ok(served.await) });
+    }
+    if let Some(address) = config.gelf_listen {
+        let (listener, socket) = bind_both("GELF", address).await?;
+        let door = doors.gelf();
+        let served = door.clone().serve(listener, shutdown.clone());
+        tasks.spawn(async move { Ok(served.await) });
+        let served = door.serve_datagrams(socket, shutdown.clone());
+        tasks.spawn(async move { Ok(served.await) });
+    }
+    let zone = Zone::of(config.syslog.zone.as_deref()).context("in the settings of syslog")?;
+    let door = doors.syslog(zone);
+    if let Some(address) = config.syslog_listen {
+        let (listener, socket) = bind_both("syslog", address).await?;
+        let served = door.clone().serve(listener, None, shutdown.clone());
+        tasks.spawn(async move { Ok(served.await) });
+        let served = door.clone().serve_datagrams(socket, shutdown.clone());
+        tasks.spawn(async move { Ok(served.await) });
+    }
+    if let Some(address) = config.syslog_tls_listen {
+        let tls = platform::tls::server(&config.syslog.tls()?)?;
+        let listener = bind("syslog over TLS", address).await?;
+        let served = door.serve(listener, Some(tls), shutdown.clone());
+        tasks.spawn(async move { Ok(served.await) });
+    }
+    Ok(())
 }
 
 /// What the node serves below `/es`, both writing and reading, without that prefix.
@@ -52,11 +101,21 @@ fn at_root(main: &Router) -> Router {
     Router::new().fallback_service(main.clone()).layer(map_request(below))
 }
 
-async fn bind(what: &str, address: SocketAddr) -> Result<tokio::net::TcpListener> {
+async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener> {
     let listener = platform::http::bind(address).await?;
     let address = listener.local_addr().context("the address is not known")?;
     tell(&format!("clients of {what} are heard at {address}"));
     Ok(listener)
+}
+
+/// The same port for connections and datagrams.
+async fn bind_both(what: &str, address: SocketAddr) -> Result<(TcpListener, UdpSocket)> {
+    let listener = bind(what, address).await?;
+    let address = listener.local_addr().context("the address is not known")?;
+    let socket = UdpSocket::bind(address)
+        .await
+        .with_context(|| format!("cannot take datagrams at {address}"))?;
+    Ok((listener, socket))
 }
 
 impl Listeners {

@@ -171,10 +171,13 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
         parts: parts.clone(),
         shipper: shipper.as_ref().map(|shipper| Box::new(shipper.status_reader()) as Reader),
     });
-    let doors = Doors::new(
+    let doors = Doors::open(
         IngestState::new(parts.partitions(), clock.clone(), ingest_metrics),
         catalog.clone(),
-    );
+        &config.data_dir.join("doors"),
+        &Disk::default(),
+    )
+    .context("what the doors remember cannot be read")?;
     let mut router = query_ui::api::router(QueryState::new(engine, source, shutdown.clone()))
         .merge(doors.router())
         .merge(operating(searcher, metrics));
@@ -185,7 +188,7 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     let access = Access::new(token, config.insecure);
     let guarded =
         |router, audience| doors::translated(platform::http::named(access.guard(router)), audience);
-    let more = listeners::open(&config, &router, &doors, guarded, &shutdown).await?;
+    let more = listeners::open(&config, &router, &doors, guarded, &access, &shutdown).await?;
 
     announce(address);
     platform::http::serve(listener, guarded(router, Audience::All), shutdown.clone())

@@ -7,6 +7,8 @@ use serde::de::{
     self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
+use serde_json::Value as Json;
+
 use crate::level::Level;
 use crate::limits::{FIELD_NAME_BYTES_MAX, MESSAGE_BYTES_MAX, RECORD_DEPTH_MAX, RECORD_FIELDS_MAX};
 use crate::record::{FieldValue, KEPT_FIELD, POISON_FIELD, Record};
@@ -102,7 +104,49 @@ pub fn record(line: &[u8]) -> Result<Record, JsonError> {
 /// # Errors
 /// As [`record`].
 pub fn flat(line: &[u8]) -> Result<Flat<'_>, JsonError> {
-    let Gathered { mut fields, found, bound } = gather(line)?;
+    assemble(gather(line)?, || match keep_text(line).0 {
+        Cow::Borrowed(line) => Cow::Borrowed(line.trim()),
+        Cow::Owned(line) => Cow::Owned(line.trim().to_owned()),
+    })
+}
+
+/// The same for an object that was read from something else than JSON.
+///
+/// # Errors
+/// Why it is no structured record.
+pub fn object(value: &Json) -> Result<Record, JsonError> {
+    let mut gathered = Gathered::default();
+    let read = Object { gathered: &mut gathered, prefix: "", depth: 1 }.deserialize(value);
+    if read.is_err() && gathered.bound.is_none() {
+        return Err(JsonError::NotObject);
+    }
+    assemble(gathered, || Cow::Owned(value.to_string())).map(Flat::into_record)
+}
+
+/// The flat fields of one member of an object.
+///
+/// # Errors
+/// It is over a bound.
+pub fn fields(name: &str, value: &Json) -> Result<Vec<(String, FieldValue)>, JsonError> {
+    let mut gathered = Gathered::default();
+    let (name, place) = (Cow::Borrowed(name), Place::Below);
+    let read = Member { gathered: &mut gathered, name, place, depth: 1 }.deserialize(value);
+    match (gathered.bound, read) {
+        (Some(bound), _) => Err(JsonError::Bound(bound)),
+        (None, Err(error)) => Err(JsonError::Syntax(error.to_string())),
+        (None, Ok(())) => {
+            let own = gathered.fields.into_iter();
+            Ok(own.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+        }
+    }
+}
+
+/// `whole` gives the message where no member is one.
+fn assemble<'a>(
+    gathered: Gathered<'a>,
+    whole: impl FnOnce() -> Cow<'a, str>,
+) -> Result<Flat<'a>, JsonError> {
+    let Gathered { mut fields, found, bound } = gathered;
     if let Some(bound) = bound {
         return Err(JsonError::Bound(bound));
     }
@@ -125,10 +169,7 @@ pub fn flat(line: &[u8]) -> Result<Flat<'_>, JsonError> {
     if fields.len() > RECORD_FIELDS_MAX {
         return Err(JsonError::Bound(format!("more than {RECORD_FIELDS_MAX} fields")));
     }
-    let message = text.unwrap_or_else(|| match keep_text(line).0 {
-        Cow::Borrowed(line) => Cow::Borrowed(line.trim()),
-        Cow::Owned(line) => Cow::Owned(line.trim().to_owned()),
-    });
+    let message = text.unwrap_or_else(whole);
     let level = level.map_or_else(|| Level::detect(&message), |(_, level)| level);
     Ok(Flat { timestamp: time.map(|(_, moment)| moment), level, message, fields })
 }
@@ -464,6 +505,18 @@ mod tests {
         let record = record(br#"{"status":500}"#).unwrap();
         assert_eq!(record.message, r#"{"status":500}"#);
         assert_eq!(record.fields, [("status".to_owned(), FieldValue::Int(500))]);
+    }
+
+    #[test]
+    fn what_was_read_before_is_the_same_record() {
+        let line = r#"{"ts":1700000000,"lvl":"WARN","a":{"b":1,"c":[true,"x"]},"d":null}"#;
+        let value = serde_json::from_str(line).unwrap();
+        assert_eq!(object(&value), record(line.as_bytes()));
+        assert_eq!(object(&serde_json::json!([1])), Err(JsonError::NotObject));
+        let found = fields("m", &serde_json::json!({ "time": 1, "l": ["x"] })).unwrap();
+        let text = FieldValue::Text("x".to_owned());
+        let expected = [("m.time".to_owned(), FieldValue::Int(1)), ("m.l".to_owned(), text)];
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The nouns of Sawlog: values, formats and limits. Nothing here waits, reads a clock or touches a disk.
 
 pub mod time;
+pub mod zone;
 pub mod level;
 pub mod text;
 pub mod quantity;
 pub mod stream;
 pub mod record;
 pub mod json;
+pub mod syslog;
 pub mod batch;
 pub mod codec;
 pub mod partition;

@@ -2,7 +2,9 @@
 
 import logging
 
+import grpc
 from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as OTLPGrpcExporter
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
@@ -57,3 +59,26 @@ def test_http(node):
 def test_http_on_its_own_port(node):
     exporter = OTLPLogExporter(f"http://127.0.0.1:{node.ports['otlp']}/v1/logs", headers={"authorization": f"Bearer {TOKEN}"})
     speak(node, exporter, 10)
+
+
+def test_grpc(node):
+    for compression, count in ((grpc.Compression.NoCompression, 10), (grpc.Compression.Gzip, 250)):
+        exporter = OTLPGrpcExporter(
+            endpoint=f"http://127.0.0.1:{node.ports['otlp-grpc']}",
+            insecure=True,
+            headers=(("authorization", f"Bearer {TOKEN}"),),
+            compression=compression,
+        )
+        provider = LoggerProvider(resource=Resource.create({"service.name": f"grpc-{count}"}))
+        provider.add_log_record_processor(BatchLogRecordProcessor(exporter, max_export_batch_size=100))
+        logger = logging.getLogger(f"grpc-{count}")
+        logger.propagate = False
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(LoggingHandler(logger_provider=provider))
+        for number in range(count):
+            logger.warning("parcel %s late", number, extra={"parcel": number})
+        assert provider.force_flush(20_000)
+        provider.shutdown()
+        rows = node.rows(f"service:grpc-{count} late")
+        assert sorted(row["fields"]["parcel"] for row in rows) == list(range(count)), len(rows)
+        assert {row["level"] for row in rows} == {"warn"}

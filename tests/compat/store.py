@@ -11,6 +11,8 @@ import time
 import urllib.request
 
 TOKEN = "a-token-for-the-clients"
+# What senders of the forward protocol share.
+KEY = "a-key-for-the-forwarders"
 
 
 def free_port():
@@ -24,7 +26,8 @@ class Node:
         self.folder = tempfile.TemporaryDirectory()
         folder = pathlib.Path(self.folder.name)
         (folder / "token").write_text(TOKEN)
-        (folder / "node.toml").write_text(settings)
+        (folder / "key").write_text(KEY)
+        (folder / "node.toml").write_text(settings.format(folder=folder))
         self.words = folder / "words"
         self.ports = {name: free_port() for name in LISTENERS}
         listeners = [word for name, port in self.ports.items() for word in (f"--{name}-listen", f"127.0.0.1:{port}")]
@@ -51,6 +54,15 @@ class Node:
             lines = [json.loads(line) for line in answer]
         return [line["row"] for line in reversed(lines) if "row" in line]
 
+    def wait(self, query, count):
+        """The same as soon as there are that many: some clients are not answered."""
+        deadline = time.monotonic() + 30
+        while len(rows := self.rows(query)) < count:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{len(rows)} of {count} records came: {rows[:3]}")
+            time.sleep(0.05)
+        return rows
+
     def stop(self):
         self.process.terminate()
         code = self.process.wait(30)
@@ -61,4 +73,4 @@ class Node:
 
 
 # Listeners that the node opens beside its own, by the names of their settings.
-LISTENERS = ["es", "otlp"]
+LISTENERS = ["es", "otlp", "otlp-grpc", "syslog", "fluent", "gelf"]

@@ -19,3 +19,4 @@ pub mod client;
 pub mod cluster;
 pub mod measure;
 pub mod scene;
+pub mod wires;

@@ -68,7 +68,8 @@ impl Packing {
     }
 }
 
-fn bounded(reader: impl Read) -> Result<Bytes, ApiError> {
+/// All of it, within the bound.
+pub(super) fn bounded(reader: impl Read) -> Result<Bytes, ApiError> {
     let mut plain = Vec::new();
     reader.take(REQUEST_BYTES_MAX as u64 + 1).read_to_end(&mut plain).map_err(|e| broken(&e))?;
     if plain.len() > REQUEST_BYTES_MAX { Err(too_large()) } else { Ok(plain.into()) }

@@ -2,15 +2,23 @@
 
 mod body;
 mod parcel;
+mod stream;
+mod datagrams;
 mod native;
 mod ndjson;
 mod elastic;
 mod loki;
 mod otlp;
 mod hec;
+mod gelf;
+mod journald;
+mod forward;
+mod syslog;
 mod words;
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -22,14 +30,20 @@ use model::codec;
 use model::error::Kind;
 use model::limits::REQUEST_BYTES_MAX;
 use model::partition::PartitionId;
+use model::zone::Zone;
 use platform::clock::Clock;
-use platform::http::ApiError;
+use platform::disk::Disk;
+use platform::http::{Access, ApiError};
 
 use crate::metrics::IngestMetrics;
 use crate::partition::{AppendError, Appended, Checked};
 use crate::route::{Partitions, Target};
 use elastic::Elastic;
+pub use forward::Forward;
+pub use gelf::Gelf;
 use hec::Hec;
+pub use otlp::LogsService;
+pub use syslog::Syslog;
 pub use words::{Audience, translated};
 
 /// What the doors need.
@@ -130,11 +144,18 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// The doors of this node; some leave documents with the catalog.
-    #[must_use]
-    pub fn new(state: IngestState, catalog: Catalog) -> Self {
-        let elastic = Elastic::new(state.clone(), catalog);
-        Self { elastic, hec: Hec::new(state.clone()), state }
+    /// The doors of this node; some leave documents with the catalog, and files in `folder`.
+    ///
+    /// # Errors
+    /// As the system says of the files.
+    pub fn open(
+        state: IngestState,
+        catalog: Catalog,
+        folder: &Path,
+        disk: &Disk,
+    ) -> io::Result<Self> {
+        let elastic = Elastic::open(state.clone(), catalog, folder, disk)?;
+        Ok(Self { elastic, hec: Hec::new(state.clone()), state })
     }
 
     /// The routes of every door.
@@ -142,6 +163,8 @@ impl Doors {
         Router::new()
             .route(model::wire::BATCHES_PATH, post(native::take))
             .route("/api/v1/ingest", post(ndjson::take))
+            .route("/gelf", post(gelf::take))
+            .route("/upload", post(journald::take))
             .route("/loki/api/v1/push", post(loki::take))
             .route("/api/prom/push", post(loki::take))
             .with_state(self.state.clone())
@@ -162,6 +185,30 @@ impl Doors {
             .with_state(self.state.clone())
     }
 
+    /// Syslog, not over HTTP. `zone` is that of messages which state none.
+    #[must_use]
+    pub fn syslog(&self, zone: Zone) -> Syslog {
+        Syslog::new(self.state.clone(), zone)
+    }
+
+    /// Fluentd's forward protocol, not over HTTP. With a key its senders must know it.
+    #[must_use]
+    pub fn forward(&self, key: Option<String>) -> Forward {
+        Forward::new(self.state.clone(), key)
+    }
+
+    /// GELF, not over HTTP.
+    #[must_use]
+    pub fn gelf(&self) -> Gelf {
+        Gelf::new(self.state.clone())
+    }
+
+    /// OTLP over gRPC, for those whom `access` admits.
+    #[must_use]
+    pub fn otlp_grpc(&self, access: Access) -> LogsService {
+        LogsService::new(self.state.clone(), access)
+    }
+
     /// The write side of Elasticsearch, without prefix.
     fn elastic(&self) -> Router {
         elastic::router(self.elastic.clone())
@@ -174,3 +221,5 @@ fn unanswered() -> ApiError {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod fuzz;

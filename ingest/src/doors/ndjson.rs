@@ -1,11 +1,11 @@
-//! The NDJSON door: one JSON object a line, labels in the address.
+//! The NDJSON door: one JSON object a line, labels in the address; as `text/plain` any lines.
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Query, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use model::error::Kind;
-use model::json;
+use model::json::{self, JsonError};
 use model::stream::{IndexName, Labels};
 use model::wire::IngestAnswer;
 use platform::http::ApiError;
@@ -21,13 +21,18 @@ pub(super) async fn take(
 ) -> Result<Json<IngestAnswer>, ApiError> {
     let (index, labels) = stream(parameters)?;
     let packing = body::Packing::of(&headers)?;
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let is_text = kind.is_some_and(|kind| kind.starts_with("text/plain"));
     let mut parcel = Parcel::new(state.0.clock.now(), parcel::key(&headers))?;
     let body = body::read(body).await?;
     let parse = move || {
         let stream = parcel.stream(index, labels)?;
         for line in lines(&packing.unpack(body)?) {
-            let record =
-                json::record(line).unwrap_or_else(|error| json::poisoned(line, &error.to_string()));
+            let record = match json::record(line) {
+                Ok(record) => record,
+                Err(JsonError::Syntax(_) | JsonError::NotObject) if is_text => json::plain(line),
+                Err(error) => json::poisoned(line, &error.to_string()),
+            };
             parcel.push(stream, record, || line.to_vec())?;
         }
         parcel.finish()

@@ -101,6 +101,11 @@ impl Parcel {
         Ok(stream)
     }
 
+    /// How many streams there are.
+    pub(super) fn stream_count(&self) -> usize {
+        self.streams.len()
+    }
+
     /// Adds a record. `raw` is what came for it: kept as text should the record fit no batch.
     pub(super) fn push(
         &mut self,
@@ -182,7 +187,7 @@ fn unknown() -> ApiError {
 }
 
 /// A whole request as batches.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Packed {
     batches: Vec<(Head, Bytes)>,
     /// Of each record.
@@ -215,6 +220,31 @@ impl Delivered {
     pub(super) fn refusal(&self) -> Option<&ApiError> {
         let taken = self.batches.iter().any(Result::is_ok);
         self.batches.iter().find_map(|batch| batch.as_ref().err()).filter(|_| !taken)
+    }
+
+    /// For those who offer again what was refused: how many records were taken, and the batches
+    /// of `sent` that were not, with one of the reasons: one that will not pass, if there is one.
+    pub(super) fn remaining(self, sent: Packed) -> (u64, Option<(Packed, ApiError)>) {
+        let mut taken = 0;
+        let mut batches = Vec::new();
+        let mut refusal: Option<ApiError> = None;
+        let Packed { batches: sent, poisoned, has_key, .. } = sent;
+        for (answer, batch) in self.batches.into_iter().zip(sent) {
+            match answer {
+                Ok(appended) => taken += u64::from(appended.record_count),
+                Err(error) => {
+                    batches.push(batch);
+                    let passes = matches!(error.kind, Kind::Overloaded | Kind::Unavailable);
+                    if refusal.is_none() || !passes {
+                        refusal = Some(error);
+                    }
+                }
+            }
+        }
+        // What is kept as text is counted with the first batch that is taken.
+        let poisoned = if taken > 0 { 0 } else { poisoned };
+        let rest = |refusal| (Packed { batches, places: Vec::new(), poisoned, has_key }, refusal);
+        (taken, refusal.map(rest))
     }
 
     /// For protocols that take a request whole: the first refusal, if there is one.

@@ -18,17 +18,23 @@ use crate::partition::{Partition, PartitionSettings};
 pub(super) struct Fixture {
     _folder: tempfile::TempDir,
     partition: Partition,
+    pub(super) doors: Doors,
     router: Router,
 }
 
 pub(super) fn fixture() -> Fixture {
+    fixture_on(Disk::default())
+}
+
+/// Whose queue is on this disk.
+pub(super) fn fixture_on(disk: Disk) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let metrics = IngestMetrics::new(&Metrics::default());
     let settings = PartitionSettings { disk_free_bytes_min: 0, ..PartitionSettings::default() };
     let partition = Partition::open(
         folder.path(),
         PartitionId(0),
-        Disk::default(),
+        disk,
         Clock::system(),
         settings,
         metrics.clone(),
@@ -37,8 +43,9 @@ pub(super) fn fixture() -> Fixture {
     let partitions = Partitions::new(vec![partition.clone()]);
     let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
     let state = IngestState::new(partitions, Clock::system(), metrics);
-    let router = translated(Doors::new(state, catalog).router(), Audience::All);
-    Fixture { _folder: folder, partition, router }
+    let doors = Doors::open(state, catalog, folder.path(), &Disk::default()).unwrap();
+    let router = translated(doors.router(), Audience::All);
+    Fixture { _folder: folder, partition, doors, router }
 }
 
 impl Fixture {
@@ -74,6 +81,25 @@ impl Fixture {
         self.router.clone().oneshot(request).await.unwrap()
     }
 
+    /// Waits until so many records are stored: some doors answer nobody.
+    pub(super) async fn stored(&self, count: u64) -> Vec<model::record::Record> {
+        let mut committed = self.partition.committed();
+        let enough = committed.wait_for(|committed| committed.0 >= count);
+        let waited = Clock::system().timeout(std::time::Duration::from_secs(20), enough).await;
+        assert!(waited.is_some_and(|waited| waited.is_ok()), "{:?}", self.records());
+        self.records()
+    }
+
+    /// Waits until it is so.
+    pub(super) async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+        let mut committed = self.partition.committed();
+        while !is_so() {
+            let change = committed.changed();
+            let waited = Clock::system().timeout(std::time::Duration::from_secs(20), change).await;
+            assert!(waited.is_some_and(|waited| waited.is_ok()), "{what}: {:?}", self.records());
+        }
+    }
+
     /// The labels of each batch.
     pub(super) fn labels(&self) -> Vec<model::stream::Labels> {
         self.batches().into_iter().map(|batch| batch.labels).collect()
@@ -97,6 +123,18 @@ impl Fixture {
     }
 }
 
+/// A listener on a port of its own, and its address.
+pub(super) async fn listener() -> (tokio::net::TcpListener, std::net::SocketAddr) {
+    let listener = platform::http::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// The texts of a field of records that have it.
+pub(super) fn field(record: &model::record::Record, name: &str) -> Option<String> {
+    record.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.to_text())
+}
+
 #[tokio::test]
 async fn lines_become_records_and_broken_ones_are_kept() {
     let fixture = fixture();
@@ -114,6 +152,19 @@ async fn lines_become_records_and_broken_ones_are_kept() {
     let poisoned =
         |record: &&model::record::Record| record.fields.iter().any(|f| f.0 == POISON_FIELD);
     assert_eq!(records.iter().filter(poisoned).count(), 3);
+}
+
+#[tokio::test]
+async fn plain_lines_are_records_as_they_stand() {
+    let fixture = fixture();
+    let kind = [("content-type", "text/plain; charset=utf-8")];
+    let body = b"ERROR it failed\n\n[1]\n{\"msg\":\"json\"}\n{broken\n".to_vec();
+    let (_, answer) = fixture.post("/api/v1/ingest?service=api", &kind, body).await;
+    assert_eq!((answer["accepted"].as_u64(), answer["poisoned"].as_u64()), (Some(4), Some(0)));
+    let records = fixture.records();
+    let texts: Vec<&str> = records.iter().map(|record| record.message.as_str()).collect();
+    assert_eq!(texts, ["ERROR it failed", "[1]", "json", "{broken"]);
+    assert_eq!(records[0].level.name(), "error");
 }
 
 #[tokio::test]

@@ -136,19 +136,29 @@ impl Access {
         router.layer(axum::middleware::from_fn_with_state(self.clone(), check))
     }
 
-    fn admits(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
-        if let Some(token) = &self.token {
-            let is_right = |given: &String| same(given.as_bytes(), token.as_bytes());
-            return match presented(headers, uri).iter().any(is_right) {
-                true => Ok(()),
-                false => Err(ApiError::new(Kind::Invalid, "this node wants a token")
-                    .code("unauthorized")
-                    .hint(
-                        "send `Authorization: Bearer TOKEN`, the text in the node's --token-file",
-                    )),
-            };
+    /// Whether a request of a client that is no browser may come in: it shows the token, if there
+    /// is one.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn knows_token(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        self.shows_token(headers, &Uri::from_static("/"))
+    }
+
+    fn shows_token(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
+        let Some(token) = &self.token else { return Ok(()) };
+        let is_right = |given: &String| same(given.as_bytes(), token.as_bytes());
+        match presented(headers, uri).iter().any(is_right) {
+            true => Ok(()),
+            false => Err(ApiError::new(Kind::Invalid, "this node wants a token")
+                .code("unauthorized")
+                .hint("send `Authorization: Bearer TOKEN`, the text in the node's --token-file")),
         }
-        if self.open {
+    }
+
+    fn admits(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
+        self.shows_token(headers, uri)?;
+        if self.token.is_some() || self.open {
             return Ok(());
         }
         // Without a token only this machine may come in, and a web page elsewhere could make the

@@ -3,7 +3,6 @@
 
 mod format;
 mod time;
-mod zone;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +19,7 @@ use model::time::Timestamp;
 
 pub(crate) use format::PatternError;
 pub(crate) use format::{Format, Pattern, regex};
-pub(crate) use zone::{Zone, ZoneError};
+pub(crate) use model::zone::{Zone, ZoneError};
 
 use crate::feed::record::Note;
 use crate::frame;

@@ -2,7 +2,7 @@
 
 use model::time::Timestamp;
 
-use super::zone::Stated;
+use model::zone::Stated;
 
 /// Bytes of a first word that may stand before the time.
 const WORD_BYTES_MAX: usize = 128;

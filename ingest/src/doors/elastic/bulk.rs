@@ -276,14 +276,17 @@ pub(super) async fn store(
             Ok(packed) => Ok(state.deliver("elasticsearch", packed).await),
             Err(error) => Err(error),
         };
+        let mut settled = Vec::new();
         for item in &mut items {
             if let State::Pushed(number, claimed) = &mut item.state
                 && let Some(claimed) = claimed.take()
             {
                 let is_stored = delivered.as_ref().is_ok_and(|all| all.of(*number).is_ok());
-                ids.settle(claimed, if is_stored { Ok(()) } else { Err(()) });
+                settled.extend(ids.settle(claimed, if is_stored { Ok(()) } else { Err(()) }));
             }
         }
+        let saving = ids.clone();
+        tokio::task::spawn_blocking(move || saving.save(&settled)).await.map_err(broken)?;
         state.0.metrics.ids.set(ids.count() as u64);
         Ok((items, delivered?))
     });

@@ -1,16 +1,25 @@
 //! The `_id`s that clients give, remembered: a document that is sent again is stored once.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use platform::disk::Disk;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
+
+use super::kept::{Entry, Kept};
 
 /// Ids remembered, the latest; about 16 MB.
 pub(super) const IDS_MAX: usize = 262_144;
 
 /// Ids of documents; clones share them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ids(Arc<Mutex<Known>>);
+pub(super) struct Ids {
+    known: Arc<Mutex<Known>>,
+    /// Where they outlive the process.
+    kept: Option<Arc<Mutex<Kept>>>,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -48,11 +57,35 @@ pub(super) struct Claimed {
 }
 
 impl Ids {
+    /// Those that the files in this folder hold.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(super) fn open(folder: &Path, disk: &Disk) -> io::Result<Self> {
+        let (kept, entries) = Kept::open(folder, disk)?;
+        let mut known = Known::default();
+        for entry in entries {
+            let before = known.states.get(&entry.0).copied();
+            known.keep(entry, before);
+        }
+        let known = Arc::new(Mutex::new(known));
+        Ok(Self { known, kept: Some(Arc::new(Mutex::new(kept))) })
+    }
+
+    /// Writes ids that were settled. Blocks.
+    pub(super) fn save(&self, entries: &[Entry]) {
+        let Some(kept) = self.kept.as_ref().filter(|_| !entries.is_empty()) else { return };
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = kept.append(entries) {
+            tracing::warn!(%error, "ids of documents are not kept over a restart");
+        }
+    }
+
     /// Claims the id for a document.
     pub(super) fn claim(&self, index: &str, id: &str, content: &[u8]) -> Claim {
         let key = xxh3_128_with_seed(id.as_bytes(), xxh3_64(index.as_bytes()));
         let content = xxh3_64(content);
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let before = known.states.get(&key).copied();
         match before {
             Some(State::Busy) => return Claim::Busy,
@@ -64,17 +97,15 @@ impl Ids {
         if before.is_some() { Claim::Changed(claimed) } else { Claim::Take(claimed) }
     }
 
-    /// Says what became of a claim.
+    /// Says what became of a claim; gives what is to be saved.
     #[expect(clippy::needless_pass_by_value, reason = "a claim is settled once")]
-    pub(super) fn settle(&self, claimed: Claimed, stored: Result<(), ()>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = &mut *known;
+    pub(super) fn settle(&self, claimed: Claimed, stored: Result<(), ()>) -> Option<Entry> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match (stored, claimed.before) {
             (Ok(()), before) => {
-                known.states.insert(claimed.key, State::Stored(claimed.content));
-                if before.is_none() {
-                    known.order.push_back(claimed.key);
-                }
+                let entry = (claimed.key, claimed.content);
+                known.keep(entry, before);
+                return Some(entry);
             }
             (Err(()), Some(before)) => {
                 known.states.insert(claimed.key, before);
@@ -83,15 +114,27 @@ impl Ids {
                 known.states.remove(&claimed.key);
             }
         }
-        while known.order.len() > IDS_MAX {
-            let oldest = known.order.pop_front();
-            oldest.and_then(|oldest| known.states.remove(&oldest));
-        }
+        None
     }
 
     /// How many are remembered.
     pub(super) fn count(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).order.len()
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).order.len()
+    }
+}
+
+impl Known {
+    /// Remembers a stored one, which had that state before, and forgets the oldest beyond the
+    /// bound.
+    fn keep(&mut self, (key, content): Entry, before: Option<State>) {
+        self.states.insert(key, State::Stored(content));
+        if before.is_none() {
+            self.order.push_back(key);
+        }
+        while self.order.len() > IDS_MAX {
+            let oldest = self.order.pop_front();
+            oldest.and_then(|oldest| self.states.remove(&oldest));
+        }
     }
 }
 
@@ -113,6 +156,19 @@ mod tests {
         ids.settle(changed, Err(()));
         assert!(matches!(ids.claim("a", "1", b"x"), Claim::Same));
         assert_eq!(ids.count(), 1);
+    }
+
+    #[test]
+    fn ids_outlive_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Ids::open(folder.path(), &Disk::default()).unwrap();
+        let ids = open();
+        let Claim::Take(claimed) = ids.claim("a", "1", b"x") else { panic!("it is new") };
+        let entry = ids.settle(claimed, Ok(())).unwrap();
+        ids.save(&[entry]);
+        let ids = open();
+        assert!(matches!(ids.claim("a", "1", b"x"), Claim::Same));
+        assert!(matches!(ids.claim("a", "1", b"y"), Claim::Changed(_)));
     }
 
     #[test]

@@ -5,6 +5,10 @@ mod answer;
 mod bulk;
 mod documents;
 mod ids;
+mod kept;
+
+use std::io;
+use std::path::Path as FilePath;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -13,6 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use cluster::catalog::Catalog;
+use platform::disk::Disk;
 use platform::http::ApiError;
 use serde_json::{Value, json};
 
@@ -34,8 +39,14 @@ pub(super) struct Elastic {
 }
 
 impl Elastic {
-    pub(super) fn new(ingest: IngestState, catalog: Catalog) -> Self {
-        Self { ingest, catalog, ids: Ids::default() }
+    /// Ids of documents are kept in `folder`.
+    pub(super) fn open(
+        ingest: IngestState,
+        catalog: Catalog,
+        folder: &FilePath,
+        disk: &Disk,
+    ) -> io::Result<Self> {
+        Ok(Self { ingest, catalog, ids: Ids::open(&folder.join("ids"), disk)? })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The OTLP door: logs of OpenTelemetry, as protobuf or JSON over HTTP.
 
+mod grpc;
 mod message;
 mod record;
 
@@ -7,6 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use model::error::Kind;
 use model::wire::ErrorDetail;
 use platform::http::ApiError;
@@ -16,6 +18,8 @@ use serde_json::json;
 use self::message::{PartialSuccess, Request, Status};
 use super::parcel::{self, Delivered, Parcel};
 use super::{IngestState, body};
+pub use grpc::LogsService;
+pub(super) use message::hex;
 
 /// Content type of the binary form.
 pub(super) const PROTOBUF: &str = "application/x-protobuf";
@@ -38,7 +42,7 @@ pub(super) async fn take(
     let parse = move || {
         let body = packing.unpack(body)?;
         let request = if is_protobuf {
-            Request::decode(body).map_err(|error| invalid(&error))?
+            decode(body)?
         } else {
             Request::from_json(&serde_json::from_slice(&body).map_err(|error| invalid(&error))?)
         };
@@ -54,6 +58,10 @@ pub(super) async fn take(
         );
         axum::Json(body).into_response()
     })
+}
+
+fn decode(body: Bytes) -> Result<Request, ApiError> {
+    Request::decode(body).map_err(|error| invalid(&error))
 }
 
 fn invalid(error: &dyn std::error::Error) -> ApiError {
@@ -94,7 +102,7 @@ pub(super) fn refusal(
         Some(detail) => detail.message.clone(),
     };
     if is_protobuf {
-        (PROTOBUF, Status { code, message }.encode_to_vec())
+        (PROTOBUF, Status { code, message, details: Vec::new() }.encode_to_vec())
     } else {
         let body = json!({ "code": code, "message": message });
         ("application/json", body.to_string().into_bytes())

@@ -164,3 +164,123 @@ proptest! {
         });
     }
 }
+
+/// The service over a real connection.
+mod over_grpc {
+    use std::io::Write as _;
+
+    use platform::http::Access;
+    use platform::shutdown::Shutdown;
+    use tonic::transport::Channel;
+    use tonic::{Code, Status};
+    use tower::ServiceExt as _;
+
+    use model::limits::REQUEST_BYTES_MAX;
+
+    use super::*;
+    use crate::doors::otlp::grpc::EXPORT;
+    use crate::doors::tests::{Fixture, listener};
+
+    async fn serve(fixture: &Fixture, access: Access) -> (Channel, Shutdown) {
+        let (listener, address) = listener().await;
+        let shutdown = Shutdown::default();
+        tokio::spawn(fixture.doors.otlp_grpc(access).serve(listener, shutdown.clone()));
+        let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
+        (endpoint.connect().await.unwrap(), shutdown)
+    }
+
+    /// Sends a message, packed as the name says.
+    async fn export(
+        channel: &Channel,
+        body: Vec<u8>,
+        packing: Option<&str>,
+        token: Option<&str>,
+    ) -> Result<message::Response, Status> {
+        let packed = match packing {
+            None => body,
+            Some("gzip") => {
+                let mut gzip =
+                    flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                gzip.write_all(&body).unwrap();
+                gzip.finish().unwrap()
+            }
+            Some(_) => zstd::bulk::compress(&body, 1).unwrap(),
+        };
+        let length = u32::try_from(packed.len()).unwrap().to_be_bytes();
+        let flag = [u8::from(packing.is_some())];
+        let frame = [flag.as_slice(), length.as_slice(), &packed].concat();
+        let mut request = axum::http::Request::post(EXPORT)
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        if let Some(packing) = packing {
+            request = request.header("grpc-encoding", packing);
+        }
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let body = tonic::body::Body::new(Body::from(frame));
+        let answer = channel.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        if let Some(status) = Status::from_header_map(answer.headers()) {
+            return Err(status);
+        }
+        let body = axum::body::to_bytes(Body::new(answer.into_body()), 1 << 20).await;
+        Ok(message::Response::decode(&body.unwrap()[5..]).unwrap())
+    }
+
+    fn log(text: &str) -> LogRecord {
+        LogRecord { body: any(text), ..LogRecord::default() }
+    }
+
+    #[tokio::test]
+    async fn exports_are_stored_packed_or_not() {
+        let fixture = fixture();
+        let (channel, shutdown) = serve(&fixture, Access::new(None, false)).await;
+        for packing in [None, Some("gzip"), Some("zstd")] {
+            let answer = export(&channel, request(vec![log("hi")]), packing, None).await.unwrap();
+            assert_eq!(answer, message::Response::default());
+        }
+        assert_eq!(fixture.records().len(), 3);
+        let many = (0..5_000).map(|n| pair(&format!("a{n}"), "x")).collect();
+        let over = LogRecord { attributes: many, ..log("wide") };
+        let answer = export(&channel, request(vec![over]), None, None).await.unwrap();
+        let partial = answer.partial_success.unwrap();
+        assert_eq!(partial.rejected_log_records, 0);
+        assert!(partial.error_message.contains("_poison"), "{}", partial.error_message);
+        shutdown.trigger();
+    }
+
+    #[tokio::test]
+    async fn refusals_are_in_the_words_of_grpc() {
+        let fixture = fixture();
+        let access = Access::new(Some("secret123".to_owned()), false);
+        let (channel, shutdown) = serve(&fixture, access).await;
+        let refused = async |body: Vec<u8>, token| {
+            export(&channel, body, Some("gzip"), token).await.unwrap_err()
+        };
+        let token = Some("secret123");
+        assert_eq!(refused(request(vec![log("x")]), None).await.code(), Code::Unauthenticated);
+        assert_eq!(refused(vec![0xff; 9], token).await.code(), Code::InvalidArgument);
+        // Small on the wire, large unpacked.
+        let bomb = vec![0; REQUEST_BYTES_MAX + 1];
+        let status = refused(bomb, token).await;
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+        let plain = export(&channel, vec![0; REQUEST_BYTES_MAX + 1], None, token).await;
+        assert_eq!(plain.unwrap_err().code(), Code::ResourceExhausted);
+        let odd = export(&channel, vec![0], Some("snappy"), token).await.unwrap_err();
+        assert_eq!(odd.code(), Code::Unimplemented);
+        assert!(fixture.records().is_empty());
+        shutdown.trigger();
+    }
+
+    #[test]
+    fn later_is_said_with_the_time() {
+        let status = grpc::status(ApiError::new(Kind::Overloaded, "the queue is full"));
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let told = message::Status::decode(status.details()).unwrap();
+        assert_eq!(told.details[0].type_url, "type.googleapis.com/google.rpc.RetryInfo");
+        let retry = message::RetryInfo::decode(told.details[0].value.as_slice()).unwrap();
+        assert_eq!(retry.retry_delay.unwrap().seconds, 1);
+        let never = grpc::status(ApiError::new(Kind::Invalid, "no"));
+        assert_eq!((never.code(), never.details().len()), (Code::InvalidArgument, 0));
+    }
+}

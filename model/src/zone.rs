@@ -1,12 +1,12 @@
 //! What a line's words about time mean as a moment: the zone and year they leave out.
 
+use crate::time::{SECOND, Timestamp};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use model::time::{SECOND, Timestamp};
 
 /// A time as a line states it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stated {
+pub enum Stated {
     /// An epoch number: nothing is left open.
     Moment(Timestamp),
     /// Date and time of day.
@@ -32,7 +32,7 @@ pub(super) enum Stated {
 
 /// The zone of times that state none.
 #[derive(Debug, Clone)]
-pub(crate) struct Zone {
+pub struct Zone {
     zone: TimeZone,
     /// The last quarters of an hour looked up, and the seconds since 1970 of their beginnings.
     /// No zone changes its offset at another moment than the beginning of one. Several of them: a
@@ -75,7 +75,7 @@ impl Zone {
     ///
     /// # Errors
     /// The name is not in the machine's zone files.
-    pub(crate) fn of(name: Option<&str>) -> Result<Self, ZoneError> {
+    pub fn of(name: Option<&str>) -> Result<Self, ZoneError> {
         let zone = match name {
             Some(name) => {
                 TimeZone::get(name).map_err(|source| ZoneError { name: name.to_owned(), source })?
@@ -87,7 +87,7 @@ impl Zone {
 
     /// The moment a stated time means, read at `now`. `None` when there is no such day, or it
     /// lies outside what can be stored.
-    pub(super) fn resolve(&mut self, stated: &Stated, now: Timestamp) -> Option<Timestamp> {
+    pub fn resolve(&mut self, stated: &Stated, now: Timestamp) -> Option<Timestamp> {
         let Stated::Civil { year, month, day, hour, minute, second, nanos, offset_s } = *stated
         else {
             let Stated::Moment(moment) = *stated else { return None };

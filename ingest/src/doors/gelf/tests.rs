@@ -1,0 +1,108 @@
+//! GELF in all its ways.
+
+use std::io::Write as _;
+
+use proptest::prelude::*;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::doors::tests::{field, fixture, listener};
+
+const MESSAGE: &str = r#"{"version":"1.1","host":"web1","short_message":"it failed","full_message":"it failed\nbecause","timestamp":1700000000.25,"level":3,"_user":"ann","_n":5,"facility":"f"}"#;
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    zlib.write_all(bytes).unwrap();
+    zlib.finish().unwrap()
+}
+
+#[track_caller]
+fn check(record: &model::record::Record) {
+    assert_eq!((record.message.as_str(), record.level.name()), ("it failed", "error"));
+    assert_eq!(record.timestamp.unwrap().0, 1_700_000_000_250_000_000);
+    for (name, value) in
+        [("full_message", "it failed\nbecause"), ("user", "ann"), ("n", "5"), ("facility", "f")]
+    {
+        assert_eq!(field(record, name).as_deref(), Some(value), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn over_http() {
+    let fixture = fixture();
+    for body in [MESSAGE.as_bytes().to_vec(), zlib(MESSAGE.as_bytes())] {
+        let (status, _) = fixture.post("/gelf", &[], body).await;
+        assert_eq!(status, StatusCode::ACCEPTED);
+    }
+    // As pygelf says it.
+    let said = [("content-encoding", "gzip,deflate")];
+    let (status, _) = fixture.post("/gelf", &said, zlib(MESSAGE.as_bytes())).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    let records = fixture.records();
+    assert_eq!(records.len(), 3);
+    records.iter().for_each(check);
+    assert!(fixture.labels().iter().all(|labels| labels.get("host") == Some("web1")));
+    let (status, answer) = fixture.post("/gelf", &[], b"{broken".to_vec()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+}
+
+#[tokio::test]
+async fn over_connections_and_datagrams() {
+    let fixture = fixture();
+    let (listener, address) = listener().await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let udp = socket.local_addr().unwrap();
+    let shutdown = Shutdown::default();
+    let door = fixture.doors.gelf();
+    let one = tokio::spawn(door.clone().serve(listener, shutdown.clone()));
+    let two = tokio::spawn(door.serve_datagrams(socket, shutdown.clone()));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let bytes = [MESSAGE.as_bytes(), b"\0", b"nonsense\0", MESSAGE.as_bytes()].concat();
+    stream.write_all(&bytes).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    sender.send_to(&zlib(MESSAGE.as_bytes()), udp).await.unwrap();
+    let parts: Vec<&[u8]> = MESSAGE.as_bytes().chunks(50).collect();
+    for (number, part) in parts.iter().enumerate().rev() {
+        let [number, count] = [number, parts.len()].map(|n| u8::try_from(n).unwrap());
+        let head = [0x1e, 0x0f, 1, 2, 3, 4, 5, 6, 7, 8, number, count];
+        sender.send_to(&[&head, *part].concat(), udp).await.unwrap();
+    }
+    let records = fixture.stored(5).await;
+    let (odd, good): (Vec<_>, Vec<_>) =
+        records.iter().partition(|record| record.message == "nonsense");
+    assert_eq!((odd.len(), good.len()), (1, 4));
+    good.into_iter().for_each(check);
+    assert!(field(odd[0], "_poison").is_some());
+    shutdown.trigger();
+    one.await.unwrap();
+    two.await.unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_answered_and_cost_no_neighbour(garbage: Vec<u8>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let fixture = fixture();
+            let (status, _) = fixture.post("/gelf", &[], garbage.clone()).await;
+            assert!(status == StatusCode::ACCEPTED || status.is_client_error(), "{status}");
+            let (listener, address) = listener().await;
+            let shutdown = Shutdown::default();
+            let task = tokio::spawn(fixture.doors.gelf().serve(listener, shutdown.clone()));
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let bytes = [MESSAGE.as_bytes(), b"\0", &garbage, b"\0", MESSAGE.as_bytes(), b"\0"].concat();
+            stream.write_all(&bytes).await.unwrap();
+            stream.shutdown().await.unwrap();
+            fixture.stored(2).await;
+            drop(stream);
+            shutdown.trigger();
+            task.await.unwrap();
+            let records = fixture.records();
+            assert_eq!(records.iter().filter(|record| record.message == "it failed").count(), 2);
+        });
+    }
+}
