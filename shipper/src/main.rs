@@ -4,6 +4,7 @@ mod args;
 mod table;
 
 use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -19,9 +20,31 @@ use shipper::{Config, Control, Fetched, Handle, Settings, Shipper};
 
 use args::{Args, Command, ShipArgs};
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+/// Says to the C library how many heaps it may have.
+const HEAPS: &str = "MALLOC_ARENA_MAX";
+
+fn main() -> ExitCode {
     let args = Args::parse();
+    if !matches!(args.command, Some(Command::Check { .. } | Command::Status { .. })) {
+        with_one_heap();
+    }
+    run(args)
+}
+
+/// With a heap for each thread the C library keeps twice the memory. It reads its settings when a
+/// program starts, so this one starts over, once, as the same process.
+fn with_one_heap() {
+    let Ok(program) = std::env::current_exe() else { return };
+    if std::env::var_os(HEAPS).is_none() {
+        let mut again = std::process::Command::new(program);
+        again.args(std::env::args_os().skip(1)).env(HEAPS, "1");
+        // It returns only when it failed; with more heaps everything works as well.
+        drop(again.exec());
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run(args: Args) -> ExitCode {
     platform::telemetry::init();
     let piped = matches!(args.command, Some(Command::Pipe(_)));
     let done = match args.command {
