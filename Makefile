@@ -29,7 +29,7 @@ build: tools-build ui ## Build the web UI and both binaries
 
 # The UI is built again only when one of its sources is newer.
 ui: $(WEB)/dist/index.html ## Build the web UI into query-ui/web/dist
-$(WEB)/dist/index.html: $(WEB)/node_modules/.package-lock.json $(shell find $(WEB)/src $(WEB)/build $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts -type f 2>/dev/null)
+$(WEB)/dist/index.html: $(WEB)/node_modules/.package-lock.json query-ui/src/api/openapi.json $(shell find $(WEB)/src $(WEB)/build $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts -type f 2>/dev/null)
 	cd $(WEB) && npm run build
 $(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
 	cd $(WEB) && npm ci --no-audit --no-fund

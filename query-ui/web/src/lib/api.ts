@@ -1,177 +1,26 @@
 // The HTTP API of docs/api.md, typed.
 
-import { readJson, type Value } from './json';
+import { readJson } from './json';
+import type * as wire from './wire';
 
-export type Level = 'unknown' | 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal';
+export type * from './wire';
+
 /** The gravest first. */
-export const LEVELS: Level[] = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'unknown'];
-
-export interface LogRecord {
-  id: string;
-  timestamp: string;
-  ingest_time: string;
-  index: string;
-  level: Level;
-  message: string;
-  labels: Record<string, string>;
-  fields: Record<string, Value>;
-}
-
-export interface Position {
-  start: number;
-  end: number;
-  expected: string[];
-}
-
-export interface ErrorDetail {
-  code: string;
-  message: string;
-  hint?: string | null;
-  position?: Position | null;
-}
-
-export interface Missing {
-  what: string;
-  why: string;
-}
-
-export interface Question {
-  query: string;
-  from?: string;
-  to?: string;
-}
-
-export interface Bucket {
-  start: string;
-  total: number;
-  levels: Partial<Record<Level, number>>;
-}
-
-export interface Histogram {
-  interval_ms: number;
-  total: number;
-  buckets: Bucket[];
-  partial: Missing[];
-}
-
-export interface Field {
-  name: string;
-  label: boolean;
-  types: string[];
-  count: number;
-}
-
-export interface Fields {
-  records: number;
-  fields: Field[];
-}
-
-export interface FieldValues {
-  records: number;
-  present: number;
-  values: { value: Value; count: number }[];
-}
-
-export interface Column {
-  name: string;
-  type: 'int' | 'float' | 'text' | 'bool' | 'time';
-}
-
-export type TableRow = Record<string, Value>;
-
-export interface End {
-  rows: number;
-  elapsed_ms: number;
-  partial: Missing[];
-}
+export const LEVELS: wire.Level[] = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'unknown'];
 
 /** A piece of a streamed answer; rows come as many as arrived together. */
 export type Piece =
-  | { header: { kind: 'records' | 'table'; columns: Column[] } }
-  | { rows: (LogRecord | TableRow)[] }
-  | { end: End };
-
-export interface IndexStatus {
-  name: string;
-  records: number;
-  splits: number;
-  bytes: number;
-  raw_bytes: number;
-  time_min: string | null;
-  time_max: string | null;
-  retention_days: number;
-  /** Whether that was set for this index. */
-  retention_is_own: boolean;
-}
-
-export interface RetentionChange {
-  retention_days: number;
-  expiring_records: number;
-  expiring_bytes: number;
-}
-
-/** A view that everybody may see. */
-export interface SharedView {
-  id: string;
-  name: string;
-  author: string;
-  saved: string;
-  search: string;
-}
-
-/** A shipper by what it reported last. */
-export interface KnownShipper {
-  id: string;
-  seen: string;
-  silent_s: number;
-  host: string;
-  version: string;
-  files: number;
-  lag_bytes: number;
-  gaps: number;
-  lost_bytes: number;
-  patterns: string[];
-  last_error: string | null;
-  behind: { path: string; lag_bytes: number; last_error: string | null }[];
-}
-
-export interface PartitionStatus {
-  partition: number;
-  committed: number;
-  published: number;
-  fresh_records: number;
-  queue_bytes: number;
-  oldest_unpublished_s: number;
-}
-
-export interface ShipperStatus {
-  files: number;
-  lag_bytes: number;
-  patterns: string[];
-  last_error: string | null;
-}
-
-export interface Status {
-  version: string;
-  node: string;
-  uptime_s: number;
-  ready: boolean;
-  data_dir: string;
-  disk: { used_bytes: number; free_bytes: number; total_bytes: number };
-  partitions: PartitionStatus[];
-  indexes: IndexStatus[];
-  shippers: ShipperStatus[];
-}
+  { header: wire.Header } | { rows: (wire.LogRecord | wire.TableRow)[] } | { end: wire.End };
 
 /** A refusal in the node's own words. */
 export class ApiError extends Error {
-  constructor(readonly detail: ErrorDetail) {
+  constructor(readonly detail: wire.ErrorDetail) {
     super(detail.message);
   }
 }
 
 /** What to show of anything that went wrong; null when it was stopped on purpose. */
-export function detailOf(failure: unknown): ErrorDetail | null {
+export function detailOf(failure: unknown): wire.ErrorDetail | null {
   if (failure instanceof DOMException && failure.name === 'AbortError') return null;
   if (failure instanceof ApiError) return failure.detail;
   return {
@@ -183,7 +32,7 @@ export function detailOf(failure: unknown): ErrorDetail | null {
 async function refused(answer: Response): Promise<ApiError> {
   const text = await answer.text();
   try {
-    const { error } = JSON.parse(text) as { error?: ErrorDetail };
+    const { error } = JSON.parse(text) as { error?: wire.ErrorDetail };
     if (error) return new ApiError(error);
   } catch {
     // Not the node's words: shown as they are, below.
@@ -191,7 +40,11 @@ async function refused(answer: Response): Promise<ApiError> {
   return new ApiError({ code: 'internal', message: `${answer.status}: ${text.slice(0, 500)}` });
 }
 
-function post(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
+function post<P extends wire.Post>(
+  path: P,
+  body: wire.Body<P>,
+  signal?: AbortSignal,
+): Promise<Response> {
   return send('POST', path, body, signal);
 }
 
@@ -210,8 +63,13 @@ async function send(
   return answer;
 }
 
-async function asked<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
-  return readJson<T>(await (await post(path, body, signal)).text());
+/** The answer to a question; the document says which body and answer go with which path. */
+async function asked<P extends wire.Post>(
+  path: P,
+  body: wire.Body<P>,
+  signal?: AbortSignal,
+): Promise<wire.AnswerTo<P, 'post'>> {
+  return readJson(await (await post(path, body, signal)).text());
 }
 
 /** The lines of a stream, as many as arrived together. */
@@ -234,30 +92,23 @@ export async function* lines(body: ReadableStream<Uint8Array>): AsyncGenerator<s
   }
 }
 
-interface Line {
-  header?: { kind: 'records' | 'table'; columns: Column[] };
-  row?: LogRecord | TableRow;
-  end?: End;
-  error?: ErrorDetail;
-}
-
 /** An answer as it comes; an answer that breaks off is an error. */
 export async function* query(
-  question: Question & { limit: number },
+  question: wire.Question & { limit: number },
   signal?: AbortSignal,
 ): AsyncGenerator<Piece> {
   const response = await post('/api/v1/query', question, signal);
   let ended = false;
   for await (const texts of lines(response.body ?? new ReadableStream())) {
-    const rows: (LogRecord | TableRow)[] = [];
+    const rows: (wire.LogRecord | wire.TableRow)[] = [];
     for (const text of texts) {
-      const line = readJson<Line>(text);
-      if (line.row) rows.push(line.row);
-      else if (line.header) yield { header: line.header };
-      else if (line.error) {
+      const line = readJson<wire.Line>(text);
+      if ('row' in line) rows.push(line.row);
+      else if ('header' in line) yield { header: line.header };
+      else if ('error' in line) {
         if (rows.length) yield { rows };
         throw new ApiError(line.error);
-      } else if (line.end) {
+      } else if ('end' in line) {
         if (rows.length) yield { rows: rows.splice(0) };
         ended = true;
         yield { end: line.end };
@@ -270,53 +121,57 @@ export async function* query(
 
 /** All records of an answer. */
 export async function records(
-  question: Question & { limit: number },
+  question: wire.Question & { limit: number },
   signal?: AbortSignal,
-): Promise<LogRecord[]> {
-  const found: LogRecord[] = [];
+): Promise<wire.LogRecord[]> {
+  const found: wire.LogRecord[] = [];
   for await (const piece of query(question, signal))
-    if ('rows' in piece) found.push(...(piece.rows as LogRecord[]));
+    if ('rows' in piece) found.push(...(piece.rows as wire.LogRecord[]));
   return found;
 }
 
 /** All rows of a table. */
-export async function table(question: Question, signal?: AbortSignal): Promise<TableRow[]> {
-  return (await records({ ...question, limit: 0 }, signal)) as unknown as TableRow[];
+export async function table(
+  question: wire.Question,
+  signal?: AbortSignal,
+): Promise<wire.TableRow[]> {
+  return (await records({ ...question, limit: 0 }, signal)) as unknown as wire.TableRow[];
 }
 
 export function histogram(
-  question: Question,
+  question: wire.Question,
   buckets: number,
   signal?: AbortSignal,
-): Promise<Histogram> {
+): Promise<wire.Histogram> {
   return asked('/api/v1/histogram', { ...question, buckets }, signal);
 }
 
-export function fields(question: Question, signal?: AbortSignal): Promise<Fields> {
+export function fields(question: wire.Question, signal?: AbortSignal): Promise<wire.Fields> {
   return asked('/api/v1/fields', question, signal);
 }
 
-export function fieldValues(
-  question: Question,
+export async function fieldValues(
+  question: wire.Question,
   field: string,
   limit: number,
   signal?: AbortSignal,
-): Promise<FieldValues> {
-  return asked('/api/v1/field-values', { ...question, field, limit }, signal);
+): Promise<wire.FieldValues> {
+  const body = { ...question, field, limit };
+  return (await asked('/api/v1/field-values', body, signal)) as wire.FieldValues;
 }
 
 /** The answer to a question without a body. */
-async function got<T>(path: string): Promise<T> {
-  return readJson<T>(await (await send('GET', path)).text());
+async function got<P extends wire.Get>(path: P): Promise<wire.AnswerTo<P, 'get'>> {
+  return readJson(await (await send('GET', path)).text());
 }
 
-export const status = () => got<Status>('/api/v1/status');
+export const status = () => got('/api/v1/status');
 
-export const views = async () => (await got<{ views: SharedView[] }>('/api/v1/views')).views;
+export const views = async () => (await got('/api/v1/views')).views;
 
 export async function addView(
-  view: Pick<SharedView, 'name' | 'author' | 'search'>,
-): Promise<SharedView> {
+  view: Pick<wire.SharedView, 'name' | 'author' | 'search'>,
+): Promise<wire.SharedView> {
   return asked('/api/v1/views', view);
 }
 
@@ -324,8 +179,22 @@ export async function removeView(id: string) {
   await send('DELETE', `/api/v1/views/${id}`);
 }
 
-export const shippers = async () =>
-  (await got<{ shippers: KnownShipper[] }>('/api/v1/shippers')).shippers;
+export const shippers = async () => (await got('/api/v1/shippers')).shippers;
+
+/** The cluster as this node sees it; null when the node is on its own. */
+export async function cluster(): Promise<wire.Cluster | null> {
+  try {
+    return await got('/api/v1/cluster');
+  } catch (failure) {
+    if (detailOf(failure)?.code === 'not_found') return null;
+    throw failure;
+  }
+}
+
+/** Has a node drained, taken back or removed; what the cluster says to it. */
+export async function changeNode(how: wire.NodeChange, node: string): Promise<string> {
+  return (await asked(`/api/v1/cluster/${how}`, { node })).message;
+}
 
 export async function forgetShipper(id: string) {
   await send('DELETE', `/api/v1/shippers/${encodeURIComponent(id)}`);
@@ -336,7 +205,7 @@ export async function retention(
   index: string,
   days: number | null,
   how: 'preview' | 'change',
-): Promise<RetentionChange> {
+): Promise<wire.RetentionChange> {
   const path = `/api/v1/indexes/${encodeURIComponent(index)}${how === 'preview' ? '?preview=true' : ''}`;
   return readJson(await (await send('PATCH', path, { retention_days: days })).text());
 }
