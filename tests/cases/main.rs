@@ -19,3 +19,6 @@ mod openapi;
 mod command_line;
 mod crash;
 mod shipper;
+mod shipper_edges;
+mod shipper_feeds;
+mod shipper_model;
