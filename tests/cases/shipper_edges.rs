@@ -79,6 +79,8 @@ fn settings_that_change_all_the_time_lose_no_place() {
     let world = World::new();
     world.settings("", ALL);
     let mut shipper = world.ship();
+    // A SIGHUP before it listens for one ends it.
+    eventually("it to answer", || world.status());
     let mut expected = Vec::new();
     for round in 0..12 {
         let fresh = lines(&format!("r{round}"), 20);
