@@ -16,6 +16,8 @@ pub enum DocumentKind {
     View,
     /// What shippers reported last, by id.
     Shipper,
+    /// Settings that shippers fetch.
+    ShipperSettings,
     /// What clients of the Elasticsearch API leave: templates, policies, pipelines, by path.
     Elastic,
 }
@@ -27,6 +29,7 @@ impl DocumentKind {
             Self::Index => "index",
             Self::View => "view",
             Self::Shipper => "shipper",
+            Self::ShipperSettings => "shipper-settings",
             Self::Elastic => "elastic",
         }
     }

@@ -21,6 +21,7 @@ STATEMENTS = [
     "SELECT level, count(*) AS n FROM logs WHERE matches('disk') GROUP BY level ORDER BY n",
     "SELECT message FROM logs ORDER BY timestamp DESC LIMIT 2",
 ]
+SETTINGS = ["", '[[files]]\npaths = ["/var/log/*.log"]\n', 'index = "shop"\n']
 # Every one of these is before every one of those, so that no range ends before it begins.
 FROM = ["-1h", "-30d", "2026-01-31", "2026-01-31T12:00:00Z", "1767225600", 1767225600, 1767225600.5]
 TO = ["now", None]
@@ -45,6 +46,8 @@ def meant(path, name, chance):
             return chance.choice(FROM)
         case "to":
             return chance.choice(TO)
+        case "settings":
+            return chance.choice(SETTINGS)
         case "cursor":
             return chance.choice(["0.0.0", "1886f2d5a5a00000.0.31"])
 
@@ -57,7 +60,7 @@ def map_case(context, case):
     for said in (case.body, case.query):
         if not isinstance(said, dict):
             continue
-        for name in ("query", "sql", "from", "to", "cursor"):
+        for name in ("query", "sql", "from", "to", "cursor", "settings"):
             if said.get(name) is None or (name == "cursor" and case.path.endswith("/parse")):
                 continue
             value = meant(case.path, name, random.Random(repr(sorted(said.items(), key=repr))))

@@ -20,3 +20,5 @@ mod command_line;
 mod crash;
 mod shipper;
 mod cluster;
+mod shipper_edges;
+mod shipper_feeds;

@@ -9,37 +9,37 @@ use tests::process::{Node, Process, TINY, program, refuses, run};
 use tests::wait::eventually;
 
 /// A folder with a node, logs, and a settings file.
-struct World {
-    folder: tempfile::TempDir,
-    node: Node,
+pub(crate) struct World {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) node: Node,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("logs")).unwrap();
         let node = Node::start("node", folder.path(), TINY, &[]);
         Self { folder, node }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("logs").join(name)
     }
 
-    fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }
 
-    fn settings_file(&self) -> PathBuf {
+    pub(crate) fn settings_file(&self) -> PathBuf {
         self.folder.path().join("shipper.toml")
     }
 
     /// Writes the settings: the node, the state, and these sources; LOGS stands for the folder.
-    fn settings(&self, head: &str, sources: &str) {
+    pub(crate) fn settings(&self, head: &str, sources: &str) {
         self.settings_to(self.node.url(), head, sources);
     }
 
-    fn settings_to(&self, url: &str, head: &str, sources: &str) {
+    pub(crate) fn settings_to(&self, url: &str, head: &str, sources: &str) {
         let state = self.state();
         let text = format!("to = [{url:?}]\nstate_dir = {state:?}\n{head}\n{sources}");
         let logs = self.folder.path().join("logs");
@@ -49,7 +49,7 @@ impl World {
         fs::rename(fresh, self.settings_file()).unwrap();
     }
 
-    fn ship(&self) -> Process {
+    pub(crate) fn ship(&self) -> Process {
         let settings = self.settings_file();
         let args = ["--config", settings.to_str().unwrap()];
         Process::start("sawlog-shipper", &args, &self.folder.path().join("shipper.words"))
@@ -57,17 +57,17 @@ impl World {
 
     /// Ships to the end, once.
     #[track_caller]
-    fn once(&self) {
+    pub(crate) fn once(&self) {
         let output =
             run("sawlog-shipper", &["--config", self.settings_file().to_str().unwrap(), "--once"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn rows(&self, query: &str) -> Vec<Value> {
+    pub(crate) fn rows(&self, query: &str) -> Vec<Value> {
         self.node.client.rows(&json!({ "query": query, "limit": 0 }))
     }
 
-    fn messages(&self) -> Vec<String> {
+    pub(crate) fn messages(&self) -> Vec<String> {
         let rows = self.rows("");
         let mut found: Vec<String> =
             rows.iter().map(|row| row["message"].as_str().unwrap().to_owned()).collect();
@@ -76,7 +76,7 @@ impl World {
     }
 
     #[track_caller]
-    fn expect(&self, expected: &[impl AsRef<str>]) {
+    pub(crate) fn expect(&self, expected: &[impl AsRef<str>]) {
         let mut expected: Vec<String> =
             expected.iter().map(|text| text.as_ref().to_owned()).collect();
         expected.sort();
@@ -85,7 +85,7 @@ impl World {
     }
 
     /// What the shipper says of itself.
-    fn status(&self) -> Option<Value> {
+    pub(crate) fn status(&self) -> Option<Value> {
         let state = self.state();
         let args = ["status", "--json", "--state-dir", state.to_str().unwrap()];
         let output = run("sawlog-shipper", &args);
@@ -93,21 +93,22 @@ impl World {
     }
 }
 
-fn append(path: &Path, text: impl AsRef<[u8]>) {
+pub(crate) fn append(path: &Path, text: impl AsRef<[u8]>) {
     let mut file = fs::File::options().create(true).append(true).open(path).unwrap();
     file.write_all(text.as_ref()).unwrap();
 }
 
 /// Lines of a file's generation, each with its number.
-fn lines(generation: &str, count: usize) -> Vec<String> {
+pub(crate) fn lines(generation: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{generation} {n}")).collect()
 }
 
-fn text(lines: &[String]) -> String {
+pub(crate) fn text(lines: &[String]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-const ALL: &str = "[[files]]\npaths = [\"LOGS/**\"]\nexcludes = [\"LOGS/no/**\", \"LOGS/no\"]\n";
+pub(crate) const ALL: &str =
+    "[[files]]\npaths = [\"LOGS/**\"]\nexcludes = [\"LOGS/no/**\", \"LOGS/no\"]\n";
 
 #[test]
 fn twins_short_files_and_later_folders_are_shipped_once_each() {

@@ -74,9 +74,37 @@ impl Process {
     /// # Panics
     /// It does not end.
     pub fn stop(&mut self) -> bool {
-        let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
         eventually("the process to end", || self.child.try_wait().unwrap()).success()
+    }
+
+    /// Holds it up: SIGSTOP.
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn pause(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn resume(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    /// Tells it to read its settings again: SIGHUP.
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn hang_up(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).unwrap();
     }
 
     /// Whether it has ended by itself, and how.

@@ -16,6 +16,7 @@ mod stored;
 mod views;
 mod indexes;
 mod shippers;
+mod shipper_settings;
 mod openapi;
 
 use std::sync::Arc;
@@ -90,6 +91,7 @@ pub fn router(state: QueryState) -> Router {
         .route("/api/v1/views/{id}", get(views::one).put(views::replace).delete(views::remove))
         .route("/v/{id}", get(views::open))
         .route(SHIPPERS_PATH, get(shippers::list))
+        .route("/api/v1/shippers/settings", get(shipper_settings::get).put(shipper_settings::put))
         .route("/api/v1/shippers/{id}", post(shippers::report).delete(shippers::forget))
         .route("/api/v1/openapi.json", get(openapi::openapi))
         .route("/api/{*rest}", any(unknown))

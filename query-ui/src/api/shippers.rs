@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::QueryState;
 use super::body::{Json, Said};
+use super::shipper_settings::Announced;
 use super::stored::{asked, short};
 
 /// Shippers that are known at one time.
@@ -40,7 +41,11 @@ struct Known {
 
 /// All shippers by id. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fleet(Arc<Mutex<BTreeMap<String, Known>>>);
+pub(super) struct Fleet {
+    known: Arc<Mutex<BTreeMap<String, Known>>>,
+    /// The settings they fetch.
+    pub(super) settings: Announced,
+}
 
 impl Fleet {
     /// Those that the catalog remembers.
@@ -53,12 +58,13 @@ impl Fleet {
             let kept = Some(known.seen);
             (id, Known { kept, ..known })
         };
-        Self(Arc::new(Mutex::new(known.into_iter().map(kept).collect())))
+        let known = Arc::new(Mutex::new(known.into_iter().map(kept).collect()));
+        Self { known, settings: Announced::default() }
     }
 
     /// Takes a report. Whether it is to be written down.
     fn take(&self, id: &str, report: ShipperReport, now: Timestamp) -> Result<bool, ApiError> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= SHIPPERS_MAX && !all.contains_key(id) {
             all.retain(|_, known| now.0 - known.seen.0 < FORGOTTEN_NS);
         }
@@ -77,7 +83,7 @@ impl Fleet {
     }
 
     fn list(&self, now: Timestamp) -> Vec<KnownShipper> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let shown = |(id, known): (&String, &Known)| KnownShipper {
             id: id.clone(),
             seen: known.seen.to_string(),
@@ -88,7 +94,7 @@ impl Fleet {
     }
 
     fn forget(&self, id: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id).is_some()
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(id).is_some()
     }
 }
 

@@ -102,6 +102,32 @@ async fn a_shorter_retention_is_told_before_and_holds_after() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn settings_of_shippers_have_versions_that_can_be_waited_for() {
+    let fixture = Fixture::new(Rest::Fresh);
+    let app = app(&fixture);
+    let path = "/api/v1/shippers/settings";
+    let (_, none) = asked(&app, "GET", path, Value::Null).await;
+    assert_eq!(none, json!({"version":0,"settings":"","changed":null}));
+    let waiting = tokio::spawn({
+        let (app, path) = (app.clone(), format!("{path}?after=0&wait_s=60"));
+        async move { asked(&app, "GET", &path, Value::Null).await }
+    });
+    let text = "[[files]]\npaths = [\"/a\"]\n";
+    let (status, one) = asked(&app, "PUT", path, json!({ "settings": text })).await;
+    assert_eq!((status, &one["version"]), (StatusCode::OK, &json!(1)));
+    assert_eq!(waiting.await.unwrap(), (StatusCode::OK, one.clone()));
+    assert_eq!(asked(&app, "GET", path, Value::Null).await.1, one);
+    let known = format!("{path}?after=1");
+    assert_eq!(asked(&app, "GET", &known, Value::Null).await.0, StatusCode::NO_CONTENT);
+    refused(&asked(&app, "PUT", path, json!({ "settings": "[[files" })).await, "invalid_value");
+    let long = format!("{path}?wait_s=61");
+    refused(&asked(&app, "GET", &long, Value::Null).await, "invalid_value");
+    // Who lost the catalog begins again: another version is another one.
+    let newer = format!("{path}?after=9");
+    assert_eq!(asked(&app, "GET", &newer, Value::Null).await.1, one);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn shippers_are_known_by_what_they_reported_last() {
     let fixture = Fixture::new(Rest::Fresh);
     let app = app(&fixture);

@@ -1,0 +1,153 @@
+//! The shipper at the edges: rotation in quick succession, few descriptors, a state that cannot be
+//! written, settings that change all the time, a firehose beside quiet files, clocks that leap.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use tests::process::program;
+use tests::wait::eventually;
+
+use crate::shipper::{ALL, World, append, lines, text};
+
+#[test]
+fn a_hundred_rotations_with_late_writes_keep_every_line() {
+    let world = World::new();
+    world.settings("", ALL);
+    let mut shipper = world.ship();
+    let mut expected = Vec::new();
+    for generation in 0..100 {
+        let fresh = lines(&format!("g{generation}"), 6);
+        append(&world.path("app"), text(&fresh[..3]));
+        fs::rename(world.path("app"), world.path(&format!("app.{generation}"))).unwrap();
+        // Who has it open writes on.
+        append(&world.path(&format!("app.{generation}")), text(&fresh[3..]));
+        expected.extend(fresh);
+    }
+    world.expect(&expected);
+    assert!(shipper.stop());
+}
+
+#[test]
+fn two_thousand_files_are_shipped_with_a_hundred_descriptors() {
+    let world = World::new();
+    world.settings("", ALL);
+    let mut expected = Vec::new();
+    for number in 0..2_000 {
+        let line = format!("line of {number}");
+        append(&world.path(&format!("f{number}")), format!("{line}\n"));
+        expected.push(line);
+    }
+    let settings = world.settings_file();
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 100; exec \"$0\" --once --config \"$1\""])
+        .arg(program("sawlog-shipper"))
+        .arg(settings)
+        .stdout(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    world.expect(&expected);
+}
+
+#[test]
+fn a_state_that_cannot_be_written_is_said_and_recovers() {
+    let world = World::new();
+    world.settings("", ALL);
+    append(&world.path("known"), "one\n");
+    world.once();
+    // Nothing can be written where a folder stands.
+    let blocked = world.state().join("checkpoints.next.json");
+    fs::create_dir(&blocked).unwrap();
+    fs::write(blocked.join("in the way"), "").unwrap();
+    let mut shipper = world.ship();
+    append(&world.path("known"), "two\n");
+    // A file that was saved once is shipped on; the queue knows what it has of it.
+    world.expect(&["one", "two"]);
+    append(&world.path("new"), "three\n");
+    eventually("the trouble to be said", || {
+        let error = world.status()?["last_error"].as_str()?.to_owned();
+        error.contains("checkpoints").then_some(())
+    });
+    fs::remove_dir_all(blocked).unwrap();
+    world.expect(&["one", "two", "three"]);
+    assert!(shipper.stop());
+}
+
+#[test]
+fn settings_that_change_all_the_time_lose_no_place() {
+    let world = World::new();
+    world.settings("", ALL);
+    let mut shipper = world.ship();
+    // A SIGHUP before it listens for one ends it.
+    eventually("it to answer", || world.status());
+    let mut expected = Vec::new();
+    for round in 0..12 {
+        let fresh = lines(&format!("r{round}"), 20);
+        append(&world.path("app"), text(&fresh));
+        expected.extend(fresh);
+        // The source goes, and comes back.
+        let other = "[[files]]\npaths = [\"LOGS/other\"]\n";
+        world.settings("", if round % 2 == 0 { other } else { ALL });
+        shipper.hang_up();
+    }
+    world.settings("", ALL);
+    shipper.hang_up();
+    world.expect(&expected);
+    // With nobody to send to it ends all the same.
+    world.settings_to("http://127.0.0.1:9", "", ALL);
+    shipper.hang_up();
+    append(&world.path("app"), "last\n");
+    assert!(shipper.stop());
+    world.settings("", ALL);
+    world.once();
+    expected.push("last".to_owned());
+    world.expect(&expected);
+}
+
+#[test]
+fn a_firehose_does_not_hold_up_quiet_files() {
+    let world = World::new();
+    world.settings("", ALL);
+    // Known first: of files found together the oldest goes first.
+    for number in 0..20 {
+        append(&world.path(&format!("quiet{number}")), format!("first of {number}\n"));
+    }
+    let mut shipper = world.ship();
+    eventually("the quiet files to be known", || {
+        (world.node.client.count_of("first") == 20).then_some(())
+    });
+    let line = format!("firehose {}\n", "x".repeat(1_000));
+    append(&world.path("firehose"), line.repeat(100_000));
+    for number in 0..20 {
+        append(&world.path(&format!("quiet{number}")), format!("second of {number}\n"));
+    }
+    eventually("the quiet lines", || (world.node.client.count_of("second") == 20).then_some(()));
+    let there = world.node.client.count_of("firehose");
+    assert!(there < 100_000, "all of a hundred megabytes came before twenty lines");
+    eventually("the firehose", || {
+        (world.node.client.count_of("firehose") == 100_000).then_some(())
+    });
+    assert!(shipper.stop());
+}
+
+#[test]
+fn clocks_that_leap_change_nothing() {
+    let world = World::new();
+    world.settings("", ALL);
+    let mut shipper = world.ship();
+    let mut expected = Vec::new();
+    let day = Duration::from_secs(86_400);
+    let times = [SystemTime::now() + day, SystemTime::now() - day, SystemTime::UNIX_EPOCH];
+    for (round, time) in times.into_iter().enumerate() {
+        let fresh = lines(&format!("r{round}"), 10);
+        append(&world.path("app"), text(&fresh));
+        let file = fs::File::options().write(true).open(world.path("app")).unwrap();
+        file.set_modified(time).unwrap();
+        expected.extend(fresh);
+        world.expect(&expected);
+    }
+    assert!(shipper.stop());
+    world.once();
+    world.expect(&expected);
+}
