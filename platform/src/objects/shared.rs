@@ -1,0 +1,165 @@
+//! An object store that all nodes of a cluster share, called from threads that may block.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use model::time::Timestamp;
+use object_store::path::Path;
+use object_store::{
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
+};
+use tokio::runtime::Handle;
+
+use super::connect::{Connected, Kind, StoreOptions, connect, file_of, location};
+use super::errors::told;
+use super::figures::ObjectFigures;
+use super::{Fetch, Listed, check_name, half, upload};
+use crate::disk;
+
+/// An object store. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct SharedStore {
+    connected: Arc<Connected>,
+    runtime: Handle,
+    figures: ObjectFigures,
+}
+
+impl SharedStore {
+    pub(super) fn open(
+        url: &str,
+        options: &StoreOptions,
+        runtime: Handle,
+        figures: &ObjectFigures,
+    ) -> io::Result<Self> {
+        let connected = Arc::new(connect(url, options, figures)?);
+        Ok(Self { connected, runtime, figures: figures.clone() })
+    }
+
+    pub(super) fn put_file(&self, name: &str, file: &FilePath) -> io::Result<()> {
+        let at = self.location(name)?;
+        let (connected, path) = (self.connected.clone(), file.to_owned());
+        let put = self
+            .run(async move { upload::upload(&connected.store, &at, &path).await })
+            .and_then(|()| self.sync(name));
+        match put {
+            Ok(()) => self.figures.uploads.inc(),
+            Err(_) => self.figures.upload_failures.inc(),
+        };
+        put
+    }
+
+    pub(super) fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let at = self.location(name)?;
+        let (connected, bytes) = (self.connected.clone(), Bytes::copy_from_slice(bytes));
+        self.run(async move {
+            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+            let put = connected.store.put_opts(&at, bytes.into(), options).await;
+            put.map(|_| ()).map_err(|error| told(at.as_ref(), &error))
+        })?;
+        self.sync(name)
+    }
+
+    pub(super) fn delete(&self, name: &str) -> io::Result<()> {
+        let at = self.location(name)?;
+        let connected = self.connected.clone();
+        self.run(async move {
+            match connected.store.delete(&at).await {
+                Err(error) if !matches!(error, object_store::Error::NotFound { .. }) => {
+                    Err(told(at.as_ref(), &error))
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+
+    pub(super) fn list(&self) -> io::Result<Vec<Listed>> {
+        let connected = self.connected.clone();
+        self.run(async move {
+            let prefix = &connected.prefix;
+            let below = Some(prefix).filter(|prefix| !prefix.as_ref().is_empty());
+            let listed = |meta: ObjectMeta| {
+                let parts = meta.location.prefix_match(prefix)?;
+                let name = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>();
+                let name = name.join("/");
+                let changed = meta.last_modified.timestamp_nanos_opt().unwrap_or(i64::MAX);
+                check_name(&name).ok()?;
+                Some(Listed { name, bytes: meta.size, changed: Timestamp(changed) })
+            };
+            let all = connected.store.list(below);
+            let found = all.try_filter_map(|meta| std::future::ready(Ok(listed(meta))));
+            found.try_collect().await.map_err(|error| told("the list of objects", &error))
+        })
+    }
+
+    pub(super) fn sweep_half(&self, before: Timestamp) -> io::Result<u64> {
+        let swept = match &self.connected.kind {
+            Kind::S3 { .. } => {
+                let connected = self.connected.clone();
+                self.run(async move {
+                    let Kind::S3 { s3, client } = &connected.kind else { return Ok(0) };
+                    half::sweep_s3(s3, client, &connected.prefix, before).await
+                })?
+            }
+            Kind::Folder(folder) => half::sweep_folder(folder, before)?,
+            Kind::Other => 0,
+        };
+        self.figures.uploads_swept.inc_by(swept);
+        Ok(swept)
+    }
+
+    fn location(&self, name: &str) -> io::Result<Path> {
+        check_name(name)?;
+        Ok(location(&self.connected.prefix, name))
+    }
+
+    /// A folder's objects must survive a loss of power like those of any store.
+    fn sync(&self, name: &str) -> io::Result<()> {
+        let Kind::Folder(folder) = &self.connected.kind else { return Ok(()) };
+        let path = file_of(folder, name);
+        File::open(&path)?.sync_all()?;
+        let above = path.ancestors().skip(1).take_while(|above| above.starts_with(folder));
+        above.map(disk::sync_dir).collect()
+    }
+
+    /// Runs on the runtime and waits here. A process that is stopping answers at once.
+    fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = io::Result<T>> + Send + 'static,
+    ) -> io::Result<T> {
+        let (done, result) = std::sync::mpsc::sync_channel(1);
+        self.runtime.spawn(async move { drop(done.send(work.await)) });
+        let stopping = || io::Error::new(ErrorKind::ConnectionAborted, "this process is stopping");
+        result.recv().map_err(|_| stopping())?
+    }
+}
+
+impl Fetch for SharedStore {
+    fn get_range(&self, name: &str, from: u64, to: u64) -> io::Result<Bytes> {
+        let at = self.location(name)?;
+        let connected = self.connected.clone();
+        self.run(async move {
+            let range = Some(GetRange::Bounded(from..to));
+            let options = GetOptions { range, ..GetOptions::default() };
+            let got = connected.store.get_opts(&at, options).await;
+            let bytes = match got {
+                Ok(got) => got.bytes().await,
+                Err(error) => Err(error),
+            };
+            bytes.map_err(|error| told(at.as_ref(), &error))
+        })
+    }
+
+    fn size(&self, name: &str) -> io::Result<u64> {
+        let at = self.location(name)?;
+        let connected = self.connected.clone();
+        self.run(async move {
+            let head = connected.store.head(&at).await;
+            head.map(|meta| meta.size).map_err(|error| told(at.as_ref(), &error))
+        })
+    }
+}
