@@ -14,7 +14,7 @@ WEB      := query-ui/web
 BROWSER  := tests/browser
 CARGO    := cargo --locked
 
-.PHONY: help run build ui test test-rust test-api test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-doors bench-shipper deb crash sim fuzz-doors screenshots clean tools-build tools-test
+.PHONY: help run build ui test test-rust test-api test-s3 test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-doors bench-shipper deb crash sim fuzz-doors screenshots clean tools-build tools-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ $(BROWSER)/node_modules/.package-lock.json: $(BROWSER)/package-lock.json
 	cd $(BROWSER) && npm ci --no-audit --no-fund
 	@touch $@
 
-test: tools-test lint test-ui test-rust test-api test-compat test-browser ## Everything: lint, Rust tests, UI tests in a real browser
+test: tools-test lint test-ui test-rust test-api test-compat test-s3 test-browser ## Everything: lint, Rust tests, UI tests in a real browser
 
 test-rust: build
 	$(CARGO) test --workspace
@@ -74,6 +74,16 @@ tests/compat/node_modules/.package-lock.json: tests/compat/package-lock.json
 test-compat: build $(COMPAT) $(COMPAT_ES8) tests/compat/node_modules/.package-lock.json ## Clients of other products, the real ones, against a node
 	$(COMPAT) tests/compat/run.py $(BIN)/sawlog elastic_client elastic_read_client opensearch_client loki_client loki_read_client grafana_client otlp_client hec_client gelf_client fluent_client syslog_client journal_client node_client parquet_readers
 	$(COMPAT_ES8) tests/compat/run.py $(BIN)/sawlog elastic_client elastic_read_client
+
+S3 := $(TARGET)/s3-venv/bin/python
+$(S3): tests/s3/requirements.txt
+	python3 -m venv $(TARGET)/s3-venv
+	$(S3) -m pip install --quiet --disable-pip-version-check -r tests/s3/requirements.txt
+	@touch $@
+
+test-s3: $(S3) ## The store of objects against a real S3 server, with faults in front of it
+	$(CARGO) build -p platform --features objects --example objects_s3
+	$(S3) tests/s3/run.py $(BIN)/examples/objects_s3
 
 test-browser: build $(BROWSER)/node_modules/.package-lock.json
 	cd $(BROWSER) && SAWLOG_BIN=$(abspath $(BIN))/sawlog npm test

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod random;
 pub mod disk;
+#[cfg(feature = "objects")]
 pub mod objects;
 pub mod telemetry;
 pub mod shutdown;

@@ -122,8 +122,8 @@ impl SharedStore {
         let Kind::Folder(folder) = &self.connected.kind else { return Ok(()) };
         let path = file_of(folder, name);
         File::open(&path)?.sync_all()?;
-        let above = path.ancestors().skip(1).take_while(|above| above.starts_with(folder));
-        above.map(disk::sync_dir).collect()
+        let mut above = path.ancestors().skip(1).take_while(|above| above.starts_with(folder));
+        above.try_for_each(disk::sync_dir)
     }
 
     /// Runs on the runtime and waits here. A process that is stopping answers at once.

@@ -215,7 +215,7 @@ fn what_others_have_is_fetched_once() {
     assert!(!objects.has_local("splits/a"));
     assert_eq!(objects.read_local("splits/a", 0, 1).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(objects.get_range("splits/z", 0, 1).unwrap_err().kind(), ErrorKind::NotFound);
-    let without = Objects::local(&folder.path().join("o")).unwrap().with_fallback(other.clone());
+    let without = Objects::local(&folder.path().join("o")).unwrap().with_fallback(other);
     assert_eq!(without.get_range("splits/a", 10, 20).unwrap(), bytes[10..20]);
     assert_eq!(without.size("splits/a").unwrap(), 1000);
 }
@@ -474,7 +474,7 @@ proptest! {
         let open = || node(&folder, &other, 1200);
         let put = |objects: &Objects, name: &str, bytes: Vec<u8>| {
             // Every second object is this node's own.
-            if bytes.len() % 2 == 0 {
+            if bytes.len().is_multiple_of(2) {
                 objects.put_file(name, &file(&folder, &bytes)).unwrap();
             } else {
                 other.objects.lock().unwrap().insert(name.to_owned(), bytes.into());
