@@ -82,7 +82,7 @@ $(S3): tests/s3/requirements.txt
 	@touch $@
 
 test-s3: $(S3) ## The store of objects against a real S3 server, with faults in front of it
-	$(CARGO) build -p platform --features objects --example objects_s3
+	$(CARGO) build --workspace --example objects_s3
 	$(S3) tests/s3/run.py $(BIN)/examples/objects_s3
 
 test-browser: build $(BROWSER)/node_modules/.package-lock.json

@@ -171,7 +171,7 @@ impl ClusterConfig {
     fn check(&self, insecure: bool) -> Result<()> {
         Roles::parse(&self.roles).map_err(|words| anyhow!("cluster.roles: {words}"))?;
         ensure!(
-            !(self.bootstrap && !self.join.is_empty()),
+            !self.bootstrap || self.join.is_empty(),
             "--bootstrap founds a cluster, --join enters one: give one of them"
         );
         if !self.is_named() {

@@ -60,30 +60,48 @@ async fn open_others(
     if let Some(address) = config.fluent_listen {
         let listener = bind("Fluentd", address).await?;
         let served = doors.forward(config.fluent_key()?).serve(listener, shutdown.clone());
-        tasks.spawn(async move { Ok(served.await) });
+        tasks.spawn(async move {
+            served.await;
+            Ok(())
+        });
     }
     if let Some(address) = config.gelf_listen {
         let (listener, socket) = bind_both("GELF", address).await?;
         let door = doors.gelf();
         let served = door.clone().serve(listener, shutdown.clone());
-        tasks.spawn(async move { Ok(served.await) });
+        tasks.spawn(async move {
+            served.await;
+            Ok(())
+        });
         let served = door.serve_datagrams(socket, shutdown.clone());
-        tasks.spawn(async move { Ok(served.await) });
+        tasks.spawn(async move {
+            served.await;
+            Ok(())
+        });
     }
     let zone = Zone::of(config.syslog.zone.as_deref()).context("in the settings of syslog")?;
     let door = doors.syslog(zone);
     if let Some(address) = config.syslog_listen {
         let (listener, socket) = bind_both("syslog", address).await?;
         let served = door.clone().serve(listener, None, shutdown.clone());
-        tasks.spawn(async move { Ok(served.await) });
+        tasks.spawn(async move {
+            served.await;
+            Ok(())
+        });
         let served = door.clone().serve_datagrams(socket, shutdown.clone());
-        tasks.spawn(async move { Ok(served.await) });
+        tasks.spawn(async move {
+            served.await;
+            Ok(())
+        });
     }
     if let Some(address) = config.syslog_tls_listen {
         let tls = platform::tls::server(&config.syslog.tls()?)?;
         let listener = bind("syslog over TLS", address).await?;
         let served = door.serve(listener, Some(tls), shutdown.clone());
-        tasks.spawn(async move { Ok(served.await) });
+        tasks.spawn(async move {
+            served.await;
+            Ok(())
+        });
     }
     Ok(())
 }

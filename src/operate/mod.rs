@@ -45,7 +45,7 @@ async fn change(args: NodeNameArgs, what: &str) -> Result<()> {
     let path = format!("{CLUSTER_PATH}/{what}");
     let answer = client.post(&path, &json!({ "node": args.node })).await?.bytes().await?;
     let answer: serde_json::Value = serde_json::from_slice(&answer)?;
-    tell(answer["message"].as_str().unwrap_or("done"));
+    tell(answer.get("message").and_then(|words| words.as_str()).unwrap_or("done"));
     Ok(())
 }
 
