@@ -20,17 +20,26 @@ const CATCH_UP_MAX: Duration = Duration::from_millis(500);
 impl Searcher {
     /// Waits until what was committed before the call is searchable, so that who was told that a
     /// record is stored finds it. Gives up after half a second and counts it.
-    pub async fn catch_up(&self) {
+    /// Which partitions of this node are not, by how many records; one, when nobody can say.
+    pub async fn catch_up(&self) -> Vec<(PartitionId, u64)> {
         let settled = self.0.queues().into_iter().map(|queue| {
             let settled = queue.settled();
             async move { (queue.partition(), settled.await) }
         });
         let settled = futures::future::join_all(settled).await;
         let wanted: Vec<(PartitionId, Offset)> =
-            settled.into_iter().filter_map(|(id, offset)| Some((id, offset?))).collect();
+            settled.iter().filter_map(|(id, offset)| Some((*id, (*offset)?))).collect();
         if !self.wait_shown(&wanted, CATCH_UP_MAX).await {
             self.0.parties.metrics.behind.inc();
         }
+        let shown = |id| self.0.read(|state| Some(state.partitions.get(id)?.active.end));
+        let behind = settled.iter().filter_map(|(id, settled)| {
+            // One that is indexed elsewhere by now is asked for there.
+            let end = shown(id)?;
+            let behind = settled.map_or(1, |settled| settled.0.saturating_sub(end.0));
+            (behind > 0).then_some((*id, behind))
+        });
+        behind.collect()
     }
 
     /// Waits until partitions that are indexed here are searchable up to these offsets. Whether
@@ -65,8 +74,12 @@ impl Searcher {
             return Arc::new(View { ends: ends.collect(), ..View::clone(&view) });
         };
         let mine = self.tokens();
-        let (gathered, ()) = tokio::join!(remote.gather(&mine), self.catch_up());
+        let (gathered, behind) = tokio::join!(remote.gather(&mine), self.catch_up());
         let mut missing = gathered.missing;
+        missing.extend(behind.into_iter().map(|(partition, count)| Missing {
+            what: format!("{count} newest records of partition {partition}"),
+            why: "they are being read from the queue, or nobody leads it now".to_owned(),
+        }));
         if !self.wait_published(&gathered.published).await {
             missing.push(Missing {
                 what: "the newest splits".to_owned(),

@@ -35,6 +35,8 @@ pub(crate) struct ReplicaState {
     committed: u64,
     lag: u64,
     poisoned: bool,
+    #[serde(default)]
+    trouble: Option<String>,
 }
 
 /// The replicas that live here.
@@ -45,8 +47,24 @@ pub(crate) fn replicas_here(clustered: &Clustered) -> Vec<ReplicaState> {
         committed: replica.committed().borrow().0,
         lag: replica.lag(),
         poisoned: replica.is_poisoned(),
+        trouble: None,
     };
-    clustered.fleet.replicas().into_iter().map(state).collect()
+    let mut all: Vec<ReplicaState> = clustered.fleet.replicas().into_iter().map(state).collect();
+    for (partition, trouble) in clustered.fleet.troubles() {
+        match all.iter_mut().find(|state| state.partition == partition) {
+            // One that works says so itself when it is behind.
+            Some(_) => {}
+            None => all.push(ReplicaState {
+                partition,
+                leads: false,
+                committed: 0,
+                lag: 0,
+                poisoned: false,
+                trouble: Some(trouble),
+            }),
+        }
+    }
+    all
 }
 
 /// The routes.
@@ -154,7 +172,7 @@ fn replica_of(node: NodeId, state: Option<&ReplicaState>) -> ClusterReplica {
     let trouble = match state {
         None => Some("no answer".to_owned()),
         Some(state) if state.poisoned => Some("its disk failed: start the node again".to_owned()),
-        Some(_) => None,
+        Some(state) => state.trouble.clone(),
     };
     ClusterReplica { node: node.to_string(), lag: state.map(|state| state.lag), trouble }
 }

@@ -41,6 +41,8 @@ struct Inner {
     parties: ReplicaParties,
     folder: PathBuf,
     replicas: RwLock<BTreeMap<PartitionId, Replica>>,
+    /// What keeps replicas that should live here from being as they should.
+    troubles: Mutex<BTreeMap<PartitionId, String>>,
     /// Who led last.
     leaders: Mutex<BTreeMap<PartitionId, NodeId>>,
     lanes: Lanes,
@@ -62,6 +64,7 @@ impl Fleet {
             parties,
             folder,
             replicas: RwLock::default(),
+            troubles: Mutex::default(),
             leaders: Mutex::default(),
             lanes: Lanes::default(),
         }));
@@ -232,6 +235,24 @@ impl Fleet {
             let leaders = self.0.leaders.lock().unwrap_or_else(PoisonError::into_inner);
             leaders.get(&partition).copied()
         })
+    }
+
+    /// What keeps replicas that should live here from being as they should, by partition.
+    #[must_use]
+    pub fn troubles(&self) -> BTreeMap<PartitionId, String> {
+        self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_trouble(&self, partition: PartitionId, trouble: Option<String>) {
+        let mut troubles = self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = troubles.get(&partition);
+        if let Some(error) = trouble.as_ref().filter(|trouble| known != Some(trouble)) {
+            tracing::warn!(error, %partition, "a replica is not as it should be yet");
+        }
+        match trouble {
+            Some(trouble) => troubles.insert(partition, trouble),
+            None => troubles.remove(&partition),
+        };
     }
 
     fn keep(&self, replica: Replica) {

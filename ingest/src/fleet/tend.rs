@@ -17,7 +17,7 @@ use platform::shutdown::Shutdown;
 
 use super::Fleet;
 use crate::partition::Beginning;
-use crate::replica::{Replica, ReplicaError};
+use crate::replica::{Replica, ReplicaError, SETTLED_CALL, SETTLED_WAIT};
 
 /// How often replicas are looked after when nothing changes.
 const TEND_INTERVAL: Duration = Duration::from_millis(500);
@@ -62,9 +62,9 @@ impl Fleet {
         loop {
             let now = topology.borrow_and_update().clone();
             for (partition, placement) in &now.partitions {
-                if let Err(error) = self.tend_one(*partition, placement, &now, &seed, round).await {
-                    tracing::warn!(%error, %partition, "a replica is not as it should be yet");
-                }
+                let tended = self.tend_one(*partition, placement, &now, &seed, round).await;
+                let trouble = tended.err().map(|error| error.to_string());
+                self.note_trouble(*partition, trouble);
             }
             round += 1;
             tokio::select! {
@@ -158,6 +158,9 @@ impl Fleet {
                 Err(ReplicaError::Log { source, .. })
                     if matches!(source, LogError::Damaged { .. } | LogError::Missing(_)) =>
                 {
+                    if !self.others_lead(partition, placement).await {
+                        return Err(TendError::NoOthers { partition, why: source.to_string() });
+                    }
                     tracing::error!(%source, %partition, "this replica is damaged: it is set aside and filled again from the others");
                     let aside = self.0.folder.join(format!(
                         "damaged-{:04}-{:016x}-{}",
@@ -174,6 +177,20 @@ impl Fleet {
         }
         self.replace(partition, wanted, placement).await?;
         Ok(None)
+    }
+
+    /// Whether the group has a leader without this replica, so that it can be filled again.
+    async fn others_lead(&self, partition: PartitionId, placement: &Placement) -> bool {
+        let me = self.0.metadata.me();
+        for replica in placement.replicas.iter().filter(|replica| replica.node != me) {
+            let Some(address) = self.0.metadata.address_of(replica.node) else { continue };
+            let body = Bytes::copy_from_slice(&partition.0.to_le_bytes());
+            let peers = self.0.metadata.peers();
+            if peers.call(&address, SETTLED_CALL, body, SETTLED_WAIT).await.is_ok() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether a replica's log was made here before.
@@ -415,6 +432,10 @@ enum TendError {
     Replica(#[from] ReplicaError),
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    #[error(
+        "this replica is damaged, and no majority is there without it: put back a copy of the file, or start the other nodes. {why}"
+    )]
+    NoOthers { partition: PartitionId, why: String },
     #[error("the group does not change: {0}")]
     Raft(String),
     #[error("a file cannot be moved or removed")]

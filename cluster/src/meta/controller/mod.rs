@@ -91,7 +91,10 @@ fn places(topology: &Topology, sight: &Sight) -> Vec<Command> {
             }
             // Until the group has begun its members stay as they were decided.
             Some(known) if !known.born => None,
-            Some(known) => next_placement(known, &wanted, topology, number, sight),
+            Some(known) => {
+                let step = Step { known, wanted: &wanted, count, topology, number };
+                next_placement(&step, sight)
+            }
         };
         if let Some(placement) = placement {
             commands.push(Command::Place { partition, before: known.cloned(), placement });
@@ -117,29 +120,44 @@ fn new_replica(node: NodeId, number: u32, sight: &Sight) -> Replica {
     Replica { id: crate::placement::key_of(&drawn).max(1), node }
 }
 
-/// One step from a placement to the wanted one: a replica more, or, when all wanted ones are
-/// there, one less.
-fn next_placement(
-    known: &Placement,
-    wanted: &[NodeId],
-    topology: &Topology,
+/// From which placement to which nodes.
+struct Step<'a> {
+    known: &'a Placement,
+    wanted: &'a [NodeId],
+    /// How many replicas there should be.
+    count: usize,
+    topology: &'a Topology,
     number: u32,
-    sight: &Sight,
-) -> Option<Placement> {
+}
+
+/// One step from a placement to the wanted one: a replica more, or, when all wanted ones are
+/// there, one less. Who is gone makes room only for who comes: with one of three gone the other
+/// two go on as two of three.
+fn next_placement(step: &Step<'_>, sight: &Sight) -> Option<Placement> {
+    let Step { known, wanted, count, topology, number } = *step;
     let mut replicas = known.replicas.clone();
     let missing = wanted.iter().find(|node| !replicas.iter().any(|one| one.node == **node));
     let is_lost = |replica: &Replica| {
         topology.nodes.get(&replica.node).is_none_or(|node| node.health == Health::Gone)
     };
-    if let Some(lost) = replicas.iter().position(is_lost) {
+    let is_removed = |replica: &Replica| !topology.nodes.contains_key(&replica.node);
+    if let Some(removed) = replicas.iter().position(is_removed)
+        && missing.is_none()
+    {
+        replicas.remove(removed);
+    } else if let (Some(lost), Some(node)) = (replicas.iter().position(is_lost), missing) {
         // Who is not expected back makes room for who comes, in one step.
         replicas.remove(lost);
-        replicas.extend(missing.map(|node| new_replica(*node, number, sight)));
+        replicas.push(new_replica(*node, number, sight));
     } else if let Some(node) = missing {
         let up = topology.nodes.get(node).is_some_and(NodeInfo::is_up);
         // A node that is down cannot be filled; who is there stays until it can.
         replicas.extend(up.then(|| new_replica(*node, number, sight)));
     } else {
+        let gone = replicas.iter().filter(|replica| is_lost(replica)).count();
+        if gone > 0 && replicas.len() <= REPLICAS || replicas.len() <= count {
+            return None;
+        }
         let extra = replicas.iter().position(|replica| !wanted.contains(&replica.node))?;
         replicas.remove(extra);
     }
@@ -221,7 +239,12 @@ fn keep_or_move(
 /// goes on voting.
 #[must_use]
 pub fn voters(topology: &Topology, voting: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
-    let members: Vec<&NodeInfo> = topology.nodes.values().filter(|node| node.is_member()).collect();
+    // A voter that is gone votes on until somebody takes its place: one of two is no majority of
+    // three.
+    let counts = |node: &&NodeInfo| {
+        node.is_member() || node.health == Health::Gone && voting.contains(&node.id)
+    };
+    let members: Vec<&NodeInfo> = topology.nodes.values().filter(counts).collect();
     let count = match members.len() {
         0..3 => 1,
         3..5 => 3,

@@ -189,3 +189,26 @@ fn who_keeps_no_replica_indexes_when_nobody_else_may() {
     assert_eq!(indexers.len(), 8);
     assert!(indexers.values().all(|node| node.0 > 3), "{indexers:?}");
 }
+
+#[test]
+fn with_one_of_three_gone_the_others_go_on_as_two_of_three() {
+    let mut topology = topology(1..=3);
+    let all = sight(&topology, 6);
+    settle(&mut topology, &all);
+    let before = topology.partitions.clone();
+    let mut silent = all;
+    silent.heard.remove(&NodeId(2));
+    settle(&mut topology, &silent);
+    silent.now += silent.gone_after + 1;
+    settle(&mut topology, &silent);
+    assert_eq!(topology.nodes[&NodeId(2)].health, Health::Gone);
+    assert_eq!(topology.partitions, before);
+    let voting: BTreeSet<NodeId> = (1..=3).map(NodeId).collect();
+    assert_eq!(voters(&topology, &voting), voting);
+    // Somebody comes in its place.
+    topology.nodes.insert(NodeId(4), node(4, Health::Up));
+    silent.heard.insert(NodeId(4));
+    settle(&mut topology, &silent);
+    check_whole(&topology, 6);
+    assert_eq!(voters(&topology, &voting), [1, 3, 4].map(NodeId).into());
+}
