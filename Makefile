@@ -14,7 +14,7 @@ WEB      := query-ui/web
 BROWSER  := tests/browser
 CARGO    := cargo --locked
 
-.PHONY: help run build ui test test-rust test-api test-s3 test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-doors bench-shipper deb crash sim fuzz-doors screenshots clean tools-build tools-test
+.PHONY: help run cluster build ui test test-rust test-api test-s3 test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-doors bench-shipper deb crash sim fuzz-doors screenshots clean tools-build tools-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ help: ## Show this list
 run: build ## Build and start Sawlog on this machine's logs (SHIP='/path/*.log', LISTEN, DATA_DIR)
 	@set -f; args=(); for pattern in $(SHIP); do args+=(--ship "$$pattern"); done; \
 	exec $(BIN)/sawlog run --listen $(LISTEN) --data-dir $(DATA_DIR) "$${args[@]}"
+
+cluster: build ## Start three nodes on this machine as one Sawlog, in this terminal (CLUSTER_DIR, CLUSTER_PORT=7410)
+	@exec deploy/cluster/run $(BIN)/sawlog $(or $(CLUSTER_DIR),./data-cluster) $(or $(CLUSTER_PORT),7410)
 
 build: tools-build ui ## Build the web UI and both binaries
 	@[ -d $(BIN)/deps ] || echo 'first build: about 10 minutes on 2 cores (DataFusion, tantivy, Parquet); seconds afterwards'
