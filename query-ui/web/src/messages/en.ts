@@ -170,7 +170,6 @@ export const en: Messages = {
     of: (n, all) => `${n} of ${all} rows`,
     took: (ms) => `${ms} ms`,
     soFar: (n) => `${n} so far`,
-    partial: (what, why) => `Incomplete: ${what} is missing: ${why}.`,
   },
   empty: {
     freshTitle: 'Nothing is stored yet',

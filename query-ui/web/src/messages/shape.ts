@@ -136,7 +136,6 @@ export interface Messages {
     of: (n: string, all: string) => string;
     took: (ms: number) => string;
     soFar: (n: string) => string;
-    partial: (what: string, why: string) => string;
   };
   empty: Record<
     | 'freshTitle'

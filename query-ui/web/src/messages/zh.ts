@@ -168,7 +168,6 @@ export const zh: Messages = {
     of: (n, all) => `${n} / ${all} 行`,
     took: (ms) => `${ms} 毫秒`,
     soFar: (n) => `已有 ${n} 行`,
-    partial: (what, why) => `结果不完整：缺少 ${what}：${why}。`,
   },
   empty: {
     freshTitle: '还没有任何记录',
