@@ -25,7 +25,7 @@ export interface Messages {
     column: (n: number) => string;
     expected: (what: string) => string;
     lookalike: (name: string, code: string, column: number) => string;
-    share: (share: string) => string;
+    records: (n: string) => string;
   };
   time: Record<
     | 'label'
