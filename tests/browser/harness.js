@@ -19,12 +19,12 @@ async function freePort() {
  * Starts a node; `stop` ends it and removes its folder. With SAWLOG_DIST, the page comes from that
  * folder instead of the program, so that a change of it can be tried without building the program.
  */
-export async function startNode() {
+export async function startNode(more = []) {
   const program = process.env.SAWLOG_BIN;
   if (!program) throw new Error('SAWLOG_BIN names no program: run `make test-browser`');
   const folder = mkdtempSync(join(tmpdir(), 'sawlog-browser-'));
   const url = `http://127.0.0.1:${await freePort()}`;
-  const args = ['node', '--data-dir', join(folder, 'data'), '--listen', url.slice(7)];
+  const args = ['node', '--data-dir', join(folder, 'data'), '--listen', url.slice(7), ...more];
   let child = await started(program, args);
   const page = process.env.SAWLOG_DIST && (await serveFolder(process.env.SAWLOG_DIST, url));
   /** The same node again, with the same data. */
@@ -32,12 +32,24 @@ export async function startNode() {
     await ended(child);
     child = await started(program, args);
   };
+  /** Ends it at once, as a machine does that loses its power. */
+  const kill = () => ended(child, 'SIGKILL');
   const stop = async () => {
     page?.close();
     await ended(child);
     rmSync(folder, { recursive: true, force: true });
   };
-  return { url: page ? page.url : url, direct: url, restart, stop };
+  return { url: page ? page.url : url, direct: url, restart, kill, stop };
+}
+
+/** Three nodes that are one cluster, each with its page. */
+export async function startCluster() {
+  const peers = await Promise.all([freePort(), freePort(), freePort()]);
+  const peerOf = (at) => `127.0.0.1:${peers[at]}`;
+  const first = await startNode(['--peer-listen', peerOf(0), '--bootstrap']);
+  const join = (at) => startNode(['--peer-listen', peerOf(at), '--join', peerOf(0)]);
+  const nodes = [first, ...(await Promise.all([join(1), join(2)]))];
+  return { nodes, stop: () => Promise.all(nodes.map((node) => node.stop())) };
 }
 
 async function started(program, args) {
@@ -53,10 +65,11 @@ async function started(program, args) {
   return child;
 }
 
-async function ended(child) {
+async function ended(child, signal = 'SIGTERM') {
+  if (child.exitCode !== null || child.signalCode !== null) return;
   child.removeAllListeners('exit');
   const end = new Promise((done) => child.once('exit', done));
-  child.kill('SIGTERM');
+  child.kill(signal);
   await end;
 }
 

@@ -34,7 +34,7 @@ test('what is missing from an answer is said', async () => {
     await route.fulfill({ response: answer, body: (await answer.text()).replace('"partial":[]', missing) });
   });
   await ask(page, 'accepted', 'of 270 rows');
-  assert.match(await page.getByTestId('partial').innerText(), /split 7 is missing: its body is damaged/);
+  assert.match(await page.getByTestId('partial').innerText(), /Incomplete, without split 7: its body is damaged/);
   await close(page);
 });
 

@@ -160,6 +160,14 @@ export async function fieldValues(
   return (await asked('/api/v1/field-values', body, signal)) as wire.FieldValues;
 }
 
+/** For the editor: what a text is, what is odd about it, and what could stand at the caret. */
+export function parse(
+  question: wire.Question & { cursor: number },
+  signal?: AbortSignal,
+): Promise<wire.Parsed> {
+  return asked('/api/v1/query/parse', question, signal);
+}
+
 /** The answer to a question without a body. */
 async function got<P extends wire.Get>(path: P): Promise<wire.AnswerTo<P, 'get'>> {
   return readJson(await (await send('GET', path)).text());

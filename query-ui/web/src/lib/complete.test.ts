@@ -1,42 +1,103 @@
 import { expect, test } from 'vitest';
-import { names, placeAt, values, verbs } from './complete';
+import { completions, isOpen, narrowed, OFFERED_MAX, pointsBefore, warnings } from './complete';
+import type { Parsed } from './wire';
 
-const at = (marked: string) => placeAt(marked.replace('‸', ''), marked.indexOf('‸'));
+type Offer = [
+  text: string,
+  kind: Parsed['completions'][number]['kind'],
+  start: number,
+  end: number,
+];
 
-test('a word may become a field, also behind a sign', () => {
-  expect(at('err‸')).toMatchObject({ kind: 'field', prefix: 'err', start: 0, end: 3 });
-  expect(at('a -us‸')).toMatchObject({ kind: 'field', prefix: 'us', start: 3, end: 5 });
-  expect(at('a ‸')).toBeNull();
-});
-
-test('behind a colon stand values', () => {
-  expect(at('user:‸')).toMatchObject({ kind: 'value', field: 'user', prefix: '' });
-  expect(at('user:al‸ x')).toMatchObject({ kind: 'value', field: 'user', prefix: 'al' });
-});
-
-test('behind a pipe stand commands, behind a command fields', () => {
-  expect(at('a |‸')).toMatchObject({ kind: 'verb' });
-  expect(at('a | st‸')).toMatchObject({ kind: 'verb', prefix: 'st' });
-  expect(at('a | stats count() by ho‸')).toMatchObject({ kind: 'column', prefix: 'ho' });
-});
-
-test('completions are quoted where they must be', () => {
-  const place = { kind: 'value' as const, field: 'user', prefix: 'a', start: 0, end: 1 };
-  const found = [
-    { text: 'Bea', count: 5 },
-    { text: 'al b', count: 3 },
-  ];
-  expect(values(found, place, String).map(({ insert }) => insert)).toEqual(['"al b" ', 'Bea ']);
-  expect(verbs({ ...place, prefix: 's' }).map(({ text }) => text)).toEqual([
-    'stats',
-    'sort',
-    'sample',
-    'patterns',
-    'fields',
-    'parse',
-  ]);
-  const fields = [{ name: 'my field', label: false, types: ['int'], count: 1 }];
-  expect(names(fields, { ...place, kind: 'field', prefix: 'my' }, String)[0]?.insert).toBe(
-    '"my field":',
+/** What the node would say, with the pipes of the text as tokens. */
+function parsed(query: string, ...offers: Offer[]): Parsed {
+  const tokens = [...query].flatMap((c, at) =>
+    c === '|' ? [{ start: at, end: at + 1, kind: 'bracket' as const }] : [],
   );
+  const said = offers.map(([text, kind, start, end]) => ({
+    text,
+    kind,
+    start,
+    end,
+    detail: '5 records',
+  }));
+  return { kind: 'records', tokens, diagnostics: [], completions: said };
+}
+const inserts = (query: string, ...offers: Offer[]) =>
+  completions(parsed(query, ...offers), query, String).map(({ insert }) => insert);
+
+test('something is offered while a word is written, and where a new one must begin', () => {
+  for (const text of [
+    'us',
+    'user:',
+    'user:"a',
+    'a |',
+    'a | ',
+    'stats count(',
+    'x by ',
+    'source:/var/',
+  ])
+    expect(isOpen(text), text).toBe(true);
+  for (const text of ['', 'error ', 'count() ']) expect(isOpen(text), text).toBe(false);
+});
+
+test('a field is ready for its value in a search, and bare behind a pipe; odd names are quoted', () => {
+  expect(inserts('us', ['user', 'field', 0, 2], ['my field', 'field', 0, 2])).toEqual([
+    'user:',
+    '"my field":',
+  ]);
+  expect(inserts('a | sort us', ['user', 'field', 9, 11])).toEqual(['user']);
+});
+
+test('values are quoted where they must be, pipes stand off the sign, functions wait for what they take', () => {
+  expect(inserts('user:', ['al b', 'value', 5, 5], ['Bea', 'value', 5, 5])).toEqual([
+    '"al b" ',
+    'Bea ',
+  ]);
+  expect(inserts('a |', ['sort', 'pipe', 3, 3])).toEqual([' sort ']);
+  expect(inserts('a | so', ['sort', 'pipe', 4, 6])).toEqual(['sort ']);
+  expect(inserts('| stats c', ['count(', 'function', 8, 9])).toEqual(['count(']);
+});
+
+test('places are counted in characters by the node, in units by the page', () => {
+  expect(pointsBefore('🦀 us', 5)).toBe(4);
+  const [one] = completions(parsed('🦀 us', ['user', 'field', 2, 4]), '🦀 us', String);
+  expect(one).toMatchObject({ start: 3, end: 5, note: '5' });
+});
+
+test('an offer that was complete is narrowed here; another word is a new question', () => {
+  const offered = completions(
+    parsed('us', ['user', 'field', 0, 2], ['used', 'field', 0, 2]),
+    'us',
+    String,
+  );
+  expect(narrowed(offered, 'us', 'use', 3)?.map(({ text, end }) => [text, end])).toEqual([
+    ['user', 3],
+    ['used', 3],
+  ]);
+  expect(narrowed(offered, 'us', 'user', 4)?.map(({ text }) => text)).toEqual(['user']);
+  expect(narrowed(offered, 'us', 'us ', 3)).toBeNull();
+  expect(narrowed(offered, 'us', 'u', 1)).toBeNull();
+  expect(narrowed(offered, 'us', 'bus', 3)).toBeNull();
+  const many = Array.from({ length: OFFERED_MAX }, () => offered[0]!);
+  expect(narrowed(many, 'us', 'use', 3)).toBeNull();
+});
+
+test('a field that no record has is told when it is written', () => {
+  const said = parsed('lvel:info x');
+  said.diagnostics = [
+    {
+      severity: 'warning',
+      start: 0,
+      end: 4,
+      message: 'no record has a field "lvel"',
+      expected: [],
+      hint: 'did you mean level?',
+    },
+    { severity: 'error', start: 0, end: 4, message: 'wrong', expected: [], hint: null },
+  ];
+  expect(warnings(said, 'lvel:info x', 4)).toEqual([]);
+  expect(warnings(said, 'lvel:info x', 11)).toEqual([
+    { start: 0, end: 4, message: 'no record has a field "lvel": did you mean level?' },
+  ]);
 });

@@ -31,7 +31,7 @@ export const en: Messages = {
     expected: (what) => `Expected here: ${what}`,
     lookalike: (name, code, column) =>
       `Column ${column} holds a ${name} (${code}), which is not the character it looks like.`,
-    share: (share) => `${share} of records`,
+    records: (n) => `${n} records`,
   },
   time: {
     label: 'Time range',
@@ -170,7 +170,6 @@ export const en: Messages = {
     of: (n, all) => `${n} of ${all} rows`,
     took: (ms) => `${ms} ms`,
     soFar: (n) => `${n} so far`,
-    partial: (what, why) => `Incomplete: ${what} is missing: ${why}.`,
   },
   empty: {
     freshTitle: 'Nothing is stored yet',

@@ -25,7 +25,7 @@ export interface Messages {
     column: (n: number) => string;
     expected: (what: string) => string;
     lookalike: (name: string, code: string, column: number) => string;
-    share: (share: string) => string;
+    records: (n: string) => string;
   };
   time: Record<
     | 'label'
@@ -136,7 +136,6 @@ export interface Messages {
     of: (n: string, all: string) => string;
     took: (ms: number) => string;
     soFar: (n: string) => string;
-    partial: (what: string, why: string) => string;
   };
   empty: Record<
     | 'freshTitle'

@@ -29,7 +29,7 @@ export const zh: Messages = {
     expected: (what) => `此处应为：${what}`,
     lookalike: (name, code, column) =>
       `第 ${column} 列的字符是 ${code}（${name}），并非看上去的字符。`,
-    share: (share) => `${share} 的记录`,
+    records: (n) => `${n} 条记录`,
   },
   time: {
     label: '时间范围',
@@ -168,7 +168,6 @@ export const zh: Messages = {
     of: (n, all) => `${n} / ${all} 行`,
     took: (ms) => `${ms} 毫秒`,
     soFar: (n) => `已有 ${n} 行`,
-    partial: (what, why) => `结果不完整：缺少 ${what}：${why}。`,
   },
   empty: {
     freshTitle: '还没有任何记录',

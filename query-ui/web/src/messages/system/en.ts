@@ -24,6 +24,7 @@ export const en: SystemMessages = {
   retentionHint:
     'Records older than that are deleted. What is usual is index.retention_days in the settings of the node.',
   partitions: 'Partitions',
+  partitionsHere: 'Partitions, as this node has them',
   partition: 'Partition',
   committed: 'Accepted',
   published: 'In splits',

@@ -23,6 +23,7 @@ export type SystemMessages = Record<
   | 'retention'
   | 'retentionHint'
   | 'partitions'
+  | 'partitionsHere'
   | 'partition'
   | 'committed'
   | 'published'

@@ -23,6 +23,7 @@ export const zh: SystemMessages = {
   retention: '保留',
   retentionHint: '更早的记录会被删除。默认天数由节点设置中的 index.retention_days 决定。',
   partitions: '分区',
+  partitionsHere: '本节点上的分区',
   partition: '分区',
   committed: '已接收',
   published: '已写入分片',

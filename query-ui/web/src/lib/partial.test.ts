@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { en } from '../messages/partial/en';
+import { zh } from '../messages/partial/zh';
+import { gaps } from './partial';
+
+const refused = (node: string) =>
+  `node ${node} does not answer: tcp connect error: transport error: tcp connect error: refused`;
+const fresh = (partition: number, node: string) => ({
+  what: `fresh records of partition ${partition}`,
+  why: refused(node),
+});
+
+test('what one node does not answer for is one gap, and each cause is said once', () => {
+  const missing = [fresh(10, 'b:1'), fresh(1, 'a:1'), fresh(2, 'b:1'), fresh(2, 'b:1')];
+  expect(gaps(missing, en, 'en')).toEqual([
+    {
+      what: 'the newest records of partitions 2 and 10',
+      why: 'node b:1 does not answer (tcp connect error: transport error: refused)',
+    },
+    {
+      what: 'the newest records of partition 1',
+      why: 'node a:1 does not answer (tcp connect error: transport error: refused)',
+    },
+  ]);
+});
+
+test('a node that hears nothing says for how long, however often it was asked', () => {
+  const silent = (ms: number) => ({
+    what: 'the newest records',
+    why: `this node has not heard of its cluster for ${ms} ms`,
+  });
+  const [gap, ...more] = gaps([silent(34_662), silent(34_892)], en, 'en');
+  expect(gap?.why).toMatch(/^this node has heard nothing of its cluster for 35 s/);
+  expect(more).toEqual([]);
+});
+
+test('other gaps are told in the words of the node, known ones in the language of the reader', () => {
+  expect(gaps([{ what: 'split 7', why: 'its body is damaged' }], en, 'en')).toEqual([
+    { what: 'split 7', why: 'its body is damaged' },
+  ]);
+  const behind = { what: '1200 newest records of partition 3', why: 'they are being read' };
+  expect(gaps([behind], en, 'en')[0]?.what).toBe('the 1,200 newest records of partition 3');
+  expect(gaps([fresh(2, 'b:1')], zh, 'zh')[0]?.what).toBe('分区 2 的最新记录');
+});

@@ -1,0 +1,61 @@
+// What an answer lacks, told in few sentences: what has one reason together, and once.
+
+import { en } from '../messages/partial/en';
+import type { PartialMessages } from '../messages/partial/shape';
+import { zh } from '../messages/partial/zh';
+import { settings } from './settings.svelte';
+import { showCount } from './text';
+import { showLength } from './time';
+import type { Missing } from './wire';
+
+export interface Gap {
+  what: string;
+  why: string;
+}
+
+/** The words about gaps in the reader's language. */
+export const partialWords = (): PartialMessages => (settings.language === 'zh' ? zh : en);
+
+const FRESH = /^fresh records of partition (\d+)$/;
+const BEHIND = /^(\d+) newest records of partition (\d+)$/;
+const SILENT = /^this node has not heard of its cluster for (\d+) ms$/;
+const NO_ANSWER = /^node (\S+) does not answer(?:: (.*))?$/;
+
+/** The gaps of an answer, those with the same reason as one. */
+export function gaps(missing: Missing[], w: PartialMessages, language: string): Gap[] {
+  const byReason = new Map<string, Set<string>>();
+  for (const { what, why } of missing) {
+    const reason = reasonOf(why, w);
+    byReason.set(reason, (byReason.get(reason) ?? new Set()).add(what));
+  }
+  return [...byReason].map(([why, whats]) => ({ what: together([...whats], w, language), why }));
+}
+
+function together(whats: string[], w: PartialMessages, language: string): string {
+  const fresh = whats.flatMap((what) => FRESH.exec(what)?.[1] ?? []);
+  const list = new Intl.ListFormat(language, { type: 'conjunction' });
+  const others = whats.filter((what) => !FRESH.test(what)).map((what) => nameOf(what, w, language));
+  const sorted = fresh.toSorted((a, b) => Number(a) - Number(b));
+  const first = fresh.length ? [w.fresh(list.format(sorted), fresh.length)] : [];
+  return list.format([...first, ...others]);
+}
+
+function nameOf(what: string, w: PartialMessages, language: string): string {
+  if (what === 'the newest records') return w.newest;
+  if (what === 'the newest splits') return w.newestSplits;
+  const [, count, partition] = BEHIND.exec(what) ?? [];
+  return count && partition ? w.behind(showCount(Number(count), language), partition) : what;
+}
+
+function reasonOf(why: string, w: PartialMessages): string {
+  const [, silent] = SILENT.exec(why) ?? [];
+  // Rounded: each part of an answer was asked at another moment.
+  if (silent) return w.silent(showLength(Math.round(Number(silent) / 1000) * 1000));
+  const [, node, cause] = NO_ANSWER.exec(why) ?? [];
+  return node ? w.noAnswer(node, once(cause ?? '')) : once(why);
+}
+
+/** A chain of causes in which each is said once. */
+function once(chain: string): string {
+  return [...new Set(chain.split(': '))].join(': ');
+}
