@@ -166,7 +166,7 @@ export const en: Messages = {
     stale: 'the last good answer, to another question',
     cancelled: 'stopped: a part of the answer',
     newer: 'Newer records',
-    rows: (n) => `${n} rows`,
+    rows: (n) => (n === '1' ? '1 row' : `${n} rows`),
     of: (n, all) => `${n} of ${all} rows`,
     took: (ms) => `${ms} ms`,
     soFar: (n) => `${n} so far`,
