@@ -73,6 +73,10 @@ fn published(state: &mut State, publication: &Publication) {
         if partition.frozen.as_ref().is_some_and(|frozen| frozen.end <= publication.to) {
             partition.frozen = None;
         }
+        // Of a former life of this node, told late: what was read again is in splits already.
+        if partition.active.start < publication.to {
+            partition.active.begin_at(publication.to);
+        }
     }
 }
 

@@ -107,12 +107,14 @@ impl Consumer {
         let shown = self.core.change(|state| {
             let part = state.deletions.kept(part);
             let state = state.partitions.get_mut(&partition)?;
+            state.active.end = end.max(state.active.start);
+            // What is below is in splits by now.
+            let part = part.behind(state.active.start)?;
             state.since.get_or_insert(now);
-            state.active.end = end;
             let pushed = state.active.push(part.clone());
             Some((part, pushed))
         });
-        // Another node has the partition by now.
+        // Another node has the partition by now, or splits have the records.
         let Some((part, pushed)) = shown else { return };
         if let Err(error) = pushed {
             tracing::error!(%error, "fresh parts could not be joined");
@@ -171,7 +173,8 @@ impl Consumer {
             let parts = Arc::new(parts);
             state.frozen = Some(parts.clone());
             state.since = None;
-            let from = state.published;
+            // Where they begin, not where the partition is published: the catalog compares.
+            let from = parts.start;
             Some(Cut { partition, from, to: end, parts, deletions })
         });
         if let Some(cut) = cut {

@@ -43,6 +43,22 @@ impl FreshPart {
 }
 
 impl FreshPart {
+    /// Its rows from an offset on; `None` when there are none.
+    #[must_use]
+    pub(crate) fn behind(self: &Arc<Self>, from: Offset) -> Option<Arc<Self>> {
+        let column = self.rows.column_by_name("offset");
+        let column = column.and_then(|column| column.as_primitive_opt::<UInt64Type>());
+        let offsets = column.map(|offsets| offsets.values().as_ref()).unwrap_or_default();
+        // They are in order of arrival.
+        let at = offsets.partition_point(|offset| *offset < from.0);
+        if at == 0 {
+            return Some(self.clone());
+        }
+        let left = self.rows.num_rows().saturating_sub(at);
+        let rows = (left > 0).then(|| self.rows.slice(at, left))?;
+        Some(Arc::new(Self::new(self.partition, self.index.clone(), rows)))
+    }
+
     /// The lowest and the highest offset.
     #[must_use]
     pub fn offsets(&self) -> (Offset, Offset) {
@@ -59,6 +75,8 @@ impl FreshPart {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Parts {
     parts: Vec<Arc<FreshPart>>,
+    /// The offset at which they begin: no row is below it.
+    pub(crate) start: Offset,
     /// The offset behind the last row (also of entries that held no row).
     pub(crate) end: Offset,
 }
@@ -71,7 +89,7 @@ const JOINED_ROWS_MAX: usize = 1 << 16;
 impl Parts {
     /// No part, behind an offset.
     pub(crate) fn from(end: Offset) -> Self {
-        Self { parts: Vec::new(), end }
+        Self { parts: Vec::new(), start: end, end }
     }
 
     pub(crate) fn push(&mut self, part: Arc<FreshPart>) -> Result<(), ArrowError> {
@@ -96,6 +114,14 @@ impl Parts {
         let sum: usize = tail.iter().map(|part| part.rows.num_rows()).sum();
         let alike = tail.iter().all(|part| part.index == *index);
         (alike && sum <= JOINED_ROWS_MAX && largest <= sum / 2).then_some(first)
+    }
+
+    /// Lets go what is below an offset: it is in splits.
+    pub(crate) fn begin_at(&mut self, start: Offset) {
+        self.start = self.start.max(start);
+        self.end = self.end.max(start);
+        let kept = self.parts.iter().filter_map(|part| part.behind(start));
+        self.parts = kept.collect();
     }
 
     /// Puts other parts in the place of those for which there is one; what has no rows goes.

@@ -162,6 +162,15 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     rename(&new, path)
 }
 
+/// The names of what is in a folder.
+///
+/// # Errors
+/// As the system says.
+pub fn names(path: &Path) -> io::Result<Vec<String>> {
+    let entries = fs::read_dir(path)?;
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
 /// The whole of a file.
 ///
 /// # Errors

@@ -6,8 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arrow::array::{AsArray as _, RecordBatch};
-use arrow::datatypes::UInt64Type;
+use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use arrow_flight::FlightData;
@@ -148,7 +147,7 @@ impl Host {
         let held = self.held();
         let (_, parts) = held.get(&view).ok_or("the view is not held any more: ask again")?;
         let part = parts.get(part).cloned().ok_or("there is no such part")?;
-        Ok(behind(&part, from).unwrap_or(part))
+        part.behind(from).ok_or_else(|| "all of it is in splits".to_owned())
     }
 
     async fn fields(&self, body: &[u8]) -> Result<Bytes, String> {
@@ -233,16 +232,6 @@ fn described(part: &FreshPart) -> PartAnswer {
         first,
         last,
     }
-}
-
-/// The rows of a part from an offset on; `None` when those are all.
-fn behind(part: &FreshPart, from: Offset) -> Option<Arc<FreshPart>> {
-    let column = part.rows.column_by_name("offset")?;
-    let offsets = column.as_primitive_opt::<UInt64Type>()?;
-    // They are in order of arrival.
-    let at = offsets.values().partition_point(|offset| *offset < from.0);
-    let rows = (at > 0).then(|| part.rows.slice(at, part.rows.num_rows() - at))?;
-    Some(Arc::new(FreshPart::new(part.partition, part.index.clone(), rows)))
 }
 
 /// A part as one message: its partition and index before its rows, as an Arrow stream.

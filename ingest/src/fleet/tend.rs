@@ -100,7 +100,12 @@ impl Fleet {
             }
             (Some(wanted), other) => {
                 if let Some(other) = other {
+                    if !self.is_let_go(&other) {
+                        // It has its log and its vote: the group counts on it, not on an empty one.
+                        return self.keep_as(partition, *wanted, other.member(), placement).await;
+                    }
                     self.close(&other).await;
+                    self.discard(partition, other.member())?;
                 }
                 let Some(replica) = self.open(partition, *wanted, placement).await? else {
                     return Ok(());
@@ -140,6 +145,12 @@ impl Fleet {
         wanted: Member,
         placement: &Placement,
     ) -> Result<Option<Replica>, TendError> {
+        if let Some(other) = self.other_log(partition, wanted.id)
+            && placement.born
+        {
+            self.keep_as(partition, wanted, other, placement).await?;
+            return Ok(None);
+        }
         let folder = self.path(partition, wanted.id);
         let is_there = folder.join("state").exists();
         let is_founder = !placement.born || is_there || !self.was_here(partition, wanted.id)?;
@@ -191,6 +202,36 @@ impl Fleet {
             }
         }
         false
+    }
+
+    /// A whole log of another replica of the partition that is on this disk.
+    fn other_log(&self, partition: PartitionId, wanted: u64) -> Option<u64> {
+        let prefix = format!("{:04}-", partition.0);
+        let names = disk::names(&self.0.folder).unwrap_or_default();
+        let members = names.iter().filter_map(|name| name.strip_prefix(&prefix));
+        let mut members = members.filter_map(|member| u64::from_str_radix(member, 16).ok());
+        members.find(|member| {
+            *member != wanted && self.path(partition, *member).join("state").exists()
+        })
+    }
+
+    /// Asks for the replica that this node has in the place of the one that is wanted of it.
+    async fn keep_as(
+        &self,
+        partition: PartitionId,
+        wanted: Member,
+        member: u64,
+        placement: &Placement,
+    ) -> Result<(), TendError> {
+        tracing::info!(%partition, "this node has a replica already; it stays");
+        let mut changed = placement.clone();
+        for replica in changed.replicas.iter_mut().filter(|replica| **replica == wanted) {
+            replica.id = member;
+        }
+        let before = Some(placement.clone());
+        let command = Command::Place { partition, before, placement: changed };
+        self.0.metadata.decide(&command.into()).await?;
+        Ok(())
     }
 
     /// Whether a replica's log was made here before.
@@ -395,6 +436,10 @@ impl Fleet {
     /// Whether the group goes on without this replica.
     fn is_let_go(&self, replica: &Replica) -> bool {
         let metrics = replica.group().raft().metrics().borrow().clone();
+        // A change that is not committed may be taken back.
+        if *metrics.membership_config.log_id() > metrics.last_applied {
+            return false;
+        }
         let membership = metrics.membership_config.membership();
         membership.get_node(&replica.member()).is_none()
             || !membership.voter_ids().any(|id| id == replica.member())
