@@ -37,6 +37,9 @@ pub(crate) struct ReplicaState {
     poisoned: bool,
     #[serde(default)]
     trouble: Option<String>,
+    /// The nodes whose replicas vote, as this one knows.
+    #[serde(default)]
+    voters: Vec<NodeId>,
 }
 
 /// The replicas that live here.
@@ -48,6 +51,7 @@ pub(crate) fn replicas_here(clustered: &Clustered) -> Vec<ReplicaState> {
         lag: replica.lag(),
         poisoned: replica.is_poisoned(),
         trouble: None,
+        voters: voters_of(&replica),
     };
     let mut all: Vec<ReplicaState> = clustered.fleet.replicas().into_iter().map(state).collect();
     for (partition, trouble) in clustered.fleet.troubles() {
@@ -61,10 +65,19 @@ pub(crate) fn replicas_here(clustered: &Clustered) -> Vec<ReplicaState> {
                 lag: 0,
                 poisoned: false,
                 trouble: Some(trouble),
+                voters: Vec::new(),
             }),
         }
     }
     all
+}
+
+/// The nodes whose replicas vote in a partition's group.
+fn voters_of(replica: &ingest::replica::Replica) -> Vec<NodeId> {
+    let metrics = replica.group().raft().metrics().borrow().clone();
+    let membership = metrics.membership_config.membership();
+    let peers = membership.voter_ids().filter_map(|id| membership.get_node(&id));
+    peers.map(|peer| NodeId(peer.node)).collect()
 }
 
 /// The routes.
@@ -151,7 +164,12 @@ async fn status(State(clustered): State<Clustered>) -> Result<Json<ClusterStatus
             replicas: placement
                 .replicas
                 .iter()
-                .map(|one| replica_of(one.node, of(&one.node)))
+                .map(|one| {
+                    // Only who votes makes what is acknowledged durable.
+                    let voters = leader.and_then(|leader| of(&leader.node)).map(|s| &s.voters);
+                    let votes = voters.is_none_or(|voters| voters.contains(&one.node));
+                    replica_of(one.node, of(&one.node), votes)
+                })
                 .collect(),
         }
     });
@@ -168,10 +186,13 @@ async fn status(State(clustered): State<Clustered>) -> Result<Json<ClusterStatus
     }))
 }
 
-fn replica_of(node: NodeId, state: Option<&ReplicaState>) -> ClusterReplica {
+fn replica_of(node: NodeId, state: Option<&ReplicaState>, votes: bool) -> ClusterReplica {
     let trouble = match state {
         None => Some("no answer".to_owned()),
         Some(state) if state.poisoned => Some("its disk failed: start the node again".to_owned()),
+        Some(state) if !votes && state.trouble.is_none() => {
+            Some("being filled: it does not vote yet".to_owned())
+        }
         Some(state) => state.trouble.clone(),
     };
     ClusterReplica { node: node.to_string(), lag: state.map(|state| state.lag), trouble }
