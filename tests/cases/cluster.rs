@@ -218,7 +218,7 @@ fn a_node_is_drained_removed_and_another_one_takes_its_place() {
     cluster.stop(3);
     let removed = cluster.client(1).post("/api/v1/cluster/remove", &json!({ "node": id[..8] }));
     assert_eq!(removed.status, 200, "{}", removed.body);
-    assert!(find(&cluster.status(2).unwrap()).is_none());
+    eventually("the others to hear of it", || find(&cluster.status(2)?).is_none().then_some(()));
     let acknowledged = load.end();
     cluster.settled();
     cluster.expect("drained", acknowledged);
