@@ -90,29 +90,6 @@ test('axe finds nothing on the cluster in either theme, nor on a phone, and it s
   }
 });
 
-test('draining a node says what that leads to, empties it, and can be taken back', async () => {
-  const page = await openSystem(cluster.nodes[0]);
-  await settled(page);
-  const row = nodeAt(page, cluster.nodes[2]);
-  await row.getByTestId('drain-node').click();
-  const confirm = page.getByTestId('confirm');
-  assert.match(await confirm.innerText(), /It keeps 6 replicas/);
-  assert.match(await confirm.innerText(), /Others make the copies/);
-  assert.match(await confirm.innerText(), /Fewer than three nodes are left/);
-  // Nothing happens without a yes; the keyboard is where the question is.
-  await confirm.getByRole('button', { name: 'Cancel' }).click();
-  assert.equal(await row.getByText('up').count(), 1);
-  await row.getByTestId('drain-node').press('Enter');
-  await page.keyboard.press('Tab');
-  await page.keyboard.press('Enter');
-  await row.getByText('draining').waitFor();
-  await row.getByText('it can be removed').waitFor(WAIT);
-  await row.getByTestId('undrain-node').click();
-  await row.getByText('up', { exact: false }).waitFor();
-  await settled(page);
-  await close(page);
-});
-
 test('a refusal of the cluster is shown where it was asked', async () => {
   const page = await openSystem(cluster.nodes[0]);
   await settled(page);

@@ -42,6 +42,9 @@ impl Default for Announced {
     }
 }
 
+/// Versions that every client can tell apart: what JSON keeps exactly.
+const VERSION_MAX: u64 = (1 << 53) - 1;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct After {
@@ -80,6 +83,10 @@ pub(super) async fn get(
     if wait_s > WAIT_S_MAX {
         let message = format!("\"wait_s\" is over {WAIT_S_MAX}");
         return Err(invalid_value(message).hint("ask again when nothing came"));
+    }
+    if after.is_some_and(|after| after > VERSION_MAX) {
+        let message = format!("\"after\" is over {VERSION_MAX}");
+        return Err(invalid_value(message).hint("send back the version that came last"));
     }
     let clock = state.engine.clock().clone();
     let until = clock.elapsed() + Duration::from_secs(wait_s);
