@@ -12,7 +12,7 @@ use cluster::catalog::{CatalogError, Command};
 use cluster::queue::Queue as _;
 use index::keep;
 use model::error::Kind;
-use model::node::{Health, NodeId, NodeInfo, Topology};
+use model::node::{Health, NodeId, NodeInfo, Replica, Topology};
 use model::partition::PartitionId;
 use model::time::Timestamp;
 use model::wire::{ClusterNode, ClusterPartition, ClusterReplica, ClusterStatus};
@@ -146,32 +146,9 @@ async fn status(State(clustered): State<Clustered>) -> Result<Json<ClusterStatus
             clock_ahead_ms: heard.get(&info.id).map(|one| one.clock_ahead_ms),
         }
     };
-    let partitions = topology.partitions.iter().map(|(partition, placement)| {
-        let of = |node: &NodeId| {
-            let states = replicas.get(node)?.iter();
-            states.clone().find(|state| state.partition == *partition)
-        };
-        let leader = placement.replicas.iter().find(|one| of(&one.node).is_some_and(|s| s.leads));
-        let lease = topology.indexer(*partition);
-        let committed = placement.replicas.iter().filter_map(|one| Some(of(&one.node)?.committed));
-        ClusterPartition {
-            partition: partition.0,
-            leader: leader.map(|one| one.node.to_string()).unwrap_or_default(),
-            indexer: lease.map(|lease| lease.node.to_string()).unwrap_or_default(),
-            token: lease.map_or(0, |lease| lease.token),
-            committed: committed.max().unwrap_or(0),
-            published: published.get(partition).map_or(0, |offset| offset.0),
-            replicas: placement
-                .replicas
-                .iter()
-                .map(|one| {
-                    // Only who votes makes what is acknowledged durable.
-                    let voters = leader.and_then(|leader| of(&leader.node)).map(|s| &s.voters);
-                    let votes = voters.is_none_or(|voters| voters.contains(&one.node));
-                    replica_of(one.node, of(&one.node), votes)
-                })
-                .collect(),
-        }
+    let partitions = topology.partitions.keys().map(|partition| {
+        let published = published.get(partition).map_or(0, |offset| offset.0);
+        partition_of(*partition, published, &topology, &replicas)
     });
     Ok(Json(ClusterStatus {
         cluster: topology.cluster.clone(),
@@ -184,6 +161,36 @@ async fn status(State(clustered): State<Clustered>) -> Result<Json<ClusterStatus
         copies_wanted,
         copies_missing,
     }))
+}
+
+/// What is shown of one partition; `published` is the offset below which all is in splits.
+fn partition_of(
+    partition: PartitionId,
+    published: u64,
+    topology: &Topology,
+    replicas: &BTreeMap<NodeId, Vec<ReplicaState>>,
+) -> ClusterPartition {
+    let of = |node: &NodeId| replicas.get(node)?.iter().find(|state| state.partition == partition);
+    let placed =
+        topology.partitions.get(&partition).map_or(&[][..], |placement| &placement.replicas);
+    let leader = placed.iter().find(|one| of(&one.node).is_some_and(|state| state.leads));
+    // Only who votes makes what is acknowledged durable.
+    let voters = leader.and_then(|leader| of(&leader.node)).map(|state| &state.voters);
+    let lease = topology.indexer(partition);
+    let committed = placed.iter().filter_map(|one| Some(of(&one.node)?.committed)).max();
+    let replica = |one: &Replica| {
+        let votes = voters.is_none_or(|voters| voters.contains(&one.node));
+        replica_of(one.node, of(&one.node), votes)
+    };
+    ClusterPartition {
+        partition: partition.0,
+        leader: leader.map(|one| one.node.to_string()).unwrap_or_default(),
+        indexer: lease.map(|lease| lease.node.to_string()).unwrap_or_default(),
+        token: lease.map_or(0, |lease| lease.token),
+        committed: committed.unwrap_or(0),
+        published,
+        replicas: placed.iter().map(replica).collect(),
+    }
 }
 
 fn replica_of(node: NodeId, state: Option<&ReplicaState>, votes: bool) -> ClusterReplica {

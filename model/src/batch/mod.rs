@@ -134,7 +134,7 @@ impl FieldValues {
 /// value twice) and a value for each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FieldColumn {
-    /// Dotted name; never one of [`RESERVED`], never the name of a label of the batch.
+    /// Dotted name; never one of [`RESERVED`](crate::stream::RESERVED), never the name of a label of the batch.
     pub name: String,
     /// Row numbers in the batch.
     pub rows: Vec<u32>,
