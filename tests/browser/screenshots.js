@@ -1,12 +1,13 @@
 // Every view at two widths and in both themes, into the folder SCREENSHOTS.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { send, someRecords, startBrowser, startNode } from './harness.js';
+import { send, someRecords, startBrowser, startCluster, startNode } from './harness.js';
 
 const folder = process.env.SCREENSHOTS ?? 'screenshots';
 mkdirSync(folder, { recursive: true });
 const fresh = await startNode();
 const node = await startNode();
+const { nodes, stop } = await startCluster();
 const browser = await startBrowser();
 await send(node.url, 'shop', someRecords(2000));
 
@@ -50,11 +51,29 @@ const views = {
   ],
   system: ['/system'],
   retention: ['/system', (page) => page.getByTestId('change-retention').click()],
+  alone: ['/system', (page) => page.getByTestId('alone').locator('summary').click()],
+  complete: [
+    '/',
+    async (page) => {
+      await page.getByTestId('query').pressSequentially('refused | stats c');
+      await page.getByRole('option').first().waitFor();
+    },
+  ],
+  cluster: [`${nodes[0].url}/system`, (page) => page.getByTestId('cluster-partitions').waitFor()],
+  drain: [`${nodes[0].url}/system`, (page) => page.getByTestId('drain-node').nth(1).click()],
   help: ['/', (page) => page.keyboard.press('?')],
   fresh: [fresh.url],
 };
-for (const colorScheme of ['light', 'dark']) {
-  for (const width of [1440, 390]) {
+await take(views);
+await nodes[2].kill();
+const lost = (page) => page.getByTestId('nodes').getByText('down').waitFor();
+await take({ down: [`${nodes[0].url}/system`, lost] });
+await browser.close();
+await Promise.all([node.stop(), fresh.stop(), stop()]);
+
+async function take(views) {
+  const looks = [1440, 390].flatMap((width) => ['light', 'dark'].map((colorScheme) => ({ width, colorScheme })));
+  for (const { width, colorScheme } of looks) {
     for (const [name, [path, act]] of Object.entries(views)) {
       const opened = await browser.newContext({ viewport: { width, height: 900 }, colorScheme });
       const page = await opened.newPage();
@@ -68,6 +87,3 @@ for (const colorScheme of ['light', 'dark']) {
     }
   }
 }
-await browser.close();
-await node.stop();
-await fresh.stop();

@@ -11,12 +11,20 @@ use super::body::{Json, Said};
 use super::request::Ask;
 use super::{QueryState, facets};
 use crate::language::{FUNCTIONS, Function, PIPES, Scope, Search, Token, TokenKind, nearest, read};
-use crate::plan::{Engine, FieldCount, Fields};
+use crate::plan::{Engine, Fields};
 
 /// Completions of one answer.
 const COMPLETIONS_MAX: usize = 50;
-/// Words that join the terms of a search, and the parts of a pipe.
-const KEYWORDS: [&str; 7] = ["AND", "NOT", "OR", "as", "asc", "by", "desc"];
+/// Values of a field that are looked through for what was typed.
+const VALUES_MAX: usize = 1_000;
+/// Words that join the terms of a search.
+const SEARCH_WORDS: [&str; 3] = ["AND", "NOT", "OR"];
+/// Words that join the parts of a pipe.
+const PIPE_WORDS: [&str; 7] = ["AND", "NOT", "OR", "as", "asc", "by", "desc"];
+/// What every record has.
+const ALWAYS: [&str; 6] = ["id", "index", "ingest_time", "level", "message", "timestamp"];
+/// What ends a value that stands in no quotes.
+const ENDS: &str = "()[]|,";
 
 /// Body of a request for the parts of a query.
 #[derive(Debug, Deserialize)]
@@ -77,7 +85,6 @@ pub(super) async fn parse(
 
 /// Warnings about fields that no record has.
 fn unknown_fields(text: &[char], tokens: &[Token], fields: &Fields) -> Vec<Value> {
-    const ALWAYS: [&str; 6] = ["id", "index", "ingest_time", "level", "message", "timestamp"];
     let known: Vec<&str> =
         fields.fields.iter().map(|field| field.name.as_str()).chain(ALWAYS).collect();
     let searched = tokens.iter().filter(|token| token.kind == TokenKind::Field);
@@ -115,13 +122,22 @@ enum Wanted {
     Pipe,
     /// A column, a function, a word that joins.
     Column,
+    /// The same, where a function is more likely: in front of what it takes.
+    Call,
+    /// Something that only who types it knows.
+    Nothing,
 }
 
 impl Place {
     fn of(text: &[char], tokens: &[Token], cursor: usize) -> Self {
+        if let Some(place) = Self::in_value(text, tokens, cursor) {
+            return place;
+        }
         let part = |c: &&char| c.is_alphanumeric() || "_.-@".contains(**c);
         let before = text.get(..cursor).unwrap_or_default();
-        let start = cursor - before.iter().rev().take_while(part).count();
+        let word = before.iter().rev().take_while(part).count();
+        let signs = before.iter().skip(cursor - word).take_while(|c| **c == '-').count();
+        let start = cursor - word + signs;
         let end = cursor + text.iter().skip(cursor).take_while(part).count();
         let typed = text.get(start..cursor).unwrap_or_default().iter().collect();
         let earlier: Vec<&Token> = tokens.iter().filter(|token| token.end <= start).collect();
@@ -132,74 +148,139 @@ impl Place {
         let in_pipe = earlier.iter().any(|token| said(token) == ['|']);
         let wanted = match (behind, field) {
             (Some('|'), _) => Wanted::Pipe,
-            _ if in_pipe => Wanted::Column,
-            // `field:` was read as a field, or could not be read for want of a value.
-            (Some(':'), Some(field)) if field.end + 1 >= start => {
-                Wanted::Value(said(field).iter().collect())
-            }
-            (Some(':'), _) => {
-                let name = text.get(..start.saturating_sub(1)).unwrap_or_default();
-                let name: String = name.iter().rev().take_while(part).collect();
-                Wanted::Value(name.chars().rev().collect())
-            }
+            (Some('('), _) if in_pipe => Wanted::Column,
+            _ if in_pipe => Self::in_pipe(text, &earlier),
+            // `field: value`, with a blank between them.
+            (Some(':'), Some(field)) => Wanted::Value(name_of(said(field))),
+            // What is compared with is written by hand.
+            (Some(':' | '<' | '>' | '='), _) => Wanted::Nothing,
             _ => Wanted::Term,
         };
         Self { typed, start, end, wanted }
     }
 
-    fn fits(&self, text: &str) -> bool {
-        text.to_lowercase().starts_with(&self.typed.to_lowercase()) && text != self.typed
+    /// Behind the name of a pipe that computes stand functions, behind its `by` columns.
+    fn in_pipe(text: &[char], earlier: &[&Token]) -> Wanted {
+        let said = |token: &Token| -> String {
+            text.get(token.start..token.end).unwrap_or_default().iter().collect()
+        };
+        let names = |token: &&&Token| token.kind == TokenKind::Pipe || said(token) == "by";
+        let named = earlier.iter().rev().find(names).map(|token| said(token));
+        match named.as_deref() {
+            Some("stats" | "timechart" | "eval" | "where") => Wanted::Call,
+            _ => Wanted::Column,
+        }
     }
 
-    fn completion(&self, text: &str, kind: &str, detail: &str) -> Option<Value> {
-        self.fits(text).then(|| {
-            json!({ "text": text, "kind": kind, "start": self.start, "end": self.end, "detail": detail })
+    /// In a value: all of it behind the `:`, also in quotes and with any signs in it.
+    fn in_value(text: &[char], tokens: &[Token], cursor: usize) -> Option<Self> {
+        let is_field = |token: &&Token| token.kind == TokenKind::Field && token.end < cursor;
+        let field = tokens.iter().rev().find(is_field)?;
+        let start = field.end + 1;
+        let written = text.get(start..cursor)?;
+        if text.get(field.end) != Some(&':') {
+            return None;
+        }
+        let quoted = written.first() == Some(&'"');
+        let typed = written.get(usize::from(quoted)..)?;
+        let goes_on = |c: &&char| match quoted {
+            true => **c != '"',
+            false => !c.is_whitespace() && !ENDS.contains(**c),
+        };
+        if typed.iter().any(|c| !goes_on(&c)) {
+            return None;
+        }
+        let rest = text.get(cursor..)?;
+        let closed = quoted && rest.contains(&'"');
+        let end = match (quoted, closed) {
+            // A quote that is still open would reach to the end.
+            (true, false) => cursor,
+            _ => cursor + rest.iter().take_while(goes_on).count() + usize::from(closed),
+        };
+        let name = name_of(text.get(field.start..field.end)?);
+        Some(Self { typed: typed.iter().collect(), start, end, wanted: Wanted::Value(name) })
+    }
+
+    fn completion(&self, text: &str, kind: &str, detail: &str) -> Option<(bool, Value)> {
+        let (lower, typed) = (text.to_lowercase(), self.typed.to_lowercase());
+        (lower.contains(&typed) && text != self.typed).then(|| {
+            let said = json!({ "text": text, "kind": kind, "start": self.start, "end": self.end, "detail": detail });
+            (!lower.starts_with(&typed), said)
         })
     }
 
+    /// What begins with what was typed, then what holds it.
     async fn completions(
         &self,
         engine: &Engine,
         everything: &Ask,
         fields: &Fields,
     ) -> Result<Vec<Value>, ApiError> {
-        let field = |field: &FieldCount| {
-            let detail = format!("{} records", field.count);
-            self.completion(&field.name, "field", &detail)
+        let words = |words: &[&str]| -> Vec<(bool, Value)> {
+            // Nobody needs to be told of them before the first letter.
+            let wanted = words.iter().filter(|_| !self.typed.is_empty());
+            wanted.filter_map(|word| self.completion(word, "keyword", "")).collect()
         };
-        let mut found: Vec<Value> = match &self.wanted {
+        let mut found: Vec<(bool, Value)> = match &self.wanted {
+            Wanted::Nothing => Vec::new(),
             Wanted::Pipe => {
                 let pipes = PIPES.iter();
                 pipes.filter_map(|pipe| self.completion(pipe.name, "pipe", pipe.about)).collect()
             }
-            Wanted::Value(name) => {
-                let (asked, name) = (everything.question.clone(), name.clone());
-                let values = facets::run(engine, None, |engine| async move {
-                    engine.field_values(&asked, &name, COMPLETIONS_MAX).await
-                });
-                let values = values.await?.values;
-                let value = |(value, count): &(Value, u64)| {
-                    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                    self.completion(&text, "value", &format!("{count} records"))
-                };
-                values.iter().filter_map(value).collect()
-            }
-            Wanted::Term => fields.fields.iter().filter_map(field).collect(),
-            Wanted::Column => {
+            Wanted::Value(name) => self.values(engine, everything, name).await?,
+            Wanted::Term => [self.fields(fields), words(&SEARCH_WORDS)].concat(),
+            Wanted::Column | Wanted::Call => {
                 let aggregates = Function::ALL.iter().map(|(name, _)| (*name, "an aggregate"));
                 let functions = FUNCTIONS.iter().map(|function| (function.name, function.about));
                 let called = aggregates.chain(functions).filter_map(|(name, about)| {
                     self.completion(&format!("{name}("), "function", about)
                 });
-                fields.fields.iter().filter_map(field).chain(called).collect()
+                let (called, fields) = (called.collect(), self.fields(fields));
+                let parts = match self.wanted {
+                    Wanted::Call => [called, fields, words(&PIPE_WORDS)],
+                    _ => [fields, called, words(&PIPE_WORDS)],
+                };
+                parts.concat()
             }
         };
-        if matches!(self.wanted, Wanted::Term | Wanted::Column) && !self.typed.is_empty() {
-            found.extend(KEYWORDS.iter().filter_map(|word| self.completion(word, "keyword", "")));
-        }
+        found.sort_by_key(|(inside, _)| *inside);
         found.truncate(COMPLETIONS_MAX);
-        Ok(found)
+        Ok(found.into_iter().map(|(_, said)| said).collect())
     }
+
+    fn fields(&self, fields: &Fields) -> Vec<(bool, Value)> {
+        let known = fields.fields.iter().filter_map(|field| {
+            self.completion(&field.name, "field", &format!("{} records", field.count))
+        });
+        let is_new = |name: &&&str| fields.fields.iter().all(|field| field.name != **name);
+        let always = ALWAYS.iter().filter(is_new);
+        known
+            .chain(always.filter_map(|name| self.completion(name, "field", "of every record")))
+            .collect()
+    }
+
+    async fn values(
+        &self,
+        engine: &Engine,
+        everything: &Ask,
+        name: &str,
+    ) -> Result<Vec<(bool, Value)>, ApiError> {
+        let (asked, name) = (everything.question.clone(), name.to_owned());
+        let values = facets::run(engine, None, |engine| async move {
+            engine.field_values(&asked, &name, VALUES_MAX).await
+        });
+        let value = |(value, count): &(Value, u64)| {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            self.completion(&text, "value", &format!("{count} records"))
+        };
+        Ok(values.await?.values.iter().filter_map(value).collect())
+    }
+}
+
+/// A field's name without its quotes.
+fn name_of(written: &[char]) -> String {
+    let name: String = written.iter().collect();
+    name.trim_matches(['"', '`']).to_owned()
 }
 
 pub(super) async fn explain(

@@ -36,16 +36,33 @@ async fn a_query_is_taken_apart_for_editors() {
         assert_eq!(unknown["diagnostics"][0]["severity"], "warning");
         assert_eq!(unknown["diagnostics"][0]["hint"], "did you mean status?");
         let fields = parsed(json!({"query":"GET sta"})).await;
-        assert_eq!(texts(&fields["completions"]), ["status"]);
+        // Those that begin so, then those that hold it.
+        assert_eq!(texts(&fields["completions"]), ["status", "timestamp"]);
         assert_eq!(fields["completions"][0]["start"], 4);
         let values = parsed(json!({"query":"host:w"})).await;
         assert_eq!(texts(&values["completions"]), ["web1"]);
         let open = parsed(json!({"query":"host:","cursor":5})).await;
         assert_eq!(texts(&open["completions"]), ["web1", "job1"]);
+        for (query, start, end) in [("host:\"w", 5, 7), ("-host:eb", 6, 8), ("a host:w b", 7, 8)] {
+            let cursor = end;
+            let value = parsed(json!({"query":query,"cursor":cursor})).await;
+            assert_eq!(texts(&value["completions"]), ["web1"], "{query}");
+            let place = (&value["completions"][0]["start"], &value["completions"][0]["end"]);
+            assert_eq!(place, (&json!(start), &json!(end)), "{query}");
+        }
+        let negated = parsed(json!({"query":"-hos"})).await;
+        assert_eq!(texts(&negated["completions"]), ["host"]);
+        assert_eq!(negated["completions"][0]["start"], 1);
+        let compared = parsed(json!({"query":"status>"})).await;
+        assert_eq!(texts(&compared["completions"]), [""; 0]);
         let pipes = parsed(json!({"query":"GET | so"})).await;
         assert_eq!(texts(&pipes["completions"]), ["sort"]);
         let columns = parsed(json!({"query":"| stats count_d"})).await;
         assert_eq!(texts(&columns["completions"]), ["count_distinct(", "count_distinct_estimate("]);
+        for (query, first) in [("| stats s", "sum("), ("| stats count() by s", "status")] {
+            let offered = parsed(json!({"query":query})).await;
+            assert_eq!(texts(&offered["completions"])[0], first, "{query}");
+        }
         let bad = post(&app, "/api/v1/query/parse", &json!({"query":1})).await;
         assert_eq!(bad.status(), StatusCode::UNPROCESSABLE_ENTITY);
     }

@@ -75,7 +75,8 @@ test('an offer that was complete is narrowed here; another word is a new questio
     ['user', 3],
     ['used', 3],
   ]);
-  expect(narrowed(offered, 'us', 'user', 4)?.map(({ text }) => text)).toEqual(['user']);
+  expect(narrowed(offered, 'us', 'usER', 4)?.map(({ text }) => text)).toEqual(['user']);
+  expect(narrowed(offered, 'us', 'user', 4)).toEqual([]);
   expect(narrowed(offered, 'us', 'us ', 3)).toBeNull();
   expect(narrowed(offered, 'us', 'u', 1)).toBeNull();
   expect(narrowed(offered, 'us', 'bus', 3)).toBeNull();

@@ -88,9 +88,10 @@ export function narrowed(
   const added = query.slice(first.end, caret);
   const isSame = query.slice(0, first.end) + query.slice(caret) === was;
   if (!isSame || !/^[\p{L}\p{N}_.@-]+$/u.test(added)) return null;
-  const typed = query.slice(first.start, caret).replace(/^"/, '').toLowerCase();
+  const typed = query.slice(first.start, caret).replace(/^"/, '');
+  const lower = typed.toLowerCase();
   return offered
-    .filter(({ text }) => text.toLowerCase().includes(typed))
+    .filter(({ text }) => text !== typed && text.toLowerCase().includes(lower))
     .map((one) => ({ ...one, end: caret }));
 }
 

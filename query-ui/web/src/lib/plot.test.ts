@@ -24,6 +24,15 @@ test('ticks stand on round times of the zone, and name a new day', () => {
   expect(texts('Asia/Kolkata').slice(0, 2)).toEqual(['03:00', '04:00']);
 });
 
+test('ticks are never more than there is room for, however long the time', () => {
+  for (const years of [1, 4, 57, 300])
+    for (const most of [1, 3, 12])
+      expect(timeTicks(0, years * 365.25 * 86_400_000, most, 'utc').length).toBeLessThanOrEqual(
+        most + 1,
+      );
+  expect(timeTicks(0, 0, 0, 'utc').length).toBe(1);
+});
+
 test('a line has gaps where values are missing', () => {
   expect(linePath([[0, 1], [1, 2], null, [3, 4]])).toBe('M0.0 1.0L1.0 2.0M3.0 4.0');
 });

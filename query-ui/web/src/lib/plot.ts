@@ -63,8 +63,9 @@ const STEPS = [
   30 * DAY,
   90 * DAY,
   365 * DAY,
-  5 * 365 * DAY,
 ];
+/** Longer steps are so many of these. */
+const LONG = 5 * 365 * DAY;
 
 export interface Tick {
   ms: number;
@@ -73,7 +74,8 @@ export interface Tick {
 
 /** At most so many ticks between two moments, on round times of a zone's clock. */
 export function timeTicks(from: number, to: number, most: number, zone: Zone): Tick[] {
-  const step = STEPS.find((size) => (to - from) / size <= most) ?? STEPS.at(-1) ?? DAY;
+  const least = (to - from) / Math.max(1, most);
+  const step = STEPS.find((size) => size >= least) ?? Math.ceil(least / LONG) * LONG;
   const offset = offsetAt(zone, from);
   const ticks: Tick[] = [];
   let day = '';
