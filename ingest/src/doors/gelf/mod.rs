@@ -55,7 +55,9 @@ pub(super) async fn take(
         }
         reader.finish()
     };
-    state.take(DOOR, parse).await?.whole()?;
+    // Goes on when the sender leaves: some do not wait for the answer.
+    let stored = tokio::spawn(async move { state.take(DOOR, parse).await?.whole() });
+    stored.await.map_err(|_| ApiError::new(Kind::Bug, "the messages could not be stored"))??;
     Ok(StatusCode::ACCEPTED)
 }
 
