@@ -28,7 +28,7 @@ const CALL_WAIT: Duration = Duration::from_secs(10);
 /// The first pause before another try; it doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// The longest pause before another try.
-const PAUSE_MAX: Duration = Duration::from_millis(320);
+const PAUSE_MAX: Duration = Duration::from_millis(160);
 
 /// The partitions of a cluster. Clones share them.
 #[derive(Debug, Clone)]

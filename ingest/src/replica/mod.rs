@@ -37,15 +37,13 @@ use fold::{PartitionFold, batches_of};
 use machine::{Applied, PartitionMachine, Store};
 pub(crate) use propose::Proposal;
 
-/// How often a leader of a partition says that it lives.
-pub const HEARTBEAT: Duration = Duration::from_millis(200);
 /// The call for the offset behind what is acknowledged.
 pub(crate) const SETTLED_CALL: &str = "settled";
 /// How long a leader may take to say it.
 pub(crate) const SETTLED_WAIT: Duration = Duration::from_millis(800);
 /// How long ago a majority may have answered for a leader to be sure of itself, milliseconds: less
-/// than the shortest election timeout.
-const LEASE_MS: u64 = 400;
+/// than three heartbeats, for which a member refuses its vote to others.
+const LEASE_MS: u64 = 250;
 /// How long a member of a new group may take to get its first leader.
 const BEGIN_WAIT: Duration = Duration::from_secs(10);
 
@@ -153,8 +151,7 @@ impl Replica {
         let machine = machine.map_err(log)?;
         let point = machine.point.clone();
         let group = GroupId::Partition(partition.0);
-        let settings =
-            GroupSettings { heartbeat: HEARTBEAT, ..GroupSettings::new(group, member, slot) };
+        let settings = GroupSettings::new(group, member, slot);
         let group = Group::start(settings, store.clone(), machine, parties.transport.clone()).await;
         let group = group.map_err(|error| start(error.to_string()))?;
         let (intake, proposals) = flume::bounded(1024);
