@@ -141,14 +141,19 @@ fn over(used: u64, free: u64, total: u64, percent_max: u64, free_min: u64) -> u6
 /// How long objects of splits that left the catalog stay in a cluster: other nodes may still answer
 /// from them.
 const GRACE: Duration = Duration::from_secs(60);
+/// How much longer they stay in a shared store for those nodes whose turn it is not: should the one
+/// whose turn it is have started again and never heard of them, they are deleted all the same.
+const TURN: Duration = Duration::from_secs(15);
 /// How old an object of a shared store is that no split has, nanoseconds: it is published long before.
 const ORPHAN_AGE_NS: i64 = 3_600_000_000_000;
 
 /// Deletes the objects of splits that left the catalog and that no view holds any more. In a store
-/// that all share one node does it for all.
+/// that all share one node does it first; to the others nothing is left.
 pub(crate) fn sweep(core: &Core) {
     let now = core.parties.clock.elapsed();
-    let grace = if core.parties.remote.is_some() { GRACE } else { Duration::ZERO };
+    let turn =
+        if core.parties.objects.is_shared() && !core.keeps_time() { TURN } else { Duration::ZERO };
+    let grace = if core.parties.remote.is_some() { GRACE + turn } else { Duration::ZERO };
     let removable: Vec<Arc<SplitMeta>> = core
         .change_if(|state| {
             let (held, free): (Vec<_>, Vec<_>) = std::mem::take(&mut state.removed)
@@ -165,9 +170,6 @@ pub(crate) fn sweep(core: &Core) {
         .unwrap_or_default();
     for split in removable {
         core.forget(&split.id);
-        if core.parties.objects.is_shared() && !core.keeps_time() {
-            continue;
-        }
         for name in [body_name(&split.id), bundle_name(&split.id)] {
             if let Err(error) = core.parties.objects.delete(&name) {
                 tracing::warn!(%error, name, "an object could not be deleted; a sweep tries again");
