@@ -84,9 +84,10 @@ $(S3): tests/s3/requirements.txt
 	$(S3) -m pip install --quiet --disable-pip-version-check -r tests/s3/requirements.txt
 	@touch $@
 
-test-s3: $(S3) ## The store of objects against a real S3 server, with faults in front of it
+test-s3: build $(S3) ## The store of objects, and three nodes on it, against a real S3 server with faults in front of it
 	$(CARGO) build --workspace --example objects_s3
 	$(S3) tests/s3/run.py $(BIN)/examples/objects_s3
+	$(S3) tests/s3/nodes.py $(BIN)/sawlog
 
 test-browser: build $(BROWSER)/node_modules/.package-lock.json
 	cd $(BROWSER) && SAWLOG_BIN=$(abspath $(BIN))/sawlog npm test

@@ -13,13 +13,15 @@ DENIED = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access 
 
 class Proxy:
     """Faults: share_put_off (that part of the requests is answered 503), is_denied (all are
-    answered 403), parts_max (after so many parts of uploads all connections are cut).
+    answered 403), parts_max (after so many parts of uploads all connections are cut), is_down
+(all connections are cut).
     uploads_per_page is no fault: the server behind us does not cut its list of half uploads
     into pages, as large ones do."""
 
     def __init__(self, server, port=0, share_put_off=0.0, is_denied=False, parts_max=None, uploads_per_page=None):
         self.server, self.uploads_per_page, self.pages = server, uploads_per_page, 0
         self.share_put_off, self.is_denied, self.parts_max = share_put_off, is_denied, parts_max
+        self.is_down = False
         # The same requests meet the same faults in every run.
         self.chance = random.Random(1)
         self.lock = threading.Lock()
@@ -50,7 +52,7 @@ class Proxy:
             self.requests += 1
             is_part = client.command == "PUT" and "partNumber=" in client.path
             self.parts += is_part
-            is_cut = self.parts_max is not None and self.parts > self.parts_max
+            is_cut = self.is_down or (self.parts_max is not None and self.parts > self.parts_max)
             is_put_off = self.chance.random() < self.share_put_off
             self.put_off += is_put_off
             self.cut += is_cut
