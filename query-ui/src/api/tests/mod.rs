@@ -213,6 +213,14 @@ async fn stats_count_and_compute_in_groups() {
                 .await,
             [json!({"hosts":2,"oks":1,"worst":"fatal"})]
         );
+        assert_eq!(
+            table("| stats first(message) as f, last(message) as l, first(took) as t by host")
+                .await,
+            [
+                json!({"host":"job1","f":"job failed \"a\"\n\ttrace","l":"disk full","t":7}),
+                json!({"host":"web1","f":"GET /a","l":"GET /d","t":0.5}),
+            ]
+        );
         assert_eq!(table("nothing | stats count() as n").await, [json!({"n":0})]);
         assert_eq!(table("nothing | stats count() as n by host").await, [] as [Value; 0]);
     }

@@ -81,7 +81,7 @@ impl Lowering<'_> {
             None => None,
         };
         let only = |expr: Expr| match &condition {
-            Some(condition) => expr.filter(condition.clone()).build(),
+            Some(condition) => filtered(expr, condition.clone()),
             None => Ok(expr),
         };
         let Some(argument) = &aggregate.argument else {
@@ -133,7 +133,7 @@ impl Lowering<'_> {
                 let order = self.in_time(frame, aggregate.function);
                 let present = value.expr.clone().is_not_null();
                 let wanted = condition.clone().map_or(present.clone(), |c| c.and(present));
-                same(first_value(value.expr.clone(), order).filter(wanted).build()?)
+                same(filtered(first_value(value.expr.clone(), order), wanted)?)
             }
             Function::Values => {
                 let text = value.text();
@@ -170,6 +170,18 @@ impl Lowering<'_> {
     /// A round width of which the range has about sixty.
     pub(super) fn round_width(&self) -> i64 {
         crate::plan::histogram::width_for(&self.span, AUTO_BINS)
+    }
+}
+
+/// An aggregate of the rows for which a condition holds. DataFusion's own way to say so forgets the
+/// order that the aggregate had.
+fn filtered(aggregate: Expr, condition: Expr) -> Result<Expr> {
+    match aggregate {
+        Expr::AggregateFunction(mut called) => {
+            called.params.filter = Some(Box::new(condition));
+            Ok(Expr::AggregateFunction(called))
+        }
+        other => plan_err!("{other} is no aggregate"),
     }
 }
 
