@@ -115,7 +115,11 @@ impl Consumer {
             Some((part, pushed))
         });
         // Another node has the partition by now, or splits have the records.
-        let Some((part, pushed)) = shown else { return };
+        let Some((part, pushed)) = shown else {
+            // Who waits for these records finds them there.
+            self.core.shown.send_replace(());
+            return;
+        };
         if let Err(error) = pushed {
             tracing::error!(%error, "fresh parts could not be joined");
         }
