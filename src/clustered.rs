@@ -12,7 +12,7 @@ use index::indexer::Indexer;
 use index::keep::{Copies, Keeper};
 use index::metrics::IndexMetrics;
 use index::remote::{Host, Remote};
-use index::searcher::Parties;
+use index::searcher::{Parties, Searcher};
 use ingest::fleet::Fleet;
 use ingest::partition::PartitionSettings;
 use ingest::replica::ReplicaParties;
@@ -20,6 +20,7 @@ use model::node::{Placement, Roles};
 use model::partition::PartitionId;
 use platform::disk::Disk;
 use platform::objects::{Objects, StoreOptions};
+use query_ui::plan::Engine;
 
 use crate::config::Config;
 use crate::node::{Base, index_settings, local_objects, parties};
@@ -133,12 +134,17 @@ impl Clustered {
         };
         let data = base.config.data_dir.clone();
         let indexer = Arc::new(Indexer::start(parties, data, base.shutdown.clone())?);
-        let _host = Host::serve(indexer.searcher(), &self.server);
         if let Some(copies) = keeper {
             tokio::spawn(copies.look_after(self.server.clone(), base.shutdown.clone()));
         }
         tokio::spawn(seats::hold(self.clone(), indexer.clone(), base.shutdown.clone()));
         Ok(indexer)
+    }
+
+    /// Answers what other nodes ask of this one's records from now on.
+    pub(crate) fn answer(&self, searcher: Searcher, engine: &Engine) {
+        let host = Host::serve(searcher, &self.server);
+        engine.serve(&host, &self.server);
     }
 
     /// Where splits are: in a store that all nodes share, or as copies on some of them.

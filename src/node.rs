@@ -159,6 +159,9 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     let Base { config, catalog, clock, metrics, ingest_metrics, shutdown, .. } = base;
     let searcher = indexer.searcher();
     let engine = start_engine(&config, &searcher, &clock, &metrics)?;
+    if let Parts::Clustered(clustered) = &parts {
+        clustered.answer(searcher.clone(), &engine);
+    }
     let shipper = shipping.map(|shipping| {
         ship(&config, address, token.clone(), shipping, &clock, &metrics, &shutdown)
     });

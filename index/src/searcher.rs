@@ -162,7 +162,7 @@ impl Searcher {
     }
 
     /// The way to a split whose rows are nearer to another node.
-    fn elsewhere(&self, meta: &SplitMeta) -> Option<&Remote> {
+    pub(crate) fn elsewhere(&self, meta: &SplitMeta) -> Option<&Remote> {
         let parties = &self.0.parties;
         let remote = parties.remote.as_ref()?;
         let is_here = match parties.objects.is_shared() {
@@ -172,8 +172,11 @@ impl Searcher {
         (!is_here).then_some(remote)
     }
 
-    /// Scans a split with what this node has of it.
-    pub(crate) fn scan_here(
+    /// Scans a split with what this node has of it, whatever it knows of deletions.
+    ///
+    /// # Errors
+    /// [`ScanError`] names the split.
+    pub fn scan_here(
         &self,
         meta: &Arc<SplitMeta>,
         request: &ScanRequest,

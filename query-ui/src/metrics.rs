@@ -30,6 +30,12 @@ pub struct QueryMetrics {
     pub units: Counter,
     /// Rows that scans found.
     pub rows: Counter,
+    /// Parts of plans that other nodes were asked to run.
+    pub fragments: Counter,
+    /// Of those, how many were scanned from here instead.
+    pub fragment_failures: Counter,
+    /// Parts of other nodes' plans begun here.
+    pub fragments_served: Counter,
     /// Tails open now, against the bound `tails_max`.
     pub tails: Gauge,
     /// Records a tail missed because its reader was slow.
@@ -62,6 +68,15 @@ impl QueryMetrics {
             seconds: metrics.register("query_seconds", "Time of a query", Histogram::new(buckets)),
             units: counter("query_units", "Splits and fresh parts scanned"),
             rows: counter("query_rows", "Rows that scans found"),
+            fragments: counter("query_fragments", "Parts of plans that other nodes were asked for"),
+            fragment_failures: counter(
+                "query_fragment_failures",
+                "Parts of plans that other nodes did not run and that were scanned from here",
+            ),
+            fragments_served: counter(
+                "query_fragments_served",
+                "Parts of other nodes' plans begun here",
+            ),
             tails: gauge("query_tails", "Tails open now"),
             tail_lost: counter("query_tail_lost_records", "Records a slow tail missed"),
         }

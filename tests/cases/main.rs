@@ -20,5 +20,6 @@ mod command_line;
 mod crash;
 mod shipper;
 mod cluster;
+mod spread;
 mod shipper_edges;
 mod shipper_feeds;

@@ -215,7 +215,7 @@ impl Remote {
     }
 
     /// Where a split is kept, who answers first.
-    fn keepers(&self, meta: &SplitMeta) -> Vec<String> {
+    pub(super) fn keepers(&self, meta: &SplitMeta) -> Vec<String> {
         let topology = self.topology();
         let nodes = match meta.copies.is_empty() {
             // In a store that all share: who has it in its cache.

@@ -1,6 +1,7 @@
 //! Fresh records that other nodes index: seen through views that those nodes hold, scanned there.
 
 mod ask;
+mod fragment;
 mod relay;
 mod serve;
 
@@ -13,6 +14,7 @@ use model::partition::{Offset, PartitionId};
 use model::wire::Missing;
 use serde::{Deserialize, Serialize};
 
+pub use fragment::{HeldUnit, Piece, Pieces, Reached};
 pub use serve::Host;
 
 /// The call for a view.

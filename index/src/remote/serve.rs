@@ -143,7 +143,12 @@ impl Host {
         answer
     }
 
-    fn part(&self, view: u64, part: usize, from: Offset) -> Result<Arc<FreshPart>, String> {
+    pub(super) fn part(
+        &self,
+        view: u64,
+        part: usize,
+        from: Offset,
+    ) -> Result<Arc<FreshPart>, String> {
         let held = self.held();
         let (_, parts) = held.get(&view).ok_or("the view is not held any more: ask again")?;
         let part = parts.get(part).cloned().ok_or("there is no such part")?;

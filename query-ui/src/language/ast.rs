@@ -2,6 +2,7 @@
 
 use model::query::Filter;
 use model::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// A query that was understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,7 +105,7 @@ pub enum Pipe {
 }
 
 /// What a text looks like from which columns are taken.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Extraction {
     /// Text with `<name>` for a piece that becomes a column, `<_>` for one that does not.
     Pattern(String),
@@ -113,7 +114,7 @@ pub enum Extraction {
 }
 
 /// How a structure is written as text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Format {
     /// A JSON object; nested names are joined with dots.
     Json,

@@ -18,6 +18,7 @@ use model::partition::RecordId;
 use model::time::{TimeRange, Timestamp};
 use model::wire::Missing;
 
+use super::distribute::distributed;
 use super::lower::{Lowered, Lowering, Order, Reading, fields_of, fixed, queries};
 use super::range::{Cursor, may_hold, narrowed};
 use super::scan::{Progress, ProgressWatch, Scanner, StopGuard};
@@ -255,7 +256,7 @@ impl Engine {
         let failed = |error| QueryFailure::of(error, self.0.settings.memory_bytes_max);
         let state = self.session(shape).map_err(failed)?;
         let plan = budget.within(state.create_physical_plan(&plan)).await?.map_err(failed)?;
-        let plan = stoppable(plan).map_err(failed)?;
+        let plan = stoppable(distributed(plan).map_err(failed)?).map_err(failed)?;
         // The plan itself is not kept: some of its parts stop only when it is gone.
         execute_stream(plan, state.task_ctx()).map_err(failed)
     }
@@ -361,6 +362,7 @@ impl Engine {
         let failed = |error| QueryFailure::of(error, self.0.settings.memory_bytes_max);
         let state = self.session(&shape).map_err(failed)?;
         let plan = budget.within(state.create_physical_plan(&plan)).await?.map_err(failed)?;
+        let plan = distributed(plan).map_err(failed)?;
         explanation.plan = displayable(plan.as_ref()).indent(false).to_string();
         Ok(explanation)
     }

@@ -4,11 +4,12 @@ use jiff::civil::Date;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Span, ToSpan as _, ZonedDateTime};
 use model::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::language::read_span;
 
 /// A unit of the calendar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Unit {
     /// A year.
     Year,
@@ -125,7 +126,7 @@ pub(crate) fn zone(name: &str) -> Option<TimeZone> {
 }
 
 /// How wide the bins are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Width {
     /// Units of the calendar.
     Calendar(Unit),
@@ -134,7 +135,7 @@ pub(crate) enum Width {
 }
 
 /// Bins of time.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Bins {
     /// How wide they are.
     pub(crate) width: Width,

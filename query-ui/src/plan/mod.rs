@@ -10,6 +10,7 @@ mod running;
 mod stop;
 mod scan;
 mod table;
+mod distribute;
 mod types;
 mod range;
 pub(crate) mod calendar;
@@ -26,6 +27,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::SessionState;
 use index::scan::ScanRequest;
 use index::searcher::{Searcher, Unit, View};
@@ -84,6 +86,8 @@ struct Inner {
     memory: Memory,
     /// What plans queries: the same for all of them.
     rules: OnceLock<SessionState>,
+    /// What plans of other nodes may name.
+    known: OnceLock<Arc<TaskContext>>,
     running: Running,
     /// Queries compute here, so that they never keep others from being answered.
     runtime: Option<Runtime>,
@@ -166,6 +170,7 @@ impl Engine {
             admission: Admission::new(&settings, clock.clone(), metrics.clone()),
             clock,
             rules: OnceLock::new(),
+            known: OnceLock::new(),
             memory: Memory::new(settings.memory_all_bytes_max, metrics.clone()),
             running: Running::default(),
             settings,

@@ -28,6 +28,8 @@ pub(super) struct Scanner {
     pub(super) progress: ProgressWatch,
     missing: Arc<Mutex<Vec<Missing>>>,
     stopped: Arc<AtomicBool>,
+    /// Splits are read with what this node has of them: another node asks for them.
+    is_here: bool,
 }
 
 /// How far a query is.
@@ -54,10 +56,18 @@ impl ProgressWatch {
         Progress { units, units_done, rows }
     }
 
-    fn add(&self, progress: Progress) {
+    pub(super) fn add(&self, progress: Progress) {
         let Progress { units, units_done, rows } = progress;
         for (count, more) in self.0.iter().zip([units, units_done, rows]) {
             count.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
+    /// Some of what was added did not count.
+    pub(super) fn take_back(&self, progress: Progress) {
+        let Progress { units, units_done, rows } = progress;
+        for (count, less) in self.0.iter().zip([units, units_done, rows]) {
+            count.fetch_sub(less, Ordering::Relaxed);
         }
     }
 }
@@ -75,7 +85,12 @@ impl Drop for StopGuard {
 impl Scanner {
     pub(super) fn new(searcher: Searcher, cores: Cores, metrics: QueryMetrics) -> Self {
         let (progress, missing, stopped) = Default::default();
-        Self { searcher, cores, metrics, progress, missing, stopped }
+        Self { searcher, cores, metrics, progress, missing, stopped, is_here: false }
+    }
+
+    /// One for what other nodes ask of this one.
+    pub(super) fn here(self) -> Self {
+        Self { is_here: true, ..self }
     }
 
     pub(super) fn stop_guard(&self) -> StopGuard {
@@ -114,7 +129,11 @@ impl Scanner {
         emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
     ) {
         self.metrics.units.inc();
-        if let Err(error) = self.searcher.scan(unit, request, emit) {
+        let scanned = match unit {
+            Unit::Split(meta) if self.is_here => self.searcher.scan_here(meta, request, emit),
+            unit => self.searcher.scan(unit, request, emit),
+        };
+        if let Err(error) = scanned {
             self.note(unit, &error);
         }
     }
@@ -169,8 +188,12 @@ impl Work {
         Self { units, next: AtomicUsize::new(0), request, best }
     }
 
-    pub(super) fn unit_count(&self) -> usize {
-        self.units.len()
+    pub(super) fn units(&self) -> &[Unit] {
+        &self.units
+    }
+
+    pub(super) fn request(&self) -> &ScanRequest {
+        &self.request
     }
 
     /// Scans units until there is none left, `emit` breaks, or the query stops. Several threads

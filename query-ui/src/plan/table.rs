@@ -28,6 +28,7 @@ use model::level::Level;
 use model::partition::{Offset, PartitionId, RecordId};
 use model::query::Filter;
 use model::time::TimeRange;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::scan::{Scanner, Work};
@@ -38,7 +39,7 @@ const AHEAD: usize = 2;
 const PIECE_BYTES: usize = 512 << 10;
 
 /// A column of the table.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Source {
     /// As the scan gives it.
     Stored(Column),
@@ -142,12 +143,23 @@ fn stored(columns: &[Source]) -> Vec<Column> {
     stored
 }
 
+/// A scan without its units, as other nodes are told of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct ScanForm {
+    request: ScanRequest,
+    /// Names and columns.
+    columns: Vec<(String, Source)>,
+}
+
 /// The leaf of every plan: its partitions share the units, each scanned by one thread.
+#[derive(Clone)]
 pub(super) struct LogScanExec {
     scanner: Scanner,
     work: Arc<Work>,
     columns: Vec<Source>,
     schema: SchemaRef,
+    /// Threads at most.
+    partitions: usize,
     properties: Arc<PlanProperties>,
 }
 
@@ -159,14 +171,65 @@ impl LogScanExec {
         schema: SchemaRef,
         partitions: usize,
     ) -> Self {
-        let partitions = partitions.min(work.unit_count()).max(1);
+        let streams = partitions.min(work.units().len()).max(1);
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(schema.clone()),
-            Partitioning::UnknownPartitioning(partitions),
+            Partitioning::UnknownPartitioning(streams),
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        Self { scanner, work, columns, schema, properties }
+        Self { scanner, work, columns, schema, partitions, properties }
+    }
+
+    /// A scan of these units, as another node told of it.
+    pub(super) fn of_form(
+        form: ScanForm,
+        scanner: Scanner,
+        units: Vec<Unit>,
+        partitions: usize,
+    ) -> Self {
+        let field = |(name, column): &(String, Source)| Field::new(name, column.data_type(), true);
+        let schema = Arc::new(Schema::new(form.columns.iter().map(field).collect::<Vec<_>>()));
+        let columns = form.columns.into_iter().map(|(_, column)| column).collect();
+        scanner.expect(units.len());
+        let work = Arc::new(Work::new(units, form.request));
+        Self::new(scanner, work, columns, schema, partitions)
+    }
+
+    /// What another node is told of it.
+    pub(super) fn form(&self) -> ScanForm {
+        let names = self.schema.fields().iter().map(|field| field.name().clone());
+        ScanForm {
+            request: self.work.request().clone(),
+            columns: names.zip(self.columns.iter().cloned()).collect(),
+        }
+    }
+
+    /// The same of other units.
+    pub(super) fn with(&self, units: Vec<Unit>) -> Self {
+        let work = Arc::new(Work::new(units, self.work.request().clone()));
+        Self::new(
+            self.scanner.clone(),
+            work,
+            self.columns.clone(),
+            self.schema.clone(),
+            self.partitions,
+        )
+    }
+
+    /// Whether all records that pass are wanted, not the newest of them.
+    pub(super) fn is_whole(&self) -> bool {
+        self.work.request().newest.is_none()
+    }
+
+    /// What it reads.
+    pub(super) fn units(&self) -> &[Unit] {
+        self.work.units()
+    }
+
+    /// How it reads.
+    pub(super) fn scanner(&self) -> &Scanner {
+        &self.scanner
     }
 }
 
@@ -178,7 +241,7 @@ impl fmt::Debug for LogScanExec {
 
 impl DisplayAs for LogScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LogScanExec: units={}, columns={:?}", self.work.unit_count(), self.columns)
+        write!(f, "LogScanExec: units={}, columns={:?}", self.work.units().len(), self.columns)
     }
 }
 

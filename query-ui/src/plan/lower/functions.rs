@@ -23,14 +23,15 @@ use model::quantity::{read_duration, read_size};
 use model::query::TextMatch;
 use model::time::Timestamp;
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
 use super::structure::{flat_json, flat_logfmt, member};
 use crate::language::{Extraction, Format, pieces};
 use crate::plan::calendar::Bins;
 
 /// A function of values, with what it was given once and for all.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Function {
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(in crate::plan) enum Function {
     /// A text as a finite number.
     Number,
     /// A text as nanoseconds.
@@ -58,8 +59,22 @@ pub(super) enum Function {
 impl Function {
     /// The expression that calls it.
     pub(super) fn call(self, arguments: Vec<Expr>) -> Expr {
-        let signature = Signature::any(arguments.len(), Volatility::Immutable);
-        ScalarUDF::new_from_impl(Called { function: self, signature }).call(arguments)
+        self.udf().call(arguments)
+    }
+
+    /// As DataFusion knows it.
+    pub(in crate::plan) fn udf(self) -> ScalarUDF {
+        let arguments = match self {
+            Self::Sampled(_) => 2,
+            _ => 1,
+        };
+        let signature = Signature::any(arguments, Volatility::Immutable);
+        ScalarUDF::new_from_impl(Called { function: self, signature })
+    }
+
+    /// The one that DataFusion knows so; `None` when it is none of ours.
+    pub(in crate::plan) fn of(function: &ScalarUDF) -> Option<&Self> {
+        function.inner().downcast_ref::<Called>().map(|called| &called.function)
     }
 }
 

@@ -23,6 +23,7 @@ use model::time::TimeRange;
 
 pub(super) use aggregate::origin;
 use frame::{Frame, Rows, ScanColumns};
+pub(super) use functions::Function;
 pub(super) use references::{fields_of, queries};
 
 use super::scan::Scanner;

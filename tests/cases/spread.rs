@@ -1,0 +1,155 @@
+//! One node and three give the same answers, whoever holds what the answers are made of: parts of
+//! plans run at the holders, and when these fail the rows are fetched.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use tests::chance::Chance;
+use tests::client::Client;
+use tests::cluster::{Cluster, QUICK};
+use tests::process::{Node, TINY};
+use tests::wait::eventually;
+
+const SERVICES: usize = 9;
+const RECORDS_EACH: usize = 600;
+
+/// Every kind of part: halves of each aggregate, groups of each kind, functions of our own, first
+/// rows; and plans that have none.
+const QUESTIONS: [&str; 25] = [
+    "| stats count() as n",
+    "refused | stats count() as n by service",
+    "| stats count(took) as n, sum(took) as s, min(took) as least, max(took) as most by service, level",
+    "| stats avg(took) as a, count() as n by bin(timestamp, 5m)",
+    "| stats count_distinct(user) as d by level",
+    "| stats count_distinct_estimate(user) as d",
+    "| stats median(took) as m, p99(took) as p by service",
+    "| stats first(user) as f, last(user) as l by service",
+    "| stats values(level) as v by service",
+    "| stats sum(cost) as s, max(level) as worst by user",
+    "level:error took:>100 | stats count() as n by user",
+    "| where took > 50 AND contains(user, \"1\") | stats count() as n by level",
+    "| eval slow = if(took > 100, \"yes\", \"no\") | stats count() as n, sum(took) as s by slow",
+    "| eval hour = time_bin(timestamp, \"hour\", \"Europe/Berlin\") | stats count() as n by hour",
+    "| extract \"user <who> refused\" | stats count() as n by who",
+    "| extract /after (?<ms>[0-9]+) ms/ | stats sum(ms) as s by level",
+    "| stats count() as n, sum(number(note)) as s by bin(took, 25)",
+    "| where in_cidr(ip, \"10.0.0.0/25\") | stats count() as n by service",
+    "| eval kind = replace_regex(user, /[0-9]+/, \"\") | where kind == \"u\" | stats count() as n",
+    "| stats count() as n by user | where n > 30 | sort n desc, user | limit 10",
+    "| fields user, took | sort took desc, user | limit 12",
+    "| where took > 3 | eval twice = took * 2 | sort twice desc, user, cost | fields twice, user | limit 7",
+    "| top 5 user",
+    "user:u1 | stats count() as n by service | sort n desc, service",
+    "error NOT refused | fields message, user | sort message, user | limit 20",
+];
+
+/// The records of a service, each with a time of its own.
+fn records(service: usize) -> String {
+    let mut chance = Chance::new(7 + service as u64);
+    let mut lines = String::new();
+    for number in 0..RECORDS_EACH {
+        let (took, user) = (chance.skewed(500), chance.skewed(60));
+        let at = model::time::Timestamp(
+            1_790_000_000_000_000_000
+                + i64::try_from(number * SERVICES + service).unwrap() * 1_700_000_000,
+        );
+        let words = ["refused", "let in", "timed out"];
+        let mut record = json!({
+            "timestamp": at.to_string(),
+            "level": *chance.one_of(&["info", "warn", "error"]),
+            "message": format!("user u{user} {} after {took} ms", chance.one_of(&words)),
+            "took": took,
+            "user": format!("u{user}"),
+            "ip": format!("10.0.0.{}", chance.below(256)),
+        });
+        if chance.below(3) == 0 {
+            // Quarters: sums of them do not hang on their order.
+            record["cost"] = json!(chance.below(400) as f64 / 4.0);
+            record["note"] = json!(format!("{}", chance.below(50)));
+        }
+        writeln!(lines, "{record}").unwrap();
+    }
+    lines
+}
+
+fn ask(client: &Client, query: &str) -> Vec<Value> {
+    client.rows(&json!({ "query": query }))
+}
+
+fn figure(client: &Client, name: &str) -> u64 {
+    let text = client.send("GET", "/metrics", &[], Vec::new()).unwrap().body;
+    let line = text.lines().find(|line| line.contains(name) && !line.starts_with('#'));
+    let line = line.unwrap_or_else(|| panic!("{name} in {text}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn answers_are_the_same_wherever_their_parts_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let alone = Node::start("node", folder.path(), TINY, &[]);
+    let shared = tempfile::tempdir().unwrap();
+    let store = format!("file://{}", shared.path().display());
+    let cluster = Cluster::start(3, QUICK, |_, _| vec!["--store".to_owned(), store.clone()]);
+    // Most of it becomes splits in the store that all share, the last of it stays fresh.
+    for service in 0..SERVICES {
+        let (path, lines) = (format!("/api/v1/ingest?service=s{service}"), records(service));
+        alone.client.ingest(&path, lines.as_bytes());
+        cluster.client(service % 3).ingest(&path, lines.as_bytes());
+    }
+    let all = (SERVICES * RECORDS_EACH) as u64;
+    alone.client.expect_records(all);
+    cluster.client(0).expect_records(all);
+    let expected: Vec<Vec<Value>> =
+        QUESTIONS.iter().map(|query| ask(&alone.client, query)).collect();
+    let agree = |cluster: &Cluster, when: &str| {
+        for number in cluster.running() {
+            for (query, expected) in QUESTIONS.iter().zip(&expected) {
+                let rows = ask(cluster.client(number), query);
+                assert_eq!(&rows, expected, "{when}, node {number}: {query}");
+            }
+            let counted = cluster.client(number).count_of("refused");
+            assert_eq!(counted, alone.client.count_of("refused"), "{when}, node {number}");
+        }
+    };
+    agree(&cluster, "fresh records");
+    eventually("all to be in splits", || {
+        let status = cluster.status(0)?;
+        let partitions = status["partitions"].as_array()?;
+        let whole = |one: &Value| one["published"] == one["committed"];
+        partitions.iter().all(whole).then_some(())
+    });
+    agree(&cluster, "splits");
+    let sum = |cluster: &Cluster, name| -> u64 {
+        cluster.running().iter().map(|number| figure(cluster.client(*number), name)).sum()
+    };
+    assert!(sum(&cluster, "query_fragments_total") > 0);
+    assert_eq!(sum(&cluster, "query_fragment_failures_total"), 0);
+    assert!(sum(&cluster, "query_fragments_served_total") > 0);
+    for query in [QUESTIONS[2], QUESTIONS[21]] {
+        let runs = |number: &usize| {
+            let body = json!({ "query": query });
+            let told = cluster.client(*number).post("/api/v1/query/explain", &body);
+            told.body.contains("FragmentExec")
+        };
+        assert!(cluster.running().iter().any(runs), "{query}");
+    }
+    let sql = json!({ "sql": "SELECT service, count(*) AS n, sum(took) AS s FROM logs GROUP BY service ORDER BY service" });
+    let told = |client: &Client| {
+        let mut lines = client.post("/api/v1/sql", &sql).lines();
+        lines.retain(|line| line.get("row").is_some());
+        lines
+    };
+    assert_eq!(told(cluster.client(1)), told(&alone.client));
+    assert_eq!(told(&alone.client).len(), SERVICES);
+    // A holder that says nothing: its part is done from elsewhere. That its newest records are not
+    // known is said; there are none.
+    cluster.pause(2);
+    let answer = cluster.client(0).post("/api/v1/query", &json!({ "query": QUESTIONS[2] }));
+    let mut rows = answer.lines();
+    rows.retain(|line| line.get("row").is_some());
+    let rows: Vec<Value> = rows.into_iter().map(|mut line| line["row"].take()).collect();
+    assert_eq!(rows, expected[2], "a holder that says nothing");
+    cluster.resume(2);
+    cluster.settled();
+    agree(&cluster, "everybody again");
+}
