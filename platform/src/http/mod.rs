@@ -287,7 +287,8 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 /// How long requests that were taken may go on after the wish to stop.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 
-/// Serves until the wish to stop, then finishes what was taken, for ten seconds at most.
+/// Serves until the wish to stop, then finishes what was taken, for ten seconds at most. Requests
+/// know where they come from (`ConnectInfo<SocketAddr>` among their extensions).
 ///
 /// # Errors
 /// As the system says.
@@ -299,7 +300,8 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) ->
         }
     });
     let wish = shutdown.clone();
-    let served = axum::serve(listener, router)
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service)
         .with_graceful_shutdown(async move { wish.wait().await })
         .into_future();
     tokio::select! {

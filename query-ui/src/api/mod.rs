@@ -19,10 +19,14 @@ mod shippers;
 mod shipper_settings;
 mod openapi;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request};
+use axum::http::HeaderValue;
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::routing::{any, delete, get, patch, post};
 use model::error::Kind;
 use model::limits::QUERY_BYTES_MAX;
@@ -33,7 +37,7 @@ use tokio::sync::Semaphore;
 
 use crate::elastic;
 use crate::loki;
-use crate::plan::{Engine, QueryFailure};
+use crate::plan::{Engine, QueryFailure, asked_by};
 use crate::ui;
 use shippers::Fleet;
 pub use status::{StatusSource, index_status};
@@ -100,6 +104,25 @@ pub fn router(state: QueryState) -> Router {
         .with_state(state)
         .merge(elastic)
         .merge(loki)
+        .layer(middleware::from_fn(by_asker))
+}
+
+/// The header with a tenant's name, as Loki and Grafana have it.
+const TENANT_HEADER: &str = "x-scope-orgid";
+/// Bytes of a name that count.
+const TENANT_BYTES_MAX: usize = 128;
+
+/// Queries are admitted by turns: tenants by their names, others by their addresses.
+async fn by_asker(request: Request, next: Next) -> Response {
+    let tenant = request.headers().get(TENANT_HEADER).map(HeaderValue::as_bytes);
+    let tenant = tenant.filter(|name| name.len() <= TENANT_BYTES_MAX);
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let asker = match (tenant, peer) {
+        (Some(name), _) => format!("tenant {}", String::from_utf8_lossy(name)),
+        (None, Some(ConnectInfo(address))) => address.ip().to_string(),
+        (None, None) => String::new(),
+    };
+    asked_by(asker.into(), next.run(request)).await
 }
 
 async fn unknown() -> ApiError {

@@ -1,8 +1,11 @@
 //! Which queries may run: so many at a time, those that may read much only in part of the places,
-//! so that they never keep the quick ones out; the others wait in line, so many and so long.
+//! so that they never keep the quick ones out; the others wait in line, so many and so long. Each
+//! asker has a line of its own, and the first of each takes its turn: who asks a hundred things at
+//! once waits for itself, not others for it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use platform::clock::Clock;
@@ -33,9 +36,28 @@ impl Cost {
     }
 }
 
+tokio::task_local! {
+    /// Who asks.
+    static ASKER: Arc<str>;
+}
+
+/// Does something for an asker: a tenant by its name, or whoever is at an address.
+pub(crate) async fn asked_by<T>(asker: Arc<str>, work: impl Future<Output = T>) -> T {
+    ASKER.scope(asker, work).await
+}
+
+/// The line of one asker.
+#[derive(Debug)]
+struct Line {
+    /// Whose turn it is among them.
+    turn: Arc<Semaphore>,
+    waiting: usize,
+}
+
 /// The places.
 #[derive(Debug)]
 pub(super) struct Admission {
+    lines: Mutex<HashMap<Arc<str>, Line>>,
     all: Arc<Semaphore>,
     long: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -52,13 +74,39 @@ pub(super) struct Admitted {
     _long: Option<OwnedSemaphorePermit>,
 }
 
-/// One that waits.
-struct Waiting<'a>(&'a Admission);
+/// One that waits, in its asker's line.
+struct Waiting<'a> {
+    admission: &'a Admission,
+    asker: Arc<str>,
+    turn: Arc<Semaphore>,
+}
+
+impl<'a> Waiting<'a> {
+    fn enter(admission: &'a Admission) -> Self {
+        let asker = ASKER.try_with(Clone::clone).unwrap_or_else(|_| "".into());
+        let mut lines = admission.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Line { turn: Arc::new(Semaphore::new(1)), waiting: 0 };
+        let line = lines.entry(asker.clone()).or_insert_with(new);
+        line.waiting += 1;
+        let turn = line.turn.clone();
+        drop(lines);
+        admission.metrics.waiting.inc();
+        Self { admission, asker, turn }
+    }
+}
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.0.metrics.waiting.dec();
+        let mut lines = self.admission.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = lines.get_mut(&self.asker) {
+            line.waiting -= 1;
+            if line.waiting == 0 {
+                lines.remove(&self.asker);
+            }
+        }
+        drop(lines);
+        self.admission.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.admission.metrics.waiting.dec();
     }
 }
 
@@ -66,6 +114,7 @@ impl Admission {
     pub(super) fn new(settings: &QuerySettings, clock: Clock, metrics: QueryMetrics) -> Self {
         let places = settings.concurrency_max;
         Self {
+            lines: Mutex::default(),
             all: Arc::new(Semaphore::new(places)),
             long: Arc::new(Semaphore::new((places / PLACES_PER_LONG).max(1))),
             waiting: AtomicUsize::new(0),
@@ -79,11 +128,13 @@ impl Admission {
     /// Waits for a place.
     pub(super) async fn admit(&self, cost: Cost) -> Result<Admitted, QueryFailure> {
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        self.metrics.waiting.inc();
-        let waiting = Waiting(self);
+        let waiting = Waiting::enter(self);
         let begun = self.clock.elapsed();
         let placed = match before < self.places.saturating_mul(WAITING_PER_PLACE) {
-            true => self.clock.timeout(self.wait_max, self.place(cost)).await.flatten(),
+            true => {
+                let place = self.place(cost, &waiting.turn);
+                self.clock.timeout(self.wait_max, place).await.flatten()
+            }
             false => None,
         };
         drop(waiting);
@@ -95,7 +146,9 @@ impl Admission {
         })
     }
 
-    async fn place(&self, cost: Cost) -> Option<Admitted> {
+    async fn place(&self, cost: Cost, turn: &Semaphore) -> Option<Admitted> {
+        // Places are given in the order in which they were asked for: one asker waits once.
+        let _turn = turn.acquire().await.ok()?;
         // First the rarer place: whoever waits for it must not hold one of the others meanwhile.
         let long = match cost {
             Cost::Quick => None,
@@ -136,6 +189,45 @@ mod tests {
         assert_eq!((admission.metrics.refusals.get(), admission.metrics.waiting.get()), (2, 0));
         held.remove(0);
         admission.admit(Cost::Long).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_asks_much_waits_for_itself() {
+        let settings = QuerySettings {
+            concurrency_max: 1,
+            wait_max: Duration::from_secs(60),
+            ..QuerySettings::new("spill".into())
+        };
+        let metrics = QueryMetrics::new(&Metrics::default());
+        let admission = Arc::new(Admission::new(&settings, Clock::system(), metrics));
+        let held = admission.admit(Cost::Quick).await.unwrap();
+        let (to, order) = flume::bounded(32);
+        let mut tasks = tokio::task::JoinSet::new();
+        let mut ask = |asker: &'static str, waiting: i64| {
+            let (own, to) = (admission.clone(), to.clone());
+            tasks.spawn(asked_by(asker.into(), async move {
+                let admitted = own.admit(Cost::Quick).await.unwrap();
+                to.send_async(asker).await.unwrap();
+                drop(admitted);
+            }));
+            let admission = admission.clone();
+            async move {
+                while admission.metrics.waiting.get() < waiting {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        for waiting in 1..=5 {
+            ask("busy", waiting).await;
+        }
+        ask("calm", 6).await;
+        drop(held);
+        drop(to);
+        while tasks.join_next().await.is_some() {}
+        let order: Vec<&str> = order.try_iter().collect();
+        let at = order.iter().position(|asker| *asker == "calm").unwrap();
+        assert!(at <= 1, "{order:?}");
+        assert!(admission.lines.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -40,6 +40,7 @@ use tracing::Instrument as _;
 
 use crate::language::Query;
 use crate::metrics::QueryMetrics;
+pub(crate) use admission::asked_by;
 use admission::{Admission, Admitted, Cost};
 pub use answer::{Answer, Explanation};
 use cores::Cores;
