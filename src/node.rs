@@ -99,6 +99,13 @@ impl Parts {
         }
     }
 
+    /// Answers what other nodes ask of this one's records from now on, where there are others.
+    fn answer(&self, searcher: &Searcher, engine: &Engine) {
+        if let Self::Clustered(clustered) = self {
+            clustered.answer(searcher.clone(), engine);
+        }
+    }
+
     /// Gives to others what this node does, where there are others.
     async fn leave(&self) {
         if let Self::Clustered(clustered) = self {
@@ -159,9 +166,7 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     let Base { config, catalog, clock, metrics, ingest_metrics, shutdown, .. } = base;
     let searcher = indexer.searcher();
     let engine = start_engine(&config, &searcher, &clock, &metrics)?;
-    if let Parts::Clustered(clustered) = &parts {
-        clustered.answer(searcher.clone(), &engine);
-    }
+    parts.answer(&searcher, &engine);
     let shipper = shipping.map(|shipping| {
         ship(&config, address, token.clone(), shipping, &clock, &metrics, &shutdown)
     });

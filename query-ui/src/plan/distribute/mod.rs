@@ -53,7 +53,8 @@ pub(super) fn distributed(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execut
         }
         let mut fragments: Vec<Arc<dyn ExecutionPlan>> = Vec::with_capacity(away.len());
         for (address, away) in away {
-            let theirs = over(&plan, Arc::new(scan.with(away.units)))?;
+            let scanned: Arc<dyn ExecutionPlan> = Arc::new(scan.with(away.units));
+            let theirs = over(&plan, &scanned)?;
             // What has no form to be sent in is done here.
             let Ok(bytes) =
                 physical_plan_to_bytes_with_extension_codec(theirs.clone(), &Codec::sender())
@@ -69,11 +70,11 @@ pub(super) fn distributed(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execut
         };
         let whole = match part {
             // Halves of aggregates are joined by the other half above.
-            Part::Aggregate => joined(over(&plan, here)?)?,
+            Part::Aggregate => joined(over(&plan, &here)?)?,
             // The first rows of all are among the first rows of each.
             Part::Sort => match plan.children().first() {
                 Some(input) => {
-                    let rows = joined(over(input, here)?)?;
+                    let rows = joined(over(input, &here)?)?;
                     replace_children_if_necessary(plan.clone(), vec![single(rows, input)])?
                 }
                 None => return Ok(Transformed::no(plan)),
@@ -120,7 +121,7 @@ fn part_of(plan: &Arc<dyn ExecutionPlan>) -> Option<(Part, Arc<LogScanExec>)> {
 /// The same plan over another scan.
 fn over(
     plan: &Arc<dyn ExecutionPlan>,
-    scan: Arc<dyn ExecutionPlan>,
+    scan: &Arc<dyn ExecutionPlan>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let changed = plan.clone().transform_up(|plan| match plan.is::<LogScanExec>() {
         true => Ok(Transformed::yes(scan.clone())),
