@@ -173,9 +173,10 @@ fn partition_of(
     let of = |node: &NodeId| replicas.get(node)?.iter().find(|state| state.partition == partition);
     let placed =
         topology.partitions.get(&partition).map_or(&[][..], |placement| &placement.replicas);
-    let leader = placed.iter().find(|one| of(&one.node).is_some_and(|state| state.leads));
+    // One that is to go may lead a little longer: it is no longer among those that are placed.
+    let leader = replicas.keys().find(|node| of(node).is_some_and(|state| state.leads));
     // Only who votes makes what is acknowledged durable.
-    let voters = leader.and_then(|leader| of(&leader.node)).map(|state| &state.voters);
+    let voters = leader.and_then(of).map(|state| &state.voters);
     let lease = topology.indexer(partition);
     let committed = placed.iter().filter_map(|one| Some(of(&one.node)?.committed)).max();
     let replica = |one: &Replica| {
@@ -184,7 +185,7 @@ fn partition_of(
     };
     ClusterPartition {
         partition: partition.0,
-        leader: leader.map(|one| one.node.to_string()).unwrap_or_default(),
+        leader: leader.map(ToString::to_string).unwrap_or_default(),
         indexer: lease.map(|lease| lease.node.to_string()).unwrap_or_default(),
         token: lease.map_or(0, |lease| lease.token),
         committed: committed.unwrap_or(0),

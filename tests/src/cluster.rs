@@ -27,6 +27,8 @@ struct Seat {
     more: Vec<String>,
     /// A command that becomes the node.
     through: Vec<String>,
+    /// It was started before: the first one founds the cluster once, whatever becomes of its disk.
+    begun: bool,
     node: Option<Node>,
 }
 
@@ -106,7 +108,8 @@ impl Cluster {
         std::fs::create_dir_all(&folder).unwrap();
         let (http, peer) = (free_address(), free_address());
         let (advertised, through) = (peer.clone(), Vec::new());
-        self.seats.push(Seat { folder, http, advertised, peer, more, through, node: None });
+        let seat = Seat { folder, http, peer, advertised, more, through, begun: false, node: None };
+        self.seats.push(seat);
         number
     }
 
@@ -134,14 +137,14 @@ impl Cluster {
     /// # Panics
     /// It runs already.
     pub fn begin(&mut self, number: usize) {
-        let first = self.seats[0].peer.clone();
         let others: Vec<String> = self.seats.iter().map(|seat| seat.advertised.clone()).collect();
         let seat = &mut self.seats[number];
         assert!(seat.node.is_none(), "node {number} runs already");
-        let is_first = number == 0 && !seat.folder.join("data/catalog.redb").exists();
+        let is_first = number == 0 && !seat.begun;
+        seat.begun = true;
         let mut args = vec!["--peer-listen", &seat.peer, "--advertise", &seat.advertised];
         let join = others.join(",");
-        if is_first && first == seat.peer {
+        if is_first {
             args.push("--bootstrap");
         } else {
             args.extend(["--join", join.as_str()]);

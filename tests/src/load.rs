@@ -23,7 +23,7 @@ use crate::wait::{eventually, pace, within};
 /// Records of a request.
 const REQUEST_RECORDS: u64 = 10;
 /// How long a request may take before it is sent to another node.
-const REQUEST_WAIT: Duration = Duration::from_secs(12);
+const REQUEST_WAIT: Duration = Duration::from_secs(5);
 /// Between two requests of a sender, so that a test leaves the processors to the nodes.
 const PAUSE: Duration = Duration::from_millis(15);
 /// Before a refused request is sent again.

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use tests::cluster::{Cluster, QUEUED, list};
-use tests::disks::{flip, segments, written};
+use tests::cluster::{Cluster, QUEUED, QUICK, list};
+use tests::disks::{SmallDisk, flip, segments, written};
 use tests::load::{Load, Tally};
 use tests::wait::eventually;
 
@@ -56,7 +56,7 @@ fn damage_on_a_majority_is_said_and_nothing_is_dropped_in_silence() {
     // A question never gets fewer records without being told so, whoever is asked and whoever
     // would index the partition meanwhile.
     let mut declared = 0;
-    while declared < 60 {
+    while declared < 20 {
         for number in cluster.running() {
             match tally.found(&cluster, number) {
                 Some(found) => assert_eq!((found.missing, found.twice), (0, 0), "{found:?}"),
@@ -75,5 +75,47 @@ fn damage_on_a_majority_is_said_and_nothing_is_dropped_in_silence() {
     }
     [1, 2].iter().for_each(|number| cluster.begin(*number));
     cluster.settled();
+    cluster.expect(&tally);
+}
+
+/// Bytes of the disk that becomes full.
+const DISK_BYTES: u64 = 160 << 20;
+
+#[test]
+fn a_full_disk_of_one_node_is_said_and_stops_nobody_else() {
+    let mut cluster = Cluster::new(3, QUICK, plain);
+    let (disk, command) = SmallDisk::new(&cluster.data(2), DISK_BYTES);
+    cluster.through(2, command);
+    cluster.begin_all();
+    let load = Load::start(&cluster.addresses(), "full", 4);
+    load.more(500);
+    disk.fill(cluster.process(2));
+    load.more(1_500);
+    eventually("it to be said", || {
+        let status = cluster.status(0)?;
+        let is_said = |partition: &serde_json::Value| {
+            list(&partition["replicas"]).iter().any(|one| one["trouble"].is_string())
+        };
+        list(&status["partitions"]).iter().any(is_said).then_some(())
+    });
+    // It comes back by itself when there is room: a full disk is no reason to start it again.
+    disk.empty(cluster.process(2));
+    load.more(500);
+    let tally = load.end();
+    cluster.settled();
+    cluster.expect(&tally);
+    // What it has counts again.
+    cluster.kill(0);
+    load_after(&cluster);
+    [1, 2].iter().for_each(|number| cluster.expect_at(*number, &tally));
+}
+
+/// Records are taken by the nodes that run.
+fn load_after(cluster: &Cluster) {
+    let addresses: Vec<String> =
+        cluster.running().into_iter().map(|number| cluster.addresses()[number].clone()).collect();
+    let load = Load::start(&addresses, "after", 2);
+    load.more(200);
+    let tally = load.end();
     cluster.expect(&tally);
 }

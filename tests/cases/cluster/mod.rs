@@ -2,6 +2,7 @@
 
 mod damage;
 mod faults;
+mod members;
 mod repeats;
 mod trust;
 
