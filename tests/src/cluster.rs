@@ -1,7 +1,9 @@
 //! Several nodes on one machine as a cluster.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use platform::clock::Clock;
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
@@ -9,7 +11,7 @@ use crate::client::Client;
 use crate::links::Links;
 use crate::load::Tally;
 use crate::process::{Node, Process, free_address};
-use crate::wait::eventually;
+use crate::wait::{PATIENCE, eventually, pace};
 
 /// Settings that cut and merge splits soon, and give a silent node up soon.
 pub const QUICK: &str = "partitions = 4\n[index]\nfresh_rows_max = 1500\nfresh_age_max_s = 1\nmerge_fan_in = 3\n[cluster]\ngone_after_s = 8\n";
@@ -35,10 +37,11 @@ struct Seat {
 /// A cluster. All its nodes end when it is dropped.
 #[derive(Debug)]
 pub struct Cluster {
+    // Before the folder: a node that is dropped tells its last words, which are there.
+    seats: Vec<Seat>,
     /// Below it each node has a folder.
     pub folder: tempfile::TempDir,
     settings: String,
-    seats: Vec<Seat>,
     links: Option<Links>,
 }
 
@@ -373,15 +376,25 @@ impl Cluster {
     #[track_caller]
     pub fn expect_at(&self, number: usize, tally: &Tally) {
         let mut seen = None;
-        eventually(&format!("all {} records at node {number}", tally.total()), || {
-            let found = tally.found(self, number)?;
-            assert_eq!(found.twice, 0, "node {number}: {found:?}");
-            if seen != Some(found) {
-                eprintln!("node {number}: {found:?} of {}", tally.total());
+        let clock = Clock::system();
+        let until = clock.elapsed() + PATIENCE;
+        loop {
+            if let Some(found) = tally.found(self, number) {
+                assert_eq!(found.twice, 0, "node {number}: {found:?}");
+                if seen != Some(found) {
+                    eprintln!("node {number}: {found:?} of {}", tally.total());
+                }
+                seen = Some(found);
+                if found.missing == 0 {
+                    return;
+                }
             }
-            seen = Some(found);
-            (found.missing == 0).then_some(())
-        });
+            let what = json!({ "query": tally.tag, "limit": 1 }).to_string().into_bytes();
+            let headers = [("content-type", "application/json")];
+            let why = || self.client(number).send("POST", "/api/v1/query", &headers, what);
+            assert!(clock.elapsed() < until, "node {number} never finds all: {:?}", why());
+            pace(Duration::from_millis(20));
+        }
     }
 }
 
