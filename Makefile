@@ -14,7 +14,7 @@ WEB      := query-ui/web
 BROWSER  := tests/browser
 CARGO    := cargo --locked
 
-.PHONY: help run cluster build ui test test-rust test-api test-s3 test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-doors bench-shipper deb crash sim fuzz-doors screenshots clean tools-build tools-test
+.PHONY: help run cluster build ui test test-rust test-api test-s3 test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-cluster bench-doors bench-shipper deb crash chaos sim fuzz-doors screenshots clean tools-build tools-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -113,6 +113,16 @@ bench-split: build ## Bytes by part, CPU by stage, queries over three corpora (C
 bench-query: build ## The table of queries, end to end, warm and cold, checked, beside ripgrep; dashboards (RECORDS=… SAMPLES=folder)
 	$(CARGO) run -p tests --bin bench-query
 
+# The reference beside it runs from here: NATS as its package for Python brings it.
+BENCH_PYTHON := $(TARGET)/bench-venv/bin/python
+$(BENCH_PYTHON): tests/bench/requirements.txt
+	python3 -m venv $(TARGET)/bench-venv
+	$(BENCH_PYTHON) -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
+	@touch $@
+
+bench-cluster: build $(BENCH_PYTHON) ## Three nodes beside one and beside NATS JetStream; failover; what idle nodes cost (BENCH_MB=200 KILLS=20)
+	JETSTREAM="$(abspath $(BENCH_PYTHON)) tests/bench/jetstream.py" $(CARGO) run -p tests --bin bench-cluster
+
 bench-doors: build ## MB/s and CPU-s/GB of every door, beside the native one (RECORDS=500000 DOORS=otlp)
 	$(CARGO) run -p tests --bin bench-doors
 
@@ -130,6 +140,9 @@ fuzz-doors: ## Damaged requests of every door at length (FUZZ_CASES=100000, FUZZ
 
 crash: build ## The crash test at length: ROUNDS=100 kills of node and shipper under load
 	SAWLOG_CRASH_ROUNDS=$(or $(ROUNDS),100) $(CARGO) test -p tests --test cases -- crash --nocapture
+
+chaos: build ## Nodes killed, paused, cut off, slowed, damaged and wiped under load; every line counted (MINUTES=5 SEED=1 NODES=3)
+	MINUTES=$(or $(MINUTES),5) SEED=$(or $(SEED),1) NODES=$(or $(NODES),3) $(CARGO) run -p tests --bin chaos
 
 sim: ## The cluster's own logic under seeded faults on virtual time: SEEDS=10000
 	SAWLOG_SIM_SEEDS=$(or $(SEEDS),10000) $(CARGO) test -p sawlog -p shipper -p ingest --lib -- --nocapture sim::

@@ -37,9 +37,9 @@ pub(crate) struct ReplicaState {
     poisoned: bool,
     #[serde(default)]
     trouble: Option<String>,
-    /// The nodes whose replicas vote, as this one knows.
+    /// The replicas that vote, as this one knows.
     #[serde(default)]
-    voters: Vec<NodeId>,
+    voters: Vec<u64>,
 }
 
 /// The replicas that live here.
@@ -72,12 +72,10 @@ pub(crate) fn replicas_here(clustered: &Clustered) -> Vec<ReplicaState> {
     all
 }
 
-/// The nodes whose replicas vote in a partition's group.
-fn voters_of(replica: &ingest::replica::Replica) -> Vec<NodeId> {
+/// The replicas that vote in a partition's group.
+fn voters_of(replica: &ingest::replica::Replica) -> Vec<u64> {
     let metrics = replica.group().raft().metrics().borrow().clone();
-    let membership = metrics.membership_config.membership();
-    let peers = membership.voter_ids().filter_map(|id| membership.get_node(&id));
-    peers.map(|peer| NodeId(peer.node)).collect()
+    metrics.membership_config.membership().voter_ids().collect()
 }
 
 /// The routes.
@@ -173,18 +171,19 @@ fn partition_of(
     let of = |node: &NodeId| replicas.get(node)?.iter().find(|state| state.partition == partition);
     let placed =
         topology.partitions.get(&partition).map_or(&[][..], |placement| &placement.replicas);
-    let leader = placed.iter().find(|one| of(&one.node).is_some_and(|state| state.leads));
-    // Only who votes makes what is acknowledged durable.
-    let voters = leader.and_then(|leader| of(&leader.node)).map(|state| &state.voters);
+    // One that is to go may lead a little longer: it is no longer among those that are placed.
+    let leader = replicas.keys().find(|node| of(node).is_some_and(|state| state.leads));
+    // Only who votes makes what is acknowledged durable; a node's new replica is not its old one.
+    let voters = leader.and_then(of).map(|state| &state.voters);
     let lease = topology.indexer(partition);
     let committed = placed.iter().filter_map(|one| Some(of(&one.node)?.committed)).max();
     let replica = |one: &Replica| {
-        let votes = voters.is_none_or(|voters| voters.contains(&one.node));
+        let votes = voters.is_none_or(|voters| voters.contains(&one.id));
         replica_of(one.node, of(&one.node), votes)
     };
     ClusterPartition {
         partition: partition.0,
-        leader: leader.map(|one| one.node.to_string()).unwrap_or_default(),
+        leader: leader.map(ToString::to_string).unwrap_or_default(),
         indexer: lease.map(|lease| lease.node.to_string()).unwrap_or_default(),
         token: lease.map_or(0, |lease| lease.token),
         committed: committed.unwrap_or(0),

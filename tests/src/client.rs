@@ -1,6 +1,7 @@
 //! Asking a node, in blocking calls.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -55,9 +56,22 @@ impl Client {
     /// No event loop can be made.
     #[must_use]
     pub fn new(address: &str) -> Self {
+        Self::build(address, reqwest::Client::builder())
+    }
+
+    /// For a node that may hang: every request ends after so long.
+    ///
+    /// # Panics
+    /// No event loop can be made.
+    #[must_use]
+    pub fn hurried(address: &str, patience: Duration) -> Self {
+        Self::build(address, reqwest::Client::builder().timeout(patience))
+    }
+
+    fn build(address: &str, builder: reqwest::ClientBuilder) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         platform::tls::install();
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = builder.no_proxy().build().unwrap();
         Self { url: format!("http://{address}"), http, runtime }
     }
 

@@ -1,23 +1,22 @@
-//! Several nodes on one machine as a cluster, and load that knows what was acknowledged.
+//! Several nodes on one machine as a cluster.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
+use platform::clock::Clock;
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
-use crate::chance::Chance;
 use crate::client::Client;
-use crate::process::{Node, free_address};
-use crate::wait::{eventually, pace};
+use crate::links::Links;
+use crate::load::Tally;
+use crate::process::{Node, Process, free_address};
+use crate::wait::{PATIENCE, eventually, pace};
 
 /// Settings that cut and merge splits soon, and give a silent node up soon.
 pub const QUICK: &str = "partitions = 4\n[index]\nfresh_rows_max = 1500\nfresh_age_max_s = 1\nmerge_fan_in = 3\n[cluster]\ngone_after_s = 8\n";
-/// Records of one request.
-const REQUEST_RECORDS: usize = 5;
+/// No split is cut: the queue alone has the records.
+pub const QUEUED: &str = "partitions = 4\n[index]\nfresh_age_max_s = 86400\n";
 
 /// A node of a cluster, running or not.
 #[derive(Debug)]
@@ -25,17 +24,25 @@ struct Seat {
     folder: PathBuf,
     http: String,
     peer: String,
+    /// Where other nodes are told to reach it.
+    advertised: String,
     more: Vec<String>,
+    /// A command that becomes the node.
+    through: Vec<String>,
+    /// It was started before: the first one founds the cluster once, whatever becomes of its disk.
+    begun: bool,
     node: Option<Node>,
 }
 
 /// A cluster. All its nodes end when it is dropped.
 #[derive(Debug)]
 pub struct Cluster {
+    // Before the folder: a node that is dropped tells its last words, which are there.
+    seats: Vec<Seat>,
     /// Below it each node has a folder.
     pub folder: tempfile::TempDir,
     settings: String,
-    seats: Vec<Seat>,
+    links: Option<Links>,
 }
 
 impl Cluster {
@@ -46,24 +53,86 @@ impl Cluster {
     /// They do not become a cluster.
     #[must_use]
     pub fn start(count: usize, settings: &str, more: impl Fn(&Path, usize) -> Vec<String>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut cluster =
-            Self { folder, settings: settings.to_owned(), seats: Vec::with_capacity(count) };
-        for number in 0..count {
-            let own = cluster.folder.path().join(format!("n{number}"));
-            std::fs::create_dir_all(&own).unwrap();
-            let more = more(cluster.folder.path(), number);
-            let (http, peer) = (free_address(), free_address());
-            cluster.seats.push(Seat { folder: own, http, peer, more, node: None });
+        let mut cluster = Self::new(count, settings, more);
+        cluster.begin_all();
+        cluster
+    }
+
+    /// As [`Self::start`], with wires between the nodes that can be cut.
+    ///
+    /// # Panics
+    /// They do not become a cluster.
+    #[must_use]
+    pub fn linked(count: usize, settings: &str) -> (Self, Links) {
+        let (mut cluster, links) = Self::wired(count, settings);
+        cluster.begin_all();
+        (cluster, links)
+    }
+
+    /// [`Self::new`] with wires between the nodes that can be cut.
+    ///
+    /// # Panics
+    /// Their folders cannot be made.
+    #[must_use]
+    pub fn wired(count: usize, settings: &str) -> (Self, Links) {
+        let (mut cluster, links) =
+            (Self::new(count, settings, |_, _| Vec::new()), Links::default());
+        for (number, seat) in cluster.seats.iter_mut().enumerate() {
+            seat.advertised = free_address();
+            links.serve(number, &seat.advertised, &seat.peer);
         }
+        cluster.links = Some(links.clone());
+        (cluster, links)
+    }
+
+    /// So many nodes that do not run yet.
+    ///
+    /// # Panics
+    /// Their folders cannot be made.
+    #[must_use]
+    pub fn new(count: usize, settings: &str, more: impl Fn(&Path, usize) -> Vec<String>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (seats, settings) = (Vec::with_capacity(count), settings.to_owned());
+        let mut cluster = Self { folder, settings, seats, links: None };
         for number in 0..count {
-            cluster.begin(number);
+            let more = more(cluster.folder.path(), number);
+            cluster.add(more);
+        }
+        cluster
+    }
+
+    /// A place for one node more, which does not run yet; its number.
+    ///
+    /// # Panics
+    /// Its folder cannot be made.
+    pub fn add(&mut self, more: Vec<String>) -> usize {
+        let number = self.seats.len();
+        let folder = self.folder.path().join(format!("n{number}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (http, peer) = (free_address(), free_address());
+        let (advertised, through) = (peer.clone(), Vec::new());
+        let seat = Seat { folder, http, peer, advertised, more, through, begun: false, node: None };
+        self.seats.push(seat);
+        number
+    }
+
+    /// From its next start on a node is started by this command, which becomes it.
+    pub fn through(&mut self, number: usize, command: Vec<String>) {
+        self.seats[number].through = command;
+    }
+
+    /// Starts all nodes, the first one first, and waits until all is as it should be.
+    ///
+    /// # Panics
+    /// They do not become a cluster.
+    pub fn begin_all(&mut self) {
+        for number in 0..self.seats.len() {
+            self.begin(number);
             if number == 0 {
-                cluster.seats[0].node.as_mut().unwrap().ready();
+                self.seats[0].node.as_mut().unwrap().ready();
             }
         }
-        cluster.settled();
-        cluster
+        self.settled();
     }
 
     /// Starts a node; does not wait for it.
@@ -71,20 +140,25 @@ impl Cluster {
     /// # Panics
     /// It runs already.
     pub fn begin(&mut self, number: usize) {
-        let first = self.seats[0].peer.clone();
-        let others: Vec<String> = self.seats.iter().map(|seat| seat.peer.clone()).collect();
+        let others: Vec<String> = self.seats.iter().map(|seat| seat.advertised.clone()).collect();
         let seat = &mut self.seats[number];
         assert!(seat.node.is_none(), "node {number} runs already");
-        let is_first = number == 0 && !seat.folder.join("data/catalog.redb").exists();
-        let mut args = vec!["--peer-listen", seat.peer.as_str()];
+        let is_first = number == 0 && !seat.begun;
+        seat.begun = true;
+        let mut args = vec!["--peer-listen", &seat.peer, "--advertise", &seat.advertised];
         let join = others.join(",");
-        if is_first && first == seat.peer {
+        if is_first {
             args.push("--bootstrap");
         } else {
             args.extend(["--join", join.as_str()]);
         }
         args.extend(seat.more.iter().map(String::as_str));
-        seat.node = Some(Node::begin("node", &seat.folder, &seat.http, &self.settings, &args));
+        let (folder, through) = (&seat.folder, &seat.through);
+        let node = Node::begin_through(through, "node", folder, &seat.http, &self.settings, &args);
+        if let Some(links) = &self.links {
+            links.runs(number, node.process.id());
+        }
+        seat.node = Some(node);
     }
 
     /// The numbers of the nodes that run.
@@ -100,6 +174,26 @@ impl Cluster {
     #[must_use]
     pub fn client(&self, number: usize) -> &Client {
         &self.seats[number].node.as_ref().expect("the node runs").client
+    }
+
+    /// The process of a node.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn process(&mut self, number: usize) -> &mut Process {
+        &mut self.seats[number].node.as_mut().expect("the node runs").process
+    }
+
+    /// The folder with a node's settings, words and state.
+    #[must_use]
+    pub fn home(&self, number: usize) -> &Path {
+        &self.seats[number].folder
+    }
+
+    /// Where other nodes are told to reach a node.
+    #[must_use]
+    pub fn advertised(&self, number: usize) -> &str {
+        &self.seats[number].advertised
     }
 
     /// What a node said so far.
@@ -208,120 +302,104 @@ impl Cluster {
         assert!(settled.is_ok(), "not settled: {last}");
     }
 
+    /// A node's id.
+    ///
+    /// # Panics
+    /// It does not answer.
+    #[must_use]
+    pub fn id(&self, number: usize) -> String {
+        let id = || self.status(number)?["node"].as_str().map(str::to_owned);
+        eventually("the node to say who it is", id)
+    }
+
+    /// The running node with this id.
+    ///
+    /// # Panics
+    /// None is it.
+    #[must_use]
+    pub fn number_of(&self, id: &str) -> usize {
+        let mut running = self.running().into_iter();
+        running.find(|number| self.id(*number) == id).unwrap_or_else(|| panic!("no node is {id}"))
+    }
+
+    /// Who leads a partition, as a node sees it.
+    ///
+    /// # Panics
+    /// Nobody does for long.
+    #[must_use]
+    pub fn leader_of(&self, partition: usize, seen_by: usize) -> usize {
+        let id = eventually("a leader", || {
+            let status = self.status(seen_by)?;
+            let leader = status["partitions"][partition]["leader"].as_str()?.to_owned();
+            (!leader.is_empty()).then_some(leader)
+        });
+        self.number_of(&id)
+    }
+
+    /// The rows of a query at a node, when the answer is complete: nothing partial, no error.
+    #[must_use]
+    pub fn table(&self, number: usize, query: &str) -> Option<Vec<Value>> {
+        let body = json!({ "query": query }).to_string().into_bytes();
+        let headers = [("content-type", "application/json")];
+        let answer = self.client(number).send("POST", "/api/v1/query", &headers, body)?;
+        if answer.status != 200 {
+            return None;
+        }
+        let mut lines = answer.lines();
+        let whole = lines.pop()?["end"]["partial"] == json!([]);
+        lines.retain(|line| line.get("row").is_some());
+        whole.then(|| lines.into_iter().map(|mut line| line["row"].take()).collect())
+    }
+
+    /// How many records answer a query at a node, when the answer is complete.
+    #[must_use]
+    pub fn count(&self, number: usize, query: &str) -> Option<u64> {
+        let rows = self.table(number, &format!("{query} | stats count() as n"))?;
+        rows.first()?["n"].as_u64()
+    }
+
     /// Every running node finds exactly the records that the load had acknowledged, each once.
     ///
     /// # Panics
     /// One does not.
     #[track_caller]
-    pub fn expect(&self, tag: &str, acknowledged: usize) {
+    pub fn expect(&self, tally: &Tally) {
         for number in self.running() {
-            let mut last = Value::Null;
-            let query = format!("{tag} | stats count() as n, count_distinct(seq) as d");
-            let found = |last: &mut Value| {
-                let body = json!({ "query": query });
-                let answer = self.client(number).send(
-                    "POST",
-                    "/api/v1/query",
-                    &[("content-type", "application/json")],
-                    body.to_string().into_bytes(),
-                )?;
-                let mut lines = answer.lines();
-                let end = lines.pop()?;
-                *last = json!([lines.last(), end]);
-                let row = lines.last()?["row"].clone();
-                let (n, d) = (row["n"].as_u64()?, row["d"].as_u64()?);
-                assert_eq!(n, d, "node {number} has records twice");
-                assert!(n <= acknowledged as u64, "node {number}: {n} of {acknowledged}");
-                (n == acknowledged as u64 && end["end"]["partial"] == json!([])).then_some(())
-            };
-            let all = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                eventually("all records", || found(&mut last));
-            }));
-            assert!(all.is_ok(), "node {number} of {acknowledged} {tag}: {last}");
+            self.expect_at(number, tally);
         }
     }
-}
 
-/// Writers that send small requests to any node, and each again until it is acknowledged.
-#[derive(Debug)]
-pub struct Load {
-    stop: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicUsize>,
-    writers: Vec<JoinHandle<()>>,
-}
-
-impl Load {
-    /// Starts so many writers on some of the addresses.
-    #[must_use]
-    pub fn start(addresses: &[String], tag: &str, writers: u64) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let acknowledged = Arc::new(AtomicUsize::new(0));
-        let write = |writer| {
-            let (addresses, tag) = (addresses.to_vec(), tag.to_owned());
-            let (stop, acknowledged) = (stop.clone(), acknowledged.clone());
-            std::thread::spawn(move || write(&addresses, &tag, writer, &stop, &acknowledged))
-        };
-        let writers = (0..writers).map(write).collect();
-        Self { stop, acknowledged, writers }
-    }
-
-    /// Records acknowledged so far.
-    #[must_use]
-    pub fn so_far(&self) -> usize {
-        self.acknowledged.load(Ordering::SeqCst)
-    }
-
-    /// Waits until so many more are acknowledged.
+    /// This node finds exactly the records that the load had acknowledged, each once.
     ///
     /// # Panics
-    /// They are not.
+    /// It does not.
     #[track_caller]
-    pub fn more(&self, records: usize) {
-        let wanted = self.so_far() + records;
-        eventually("records to be acknowledged", || (self.so_far() >= wanted).then_some(()));
-    }
-
-    /// Ends the writers, each with its last request acknowledged. How many records were.
-    ///
-    /// # Panics
-    /// A writer failed.
-    #[must_use]
-    pub fn end(self) -> usize {
-        self.stop.store(true, Ordering::SeqCst);
-        self.writers.into_iter().for_each(|writer| writer.join().unwrap());
-        self.acknowledged.load(Ordering::SeqCst)
+    pub fn expect_at(&self, number: usize, tally: &Tally) {
+        let mut seen = None;
+        let clock = Clock::system();
+        let until = clock.elapsed() + PATIENCE;
+        loop {
+            if let Some(found) = tally.found(self, number) {
+                assert_eq!(found.twice, 0, "node {number}: {found:?}");
+                if seen != Some(found) {
+                    eprintln!("node {number}: {found:?} of {}", tally.total());
+                }
+                seen = Some(found);
+                if found.missing == 0 {
+                    return;
+                }
+            }
+            let what = json!({ "query": tally.tag, "limit": 1 }).to_string().into_bytes();
+            let headers = [("content-type", "application/json")];
+            let why = || self.client(number).send("POST", "/api/v1/query", &headers, what);
+            assert!(clock.elapsed() < until, "node {number} never finds all: {:?}", why());
+            pace(Duration::from_millis(20));
+        }
     }
 }
 
-fn write(
-    addresses: &[String],
-    tag: &str,
-    writer: u64,
-    stop: &AtomicBool,
-    acknowledged: &AtomicUsize,
-) {
-    let clients: Vec<Client> = addresses.iter().map(|address| Client::new(address)).collect();
-    let mut chance = Chance::new(writer + 1);
-    let mut number = 0_u64;
-    while !stop.load(Ordering::SeqCst) {
-        let key = format!("{tag}-{writer}-{number}");
-        let record = |at: usize| {
-            let seq = format!("{key}-{at}");
-            json!({ "message": format!("{tag} writer {writer} record {number}"), "seq": seq })
-        };
-        let lines: Vec<String> = (0..REQUEST_RECORDS).map(|at| record(at).to_string()).collect();
-        let (body, path) = (lines.join("\n"), format!("/api/v1/ingest?service=w{writer}"));
-        let headers = [("idempotency-key", key.as_str())];
-        // A request is sent until it is acknowledged, whatever happens meanwhile.
-        loop {
-            let client = &clients[chance.place(clients.len())];
-            let answer = client.send("POST", &path, &headers, body.clone().into_bytes());
-            if answer.is_some_and(|answer| answer.status == 200) {
-                break;
-            }
-            pace(Duration::from_millis(30));
-        }
-        acknowledged.fetch_add(REQUEST_RECORDS, Ordering::SeqCst);
-        number += 1;
-    }
+/// A JSON list's items; none when it is no list.
+#[must_use]
+pub fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
 }

@@ -56,8 +56,21 @@ pub fn cpu_s_now(process: &Process) -> f64 {
 /// It is not running.
 #[must_use]
 pub fn peak_bytes(process: &Process) -> u64 {
+    status_bytes(process, "VmHWM")
+}
+
+/// Resident memory now, bytes.
+///
+/// # Panics
+/// It is not running.
+#[must_use]
+pub fn resident_bytes(process: &Process) -> u64 {
+    status_bytes(process, "VmRSS")
+}
+
+fn status_bytes(process: &Process, name: &str) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = text.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 

@@ -49,8 +49,25 @@ impl Process {
     /// It does not start.
     #[must_use]
     pub fn start(name: &str, args: &[&str], words: &Path) -> Self {
+        Self::start_through(&[], name, args, words)
+    }
+
+    /// [`Self::start`] by a command that becomes it, such as `env` or `unshare`.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn start_through(through: &[String], name: &str, args: &[&str], words: &Path) -> Self {
         let file = File::options().create(true).append(true).open(words).unwrap();
-        let child = command(name, args).stdout(Stdio::null()).stderr(file).spawn().unwrap();
+        let mut command = match through.split_first() {
+            None => command(name, args),
+            Some((first, rest)) => {
+                let mut command = prepared(Command::new(first));
+                command.args(rest).arg(program(name)).args(args);
+                command
+            }
+        };
+        let child = command.stdout(Stdio::null()).stderr(file).spawn().unwrap();
         Self { child, words: words.to_owned(), name: name.to_owned() }
     }
 
@@ -138,8 +155,13 @@ impl Drop for Process {
 }
 
 fn command(name: &str, args: &[&str]) -> Command {
-    let mut command = Command::new(program(name));
-    command.args(args).env("TZ", "UTC").stdin(Stdio::null());
+    let mut command = prepared(Command::new(program(name)));
+    command.args(args);
+    command
+}
+
+fn prepared(mut command: Command) -> Command {
+    command.env("TZ", "UTC").stdin(Stdio::null());
     command
 }
 
@@ -196,6 +218,22 @@ impl Node {
         settings: &str,
         more: &[&str],
     ) -> Self {
+        Self::begin_through(&[], command, folder, address, settings, more)
+    }
+
+    /// [`Self::begin`] by a command that becomes the node.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn begin_through(
+        through: &[String],
+        command: &str,
+        folder: &Path,
+        address: &str,
+        settings: &str,
+        more: &[&str],
+    ) -> Self {
         let config = folder.join("node.toml");
         std::fs::write(&config, settings).unwrap();
         let data = folder.join("data");
@@ -203,7 +241,7 @@ impl Node {
         let mut args =
             vec![command, "--config", paths[0], "--data-dir", paths[1], "--listen", address];
         args.extend(more);
-        let process = Process::start("sawlog", &args, &folder.join("node.words"));
+        let process = Process::start_through(through, "sawlog", &args, &folder.join("node.words"));
         Self { process, client: Client::new(address) }
     }
 

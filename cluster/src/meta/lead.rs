@@ -22,6 +22,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 const VOTER_LAG_MAX: u64 = 64;
 /// How long a voter is asked to lead.
 const ELECT_WAIT: Duration = Duration::from_secs(1);
+/// How long a leader that goes waits for another one, and does not stand for election itself.
+const STEP_BACK_WAIT: Duration = Duration::from_secs(3);
 
 impl Metadata {
     /// Until the shutdown.
@@ -148,11 +150,14 @@ impl Metadata {
     /// Asks another voter to lead.
     pub(super) async fn hand_over(&self, topology: &Topology, wanted: &BTreeSet<NodeId>) {
         for node in wanted {
-            let Some(info) = topology.nodes.get(node).filter(|one| one.health == Health::Up) else {
+            let is_other =
+                |one: &&model::node::NodeInfo| one.health == Health::Up && one.id != self.0.me;
+            let Some(info) = topology.nodes.get(node).filter(is_other) else {
                 continue;
             };
             let asked = self.0.peers.call(&info.address, ELECT_CALL, Bytes::new(), ELECT_WAIT);
-            if asked.await.is_ok() {
+            let asked = async { asked.await.is_ok() };
+            if self.0.group.step_back(asked, STEP_BACK_WAIT).await {
                 return;
             }
         }

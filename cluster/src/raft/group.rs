@@ -215,6 +215,25 @@ impl Group {
         &self.settings
     }
 
+    /// Lets another member lead: `ask` asks one to stand for election, and says whether it was
+    /// reached. Whether somebody else leads then.
+    ///
+    /// Members refuse their vote as long as they heard of their leader a moment ago, so whoever is
+    /// asked fails at first and only ends this one's leadership. Meanwhile this one does not stand
+    /// itself: as a rule it would be the first and lead again, and whoever wants it to go would ask
+    /// for ever, while nobody leads most of the time.
+    pub async fn step_back(&self, ask: impl Future<Output = bool>, patience: Duration) -> bool {
+        let me = self.settings.member;
+        self.raft.runtime_config().elect(false);
+        let followed = ask.await && {
+            let wait = self.raft.wait(Some(patience));
+            let is_other = |leader: Option<u64>| leader.is_some_and(|leader| leader != me);
+            wait.metrics(|metrics| is_other(metrics.current_leader), "another leader").await.is_ok()
+        };
+        self.raft.runtime_config().elect(true);
+        followed
+    }
+
     /// Answers a call of another member.
     ///
     /// # Errors

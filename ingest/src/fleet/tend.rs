@@ -27,6 +27,8 @@ const VOTER_LAG_MAX: u64 = 16;
 const LEAD_CALL: &str = "lead";
 /// How long it may take.
 const LEAD_WAIT: Duration = Duration::from_secs(1);
+/// How long a leader that goes waits for another one, and does not stand for election itself.
+const STEP_BACK_WAIT: Duration = Duration::from_secs(3);
 /// How long others may take to lead before this node goes all the same.
 const LEAVE_WAIT: Duration = Duration::from_secs(4);
 /// How long to wait before they are asked again.
@@ -381,7 +383,7 @@ impl Fleet {
             return Ok(());
         }
         for member in stay {
-            if self.ask_to_lead(replica.id(), member.node, topology).await {
+            if self.step_back(replica, member.node, topology).await {
                 return Ok(());
             }
         }
@@ -395,15 +397,17 @@ impl Fleet {
         let is_member = placement.replicas.iter().any(|one| one.node == lease.node);
         let is_up = topology.nodes.get(&lease.node).is_some_and(|node| node.is_up());
         if is_member && is_up && lease.node != self.0.metadata.me() {
-            self.ask_to_lead(partition, lease.node, topology).await;
+            self.step_back(replica, lease.node, topology).await;
         }
     }
 
-    async fn ask_to_lead(&self, partition: PartitionId, node: NodeId, topology: &Topology) -> bool {
+    /// Lets the replica of another node lead. Whether somebody else leads then.
+    async fn step_back(&self, replica: &Replica, node: NodeId, topology: &Topology) -> bool {
         let Some(info) = topology.nodes.get(&node) else { return false };
-        let body = Bytes::copy_from_slice(&partition.0.to_le_bytes());
-        let asked = self.0.metadata.peers().call(&info.address, LEAD_CALL, body, LEAD_WAIT).await;
-        asked.is_ok()
+        let body = Bytes::copy_from_slice(&replica.id().0.to_le_bytes());
+        let asked = self.0.metadata.peers().call(&info.address, LEAD_CALL, body, LEAD_WAIT);
+        let asked = async { asked.await.is_ok() };
+        replica.group().step_back(asked, STEP_BACK_WAIT).await
     }
 
     /// Asks others to lead what this node leads, and waits for a while until they do: who sends
@@ -413,7 +417,7 @@ impl Fleet {
         let until = clock.elapsed() + LEAVE_WAIT;
         while clock.elapsed() < until {
             let topology = self.0.metadata.catalog().topology().borrow().clone();
-            let mut leading = 0;
+            let mut leaving = Vec::new();
             for replica in self.replicas().into_iter().filter(Replica::leads) {
                 let metrics = replica.group().raft().metrics().borrow().clone();
                 let membership = metrics.membership_config.membership();
@@ -422,13 +426,14 @@ impl Fleet {
                 let others: Vec<NodeId> = others.map(|peer| NodeId(peer.node)).collect();
                 let up = |node: &NodeId| topology.nodes.get(node).is_some_and(|one| one.is_up());
                 if let Some(other) = others.into_iter().find(up) {
-                    leading += 1;
-                    self.ask_to_lead(replica.id(), other, &topology).await;
+                    leaving.push((replica, other));
                 }
             }
-            if leading == 0 {
+            if leaving.is_empty() {
                 return;
             }
+            let leave = leaving.iter().map(|(one, other)| self.step_back(one, *other, &topology));
+            futures::future::join_all(leave).await;
             clock.sleep(LEAVE_PAUSE).await;
         }
     }

@@ -178,6 +178,22 @@ fn check_written(member: &Member, writers: usize, each: usize, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_steps_back_does_not_lead_again_at_once() {
+    let mesh = Mesh::default();
+    let members = three(&mesh).await;
+    for round in 0..4 {
+        write(&mesh, format!("round {round}")).await;
+        let old = leader(&mesh).await;
+        // The slowest of the others is asked: the one who steps back would be before it.
+        let slowest = members.iter().rfind(|one| one.id != old.settings().member).unwrap();
+        let asked = async { slowest.group.raft().trigger().elect().await.is_ok() };
+        assert!(old.step_back(asked, PATIENCE).await);
+        assert_ne!(leader(&mesh).await.settings().member, old.settings().member);
+    }
+    check_equal(&mesh, &members.iter().collect::<Vec<_>>()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_members_go_on_without_their_leader_and_have_equal_logs() {
     let mesh = Mesh::default();
     let mut members = three(&mesh).await;

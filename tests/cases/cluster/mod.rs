@@ -1,11 +1,18 @@
 //! Three nodes and what may happen to them: every acknowledged record is found once, from every node.
 
+mod damage;
+mod faults;
+mod members;
+mod repeats;
+mod trust;
+
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::cluster::{Cluster, Load, QUICK};
+use tests::cluster::{Cluster, QUICK};
+use tests::load::Load;
 use tests::process::{Node, TINY, free_address, run};
 use tests::wait::{eventually, pace};
 
@@ -77,9 +84,9 @@ fn a_killed_node_loses_nothing_and_comes_back() {
     cluster.kill(1);
     load.more(300);
     cluster.begin(1);
-    let acknowledged = load.end();
+    let tally = load.end();
     cluster.settled();
-    cluster.expect("killed", acknowledged);
+    cluster.expect(&tally);
 }
 
 #[test]
@@ -97,32 +104,9 @@ fn a_rolling_restart_and_a_loss_of_power_of_all_lose_nothing() {
     (0..3).for_each(|number| cluster.kill(number));
     (0..3).for_each(|number| cluster.begin(number));
     load.more(300);
-    let acknowledged = load.end();
+    let tally = load.end();
     cluster.settled();
-    cluster.expect("power", acknowledged);
-}
-
-#[test]
-fn a_paused_node_wakes_up_without_doing_harm() {
-    let cluster = Cluster::start(3, QUICK, plain);
-    let load = Load::start(&cluster.addresses()[..2], "paused", 4);
-    load.more(300);
-    let indexing = |status: &Value, number: usize| {
-        let http = cluster.addresses()[number].clone();
-        let nodes = status["nodes"].as_array().unwrap();
-        nodes.iter().find(|node| node["http"] == http.as_str()).unwrap()["indexing"].clone()
-    };
-    cluster.pause(2);
-    eventually("its work to be given to others", || {
-        let status = cluster.status(0)?;
-        (indexing(&status, 2) == 0).then_some(())
-    });
-    load.more(500);
-    cluster.resume(2);
-    load.more(300);
-    let acknowledged = load.end();
-    cluster.settled();
-    cluster.expect("paused", acknowledged);
+    cluster.expect(&tally);
 }
 
 #[test]
@@ -152,9 +136,9 @@ fn a_damaged_replica_is_set_aside_and_filled_again() {
     eventually("every damaged log to be set aside", || {
         (replicas(&cluster, 1, "damaged-").len() == flipped).then_some(())
     });
-    let acknowledged = load.end();
+    let tally = load.end();
     cluster.settled();
-    cluster.expect("damaged", acknowledged);
+    cluster.expect(&tally);
     assert!(cluster.words(1).contains("filled again from the others"), "{}", cluster.words(1));
 }
 
@@ -167,7 +151,7 @@ fn a_wiped_node_is_a_new_one_and_lost_copies_come_back() {
     std::fs::remove_dir_all(cluster.data(2)).unwrap();
     load.more(300);
     cluster.begin(2);
-    let acknowledged = load.end();
+    let tally = load.end();
     eventually("the wiped node to be gone and the new one to be whole", || {
         let status = cluster.status(0)?;
         let nodes = status["nodes"].as_array()?;
@@ -176,7 +160,7 @@ fn a_wiped_node_is_a_new_one_and_lost_copies_come_back() {
         (gone == 1 && up == 3).then_some(())
     });
     cluster.settled();
-    cluster.expect("wiped", acknowledged);
+    cluster.expect(&tally);
     // A disk that lost only its splits.
     cluster.stop(0);
     std::fs::remove_dir_all(cluster.data(0).join("objects")).unwrap();
@@ -189,7 +173,7 @@ fn a_wiped_node_is_a_new_one_and_lost_copies_come_back() {
         (count(0) > 0 && count(0) >= count(1)).then_some(())
     });
     cluster.settled();
-    cluster.expect("wiped", acknowledged);
+    cluster.expect(&tally);
 }
 
 #[test]
@@ -219,9 +203,9 @@ fn a_node_is_drained_removed_and_another_one_takes_its_place() {
     let removed = cluster.client(1).post("/api/v1/cluster/remove", &json!({ "node": id[..8] }));
     assert_eq!(removed.status, 200, "{}", removed.body);
     eventually("the others to hear of it", || find(&cluster.status(2)?).is_none().then_some(()));
-    let acknowledged = load.end();
+    let tally = load.end();
     cluster.settled();
-    cluster.expect("drained", acknowledged);
+    cluster.expect(&tally);
     // It is told that it is out; with an empty disk it is a new node.
     cluster.begin(3);
     eventually("it to be refused", || {
@@ -270,8 +254,8 @@ fn without_a_majority_nothing_is_acknowledged_and_answers_say_what_is_missing() 
         Cluster::start(3, "partitions = 2\n[index]\nfresh_age_max_s = 86400\n", plain);
     let load = Load::start(&cluster.addresses(), "minority", 2);
     load.more(200);
-    let acknowledged = load.end();
-    cluster.expect("minority", acknowledged);
+    let tally = load.end();
+    cluster.expect(&tally);
     cluster.kill(0);
     cluster.kill(1);
     // The one that is left says in every answer that it may not know everything.
@@ -294,6 +278,6 @@ fn without_a_majority_nothing_is_acknowledged_and_answers_say_what_is_missing() 
     cluster.begin(0);
     cluster.begin(1);
     cluster.settled();
-    cluster.expect("minority", acknowledged);
+    cluster.expect(&tally);
     pace(Duration::ZERO);
 }

@@ -1,0 +1,121 @@
+//! Files of nodes that were changed or cut: told, mended from a majority, never dropped in silence.
+
+use std::path::PathBuf;
+
+use tests::cluster::{Cluster, QUEUED, QUICK, list};
+use tests::disks::{SmallDisk, flip, segments, written};
+use tests::load::{Load, Tally};
+use tests::wait::eventually;
+
+use super::plain;
+
+/// A cluster whose records are in the queue alone, and its fullest partition.
+fn queued(tag: &str) -> (Cluster, Tally, usize) {
+    let cluster = Cluster::start(3, QUEUED, plain);
+    let load = Load::start(&cluster.addresses(), tag, 4);
+    load.more(400);
+    let tally = load.end();
+    cluster.expect(&tally);
+    let status = cluster.status(0).unwrap();
+    let partitions = list(&status["partitions"]).iter();
+    let fullest = partitions.max_by_key(|one| one["committed"].as_u64()).unwrap();
+    let fullest = usize::try_from(fullest["partition"].as_u64().unwrap()).unwrap();
+    (cluster, tally, fullest)
+}
+
+/// The newest segment of a partition's replica at a node.
+fn segment(cluster: &Cluster, number: usize, partition: usize) -> PathBuf {
+    segments(cluster, number, partition).pop().expect("a replica has a segment")
+}
+
+#[test]
+fn a_torn_tail_of_one_replica_loses_nothing() {
+    let (mut cluster, tally, partition) = queued("torn");
+    cluster.kill(1);
+    let path = segment(&cluster, 1, partition);
+    let bytes = written(&path);
+    std::fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+    cluster.begin(1);
+    cluster.settled();
+    cluster.expect(&tally);
+    // What it has again counts: with it two are a majority.
+    cluster.kill(0);
+    cluster.expect(&tally);
+}
+
+#[test]
+fn damage_on_a_majority_is_said_and_nothing_is_dropped_in_silence() {
+    let (mut cluster, tally, partition) = queued("lost");
+    (0..3).for_each(|number| cluster.stop(number));
+    let paths = [1, 2].map(|number| segment(&cluster, number, partition));
+    let good = paths.each_ref().map(|path| flip(path, 0.5));
+    (0..3).for_each(|number| cluster.begin(number));
+    eventually("both nodes to say it", || {
+        [1, 2].iter().all(|number| cluster.words(*number).contains("damaged at byte")).then_some(())
+    });
+    // A question never gets fewer records without being told so, whoever is asked and whoever
+    // would index the partition meanwhile.
+    let mut declared = 0;
+    while declared < 20 {
+        for number in cluster.running() {
+            match tally.found(&cluster, number) {
+                Some(found) => assert_eq!((found.missing, found.twice), (0, 0), "{found:?}"),
+                None => declared += 1,
+            }
+        }
+    }
+    let status = eventually("a status", || cluster.status(0));
+    let troubles = list(&list(&status["partitions"])[partition]["replicas"]).iter();
+    let troubles = troubles.filter(|one| one["trouble"].is_string()).count();
+    assert!(troubles >= 2, "{}", list(&status["partitions"])[partition]);
+    // The files that are good are put back, as is said: everything is there again.
+    [1, 2].iter().for_each(|number| cluster.stop(*number));
+    for (path, bytes) in paths.iter().zip(good) {
+        std::fs::write(path, bytes).unwrap();
+    }
+    [1, 2].iter().for_each(|number| cluster.begin(*number));
+    cluster.settled();
+    cluster.expect(&tally);
+}
+
+/// Bytes of the disk that becomes full.
+const DISK_BYTES: u64 = 160 << 20;
+
+#[test]
+fn a_full_disk_of_one_node_is_said_and_stops_nobody_else() {
+    let mut cluster = Cluster::new(3, QUICK, plain);
+    let (disk, command) = SmallDisk::new(&cluster.data(2), DISK_BYTES);
+    cluster.through(2, command);
+    cluster.begin_all();
+    let load = Load::start(&cluster.addresses(), "full", 4);
+    load.more(500);
+    disk.fill(cluster.process(2));
+    load.more(1_500);
+    eventually("it to be said", || {
+        let status = cluster.status(0)?;
+        let is_said = |partition: &serde_json::Value| {
+            list(&partition["replicas"]).iter().any(|one| one["trouble"].is_string())
+        };
+        list(&status["partitions"]).iter().any(is_said).then_some(())
+    });
+    // It comes back by itself when there is room: a full disk is no reason to start it again.
+    disk.empty(cluster.process(2));
+    load.more(500);
+    let tally = load.end();
+    cluster.settled();
+    cluster.expect(&tally);
+    // What it has counts again.
+    cluster.kill(0);
+    load_after(&cluster);
+    [1, 2].iter().for_each(|number| cluster.expect_at(*number, &tally));
+}
+
+/// Records are taken by the nodes that run.
+fn load_after(cluster: &Cluster) {
+    let addresses: Vec<String> =
+        cluster.running().into_iter().map(|number| cluster.addresses()[number].clone()).collect();
+    let load = Load::start(&addresses, "after", 2);
+    load.more(200);
+    let tally = load.end();
+    cluster.expect(&tally);
+}

@@ -1,0 +1,61 @@
+//! What is sent again: to another node, after a change of leaders.
+
+use model::batch::{BatchBuilder, Sequence};
+use model::codec;
+use model::level::Level;
+use model::stream::{IndexName, Labels};
+use model::time::Timestamp;
+use serde_json::{Value, json};
+use tests::cluster::{Cluster, QUICK};
+use tests::wait::eventually;
+
+use super::plain;
+
+const NATIVE: [(&str, &str); 1] = [("content-type", "application/x-sawlog-batch")];
+const BY_KEY: &[u8] = b"{\"msg\":\"by key 1\"}\n{\"msg\":\"by key 2\"}\n";
+
+/// One batch of a producer, as a shipper makes it.
+fn batch(producer: u64, from: u64, to: u64) -> Vec<u8> {
+    let labels = Labels::new(vec![("service".to_owned(), "twice".to_owned())]).unwrap();
+    let mut builder = BatchBuilder::new(IndexName::default(), labels);
+    for n in from..to {
+        builder.push_text(Timestamp(1), Level::Info, &format!("native record {n}"));
+    }
+    let sequence = Sequence { producer, epoch: 0, from, to };
+    codec::encode(&builder.finish(), sequence).unwrap().to_vec()
+}
+
+/// Sends it until it is taken.
+fn send(cluster: &Cluster, at: usize, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Value {
+    eventually("the request to be taken", || {
+        let answer = cluster.client(at).send("POST", path, headers, body.to_vec())?;
+        (answer.status == 200).then(|| answer.json())
+    })
+}
+
+#[test]
+fn a_repeat_at_another_node_after_a_change_of_leaders_is_recognised() {
+    let mut cluster = Cluster::start(3, QUICK, plain);
+    let (first, key) = (batch(77, 0, 5), [("idempotency-key", "of mine")]);
+    assert_eq!(send(&cluster, 0, "/api/v1/batches", &NATIVE, &first)["duplicate"], json!(false));
+    assert_ne!(send(&cluster, 0, "/api/v1/ingest", &key, BY_KEY)["duplicate"], json!(true));
+    // Whoever leads what, it leads it no longer.
+    for victim in 0..3 {
+        cluster.kill(victim);
+        for at in cluster.running() {
+            let again = send(&cluster, at, "/api/v1/batches", &NATIVE, &first);
+            assert_eq!(again["duplicate"], json!(true), "{again}");
+            let again = send(&cluster, at, "/api/v1/ingest", &key, BY_KEY);
+            assert_eq!(again["duplicate"], json!(true), "{again}");
+        }
+        cluster.begin(victim);
+        cluster.settled();
+    }
+    for number in 0..3 {
+        assert_eq!(cluster.count(number, "\"native record\""), Some(5));
+        assert_eq!(cluster.count(number, "\"by key\""), Some(2));
+    }
+    let next = send(&cluster, 1, "/api/v1/batches", &NATIVE, &batch(77, 5, 9));
+    assert_eq!((&next["duplicate"], &next["next"]), (&json!(false), &json!(9)));
+    assert_eq!(cluster.count(2, "\"native record\""), Some(9));
+}

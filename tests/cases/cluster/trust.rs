@@ -1,0 +1,52 @@
+//! Who belongs to the cluster and who does not.
+
+use tests::cluster::{Cluster, QUICK, list};
+use tests::process::{Process, run};
+use tests::wait::eventually;
+
+use super::plain;
+
+/// Waits until a node has refused to start, and gives its words.
+fn refused(cluster: &mut Cluster, number: usize) -> String {
+    let ended = eventually("the node to give up", || Process::ended(cluster.process(number)));
+    let words = cluster.words(number);
+    assert!(!ended, "it ended well: {words}");
+    assert!(!words.contains("panicked"), "{words}");
+    words
+}
+
+#[test]
+fn a_node_of_another_cluster_is_refused_with_words() {
+    let ours = Cluster::start(1, QUICK, plain);
+    let door = ours.advertised(0).to_owned();
+    // The second of theirs is told of our door too; its own founder is not there.
+    let mut theirs = Cluster::start(2, QUICK, |_, number| {
+        if number == 1 { vec!["--join".to_owned(), door.clone()] } else { Vec::new() }
+    });
+    (0..2).for_each(|number| theirs.stop(number));
+    theirs.begin(1);
+    let words = refused(&mut theirs, 1);
+    assert!(words.contains("this is cluster") && words.contains("check --join"), "{words}");
+    assert_eq!(list(&ours.status(0).unwrap()["nodes"]).len(), 1);
+}
+
+#[test]
+fn without_a_certificate_of_the_authority_nobody_comes_in() {
+    let certs = |folder: &std::path::Path, authority: &str, name: &str| {
+        let folder = folder.join(authority);
+        let made = run("sawlog", &["cluster", "certs", folder.to_str().unwrap(), name]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        vec!["--cluster-tls".to_owned(), folder.join(name).display().to_string()]
+    };
+    let own =
+        |folder: &std::path::Path, number: usize| certs(folder, "ours", &format!("n{number}"));
+    let mut cluster = Cluster::start(1, QUICK, own);
+    let forged = certs(cluster.folder.path(), "theirs", "n1");
+    let strangers = [cluster.add(forged), cluster.add(Vec::new())];
+    strangers.iter().for_each(|number| cluster.begin(*number));
+    for number in strangers {
+        let words = refused(&mut cluster, number);
+        assert!(words.contains("not in its cluster"), "{words}");
+    }
+    assert_eq!(list(&cluster.status(0).unwrap()["nodes"]).len(), 1);
+}

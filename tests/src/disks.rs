@@ -1,0 +1,178 @@
+//! Disks that are not as they should be: slow, full, with bits that flipped.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::{Pid, Resource, Rlimit};
+
+use crate::cluster::Cluster;
+use crate::process::Process;
+
+/// Disks whose syncs can be made slow, one of each node.
+#[derive(Debug)]
+pub struct SlowDisks {
+    library: PathBuf,
+    folder: PathBuf,
+}
+
+impl SlowDisks {
+    /// Builds what makes them slow, below a folder.
+    ///
+    /// # Panics
+    /// There is no C compiler.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        let (source, library) = (folder.join("slow_sync.c"), folder.join("slow_sync.so"));
+        std::fs::write(&source, include_str!("slow_sync.c")).unwrap();
+        let built =
+            Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+        assert!(built.is_ok_and(|status| status.success()), "cc builds slow_sync.c");
+        Self { library, folder: folder.to_owned() }
+    }
+
+    /// The command by which a node is started that is to get such a disk.
+    #[must_use]
+    pub fn command(&self, number: usize) -> Vec<String> {
+        let (library, file) = (self.library.display(), self.file(number));
+        vec![
+            "env".to_owned(),
+            format!("LD_PRELOAD={library}"),
+            format!("SLOW_SYNC_MS={}", file.display()),
+        ]
+    }
+
+    /// From now on each sync of a node takes so much longer.
+    ///
+    /// # Panics
+    /// It cannot be said.
+    pub fn slow(&self, number: usize, ms: u64) {
+        std::fs::write(self.file(number), ms.to_string()).unwrap();
+    }
+
+    /// It is as quick as it was.
+    pub fn quick(&self, number: usize) {
+        std::fs::remove_file(self.file(number)).ok();
+    }
+
+    fn file(&self, number: usize) -> PathBuf {
+        self.folder.join(format!("slow{number}"))
+    }
+}
+
+/// The disk of one node, which can be filled and emptied again. Root gets a small file system of its
+/// own; others a limit of the process beyond which no file grows.
+#[derive(Debug)]
+pub enum SmallDisk {
+    /// A file system in memory in a mount namespace of the node.
+    Mounted {
+        /// Where the node finds it.
+        at: PathBuf,
+    },
+    /// A bound of the size of files.
+    Limited,
+}
+
+impl SmallDisk {
+    /// Of so many bytes, at a folder. The command that becomes the node is given beside it.
+    #[must_use]
+    pub fn new(at: &Path, bytes: u64) -> (Self, Vec<String>) {
+        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        if rustix::process::geteuid().is_root() {
+            let mount = format!(
+                "mkdir -p '{0}' && mount -t tmpfs -o size={bytes} none '{0}' && exec \"$0\" \"$@\"",
+                at.display()
+            );
+            let command = words(&["unshare", "--mount", "sh", "-c", &mount]);
+            return (Self::Mounted { at: at.to_owned() }, command);
+        }
+        eprintln!("not root: the full disk is a limit of the size of files");
+        (Self::Limited, words(&["sh", "-c", "trap '' XFSZ && exec \"$0\" \"$@\""]))
+    }
+
+    /// No byte more can be written.
+    ///
+    /// # Panics
+    /// It cannot be filled.
+    pub fn fill(&self, node: &Process) {
+        match self {
+            Self::Mounted { at } => {
+                let mut file = std::fs::File::create(Self::filler(at, node)).unwrap();
+                let full = std::io::copy(&mut std::io::repeat(0), &mut file).unwrap_err();
+                assert_eq!(full.kind(), std::io::ErrorKind::StorageFull, "{full}");
+            }
+            Self::Limited => Self::limit(node, Some(4096)),
+        }
+    }
+
+    /// There is room again.
+    ///
+    /// # Panics
+    /// It cannot be emptied.
+    pub fn empty(&self, node: &Process) {
+        match self {
+            Self::Mounted { at } => std::fs::remove_file(Self::filler(at, node)).unwrap(),
+            Self::Limited => Self::limit(node, None),
+        }
+    }
+
+    /// A file of the node's own view of the machine.
+    fn filler(at: &Path, node: &Process) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", node.id()));
+        root.join(at.strip_prefix("/").unwrap()).join("filler")
+    }
+
+    fn limit(node: &Process, bytes: Option<u64>) {
+        let id = Pid::from_raw(i32::try_from(node.id()).unwrap());
+        let limit = Rlimit { current: bytes, maximum: None };
+        rustix::process::prlimit(id, Resource::Fsize, limit).unwrap();
+    }
+}
+
+/// The segments of a partition's replica at a node, oldest first.
+#[must_use]
+pub fn segments(cluster: &Cluster, number: usize, partition: usize) -> Vec<PathBuf> {
+    let list = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let prefix = format!("{partition:04}-");
+    let is_replica = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+    };
+    let folders = list(&cluster.data(number).join("replicas")).into_iter().filter(is_replica);
+    let mut segments: Vec<PathBuf> = folders.flat_map(|folder| list(&folder)).collect();
+    segments.retain(|path| path.extension().is_some_and(|end| end == "seg"));
+    segments.sort();
+    segments
+}
+
+/// A file's bytes up to the last one that was written.
+///
+/// # Panics
+/// It has none.
+#[must_use]
+pub fn written(path: &Path) -> Vec<u8> {
+    let mut bytes = std::fs::read(path).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("something was written");
+    bytes.truncate(end + 1);
+    bytes
+}
+
+/// Changes one bit at a share of what was written. What was there before.
+///
+/// # Panics
+/// The file cannot be changed.
+pub fn flip(path: &Path, share: f64) -> Vec<u8> {
+    let good = std::fs::read(path).unwrap();
+    let mut bad = good.clone();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a place in a small file"
+    )]
+    let place = (written(path).len() as f64 * share) as usize;
+    bad[place] ^= 0x10;
+    std::fs::write(path, bad).unwrap();
+    good
+}
