@@ -14,7 +14,7 @@ WEB      := query-ui/web
 BROWSER  := tests/browser
 CARGO    := cargo --locked
 
-.PHONY: help run cluster build ui test test-rust test-api test-s3 test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-doors bench-shipper deb crash sim fuzz-doors screenshots clean tools-build tools-test
+.PHONY: help run cluster build ui test test-rust test-api test-s3 test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-doors bench-shipper deb crash shipper-model sim fuzz-doors screenshots clean tools-build tools-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,6 +126,10 @@ deb: ## Build the shipper's Debian package into target/deb
 
 fuzz-doors: ## Damaged requests of every door at length (FUZZ_CASES=100000, FUZZ_FIRST=1)
 	FUZZ_CASES=$(or $(FUZZ_CASES),100000) $(CARGO) test -p ingest --lib -- doors::fuzz --nocapture
+
+shipper-model: build ## Files against the shipper's model at length: SEEDS=20 STEPS=20000 FIRST=1
+	SAWLOG_MODEL_SEEDS=$(or $(SEEDS),20) SAWLOG_MODEL_STEPS=$(or $(STEPS),20000) SAWLOG_MODEL_SEED=$(or $(FIRST),1) \
+	$(CARGO) test -p tests --test cases -- shipper_model --nocapture
 
 crash: build ## The crash test at length: ROUNDS=100 kills of node and shipper under load
 	SAWLOG_CRASH_ROUNDS=$(or $(ROUNDS),100) $(CARGO) test -p tests --test cases -- crash --nocapture

@@ -22,3 +22,4 @@ mod shipper;
 mod cluster;
 mod shipper_edges;
 mod shipper_feeds;
+mod shipper_model;

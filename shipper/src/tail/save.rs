@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::table::{Generation, Key};
+use super::table::{Generation, Kept, Tracked};
 use super::{Done, Shipper};
 use crate::checkpoint;
 use crate::config::Until;
@@ -38,7 +38,7 @@ impl Shipper {
         });
     }
 
-    pub(super) fn saved(&mut self, fresh: &[Key], result: std::io::Result<()>) {
+    pub(super) fn saved(&mut self, fresh: &[Kept], result: std::io::Result<()>) {
         self.saving = false;
         if let Err(error) = result {
             let folder = self.store.folder().display();
@@ -49,16 +49,20 @@ impl Shipper {
             }
             self.context.board.checkpoint(Some(why));
             self.unsaved = true;
+            // One that was saved once goes on: where nothing can be written, little is known anyway.
+            for kept in fresh {
+                let outgrown = |file: &&mut Tracked| file.generation == Generation::Outgrown;
+                if self.table.get_mut(kept.key).filter(outgrown).is_some_and(|f| f.kept(*kept)) {
+                    self.wake(kept.key);
+                }
+            }
             self.schedule.save_again(self.context.clock.elapsed() + SAVE_RETRY);
             return;
         }
         self.context.board.checkpoint(None);
-        for key in fresh {
-            if let Some(file) = self.table.get_mut(*key)
-                && file.generation == Generation::Seen
-            {
-                file.generation = Generation::Saved;
-                self.wake(*key);
+        for kept in fresh {
+            if self.table.get_mut(kept.key).is_some_and(|file| file.kept(*kept)) {
+                self.wake(kept.key);
             }
         }
     }
