@@ -14,7 +14,7 @@ WEB      := query-ui/web
 BROWSER  := tests/browser
 CARGO    := cargo --locked
 
-.PHONY: help run cluster build ui test test-rust test-api test-s3 test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-doors bench-shipper deb crash shipper-model sim fuzz-doors screenshots clean tools-build tools-test
+.PHONY: help run cluster build ui test test-rust test-api test-s3 test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-doors bench-shipper deb crash shipper-model sim fuzz fuzz-doors screenshots clean tools-build tools-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -123,6 +123,10 @@ bench-browser: build $(BROWSER)/node_modules/.package-lock.json ## How quick the
 deb: ## Build the shipper's Debian package into target/deb
 	$(CARGO) build --release -p shipper
 	deploy/deb/build $(TARGET)/release/sawlog-shipper $$($(CARGO) pkgid -p shipper | sed 's/.*[#@]//') $(TARGET)/deb
+
+fuzz: ## Any bytes into what reads bytes, each target for FUZZ_SECONDS=60; wants a nightly compiler and cargo-fuzz
+	for target in lines syslog spool settings batch; do \
+	  (cd tests/fuzz && cargo +nightly fuzz run --fuzz-dir . $$target -- -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=4096 -timeout=10); done
 
 fuzz-doors: ## Damaged requests of every door at length (FUZZ_CASES=100000, FUZZ_FIRST=1)
 	FUZZ_CASES=$(or $(FUZZ_CASES),100000) $(CARGO) test -p ingest --lib -- doors::fuzz --nocapture
