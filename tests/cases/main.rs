@@ -22,4 +22,7 @@ mod shipper;
 mod cluster;
 mod shipper_edges;
 mod shipper_feeds;
+mod shipper_front;
+mod shipper_faults;
+mod shipper_framing;
 mod shipper_model;

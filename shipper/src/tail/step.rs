@@ -185,7 +185,9 @@ fn prepare(context: &Context, turn: &mut Turn) -> io::Result<Prepared> {
         Generation::Unseen { start, look } => first_look(context, turn, &file, (start, look)),
         _ => read(context, turn, &file),
     };
-    turn.hand.file = Some(file);
+    // A stale handle stays one; the path leads to the file again when its server is back.
+    let stale = matches!(&prepared, Err(e) if e.kind() == io::ErrorKind::StaleNetworkFileHandle);
+    turn.hand.file = Some(file).filter(|_| !stale);
     prepared
 }
 

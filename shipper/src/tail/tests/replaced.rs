@@ -76,3 +76,22 @@ async fn a_few_letters_are_no_content_to_be_known_by() {
     world.once().await;
     world.expect(&["whole", "app line"]).await;
 }
+
+/// A device has another number after a restart of the machine, or a share mounted again.
+#[tokio::test]
+async fn a_device_of_another_number_is_the_same_file() {
+    use crate::checkpoint::{Store, save};
+    let mut world = World::new().await;
+    world.append("a.log", "one\n");
+    world.once().await;
+    let (store, recovered) = Store::open(&world.state()).unwrap();
+    let mut known = recovered.checkpoints;
+    for checkpoint in &mut known {
+        checkpoint.id.device += 1;
+    }
+    save(store.folder(), &known).unwrap();
+    drop(store);
+    world.append("a.log", "two\n");
+    world.once().await;
+    world.expect(&["one", "two"]).await;
+}
