@@ -1,12 +1,12 @@
 //! An object of JSON as most programs write it, read in one pass: names and values without escapes,
-//! nothing nested, plain numbers. What is anything else is left to `model::json`; what is read
+//! plain numbers. What is anything else is left to `model::json`; what is read
 //! here is read as there.
 
 use std::borrow::Cow;
 
 use model::json::{Flat, LEVEL_NAMES, MESSAGE_NAMES, TIME_NAMES, Value};
 use model::level::Level;
-use model::limits::{FIELD_NAME_BYTES_MAX, RECORD_FIELDS_MAX};
+use model::limits::{FIELD_NAME_BYTES_MAX, RECORD_DEPTH_MAX, RECORD_FIELDS_MAX};
 use model::time::Timestamp;
 
 /// Fields that most records have room for.
@@ -29,34 +29,13 @@ struct Found {
 
 /// The record of such a line; `None` for every other.
 pub(super) fn flat(line: &[u8]) -> Option<Flat<'_>> {
-    let mut cursor = Cursor { text: std::str::from_utf8(line).ok()?, at: 0 };
-    let (mut fields, mut found) = (Vec::with_capacity(FIELDS_USUAL), Found::default());
-    cursor.expect(b'{')?;
-    if cursor.token()? == b'}' {
-        cursor.at += 1;
-    } else {
-        loop {
-            cursor.expect(b'"')?;
-            let name = cursor.text()?;
-            cursor.expect(b':')?;
-            if name.len() > FIELD_NAME_BYTES_MAX || fields.len() >= RECORD_FIELDS_MAX {
-                return None;
-            }
-            if let Some(value) = cursor.value()? {
-                found.note(name, fields.len());
-                fields.push((Cow::Borrowed(name), value));
-            }
-            let next = cursor.token()?;
-            cursor.at += 1;
-            match next {
-                b',' => cursor.skip_space(),
-                b'}' => break,
-                _ => return None,
-            }
-        }
-    }
-    cursor.skip_space();
-    (cursor.at == line.len()).then(|| assemble(fields, &found, cursor.text))
+    let text = std::str::from_utf8(line).ok()?;
+    let fields = Vec::with_capacity(FIELDS_USUAL);
+    let mut reader = Reader { text, at: 0, fields, found: Found::default() };
+    reader.expect(b'{')?;
+    reader.members("", 1)?;
+    reader.skip_space();
+    (reader.at == line.len()).then(|| assemble(reader.fields, &reader.found, text))
 }
 
 fn assemble<'a>(
@@ -124,12 +103,93 @@ impl Found {
     }
 }
 
-struct Cursor<'a> {
+struct Reader<'a> {
     text: &'a str,
     at: usize,
+    fields: Vec<(Cow<'a, str>, Value<'a>)>,
+    found: Found,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> Reader<'a> {
+    /// The members of an object whose brace was passed, and the brace behind them.
+    fn members(&mut self, prefix: &str, depth: usize) -> Option<()> {
+        if self.token()? == b'}' {
+            self.at += 1;
+            return Some(());
+        }
+        loop {
+            self.expect(b'"')?;
+            let key = self.text()?;
+            self.expect(b':')?;
+            let name = match prefix {
+                "" => Cow::Borrowed(key),
+                prefix => Cow::Owned([prefix, ".", key].concat()),
+            };
+            self.value(name, depth)?;
+            if self.ended(b'}')? {
+                return Some(());
+            }
+        }
+    }
+
+    /// The elements of a list, as [`Reader::members`]: each is a value under the one name.
+    #[expect(clippy::ptr_arg, reason = "a borrowed name stays borrowed")]
+    fn elements(&mut self, name: &Cow<'a, str>, depth: usize) -> Option<()> {
+        if self.token()? == b']' {
+            self.at += 1;
+            return Some(());
+        }
+        loop {
+            self.value(name.clone(), depth)?;
+            if self.ended(b']')? {
+                return Some(());
+            }
+        }
+    }
+
+    /// Passes what ends it, or the comma before what follows.
+    fn ended(&mut self, by: u8) -> Option<bool> {
+        let next = self.token()?;
+        self.at += 1;
+        (next == by || next == b',').then_some(next == by)
+    }
+
+    /// Passes the next value and notes it under its name; null is nothing.
+    fn value(&mut self, name: Cow<'a, str>, depth: usize) -> Option<()> {
+        let bound = depth > RECORD_DEPTH_MAX || name.len() > FIELD_NAME_BYTES_MAX;
+        if bound || self.fields.len() >= RECORD_FIELDS_MAX {
+            return None;
+        }
+        let next = self.token()?;
+        let rest = self.text.as_bytes().get(self.at..)?;
+        let value = match next {
+            b'"' | b'{' | b'[' => {
+                self.at += 1;
+                match next {
+                    b'{' => return self.members(&name, depth + 1),
+                    b'[' => return self.elements(&name, depth + 1),
+                    _ => Value::Text(Cow::Borrowed(self.text()?)),
+                }
+            }
+            b'-' | b'0'..=b'9' => self.number()?,
+            _ if rest.starts_with(b"null") => {
+                self.at += 4;
+                return Some(());
+            }
+            _ => {
+                let (word, truth) = if next == b't' { ("true", true) } else { ("false", false) };
+                self.at += word.len();
+                rest.starts_with(word.as_bytes()).then_some(Value::Bool(truth))?
+            }
+        };
+        // ECS writes the level with a dot or as an object; both are one name.
+        if depth == 1 || name == "log.level" {
+            self.found.note(&name, self.fields.len());
+        }
+        self.fields.push((name, value));
+        Some(())
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -160,24 +220,6 @@ impl<'a> Cursor<'a> {
         }
         self.at += length + 1;
         self.text.get(start..start + length)
-    }
-
-    /// The next value; null is none.
-    fn value(&mut self) -> Option<Option<Value<'a>>> {
-        let rest = |cursor: &Self| cursor.text.as_bytes().get(cursor.at..);
-        let (value, length) = match self.token()? {
-            b'"' => {
-                self.at += 1;
-                return Some(Some(Value::Text(Cow::Borrowed(self.text()?))));
-            }
-            b't' if rest(self)?.starts_with(b"true") => (Some(Value::Bool(true)), 4),
-            b'f' if rest(self)?.starts_with(b"false") => (Some(Value::Bool(false)), 5),
-            b'n' if rest(self)?.starts_with(b"null") => (None, 4),
-            b'-' | b'0'..=b'9' => return self.number().map(Some),
-            _ => return None,
-        };
-        self.at += length;
-        Some(value)
     }
 
     fn number(&mut self) -> Option<Value<'a>> {
@@ -276,10 +318,13 @@ mod tests {
         check(r#"{"ts":1700000000,"severity":30,"message":1,"msg":"m","log.level":"info"}"#, true);
         check(r#"{"msg":"one","msg":"two","time":"no time","timestamp":1700000000.25}"#, true);
         check(r#"{"a":123456789012345678,"b":0.1,"c":0,"d":12345678.1234567}"#, true);
+        check(r#"{"a":{},"b":[],"c":{"d":[1,[2,{"e":"x"}],null]},"log":{"level":"warn"}}"#, true);
+        check(r#"{"":{"a":{"b":1}},"msg":["a"],"message":{"msg":"no"}}"#, true);
         for other in [
             r#"{"a":"\n"}"#,
-            r#"{"a":{}}"#,
-            r#"{"a":[1]}"#,
+            r#"{"a":{}"#,
+            r#"{"a":[1,]}"#,
+            r#"{"a":[1}"#,
             r#"{"a":-0}"#,
             r#"{"a":01}"#,
             r#"{"a":1e5}"#,
@@ -306,7 +351,7 @@ mod tests {
         fn whatever_is_read_is_read_as_elsewhere(
             members in prop::collection::vec((
                 "(ts|time|@timestamp|level|severity|msg|message|log|a|b.c|ü|[a-z]{1,9})",
-                "(\"(info|WARN|x y|[ -~ü]{0,20}|2026-11-28T10:00:00(.5)?Z)\"|-?[0-9]{1,19}|-?[0-9]{1,9}\\.[0-9]{1,9}|true|false|null|\\{\\}|\\[1\\]|1e3)",
+                "(\"(info|WARN|x y|[ -~ü]{0,20}|2026-11-28T10:00:00(.5)?Z)\"|-?[0-9]{1,19}|-?[0-9]{1,9}\\.[0-9]{1,9}|true|false|null|\\{\\}|\\[1, \\{\"level\":\"warn\"\\}\\]|\\{\"level\":\"info\",\"b\":[2]\\}|1e3)",
             ), 0..9),
             cut in any::<prop::sample::Index>(),
             byte in any::<u8>(),
