@@ -376,7 +376,7 @@ impl Shipper {
                     file.generation = if kept { Generation::Outgrown } else { Generation::Seen };
                 }
                 self.unsaved = true;
-                self.schedule.save_at(Duration::ZERO);
+                self.save_soon(key);
             }
             Outcome::Binary => self.binary(key),
             Outcome::Replaced { size } => self.replaced(key, size),

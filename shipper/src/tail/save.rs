@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::table::{Generation, Kept, Tracked};
+use super::table::{Generation, Kept, Key, Tracked};
 use super::{Done, Shipper};
 use crate::checkpoint;
 use crate::config::Until;
@@ -11,6 +11,8 @@ use crate::config::Until;
 const SAVE_PERIOD: Duration = Duration::from_secs(1);
 /// Files for which a save period is added.
 const SAVE_FILES: usize = 2_000;
+/// Files that grew are gathered that long before a save, for each of so many files.
+const GATHER_PERIOD: Duration = Duration::from_millis(20);
 /// A failed save is tried again after that.
 const SAVE_RETRY: Duration = Duration::from_secs(5);
 
@@ -22,6 +24,15 @@ impl Shipper {
             let period = SAVE_PERIOD.saturating_mul(periods);
             self.schedule.save_at(self.context.clock.elapsed() + period);
         }
+    }
+
+    /// A file waits for a save. One that only grew waits for others where a save is dear.
+    pub(super) fn save_soon(&mut self, key: Key) {
+        let file = self.table.get(key);
+        let grew = file.is_some_and(|file| file.generation == Generation::Outgrown);
+        let lots = u32::try_from(self.table.len() / SAVE_FILES).unwrap_or(u32::MAX);
+        let delay = if grew { GATHER_PERIOD.saturating_mul(lots) } else { Duration::ZERO };
+        self.schedule.save_at(self.context.clock.elapsed() + delay);
     }
 
     pub(super) fn save(&mut self) {
