@@ -62,7 +62,9 @@ fn serve(mut client: TcpStream, fault: Fault, node: &str) -> io::Result<()> {
         Fault::Reset => return Ok(()),
         Fault::Silence => return hold(&client),
         Fault::Answer(head) => {
-            client.read(&mut buffer)?;
+            if client.read(&mut buffer)? == 0 {
+                return Ok(());
+            }
             write!(client, "HTTP/1.1 {head}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
             client.shutdown(Shutdown::Write)?;
             while client.read(&mut buffer)? > 0 {}
@@ -77,7 +79,8 @@ fn serve(mut client: TcpStream, fault: Fault, node: &str) -> io::Result<()> {
         to.shutdown(Shutdown::Both).ok();
     });
     if fault == Fault::AnswerLost {
-        upstream.read(&mut buffer)?;
+        // That it answers says that it has the request; what, nobody hears.
+        let _heard = upstream.read(&mut buffer)?;
     } else {
         io::copy(&mut upstream, &mut client)?;
     }
