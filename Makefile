@@ -116,13 +116,13 @@ bench-doors: build ## MB/s and CPU-s/GB of every door, beside the native one (RE
 	$(CARGO) run -p tests --bin bench-doors
 
 bench-shipper: ## What shipping costs, beside zstd and rsyslog, and idling (BENCH_MB=300 BENCH_PARTS="ship start idle hot backlog")
-	$(CARGO) bench -p shipper --bench ship
+	$(CARGO) bench --profile ship -p shipper --bench ship
 
 bench-browser: build $(BROWSER)/node_modules/.package-lock.json ## How quick the page is, measured in the browser
 	cd $(BROWSER) && SAWLOG_BIN=$(abspath $(BIN))/sawlog npm run performance
 deb: ## Build the shipper's Debian package into target/deb
-	$(CARGO) build --release -p shipper
-	deploy/deb/build $(TARGET)/release/sawlog-shipper $$($(CARGO) pkgid -p shipper | sed 's/.*[#@]//') $(TARGET)/deb
+	$(CARGO) build --profile ship -p shipper
+	deploy/deb/build $(TARGET)/ship/sawlog-shipper $$($(CARGO) pkgid -p shipper | sed 's/.*[#@]//') $(TARGET)/deb
 
 fuzz: ## Any bytes into what reads bytes, each target for FUZZ_SECONDS=60; wants a nightly compiler and cargo-fuzz
 	for target in lines syslog spool settings batch; do \
