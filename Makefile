@@ -14,7 +14,7 @@ WEB      := query-ui/web
 BROWSER  := tests/browser
 CARGO    := cargo --locked
 
-.PHONY: help run cluster build ui test test-rust test-api test-s3 test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-cluster bench-doors bench-shipper deb crash chaos sim fuzz-doors screenshots clean tools-build tools-test
+.PHONY: help run cluster build ui test test-rust test-api test-compat test-s3 test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-cluster bench-doors bench-shipper bench-browser deb crash chaos shipper-model sim fuzz fuzz-doors screenshots clean tools-build tools-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -127,16 +127,24 @@ bench-doors: build ## MB/s and CPU-s/GB of every door, beside the native one (RE
 	$(CARGO) run -p tests --bin bench-doors
 
 bench-shipper: ## What shipping costs, beside zstd and rsyslog, and idling (BENCH_MB=300 BENCH_PARTS="ship start idle hot backlog")
-	$(CARGO) bench -p shipper --bench ship
+	$(CARGO) bench --profile ship -p shipper --bench ship
 
 bench-browser: build $(BROWSER)/node_modules/.package-lock.json ## How quick the page is, measured in the browser
 	cd $(BROWSER) && SAWLOG_BIN=$(abspath $(BIN))/sawlog npm run performance
 deb: ## Build the shipper's Debian package into target/deb
-	$(CARGO) build --release -p shipper
-	deploy/deb/build $(TARGET)/release/sawlog-shipper $$($(CARGO) pkgid -p shipper | sed 's/.*[#@]//') $(TARGET)/deb
+	$(CARGO) build --profile ship -p shipper
+	deploy/deb/build $(TARGET)/ship/sawlog-shipper $$($(CARGO) pkgid -p shipper | sed 's/.*[#@]//') $(TARGET)/deb
+
+fuzz: ## Any bytes into what reads bytes, each target for FUZZ_SECONDS=60; wants a nightly compiler and cargo-fuzz
+	for target in lines syslog spool settings batch; do \
+	  (cd tests/fuzz && cargo +nightly fuzz run --fuzz-dir . $$target -- -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=4096 -timeout=10); done
 
 fuzz-doors: ## Damaged requests of every door at length (FUZZ_CASES=100000, FUZZ_FIRST=1)
 	FUZZ_CASES=$(or $(FUZZ_CASES),100000) $(CARGO) test -p ingest --lib -- doors::fuzz --nocapture
+
+shipper-model: build ## Files against the shipper's model at length: SEEDS=20 STEPS=20000 FIRST=1
+	SAWLOG_MODEL_SEEDS=$(or $(SEEDS),20) SAWLOG_MODEL_STEPS=$(or $(STEPS),20000) SAWLOG_MODEL_SEED=$(or $(FIRST),1) \
+	$(CARGO) test -p tests --test cases -- shipper_model --nocapture
 
 crash: build ## The crash test at length: ROUNDS=100 kills of node and shipper under load
 	SAWLOG_CRASH_ROUNDS=$(or $(ROUNDS),100) $(CARGO) test -p tests --test cases -- crash --nocapture

@@ -12,6 +12,12 @@ use crate::source::read_at;
 
 /// Bytes at a file's beginning that are its fingerprint once it is that long.
 pub(crate) const HEAD_BYTES_MAX: usize = 1024;
+/// So many of a file's first bytes are on disk before anything behind them is sent: after a crash
+/// they tell whether the file that is found is the one of which the queue has more than we know.
+pub(crate) const HEAD_BYTES_KEPT: usize = 256;
+/// A new file is not looked at before it has a line, or so many bytes: what all of its lines begin
+/// with tells nothing.
+pub(crate) const HEAD_BYTES_MIN: usize = 64;
 /// Bytes before the acknowledged place that must still be there.
 pub(crate) const TAIL_BYTES_MAX: usize = 64;
 /// Bytes at a new file's beginning that tell text from other things.

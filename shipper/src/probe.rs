@@ -76,7 +76,65 @@ mod tests {
 
     use super::*;
 
+    /// What each of them reads well; damage begins here and not at noise.
+    const SAMPLES: [&str; 16] = [
+        r#"{"time":"2026-11-28T10:00:00.123Z","level":"warn","msg":"x \u00e9","n":-1.5e3,"o":{"p":[1]}}"#,
+        r#"level=error ts=2026-11-28T10:00:00Z msg="a \"text\"" n=17 ok=true"#,
+        "<34>1 2026-11-28T10:00:00.003Z host su 77 ID47 [id@1 a=\"b\\]\"] \u{feff}said",
+        "<13>Nov 28 10:00:00 host cron[99]: ran",
+        r#"83.149.9.216 - - [28/Nov/2026:10:05:03 +0000] "GET /a?b=c HTTP/1.1" 200 1234 "-" "Agent/5""#,
+        "2026/11/28 10:00:00 [error] 7#8: *9 open() failed (2: No such file), client: 10.0.0.1",
+        "[Sat Nov 28 10:00:00.1 2026] [core:error] [pid 1:tid 2] [client 10.0.0.1:5] AH1: denied",
+        "I1128 10:00:00.000001 1 server.go:12] started",
+        "2026-11-28T10:00:00.5Z stdout P first",
+        "2026-11-28T10:00:00.6Z stdout F second",
+        r#"{"log":"line\n","stream":"stderr","time":"2026-11-28T10:00:00.7Z"}"#,
+        "java.lang.Exception: no\n\tat a.b.C(D.java:1)\nCaused by: x",
+        "13 <34>Nov 28 1:",
+        "to = [\"http://a:1\"]\nstate_dir = \"/s\"\n[[files]]\npaths = [\"/a/*.log\"]",
+        "[[files.rules]]\nwhen = [{ field = \"level\", below = \"info\" }]\ndrop = true",
+        "[[syslog]]\nlisten = \"udp://127.0.0.1:5514\"\nformat = \"regex\"\npattern = '(?<a>.*)'",
+    ];
+
+    /// Damage to a text: where, how much of it, and what is done.
+    fn damaged(samples: &[usize], damage: &[(usize, usize, u8, u8)]) -> Vec<u8> {
+        let texts: Vec<&str> = samples.iter().map(|at| SAMPLES[at % SAMPLES.len()]).collect();
+        let mut bytes = texts.join("\n").into_bytes();
+        bytes.push(b'\n');
+        for (at, length, byte, what) in damage {
+            let start = at % (bytes.len() + 1);
+            let end = (start + length).min(bytes.len());
+            match what % 5 {
+                0 => bytes[start..end].fill(*byte),
+                1 => drop(bytes.drain(start..end)),
+                2 => bytes.insert(start, *byte),
+                3 => {
+                    let again = bytes[start..end].to_vec();
+                    bytes.splice(start..start, again);
+                }
+                _ => bytes.truncate(end),
+            }
+        }
+        bytes
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn damaged_samples_are_taken(
+            samples in prop::collection::vec(0..SAMPLES.len(), 1..6),
+            damage in prop::collection::vec((0..600_usize, 0..24_usize, any::<u8>(), any::<u8>()), 0..8),
+            size in 0..20_usize,
+        ) {
+            let bytes = damaged(&samples, &damage);
+            prop_assert!(lines(&bytes) <= 7 * bytes.len());
+            prop_assert!(spool(&bytes) <= bytes.len());
+            prop_assert!(syslog(&bytes, size) <= bytes.len());
+            // Whether it can be used is no matter here.
+            let _usable = settings(&String::from_utf8_lossy(&bytes));
+        }
+
         #[test]
         fn any_bytes_are_taken(
             bytes in prop::collection::vec(any::<u8>(), 0..300),
@@ -90,5 +148,13 @@ mod tests {
             }
             prop_assert!(!settings(&text), "it says nowhere where to send to");
         }
+    }
+
+    #[test]
+    fn samples_are_what_they_look_like() {
+        let all = SAMPLES.join("\n") + "\n";
+        assert_eq!(lines(all.as_bytes()), 7 * all.lines().count());
+        assert!(settings(SAMPLES[13]));
+        assert_eq!(syslog(SAMPLES[12].as_bytes(), 3), 1);
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Something with bytes at places.
 pub(crate) trait Source: Send {
@@ -21,12 +21,43 @@ pub(crate) struct PlainFile<'a> {
     file: &'a File,
     /// Kept by the caller, so that it is allocated once; longer than what was read last.
     buffer: &'a mut Vec<u8>,
+    /// What was read last: where it begins, and how much of the buffer it is.
+    at: u64,
+    length: usize,
 }
+
+/// Bytes of what was read that are compared with the file afterwards, at each end.
+const PROOF_BYTES: usize = 64;
 
 impl<'a> PlainFile<'a> {
     /// Reads that file into that buffer.
     pub(crate) fn new(file: &'a File, buffer: &'a mut Vec<u8>) -> Self {
-        Self { file, buffer }
+        Self { file, buffer, at: 0, length: 0 }
+    }
+
+    /// The file that is read.
+    pub(crate) fn file(&self) -> &'a File {
+        self.file
+    }
+
+    /// Whether the file still holds what was read last, as far as `to`: looked at by its first
+    /// bytes and by its last ones.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn still_holds(&self, to: u64) -> io::Result<bool> {
+        let read = usize::try_from(to.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let bytes = self.buffer.get(..read.min(self.length)).unwrap_or_default();
+        let proof = PROOF_BYTES.min(bytes.len());
+        for start in [0, bytes.len() - proof] {
+            let expected = bytes.get(start..start + proof).unwrap_or_default();
+            let mut found = [0; PROOF_BYTES];
+            let found = found.get_mut(..proof).unwrap_or_default();
+            if read_at(self.file, self.at + start as u64, found)? < proof || found != expected {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -40,6 +71,7 @@ impl Source for PlainFile<'_> {
         }
         let window = self.buffer.get_mut(..wanted).unwrap_or_default();
         let read = read_at(self.file, at, window)?;
+        (self.at, self.length) = (at, read);
         Ok(window.get(..read).unwrap_or_default())
     }
 }
@@ -84,9 +116,23 @@ impl Wrapping {
     }
 }
 
+/// A file read forward from its beginning, whoever else reads it.
+struct Forward {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for Forward {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
 /// A stream read forward, with the last window kept; going back before it starts over.
 pub(crate) struct Unwrapped {
-    path: PathBuf,
+    file: Arc<File>,
     wrapping: Wrapping,
     reader: Box<dyn Read + Send>,
     window: Vec<u8>,
@@ -94,17 +140,17 @@ pub(crate) struct Unwrapped {
 }
 
 impl Unwrapped {
-    /// Opens a file of that wrapping.
+    /// Reads a file of that wrapping. The file and not its path: another may stand there later.
     ///
     /// # Errors
     /// As the system says.
-    pub(crate) fn open(path: &Path, wrapping: Wrapping) -> io::Result<Self> {
-        let reader = Self::reader(path, wrapping)?;
-        Ok(Self { path: path.to_owned(), wrapping, reader, window: Vec::new(), window_at: 0 })
+    pub(crate) fn open(file: &Arc<File>, wrapping: Wrapping) -> io::Result<Self> {
+        let reader = Self::reader(file, wrapping)?;
+        Ok(Self { file: file.clone(), wrapping, reader, window: Vec::new(), window_at: 0 })
     }
 
-    fn reader(path: &Path, wrapping: Wrapping) -> io::Result<Box<dyn Read + Send>> {
-        let file = BufReader::with_capacity(128 << 10, File::open(path)?);
+    fn reader(file: &Arc<File>, wrapping: Wrapping) -> io::Result<Box<dyn Read + Send>> {
+        let file = BufReader::with_capacity(128 << 10, Forward { file: file.clone(), at: 0 });
         Ok(match wrapping {
             Wrapping::Plain => Box::new(file),
             Wrapping::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
@@ -114,7 +160,7 @@ impl Unwrapped {
 
     fn seek(&mut self, at: u64) -> io::Result<()> {
         if at < self.window_at {
-            self.reader = Self::reader(&self.path, self.wrapping)?;
+            self.reader = Self::reader(&self.file, self.wrapping)?;
             self.window.clear();
             self.window_at = 0;
         }
@@ -146,6 +192,39 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_file_that_was_written_anew_no_longer_holds_what_was_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let write = |text: &str| File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        write("one\ntwo\n");
+        let (file, mut buffer) = (File::open(&path).unwrap(), Vec::new());
+        let mut source = PlainFile::new(&file, &mut buffer);
+        assert!(source.still_holds(0).unwrap());
+        source.window(0, 100).unwrap();
+        assert!(source.still_holds(8).unwrap());
+        for (text, same) in [("one\ntwo\nthree\n", true), ("one\n", false), ("one\nTwo\n", false)] {
+            write(text);
+            assert_eq!(source.still_holds(8).unwrap(), same, "{text}");
+        }
+        assert!(source.still_holds(4).unwrap(), "what changed stands behind");
+    }
+
+    #[test]
+    fn an_open_file_is_read_to_its_end_whatever_stands_at_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("1.zst"), folder.path().join("2.zst"));
+        for (path, text) in [(&path, "one two three"), (&other, "something else")] {
+            let packed = zstd::encode_all(text.as_bytes(), 1).unwrap();
+            File::create(path).unwrap().write_all(&packed).unwrap();
+        }
+        let file = Arc::new(File::open(&path).unwrap());
+        let mut source = Unwrapped::open(&file, Wrapping::Zstd).unwrap();
+        assert_eq!(source.window(8, 5).unwrap(), b"three");
+        platform::disk::rename(&other, &path).unwrap();
+        assert_eq!(source.window(0, 7).unwrap(), b"one two");
+    }
+
     #[track_caller]
     fn check(source: &mut dyn Source, content: &[u8]) {
         for (at, bytes) in [(0, 10), (5, 10), (5, 3), (100, 50), (90, 50), (0, 4), (995, 50)] {
@@ -169,9 +248,9 @@ mod tests {
         for (wrapping, bytes) in wrapped {
             let path = folder.path().join(format!("{wrapping:?}"));
             File::create(&path).unwrap().write_all(&bytes).unwrap();
-            let file = File::open(&path).unwrap();
+            let file = Arc::new(File::open(&path).unwrap());
             assert_eq!(Wrapping::of(&file).unwrap(), wrapping);
-            check(&mut Unwrapped::open(&path, wrapping).unwrap(), &content);
+            check(&mut Unwrapped::open(&file, wrapping).unwrap(), &content);
             if wrapping == Wrapping::Plain {
                 check(&mut PlainFile::new(&file, &mut Vec::new()), &content);
             }

@@ -23,3 +23,7 @@ mod cluster;
 mod spread;
 mod shipper_edges;
 mod shipper_feeds;
+mod shipper_front;
+mod shipper_faults;
+mod shipper_framing;
+mod shipper_model;

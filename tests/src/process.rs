@@ -71,6 +71,18 @@ impl Process {
         Self { child, words: words.to_owned(), name: name.to_owned() }
     }
 
+    /// Starts a command that was put together elsewhere, as [`Process::start`] does.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn of(mut command: Command, words: &Path) -> Self {
+        let file = File::options().create(true).append(true).open(words).unwrap();
+        let name = command.get_program().to_string_lossy().into_owned();
+        command.env("TZ", "UTC").stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        Self { child: command.spawn().unwrap(), words: words.to_owned(), name }
+    }
+
     /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {

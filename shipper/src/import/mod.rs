@@ -106,7 +106,9 @@ pub enum ImportError {
 
 /// One file's import.
 pub(crate) struct Work<'a> {
+    /// For words alone: what is read is the file.
     pub(crate) path: &'a Path,
+    pub(crate) file: &'a Arc<File>,
     pub(crate) wrapping: Wrapping,
     /// Where to begin: everything before is known to be stored.
     pub(crate) from: u64,
@@ -144,7 +146,7 @@ pub async fn import(
     progress(&state);
     for path in files {
         let path = path.canonicalize().map_err(read_error(path))?;
-        let file = File::open(&path).map_err(read_error(&path))?;
+        let file = Arc::new(File::open(&path).map_err(read_error(&path))?);
         let wrapping = Wrapping::of(&file).map_err(read_error(&path))?;
         let (source, _) = model::text::keep_text(path.as_os_str().as_encoded_bytes());
         let labels =
@@ -153,6 +155,7 @@ pub async fn import(
         let origin = Origin { index: config.index.clone(), labels, producer };
         let work = Work {
             path: &path,
+            file: &file,
             wrapping,
             from: 0,
             origin,
@@ -293,11 +296,11 @@ impl Work<'_> {
         width: Width,
     ) -> (JoinHandle<io::Result<()>>, mpsc::Receiver<Packed>) {
         let (sender, batches) = mpsc::channel(AHEAD_MAX);
-        let (path, wrapping, origin) = (self.path.to_owned(), self.wrapping, self.origin.clone());
+        let (file, wrapping, origin) = (self.file.clone(), self.wrapping, self.origin.clone());
         let (recipe, container, now) = (self.recipe.clone(), self.container, self.clock.now());
         let packing = tokio::task::spawn_blocking(move || {
             let mut workbench = Workbench::default();
-            let (framing, encoding) = framing(&recipe, container, &head(&path, wrapping)?);
+            let (framing, encoding) = framing(&recipe, container, &head(&file, wrapping)?);
             let packer = Packer {
                 origin: &origin,
                 workbench: &mut workbench,
@@ -309,7 +312,7 @@ impl Work<'_> {
                 width,
                 damaged: Damaged::default(),
             };
-            pack_all(&path, wrapping, packer, at, &sender)
+            pack_all(&file, wrapping, packer, at, &sender)
         });
         (packing, batches)
     }
@@ -320,8 +323,8 @@ impl Work<'_> {
 }
 
 /// The first bytes of the content, where a mark of the encoding may stand.
-fn head(path: &Path, wrapping: Wrapping) -> io::Result<Vec<u8>> {
-    Unwrapped::open(path, wrapping)?.window(0, 4).map(<[u8]>::to_vec)
+fn head(file: &Arc<File>, wrapping: Wrapping) -> io::Result<Vec<u8>> {
+    Unwrapped::open(file, wrapping)?.window(0, 4).map(<[u8]>::to_vec)
 }
 
 /// How a file with that head is framed, and encoded.
@@ -336,17 +339,16 @@ fn framing(
 
 /// Packs a file from a place to its end. Ends early, without an error, when nobody takes batches.
 fn pack_all(
-    path: &Path,
+    file: &Arc<File>,
     wrapping: Wrapping,
     mut packer: Packer<'_>,
     at: u64,
     batches: &mpsc::Sender<Packed>,
 ) -> io::Result<()> {
-    let file = File::open(path)?;
     let mut buffer = Vec::new();
     let mut source: Box<dyn Source + '_> = match wrapping {
-        Wrapping::Plain => Box::new(PlainFile::new(&file, &mut buffer)),
-        _ => Box::new(Unwrapped::open(path, wrapping)?),
+        Wrapping::Plain => Box::new(PlainFile::new(file, &mut buffer)),
+        _ => Box::new(Unwrapped::open(file, wrapping)?),
     };
     let mut place = Place::at(at);
     loop {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::{Done, Shipper, WALK_DELAY, new_generation};
 use crate::checkpoint::Checkpoint;
 use crate::config::StartAt;
 use crate::discover::{Seen, compressed};
-use crate::identity::Fingerprint;
+use crate::identity::{FileId, Fingerprint};
 use crate::recipe::Recipe;
 use crate::watch::Change;
 
@@ -26,6 +27,19 @@ const WALK_SHARE: u32 = 300;
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
 /// Renamings remembered between two walks.
 const RENAMED_MAX: usize = 10_000;
+
+/// A file is no longer where it was seen.
+struct Elsewhere;
+
+/// Whether the file at another path is not the followed one: that had gone and left its inode.
+/// What we hold open has not gone.
+fn inode_used_again(file: &Tracked, seen: &Seen) -> bool {
+    let Checkpoint { fingerprint, offset, .. } = file.checkpoint;
+    let known = !matches!(file.generation, Generation::Unseen { .. });
+    let closed = file.hand.as_ref().is_some_and(|hand| hand.file.is_none());
+    let differs = |there| fingerprint.verify(&there, offset).is_ok_and(|it| it.is_none());
+    known && closed && File::open(&seen.path).is_ok_and(differs)
+}
 
 impl Shipper {
     pub(super) fn hear(&mut self, changes: Vec<Change>) {
@@ -81,7 +95,10 @@ impl Shipper {
             self.meet(key, seen);
             return;
         }
-        let absent = self.known_content(seen);
+        let Ok(absent) = self.known_content(seen) else {
+            self.schedule.walk_at(self.context.clock.elapsed() + WALK_DELAY);
+            return;
+        };
         let first = self.renamed.get(&seen.path).unwrap_or(&seen.path);
         let followed = seen.matches || (*first != seen.path && !compressed(&seen.path));
         if absent.is_none() && !followed {
@@ -140,21 +157,32 @@ impl Shipper {
     }
 
     /// The checkpoint of a file that was not found until now, when this one has its content: that
-    /// it has its inode may be chance.
-    fn known_content(&mut self, seen: &Seen) -> Option<Checkpoint> {
+    /// it has its inode may be chance. `Err`: another file stands at the path by now.
+    fn known_content(&mut self, seen: &Seen) -> Result<Option<Checkpoint>, Elsewhere> {
         if !self.table.is_absent(seen.id.inode) {
-            return None;
+            return Ok(None);
         }
-        let file = File::open(&seen.path).ok();
-        let is_it = |known: &Checkpoint| match &file {
-            Some(file) => known.fingerprint.verify(file, known.offset).is_ok_and(|it| it.is_some()),
-            // What cannot be read now may be it; its turn will tell.
-            None => true,
+        let file = File::open(&seen.path);
+        let there = match &file {
+            Ok(file) => file.metadata().is_ok_and(|metadata| FileId::of(&metadata) == seen.id),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
         };
-        let mut absent = self.table.absent_at(seen.id.inode);
-        let key = absent.find_map(|(key, known)| is_it(known).then_some(key))?;
-        drop(absent);
-        self.table.take_absent(key)
+        if !there {
+            return Err(Elsewhere);
+        }
+        let absent = self.table.absent_at(seen.id.inode);
+        let key = match &file {
+            // Of several the one of which most is known: little fits anything.
+            Ok(file) => absent
+                .filter(|(_, known)| {
+                    known.fingerprint.verify(file, known.offset).is_ok_and(|it| it.is_some())
+                })
+                .max_by_key(|(_, known)| (known.fingerprint.head_bytes, known.offset)),
+            // What cannot be read now may be the last that was; its turn will tell.
+            Err(_) => absent.max_by_key(|(_, known)| known.seen_ns),
+        };
+        let key = key.map(|(key, _)| key);
+        Ok(key.and_then(|key| self.table.take_absent(key)))
     }
 
     /// What is done to the lines of a stream: as its first path says, which it may have been
@@ -184,6 +212,10 @@ impl Shipper {
             if elsewhere {
                 // Another name of the same file: shipped once, under the first.
                 self.table.add_path(seen.path.clone(), key);
+            } else if inode_used_again(file, seen) {
+                self.missing(key);
+                self.consider(seen);
+                return;
             } else {
                 self.table.rename(key, &seen.path);
             }

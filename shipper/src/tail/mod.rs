@@ -35,7 +35,7 @@ use self::recover::{Fate, Vanished};
 pub(crate) use self::reload::Compiled;
 use self::schedule::Schedule;
 use self::step::{Context, Hand, Outcome, Turn};
-use self::table::{Generation, Key, Table};
+use self::table::{Generation, Kept, Key, Table};
 use crate::checkpoint::{self, Checkpoint, Store};
 use crate::config::{self, Config, ConfigError, Until};
 use crate::discover::{Patterns, Seen};
@@ -112,7 +112,7 @@ pub(crate) enum Wish {
 enum Done {
     Turn(Box<(Turn, Outcome)>),
     Walk { seen: Vec<Seen>, whole: bool },
-    Save { fresh: Vec<Key>, result: std::io::Result<()> },
+    Save { fresh: Vec<Kept>, result: std::io::Result<()> },
     Gap(Option<Reply>),
     Reported,
     Recovered(Vec<(Vanished, Fate)>),
@@ -281,7 +281,7 @@ impl Shipper {
             && self.feeds.is_idle()
             && self.schedule.is_idle()
             && self.table.keys().iter().all(|key| {
-                self.table.get(*key).is_none_or(|file| file.generation != Generation::Seen)
+                self.table.get(*key).is_none_or(|file| !file.generation.awaits_save())
                     || !self.unread.is_empty()
             })
     }
@@ -289,7 +289,7 @@ impl Shipper {
     fn start_turn(&mut self, key: Key) {
         let Some(file) = self.table.get_mut(key) else { return };
         file.queued = false;
-        if file.waits || file.binary || file.generation == Generation::Seen {
+        if file.waits || file.binary || file.generation.awaits_save() {
             return;
         }
         let Some(hand) = file.hand.take() else {
@@ -308,6 +308,7 @@ impl Shipper {
             sent: file.sent.clone(),
             checkpoint: file.checkpoint.clone(),
             generation: file.generation,
+            head_kept: file.head_kept,
             hand,
         };
         let context = self.context.clone();
@@ -371,10 +372,11 @@ impl Shipper {
             Outcome::Resting(rest) => self.rested(key, rest),
             Outcome::Looked => {
                 if let Some(file) = self.table.get_mut(key) {
-                    file.generation = Generation::Seen;
+                    let kept = file.generation.is_kept();
+                    file.generation = if kept { Generation::Outgrown } else { Generation::Seen };
                 }
                 self.unsaved = true;
-                self.schedule.save_at(Duration::ZERO);
+                self.save_soon(key);
             }
             Outcome::Binary => self.binary(key),
             Outcome::Replaced { size } => self.replaced(key, size),
@@ -414,8 +416,14 @@ impl Shipper {
         tracing::info!(file = %file.path.display(), offset = file.checkpoint.offset, size,
             "truncated or written anew: reading from the beginning");
         let gap = (unread > 0).then(|| file.gap(self.context.clock.now()));
+        let old = file.generation.is_kept().then(|| table::absent_key(&file.checkpoint));
+        if old.is_some() {
+            self.table.shelve(key);
+        }
+        let Some(file) = self.table.get_mut(key) else { return };
         file.checkpoint = new_generation(file.checkpoint.clone());
         file.verified = 0;
+        file.head_kept = 0;
         file.generation = Generation::Unseen { start: 0, look: false };
         let open = file.hand.take().and_then(|hand| hand.file);
         let mut hand = Hand::at(0);
@@ -423,8 +431,10 @@ impl Shipper {
         file.hand = Some(hand);
         self.table.measure(key, size, 0);
         self.wake(key);
-        if let Some(gap) = gap {
-            self.lost(gap);
+        match old {
+            // A copy of it may have been compressed, or it had gone and left its inode to this one.
+            Some(key) => self.judge(vec![Vanished { key, gap, tries: 0, overwritten: true }]),
+            None => gap.into_iter().for_each(|gap| self.lost(gap)),
         }
     }
 
@@ -432,11 +442,11 @@ impl Shipper {
     fn missing(&mut self, key: Key) {
         let Some(file) = self.table.get(key) else { return };
         let (path, absent) = (file.path.clone(), table::absent_key(&file.checkpoint));
-        if file.generation == Generation::Saved {
+        if file.generation.is_kept() {
             // More than was seen may stand in the file it was packed into.
             let unread = file.verified > file.checkpoint.offset;
             let gap = unread.then(|| file.gap(self.context.clock.now()));
-            self.vanished(Vanished { key: absent, gap, tries: 0 });
+            self.vanished(Vanished { key: absent, gap, tries: 0, overwritten: false });
         }
         self.let_go(key, false);
         if let Some(seen) = Seen::at(&path, self.patterns.matches(&path)) {

@@ -13,8 +13,8 @@ use super::table::AbsentKey;
 use super::{Done, Shipper, WALK_DELAY};
 use crate::checkpoint::Checkpoint;
 use crate::config;
-use crate::discover::compressed;
-use crate::identity::TAIL_BYTES_MAX;
+use crate::discover::{compressed, modified_ns};
+use crate::identity::{HEAD_BYTES_MAX, TAIL_BYTES_MAX};
 use crate::import::{ImportError, Progress, Work};
 use crate::pack::Origin;
 use crate::recipe::Recipe;
@@ -31,6 +31,8 @@ pub(super) struct Vanished {
     /// What is lost with it, as far as it was seen.
     pub(super) gap: Option<Gap>,
     pub(super) tries: u32,
+    /// Another content has its inode: it will not be found under another name.
+    pub(super) overwritten: bool,
 }
 
 /// What became of it.
@@ -54,13 +56,19 @@ struct Search {
 impl Shipper {
     /// A walk is over: what it did not find is looked for in compressed files.
     pub(super) fn judge_vanished(&mut self) {
-        if self.gaps.recovering {
-            return;
-        }
         let mut vanished = std::mem::take(&mut self.gaps.vanished);
         if self.first_walk {
-            let unread = |key| Vanished { key, gap: None, tries: 0 };
+            let unread = |key| Vanished { key, gap: None, tries: 0, overwritten: false };
             vanished.extend(self.table.absent_keys().map(unread));
+        }
+        self.judge(vanished);
+    }
+
+    /// Looks for them in compressed files, one lot at a time.
+    pub(super) fn judge(&mut self, vanished: Vec<Vanished>) {
+        if self.gaps.recovering {
+            self.gaps.vanished.extend(vanished);
+            return;
         }
         let searches: Vec<Search> =
             vanished.into_iter().filter_map(|vanished| self.search(vanished)).collect();
@@ -91,14 +99,21 @@ impl Shipper {
                 }
                 Fate::Unsure if vanished.tries < TRIES_MAX => {
                     self.vanished(Vanished { tries: vanished.tries + 1, ..vanished });
-                    self.schedule.walk_at(self.context.clock.elapsed() + WALK_DELAY);
                 }
                 Fate::Lost | Fate::Unsure => {
+                    if vanished.overwritten {
+                        self.table.forget_absent(vanished.key);
+                        self.changed_checkpoints();
+                    }
                     if let Some(gap) = vanished.gap {
                         self.lost(gap);
                     }
                 }
             }
+        }
+        if !self.gaps.vanished.is_empty() {
+            // They came while these were looked for.
+            self.schedule.walk_at(self.context.clock.elapsed() + WALK_DELAY);
         }
     }
 }
@@ -107,7 +122,7 @@ async fn recover_all(context: &Context, searches: Vec<Search>) -> Vec<(Vanished,
     let checkpoints: Vec<Checkpoint> =
         searches.iter().map(|search| search.checkpoint.clone()).collect();
     let found = tokio::task::spawn_blocking(move || {
-        let mut folders = Folders::default();
+        let mut folders = HashMap::new();
         checkpoints.iter().map(|checkpoint| find(checkpoint, &mut folders)).collect::<Vec<_>>()
     })
     .await
@@ -115,23 +130,25 @@ async fn recover_all(context: &Context, searches: Vec<Search>) -> Vec<(Vanished,
     let mut fates = Vec::new();
     for (search, found) in searches.into_iter().zip(found) {
         let fate = match found {
-            Some((path, wrapping)) => recover(context, &search, path, wrapping).await,
-            None => Fate::Lost,
+            Found::There(packed) => recover(context, &search, packed).await,
+            Found::Nowhere => Fate::Lost,
+            Found::Unsettled => Fate::Unsure,
         };
         fates.push((search.vanished, fate));
     }
     fates
 }
 
-async fn recover(context: &Context, search: &Search, path: PathBuf, wrapping: Wrapping) -> Fate {
+async fn recover(context: &Context, search: &Search, packed: Packed) -> Fate {
     let Search { checkpoint, recipe, .. } = search;
     let Ok(labels) = config::labels_of(&recipe.labels, &context.host, &checkpoint.source) else {
         return Fate::Lost;
     };
     let origin = Origin { index: recipe.index.clone(), labels, producer: checkpoint.producer };
     let work = Work {
-        path: &path,
-        wrapping,
+        path: &packed.path,
+        file: &packed.file,
+        wrapping: packed.wrapping,
         from: checkpoint.offset,
         origin,
         container: recipe.container(&checkpoint.source),
@@ -142,7 +159,7 @@ async fn recover(context: &Context, search: &Search, path: PathBuf, wrapping: Wr
         shutdown: &context.stop,
     };
     match work.run(&mut Progress::default(), &mut |_: &Progress| {}).await {
-        Ok(()) => Fate::Recovered(path),
+        Ok(()) => Fate::Recovered(packed.path),
         Err(ImportError::Stopped | ImportError::Read { .. }) => Fate::Unsure,
         Err(error) => {
             tracing::error!(%error, "the rest of a compressed file is not taken");
@@ -151,36 +168,88 @@ async fn recover(context: &Context, search: &Search, path: PathBuf, wrapping: Wr
     }
 }
 
-/// The compressed files of folders, each folder listed once.
-type Folders = HashMap<PathBuf, Vec<(String, PathBuf)>>;
+/// A compressed file. It is read as it was opened: rotation gives its path to another.
+struct Packed {
+    path: PathBuf,
+    file: Arc<File>,
+    wrapping: Wrapping,
+}
 
-/// The compressed file that has the content up to the checkpoint, and more.
-fn find(checkpoint: &Checkpoint, folders: &mut Folders) -> Option<(PathBuf, Wrapping)> {
-    let folder = Path::new(&checkpoint.path).parent()?;
-    let stem = Path::new(&checkpoint.source).file_name()?.to_str()?;
-    let files = folders.entry(folder.to_owned()).or_insert_with(|| compressed_files(folder));
-    let mut named = files.iter().filter(|(name, _)| name.starts_with(stem));
-    named.find_map(|(_, path)| match wrapping_of(path, checkpoint) {
-        Ok(wrapping) => Some((path.clone(), wrapping?)),
-        Err(error) => {
-            tracing::debug!(file = %path.display(), %error, "not looked into");
-            None
+enum Found {
+    There(Packed),
+    Nowhere,
+    /// Files were renamed while we looked.
+    Unsettled,
+}
+
+/// The compressed files of a folder, and when its names last changed before they were listed.
+struct Folder {
+    files: Vec<(String, PathBuf)>,
+    changed_ns: Option<i64>,
+}
+
+/// The compressed file that has the content up to the checkpoint, and more: where the file stood
+/// last, or where its stream is.
+fn find(checkpoint: &Checkpoint, folders: &mut HashMap<PathBuf, Folder>) -> Found {
+    let (path, source) = (Path::new(&checkpoint.path), Path::new(&checkpoint.source));
+    let Some(stem) = source.file_name().and_then(|name| name.to_str()) else {
+        return Found::Nowhere;
+    };
+    let mut places: Vec<&Path> = [path, source].into_iter().filter_map(Path::parent).collect();
+    places.dedup();
+    let mut fate = Found::Nowhere;
+    for place in places {
+        let folder = folders.entry(place.to_owned()).or_insert_with(|| Folder::list(place));
+        match folder.find(place, stem, checkpoint) {
+            Found::Nowhere => {}
+            Found::Unsettled => fate = Found::Unsettled,
+            there @ Found::There(_) => return there,
         }
-    })
+    }
+    fate
 }
 
-fn compressed_files(folder: &Path) -> Vec<(String, PathBuf)> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let paths = entries.map(|entry| entry.path()).filter(|path| compressed(path));
-    paths.filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path))).collect()
+impl Folder {
+    /// Little of a content may stand in many files; then it is none of them.
+    fn find(&self, path: &Path, stem: &str, checkpoint: &Checkpoint) -> Found {
+        let mut found = Vec::new();
+        for (_, path) in self.files.iter().filter(|(name, _)| name.starts_with(stem)) {
+            match packed(path, checkpoint) {
+                Ok(packed) => found.extend(packed),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::Unsettled,
+                Err(error) => {
+                    tracing::debug!(file = %path.display(), %error, "not looked into");
+                }
+            }
+        }
+        let certain = checkpoint.fingerprint.head_bytes >= HEAD_BYTES_MAX || found.len() == 1;
+        match found.into_iter().next() {
+            Some(packed) if certain => Found::There(packed),
+            _ if changed_ns(path) != self.changed_ns => Found::Unsettled,
+            _ => Found::Nowhere,
+        }
+    }
+
+    fn list(path: &Path) -> Self {
+        let changed_ns = changed_ns(path);
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path()).filter(|path| compressed(path));
+        let named = |path: PathBuf| Some((path.file_name()?.to_str()?.to_owned(), path));
+        Self { files: paths.filter_map(named).collect(), changed_ns }
+    }
 }
 
-fn wrapping_of(path: &Path, checkpoint: &Checkpoint) -> io::Result<Option<Wrapping>> {
-    let wrapping = Wrapping::of(&File::open(path)?)?;
+fn changed_ns(folder: &Path) -> Option<i64> {
+    std::fs::metadata(folder).ok().map(|metadata| modified_ns(&metadata))
+}
+
+fn packed(path: &Path, checkpoint: &Checkpoint) -> io::Result<Option<Packed>> {
+    let file = Arc::new(File::open(path)?);
+    let wrapping = Wrapping::of(&file)?;
     if wrapping == Wrapping::Plain {
         return Ok(None);
     }
-    let mut content = Unwrapped::open(path, wrapping)?;
+    let mut content = Unwrapped::open(&file, wrapping)?;
     let (print, offset) = (checkpoint.fingerprint, checkpoint.offset);
     let head = content.window(0, print.head_bytes)?;
     if print.head_bytes == 0 || head.len() < print.head_bytes || xxh3_64(head) != print.head {
@@ -190,5 +259,5 @@ fn wrapping_of(path: &Path, checkpoint: &Checkpoint) -> io::Result<Option<Wrappi
     let length = usize::try_from(offset - start).unwrap_or(TAIL_BYTES_MAX);
     let tail = content.window(start, length)?;
     let same = tail.len() == length && (length == 0 || xxh3_64(tail) == print.tail);
-    Ok(same.then_some(wrapping))
+    Ok(same.then(|| Packed { path: path.to_owned(), file, wrapping }))
 }

@@ -21,7 +21,7 @@ use crate::checkpoint::Checkpoint;
 use crate::config::{self, Config, Until};
 use crate::discover::modified_ns;
 use crate::frame::Delimiter;
-use crate::identity::{self, FileId, Fingerprint};
+use crate::identity::{self, FileId, Fingerprint, HEAD_BYTES_KEPT, HEAD_BYTES_MIN};
 use crate::metrics::Metrics;
 use crate::pack::{
     Damaged, Found, Framing, LastLine, Origin, Packed, Packer, Place, Width, Workbenches,
@@ -93,6 +93,8 @@ pub(super) struct Turn {
     pub(super) sent: Arc<AtomicU64>,
     pub(super) checkpoint: Checkpoint,
     pub(super) generation: Generation,
+    /// How many of its first bytes a restart knows it by.
+    pub(super) head_kept: usize,
     pub(super) hand: Hand,
 }
 
@@ -112,7 +114,8 @@ pub(super) struct Rest {
 /// How a turn ended.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// A new file: its generation can be saved, then it is read.
+    /// A new file, or one of which more must be known: its generation can be saved, then it is
+    /// read.
     Looked,
     /// No text.
     Binary,
@@ -179,20 +182,34 @@ fn prepare(context: &Context, turn: &mut Turn) -> io::Result<Prepared> {
         return Ok(Prepared::Done(Outcome::Missing));
     }
     let prepared = match turn.generation {
-        Generation::Unseen { start, look } => first_look(turn, &file, start, look),
-        Generation::Seen | Generation::Saved => read(context, turn, &file),
+        Generation::Unseen { start, look } => first_look(context, turn, &file, (start, look)),
+        _ => read(context, turn, &file),
     };
-    turn.hand.file = Some(file);
+    // A stale handle stays one; the path leads to the file again when its server is back.
+    let stale = matches!(&prepared, Err(e) if e.kind() == io::ErrorKind::StaleNetworkFileHandle);
+    turn.hand.file = Some(file).filter(|_| !stale);
     prepared
 }
 
 /// What a file's generation is known by, before anything of it is sent.
-fn first_look(turn: &mut Turn, file: &File, start: u64, look: bool) -> io::Result<Prepared> {
+fn first_look(
+    context: &Context,
+    turn: &mut Turn,
+    file: &File,
+    (start, look): (u64, bool),
+) -> io::Result<Prepared> {
     let metadata = file.metadata()?;
     if metadata.len() == 0 {
         return Ok(Prepared::Done(Outcome::Resting(rest(&metadata, 0))));
     }
-    let script = turn.recipe.script(&head(file)?);
+    let begun = head(file)?;
+    let script = turn.recipe.script(&begun);
+    let now = context.clock.now();
+    let waits = last_line_after(context, &metadata, now, context.config.partial_after);
+    let little = begun.len() < HEAD_BYTES_MIN && script.delimiter.find(&begun).is_none();
+    if little && waits == LastLine::Waits {
+        return Ok(Prepared::Done(Outcome::Resting(rest(&metadata, begun.len() as u64))));
+    }
     let text = script.encoding.is_none() && script.delimiter != Delimiter::Records;
     if look && text && identity::is_binary(file)? {
         return Ok(Prepared::Done(Outcome::Binary));
@@ -238,23 +255,29 @@ fn read(context: &Context, turn: &mut Turn, file: &File) -> io::Result<Prepared>
         width: turn.hand.width.clone(),
         damaged: Damaged::default(),
     };
-    let found = packer.pack(&mut PlainFile::new(file, &mut buffer), turn.hand.place);
+    let mut source = PlainFile::new(file, &mut buffer);
+    let found = packer.pack(&mut source, turn.hand.place);
+    let found = found.and_then(|found| confirmed(found, turn, &source));
     workbench.buffer = buffer;
     context.workbenches.put_back(workbench);
-    let found = found?;
-    // Only what was read before the fingerprint was found intact is of this generation.
-    let Some(fingerprint) = turn.checkpoint.fingerprint.verify(file, turn.checkpoint.offset)?
-    else {
-        return Ok(Prepared::Done(Outcome::Replaced { size: before.len() }));
+    let found = match found? {
+        Ok(found) => found,
+        Err(Changed::Replaced) => {
+            return Ok(Prepared::Done(Outcome::Replaced { size: before.len() }));
+        }
+        Err(Changed::Meanwhile) => return Ok(Prepared::Done(Outcome::Again)),
     };
-    turn.checkpoint.fingerprint = fingerprint;
     turn.verified = before.len();
     let after = file.metadata()?;
     if last_line == LastLine::Counts && modified_ns(&after) != modified_ns(&before) {
         // Somebody writes after all: the last line may be half of one.
         return Ok(Prepared::Done(Outcome::Again));
     }
+    let known = turn.head_kept as u64;
     Ok(match found {
+        Found::Batch(packed) if known < packed.to.min(HEAD_BYTES_KEPT as u64) => {
+            Prepared::Done(Outcome::Looked)
+        }
         Found::Batch(packed) => match identity::tail(file, packed.to)? {
             Some(tail) => Prepared::Batch { packed, tail },
             None => Prepared::Done(Outcome::Again),
@@ -271,9 +294,37 @@ fn read(context: &Context, turn: &mut Turn, file: &File) -> io::Result<Prepared>
     })
 }
 
+/// Why what was found in a file is not to be used.
+enum Changed {
+    /// The file is no longer that of this generation.
+    Replaced,
+    /// What was read stands there no more; the next look tells why.
+    Meanwhile,
+}
+
+/// What was found, if it is this generation's: only what was read before the fingerprint was found
+/// intact is, and only if it still stands there when the fingerprint grows.
+fn confirmed(
+    found: Found,
+    turn: &mut Turn,
+    source: &PlainFile<'_>,
+) -> io::Result<Result<Found, Changed>> {
+    let Checkpoint { fingerprint, offset, .. } = turn.checkpoint;
+    let Some(fingerprint) = fingerprint.verify(source.file(), offset)? else {
+        return Ok(Err(Changed::Replaced));
+    };
+    if let Found::Batch(packed) = &found
+        && !source.still_holds(packed.to)?
+    {
+        return Ok(Err(Changed::Meanwhile));
+    }
+    turn.checkpoint.fingerprint = fingerprint;
+    Ok(Ok(found))
+}
+
 /// The first bytes, where a mark of the encoding may stand.
 fn head(file: &File) -> io::Result<Vec<u8>> {
-    let mut head = vec![0; 4];
+    let mut head = vec![0; HEAD_BYTES_MIN];
     let read = read_at(file, 0, &mut head)?;
     head.truncate(read);
     Ok(head)

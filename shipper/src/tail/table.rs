@@ -29,6 +29,29 @@ pub(super) enum Generation {
     Seen,
     /// On disk: a restart will go on with it.
     Saved,
+    /// On disk, but with fewer of its first bytes than it takes to tell it from another: to be
+    /// saved again before more is sent.
+    Outgrown,
+}
+
+impl Generation {
+    /// Whether a restart knows of it.
+    pub(super) fn is_kept(self) -> bool {
+        matches!(self, Self::Saved | Self::Outgrown)
+    }
+
+    /// Whether it must be saved before its file has another turn.
+    pub(super) fn awaits_save(self) -> bool {
+        matches!(self, Self::Seen | Self::Outgrown)
+    }
+}
+
+/// What of a generation a save puts on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) key: Key,
+    producer: u64,
+    head_bytes: usize,
 }
 
 /// A followed file.
@@ -36,6 +59,8 @@ pub(super) enum Generation {
 pub(super) struct Tracked {
     pub(super) checkpoint: Checkpoint,
     pub(super) generation: Generation,
+    /// How many of its first bytes a restart knows it by.
+    pub(super) head_kept: usize,
     pub(super) path: PathBuf,
     /// What is done to its lines.
     pub(super) recipe: Arc<Recipe>,
@@ -224,10 +249,18 @@ impl Table {
         if self.by_source.get(&file.checkpoint.source) == Some(&key) {
             self.by_source.remove(&file.checkpoint.source);
         }
-        if !forgotten && file.generation == Generation::Saved {
+        if !forgotten && file.generation.is_kept() {
             self.absent.insert(absent_key(&file.checkpoint), file.placed());
         }
         Some(file)
+    }
+
+    /// The file is there, but its content is another one now: the old one's checkpoint is kept
+    /// until it is clear whether that stands in a compressed file.
+    pub(super) fn shelve(&mut self, key: Key) {
+        if let Some(file) = self.files.get(&key) {
+            self.absent.insert(absent_key(&file.checkpoint), file.placed());
+        }
     }
 
     /// Notes how large a file is, and so how far we are behind.
@@ -256,9 +289,9 @@ impl Table {
         all
     }
 
-    /// What is to be saved: every established generation, those absent included; and the keys
-    /// of those that are not on disk yet.
-    pub(super) fn snapshot(&mut self, now: Timestamp) -> (Vec<Checkpoint>, Vec<Key>) {
+    /// What is to be saved: every established generation, those absent included; and those of
+    /// which less was on disk before.
+    pub(super) fn snapshot(&mut self, now: Timestamp) -> (Vec<Checkpoint>, Vec<Kept>) {
         self.absent.retain(|_, checkpoint| checkpoint.seen_within(ABSENT_TIME_MAX, now));
         if self.absent.len() > ABSENT_MAX {
             let mut ages: Vec<i64> = self.absent.values().map(|c| c.seen_ns).collect();
@@ -269,10 +302,12 @@ impl Table {
         let mut checkpoints: Vec<Checkpoint> = self.absent.values().cloned().collect();
         let mut fresh = Vec::new();
         for (key, file) in &mut self.files {
-            match file.generation {
-                Generation::Unseen { .. } => continue,
-                Generation::Seen => fresh.push(*key),
-                Generation::Saved => {}
+            if matches!(file.generation, Generation::Unseen { .. }) {
+                continue;
+            }
+            let head_bytes = file.checkpoint.fingerprint.head_bytes;
+            if file.generation.awaits_save() || head_bytes > file.head_kept {
+                fresh.push(Kept { key: *key, producer: file.checkpoint.producer, head_bytes });
             }
             file.checkpoint.seen_ns = now.0;
             checkpoints.push(file.placed());
@@ -282,6 +317,19 @@ impl Table {
 }
 
 impl Tracked {
+    /// It is on disk, if it is still the generation that was saved. Whether it waited for that.
+    pub(super) fn kept(&mut self, kept: Kept) -> bool {
+        let waited = self.generation.awaits_save();
+        if self.checkpoint.producer != kept.producer {
+            return false;
+        }
+        self.head_kept = kept.head_bytes;
+        if waited {
+            self.generation = Generation::Saved;
+        }
+        waited
+    }
+
     /// Its checkpoint, with where it was last seen.
     fn placed(&self) -> Checkpoint {
         let path = self.path.to_string_lossy().into_owned();
@@ -337,6 +385,10 @@ impl Tracked {
     ) -> Self {
         Self {
             hand: Some(Hand::at(checkpoint.offset)),
+            head_kept: match generation.is_kept() {
+                true => checkpoint.fingerprint.head_bytes,
+                false => 0,
+            },
             checkpoint,
             generation,
             path: path.to_owned(),

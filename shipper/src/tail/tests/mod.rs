@@ -2,6 +2,8 @@
 //! exactly once. Each line carries its number; the receiver is the judge.
 #![expect(clippy::disallowed_methods, reason = "tests treat files as other programs do")]
 
+mod replaced;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
