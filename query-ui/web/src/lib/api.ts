@@ -10,7 +10,10 @@ export const LEVELS: wire.Level[] = ['fatal', 'error', 'warn', 'info', 'debug', 
 
 /** A piece of a streamed answer; rows come as many as arrived together. */
 export type Piece =
-  { header: wire.Header } | { rows: (wire.LogRecord | wire.TableRow)[] } | { end: wire.End };
+  | { header: wire.Header }
+  | { rows: (wire.LogRecord | wire.TableRow)[] }
+  | { progress: wire.Progress }
+  | { end: wire.End };
 
 /** A refusal in the node's own words. */
 export class ApiError extends Error {
@@ -105,6 +108,7 @@ export async function* query(
       const line = readJson<wire.Line>(text);
       if ('row' in line) rows.push(line.row);
       else if ('header' in line) yield { header: line.header };
+      else if ('progress' in line) yield line;
       else if ('error' in line) {
         if (rows.length) yield { rows };
         throw new ApiError(line.error);

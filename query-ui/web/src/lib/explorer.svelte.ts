@@ -57,9 +57,11 @@ export class Explorer {
   private fix(): Question {
     const { query, to } = this.view;
     const { from } = this.range;
+    // What is no time is for the node to refuse: it says how one is written.
+    const start = from === null ? this.view.from : new Date(from).toISOString();
     return {
       query,
-      ...(from !== null && { from: new Date(from).toISOString() }),
+      ...(start && { from: start }),
       ...(to && { to }),
     };
   }

@@ -164,12 +164,14 @@ export const en: Messages = {
   status: {
     asking: 'asking…',
     stale: 'the last good answer, to another question',
+    none: 'no answer yet',
     cancelled: 'stopped: a part of the answer',
     newer: 'Newer records',
     rows: (n) => (n === '1' ? '1 row' : `${n} rows`),
     of: (n, all) => `${n} of ${all} rows`,
     took: (ms) => `${ms} ms`,
     soFar: (n) => `${n} so far`,
+    read: (share) => `${share} read`,
   },
   empty: {
     freshTitle: 'Nothing is stored yet',

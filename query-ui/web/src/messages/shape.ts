@@ -131,11 +131,12 @@ export interface Messages {
     rate: (n: number) => string;
     lost: (n: string) => string;
   };
-  status: Record<'asking' | 'stale' | 'cancelled' | 'newer', string> & {
+  status: Record<'asking' | 'stale' | 'none' | 'cancelled' | 'newer', string> & {
     rows: (n: string) => string;
     of: (n: string, all: string) => string;
     took: (ms: number) => string;
     soFar: (n: string) => string;
+    read: (share: string) => string;
   };
   empty: Record<
     | 'freshTitle'

@@ -162,12 +162,14 @@ export const zh: Messages = {
   status: {
     asking: '查询中…',
     stale: '以下是上一个成功查询的结果',
+    none: '还没有结果',
     cancelled: '已停止：只是部分结果',
     newer: '更新的记录',
     rows: (n) => `${n} 行`,
     of: (n, all) => `${n} / ${all} 行`,
     took: (ms) => `${ms} 毫秒`,
     soFar: (n) => `已有 ${n} 行`,
+    read: (share) => `已读 ${share}`,
   },
   empty: {
     freshTitle: '还没有任何记录',
