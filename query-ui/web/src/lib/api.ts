@@ -1,6 +1,7 @@
 // The HTTP API of docs/api.md, typed.
 
 import { readJson } from './json';
+import { words } from './settings.svelte';
 import type * as wire from './wire';
 
 export type * from './wire';
@@ -26,10 +27,7 @@ export class ApiError extends Error {
 export function detailOf(failure: unknown): wire.ErrorDetail | null {
   if (failure instanceof DOMException && failure.name === 'AbortError') return null;
   if (failure instanceof ApiError) return failure.detail;
-  return {
-    code: 'unreachable',
-    message: failure instanceof Error ? failure.message : `${failure}`,
-  };
+  return { code: 'unreachable', message: words().errors.unreachable };
 }
 
 async function refused(answer: Response): Promise<ApiError> {

@@ -66,7 +66,7 @@ export const en: Messages = {
     total: 'All',
     hint: 'Drag to zoom, double-click to zoom out, click to go there. Arrow keys move, Enter zooms.',
     zoomOut: 'Zoom out',
-    records: (n) => `${n} records`,
+    records: (n) => (n === '1' ? '1 record' : `${n} records`),
     each: (length) => `${length} a bar`,
     only: (level) => `Only ${level}`,
     bar: (from, to, n) => `${from} to ${to}: ${n} records`,
