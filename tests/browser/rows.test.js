@@ -204,3 +204,18 @@ test('the name of a field may be of any length, its value stays in sight', async
     await close(page);
   }
 });
+
+test('a value is copied as it is, and as a query that finds it', async () => {
+  const permissions = ['clipboard-read', 'clipboard-write'];
+  await send(at.node.url, 'copied', [{ message: 'one', path: '/a "b"' }]);
+  const page = await open('/?q=service:copied', { permissions });
+  await firstRow(page).click();
+  const details = page.getByTestId('details');
+  const copied = async (name) => {
+    await details.getByRole('button', { name }).click();
+    return page.evaluate(() => navigator.clipboard.readText());
+  };
+  assert.equal(await copied('Copy value: path'), '/a "b"');
+  await ask(page, await copied('Copy as query: path'), '1 of 1 rows');
+  await close(page);
+});

@@ -114,7 +114,6 @@ export const en: Messages = {
     wrap: 'Wrap',
     json: 'JSON',
     loading: 'fetching more…',
-    atOldest: 'These are all.',
     fold: 'Fold',
     digits: 'Click for nanoseconds',
     findColumn: 'Find a field',
@@ -155,7 +154,6 @@ export const en: Messages = {
     paused: 'Paused',
     connecting: 'Connecting…',
     resume: 'Resume',
-    noPipes: 'A tail takes a search without pipes.',
     waitingForFirst: 'Waiting for the first matching record…',
     fresh: (n) => `${n} new`,
     rate: (n) => `${n}/s`,
@@ -189,7 +187,6 @@ export const en: Messages = {
   errors: {
     unreachable: 'The node does not answer. It may be stopped, or the connection is gone.',
     retry: 'Try again',
-    tailRefused: 'The tail was refused.',
   },
   table: {
     label: 'Result table',

@@ -112,7 +112,6 @@ export const zh: Messages = {
     wrap: '换行',
     json: 'JSON',
     loading: '正在获取更多…',
-    atOldest: '已全部显示。',
     fold: '折叠',
     digits: '单击显示纳秒',
     findColumn: '查找字段',
@@ -153,7 +152,6 @@ export const zh: Messages = {
     paused: '已暂停',
     connecting: '连接中…',
     resume: '继续',
-    noPipes: '实时跟踪只接受不带管道的搜索。',
     waitingForFirst: '等待第一条匹配的记录…',
     fresh: (n) => `${n} 条新记录`,
     rate: (n) => `${n} 条/秒`,
@@ -187,7 +185,6 @@ export const zh: Messages = {
   errors: {
     unreachable: '节点没有响应。它可能已停止，或者连接已断开。',
     retry: '重试',
-    tailRefused: '实时跟踪被拒绝。',
   },
   table: {
     label: '结果表格',
