@@ -110,6 +110,22 @@ test('a refusal of the cluster is shown where it was asked', async () => {
   await close(page);
 });
 
+test('draining a node through the system page empties it, and it is taken back', async () => {
+  const page = await openSystem(cluster.nodes[0]);
+  await settled(page);
+  const row = nodeAt(page, cluster.nodes[2]);
+  await row.getByTestId('drain-node').click();
+  assert.match(await page.getByTestId('confirm').innerText(), /kept by one node only/);
+  await page.getByTestId('confirm-change').click();
+  await page.getByTestId('confirm').waitFor({ state: 'detached' });
+  await row.getByText('draining').waitFor(WAIT);
+  await row.getByText('keeps nothing any more').waitFor(WAIT);
+  await row.getByTestId('undrain-node').click();
+  await row.getByText('● up').waitFor(WAIT);
+  await settled(page);
+  await close(page);
+});
+
 test('a node that loses its power is down here, and one that is left alone says that nobody leads', async () => {
   const [first, second, third] = cluster.nodes;
   const page = await openSystem(first);

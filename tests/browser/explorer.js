@@ -31,7 +31,7 @@ export function explorer(fill = async () => {}) {
       if (message.type() === 'error' && !refused) page.complaints.push(message.text());
     });
     await page.goto(`${at.node.url}${path}`);
-    await page.getByTestId('status').filter({ hasText: /row|record|行|记录/ }).waitFor();
+    await page.getByTestId('status').filter({ hasText: /row|record|行|记录|no answer yet/ }).waitFor();
     return page;
   }
 

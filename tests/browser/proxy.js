@@ -45,6 +45,8 @@ function forward(asked, answer, node) {
   const through = request(new URL(url, node), { method, headers }, (given) => {
     answer.writeHead(given.statusCode, given.headers).flushHeaders();
     given.pipe(answer);
+    // A node that dies in the middle of an answer is seen to die here as well.
+    given.on('close', () => given.complete || answer.destroy());
   });
   through.on('error', () => answer.destroy());
   // Who goes away here goes away there: the node stops its work.

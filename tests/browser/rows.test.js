@@ -17,7 +17,7 @@ function manyRecords() {
   }));
 }
 
-const { open, close } = explorer(async (url) => {
+const { open, close, at } = explorer(async (url) => {
   const records = manyRecords();
   for (let at = 0; at < ROWS; at += 10_000) await send(url, 'many', records.slice(at, at + 10_000));
 });
@@ -188,5 +188,34 @@ test('columns are resized and moved', async () => {
   await until(page, () => document.querySelector('[data-column]').getBoundingClientRect().width === 300);
   await page.getByRole('button', { name: 'Move right: service' }).click();
   await page.waitForURL(/cols=number%2Cservice%2Cmessage/);
+  await close(page);
+});
+
+test('the name of a field may be of any length, its value stays in sight', async () => {
+  const name = 'deep.'.repeat(40);
+  await send(at.node.url, 'lengthy', [{ message: 'one', [name]: 'seen', short: 'as well' }]);
+  for (const width of [1440, 390]) {
+    const page = await open('/?q=service:lengthy', { viewport: { width, height: 800 } });
+    await firstRow(page).click();
+    for (const value of ['seen', 'as well']) {
+      const box = await page.getByTestId('details').getByText(value, { exact: true }).boundingBox();
+      assert.ok(box.x + box.width <= width, `${value} at ${box.x} of ${width}`);
+    }
+    await close(page);
+  }
+});
+
+test('a value is copied as it is, and as a query that finds it', async () => {
+  const permissions = ['clipboard-read', 'clipboard-write'];
+  await send(at.node.url, 'copied', [{ message: 'one', path: '/a "b"' }]);
+  const page = await open('/?q=service:copied', { permissions });
+  await firstRow(page).click();
+  const details = page.getByTestId('details');
+  const copied = async (name) => {
+    await details.getByRole('button', { name }).click();
+    return page.evaluate(() => navigator.clipboard.readText());
+  };
+  assert.equal(await copied('Copy value: path'), '/a "b"');
+  await ask(page, await copied('Copy as query: path'), '1 of 1 rows');
   await close(page);
 });

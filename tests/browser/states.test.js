@@ -93,3 +93,24 @@ test('the page names the licences of what is in it, and asks nobody else for any
   assert.match(text, /svelte \d[\d.]+ \(MIT\)/);
   await close(page);
 });
+
+test('what was told of a chart under a tail is taken back when the node answers again', async () => {
+  const page = await open('/');
+  await page.route('**/api/v1/histogram', (route) => route.abort());
+  await page.getByTestId('tail').click();
+  await page.getByTestId('error').getByText('The node does not answer').waitFor();
+  await page.unroute('**/api/v1/histogram');
+  // The chart of a tail is asked for every ten seconds.
+  await page.getByTestId('error').waitFor({ state: 'detached', timeout: 20_000 });
+  page.complaints = page.complaints.filter((one) => !one.includes('ERR_FAILED'));
+  await close(page);
+});
+
+test('a patterns tab that gets no answer says so in words of the page', async () => {
+  const page = await open('/');
+  await page.route('**/api/v1/**', (route) => route.abort());
+  await page.getByTestId('tab-patterns').click();
+  await page.locator('main').getByText('The node does not answer').waitFor();
+  page.complaints = page.complaints.filter((one) => !one.includes('ERR_FAILED'));
+  await close(page);
+});

@@ -140,3 +140,16 @@ test('a theme is chosen, kept, and there before the first paint', async () => {
   assert.deepEqual(first, { src: new URL('/theme.js', page.url()).href, waits: true });
   await close(page);
 });
+
+test('an address whose time or zone is none tells so, and the page goes on', async () => {
+  const page = await open('/?q=refused&from=all&tz=Nowhere/Else');
+  const error = page.getByTestId('error');
+  assert.match(await error.innerText(), /"from" is no time: "all"\s+write -15m/);
+  await status(page, 'no answer yet');
+  assert.equal(await page.getByTestId('range').innerText(), 'all → now');
+  await page.getByTestId('time').click();
+  await page.getByRole('button', { name: 'Last 7 days' }).click();
+  await status(page, /of \d+ rows/);
+  assert.equal(await error.count(), 0);
+  await close(page);
+});

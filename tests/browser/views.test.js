@@ -148,3 +148,15 @@ test('axe finds nothing on the comparison in either theme', async () => {
     await close(page);
   }
 });
+
+test('a pattern of many lines is folded until it is looked into', async () => {
+  await send(at.node.url, 'long', [{ message: `{"name":"long", ${'"part":"text", '.repeat(200)}}` }]);
+  const page = await open('/?q=service:long&tab=patterns');
+  const text = page.getByTestId('pattern').locator('.text');
+  const folded = (await text.boundingBox()).height;
+  assert.ok(folded < 4 * 24, `${folded}`);
+  await text.click();
+  await page.getByTestId('examples').waitFor();
+  assert.ok((await text.boundingBox()).height > folded);
+  await close(page);
+});

@@ -333,10 +333,13 @@ impl Fleet {
         let voting: BTreeSet<u64> = membership.voter_ids().collect();
         let ids: BTreeSet<u64> = wanted.keys().copied().collect();
         let last = metrics.last_log_index.unwrap_or(0);
+        // Who has nothing yet may not even be open: a change that counts on its vote would wait for
+        // it here, while it is not opened there because that node waits for one of ours.
         let is_close = |id: &u64| {
             let matched = metrics.replication.as_ref().and_then(|all| all.get(id).copied());
-            let matched = matched.flatten().map_or(0, |id| id.index);
-            *id == replica.member() || last.saturating_sub(matched) <= VOTER_LAG_MAX
+            let matched = matched.flatten().map(|id| id.index);
+            *id == replica.member()
+                || matched.is_some_and(|at| last.saturating_sub(at) <= VOTER_LAG_MAX)
         };
         let all_close = ids.difference(&voting).all(is_close);
         if ids != voting && all_close && !ids.is_empty() {

@@ -1,6 +1,7 @@
 // The HTTP API of docs/api.md, typed.
 
 import { readJson } from './json';
+import { words } from './settings.svelte';
 import type * as wire from './wire';
 
 export type * from './wire';
@@ -10,7 +11,10 @@ export const LEVELS: wire.Level[] = ['fatal', 'error', 'warn', 'info', 'debug', 
 
 /** A piece of a streamed answer; rows come as many as arrived together. */
 export type Piece =
-  { header: wire.Header } | { rows: (wire.LogRecord | wire.TableRow)[] } | { end: wire.End };
+  | { header: wire.Header }
+  | { rows: (wire.LogRecord | wire.TableRow)[] }
+  | { progress: wire.Progress }
+  | { end: wire.End };
 
 /** A refusal in the node's own words. */
 export class ApiError extends Error {
@@ -23,10 +27,7 @@ export class ApiError extends Error {
 export function detailOf(failure: unknown): wire.ErrorDetail | null {
   if (failure instanceof DOMException && failure.name === 'AbortError') return null;
   if (failure instanceof ApiError) return failure.detail;
-  return {
-    code: 'unreachable',
-    message: failure instanceof Error ? failure.message : `${failure}`,
-  };
+  return { code: 'unreachable', message: words().errors.unreachable };
 }
 
 async function refused(answer: Response): Promise<ApiError> {
@@ -105,6 +106,7 @@ export async function* query(
       const line = readJson<wire.Line>(text);
       if ('row' in line) rows.push(line.row);
       else if ('header' in line) yield { header: line.header };
+      else if ('progress' in line) yield line;
       else if ('error' in line) {
         if (rows.length) yield { rows };
         throw new ApiError(line.error);

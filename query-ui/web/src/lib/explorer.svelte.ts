@@ -39,6 +39,8 @@ export class Explorer {
   cutOutOf = $state.raw<Span | null>(null);
   private zoomedFrom: { from: string; to: string }[] = [];
   private chartControl = new AbortController();
+  /** What went wrong with the chart, when that is what is told. */
+  private chartFailure: api.ErrorDetail | null = null;
   private facetControl = new AbortController();
 
   constructor() {
@@ -57,9 +59,11 @@ export class Explorer {
   private fix(): Question {
     const { query, to } = this.view;
     const { from } = this.range;
+    // What is no time is for the node to refuse: it says how one is written.
+    const start = from === null ? this.view.from : new Date(from).toISOString();
     return {
       query,
-      ...(from !== null && { from: new Date(from).toISOString() }),
+      ...(start && { from: start }),
       ...(to && { to }),
     };
   }
@@ -162,10 +166,13 @@ export class Explorer {
     this.chartLoading = true;
     try {
       this.chart = await api.histogram(question, 80, signal);
+      // A tail asks again: what failed then may be over now.
+      if (this.results.error === this.chartFailure) this.results.error = null;
     } catch (failure) {
       // A wrong query is told once, by the rows; another failure is told here.
       const detail = api.detailOf(failure);
-      if (detail && detail.code !== 'invalid_query') this.results.error ??= detail;
+      if (!detail || detail.code === 'invalid_query' || this.results.error) return;
+      this.results.error = this.chartFailure = detail;
     } finally {
       if (!signal.aborted) this.chartLoading = false;
     }

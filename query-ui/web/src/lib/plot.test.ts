@@ -34,5 +34,5 @@ test('ticks are never more than there is room for, however long the time', () =>
 });
 
 test('a line has gaps where values are missing', () => {
-  expect(linePath([[0, 1], [1, 2], null, [3, 4]])).toBe('M0.0 1.0L1.0 2.0M3.0 4.0');
+  expect(linePath([[0, 1], [1, 2], null, [3, 4]])).toBe('M0.0 1.0L1.0 2.0M3.0 4.0h0');
 });

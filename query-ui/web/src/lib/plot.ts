@@ -97,14 +97,14 @@ export function timeTicks(from: number, to: number, most: number, zone: Zone): T
   return ticks;
 }
 
-/** The path of a line; a missing value is a gap. */
+/** The path of a line; a missing value is a gap, and a point between two gaps a dot. */
 export function linePath(points: ([number, number] | null)[]): string {
-  let isDrawing = false;
   return points
-    .map((point) => {
-      const command = isDrawing ? 'L' : 'M';
-      isDrawing = point !== null;
-      return point ? `${command}${point[0].toFixed(1)} ${point[1].toFixed(1)}` : '';
+    .map((point, at) => {
+      if (!point) return '';
+      const command = points[at - 1] ? 'L' : 'M';
+      const dot = points[at - 1] || points[at + 1] ? '' : 'h0';
+      return `${command}${point[0].toFixed(1)} ${point[1].toFixed(1)}${dot}`;
     })
     .join('');
 }

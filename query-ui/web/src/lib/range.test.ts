@@ -53,4 +53,7 @@ test('what says no range is none', () => {
 test('ends become milliseconds', () => {
   expect(resolve({ from: '-1h', to: '' }, NOW)).toEqual({ from: NOW - 3_600_000, to: null });
   expect(resolve({ from: '', to: 'now' }, NOW)).toEqual({ from: null, to: NOW });
+  // No time, or none that a clock can show: the node has the last word.
+  for (const text of ['all', '0', '-2x', '-99999999999d', '2026-99-99'])
+    expect(resolve({ from: text, to: text }, NOW), text).toEqual({ from: null, to: null });
 });

@@ -143,14 +143,21 @@ export function readRange(typed: string, now: number, zone: Zone): Range | null 
   return moment === null ? null : { from: iso(moment - AROUND), to: iso(moment + AROUND) };
 }
 
-/** The two ends in milliseconds; an open end is null. */
+/** The moments a browser's clock can tell. */
+const MOMENT_MAX = 8.64e15;
+
+/** The two ends in milliseconds; null: an open end, or what only the node may understand. */
 export function resolve(range: Range, now: number): { from: number | null; to: number | null } {
-  const end = (text: string): number | null => {
-    if (!text) return null;
+  const read = (text: string): number => {
     if (text === 'now') return now;
     const ago = text.startsWith('-') ? readLength(text.slice(1)) : null;
     if (ago) return now - ago.ms;
-    return readEpoch(text) ?? Date.parse(text.replace(/(\.\d{3})\d+/, '$1'));
+    const isDate = /^\d{4}-\d{2}/.test(text);
+    return readEpoch(text) ?? (isDate ? Date.parse(text.replace(/(\.\d{3})\d+/, '$1')) : NaN);
+  };
+  const end = (text: string) => {
+    const ms = read(text);
+    return Math.abs(ms) <= MOMENT_MAX ? ms : null;
   };
   return { from: end(range.from), to: end(range.to) };
 }

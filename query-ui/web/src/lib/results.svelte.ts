@@ -32,6 +32,8 @@ export class Results {
   error = $state.raw<ErrorDetail | null>(null);
   elapsedMs = $state(0);
   running = $state(false);
+  /** The share of the splits and fresh blocks that is read, as the node told last; of 1. */
+  read = $state(0);
   /** What is shown answers an earlier question. */
   stale = $state(false);
   /** The work was stopped by the reader: what is shown is a part. */
@@ -54,12 +56,13 @@ export class Results {
     this.control.abort();
     const control = (this.control = new AbortController());
     this.running = true;
+    this.read = 0;
     this.stale = true;
     this.cancelled = false;
     this.growing = null;
     this.error = null;
     try {
-      await this.read(question, control.signal);
+      await this.take(question, control.signal);
       this.answered = true;
     } catch (failure) {
       if (this.control === control) this.failed(failure);
@@ -68,7 +71,7 @@ export class Results {
     }
   }
 
-  private async read(question: Question, signal: AbortSignal) {
+  private async take(question: Question, signal: AbortSignal) {
     const rows: (LogRecord | TableRow)[] = [];
     let [kind, columns] = [this.kind, this.columns];
     const show = (partial: Missing[]) => {
@@ -86,6 +89,9 @@ export class Results {
       else if ('rows' in piece) {
         rows.push(...piece.rows);
         show([]);
+      } else if ('progress' in piece) {
+        const { units, units_read } = piece.progress;
+        this.read = units ? units_read / units : 0;
       } else {
         show(piece.end.partial);
         this.elapsedMs = piece.end.elapsed_ms;

@@ -53,6 +53,19 @@ export function timeline(columns: Column[], rows: TableRow[]): Timeline | null {
   return { column: time.name, times, series: drawn, left: series.length - drawn.length };
 }
 
+/** A longer way between two times, in steps, has times between them that have no rows. */
+const GAP_STEPS = 1.5;
+
+/** The points of a line; null where times have no rows, so that it does not run over them. */
+export function pointsOf(times: number[], values: (number | null)[]): ([number, number] | null)[] {
+  const gap = stepOf(times) * GAP_STEPS;
+  return times.flatMap((ms, at) => {
+    const value = values[at] ?? null;
+    const point: [number, number] | null = value === null ? null : [ms, value];
+    return at > 0 && ms - (times[at - 1] ?? 0) > gap ? [null, point] : [point];
+  });
+}
+
 /** The least distance between two times: how wide a bar is. */
 export function stepOf(times: number[]): number {
   let least = Infinity;

@@ -4,6 +4,7 @@ import * as api from './api';
 import type { LogRecord } from './api';
 import { withTerm } from './query';
 import type { Results } from './results.svelte';
+import { words } from './settings.svelte';
 
 /** Records shown in a tail; older ones come back when scrolled to. */
 const SHOWN_MAX = 20_000;
@@ -95,7 +96,7 @@ export class Tail {
     await answer?.body?.cancel().catch(() => undefined);
     const detail = (body as { error?: api.ErrorDetail } | null)?.error;
     this.stop();
-    this.refusal = detail ?? { code: 'unreachable', message: '' };
+    this.refusal = detail ?? { code: 'unreachable', message: words().errors.unreachable };
   }
 
   private take(event: MessageEvent<string>) {

@@ -34,4 +34,5 @@ test('all of time is told from the usual range', () => {
 
 test('an address of somebody else is read without trust', () => {
   expect(readView('?view=evil&draw=x&cols=%25E0%2C').layout).toBe('line');
+  expect(readView('?tz=Nowhere/Else').zone).toBe('local');
 });

@@ -1,5 +1,7 @@
 // What the page shows, as the address bar has it: every link restores everything.
 
+import { isZone } from './time';
+
 export type Layout = 'line' | 'wrap' | 'json';
 export const LAYOUTS: Layout[] = ['line', 'wrap', 'json'];
 /** What is made of the found records. */
@@ -68,7 +70,7 @@ export function readView(search: string, base: View = DEFAULT): View {
     query: text('q', ''),
     from: text('from', given.has('to') ? '' : base.from),
     to: text('to', ''),
-    zone: text('tz', base.zone),
+    zone: isZone(text('tz', '')) ? text('tz', '') : base.zone,
     layout: oneOf(given.get('view'), LAYOUTS, base.layout),
     tab: oneOf(given.get('tab'), TABS, 'records'),
     columns: cols === null ? base.columns : unlisted(cols),

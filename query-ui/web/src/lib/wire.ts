@@ -12,6 +12,7 @@ export type Level = Schemas['Level'];
 export type LogRecord = With<Schemas['Record'], { fields: Record<string, Value> }>;
 export type TableRow = Record<string, Value>;
 export type Column = Schemas['Column'];
+export type Progress = Schemas['Progress'];
 export type Header = Schemas['Header'];
 export type End = Schemas['End'];
 export type Missing = Schemas['Missing'];

@@ -66,7 +66,7 @@ export const en: Messages = {
     total: 'All',
     hint: 'Drag to zoom, double-click to zoom out, click to go there. Arrow keys move, Enter zooms.',
     zoomOut: 'Zoom out',
-    records: (n) => `${n} records`,
+    records: (n) => (n === '1' ? '1 record' : `${n} records`),
     each: (length) => `${length} a bar`,
     only: (level) => `Only ${level}`,
     bar: (from, to, n) => `${from} to ${to}: ${n} records`,
@@ -114,7 +114,6 @@ export const en: Messages = {
     wrap: 'Wrap',
     json: 'JSON',
     loading: 'fetching more…',
-    atOldest: 'These are all.',
     fold: 'Fold',
     digits: 'Click for nanoseconds',
     findColumn: 'Find a field',
@@ -155,7 +154,6 @@ export const en: Messages = {
     paused: 'Paused',
     connecting: 'Connecting…',
     resume: 'Resume',
-    noPipes: 'A tail takes a search without pipes.',
     waitingForFirst: 'Waiting for the first matching record…',
     fresh: (n) => `${n} new`,
     rate: (n) => `${n}/s`,
@@ -164,12 +162,14 @@ export const en: Messages = {
   status: {
     asking: 'asking…',
     stale: 'the last good answer, to another question',
+    none: 'no answer yet',
     cancelled: 'stopped: a part of the answer',
     newer: 'Newer records',
     rows: (n) => (n === '1' ? '1 row' : `${n} rows`),
     of: (n, all) => `${n} of ${all} rows`,
     took: (ms) => `${ms} ms`,
     soFar: (n) => `${n} so far`,
+    read: (share) => `${share} read`,
   },
   empty: {
     freshTitle: 'Nothing is stored yet',
@@ -187,7 +187,6 @@ export const en: Messages = {
   errors: {
     unreachable: 'The node does not answer. It may be stopped, or the connection is gone.',
     retry: 'Try again',
-    tailRefused: 'The tail was refused.',
   },
   table: {
     label: 'Result table',

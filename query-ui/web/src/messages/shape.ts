@@ -95,7 +95,6 @@ export interface Messages {
     | 'wrap'
     | 'json'
     | 'loading'
-    | 'atOldest'
     | 'fold'
     | 'digits',
     string
@@ -123,19 +122,17 @@ export interface Messages {
     'title' | 'close' | 'same' | 'everything' | 'around' | 'previous' | 'next' | 'none' | 'copy',
     string
   > & { size: (n: number) => string };
-  tail: Record<
-    'live' | 'paused' | 'connecting' | 'resume' | 'noPipes' | 'waitingForFirst',
-    string
-  > & {
+  tail: Record<'live' | 'paused' | 'connecting' | 'resume' | 'waitingForFirst', string> & {
     fresh: (n: string) => string;
     rate: (n: number) => string;
     lost: (n: string) => string;
   };
-  status: Record<'asking' | 'stale' | 'cancelled' | 'newer', string> & {
+  status: Record<'asking' | 'stale' | 'none' | 'cancelled' | 'newer', string> & {
     rows: (n: string) => string;
     of: (n: string, all: string) => string;
     took: (ms: number) => string;
     soFar: (n: string) => string;
+    read: (share: string) => string;
   };
   empty: Record<
     | 'freshTitle'
@@ -152,7 +149,7 @@ export interface Messages {
     between: (from: string, to: string) => string;
     elsewhere: (n: string, from: string, to: string) => string;
   };
-  errors: Record<'unreachable' | 'retry' | 'tailRefused', string>;
+  errors: Record<'unreachable' | 'retry', string>;
   table: Record<'label' | 'bar' | 'line' | 'none' | 'draw' | 'nothing' | 'drill', string> & {
     sort: (column: string) => string;
     more: (n: string) => string;

@@ -112,7 +112,6 @@ export const zh: Messages = {
     wrap: '换行',
     json: 'JSON',
     loading: '正在获取更多…',
-    atOldest: '已全部显示。',
     fold: '折叠',
     digits: '单击显示纳秒',
     findColumn: '查找字段',
@@ -153,7 +152,6 @@ export const zh: Messages = {
     paused: '已暂停',
     connecting: '连接中…',
     resume: '继续',
-    noPipes: '实时跟踪只接受不带管道的搜索。',
     waitingForFirst: '等待第一条匹配的记录…',
     fresh: (n) => `${n} 条新记录`,
     rate: (n) => `${n} 条/秒`,
@@ -162,12 +160,14 @@ export const zh: Messages = {
   status: {
     asking: '查询中…',
     stale: '以下是上一个成功查询的结果',
+    none: '还没有结果',
     cancelled: '已停止：只是部分结果',
     newer: '更新的记录',
     rows: (n) => `${n} 行`,
     of: (n, all) => `${n} / ${all} 行`,
     took: (ms) => `${ms} 毫秒`,
     soFar: (n) => `已有 ${n} 行`,
+    read: (share) => `已读 ${share}`,
   },
   empty: {
     freshTitle: '还没有任何记录',
@@ -185,7 +185,6 @@ export const zh: Messages = {
   errors: {
     unreachable: '节点没有响应。它可能已停止，或者连接已断开。',
     retry: '重试',
-    tailRefused: '实时跟踪被拒绝。',
   },
   table: {
     label: '结果表格',

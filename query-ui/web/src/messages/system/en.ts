@@ -44,7 +44,7 @@ export const en: SystemMessages = {
   text: 'Text',
   quiet: 'quiet',
   sending: 'sending',
-  nobody: 'Nobody has sent anything in 24 hours.',
+  nobody: 'No record is of the last 24 hours: nobody sends, or what came is older.',
   volume: 'Who logs how much',
   by: 'By',
   share: 'Share',

@@ -43,7 +43,7 @@ export const zh: SystemMessages = {
   text: '文本',
   quiet: '静默',
   sending: '发送中',
-  nobody: '24 小时内没有任何发送者。',
+  nobody: '没有最近 24 小时内的记录：无人发送，或收到的记录更早。',
   volume: '谁写了多少日志',
   by: '分组',
   share: '占比',
