@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use cluster::queue::Queue as _;
 use index::indexer::Indexer;
 use index::metrics::IndexMetrics;
@@ -27,6 +27,11 @@ pub(crate) async fn seeds(base: &Base) -> Result<Seeds> {
     let alone = crate::config::Config { partitions: count(base), ..base.config.clone() };
     let partitions = open_partitions(&alone, &base.clock, &base.ingest_metrics)?;
     if base.catalog.local("cluster")?.is_none() {
+        ensure!(
+            base.config.cluster.store.is_none(),
+            "this node has records on its own disk, which a cluster with a store that all share would not find: \
+             found the cluster without --store, or on an empty data directory and send the records again"
+        );
         tell("putting everything that is in the queue into splits, once");
         settle(base, &partitions).await?;
     }

@@ -69,6 +69,7 @@ impl Tables<'_> {
                 Ok(Ok((Answer::Done, None)))
             }
             Command::Found { cluster } => self.found(cluster),
+            Command::Adopt(estate) => self.adopt(estate),
             Command::Register(joining) => self.register(joining),
             Command::SetHealth { node, epoch, health, since } => {
                 self.set_health(*node, *epoch, *health, *since)
@@ -275,7 +276,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    fn get<'k, K: redb::Key + 'static, T: DeserializeOwned>(
+    pub(super) fn get<'k, K: redb::Key + 'static, T: DeserializeOwned>(
         &self,
         table: TableDefinition<'_, K, &'static [u8]>,
         key: K::SelfType<'k>,
@@ -288,7 +289,7 @@ impl Tables<'_> {
         value.map(|value| read(&format!("{key:?}"), value.value())).transpose()
     }
 
-    fn put<'k, K: redb::Key + 'static, T: Serialize>(
+    pub(super) fn put<'k, K: redb::Key + 'static, T: Serialize>(
         &self,
         table: TableDefinition<'_, K, &'static [u8]>,
         key: K::SelfType<'k>,

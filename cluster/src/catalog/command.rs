@@ -9,6 +9,8 @@ use model::split::{SplitId, SplitMeta};
 use model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::estate::Estate;
+
 /// A partition's records `from..to` became these splits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Publication {
@@ -97,6 +99,8 @@ pub enum Command {
         /// The id that refuses strangers.
         cluster: String,
     },
+    /// Takes over what the founder had before, as far as it is not known.
+    Adopt(Estate),
     /// A node comes, or comes back: it gets its next epoch.
     Register(Joining),
     /// A node is in another state. Refused when it has lived anew meanwhile.

@@ -5,6 +5,7 @@
 mod command;
 mod apply;
 mod dump;
+mod estate;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,6 +27,7 @@ use apply::{
     CLUSTER, DELETIONS, LEASES, META, NODES, PARTITIONS, PLACEMENTS, SPLITS, Tables, read,
 };
 pub use command::{Answer, Change, Command, Fence, Joining, Order, Publication, Refusal};
+pub use estate::Estate;
 
 /// What is this node's alone: its id, how far it has carried out what the group decided.
 const LOCAL: TableDefinition<'_, &str, &str> = TableDefinition::new("local");

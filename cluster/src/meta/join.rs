@@ -147,6 +147,10 @@ impl Metadata {
             },
         };
         self.0.peers.belong_to(&cluster);
+        // Whoever comes finds in the log what this node had on its own.
+        for estate in self.0.catalog.estate(me)? {
+            self.decide(&Command::Adopt(estate).into()).await?;
+        }
         let count = self.0.settings.partition_count.to_string();
         let fact = Command::Remember { name: PARTITIONS.to_owned(), fact: count };
         self.decide(&fact.into()).await?;

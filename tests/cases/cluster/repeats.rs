@@ -1,4 +1,6 @@
-//! What is sent again: to another node, after a change of leaders.
+//! What is sent again: to another node, after a change of leaders, after a node became a cluster.
+
+use std::path::Path;
 
 use model::batch::{BatchBuilder, Sequence};
 use model::codec;
@@ -7,6 +9,7 @@ use model::stream::{IndexName, Labels};
 use model::time::Timestamp;
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, QUICK};
+use tests::process::{Node, TINY};
 use tests::wait::eventually;
 
 use super::plain;
@@ -58,4 +61,47 @@ fn a_repeat_at_another_node_after_a_change_of_leaders_is_recognised() {
     let next = send(&cluster, 1, "/api/v1/batches", &NATIVE, &batch(77, 5, 9));
     assert_eq!((&next["duplicate"], &next["next"]), (&json!(false), &json!(9)));
     assert_eq!(cluster.count(2, "\"native record\""), Some(9));
+}
+
+/// A node of its own that took these, and ended in order.
+fn alone(home: &Path, requests: &[(&str, &[(&str, &str)], &[u8])]) {
+    let mut node = Node::start("node", home, TINY, &[]);
+    for (path, headers, body) in requests {
+        let answer = node.client.send("POST", path, headers, body.to_vec()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    assert!(node.process.stop());
+}
+
+#[test]
+fn what_the_founder_had_before_the_cluster_outlives_it() {
+    let mut cluster = Cluster::new(3, QUICK, plain);
+    let key = [("idempotency-key", "before")];
+    let lines: String = (0..200).map(|n| format!("{{\"msg\":\"alone {n}\"}}\n")).collect();
+    let native = batch(5, 0, 3);
+    alone(
+        cluster.home(0),
+        &[("/api/v1/ingest", &key, lines.as_bytes()), ("/api/v1/batches", &NATIVE, &native)],
+    );
+    cluster.begin_all();
+    for number in 0..3 {
+        eventually("what the first one had", || {
+            let all = cluster.count(number, "alone")?;
+            assert!(all <= 200, "node {number}: {all}");
+            (all == 200).then_some(())
+        });
+        let again = send(&cluster, number, "/api/v1/ingest", &key, lines.as_bytes());
+        assert_eq!(again["duplicate"], json!(true), "{again}");
+        let again = send(&cluster, number, "/api/v1/batches", &NATIVE, &native);
+        assert_eq!(again["duplicate"], json!(true), "{again}");
+    }
+    // Its splits have their copies by then.
+    cluster.settled();
+    cluster.kill(0);
+    for number in [1, 2] {
+        eventually("what the first one had", || {
+            let all = (cluster.count(number, "alone")?, cluster.count(number, "native")?);
+            (all == (200, 3)).then_some(())
+        });
+    }
 }
