@@ -63,8 +63,11 @@ fn a_repeat_at_another_node_after_a_change_of_leaders_is_recognised() {
     assert_eq!(cluster.count(2, "\"native record\""), Some(9));
 }
 
+/// A request to take records: its path, headers, body.
+type Taken<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8]);
+
 /// A node of its own that took these, and ended in order.
-fn alone(home: &Path, requests: &[(&str, &[(&str, &str)], &[u8])]) {
+fn alone(home: &Path, requests: &[Taken<'_>]) {
     let mut node = Node::start("node", home, TINY, &[]);
     for (path, headers, body) in requests {
         let answer = node.client.send("POST", path, headers, body.to_vec()).unwrap();
