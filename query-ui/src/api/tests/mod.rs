@@ -217,7 +217,7 @@ async fn stats_count_and_compute_in_groups() {
             table("| stats first(message) as f, last(message) as l, first(took) as t by host")
                 .await,
             [
-                json!({"host":"job1","f":"job failed \"a\"\n\ttrace","l":"disk full","t":7}),
+                json!({"host":"job1","f":"job failed \"a\"\n\ttrace","l":"disk full","t":7.0}),
                 json!({"host":"web1","f":"GET /a","l":"GET /d","t":0.5}),
             ]
         );
