@@ -27,12 +27,18 @@ use super::{IngestState, body};
 /// The door's name in figures.
 const DOOR: &str = "gelf";
 
-/// `POST /gelf`: one message, or several one behind the other.
+/// `POST /gelf`: one message, or several one behind the other. Goes on from the first moment when
+/// the sender leaves: some send and close without waiting for the answer.
 pub(super) async fn take(
     State(state): State<IngestState>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
+    let taken = tokio::spawn(store(state, headers, body));
+    taken.await.map_err(|_| ApiError::new(Kind::Bug, "the messages could not be stored"))?
+}
+
+async fn store(state: IngestState, headers: HeaderMap, body: Body) -> Result<StatusCode, ApiError> {
     // Senders say `gzip,deflate` and mean one of them: the first bytes tell.
     let packing = body::Packing::of(&headers).ok().filter(|said| *said == body::Packing::Zstd);
     let packing = packing.unwrap_or(body::Packing::Plain);
@@ -55,9 +61,7 @@ pub(super) async fn take(
         }
         reader.finish()
     };
-    // Goes on when the sender leaves: some do not wait for the answer.
-    let stored = tokio::spawn(async move { state.take(DOOR, parse).await?.whole() });
-    stored.await.map_err(|_| ApiError::new(Kind::Bug, "the messages could not be stored"))??;
+    state.take(DOOR, parse).await?.whole()?;
     Ok(StatusCode::ACCEPTED)
 }
 
