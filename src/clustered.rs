@@ -24,7 +24,6 @@ use query_ui::plan::Engine;
 
 use crate::config::Config;
 use crate::node::{Base, index_settings, local_objects, parties};
-
 use crate::{operate, seats, settle, tell};
 
 /// How long a node waits for its cluster's partitions before it serves.

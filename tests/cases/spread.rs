@@ -73,7 +73,7 @@ fn records(service: usize) -> String {
 }
 
 fn ask(client: &Client, query: &str) -> Vec<Value> {
-    client.whole_rows(&json!({ "query": query }))
+    client.whole_rows(query)
 }
 
 fn figure(client: &Client, name: &str) -> u64 {

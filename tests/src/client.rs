@@ -184,23 +184,31 @@ impl Client {
         self.count(&Question { typed, ask: crate::oracle::Ask::All, window: None })
     }
 
+    /// The rows of a query; `None` when nobody answers, it is refused, or something is missing from
+    /// the answer.
+    #[must_use]
+    pub fn complete(&self, query: &str) -> Option<Vec<Value>> {
+        let body = json!({ "query": query }).to_string().into_bytes();
+        let headers = [("content-type", "application/json")];
+        let answer = self.send("POST", "/api/v1/query", &headers, body)?;
+        if answer.status != 200 {
+            return None;
+        }
+        let mut lines = answer.lines();
+        let whole = lines.pop()?["end"]["partial"] == json!([]);
+        lines.retain(|line| line.get("row").is_some());
+        whole.then(|| lines.into_iter().map(|mut line| line["row"].take()).collect())
+    }
+
     /// The rows of a query as soon as nothing is missing from them: a node that came back or whose
     /// cluster moves work says what it does not know yet.
     ///
     /// # Panics
-    /// The answer is refused, or never complete.
+    /// The answer is never complete.
     #[track_caller]
     #[must_use]
-    pub fn whole_rows(&self, request: &Value) -> Vec<Value> {
-        eventually("a complete answer", || {
-            let answer = self.post("/api/v1/query", request);
-            assert_eq!(answer.status, 200, "{request}: {}", answer.body);
-            let mut lines = answer.lines();
-            let end = lines.pop().expect("an answer has lines");
-            lines.retain(|line| line.get("row").is_some());
-            let rows = lines.into_iter().map(|mut line| line["row"].take());
-            (end["end"]["partial"] == json!([])).then(|| rows.collect())
-        })
+    pub fn whole_rows(&self, query: &str) -> Vec<Value> {
+        eventually(&format!("a complete answer to {query}"), || self.complete(query))
     }
 
     /// Waits until so many records can be found.
@@ -210,7 +218,7 @@ impl Client {
     #[track_caller]
     pub fn expect_records(&self, expected: u64) {
         eventually(&format!("{expected} records"), || {
-            let rows = self.whole_rows(&json!({ "query": "| stats count() as n" }));
+            let rows = self.whole_rows("| stats count() as n");
             let found = rows[0]["n"].as_u64().expect("a count is a number");
             assert!(found <= expected, "{found} records, {expected} were written");
             (found == expected).then_some(())

@@ -339,16 +339,7 @@ impl Cluster {
     /// The rows of a query at a node, when the answer is complete: nothing partial, no error.
     #[must_use]
     pub fn table(&self, number: usize, query: &str) -> Option<Vec<Value>> {
-        let body = json!({ "query": query }).to_string().into_bytes();
-        let headers = [("content-type", "application/json")];
-        let answer = self.client(number).send("POST", "/api/v1/query", &headers, body)?;
-        if answer.status != 200 {
-            return None;
-        }
-        let mut lines = answer.lines();
-        let whole = lines.pop()?["end"]["partial"] == json!([]);
-        lines.retain(|line| line.get("row").is_some());
-        whole.then(|| lines.into_iter().map(|mut line| line["row"].take()).collect())
+        self.client(number).complete(query)
     }
 
     /// How many records answer a query at a node, when the answer is complete.
