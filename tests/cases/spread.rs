@@ -15,7 +15,7 @@ const RECORDS_EACH: usize = 600;
 
 /// Every kind of part: halves of each aggregate, groups of each kind, functions of our own, first
 /// rows; and plans that have none.
-const QUESTIONS: [&str; 25] = [
+const QUESTIONS: [&str; 28] = [
     "| stats count() as n",
     "refused | stats count() as n by service",
     "| stats count(took) as n, sum(took) as s, min(took) as least, max(took) as most by service, level",
@@ -41,6 +41,9 @@ const QUESTIONS: [&str; 25] = [
     "| top 5 user",
     "user:u1 | stats count() as n by service | sort n desc, service",
     "error NOT refused | fields message, user | sort message, user | limit 20",
+    "user:u1 level:error | context before 2 after 1 | stats count() as n, count() where _matched as m by service",
+    "level:error | limit 5 | context 3 | fields timestamp, service, user, _matched",
+    "level:error | dedup service | context after 4 | where not _matched | stats count() as n by service",
 ];
 
 /// The records of a service, each with a time of its own.

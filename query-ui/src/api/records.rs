@@ -13,14 +13,12 @@ use serde_json::{Map, Value, json};
 
 use super::body::{Params, Said, invalid_value};
 use super::{QueryState, facets};
-use crate::language::{Pipe, Query, SortKey};
+use crate::language::{AROUND_MAX, Pipe, Query, SortKey};
 use crate::plan::json::Records;
 use crate::plan::{Cursor, Engine, QueryFailure, Question, Shape};
 
 /// Records on each side where the request does not say.
 const AROUND: u64 = 10;
-/// Records on each side at most.
-const AROUND_MAX: u64 = 1_000;
 /// What comes later is looked for in windows that grow: nanoseconds.
 const WINDOWS: [i64; 5] =
     [1_000_000_000, 60_000_000_000, 3_600_000_000_000, 86_400_000_000_000, 30 * 86_400_000_000_000];

@@ -102,6 +102,15 @@ pub enum Pipe {
     Union(Box<Query>),
     /// One row of so many, chosen by chance that falls the same way every time.
     Sample(f64),
+    /// The records around each one, of the same index and labels.
+    Context {
+        /// So many before it.
+        before: u64,
+        /// So many after it.
+        after: u64,
+        /// All records among which they are looked for.
+        around: Box<Query>,
+    },
 }
 
 /// What a text looks like from which columns are taken.

@@ -9,6 +9,7 @@ mod scope;
 mod pipe;
 mod stats;
 mod reshape;
+mod context;
 mod expr;
 mod print;
 
@@ -18,11 +19,12 @@ pub use ast::{
     Aggregate, Expr, Extraction, Format, Function, Group, Moment, Operator, Pipe, Query, SortKey,
     TimeWords,
 };
+pub(crate) use context::AROUND_MAX;
 pub(crate) use expr::FUNCTIONS;
 pub(crate) use lex::read_span;
 pub(crate) use pipe::PIPES;
 pub(crate) use print::Search;
-pub(crate) use scope::{PATTERN, Scope, nearest, pieces};
+pub(crate) use scope::{MATCHED, PATTERN, Scope, nearest, pieces};
 pub(crate) use time::read_moment;
 
 use lex::Cursor;

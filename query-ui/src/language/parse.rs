@@ -3,7 +3,7 @@
 use model::limits::QUERY_DEPTH_MAX;
 use model::query::{Bound, FieldTest, Filter};
 
-use super::ast::{Query, TimeWords};
+use super::ast::{Pipe, Query, TimeWords};
 use super::lex::{self, Cursor};
 use super::scope::Scope;
 use super::value::{self, Case};
@@ -57,7 +57,14 @@ pub(super) fn query(cursor: &mut Cursor<'_>, depth: usize) -> Result<Query, Quer
         pipes.extend(pipe::parse(cursor, &mut scope, depth)?);
         cursor.skip_space();
     }
-    Ok(Query { time: times.pop(), filter, pipes })
+    let time = times.pop();
+    // A query in brackets has its own time; that of the outermost is the request's.
+    for pipe in pipes.iter_mut().filter(|_| depth > 0) {
+        if let Pipe::Context { around, .. } = pipe {
+            around.time = time;
+        }
+    }
+    Ok(Query { time, filter, pipes })
 }
 
 /// Whether the star that is next is the whole search.

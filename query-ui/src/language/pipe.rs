@@ -4,7 +4,7 @@ use super::ast::{Pipe, SortKey};
 use super::expr::Place;
 use super::lex::{self, Cursor};
 use super::scope::{Scope, nearest};
-use super::{QueryError, TokenKind, expr, reshape, stats};
+use super::{QueryError, TokenKind, context, expr, reshape, stats};
 
 /// A pipe and what it does, for editors.
 #[derive(Debug)]
@@ -20,7 +20,8 @@ const fn pipe(name: &'static str, about: &'static str) -> PipeInfo {
 }
 
 /// Every pipe, by name.
-pub(crate) const PIPES: [PipeInfo; 20] = [
+pub(crate) const PIPES: [PipeInfo; 21] = [
+    pipe("context", "the records around each one"),
     pipe("dedup", "the first row of each value"),
     pipe("drop", "all columns but these"),
     pipe("eval", "computed columns"),
@@ -93,6 +94,7 @@ pub(super) fn parse(
         "join" => vec![reshape::join(cursor, scope, depth)?],
         "union" => vec![reshape::union(cursor, scope, depth)?],
         "sample" => vec![reshape::sample(cursor)?],
+        "context" => vec![context::context(cursor, scope, start)?],
         other => {
             let message = format!("there is no pipe {other:?}");
             let mut error = cursor.error_from(start, cursor.at(), message, &names);

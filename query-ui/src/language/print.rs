@@ -282,6 +282,9 @@ impl Display for Pipe {
             }
             Self::Union(query) => write!(f, "union ({query})"),
             Self::Sample(share) => write!(f, "sample {}%", share * 100.0),
+            Self::Context { before, after, .. } => {
+                write!(f, "context before {before} after {after}")
+            }
         }
     }
 }

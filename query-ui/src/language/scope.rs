@@ -8,12 +8,16 @@ use super::lex::Cursor;
 
 /// The name of a record's pattern.
 pub(crate) const PATTERN: &str = "_pattern";
+/// Behind `context`: whether a record is one of those that were searched.
+pub(crate) const MATCHED: &str = "_matched";
 
 /// What the pipes so far have left to name.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
     /// The columns of a table; `None` while there may be any.
     columns: Option<Vec<String>>,
+    /// Whether columns were computed, renamed or taken away.
+    is_reshaped: bool,
     /// Pipes so far.
     pub(super) count: usize,
     /// Operators of expressions so far.
@@ -28,6 +32,11 @@ impl Scope {
     pub(super) fn count_operator(&self) -> bool {
         self.operators.set(self.operators.get() + 1);
         self.operators.get() <= OPERATORS_MAX
+    }
+
+    /// Whether there are records as they were searched.
+    pub(super) fn has_plain_records(&self) -> bool {
+        self.columns.is_none() && !self.is_reshaped
     }
 
     /// Refuses a column that is not there.
@@ -64,6 +73,15 @@ impl Scope {
 
     /// The columns behind a pipe.
     pub(super) fn enter(&mut self, pipe: &Pipe) {
+        self.is_reshaped |= !matches!(
+            pipe,
+            Pipe::Where(_)
+                | Pipe::Sort(_)
+                | Pipe::Limit(_)
+                | Pipe::Dedup { .. }
+                | Pipe::Sample(_)
+                | Pipe::Context { .. }
+        );
         match pipe {
             Pipe::Stats { aggregates, by } => {
                 let groups = by.iter().map(Group::name);
@@ -99,7 +117,8 @@ impl Scope {
             | Pipe::Sort(_)
             | Pipe::Limit(_)
             | Pipe::Dedup { .. }
-            | Pipe::Sample(_) => {}
+            | Pipe::Sample(_)
+            | Pipe::Context { .. } => {}
         }
     }
 

@@ -270,6 +270,12 @@ fn errors_in_pipes_point_at_the_column() {
     wrong("| join a (error)", (9, 16), "end in a table");
     wrong("| fields a | union (error)", (19, 26), "cannot be joined");
     wrong("| sample 0", (9, 10), "one of how many");
+    wrong("| context", (9, 10), "how many records");
+    wrong("| context before", (16, 17), "whole number");
+    wrong("| context 1001", (10, 14), "at most 1000");
+    wrong("| context before 1 before 2", (19, 25), "expected '|'");
+    wrong("| eval a = 1 | context 2", (15, 22), "as they were searched");
+    wrong("| fields message | context 2", (19, 26), "as they were searched");
     wrong("| top", (5, 6), "expected a field");
     wrong("| rename a b", (11, 12), "expected as");
     wrong("| union (a", (10, 11), "expected \")\"");

@@ -109,6 +109,39 @@ async fn a_record_has_an_address_and_surroundings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn records_come_with_those_around_them() {
+    for rest in BOTH {
+        let (_fixture, app) = small(rest).await;
+        let found = async |query: &str| {
+            let query = format!("{query} | fields message, host, _matched");
+            rows(&app, json!({ "query": query })).await
+        };
+        let row = |message: &str, matched: bool| json!({"message": message, "host": "web1", "_matched": matched});
+        // The other host's records of the same time are not among them.
+        assert_eq!(
+            found("slow | context before 2 after 1").await,
+            [
+                row("GET /d", false),
+                row("slow", true),
+                row("GET /c", false),
+                row("GET /b failed", false)
+            ]
+        );
+        // What is around several comes once, as searched where it was.
+        assert_eq!(
+            found("slow OR \"/c\" | sort timestamp | limit 1 | context after 1").await,
+            [row("slow", false), row("GET /c", true)]
+        );
+        assert_eq!(found("slow OR \"/c\" | context before 1").await.len(), 3);
+        assert_eq!(found("nowhere | context 5").await, [] as [Value; 0]);
+        // The time of a query holds for what is around, also in brackets.
+        let inner =
+            "nowhere | union (from 2026-01-01T00:00:59Z to 2026-01-01T00:01:30Z slow | context 9)";
+        assert!(found(inner).await.len() < found("slow | context 9").await.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_whole_answer_is_a_file() {
     let (_fixture, app) = small(Rest::Splits).await;
     let file = async |path: &str| {

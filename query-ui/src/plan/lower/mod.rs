@@ -8,6 +8,7 @@ mod expr;
 mod counted;
 mod aggregate;
 mod pipes;
+mod context;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -185,7 +186,7 @@ pub(super) struct Lowering<'a> {
     /// The range that is asked, without open ends.
     pub(super) span: TimeRange,
     scans: Vec<ScanColumns>,
-    /// The names that may be asked for behind a union.
+    /// The names that may be asked of the records of other queries.
     asked: BTreeSet<String>,
     names: usize,
 }
@@ -210,7 +211,7 @@ impl<'a> Lowering<'a> {
         partitions: usize,
         span: TimeRange,
     ) -> Self {
-        let asked = readings.iter().flat_map(|(query, _)| references::asked_behind_union(query));
+        let asked = readings.iter().flat_map(|(query, _)| references::asked_behind_others(query));
         let asked = asked.collect();
         Self { scanner, readings, partitions, span, scans: Vec::new(), asked, names: 0 }
     }

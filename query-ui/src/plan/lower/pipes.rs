@@ -48,6 +48,9 @@ impl Lowering<'_> {
             Pipe::Join { keep_all, on, query } => self.join(frame, *keep_all, on, query),
             Pipe::Union(query) => self.union(frame, query),
             Pipe::Sample(share) => self.sample(frame, *share),
+            Pipe::Context { before, after, around } => {
+                self.context(frame, (*before, *after), around)
+            }
         }
     }
 

@@ -29,9 +29,10 @@ pub(crate) fn fields_of(query: &Query) -> BTreeSet<String> {
     names
 }
 
-/// Names that a query inside a union must have as well: all that come behind it.
-pub(crate) fn asked_behind_union(query: &Query) -> BTreeSet<String> {
-    match query.pipes.iter().any(|pipe| matches!(pipe, Pipe::Union(_))) {
+/// Names that another query, whose records take part, must have as well: all that come behind it.
+pub(crate) fn asked_behind_others(query: &Query) -> BTreeSet<String> {
+    let brings = |pipe: &Pipe| matches!(pipe, Pipe::Union(_) | Pipe::Context { .. });
+    match query.pipes.iter().any(brings) {
         true => fields_of(query),
         false => BTreeSet::new(),
     }
@@ -60,7 +61,11 @@ fn names_in(pipe: &Pipe) -> BTreeSet<String> {
         Pipe::Extract { from, .. } | Pipe::Parse { from, .. } => {
             names.insert(from.clone());
         }
-        Pipe::Limit(_) | Pipe::Drop(_) | Pipe::Union(_) | Pipe::Sample(_) => {}
+        Pipe::Limit(_)
+        | Pipe::Drop(_)
+        | Pipe::Union(_)
+        | Pipe::Sample(_)
+        | Pipe::Context { .. } => {}
     }
     names
 }
@@ -114,6 +119,7 @@ fn each_inner<'a>(pipe: &'a Pipe, each: &mut dyn FnMut(&'a Query)) {
     };
     match pipe {
         Pipe::Join { query, .. } | Pipe::Union(query) => each(query),
+        Pipe::Context { around, .. } => each(around),
         Pipe::Where(expr) => in_expr(expr, each),
         Pipe::Eval(computed) => computed.iter().for_each(|(_, expr)| in_expr(expr, each)),
         Pipe::Stats { aggregates, .. } => {
