@@ -21,6 +21,7 @@ mod crash;
 mod shipper;
 mod cluster;
 mod spread;
+mod random;
 mod shipper_edges;
 mod shipper_feeds;
 mod shipper_front;

@@ -2,11 +2,11 @@
 
 use model::query::Filter;
 
+use super::QueryError;
 use super::ast::{Pipe, Query};
 use super::lex::Cursor;
 use super::pipe::whole;
 use super::scope::Scope;
-use super::QueryError;
 
 /// Records on each side at most.
 pub(crate) const AROUND_MAX: u64 = 1_000;

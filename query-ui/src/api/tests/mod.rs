@@ -479,5 +479,4 @@ mod reading;
 mod deleting;
 mod formats;
 mod tail;
-mod random;
 mod stored;
