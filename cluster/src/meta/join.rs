@@ -290,14 +290,14 @@ impl Metadata {
             Err(error) => return Welcome::NotNow(error.to_string()),
         };
         self.note(Beat { node: id, epoch, now: at });
-        let raft = self.0.group.raft();
-        let membership = raft.metrics().borrow().membership_config.membership().clone();
+        let (group, clock) = (&self.0.group, &self.0.clock);
+        let membership = group.raft().metrics().borrow().membership_config.membership().clone();
         let known = membership.get_node(&id.0).cloned();
         let changed = if known.is_none() {
-            raft.add_learner(id.0, peer, false).await.map(drop)
+            group.learn(clock, id.0, peer).await
         } else if known.as_ref() != Some(&peer) {
             let nodes = [(id.0, peer)].into();
-            raft.change_membership(ChangeMembers::SetNodes(nodes), true).await.map(drop)
+            group.change(clock, ChangeMembers::SetNodes(nodes), true).await
         } else {
             Ok(())
         };

@@ -12,7 +12,7 @@ use platform::shutdown::Shutdown;
 use super::controller::{SESSION_NS, Sight, plan, voters};
 use super::join::ELECT_CALL;
 use super::{LOG_BYTES_MAX, Metadata};
-use crate::raft::Peer;
+use crate::raft::{Peer, is_half_done};
 
 /// The fact that says how many partitions the queue has.
 pub(super) const PARTITIONS: &str = "partitions";
@@ -90,13 +90,13 @@ impl Metadata {
     /// Makes learners of nodes that came, voters of those that should vote, and lets go who was
     /// forgotten.
     async fn keep_members(&self, topology: &Topology) {
-        let raft = self.0.group.raft();
-        let metrics = raft.metrics().borrow().clone();
+        let (group, clock) = (&self.0.group, &self.0.clock);
+        let metrics = group.raft().metrics().borrow().clone();
         let membership = metrics.membership_config.membership();
         for node in topology.nodes.values().filter(|node| membership.get_node(&node.id.0).is_none())
         {
             let peer = Peer { node: node.id.0, address: node.address.clone() };
-            if let Err(error) = raft.add_learner(node.id.0, peer, false).await {
+            if let Err(error) = group.learn(clock, node.id.0, peer).await {
                 tracing::warn!(%error, node = %node.id, "not a member yet");
             }
         }
@@ -118,10 +118,10 @@ impl Metadata {
             return;
         }
         // Never fewer by one step than a majority of both needs.
-        if wanted != voting && wanted.len() % 2 == 1 {
+        if (wanted != voting || is_half_done(membership)) && wanted.len() % 2 == 1 {
             tracing::info!(?wanted, "changing who votes");
             let ids: BTreeSet<u64> = wanted.iter().map(|node| node.0).collect();
-            if let Err(error) = raft.change_membership(ids, true).await {
+            if let Err(error) = group.change(clock, ids, true).await {
                 tracing::warn!(%error, "the voters stay");
             }
             return;
@@ -131,8 +131,7 @@ impl Metadata {
 
     /// Who was removed from the cluster is no member of the group any more.
     async fn let_go(&self, topology: &Topology) {
-        let raft = self.0.group.raft();
-        let metrics = raft.metrics().borrow().clone();
+        let metrics = self.0.group.raft().metrics().borrow().clone();
         let membership = metrics.membership_config.membership();
         let is_known = |id: &u64| topology.nodes.contains_key(&NodeId(*id)) || *id == self.0.me.0;
         let members = membership.nodes().map(|(id, _)| *id);
@@ -142,7 +141,7 @@ impl Metadata {
             return;
         }
         let change = ChangeMembers::RemoveNodes(forgotten);
-        if let Err(error) = raft.change_membership(change, false).await {
+        if let Err(error) = self.0.group.change(&self.0.clock, change, false).await {
             tracing::warn!(%error, "who was forgotten stays a member");
         }
     }

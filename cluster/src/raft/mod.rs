@@ -5,6 +5,7 @@ pub mod types;
 pub mod codec;
 pub mod store;
 pub mod group;
+mod members;
 mod entry;
 mod state;
 mod tail;
@@ -14,6 +15,7 @@ mod storage;
 mod network;
 
 pub use group::{CallError, CallKind, Group, GroupId, GroupSettings, Transport, TransportError};
+pub use members::{CHANGE_WAIT_MAX, ChangeError, is_half_done};
 pub use reader::{LogReader, REPLICATION_BYTES_MAX, ReadError};
 pub use store::{Fold, LogSettings, LogStore, SegmentInfo, SnapshotPoint};
 pub use types::{Command, Peer, Raft, Reply, TypeConfig};

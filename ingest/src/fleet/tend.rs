@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cluster::catalog::{CatalogError, Command};
 use cluster::log::LogError;
-use cluster::raft::{GroupId, Peer};
+use cluster::raft::{ChangeError, GroupId, Peer, is_half_done};
 use model::node::{NodeId, Placement, Replica as Member, Topology};
 use model::partition::PartitionId;
 use openraft::ChangeMembers;
@@ -309,8 +309,8 @@ impl Fleet {
         topology: &Topology,
         round: u64,
     ) -> Result<(), TendError> {
-        let raft = replica.group().raft();
-        let metrics = raft.metrics().borrow().clone();
+        let (group, clock) = (replica.group(), &self.0.parties.clock);
+        let metrics = group.raft().metrics().borrow().clone();
         let membership = metrics.membership_config.membership();
         let wanted = peers_of(placement, topology);
         let moved: BTreeMap<u64, Peer> = wanted
@@ -319,14 +319,12 @@ impl Fleet {
             .map(|(id, peer)| (*id, peer.clone()))
             .collect();
         if !moved.is_empty() {
-            raft.change_membership(ChangeMembers::SetNodes(moved), true)
-                .await
-                .map_err(raft_error)?;
+            group.change(clock, ChangeMembers::SetNodes(moved), true).await?;
             return Ok(());
         }
         for (id, peer) in &wanted {
             if membership.get_node(id).is_none() {
-                raft.add_learner(*id, peer.clone(), false).await.map_err(raft_error)?;
+                group.learn(clock, *id, peer.clone()).await?;
                 return Ok(());
             }
         }
@@ -342,18 +340,18 @@ impl Fleet {
                 || matched.is_some_and(|at| last.saturating_sub(at) <= VOTER_LAG_MAX)
         };
         let all_close = ids.difference(&voting).all(is_close);
-        if ids != voting && all_close && !ids.is_empty() {
+        if (ids != voting || is_half_done(membership)) && all_close && !ids.is_empty() {
             if !ids.contains(&replica.member()) {
                 return self.hand_over(replica, &ids, topology, placement).await;
             }
-            raft.change_membership(ids, false).await.map_err(raft_error)?;
+            group.change(clock, ids, false).await?;
             return Ok(());
         }
         let extra: BTreeSet<u64> =
             membership.nodes().map(|(id, _)| *id).filter(|id| !ids.contains(id)).collect();
         if ids == voting && !extra.is_empty() {
             let change = ChangeMembers::RemoveNodes(extra);
-            raft.change_membership(change, false).await.map_err(raft_error)?;
+            group.change(clock, change, false).await?;
             return Ok(());
         }
         if ids == voting && round.is_multiple_of(SPREAD_ROUNDS) {
@@ -381,8 +379,7 @@ impl Fleet {
         if stay.is_empty() {
             let mut both = ids.clone();
             both.insert(replica.member());
-            let raft = replica.group().raft();
-            raft.change_membership(both, false).await.map_err(raft_error)?;
+            replica.group().change(&self.0.parties.clock, both, false).await?;
             return Ok(());
         }
         for member in stay {
@@ -474,10 +471,6 @@ fn peers_of(placement: &Placement, topology: &Topology) -> BTreeMap<u64, Peer> {
     placement.replicas.iter().filter_map(peer).collect()
 }
 
-fn raft_error(error: impl std::fmt::Display) -> TendError {
-    TendError::Raft(error.to_string())
-}
-
 /// Why a replica is not as it should be. It is tried again.
 #[derive(Debug, thiserror::Error)]
 enum TendError {
@@ -490,7 +483,7 @@ enum TendError {
     )]
     NoOthers { partition: PartitionId, why: String },
     #[error("the group does not change: {0}")]
-    Raft(String),
+    Raft(#[from] ChangeError),
     #[error("a file cannot be moved or removed")]
     Io(#[from] std::io::Error),
     #[error(

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::super::codec::{SnapshotPiece, encode_snapshot, encode_vote};
 use super::super::group::*;
+use super::super::is_half_done;
 use super::*;
 
 const GROUP: GroupId = GroupId::Partition(3);
@@ -283,6 +284,46 @@ async fn a_damaged_copy_is_set_aside_and_its_node_joins_as_a_new_member() {
     check_written(&new, 4, 50, "before");
     let members = new.group.raft().metrics().borrow().membership_config.clone();
     assert!(members.voter_ids().all(|voter| voter != id), "{members}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_was_left_half_done_is_ended_by_asking_again() {
+    let clock = Clock::system();
+    let mesh = Mesh::default();
+    let mut members = vec![start(&mesh, 1, 1, tempfile::tempdir().unwrap()).await];
+    let alone: BTreeMap<u64, Peer> = [(1, peer(1))].into();
+    let group = members[0].group.clone();
+    group.raft().initialize(alone).await.unwrap();
+    let wait = group.raft().wait(Some(PATIENCE));
+    wait.state(openraft::ServerState::Leader, "it leads").await.unwrap();
+    for node in 2..=3 {
+        members.push(start(&mesh, node, node, tempfile::tempdir().unwrap()).await);
+        group.learn(&clock, node, peer(node)).await.unwrap();
+    }
+    // Nobody else is there, so that nothing is taken; and who asked goes away.
+    for node in 2..=3 {
+        mesh.0.lock().unwrap().remove(&node);
+    }
+    let all: std::collections::BTreeSet<u64> = [1, 2, 3].into();
+    let is_joint = |metrics: &openraft::RaftMetrics<u64, Peer>| {
+        is_half_done(metrics.membership_config.membership())
+    };
+    let wait = group.raft().wait(Some(PATIENCE));
+    tokio::select! {
+        outcome = group.change(&clock, all.clone(), false) => panic!("{outcome:?}"),
+        seen = wait.metrics(is_joint, "half of it") => drop(seen.unwrap()),
+    }
+    for member in &members {
+        mesh.0.lock().unwrap().insert(member.node, member.group.clone());
+    }
+    // It is taken now, and still needs the first member for everything.
+    write(&mesh, "between".to_owned()).await;
+    assert!(is_joint(&group.raft().metrics().borrow()));
+    leader(&mesh).await.change(&clock, all, false).await.unwrap();
+    assert!(!is_joint(&group.raft().metrics().borrow()));
+    let first = members.remove(0);
+    stop(&mesh, first).await;
+    check_equal(&mesh, &members.iter().collect::<Vec<_>>()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
