@@ -109,12 +109,13 @@ impl GroupSettings {
     /// ever; each slot has a window of its own instead.
     fn config(&self) -> Result<Config, Box<ConfigError>> {
         let heartbeat = u64::try_from(self.heartbeat.as_millis()).unwrap_or(u64::MAX).max(2);
-        let min = heartbeat.saturating_mul(3 + u64::from(self.slot));
+        // Who follows stands `min + max` after it last heard of the leader, and votes for nobody for `max`.
+        let min = heartbeat.saturating_mul(2 + u64::from(self.slot));
         Config {
             cluster_name: self.group.to_string(),
             heartbeat_interval: heartbeat,
             election_timeout_min: min,
-            election_timeout_max: min.saturating_add(heartbeat / 2),
+            election_timeout_max: min.saturating_add(heartbeat / 4),
             install_snapshot_timeout: u64::try_from(SNAPSHOT_WAIT_MAX.as_millis())
                 .unwrap_or(u64::MAX),
             max_payload_entries: ENTRIES_MAX,

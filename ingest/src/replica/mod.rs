@@ -42,8 +42,8 @@ pub(crate) const SETTLED_CALL: &str = "settled";
 /// How long a leader may take to say it.
 pub(crate) const SETTLED_WAIT: Duration = Duration::from_millis(800);
 /// How long ago a majority may have answered for a leader to be sure of itself, milliseconds: less
-/// than three heartbeats, for which a member refuses its vote to others.
-const LEASE_MS: u64 = 250;
+/// than two heartbeats, for which a member refuses its vote to others.
+const LEASE_MS: u64 = 150;
 /// How long a member of a new group may take to get its first leader.
 const BEGIN_WAIT: Duration = Duration::from_secs(10);
 
