@@ -156,7 +156,7 @@ impl Metadata {
             };
             let asked = self.0.peers.call(&info.address, ELECT_CALL, Bytes::new(), ELECT_WAIT);
             let asked = async { asked.await.is_ok() };
-            if self.0.group.step_back(asked, STEP_BACK_WAIT).await {
+            if self.0.group.step_back(node.0, asked, STEP_BACK_WAIT).await {
                 return;
             }
         }

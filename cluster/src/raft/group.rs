@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::error::{Fatal, RaftError};
 use openraft::storage::RaftStateMachine;
-use openraft::{Config, ConfigError, SnapshotPolicy};
+use openraft::{Config, ConfigError, RaftMetrics, SnapshotPolicy};
 
 use super::codec::{self, CodecError, SnapshotPiece};
 use super::network::Network;
@@ -23,6 +23,8 @@ use super::types::{Peer, Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
 pub const HEARTBEAT: Duration = Duration::from_millis(100);
 /// Entries sent at a time: they are large, and bounded in bytes as well.
 const ENTRIES_MAX: u64 = 16;
+/// How long a leader that steps back waits until the next one has all entries.
+const EVERYTHING_WAIT_MAX: Duration = Duration::from_millis(500);
 /// How long one piece of a snapshot may take, and installing the whole with the last.
 const SNAPSHOT_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -222,9 +224,23 @@ impl Group {
     /// Members refuse their vote as long as they heard of their leader a moment ago, so whoever is
     /// asked fails at first and only ends this one's leadership. Meanwhile this one does not stand
     /// itself: as a rule it would be the first and lead again, and whoever wants it to go would ask
-    /// for ever, while nobody leads most of the time.
-    pub async fn step_back(&self, ask: impl Future<Output = bool>, patience: Duration) -> bool {
+    /// for ever, while nobody leads most of the time. Who lacks an entry cannot be elected and would
+    /// only end this leadership, so nobody is asked before `to` has everything.
+    pub async fn step_back(
+        &self,
+        to: u64,
+        ask: impl Future<Output = bool>,
+        patience: Duration,
+    ) -> bool {
         let me = self.settings.member;
+        let has_all = |metrics: &RaftMetrics<u64, Peer>| {
+            let matched = metrics.replication.as_ref().and_then(|all| all.get(&to).copied());
+            matched.flatten().map(|id| id.index) == metrics.last_log_index
+        };
+        let wait = self.raft.wait(Some(EVERYTHING_WAIT_MAX));
+        if wait.metrics(has_all, "the next leader to have everything").await.is_err() {
+            return false;
+        }
         self.raft.runtime_config().elect(false);
         let followed = ask.await && {
             let wait = self.raft.wait(Some(patience));

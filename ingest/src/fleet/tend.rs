@@ -27,8 +27,6 @@ const VOTER_LAG_MAX: u64 = 16;
 const LEAD_CALL: &str = "lead";
 /// How long it may take.
 const LEAD_WAIT: Duration = Duration::from_secs(1);
-/// How long a leader that goes waits for another one, and does not stand for election itself.
-const STEP_BACK_WAIT: Duration = Duration::from_secs(3);
 /// How long others may take to lead before this node goes all the same.
 const LEAVE_WAIT: Duration = Duration::from_secs(4);
 /// How long to wait before they are asked again.
@@ -383,7 +381,7 @@ impl Fleet {
             return Ok(());
         }
         for member in stay {
-            if self.step_back(replica, member.node, topology).await {
+            if self.step_back(replica, (member.id, member.node), topology).await {
                 return Ok(());
             }
         }
@@ -394,20 +392,27 @@ impl Fleet {
     async fn spread(&self, replica: &Replica, placement: &Placement, topology: &Topology) {
         let partition = replica.id();
         let Some(lease) = topology.indexer(partition) else { return };
-        let is_member = placement.replicas.iter().any(|one| one.node == lease.node);
+        let Some(member) = placement.replicas.iter().find(|one| one.node == lease.node) else {
+            return;
+        };
         let is_up = topology.nodes.get(&lease.node).is_some_and(|node| node.is_up());
-        if is_member && is_up && lease.node != self.0.metadata.me() {
-            self.step_back(replica, lease.node, topology).await;
+        if is_up && lease.node != self.0.metadata.me() {
+            self.step_back(replica, (member.id, member.node), topology).await;
         }
     }
 
     /// Lets the replica of another node lead. Whether somebody else leads then.
-    async fn step_back(&self, replica: &Replica, node: NodeId, topology: &Topology) -> bool {
+    async fn step_back(
+        &self,
+        replica: &Replica,
+        (member, node): (u64, NodeId),
+        topology: &Topology,
+    ) -> bool {
         let Some(info) = topology.nodes.get(&node) else { return false };
         let body = Bytes::copy_from_slice(&replica.id().0.to_le_bytes());
         let asked = self.0.metadata.peers().call(&info.address, LEAD_CALL, body, LEAD_WAIT);
         let asked = async { asked.await.is_ok() };
-        replica.group().step_back(asked, STEP_BACK_WAIT).await
+        replica.hand_over(&self.0.parties.clock, member, asked).await
     }
 
     /// Asks others to lead what this node leads, and waits for a while until they do: who sends
@@ -422,10 +427,12 @@ impl Fleet {
                 let metrics = replica.group().raft().metrics().borrow().clone();
                 let membership = metrics.membership_config.membership();
                 let others = membership.voter_ids().filter(|id| *id != replica.member());
-                let others = others.filter_map(|id| membership.get_node(&id));
-                let others: Vec<NodeId> = others.map(|peer| NodeId(peer.node)).collect();
-                let up = |node: &NodeId| topology.nodes.get(node).is_some_and(|one| one.is_up());
-                if let Some(other) = others.into_iter().find(up) {
+                let others =
+                    others.filter_map(|id| Some((id, NodeId(membership.get_node(&id)?.node))));
+                let up = |(_, node): &(u64, NodeId)| {
+                    topology.nodes.get(node).is_some_and(|one| one.is_up())
+                };
+                if let Some(other) = others.collect::<Vec<_>>().into_iter().find(up) {
                     leaving.push((replica, other));
                 }
             }

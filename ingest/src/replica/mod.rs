@@ -5,6 +5,7 @@
 pub(crate) mod fold;
 mod machine;
 mod propose;
+mod hand_over;
 pub(crate) mod wire;
 
 use std::path::Path;
@@ -106,6 +107,8 @@ struct Inner {
     committed: watch::Sender<Offset>,
     point: Arc<Mutex<Option<cluster::raft::SnapshotPoint>>>,
     intake: flume::Sender<Proposal>,
+    /// Held while an entry is on its way, or while nothing may be proposed.
+    turn: Arc<tokio::sync::Mutex<()>>,
     permits: Arc<Semaphore>,
     metrics: IngestMetrics,
     peers: Peers,
@@ -156,6 +159,7 @@ impl Replica {
         let group = group.map_err(|error| start(error.to_string()))?;
         let (intake, proposals) = flume::bounded(1024);
         let committed = watch::Sender::new(seen.borrow().committed);
+        let turn: Arc<tokio::sync::Mutex<()>> = Arc::default();
         let replica = Self(Arc::new(Inner {
             partition,
             member,
@@ -165,6 +169,7 @@ impl Replica {
             committed,
             point,
             intake,
+            turn: turn.clone(),
             permits: Arc::new(Semaphore::new(INFLIGHT_BYTES_MAX / PERMIT_BYTES)),
             metrics: parties.metrics.clone(),
             peers: parties.peers.clone(),
@@ -173,7 +178,7 @@ impl Replica {
         }));
         let folder = folder.to_owned();
         let proposer =
-            propose::Proposer { partition, folder, group, store, applied: seen, parties };
+            propose::Proposer { partition, folder, group, store, applied: seen, parties, turn };
         tokio::spawn(proposer.run(proposals));
         tokio::spawn(show(Arc::downgrade(&replica.0)));
         Ok(replica)

@@ -3,6 +3,7 @@
 //! is judged on everything before it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use cluster::raft::{Command, Group};
 use model::partition::PartitionId;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{RaftMetrics, ServerState};
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, oneshot, watch};
 
 use super::machine::{Applied, Store};
 use super::{ReplicaParties, fold};
@@ -39,6 +40,8 @@ pub(super) struct Proposer {
     pub(super) store: Store,
     pub(super) applied: watch::Receiver<Applied>,
     pub(super) parties: ReplicaParties,
+    /// Who holds it lets no entry be proposed.
+    pub(super) turn: Arc<Mutex<()>>,
 }
 
 type Answers = Vec<(
@@ -59,6 +62,8 @@ impl Proposer {
                 bytes += next.batches.iter().map(|batch| batch.bytes.len()).sum::<usize>();
                 waiting.push(next);
             }
+            let turn = self.turn.clone();
+            let _turn = turn.lock().await;
             self.commit(waiting).await;
             let seconds = (self.parties.clock.elapsed() - started).as_secs_f64();
             self.parties.metrics.commit_seconds.observe(seconds);

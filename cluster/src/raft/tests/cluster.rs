@@ -188,7 +188,7 @@ async fn who_steps_back_does_not_lead_again_at_once() {
         // The slowest of the others is asked: the one who steps back would be before it.
         let slowest = members.iter().rfind(|one| one.id != old.settings().member).unwrap();
         let asked = async { slowest.group.raft().trigger().elect().await.is_ok() };
-        assert!(old.step_back(asked, PATIENCE).await, "nobody else leads");
+        assert!(old.step_back(slowest.id, asked, PATIENCE).await, "nobody else leads");
     }
     check_equal(&mesh, &members.iter().collect::<Vec<_>>()).await;
 }
