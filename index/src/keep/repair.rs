@@ -129,7 +129,9 @@ impl Copies {
     /// Fetches a split's objects. Whether this node has them now.
     async fn fetch(&self, split: &SplitMeta, topology: &Topology) -> bool {
         let names = [body_name(&split.id), bundle_name(&split.id)];
-        let keepers = split.copies.iter().filter_map(|node| topology.nodes.get(node));
+        let me = self.0.metadata.me();
+        let others = split.copies.iter().filter(|node| **node != me);
+        let keepers = others.filter_map(|node| topology.nodes.get(node));
         let mut keepers: Vec<&NodeInfo> = keepers.filter(|node| node.answers()).collect();
         keepers.sort_by_key(|node| !node.is_up());
         if self.has(split) {

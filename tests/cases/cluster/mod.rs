@@ -166,11 +166,12 @@ fn a_wiped_node_is_a_new_one_and_lost_copies_come_back() {
     std::fs::remove_dir_all(cluster.data(0).join("objects")).unwrap();
     cluster.begin(0);
     eventually("the splits to be there again", || {
-        let count = |number| {
-            let splits = std::fs::read_dir(cluster.data(number).join("objects/splits"));
-            splits.map_or(0, Iterator::count)
-        };
-        (count(0) > 0 && count(0) >= count(1)).then_some(())
+        let status = cluster.client(0).send("GET", "/api/v1/status", &[], Vec::new())?.json();
+        let splits = status["indexes"].as_array()?.iter().map(|one| one["splits"].as_u64());
+        let splits: u64 = splits.sum::<Option<u64>>()?;
+        let here = std::fs::read_dir(cluster.data(0).join("objects/splits"));
+        let here = here.map_or(0, Iterator::count) as u64;
+        (splits > 0 && here >= splits).then_some(())
     });
     cluster.settled();
     cluster.expect(&tally);
