@@ -59,10 +59,13 @@ fn a_state_that_cannot_be_written_is_said_and_recovers() {
     world.settings("", ALL);
     append(&world.path("known"), "one\n");
     world.once();
-    // Nothing can be written where a folder stands.
+    // Nothing can be written where a folder stands, nor into a folder that is a file.
     let blocked = world.state().join("checkpoints.next.json");
     fs::create_dir(&blocked).unwrap();
     fs::write(blocked.join("in the way"), "").unwrap();
+    let journal = world.state().join("journal");
+    fs::remove_dir_all(&journal).unwrap();
+    fs::write(&journal, "").unwrap();
     let mut shipper = world.ship();
     append(&world.path("known"), "two\n");
     // A file that was saved once is shipped on; the queue knows what it has of it.
@@ -73,6 +76,7 @@ fn a_state_that_cannot_be_written_is_said_and_recovers() {
         error.contains("checkpoints").then_some(())
     });
     fs::remove_dir_all(blocked).unwrap();
+    fs::remove_file(journal).unwrap();
     world.expect(&["one", "two", "three"]);
     assert!(shipper.stop());
 }
