@@ -161,7 +161,7 @@ fn a_file_written_anew_with_the_same_beginning_right_after_a_crash_is_another() 
     for round in 0..4 {
         let mut shipper = world.ship();
         let old = lines(&format!("old {round}"), 200);
-        let content = text(&[&[head.clone()], &old[..]].concat());
+        let content = text(&[std::slice::from_ref(&head), &old[..]].concat());
         fs::write(world.path("app"), &content).unwrap();
         expected.push(head.clone());
         expected.extend(old);
@@ -169,7 +169,7 @@ fn a_file_written_anew_with_the_same_beginning_right_after_a_crash_is_another() 
         shipper.kill();
         // As long, and no line of it is the same.
         let new = lines(&format!("new {round}"), 200);
-        let anew = text(&[&[head.clone()], &new[..]].concat());
+        let anew = text(&[std::slice::from_ref(&head), &new[..]].concat());
         assert_eq!(content.len(), anew.len());
         fs::write(world.path("app"), anew).unwrap();
         expected.push(head.clone());
