@@ -20,6 +20,8 @@ pub(crate) const HEAD_BYTES_KEPT: usize = 256;
 pub(crate) const HEAD_BYTES_MIN: usize = 64;
 /// Bytes before the acknowledged place that must still be there.
 pub(crate) const TAIL_BYTES_MAX: usize = 64;
+/// Bytes before the end of what was sent that must be there after a crash.
+pub(crate) const SENT_BYTES_MAX: usize = 4096;
 /// Bytes at a new file's beginning that tell text from other things.
 const LOOK_BYTES: usize = 4096;
 
@@ -65,10 +67,15 @@ impl Fingerprint {
     }
 }
 
-/// The hash of the bytes before a place; `None` when the file ends before it.
+/// The hash of the [`TAIL_BYTES_MAX`] bytes before a place; `None` when the file ends before it.
 pub(crate) fn tail(file: &File, offset: u64) -> io::Result<Option<u64>> {
-    let start = offset.saturating_sub(TAIL_BYTES_MAX as u64);
-    let length = usize::try_from(offset - start).unwrap_or(TAIL_BYTES_MAX);
+    print_before(file, offset, TAIL_BYTES_MAX)
+}
+
+/// The hash of so many bytes before a place, fewer where the file begins.
+pub(crate) fn print_before(file: &File, end: u64, bytes_max: usize) -> io::Result<Option<u64>> {
+    let start = end.saturating_sub(bytes_max as u64);
+    let length = usize::try_from(end - start).unwrap_or(bytes_max);
     let mut buffer = vec![0; length];
     let read = read_at(file, start, &mut buffer)?;
     Ok((read == length).then(|| xxh3_64(&buffer)))

@@ -27,4 +27,5 @@ mod shipper_feeds;
 mod shipper_front;
 mod shipper_faults;
 mod shipper_framing;
+mod shipper_limits;
 mod shipper_model;

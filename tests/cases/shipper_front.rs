@@ -1,9 +1,11 @@
 //! What stands between shipper and node: passes everything, or fails in a chosen way.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+
+use model::record::{POISON_FIELD, Record};
 
 /// What happens to a connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,6 +20,8 @@ pub(crate) enum Fault {
     Silence,
     /// The node takes the request, its answer goes nowhere.
     AnswerLost,
+    /// Batches with a record of that message are refused, unless it is marked as poison.
+    Poison(&'static str),
 }
 
 /// A front of one node.
@@ -70,6 +74,7 @@ fn serve(mut client: TcpStream, fault: Fault, node: &str) -> io::Result<()> {
             while client.read(&mut buffer)? > 0 {}
             return Ok(());
         }
+        Fault::Poison(word) => return choose(&mut client, word, node),
         Fault::None | Fault::AnswerLost => {}
     }
     let mut upstream = TcpStream::connect(node)?;
@@ -85,6 +90,50 @@ fn serve(mut client: TcpStream, fault: Fault, node: &str) -> io::Result<()> {
         io::copy(&mut upstream, &mut client)?;
     }
     client.shutdown(Shutdown::Both)
+}
+
+/// Passes one request after the other, or refuses it for what it holds.
+fn choose(client: &mut TcpStream, word: &str, node: &str) -> io::Result<()> {
+    let mut upstream = TcpStream::connect(node)?;
+    let mut requests = BufReader::new(client.try_clone()?);
+    let mut answers = BufReader::new(upstream.try_clone()?);
+    loop {
+        let (head, body) = message(&mut requests)?;
+        if is_poison(&body, word) {
+            let says = r#"{"error":{"code":"invalid","message":"no such record here"}}"#;
+            let length = says.len();
+            write!(client, "HTTP/1.1 400 Bad Request\r\ncontent-length: {length}\r\n\r\n{says}")?;
+            continue;
+        }
+        upstream.write_all(&[head.as_bytes(), &body].concat())?;
+        let (head, body) = message(&mut answers)?;
+        client.write_all(&[head.as_bytes(), &body].concat())?;
+    }
+}
+
+/// A request or an answer, of which the head states the length.
+fn message(from: &mut impl BufRead) -> io::Result<(String, Vec<u8>)> {
+    let (mut head, mut length) = (String::new(), 0);
+    while !head.ends_with("\r\n\r\n") {
+        let start = head.len();
+        if from.read_line(&mut head)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(bytes) = head[start..].to_ascii_lowercase().strip_prefix("content-length:") {
+            length = bytes.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    from.read_exact(&mut body)?;
+    Ok((head, body))
+}
+
+fn is_poison(body: &[u8], word: &str) -> bool {
+    let Ok((_, batch)) = model::codec::decode(body) else { return false };
+    let marked = |record: &Record| record.fields.iter().any(|(name, _)| name == POISON_FIELD);
+    (0..batch.record_count())
+        .filter_map(|row| batch.record(row))
+        .any(|record| record.message.contains(word) && !marked(&record))
 }
 
 /// Until the other side, or [`Front::fail`], ends it.

@@ -20,6 +20,9 @@ const LOOKS_PATIENT: u64 = 400;
 /// Rotated files that are kept of a stream.
 const ROTATED_MAX: usize = 6;
 
+/// What a [`Way::Regrown`] file begins with, each time.
+const HEAD: &str = "head ";
+
 /// What is done to a stream's files.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Way {
@@ -27,6 +30,8 @@ enum Way {
     Rotated,
     /// Cut to nothing.
     Truncated,
+    /// Written anew at once, with the same beginning: more of it than a shipper knows it by.
+    Regrown,
     /// Removed and made anew.
     Removed,
     /// A link that leads elsewhere from time to time.
@@ -72,7 +77,8 @@ impl Model {
         let (logs, elsewhere) = (folder.join("logs"), folder.join("elsewhere"));
         fs::create_dir(&logs).unwrap();
         fs::create_dir(&elsewhere).unwrap();
-        let ways = [Way::Rotated, Way::Rotated, Way::Truncated, Way::Removed, Way::Linked];
+        let ways =
+            [Way::Rotated, Way::Rotated, Way::Truncated, Way::Regrown, Way::Removed, Way::Linked];
         let stream = |(at, way): (usize, &Way)| Stream {
             name: format!("app{at}"),
             way: *way,
@@ -117,6 +123,11 @@ impl Model {
     fn write(&mut self, at: usize) {
         let path = self.current(&self.streams[at]);
         self.finish_half(at);
+        if self.streams[at].way == Way::Regrown
+            && fs::metadata(&path).map_or(0, |metadata| metadata.len()) == 0
+        {
+            append(&path, &format!("{HEAD}{}\n", "h".repeat(300)));
+        }
         let count = self.chance.below(8);
         for _ in 0..=count {
             let pad = "x".repeat(usize::try_from(self.chance.skewed(300)).unwrap());
@@ -167,6 +178,14 @@ impl Model {
                     let copy = self.elsewhere.join(&self.streams[at].name);
                     fs::copy(&path, copy).unwrap();
                     fs::File::options().write(true).open(path).unwrap().set_len(0).unwrap();
+                }
+            }
+            Way::Regrown => {
+                if let Ok(file) = fs::File::options().write(true).open(&path) {
+                    file.set_len(0).unwrap();
+                }
+                for _ in 0..=self.chance.below(4) {
+                    self.write(at);
                 }
             }
             Way::Removed => {
@@ -256,8 +275,9 @@ impl Model {
         });
         for (line, times) in found {
             let ours = self.must.contains(&line) || self.may.contains(&line);
-            assert!(ours || line.starts_with("gap: "), "nobody wrote {line:?}");
-            assert!(times == 1 || line.starts_with("gap: "), "{times} times: {line:?}");
+            let often = line.starts_with("gap: ") || line.starts_with(HEAD);
+            assert!(ours || often, "nobody wrote {line:?}");
+            assert!(times == 1 || often, "{times} times: {line:?}");
         }
         for stream in &mut self.streams {
             stream.fresh.clear();

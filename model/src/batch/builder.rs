@@ -28,6 +28,13 @@ impl TextsBuilder {
             .push(u32::try_from(self.bytes.len()).expect("a batch is bounded far below 4 GiB"));
     }
 
+    fn reuse(texts: Texts) -> Self {
+        let (mut ends, mut bytes) = (texts.ends, Vec::from(texts.bytes));
+        ends.clear();
+        bytes.clear();
+        Self { ends, bytes }
+    }
+
     pub(super) fn finish(self) -> Texts {
         Texts { ends: self.ends, bytes: self.bytes.into() }
     }
@@ -42,6 +49,15 @@ enum ValuesBuilder {
 }
 
 impl ValuesBuilder {
+    fn reuse(values: FieldValues) -> Self {
+        match values {
+            FieldValues::Text(texts) => Self::Text(TextsBuilder::reuse(texts)),
+            FieldValues::Int(values) => Self::Int(emptied(values)),
+            FieldValues::Float(values) => Self::Float(emptied(values)),
+            FieldValues::Bool(values) => Self::Bool(emptied(values)),
+        }
+    }
+
     fn kind(&self) -> FieldType {
         match self {
             Self::Text(_) => FieldType::Text,
@@ -50,6 +66,11 @@ impl ValuesBuilder {
             Self::Bool(_) => FieldType::Bool,
         }
     }
+}
+
+fn emptied<T>(mut values: Vec<T>) -> Vec<T> {
+    values.clear();
+    values
 }
 
 #[derive(Debug)]
@@ -100,6 +121,9 @@ impl Hasher for Hashed {
         self.0 = hash;
     }
 }
+
+/// Of a batch with more columns none is kept for the next one.
+const COLUMNS_KEPT_MAX: usize = 256;
 
 /// Gathers records of one stream into a batch.
 #[derive(Debug)]
@@ -173,16 +197,26 @@ impl BatchBuilder {
     }
 
     /// Gives the large buffers of a batch that is no longer needed to this builder, which must
-    /// be empty: a producer of many batches then allocates once.
+    /// be empty: a producer of many batches then allocates once. Columns that are not used are
+    /// not part of what is built.
     pub fn reuse(&mut self, batch: Batch) {
         (self.timestamps, self.levels) = (batch.timestamps, batch.levels);
         self.timestamps.clear();
         self.levels.clear();
-        let Texts { mut ends, bytes } = batch.messages;
-        let mut bytes = Vec::from(bytes);
-        ends.clear();
-        bytes.clear();
-        self.messages = TextsBuilder { ends, bytes };
+        self.messages = TextsBuilder::reuse(batch.messages);
+        if batch.fields.len() > COLUMNS_KEPT_MAX {
+            return;
+        }
+        for FieldColumn { name, mut rows, values } in batch.fields {
+            // It may be of another stream, in which the name means something else.
+            if RESERVED.contains(&name.as_str()) || self.labels.get(&name).is_some() {
+                continue;
+            }
+            rows.clear();
+            let values = ValuesBuilder::reuse(values);
+            self.places.entry(hash(&name, values.kind())).or_insert(self.columns.len());
+            self.columns.push((name, ColumnBuilder { rows, values }));
+        }
     }
 
     /// Adds a record; `arrival` is its time where it has none of its own. Fields named like
@@ -303,7 +337,12 @@ impl BatchBuilder {
             timestamps: self.timestamps,
             levels: self.levels,
             messages: self.messages.finish(),
-            fields: self.columns.into_iter().map(column).collect(),
+            fields: self
+                .columns
+                .into_iter()
+                .filter(|(_, it)| !it.rows.is_empty())
+                .map(column)
+                .collect(),
         }
     }
 }
@@ -329,4 +368,62 @@ fn weight_flat(record: &Flat<'_>) -> usize {
         }
     };
     16 + record.message.len() + record.fields.iter().map(field).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(message: &str, fields: &[(&str, FieldValue)]) -> Record {
+        let own = |(name, value): &(&str, FieldValue)| ((*name).to_owned(), value.clone());
+        let fields = fields.iter().map(own).collect();
+        Record { message: message.to_owned(), fields, ..Record::default() }
+    }
+
+    fn builder(label: &str) -> BatchBuilder {
+        let labels = Labels::new(vec![(label.to_owned(), "x".to_owned())]).unwrap();
+        BatchBuilder::new(IndexName::default(), labels)
+    }
+
+    fn built(mut builder: BatchBuilder, records: &[Record]) -> Batch {
+        records.iter().for_each(|record| builder.push(record.clone(), Timestamp(7)));
+        builder.finish()
+    }
+
+    /// Every record as it is read back, and the names of columns.
+    fn facts(batch: &Batch) -> (Vec<Record>, Vec<&str>) {
+        let mut names: Vec<&str> = batch.fields.iter().map(|column| column.name.as_str()).collect();
+        names.sort_unstable();
+        let sorted = |mut record: Record| {
+            record.fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+            record
+        };
+        let records = (0..batch.record_count()).filter_map(|row| batch.record(row));
+        (records.map(sorted).collect(), names)
+    }
+
+    #[test]
+    fn the_buffers_of_another_batch_leave_nothing_of_it() {
+        let (text, int) = (FieldValue::Text("t".to_owned()), FieldValue::Int(1));
+        let lots = [
+            vec![record("one", &[("a", text.clone()), ("b", int.clone()), ("gone", int.clone())])],
+            vec![record("two", &[("b", text.clone()), ("c", int.clone()), ("a", text.clone())])],
+            vec![record("bare", &[])],
+            vec![
+                record("three", &[("a", int.clone()), ("c", int)]),
+                record("four", &[("b", text)]),
+            ],
+        ];
+        let mut spare = None;
+        // A label of one is a field of another.
+        for (label, records) in ["host", "a", "b", "c"].into_iter().zip(lots) {
+            let mut reusing = builder(label);
+            if let Some(batch) = spare.take() {
+                reusing.reuse(batch);
+            }
+            let reused = built(reusing, &records);
+            assert_eq!(facts(&reused), facts(&built(builder(label), &records)));
+            spare = Some(reused);
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! JSON object → record: nested fields flat, time, message and level by the names people use.
 
+mod members;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -14,6 +16,8 @@ use crate::limits::{FIELD_NAME_BYTES_MAX, MESSAGE_BYTES_MAX, RECORD_DEPTH_MAX, R
 use crate::record::{FieldValue, KEPT_FIELD, POISON_FIELD, Record};
 use crate::text::{cut, keep_text};
 use crate::time::Timestamp;
+
+pub use members::{Members, Place};
 
 /// Names of the time, in order of preference.
 pub const TIME_NAMES: [&str; 6] = ["@timestamp", "timestamp", "time", "ts", "_time", "eventTime"];
@@ -135,7 +139,7 @@ pub fn fields(name: &str, value: &Json) -> Result<Vec<(String, FieldValue)>, Jso
         (Some(bound), _) => Err(JsonError::Bound(bound)),
         (None, Err(error)) => Err(JsonError::Syntax(error.to_string())),
         (None, Ok(())) => {
-            let own = gathered.fields.into_iter();
+            let own = gathered.members.into_fields().into_iter();
             Ok(own.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
         }
     }
@@ -146,32 +150,14 @@ fn assemble<'a>(
     gathered: Gathered<'a>,
     whole: impl FnOnce() -> Cow<'a, str>,
 ) -> Result<Flat<'a>, JsonError> {
-    let Gathered { mut fields, found, bound } = gathered;
-    if let Some(bound) = bound {
+    if let Some(bound) = gathered.bound {
         return Err(JsonError::Bound(bound));
     }
-    let value = |at: usize| fields.get(at).map(|(_, value)| value);
-    let time = found.times.iter().flatten().find_map(|at| Some((*at, moment(value(*at)?)?)));
-    let level = found.levels.iter().flatten().find_map(|at| Some((*at, severity(value(*at)?)?)));
-    let is_text = |at: &usize| matches!(value(*at), Some(Value::Text(_)));
-    let message = found.messages.iter().flatten().copied().find(is_text);
-    let mut text = None;
-    let mut taken = [time.map(|(at, _)| at), level.map(|(at, _)| at), message];
-    taken.sort_unstable();
-    for at in taken.into_iter().rev().flatten() {
-        let (_, value) = fields.remove(at);
-        if Some(at) == message
-            && let Value::Text(value) = value
-        {
-            text = Some(value);
-        }
+    let flat = gathered.members.choose(whole);
+    match flat.fields.len() > RECORD_FIELDS_MAX {
+        true => Err(JsonError::Bound(format!("more than {RECORD_FIELDS_MAX} fields"))),
+        false => Ok(flat),
     }
-    if fields.len() > RECORD_FIELDS_MAX {
-        return Err(JsonError::Bound(format!("more than {RECORD_FIELDS_MAX} fields")));
-    }
-    let message = text.unwrap_or_else(whole);
-    let level = level.map_or_else(|| Level::detect(&message), |(_, level)| level);
-    Ok(Flat { timestamp: time.map(|(_, moment)| moment), level, message, fields })
 }
 
 /// The record that keeps a line which could not be read, with the reason.
@@ -206,26 +192,9 @@ fn bound_message(record: &mut Record) {
     }
 }
 
-fn moment(value: &Value<'_>) -> Option<Timestamp> {
-    match value {
-        Value::Text(text) => Timestamp::parse(text),
-        Value::Int(number) => Timestamp::from_epoch(*number),
-        Value::Float(number) => Timestamp::from_epoch_float(*number),
-        Value::Bool(_) => None,
-    }
-}
-
-fn severity(value: &Value<'_>) -> Option<Level> {
-    match value {
-        Value::Text(text) => Level::from_word(text),
-        Value::Int(number) => Level::from_json_number(*number),
-        _ => None,
-    }
-}
-
 /// Reads the object once, straight into flat fields.
 fn gather(line: &[u8]) -> Result<Gathered<'_>, JsonError> {
-    let mut gathered = Gathered { fields: Vec::with_capacity(FIELDS_USUAL), ..Gathered::default() };
+    let mut gathered = Gathered::default();
     let object = Object { gathered: &mut gathered, prefix: "", depth: 1 };
     // Looked at once in whole, each text in it need not be.
     let read = match std::str::from_utf8(line) {
@@ -250,44 +219,22 @@ fn gather(line: &[u8]) -> Result<Gathered<'_>, JsonError> {
     }
 }
 
-/// The fields read so far, and which of them may be time, level and message.
+/// The fields read so far.
 #[derive(Default)]
 struct Gathered<'de> {
-    fields: Vec<(Cow<'de, str>, Value<'de>)>,
-    found: Found,
+    members: Members<'de>,
     /// The bound that was met.
     bound: Option<String>,
-}
-
-/// Places in the fields, in order of preference.
-#[derive(Default)]
-struct Found {
-    times: [Option<usize>; TIME_NAMES.len()],
-    messages: [Option<usize>; MESSAGE_NAMES.len()],
-    levels: [Option<usize>; LEVEL_NAMES.len()],
 }
 
 impl<'de> Gathered<'de> {
     fn push(&mut self, name: Cow<'de, str>, value: Value<'de>, place: Place) -> bool {
         // Time, level and message are taken out again.
-        if self.fields.len() >= RECORD_FIELDS_MAX + 3 {
+        if self.members.count() >= RECORD_FIELDS_MAX + 3 {
             self.bound = Some(format!("more than {RECORD_FIELDS_MAX} fields"));
             return false;
         }
-        // ECS writes the level with a dot or as an object; both are one name.
-        if (place == Place::Top || name == "log.level") && may_be_known(name.as_bytes()) {
-            let at = Some(self.fields.len());
-            let note = |names: &[&str], found: &mut [Option<usize>]| {
-                let place = names.iter().position(|known| *known == name);
-                if let Some(found) = place.and_then(|place| found.get_mut(place)) {
-                    *found = at;
-                }
-            };
-            note(&TIME_NAMES, &mut self.found.times);
-            note(&MESSAGE_NAMES, &mut self.found.messages);
-            note(&LEVEL_NAMES, &mut self.found.levels);
-        }
-        self.fields.push((name, value));
+        self.members.push(name, value, place);
         true
     }
 
@@ -299,26 +246,6 @@ impl<'de> Gathered<'de> {
         }
         self.bound.is_none()
     }
-}
-
-/// Whether one of the known names begins like this; most names of fields do not.
-fn may_be_known(name: &[u8]) -> bool {
-    matches!(
-        name,
-        [b'@' | b't' | b'_' | b'e' | b'm' | b'l' | b'b' | b's', _, ..] if name.len() <= NAME_BYTES_MAX
-    )
-}
-
-/// Bytes of the longest known name.
-const NAME_BYTES_MAX: usize = "@timestamp".len();
-/// Fields that most records have room for.
-const FIELDS_USUAL: usize = 16;
-
-/// Where a value stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Top,
-    Below,
 }
 
 /// Reads an object's members under a prefix.

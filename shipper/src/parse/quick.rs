@@ -4,110 +4,30 @@
 
 use std::borrow::Cow;
 
-use model::json::{Flat, LEVEL_NAMES, MESSAGE_NAMES, TIME_NAMES, Value};
-use model::level::Level;
+use model::json::{Flat, Members, Place, Value};
 use model::limits::{FIELD_NAME_BYTES_MAX, RECORD_DEPTH_MAX, RECORD_FIELDS_MAX};
-use model::time::Timestamp;
 
-/// Fields that most records have room for.
-const FIELDS_USUAL: usize = 16;
 /// Digits of a whole number that surely fits 64 bits.
 const DIGITS_MAX: usize = 18;
 /// Digits of a number with a fraction that a float holds exactly, so that one division rounds it
 /// as it must be.
 const FLOAT_DIGITS_MAX: usize = 15;
-/// Bytes of the longest name that means something.
-const NAME_BYTES_MAX: usize = "@timestamp".len();
-
-/// Places in the fields, in order of preference.
-#[derive(Default)]
-struct Found {
-    times: [Option<usize>; TIME_NAMES.len()],
-    messages: [Option<usize>; MESSAGE_NAMES.len()],
-    levels: [Option<usize>; LEVEL_NAMES.len()],
-}
 
 /// The record of such a line; `None` for every other.
 pub(super) fn flat(line: &[u8]) -> Option<Flat<'_>> {
     let text = std::str::from_utf8(line).ok()?;
-    let fields = Vec::with_capacity(FIELDS_USUAL);
-    let mut reader = Reader { text, at: 0, fields, found: Found::default() };
+    let mut reader = Reader { text, at: 0, members: Members::default() };
     reader.expect(b'{')?;
     reader.members("", 1)?;
     reader.skip_space();
-    (reader.at == line.len()).then(|| assemble(reader.fields, &reader.found, text))
-}
-
-fn assemble<'a>(
-    mut fields: Vec<(Cow<'a, str>, Value<'a>)>,
-    found: &Found,
-    line: &'a str,
-) -> Flat<'a> {
-    let value = |at: usize| fields.get(at).map(|(_, value)| value);
-    let time = found.times.iter().flatten().find_map(|at| Some((*at, moment(value(*at)?)?)));
-    let level = found.levels.iter().flatten().find_map(|at| Some((*at, severity(value(*at)?)?)));
-    let is_text = |at: &usize| matches!(value(*at), Some(Value::Text(_)));
-    let message = found.messages.iter().flatten().copied().find(is_text);
-    let mut text = None;
-    let mut taken = [time.map(|(at, _)| at), level.map(|(at, _)| at), message];
-    taken.sort_unstable();
-    for at in taken.into_iter().rev().flatten() {
-        let (_, value) = fields.remove(at);
-        if Some(at) == message
-            && let Value::Text(value) = value
-        {
-            text = Some(value);
-        }
-    }
-    let message = text.unwrap_or_else(|| Cow::Borrowed(line.trim()));
-    let level = level.map_or_else(|| Level::detect(&message), |(_, level)| level);
-    Flat { timestamp: time.map(|(_, moment)| moment), level, message, fields }
-}
-
-fn moment(value: &Value<'_>) -> Option<Timestamp> {
-    match value {
-        Value::Text(text) => Timestamp::parse(text),
-        Value::Int(number) => Timestamp::from_epoch(*number),
-        Value::Float(number) => Timestamp::from_epoch_float(*number),
-        Value::Bool(_) => None,
-    }
-}
-
-fn severity(value: &Value<'_>) -> Option<Level> {
-    match value {
-        Value::Text(text) => Level::from_word(text),
-        Value::Int(number) => Level::from_json_number(*number),
-        _ => None,
-    }
-}
-
-impl Found {
-    fn note(&mut self, name: &str, at: usize) {
-        // Most names of fields begin like none of those.
-        let begins = matches!(
-            name.as_bytes(),
-            [b'@' | b't' | b'_' | b'e' | b'm' | b'l' | b'b' | b's', _, ..]
-        );
-        if !begins || name.len() > NAME_BYTES_MAX {
-            return;
-        }
-        let note = |names: &[&str], found: &mut [Option<usize>]| {
-            let place = names.iter().position(|known| *known == name);
-            if let Some(found) = place.and_then(|place| found.get_mut(place)) {
-                *found = Some(at);
-            }
-        };
-        note(&TIME_NAMES, &mut self.times);
-        note(&MESSAGE_NAMES, &mut self.messages);
-        note(&LEVEL_NAMES, &mut self.levels);
-    }
+    let whole = || Cow::Borrowed(text.trim());
+    (reader.at == line.len()).then(|| reader.members.choose(whole))
 }
 
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    fields: Vec<(Cow<'a, str>, Value<'a>)>,
-    found: Found,
+    members: Members<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -157,7 +77,7 @@ impl<'a> Reader<'a> {
     /// Passes the next value and notes it under its name; null is nothing.
     fn value(&mut self, name: Cow<'a, str>, depth: usize) -> Option<()> {
         let bound = depth > RECORD_DEPTH_MAX || name.len() > FIELD_NAME_BYTES_MAX;
-        if bound || self.fields.len() >= RECORD_FIELDS_MAX {
+        if bound || self.members.count() >= RECORD_FIELDS_MAX {
             return None;
         }
         let next = self.token()?;
@@ -182,11 +102,8 @@ impl<'a> Reader<'a> {
                 rest.starts_with(word.as_bytes()).then_some(Value::Bool(truth))?
             }
         };
-        // ECS writes the level with a dot or as an object; both are one name.
-        if depth == 1 || name == "log.level" {
-            self.found.note(&name, self.fields.len());
-        }
-        self.fields.push((name, value));
+        let place = if depth == 1 { Place::Top } else { Place::Below };
+        self.members.push(name, value, place);
         Some(())
     }
 

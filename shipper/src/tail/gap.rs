@@ -123,7 +123,7 @@ impl Shipper {
     fn save_gaps(&mut self) {
         let bytes = serde_json::to_vec(&self.gaps.waiting).unwrap_or_default();
         if let Err(error) =
-            platform::disk::write_atomically(&self.store.folder().join(FILE), &bytes)
+            platform::disk::write_atomically(&self.context.store.folder().join(FILE), &bytes)
         {
             tracing::warn!(%error, "cannot save the gaps that are not told yet");
         }

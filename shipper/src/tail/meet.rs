@@ -34,10 +34,9 @@ struct Elsewhere;
 /// Whether the file at another path is not the followed one: that had gone and left its inode.
 /// What we hold open has not gone.
 fn inode_used_again(file: &Tracked, seen: &Seen) -> bool {
-    let Checkpoint { fingerprint, offset, .. } = file.checkpoint;
     let known = !matches!(file.generation, Generation::Unseen { .. });
     let closed = file.hand.as_ref().is_some_and(|hand| hand.file.is_none());
-    let differs = |there| fingerprint.verify(&there, offset).is_ok_and(|it| it.is_none());
+    let differs = |there| file.checkpoint.verify(&there).is_ok_and(|it| it.is_none());
     known && closed && File::open(&seen.path).is_ok_and(differs)
 }
 
@@ -61,13 +60,13 @@ impl Shipper {
                         self.wake(key);
                     }
                 }
-                Change::Renamed { from, to } => self.moved(&from, &to),
+                Change::Renamed { from, to } => self.followed_to(&from, &to),
                 Change::Unknown => self.schedule.walk_at(now + WALK_DELAY),
             }
         }
     }
 
-    fn moved(&mut self, from: &Path, to: &Path) {
+    fn followed_to(&mut self, from: &Path, to: &Path) {
         let first = match self.renamed.remove(from) {
             _ if self.patterns.matches(from) => Some(from.to_owned()),
             earlier => earlier,
@@ -129,6 +128,7 @@ impl Shipper {
                     id: seen.id,
                     fingerprint: Fingerprint::default(),
                     offset: 0,
+                    sent: None,
                     source: source.into_owned(),
                     path: String::new(),
                     seen_ns: 0,
@@ -174,9 +174,7 @@ impl Shipper {
         let key = match &file {
             // Of several the one of which most is known: little fits anything.
             Ok(file) => absent
-                .filter(|(_, known)| {
-                    known.fingerprint.verify(file, known.offset).is_ok_and(|it| it.is_some())
-                })
+                .filter(|(_, known)| known.verify(file).is_ok_and(|it| it.is_some()))
                 .max_by_key(|(_, known)| (known.fingerprint.head_bytes, known.offset)),
             // What cannot be read now may be the last that was; its turn will tell.
             Err(_) => absent.max_by_key(|(_, known)| known.seen_ns),
@@ -217,14 +215,19 @@ impl Shipper {
                 self.consider(seen);
                 return;
             } else {
-                self.table.rename(key, &seen.path);
+                self.renamed_to(key, &seen.path);
             }
         } else if !file.present {
-            self.table.rename(key, &seen.path);
+            self.renamed_to(key, &seen.path);
         }
         if grown {
             self.wake(key);
         }
+    }
+
+    fn renamed_to(&mut self, key: Key, path: &Path) {
+        self.table.rename(key, path);
+        self.moved(key);
     }
 
     /// Changes of a linked file are heard of where it really is.
@@ -271,6 +274,7 @@ impl Shipper {
         self.feeds.unseen = false;
         self.judge_vanished();
         self.first_walk = false;
+        self.table.forget_long_absent(self.context.clock.now());
         self.renamed.clear();
         if !self.watch.is_complete() {
             let soon = self.context.clock.elapsed() + LOOK_PERIOD;

@@ -33,10 +33,11 @@ use self::feeds::Feeds;
 use self::gap::Gaps;
 use self::recover::{Fate, Vanished};
 pub(crate) use self::reload::Compiled;
+use self::save::Unsaved;
 use self::schedule::Schedule;
 use self::step::{Context, Hand, Outcome, Turn};
-use self::table::{Generation, Kept, Key, Table};
-use crate::checkpoint::{self, Checkpoint, Store};
+use self::table::{Generation, Kept, Key, Outbox, Table};
+use crate::checkpoint::{Checkpoint, Store};
 use crate::config::{self, Config, ConfigError, Until};
 use crate::discover::{Patterns, Seen};
 use crate::feed::FeedError;
@@ -69,7 +70,6 @@ pub struct Shipper {
     patterns: Arc<Patterns>,
     /// What is done to the lines of each source of the patterns.
     recipes: Vec<Arc<Recipe>>,
-    store: Store,
     table: Table,
     watch: Watch,
     schedule: Schedule,
@@ -92,7 +92,7 @@ pub struct Shipper {
     /// When the node is told next how we fare.
     report_at: Duration,
     reporting: bool,
-    unsaved: bool,
+    unsaved: Unsaved,
     unread: Vec<String>,
     /// Paths to which files were renamed from followed ones, and which those were: a file that
     /// is renamed before we came to look at it is still one of its stream.
@@ -159,16 +159,16 @@ impl Shipper {
             stop: Shutdown::default(),
             packers,
             workbenches: Workbenches::default(),
+            store: Arc::new(store),
         };
         let (wish, wishes) = mpsc::channel(WISHES_MAX);
         let shipper = Self {
             wishes,
             feeds: Feeds::new(wish.clone()),
-            gaps: Gaps::load(store.folder()),
+            gaps: Gaps::load(context.store.folder()),
             context: Arc::new(context),
             patterns,
             recipes,
-            store,
             table: Table::new(recovered.checkpoints),
             watch,
             schedule: Schedule::default(),
@@ -184,7 +184,7 @@ impl Shipper {
             saving: false,
             report_at: elapsed + report::FIRST,
             reporting: false,
-            unsaved: false,
+            unsaved: Unsaved::default(),
             unread: Vec::new(),
             renamed: HashMap::new(),
         };
@@ -235,8 +235,10 @@ impl Shipper {
     /// Saves what is known now; a restart goes on from there.
     fn close(mut self) -> Result<(), ShipperError> {
         let (checkpoints, _) = self.table.snapshot(self.context.clock.now());
-        checkpoint::save(self.store.folder(), &checkpoints).map_err(|source| {
-            ShipperError::Checkpoints { folder: self.store.folder().display().to_string(), source }
+        let store = &self.context.store;
+        store.save(&checkpoints).map_err(|source| ShipperError::Checkpoints {
+            folder: store.folder().display().to_string(),
+            source,
         })?;
         if self.unread.is_empty() {
             Ok(())
@@ -254,7 +256,7 @@ impl Shipper {
         if self.schedule.walk_due(now) && !self.walking {
             self.walk(self.patterns.roots(), true);
         }
-        if self.unsaved && self.schedule.save_due(now) && !self.saving {
+        if self.unsaved.is_any() && self.schedule.save_due(now) && !self.saving {
             self.save();
         }
         self.tell_gaps();
@@ -361,7 +363,7 @@ impl Shipper {
         }
         let (size, modified_ns, changed) = (file.size, file.modified_ns, file.changed);
         if moved {
-            self.changed_checkpoints();
+            self.moved(key);
         }
         self.table.measure(key, size, modified_ns);
         match outcome {
@@ -375,7 +377,6 @@ impl Shipper {
                     let kept = file.generation.is_kept();
                     file.generation = if kept { Generation::Outgrown } else { Generation::Seen };
                 }
-                self.unsaved = true;
                 self.save_soon(key);
             }
             Outcome::Binary => self.binary(key),
@@ -425,6 +426,7 @@ impl Shipper {
         file.verified = 0;
         file.head_kept = 0;
         file.generation = Generation::Unseen { start: 0, look: false };
+        file.sent = Outbox::default();
         let open = file.hand.take().and_then(|hand| hand.file);
         let mut hand = Hand::at(0);
         hand.file = open;
@@ -485,5 +487,5 @@ fn open_files_max() -> usize {
 
 fn new_generation(of: Checkpoint) -> Checkpoint {
     let fingerprint = crate::identity::Fingerprint::default();
-    Checkpoint { producer: platform::random::u64(), fingerprint, offset: 0, ..of }
+    Checkpoint { producer: platform::random::u64(), fingerprint, offset: 0, sent: None, ..of }
 }

@@ -14,7 +14,7 @@ use super::{Done, Shipper, WALK_DELAY};
 use crate::checkpoint::Checkpoint;
 use crate::config;
 use crate::discover::{compressed, modified_ns};
-use crate::identity::{HEAD_BYTES_MAX, TAIL_BYTES_MAX};
+use crate::identity::{HEAD_BYTES_MAX, SENT_BYTES_MAX, TAIL_BYTES_MAX};
 use crate::import::{ImportError, Progress, Work};
 use crate::pack::Origin;
 use crate::recipe::Recipe;
@@ -255,9 +255,15 @@ fn packed(path: &Path, checkpoint: &Checkpoint) -> io::Result<Option<Packed>> {
     if print.head_bytes == 0 || head.len() < print.head_bytes || xxh3_64(head) != print.head {
         return Ok(None);
     }
-    let start = offset.saturating_sub(TAIL_BYTES_MAX as u64);
-    let length = usize::try_from(offset - start).unwrap_or(TAIL_BYTES_MAX);
-    let tail = content.window(start, length)?;
-    let same = tail.len() == length && (length == 0 || xxh3_64(tail) == print.tail);
+    let mut ends_with = |end: u64, bytes_max: usize, print: u64| {
+        let start = end.saturating_sub(bytes_max as u64);
+        let length = usize::try_from(end - start).unwrap_or(bytes_max);
+        let found = content.window(start, length)?;
+        io::Result::Ok(found.len() == length && (length == 0 || xxh3_64(found) == print))
+    };
+    let mut same = ends_with(offset, TAIL_BYTES_MAX, print.tail)?;
+    if let Some(sent) = checkpoint.sent.filter(|sent| same && sent.to > offset) {
+        same = ends_with(sent.to, SENT_BYTES_MAX, sent.print)?;
+    }
     Ok(same.then(|| Packed { path: path.to_owned(), file, wrapping }))
 }

@@ -57,6 +57,7 @@ impl Shipper {
             stop: Shutdown::default(),
             packers: Semaphore::new(super::PACKERS_MAX),
             workbenches: Workbenches::default(),
+            store: old.store.clone(),
         });
         self.context.board.patterns(new.patterns.texts());
         (self.patterns, self.recipes) = (new.patterns, new.recipes);

@@ -42,7 +42,7 @@ impl Shipper {
 
     /// The same for every life of the shipper with this state directory on this machine.
     fn id(&self) -> String {
-        let place = self.store.folder().display();
+        let place = self.context.store.folder().display();
         format!("{:016x}", xxh3_64(format!("{}\0{place}", self.context.host).as_bytes()))
     }
 

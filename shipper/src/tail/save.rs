@@ -1,49 +1,96 @@
 //! Checkpoints go to disk: soon after they moved, seldom enough to cost nothing.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::table::{Generation, Kept, Key, Tracked};
 use super::{Done, Shipper};
-use crate::checkpoint;
 use crate::config::Until;
 
-/// Checkpoints are saved that often, less often when there are many.
+/// Checkpoints that moved are appended that often.
 const SAVE_PERIOD: Duration = Duration::from_secs(1);
-/// Files for which a save period is added.
+/// A whole save is no sooner after the one before than this, for each of so many files.
 const SAVE_FILES: usize = 2_000;
-/// Files that grew are gathered that long before a save, for each of so many files.
-const GATHER_PERIOD: Duration = Duration::from_millis(20);
 /// A failed save is tried again after that.
 const SAVE_RETRY: Duration = Duration::from_secs(5);
 
+/// What is to be saved.
+#[derive(Debug, Default)]
+pub(super) struct Unsaved {
+    /// Files whose checkpoints moved, or wait for a save.
+    moved: HashSet<Key>,
+    /// Files are followed no more, or forgotten: only a whole save says so.
+    whole: bool,
+    /// No whole save before that.
+    whole_at: Duration,
+}
+
+impl Unsaved {
+    /// Whether there is anything.
+    pub(super) fn is_any(&self) -> bool {
+        self.whole || !self.moved.is_empty()
+    }
+}
+
 impl Shipper {
+    /// A checkpoint moved.
+    pub(super) fn moved(&mut self, key: Key) {
+        if self.unsaved.moved.is_empty() {
+            self.schedule.save_at(self.context.clock.elapsed() + SAVE_PERIOD);
+        }
+        self.unsaved.moved.insert(key);
+    }
+
+    /// Which checkpoints there are changed.
     pub(super) fn changed_checkpoints(&mut self) {
-        if !self.unsaved {
-            self.unsaved = true;
-            let periods = u32::try_from(1 + self.table.len() / SAVE_FILES).unwrap_or(u32::MAX);
-            let period = SAVE_PERIOD.saturating_mul(periods);
-            self.schedule.save_at(self.context.clock.elapsed() + period);
+        if !std::mem::replace(&mut self.unsaved.whole, true) {
+            let soon = self.context.clock.elapsed() + SAVE_PERIOD;
+            self.schedule.save_at(soon.max(self.unsaved.whole_at));
         }
     }
 
-    /// A file waits for a save. One that only grew waits for others where a save is dear.
+    /// A file waits for a save.
     pub(super) fn save_soon(&mut self, key: Key) {
-        let file = self.table.get(key);
-        let grew = file.is_some_and(|file| file.generation == Generation::Outgrown);
-        let lots = u32::try_from(self.table.len() / SAVE_FILES).unwrap_or(u32::MAX);
-        let delay = if grew { GATHER_PERIOD.saturating_mul(lots) } else { Duration::ZERO };
-        self.schedule.save_at(self.context.clock.elapsed() + delay);
+        self.unsaved.moved.insert(key);
+        self.schedule.save_at(self.context.clock.elapsed());
     }
 
+    /// Saves what moved, or all there is when that is due.
     pub(super) fn save(&mut self) {
-        let (checkpoints, fresh) = self.table.snapshot(self.context.clock.now());
-        let folder = self.store.folder().to_owned();
+        let (now, elapsed) = (self.context.clock.now(), self.context.clock.elapsed());
+        let store = self.context.store.clone();
+        let whole = self.unsaved.whole && elapsed >= self.unsaved.whole_at || store.wants_whole();
         self.saving = true;
-        self.unsaved = false;
         self.schedule.saving();
+        let moved = std::mem::take(&mut self.unsaved.moved);
+        if !whole {
+            let (checkpoints, fresh) = self.table.snapshot_of(moved, now);
+            let durable = !fresh.is_empty();
+            self.saved_by(fresh, move || match durable {
+                true => store.append_durably(&checkpoints),
+                false => store.append(&checkpoints),
+            });
+            if self.unsaved.whole {
+                self.schedule.save_at(self.unsaved.whole_at);
+            }
+            return;
+        }
+        // First: what is sent from now on is in the next journal, if not in what we save.
+        let number = store.turn_over();
+        let (checkpoints, fresh) = self.table.snapshot(now);
+        self.unsaved.whole = false;
+        let periods = u32::try_from(1 + self.table.len() / SAVE_FILES).unwrap_or(u32::MAX);
+        self.unsaved.whole_at = elapsed + SAVE_PERIOD.saturating_mul(periods);
+        self.saved_by(fresh, move || store.replace(number, &checkpoints));
+    }
+
+    fn saved_by(
+        &mut self,
+        fresh: Vec<Kept>,
+        save: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+    ) {
         self.tasks.spawn(async move {
-            let saved =
-                tokio::task::spawn_blocking(move || checkpoint::save(&folder, &checkpoints)).await;
+            let saved = tokio::task::spawn_blocking(save).await;
             let result = saved.unwrap_or_else(|error| Err(std::io::Error::other(error)));
             Done::Save { fresh, result }
         });
@@ -52,14 +99,15 @@ impl Shipper {
     pub(super) fn saved(&mut self, fresh: &[Kept], result: std::io::Result<()>) {
         self.saving = false;
         if let Err(error) = result {
-            let folder = self.store.folder().display();
+            let folder = self.context.store.folder().display();
             let why = format!("cannot save checkpoints in {folder}: {error}; new files wait");
             tracing::warn!("{why}");
             if self.context.config.until == Until::Done {
                 self.unread.push(why.clone());
             }
             self.context.board.checkpoint(Some(why));
-            self.unsaved = true;
+            self.unsaved.whole = true;
+            self.unsaved.whole_at = Duration::ZERO;
             // One that was saved once goes on: where nothing can be written, little is known anyway.
             for kept in fresh {
                 let outgrown = |file: &&mut Tracked| file.generation == Generation::Outgrown;

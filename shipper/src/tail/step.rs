@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::batch::Sequence;
@@ -16,12 +15,12 @@ use platform::clock::Clock;
 use platform::shutdown::Shutdown;
 use tokio::sync::Semaphore;
 
-use super::table::{Generation, Key};
-use crate::checkpoint::Checkpoint;
+use super::table::{Generation, Key, Outbox};
+use crate::checkpoint::{Checkpoint, Sent, Store};
 use crate::config::{self, Config, Until};
 use crate::discover::modified_ns;
 use crate::frame::Delimiter;
-use crate::identity::{self, FileId, Fingerprint, HEAD_BYTES_KEPT, HEAD_BYTES_MIN};
+use crate::identity::{self, FileId, Fingerprint, HEAD_BYTES_KEPT, HEAD_BYTES_MIN, SENT_BYTES_MAX};
 use crate::metrics::Metrics;
 use crate::pack::{
     Damaged, Found, Framing, LastLine, Origin, Packed, Packer, Place, Width, Workbenches,
@@ -51,6 +50,8 @@ pub(super) struct Context {
     pub(super) packers: Semaphore,
     /// What they work with; as many as packers.
     pub(super) workbenches: Workbenches,
+    /// Hears of every batch before it is sent.
+    pub(super) store: Arc<Store>,
 }
 
 /// What a file keeps between turns.
@@ -89,8 +90,8 @@ pub(super) struct Turn {
     pub(super) recipe: Arc<Recipe>,
     /// Bytes the file had when its content was last found to be this generation's.
     pub(super) verified: u64,
-    /// Where the batch ends that was sent last, whether it is acknowledged or not.
-    pub(super) sent: Arc<AtomicU64>,
+    /// The batch that was sent last, whether it is acknowledged or not.
+    pub(super) sent: Outbox,
     pub(super) checkpoint: Checkpoint,
     pub(super) generation: Generation,
     /// How many of its first bytes a restart knows it by.
@@ -278,10 +279,7 @@ fn read(context: &Context, turn: &mut Turn, file: &File) -> io::Result<Prepared>
         Found::Batch(packed) if known < packed.to.min(HEAD_BYTES_KEPT as u64) => {
             Prepared::Done(Outcome::Looked)
         }
-        Found::Batch(packed) => match identity::tail(file, packed.to)? {
-            Some(tail) => Prepared::Batch { packed, tail },
-            None => Prepared::Done(Outcome::Again),
-        },
+        Found::Batch(packed) => noted(context, turn, file, packed)?,
         Found::More { place } => {
             turn.hand.place = place;
             Prepared::Done(Outcome::Again)
@@ -292,6 +290,20 @@ fn read(context: &Context, turn: &mut Turn, file: &File) -> io::Result<Prepared>
             Prepared::Done(Outcome::Resting(rest))
         }
     })
+}
+
+/// A batch that may be sent: whoever ends us from now on, it is known that the queue may have it.
+fn noted(context: &Context, turn: &mut Turn, file: &File, packed: Packed) -> io::Result<Prepared> {
+    let tail = identity::tail(file, packed.to)?;
+    let print = identity::print_before(file, packed.to, SENT_BYTES_MAX)?;
+    let (Some(tail), Some(print)) = (tail, print) else {
+        return Ok(Prepared::Done(Outcome::Again));
+    };
+    let sent = Sent { to: packed.to, print };
+    turn.sent.put(sent);
+    turn.checkpoint.sent = turn.checkpoint.sent.max(Some(sent));
+    context.store.note(turn.checkpoint.producer, sent);
+    Ok(Prepared::Batch { packed, tail })
 }
 
 /// Why what was found in a file is not to be used.
@@ -309,8 +321,7 @@ fn confirmed(
     turn: &mut Turn,
     source: &PlainFile<'_>,
 ) -> io::Result<Result<Found, Changed>> {
-    let Checkpoint { fingerprint, offset, .. } = turn.checkpoint;
-    let Some(fingerprint) = fingerprint.verify(source.file(), offset)? else {
+    let Some(fingerprint) = turn.checkpoint.verify(source.file())? else {
         return Ok(Err(Changed::Replaced));
     };
     if let Found::Batch(packed) = &found
@@ -375,7 +386,6 @@ fn last_line_after(
 }
 
 async fn send(context: &Context, turn: &mut Turn, packed: &Packed, tail: u64) -> Outcome {
-    turn.sent.store(packed.to, Ordering::Relaxed);
     let reply = context
         .target
         .deliver(turn.checkpoint.producer, &packed.bytes, &context.board, &context.stop)
@@ -392,6 +402,7 @@ async fn send(context: &Context, turn: &mut Turn, packed: &Packed, tail: u64) ->
             context.metrics.lost_bytes.inc_by(packed.damaged.bytes);
             turn.checkpoint.offset = packed.to;
             turn.checkpoint.fingerprint.tail = tail;
+            turn.checkpoint.sent = turn.checkpoint.sent.filter(|sent| sent.to > packed.to);
             hand.place = Place::at(packed.to);
             let rate = turn.recipe.rate.as_ref();
             let pause = rate.map_or(Duration::ZERO, |rate| {

@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::time::Timestamp;
 
 use super::gap::Gap;
 use super::step::Hand;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Sent};
 use crate::identity::FileId;
 use crate::recipe::Recipe;
 use crate::status::{FileState, FileStatus};
@@ -54,6 +53,23 @@ pub(super) struct Kept {
     head_bytes: usize,
 }
 
+/// What a turn sends, seen from outside of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outbox(Arc<Mutex<Option<Sent>>>);
+
+impl Outbox {
+    /// A batch is about to be sent.
+    pub(super) fn put(&self, sent: Sent) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent);
+    }
+
+    /// The batch that was sent last, if it ends behind that place.
+    fn behind(&self, offset: u64) -> Option<Sent> {
+        let sent = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.filter(|sent| sent.to > offset)
+    }
+}
+
 /// A followed file.
 #[derive(Debug)]
 pub(super) struct Tracked {
@@ -85,8 +101,8 @@ pub(super) struct Tracked {
     pub(super) verified: u64,
     /// What went wrong, while it does.
     pub(super) last_error: Option<String>,
-    /// Where the batch ends that was sent last.
-    pub(super) sent: Arc<AtomicU64>,
+    /// The batch that was sent last, whether it is acknowledged or not.
+    pub(super) sent: Outbox,
     lag: u64,
 }
 
@@ -289,9 +305,8 @@ impl Table {
         all
     }
 
-    /// What is to be saved: every established generation, those absent included; and those of
-    /// which less was on disk before.
-    pub(super) fn snapshot(&mut self, now: Timestamp) -> (Vec<Checkpoint>, Vec<Kept>) {
+    /// Checkpoints of files that were not found for long, or too many of them, are let go.
+    pub(super) fn forget_long_absent(&mut self, now: Timestamp) {
         self.absent.retain(|_, checkpoint| checkpoint.seen_within(ABSENT_TIME_MAX, now));
         if self.absent.len() > ABSENT_MAX {
             let mut ages: Vec<i64> = self.absent.values().map(|c| c.seen_ns).collect();
@@ -299,24 +314,48 @@ impl Table {
             let oldest = ages.get(ages.len() - ABSENT_MAX).copied().unwrap_or(i64::MIN);
             self.absent.retain(|_, checkpoint| checkpoint.seen_ns >= oldest);
         }
-        let mut checkpoints: Vec<Checkpoint> = self.absent.values().cloned().collect();
-        let mut fresh = Vec::new();
+    }
+
+    /// What is to be saved: every established generation, those absent included; and those of
+    /// which less was on disk before.
+    pub(super) fn snapshot(&mut self, now: Timestamp) -> (Vec<Checkpoint>, Vec<Kept>) {
+        let (mut checkpoints, mut fresh) = (Vec::new(), Vec::new());
         for (key, file) in &mut self.files {
-            if matches!(file.generation, Generation::Unseen { .. }) {
-                continue;
+            file.save(*key, now, &mut checkpoints, &mut fresh);
+        }
+        checkpoints.extend(self.absent.values().cloned());
+        (checkpoints, fresh)
+    }
+
+    /// The same of some files.
+    pub(super) fn snapshot_of(
+        &mut self,
+        keys: impl IntoIterator<Item = Key>,
+        now: Timestamp,
+    ) -> (Vec<Checkpoint>, Vec<Kept>) {
+        let (mut checkpoints, mut fresh) = (Vec::new(), Vec::new());
+        for key in keys {
+            if let Some(file) = self.files.get_mut(&key) {
+                file.save(key, now, &mut checkpoints, &mut fresh);
             }
-            let head_bytes = file.checkpoint.fingerprint.head_bytes;
-            if file.generation.awaits_save() || head_bytes > file.head_kept {
-                fresh.push(Kept { key: *key, producer: file.checkpoint.producer, head_bytes });
-            }
-            file.checkpoint.seen_ns = now.0;
-            checkpoints.push(file.placed());
         }
         (checkpoints, fresh)
     }
 }
 
 impl Tracked {
+    fn save(&mut self, key: Key, now: Timestamp, to: &mut Vec<Checkpoint>, fresh: &mut Vec<Kept>) {
+        if matches!(self.generation, Generation::Unseen { .. }) {
+            return;
+        }
+        let head_bytes = self.checkpoint.fingerprint.head_bytes;
+        if self.generation.awaits_save() || head_bytes > self.head_kept {
+            fresh.push(Kept { key, producer: self.checkpoint.producer, head_bytes });
+        }
+        self.checkpoint.seen_ns = now.0;
+        to.push(self.placed());
+    }
+
     /// It is on disk, if it is still the generation that was saved. Whether it waited for that.
     pub(super) fn kept(&mut self, kept: Kept) -> bool {
         let waited = self.generation.awaits_save();
@@ -330,10 +369,14 @@ impl Tracked {
         waited
     }
 
-    /// Its checkpoint, with where it was last seen.
+    /// Its checkpoint, with where it was last seen, and what of it is under way.
     fn placed(&self) -> Checkpoint {
         let path = self.path.to_string_lossy().into_owned();
-        Checkpoint { path, ..self.checkpoint.clone() }
+        let offset = self.checkpoint.offset;
+        // From before a crash, until it is passed.
+        let earlier = self.checkpoint.sent.filter(|sent| sent.to > offset);
+        let sent = self.sent.behind(offset).max(earlier);
+        Checkpoint { path, sent, ..self.checkpoint.clone() }
     }
 
     /// What is not acknowledged, once it is gone.
@@ -355,7 +398,7 @@ impl Tracked {
 
     fn status(&self) -> FileStatus {
         let acknowledged = self.checkpoint.offset;
-        let sent = self.sent.load(Ordering::Relaxed).max(acknowledged);
+        let sent = self.sent.behind(acknowledged).map_or(acknowledged, |sent| sent.to);
         let read = self.hand.as_ref().map_or(0, |hand| hand.place.scanned_to);
         FileStatus {
             path: self.path.display().to_string(),
@@ -404,7 +447,7 @@ impl Tracked {
             failures: 0,
             verified: 0,
             last_error: None,
-            sent: Arc::default(),
+            sent: Outbox::default(),
             lag: 0,
         }
     }

@@ -234,7 +234,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_packed_file_with_the_inode_of_the_one_in_it_is_not_that_one() {
-    use crate::checkpoint::{Checkpoint, Store, save};
+    use crate::checkpoint::{Checkpoint, Store};
     let mut world = World::new().await;
     for name in ["a.log", "b.log"] {
         world.append(name, &format!("{name} one\n"));
@@ -255,7 +255,7 @@ async fn a_packed_file_with_the_inode_of_the_one_in_it_is_not_that_one() {
     };
     let swapped: Vec<Checkpoint> = recovered.checkpoints.into_iter().map(swapped).collect();
     assert_eq!(swapped.len(), 2);
-    save(store.folder(), &swapped).unwrap();
+    store.save(&swapped).unwrap();
     drop(store);
     world.once().await;
     world.expect(&["a.log one", "a.log two", "b.log one", "b.log two"]).await;

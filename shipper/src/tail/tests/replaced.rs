@@ -13,9 +13,11 @@ async fn after_a_crash_a_short_beginning_does_not_pass_for_the_whole() {
     world.append("a.log", "log 2\n");
     world.expect(&["log 1", "log 2"]).await;
     // What a crash leaves on the disk now.
-    let left = fs::read(world.state().join("checkpoints.json")).unwrap();
+    let journal = world.state().join("journal/0000000000");
+    let left = fs::read(&journal).unwrap();
     world.stop().await;
-    fs::write(world.state().join("checkpoints.json"), left).unwrap();
+    fs::remove_file(world.state().join("checkpoints.json")).unwrap();
+    fs::write(journal, left).unwrap();
     fs::write(world.path("a.log"), "log 1\nlog 3, longer than before\n").unwrap();
     world.once().await;
     world.expect(&["log 1", "log 1", "log 2", "log 3, longer than before"]).await;
@@ -42,7 +44,7 @@ async fn the_rest_of_a_truncated_file_is_read_from_its_packed_copy() {
 /// Packed and removed before its turn, its inode given to another file at once.
 #[tokio::test]
 async fn a_packed_file_whose_inode_is_used_again_is_read_to_its_end() {
-    use crate::checkpoint::{Checkpoint, Store, save};
+    use crate::checkpoint::{Checkpoint, Store};
     let mut world = World::new().await;
     world.append("a.log", "one\n");
     world.once().await;
@@ -55,7 +57,7 @@ async fn a_packed_file_whose_inode_is_used_again_is_read_to_its_end() {
     let (store, recovered) = Store::open(&world.state()).unwrap();
     let with_id = |known: Checkpoint| Checkpoint { id, ..known };
     let moved: Vec<Checkpoint> = recovered.checkpoints.into_iter().map(with_id).collect();
-    save(store.folder(), &moved).unwrap();
+    store.save(&moved).unwrap();
     drop(store);
     world.once().await;
     world.expect(&["one", "two", "other one", "other two"]).await;
@@ -80,7 +82,7 @@ async fn a_few_letters_are_no_content_to_be_known_by() {
 /// A device has another number after a restart of the machine, or a share mounted again.
 #[tokio::test]
 async fn a_device_of_another_number_is_the_same_file() {
-    use crate::checkpoint::{Store, save};
+    use crate::checkpoint::Store;
     let mut world = World::new().await;
     world.append("a.log", "one\n");
     world.once().await;
@@ -89,7 +91,7 @@ async fn a_device_of_another_number_is_the_same_file() {
     for checkpoint in &mut known {
         checkpoint.id.device += 1;
     }
-    save(store.folder(), &known).unwrap();
+    store.save(&known).unwrap();
     drop(store);
     world.append("a.log", "two\n");
     world.once().await;
