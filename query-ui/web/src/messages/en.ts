@@ -153,6 +153,7 @@ export const en: Messages = {
     live: 'Live',
     paused: 'Paused',
     connecting: 'Connecting…',
+    away: 'Connection lost, trying again…',
     resume: 'Resume',
     waitingForFirst: 'Waiting for the first matching record…',
     fresh: (n) => `${n} new`,

@@ -122,7 +122,7 @@ export interface Messages {
     'title' | 'close' | 'same' | 'everything' | 'around' | 'previous' | 'next' | 'none' | 'copy',
     string
   > & { size: (n: number) => string };
-  tail: Record<'live' | 'paused' | 'connecting' | 'resume' | 'waitingForFirst', string> & {
+  tail: Record<'live' | 'paused' | 'connecting' | 'away' | 'resume' | 'waitingForFirst', string> & {
     fresh: (n: string) => string;
     rate: (n: number) => string;
     lost: (n: string) => string;

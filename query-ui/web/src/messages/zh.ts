@@ -151,6 +151,7 @@ export const zh: Messages = {
     live: '实时',
     paused: '已暂停',
     connecting: '连接中…',
+    away: '连接已断开，正在重试…',
     resume: '继续',
     waitingForFirst: '等待第一条匹配的记录…',
     fresh: (n) => `${n} 条新记录`,
