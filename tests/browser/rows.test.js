@@ -219,3 +219,36 @@ test('a value is copied as it is, and as a query that finds it', async () => {
   await ask(page, await copied('Copy as query: path'), '1 of 1 rows');
   await close(page);
 });
+
+test('rows are compact or have more room, by button and key; a browser keeps it, and the row read stays', async () => {
+  const page = await open('/?chart=0');
+  const heightOf = () => firstRow(page).evaluate((row) => row.getBoundingClientRect().height);
+  const density = page.getByTestId('density');
+  const compact = await heightOf();
+  assert.equal(await density.getAttribute('aria-pressed'), 'false');
+  await density.focus();
+  await page.keyboard.press('Enter');
+  await page.locator('[data-testid=density][aria-pressed=true]').waitFor();
+  assert.ok((await heightOf()) >= compact + 8);
+  await page.reload();
+  await firstRow(page).waitFor();
+  assert.ok((await heightOf()) >= compact + 8);
+
+  // Far down, the row at the top stays the one at the top, whatever all others become.
+  await scrollTo(page, 0.5);
+  await until(page, () => document.querySelector('[data-testid=records]').scrollTop > 3000);
+  const topmost = () =>
+    page.getByTestId('records').evaluate((box) => {
+      const { bottom } = box.querySelector('.header').getBoundingClientRect();
+      const rows = [...box.querySelectorAll('[data-testid=row]')];
+      return rows.find((row) => row.getBoundingClientRect().bottom > bottom + 1).dataset.id;
+    });
+  const before = await topmost();
+  await page.getByTestId('records').focus();
+  await page.keyboard.press('d');
+  await page.locator('[data-testid=density][aria-pressed=false]').waitFor();
+  assert.equal(await topmost(), before);
+  await scrollTo(page, 0);
+  assert.equal(await heightOf(), compact);
+  await close(page);
+});

@@ -113,6 +113,7 @@ export const en: Messages = {
     line: 'One line',
     wrap: 'Wrap',
     json: 'JSON',
+    comfortable: 'More room in rows',
     loading: 'fetching more…',
     fold: 'Fold',
     digits: 'Click for nanoseconds',

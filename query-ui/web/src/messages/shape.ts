@@ -94,6 +94,7 @@ export interface Messages {
     | 'line'
     | 'wrap'
     | 'json'
+    | 'comfortable'
     | 'loading'
     | 'fold'
     | 'digits',

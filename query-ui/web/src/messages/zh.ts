@@ -111,6 +111,7 @@ export const zh: Messages = {
     line: '单行',
     wrap: '换行',
     json: 'JSON',
+    comfortable: '宽松行距',
     loading: '正在获取更多…',
     fold: '折叠',
     digits: '单击显示纳秒',
