@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { en } from '../messages/en';
+import { zh } from '../messages/zh';
 import {
   isoOfNanos,
   nanosOf,
@@ -31,5 +33,6 @@ test('zones say how far they are from UTC', () => {
 test('moments and lengths are as long as they need to be', () => {
   expect(showMoment(Date.parse('2026-07-01T22:30:00Z'), 'utc')).toBe('2026-07-01 22:30');
   expect(showMoment(Date.parse('2026-07-01T22:30:05Z'), 'utc')).toBe('2026-07-01 22:30:05');
-  expect(showLength(90_000)).toBe('1.5 min');
+  expect(showLength(90_000, en.time.lengths)).toBe('1.5 min');
+  expect(showLength(7_200_000, zh.time.lengths)).toBe('2 小时');
 });

@@ -118,16 +118,19 @@ export function showMoment(ms: number, zone: Zone): string {
   return text.replace(/:00$/, '');
 }
 
-/** `90 s`, `15 min`, `3 h`: of a length in milliseconds. */
-export function showLength(ms: number): string {
+/** What lengths are told in. */
+export type Lengths = Record<'ms' | 's' | 'min' | 'h' | 'd', string>;
+
+/** `90 s`, `15 min`, `3 h`: of a length in milliseconds, in the reader's words. */
+export function showLength(ms: number, names: Lengths): string {
   const units: [string, number][] = [
-    ['d', DAY],
-    ['h', HOUR],
-    ['min', MINUTE],
-    ['s', SECOND],
+    [names.d, DAY],
+    [names.h, HOUR],
+    [names.min, MINUTE],
+    [names.s, SECOND],
   ];
   for (const [name, size] of units) {
     if (ms >= size) return `${Math.round((ms / size) * 10) / 10} ${name}`;
   }
-  return `${Math.round(ms)} ms`;
+  return `${Math.round(ms)} ${names.ms}`;
 }

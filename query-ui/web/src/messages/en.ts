@@ -55,6 +55,7 @@ export const en: Messages = {
     quick: 'Quick ranges',
     last: (length) => `Last ${length.replace(/^1 (\w+)s$/, '$1')}`,
     units: { s: 'seconds', m: 'minutes', h: 'hours', d: 'days', w: 'weeks' },
+    lengths: { ms: 'ms', s: 's', min: 'min', h: 'h', d: 'd' },
   },
   chart: {
     label: 'Records over time',

@@ -1,5 +1,6 @@
 // The shape that every language of the page has.
 
+import type { Lengths } from '../lib/time';
 import type { Tab } from '../lib/view';
 
 export interface Messages {
@@ -48,7 +49,11 @@ export interface Messages {
     | 'wider'
     | 'quick',
     string
-  > & { last: (length: string) => string; units: Record<'m' | 'h' | 'd' | 's' | 'w', string> };
+  > & {
+    last: (length: string) => string;
+    units: Record<'m' | 'h' | 'd' | 's' | 'w', string>;
+    lengths: Lengths;
+  };
   chart: Record<
     'label' | 'hide' | 'show' | 'table' | 'chart' | 'time' | 'total' | 'hint' | 'zoomOut',
     string

@@ -53,6 +53,7 @@ export const zh: Messages = {
     quick: '常用范围',
     last: (length) => `最近 ${length}`,
     units: { s: '秒', m: '分钟', h: '小时', d: '天', w: '周' },
+    lengths: { ms: '毫秒', s: '秒', min: '分钟', h: '小时', d: '天' },
   },
   chart: {
     label: '记录随时间的分布',
