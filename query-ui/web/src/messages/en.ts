@@ -236,6 +236,7 @@ export const en: Messages = {
     what: 'What differs',
     pattern: 'pattern',
     hint: 'Drag over a part of the chart to compare it with the rest; any other time is compared with the one before.',
+    nothing: 'Nothing differs: the same fields, values and patterns, about as often.',
     nothingThere: 'There are no records to compare with.',
     found: (n, records) => `${n} differences in ${records} records`,
   },

@@ -183,7 +183,10 @@ export interface Messages {
     cut: (n: string) => string;
     seen: (first: string, last: string) => string;
   };
-  compare: Record<'here' | 'there' | 'what' | 'pattern' | 'hint' | 'nothingThere', string> & {
+  compare: Record<
+    'here' | 'there' | 'what' | 'pattern' | 'hint' | 'nothingThere' | 'nothing',
+    string
+  > & {
     found: (n: string, records: string) => string;
   };
   trace: Record<'title' | 'search', string> & {

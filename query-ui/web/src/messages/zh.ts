@@ -234,6 +234,7 @@ export const zh: Messages = {
     what: '差异',
     pattern: '模式',
     hint: '在图表上拖选一段，与其余时间对比；其他情况与前一个时间窗口对比。',
+    nothing: '没有差异：字段、取值和模式都大致相同。',
     nothingThere: '没有可供对比的记录。',
     found: (n, records) => `${records} 条记录中有 ${n} 处差异`,
   },
