@@ -105,7 +105,7 @@ const views = {
 };
 await take(views);
 await nodes[2].kill();
-const lost = (page) => page.getByTestId('nodes').getByText('down').waitFor();
+const lost = (page) => page.getByTestId('nodes').getByText(/down|离线/).first().waitFor();
 await take({ down: [`${nodes[0].url}/system`, lost] });
 await browser.close();
 await Promise.all([node.stop(), fresh.stop(), stop()]);
