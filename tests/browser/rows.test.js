@@ -216,6 +216,9 @@ test('a value is copied as it is, and as a query that finds it', async () => {
     return page.evaluate(() => navigator.clipboard.readText());
   };
   assert.equal(await copied('Copy value: path'), '/a "b"');
+  const moment = await copied('Copy value: timestamp');
+  assert.match(moment, /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+  assert.equal((await copied('Copy as epoch seconds: timestamp')).slice(0, 14), (Date.parse(moment) / 1000).toFixed(3));
   await ask(page, await copied('Copy as query: path'), '1 of 1 rows');
   await close(page);
 });

@@ -131,6 +131,7 @@ export const en: Messages = {
     copyRaw: 'Copy line',
     copy: 'Copy value',
     copyTerm: 'Copy as query',
+    copyEpoch: 'Copy as epoch seconds',
     copied: 'Copied',
     only: 'Only this value',
     exclude: 'Without this value',

@@ -116,6 +116,7 @@ export interface Messages {
     | 'copy'
     | 'copyTerm'
     | 'copied'
+    | 'copyEpoch'
     | 'only'
     | 'exclude'
     | 'column'

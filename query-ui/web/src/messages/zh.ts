@@ -129,6 +129,7 @@ export const zh: Messages = {
     copyRaw: '复制原文',
     copy: '复制值',
     copyTerm: '复制为查询',
+    copyEpoch: '复制为 Unix 时间戳',
     copied: '已复制',
     only: '只看此值',
     exclude: '排除此值',
