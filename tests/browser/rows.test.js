@@ -239,18 +239,20 @@ test('rows are compact or have more room, by button and key; a browser keeps it,
 
   // Far down, the row at the top stays the one at the top, whatever all others become.
   await scrollTo(page, 0.5);
-  await until(page, () => document.querySelector('[data-testid=records]').scrollTop > 3000);
-  const topmost = () =>
-    page.getByTestId('records').evaluate((box) => {
-      const { bottom } = box.querySelector('.header').getBoundingClientRect();
-      const rows = [...box.querySelectorAll('[data-testid=row]')];
-      return rows.find((row) => row.getBoundingClientRect().bottom > bottom + 1).dataset.id;
-    });
-  const before = await topmost();
+  const topmost = (wanted) => {
+    const box = document.querySelector('[data-testid=records]');
+    const { bottom } = box.querySelector('.header').getBoundingClientRect();
+    const rows = [...box.querySelectorAll('[data-testid=row]')];
+    // Until a place that was jumped to is drawn, no row is in sight.
+    const at = rows.findIndex((row) => row.getBoundingClientRect().bottom > bottom + 1);
+    const id = at > 0 && box.scrollTop > 3000 ? rows[at].dataset.id : '';
+    return wanted === undefined ? id : id === wanted;
+  };
+  const before = await (await page.waitForFunction(topmost)).jsonValue();
   await page.getByTestId('records').focus();
   await page.keyboard.press('d');
   await page.locator('[data-testid=density][aria-pressed=false]').waitFor();
-  assert.equal(await topmost(), before);
+  await until(page, topmost, before);
   await scrollTo(page, 0);
   assert.equal(await heightOf(), compact);
   await close(page);
