@@ -30,7 +30,7 @@ export function explorer(fill = async () => {}) {
       const refused = isAlone || /status of (400|409|422) /.test(message.text());
       if (message.type() === 'error' && !refused) page.complaints.push(message.text());
     });
-    await page.goto(`${at.node.url}${path}`);
+    await page.goto(new URL(path, at.node.url).href);
     await page.getByTestId('status').filter({ hasText: /row|record|行|记录|no answer yet/ }).waitFor();
     return page;
   }

@@ -1,6 +1,7 @@
 // A built page in front of a node: files from a folder, everything else from the node.
 import { readFile } from 'node:fs/promises';
 import { createServer, request } from 'node:http';
+import { connect, createServer as createLink } from 'node:net';
 import { extname, join, normalize } from 'node:path';
 
 const TYPES = {
@@ -40,11 +41,92 @@ export async function serveFolder(folder, node) {
   return { url: `http://127.0.0.1:${server.address().port}`, close };
 }
 
-function forward(asked, answer, node) {
+/**
+ * A way to a node that can go silent as a network does: `hush` carries nothing more and closes
+ * nothing; what `heal` lets through are connections made after it.
+ */
+export async function linkTo(node) {
+  const { hostname, port } = new URL(node);
+  const ends = new Set();
+  let isSilent = false;
+  const server = createLink((here) => {
+    const there = connect(port, hostname);
+    for (const [one, other] of [[here, there], [there, here]]) {
+      ends.add(one);
+      one.on('data', (data) => other.write(data));
+      one.on('error', () => other.destroy());
+      one.on('close', () => {
+        ends.delete(one);
+        other.destroy();
+      });
+    }
+    if (isSilent) mute(here, there);
+  });
+  const mute = (...sockets) => sockets.forEach((socket) => socket.removeAllListeners('data').pause());
+  server.listen(0, '127.0.0.1');
+  await new Promise((ready) => server.once('listening', ready));
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    hush: () => {
+      isSilent = true;
+      mute(...ends);
+    },
+    heal: () => (isSilent = false),
+    close: () => {
+      server.close();
+      ends.forEach((end) => end.destroy());
+    },
+  };
+}
+
+/**
+ * A node whose streamed answers to queries come a line at a time: `next` lets one through, and says
+ * which; `free` lets everything through.
+ */
+export async function slowly(node) {
+  const held = [];
+  let isFree = false;
+  const server = createServer((asked, answer) => {
+    forward(asked, answer, node, asked.url === '/api/v1/query' ? holdLines : undefined);
+  });
+  function holdLines(given, answer) {
+    let left = '';
+    const pass = (line) => answer.write(`${line}\n`);
+    given.setEncoding('utf8');
+    given.on('data', (text) => {
+      const lines = (left + text).split('\n');
+      left = lines.pop();
+      for (const line of lines) isFree ? pass(line) : held.push({ line, pass });
+    });
+    given.on('end', () => (isFree ? answer.end() : held.push({ line: '', pass: () => answer.end() })));
+  }
+  server.listen(0, '127.0.0.1');
+  await new Promise((ready) => server.once('listening', ready));
+  const next = () => {
+    const one = held.shift();
+    one?.pass(one.line);
+    return one?.line;
+  };
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    next,
+    hold: () => (isFree = false),
+    free: () => {
+      isFree = true;
+      while (held.length) next();
+    },
+    close: () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
+
+function forward(asked, answer, node, carry = (given) => given.pipe(answer)) {
   const { method, headers, url } = asked;
   const through = request(new URL(url, node), { method, headers }, (given) => {
     answer.writeHead(given.statusCode, given.headers).flushHeaders();
-    given.pipe(answer);
+    carry(given, answer);
     // A node that dies in the middle of an answer is seen to die here as well.
     given.on('close', () => given.complete || answer.destroy());
   });

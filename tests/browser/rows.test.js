@@ -216,6 +216,44 @@ test('a value is copied as it is, and as a query that finds it', async () => {
     return page.evaluate(() => navigator.clipboard.readText());
   };
   assert.equal(await copied('Copy value: path'), '/a "b"');
+  const moment = await copied('Copy value: timestamp');
+  assert.match(moment, /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+  assert.equal((await copied('Copy as epoch seconds: timestamp')).slice(0, 14), (Date.parse(moment) / 1000).toFixed(3));
   await ask(page, await copied('Copy as query: path'), '1 of 1 rows');
+  await close(page);
+});
+
+test('rows are compact or have more room, by button and key; a browser keeps it, and the row read stays', async () => {
+  const page = await open('/?chart=0');
+  const heightOf = () => firstRow(page).evaluate((row) => row.getBoundingClientRect().height);
+  const density = page.getByTestId('density');
+  const compact = await heightOf();
+  assert.equal(await density.getAttribute('aria-pressed'), 'false');
+  await density.focus();
+  await page.keyboard.press('Enter');
+  await page.locator('[data-testid=density][aria-pressed=true]').waitFor();
+  assert.ok((await heightOf()) >= compact + 8);
+  await page.reload();
+  await firstRow(page).waitFor();
+  assert.ok((await heightOf()) >= compact + 8);
+
+  // Far down, the row at the top stays the one at the top, whatever all others become.
+  await scrollTo(page, 0.5);
+  const topmost = (wanted) => {
+    const box = document.querySelector('[data-testid=records]');
+    const { bottom } = box.querySelector('.header').getBoundingClientRect();
+    const rows = [...box.querySelectorAll('[data-testid=row]')];
+    // Until a place that was jumped to is drawn, no row is in sight.
+    const at = rows.findIndex((row) => row.getBoundingClientRect().bottom > bottom + 1);
+    const id = at > 0 && box.scrollTop > 3000 ? rows[at].dataset.id : '';
+    return wanted === undefined ? id : id === wanted;
+  };
+  const before = await (await page.waitForFunction(topmost)).jsonValue();
+  await page.getByTestId('records').focus();
+  await page.keyboard.press('d');
+  await page.locator('[data-testid=density][aria-pressed=false]').waitFor();
+  await until(page, topmost, before);
+  await scrollTo(page, 0);
+  assert.equal(await heightOf(), compact);
   await close(page);
 });

@@ -16,6 +16,10 @@ const { at, open, close } = explorer(async (url) => {
   const message = `hostile ${HOSTILE} \u001b[31mred\u001b[0m \u001b[2J\u202egnp\u0000\ufffd`;
   const evil = { message, level: 'error', [HOSTILE]: HOSTILE, 'a\u202eb': '\u001b]0;title\u0007' };
   await send(url, HOSTILE, [evil]);
+  await send(url, 'traced', [{ message: `step ${HOSTILE}`, trace_id: HOSTILE, pattern: HOSTILE }]);
+  // What is no UTF-8 is kept all the same, as bytes that were understood by nobody.
+  const broken = Buffer.concat([Buffer.from('{"message":"torn '), Buffer.from([0xff, 0xc3, 0x28]), Buffer.from(' apart"}\n')]);
+  await fetch(`${url}/api/v1/ingest?service=torn`, { method: 'POST', body: broken });
   await send(url, 'long', [{ message: `enormous ${'x'.repeat(900_000)} end`, level: 'info' }]);
 });
 
@@ -42,6 +46,64 @@ test('log text is never markup, in no view', async () => {
   await ask(page, '| stats count() by service');
   await page.getByTestId('table').getByText('<img').waitFor();
   await untouched();
+  await close(page);
+});
+
+test('log text is never markup where it is counted, compared, traced, followed, kept or offered', async () => {
+  const page = await open('/?q=hostile+OR+step&from=-1h');
+  const untouched = async (where) => {
+    assert.equal(await page.evaluate(() => window.broken), undefined, where);
+    assert.equal(await page.locator('#app img, #app script').count(), 0, where);
+    assert.equal(await page.evaluate(() => document.title.includes('Sawlog')), true, where);
+  };
+  await page.getByTestId('tab-patterns').click();
+  await page.getByTestId('pattern').filter({ hasText: '<img' }).first().locator('.text').click();
+  await page.getByTestId('examples').getByText('<img').first().waitFor();
+  await untouched('patterns');
+  await page.getByTestId('tab-compare').click();
+  await page.getByTestId('compare').waitFor();
+  await page.goto(new URL('/?from=-5m&q=NOT+service:shop&tab=compare', at.node.url).href);
+  await page.getByTestId('compare').locator('[role=status]').filter({ hasText: /differences|0/ }).waitFor();
+  await untouched('compare');
+
+  await page.goto(new URL('/?q=step', at.node.url).href);
+  await firstRow(page).click();
+  await page.getByTestId('to-trace').first().click();
+  await page.getByTestId('step').getByText('<img').waitFor();
+  await untouched('trace');
+  await page.goBack();
+
+  await page.getByTestId('query').fill('service:');
+  await page.getByTestId('query').press('End');
+  await page.getByRole('option', { name: '<img' }).waitFor();
+  await untouched('completion');
+  await page.getByTestId('query').press('Escape');
+  await ask(page, `"${HOSTILE.replaceAll('"', '\\"')}"`, /row/);
+  for (const panel of ['export', 'history']) {
+    await page.getByTestId(panel).click();
+    await page.getByRole('dialog').getByText('<img').first().waitFor();
+    await untouched(panel);
+    await page.keyboard.press('Escape');
+  }
+  await page.getByTestId('save-view').click();
+  await page.getByTestId('view-name').fill(HOSTILE);
+  await page.getByTestId('view-name').press('Enter');
+  await page.getByTestId('saved-view').getByText('<img').waitFor();
+  await untouched('saved');
+
+  await page.goto(new URL('/?q=follow&tail=1', at.node.url).href);
+  await page.locator('[data-testid=live][data-state=live]').waitFor();
+  await send(at.node.url, 'follow', [{ message: `follow ${HOSTILE} \u202e\u001b[5m` }]);
+  await firstRow(page).getByText('<img').waitFor();
+  await untouched('tail');
+
+  await page.goto(new URL('/?q=service:torn', at.node.url).href);
+  assert.match(await firstRow(page).innerText(), /torn.*apart/);
+  await untouched('torn');
+  await page.goto(new URL('/system', at.node.url).href);
+  await page.getByTestId('volume').getByText('<img').waitFor();
+  await page.getByTestId('senders').getByText('<img').waitFor();
+  await untouched('system');
   await close(page);
 });
 
@@ -92,6 +154,16 @@ const views = {
       await page.getByRole('button', { name: 'Without 502' }).waitFor();
     },
   },
+  tail: {
+    path: '/?tail=1',
+    act: async (page) => {
+      await page.locator('[data-testid=live][data-state=live]').waitFor();
+      await page.keyboard.press('j');
+      await page.getByTestId('resume').waitFor();
+    },
+  },
+  comfortable: { path: '/?q=refused', act: (page) => page.keyboard.press('d') },
+  counts: { path: '/', act: (page) => page.getByTestId('chart-table').click() },
   phone: { path: '/?q=refused', options: { viewport: { width: 390, height: 800 } } },
 };
 

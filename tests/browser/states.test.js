@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ask, explorer, firstRow, status, until } from './explorer.js';
 import { send, someRecords } from './harness.js';
+import { slowly } from './proxy.js';
 
 const { open, close, at } = explorer((url) => send(url, 'shop', someRecords(300)));
 
@@ -113,4 +114,36 @@ test('a patterns tab that gets no answer says so in words of the page', async ()
   await page.locator('main').getByText('The node does not answer').waitFor();
   page.complaints = page.complaints.filter((one) => !one.includes('ERR_FAILED'));
   await close(page);
+});
+
+test('an answer that is long in coming tells how far it is, and shows its first rows meanwhile', async () => {
+  const slow = await slowly(at.node.url);
+  slow.free();
+  const page = await open(`${slow.url}/?q=refused`);
+  slow.hold();
+  await ask(page, '| stats count() as n by user | sort user', 'asking');
+  await page.locator('.progress.running').waitFor();
+  slow.free();
+  await status(page, '5 rows');
+
+  slow.hold();
+  await ask(page, 'accepted', 'asking');
+  // The rows that came before stay, marked as those of another question.
+  await page.locator('.results.stale').waitFor();
+  const lines = [];
+  while (lines.filter((line) => line?.startsWith('{"row"')).length < 3) {
+    const line = slow.next();
+    if (line) lines.push(line);
+    else await page.evaluate(() => new Promise(requestAnimationFrame));
+  }
+  await status(page, '3 so far');
+  assert.match(await firstRow(page).innerText(), /accepted/);
+  await page.locator('.results:not(.stale)').waitFor();
+  assert.equal(await page.getByTestId('row').count(), 3);
+  await page.getByTestId('cancel').waitFor();
+  slow.free();
+  await status(page, 'of 270 rows');
+  await page.getByTestId('run').waitFor();
+  await close(page);
+  slow.close();
 });

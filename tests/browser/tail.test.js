@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { explorer, firstRow, until } from './explorer.js';
 import { send, someRecords } from './harness.js';
+import { linkTo } from './proxy.js';
 
 const { at, open, close } = explorer((url) => send(url, 'shop', someRecords(200)));
 
@@ -98,5 +99,49 @@ test('a tail that waits shows its first record', async () => {
   await page.getByText('Waiting for the first').waitFor();
   await sendLines('patient', 0, 1);
   await page.getByText('patient line 0').waitFor();
+  await close(page);
+});
+
+test('a connection that went silent is given up, told, and made anew with what was missed', async () => {
+  const link = await linkTo(at.node.url);
+  const page = await open(`${link.url}/?q=silent`);
+  await tail(page);
+  await sendLines('silent', 0, 2);
+  await page.getByText('silent line 1').waitFor();
+  link.hush();
+  await sendLines('silent', 2, 3);
+  await page.locator('[data-testid=live][data-state=lost]').filter({ hasText: 'Connection lost' }).waitFor({ timeout: 20_000 });
+  assert.deepEqual(await seen(page), ['1', '0']);
+  await sendLines('silent', 5, 1);
+  link.heal();
+  await page.locator('[data-testid=live][data-state=live]').waitFor({ timeout: 20_000 });
+  await page.getByText('silent line 5').waitFor();
+  assert.deepEqual(await seen(page), ['5', '4', '3', '2', '1', '0']);
+  await close(page);
+  link.close();
+});
+
+test('a tail in which nothing comes keeps its one connection', async () => {
+  const page = await open('/?q=quiet');
+  const asked = [];
+  page.on('request', (request) => request.url().includes('/api/v1/tail?query=quiet') && asked.push(request));
+  await tail(page);
+  // Longer than the page would wait for a node that says nothing.
+  const alive = page.evaluate(
+    () =>
+      new Promise((done) => {
+        let times = 0;
+        const source = new EventSource('/api/v1/tail?query=another');
+        source.addEventListener('alive', () => {
+          times += 1;
+          if (times < 4) return;
+          source.close();
+          done(times);
+        });
+      }),
+  );
+  assert.equal(await alive, 4);
+  assert.equal(asked.length, 1);
+  await page.locator('[data-testid=live][data-state=live]').waitFor();
   await close(page);
 });

@@ -23,8 +23,8 @@ use super::QueryState;
 use super::body::{Params, Said, invalid_value};
 use super::request::understood;
 
-/// How often a silent tail says that it is alive.
-const ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// How often a silent tail says that it is alive; who hears nothing for three of these has lost it.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(4);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,7 +90,9 @@ pub(super) async fn tail(
         metrics.tails.dec();
         drop(permit);
     });
-    let alive = KeepAlive::new().interval(ALIVE_INTERVAL);
+    // An event and no comment: a page is not told of comments.
+    let said = Event::default().event("alive").data("{}");
+    let alive = KeepAlive::new().interval(ALIVE_INTERVAL).event(said);
     Ok(Sse::new(ReceiverStream::new(events)).keep_alive(alive))
 }
 

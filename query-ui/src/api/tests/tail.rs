@@ -29,6 +29,19 @@ async fn a_tail_shows_what_comes() {
     assert!(body.next().await.is_none());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_that_has_nothing_to_show_says_that_it_is_alive() {
+    let fixture = Fixture::new(Rest::Fresh);
+    let request = Request::get("/api/v1/tail?query=").body(Body::empty()).unwrap();
+    let response = app(&fixture).oneshot(request).await.unwrap();
+    let mut body = response.into_body().into_data_stream();
+    let mut text = String::new();
+    while text.matches("event: alive\ndata: {}\n\n").count() < 2 {
+        text.push_str(std::str::from_utf8(&body.next().await.unwrap().unwrap()).unwrap());
+    }
+    assert!(!text.contains("record"), "{text}");
+}
+
 /// The records and the last id of some events; a block that is cut off does not count.
 fn events(text: &str) -> (Vec<String>, Option<String>) {
     let (mut records, mut last) = (Vec::new(), None);

@@ -71,3 +71,8 @@ export function runs(text: string): Run[] {
 export function plain(text: string): string {
   return hasAnsi(text) ? text.replace(SEQUENCE, '') : text;
 }
+
+/** What is the same in coloured lines, without the colours: they may vary within. */
+export function uncoloured(text: string): string {
+  return text.replace(/\u001b\[[\d;]*m?/g, '');
+}

@@ -220,4 +220,6 @@ export async function retention(
   return readJson(await (await send('PATCH', path, { retention_days: days })).text());
 }
 
-export const tailPath = (query: string) => `/api/v1/tail?${new URLSearchParams({ query })}`;
+/** Where a tail comes from: what comes from now on, or everything behind a place. */
+export const tailPath = (query: string, after = '') =>
+  `/api/v1/tail?${new URLSearchParams(after ? { query, after } : { query })}`;

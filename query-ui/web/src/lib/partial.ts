@@ -3,7 +3,7 @@
 import { en } from '../messages/partial/en';
 import type { PartialMessages } from '../messages/partial/shape';
 import { zh } from '../messages/partial/zh';
-import { settings } from './settings.svelte';
+import { settings, words } from './settings.svelte';
 import { showCount } from './text';
 import { showLength } from './time';
 import type { Missing } from './wire';
@@ -50,7 +50,8 @@ function nameOf(what: string, w: PartialMessages, language: string): string {
 function reasonOf(why: string, w: PartialMessages): string {
   const [, silent] = SILENT.exec(why) ?? [];
   // Rounded: each part of an answer was asked at another moment.
-  if (silent) return w.silent(showLength(Math.round(Number(silent) / 1000) * 1000));
+  if (silent)
+    return w.silent(showLength(Math.round(Number(silent) / 1000) * 1000, words().time.lengths));
   const [, node, cause] = NO_ANSWER.exec(why) ?? [];
   return node ? w.noAnswer(node, once(cause ?? '')) : once(why);
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { linePath, roundUp, stackedPaths, timeTicks } from './plot';
+import { linePath, roundUp, roundUpCount, stackedPaths, timeTicks } from './plot';
 
 test('bars lie upon each other, the gravest at the bottom', () => {
   const buckets = [
@@ -14,6 +14,7 @@ test('bars lie upon each other, the gravest at the bottom', () => {
 
 test('axes end at round numbers', () => {
   expect([0, 1, 3, 17, 20, 51, 1200].map(roundUp)).toEqual([1, 1, 3, 20, 20, 60, 1500]);
+  expect([0, 1, 3, 5, 15, 150].map(roundUpCount)).toEqual([2, 2, 4, 6, 20, 150]);
 });
 
 test('ticks stand on round times of the zone, and name a new day', () => {

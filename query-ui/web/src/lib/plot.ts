@@ -37,6 +37,12 @@ export function roundUp(most: number): number {
   return ([1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((step) => step * size >= most) ?? 10) * size;
 }
 
+/** The next round number whose half is one of records as well. */
+export function roundUpCount(most: number): number {
+  const round = roundUp(Math.max(2, most));
+  return round % 2 ? roundUpCount(round + 1) : round;
+}
+
 const STEPS = [
   1,
   5,

@@ -6,6 +6,7 @@ import { DEFAULT, type View } from './view';
 
 type Theme = 'system' | 'light' | 'dark';
 const THEMES: Theme[] = ['system', 'light', 'dark'];
+type Density = 'compact' | 'comfortable';
 export const LANGUAGES = { en: 'English', zh: '简体中文' } as const;
 export type Language = keyof typeof LANGUAGES;
 
@@ -44,8 +45,15 @@ class Settings {
   language = $state<Language>('en');
   /** All nine digits of a second. */
   nanos = $state(remembered('nanos', false));
+  /** How much room a row has. */
+  density = $state<Density>(stored('density') === 'comfortable' ? 'comfortable' : 'compact');
   widths = $state<Record<string, number>>(remembered('widths', {}));
   words = $state.raw<Messages>(en);
+
+  toggleDensity() {
+    this.density = this.density === 'compact' ? 'comfortable' : 'compact';
+    store('density', this.density);
+  }
 
   setTheme(theme: Theme) {
     this.theme = theme;

@@ -4,7 +4,6 @@ import * as api from './api';
 import type { LogRecord } from './api';
 import { withTerm } from './query';
 import type { Results } from './results.svelte';
-import { words } from './settings.svelte';
 
 /** Records shown in a tail; older ones come back when scrolled to. */
 const SHOWN_MAX = 20_000;
@@ -13,10 +12,17 @@ const WAITING_MAX = 50_000;
 /** Clocks of arrival and of connections may differ by so much. */
 const OVERLAP_MS = 5000;
 const FILL_MAX = 5000;
+/** The node says something every 4 s: who hears nothing for so long has lost it, also when the network says nothing. */
+const SILENCE_MAX_MS = 10_000;
+const WATCH_MS = 2000;
+
+export type TailState = 'connecting' | 'live' | 'lost' | 'paused';
 
 export class Tail {
   on = $state(false);
   live = $state(false);
+  /** There was a connection before. */
+  private wasLive = $state(false);
   paused = $state(false);
   waiting = $state.raw<LogRecord[]>([]);
   lost = $state(0);
@@ -32,8 +38,16 @@ export class Tail {
   private counted = 0;
   private clock = 0;
   private query = '';
+  /** Behind which record the tail is, in the node's words; it goes on there. */
+  private place = '';
+  private heardAt = 0;
 
   constructor(private readonly results: Results) {}
+
+  get state(): TailState {
+    if (!this.live) return this.wasLive ? 'lost' : 'connecting';
+    return this.paused ? 'paused' : 'live';
+  }
 
   /** Begins; `results` hold what is there already, or are on their way. */
   start(query: string) {
@@ -41,24 +55,45 @@ export class Tail {
     this.on = true;
     this.query = query;
     this.since = new Date(Date.now() - OVERLAP_MS).toISOString();
-    const source = (this.source = new EventSource(api.tailPath(query)));
+    this.connect();
+    this.clock = window.setInterval(() => this.watch(), WATCH_MS);
+  }
+
+  private connect() {
+    this.source?.close();
+    this.heardAt = Date.now();
+    const source = (this.source = new EventSource(api.tailPath(this.query, this.place)));
     source.addEventListener('open', () => {
-      this.live = true;
+      this.heardAt = Date.now();
+      this.live = this.wasLive = true;
       void this.fill();
     });
-    source.addEventListener('record', (event) => this.take(event as MessageEvent<string>));
+    source.addEventListener('record', (event) => this.take(this.heard(event)));
+    source.addEventListener('alive', (event) => this.heard(event));
     source.addEventListener('lost', (event) => {
-      this.lost += (JSON.parse((event as MessageEvent<string>).data) as { count: number }).count;
+      this.lost += (JSON.parse(this.heard(event)) as { count: number }).count;
       void this.fill();
     });
     source.addEventListener('error', () => {
       this.live = false;
       if (source.readyState === EventSource.CLOSED) void this.refused(source);
     });
-    this.clock = window.setInterval(() => {
-      this.rate = Math.round((this.rate + this.counted / 2) / 2);
-      this.counted = 0;
-    }, 2000);
+  }
+
+  /** The data of an event, after its place was kept. */
+  private heard(event: Event): string {
+    const { data, lastEventId } = event as MessageEvent<string>;
+    this.heardAt = Date.now();
+    if (lastEventId) this.place = lastEventId;
+    return data;
+  }
+
+  private watch() {
+    this.rate = Math.round((this.rate + this.counted / 2) / 2);
+    this.counted = 0;
+    if (Date.now() - this.heardAt < SILENCE_MAX_MS) return;
+    this.live = false;
+    this.connect();
   }
 
   stop() {
@@ -70,7 +105,8 @@ export class Tail {
     this.coming = [];
     this.waiting = [];
     this.frame = this.lost = this.rate = this.counted = 0;
-    this.on = this.live = this.paused = false;
+    this.on = this.live = this.wasLive = this.paused = false;
+    this.place = '';
     this.refusal = null;
   }
 
@@ -90,18 +126,25 @@ export class Tail {
 
   private async refused(source: EventSource) {
     // A refusal's words are not told to an event source: they are asked for.
-    const answer = await fetch(api.tailPath(this.query)).catch(() => null);
-    if (this.source !== source) return;
+    const answer = await fetch(api.tailPath(this.query, this.place)).catch(() => null);
     const body = answer && !answer.ok ? ((await answer.json().catch(() => null)) as unknown) : null;
     await answer?.body?.cancel().catch(() => undefined);
+    if (this.source !== source) return;
     const detail = (body as { error?: api.ErrorDetail } | null)?.error;
-    this.stop();
-    this.refusal = detail ?? { code: 'unreachable', message: words().errors.unreachable };
+    // A node that starts is asked again soon; one that lost the place has what it has.
+    if (!detail || detail.code === 'unavailable') this.heardAt = 0;
+    else if (this.place && detail.code === 'invalid_value') {
+      this.place = '';
+      this.connect();
+    } else {
+      this.stop();
+      this.refusal = detail;
+    }
   }
 
-  private take(event: MessageEvent<string>) {
+  private take(data: string) {
     this.counted += 1;
-    this.add(JSON.parse(event.data) as LogRecord);
+    this.add(JSON.parse(data) as LogRecord);
   }
 
   private add(record: LogRecord) {

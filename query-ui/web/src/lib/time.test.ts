@@ -1,5 +1,8 @@
 import { expect, test } from 'vitest';
+import { en } from '../messages/en';
+import { zh } from '../messages/zh';
 import {
+  epochSeconds,
   isoOfNanos,
   nanosOf,
   offsetText,
@@ -28,8 +31,14 @@ test('zones say how far they are from UTC', () => {
   expect(zoneText('Europe/Berlin', Date.parse(MOMENT.slice(0, 19)))).toBe('Europe/Berlin, UTC+2');
 });
 
+test('a moment is copied as seconds, to the nanosecond', () => {
+  expect(epochSeconds('2026-11-28T19:24:49.000000001Z')).toBe('1795893889.000000001');
+  expect(epochSeconds('1969-12-31T23:59:59.5Z')).toBe('-0.500000000');
+});
+
 test('moments and lengths are as long as they need to be', () => {
   expect(showMoment(Date.parse('2026-07-01T22:30:00Z'), 'utc')).toBe('2026-07-01 22:30');
   expect(showMoment(Date.parse('2026-07-01T22:30:05Z'), 'utc')).toBe('2026-07-01 22:30:05');
-  expect(showLength(90_000)).toBe('1.5 min');
+  expect(showLength(90_000, en.time.lengths)).toBe('1.5 min');
+  expect(showLength(7_200_000, zh.time.lengths)).toBe('2 小时');
 });

@@ -112,22 +112,33 @@ export function showTime(iso: string, zone: Zone, digits = 3): string {
   return `${date} ${clock.slice(0, 8)}${digits ? `.${fraction}` : ''}`;
 }
 
+/** `1763899200.123456789`: what other tools take for a moment. */
+export function epochSeconds(iso: string): string {
+  const nanos = nanosOf(iso);
+  const [sign, size] = nanos < 0n ? ['-', -nanos] : ['', nanos];
+  const second = 1_000_000_000n;
+  return `${sign}${size / second}.${(size % second).toString().padStart(9, '0')}`;
+}
+
 /** As precise as it needs to be: no seconds where they are nought. */
 export function showMoment(ms: number, zone: Zone): string {
   const text = showTime(new Date(ms).toISOString(), zone, ms % SECOND ? 3 : 0);
   return text.replace(/:00$/, '');
 }
 
-/** `90 s`, `15 min`, `3 h`: of a length in milliseconds. */
-export function showLength(ms: number): string {
+/** What lengths are told in. */
+export type Lengths = Record<'ms' | 's' | 'min' | 'h' | 'd', string>;
+
+/** `90 s`, `15 min`, `3 h`: of a length in milliseconds, in the reader's words. */
+export function showLength(ms: number, names: Lengths): string {
   const units: [string, number][] = [
-    ['d', DAY],
-    ['h', HOUR],
-    ['min', MINUTE],
-    ['s', SECOND],
+    [names.d, DAY],
+    [names.h, HOUR],
+    [names.min, MINUTE],
+    [names.s, SECOND],
   ];
   for (const [name, size] of units) {
     if (ms >= size) return `${Math.round((ms / size) * 10) / 10} ${name}`;
   }
-  return `${Math.round(ms)} ms`;
+  return `${Math.round(ms)} ${names.ms}`;
 }

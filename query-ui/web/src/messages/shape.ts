@@ -1,5 +1,6 @@
 // The shape that every language of the page has.
 
+import type { Lengths } from '../lib/time';
 import type { Tab } from '../lib/view';
 
 export interface Messages {
@@ -48,7 +49,11 @@ export interface Messages {
     | 'wider'
     | 'quick',
     string
-  > & { last: (length: string) => string; units: Record<'m' | 'h' | 'd' | 's' | 'w', string> };
+  > & {
+    last: (length: string) => string;
+    units: Record<'m' | 'h' | 'd' | 's' | 'w', string>;
+    lengths: Lengths;
+  };
   chart: Record<
     'label' | 'hide' | 'show' | 'table' | 'chart' | 'time' | 'total' | 'hint' | 'zoomOut',
     string
@@ -94,6 +99,7 @@ export interface Messages {
     | 'line'
     | 'wrap'
     | 'json'
+    | 'comfortable'
     | 'loading'
     | 'fold'
     | 'digits',
@@ -110,6 +116,7 @@ export interface Messages {
     | 'copy'
     | 'copyTerm'
     | 'copied'
+    | 'copyEpoch'
     | 'only'
     | 'exclude'
     | 'column'
@@ -122,7 +129,7 @@ export interface Messages {
     'title' | 'close' | 'same' | 'everything' | 'around' | 'previous' | 'next' | 'none' | 'copy',
     string
   > & { size: (n: number) => string };
-  tail: Record<'live' | 'paused' | 'connecting' | 'resume' | 'waitingForFirst', string> & {
+  tail: Record<'live' | 'paused' | 'connecting' | 'away' | 'resume' | 'waitingForFirst', string> & {
     fresh: (n: string) => string;
     rate: (n: number) => string;
     lost: (n: string) => string;
@@ -177,7 +184,10 @@ export interface Messages {
     cut: (n: string) => string;
     seen: (first: string, last: string) => string;
   };
-  compare: Record<'here' | 'there' | 'what' | 'pattern' | 'hint' | 'nothingThere', string> & {
+  compare: Record<
+    'here' | 'there' | 'what' | 'pattern' | 'hint' | 'nothingThere' | 'nothing',
+    string
+  > & {
     found: (n: string, records: string) => string;
   };
   trace: Record<'title' | 'search', string> & {

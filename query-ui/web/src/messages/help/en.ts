@@ -16,6 +16,7 @@ export const en: HelpMessages = {
     ['c', 'the row in its context'],
     ['t', 'live tail'],
     ['w', 'one line, wrap, JSON'],
+    ['d', 'more or less room in rows'],
     ['[ ]', 'the window before, after'],
     ['g', 'to the newest'],
     ['p', 'patterns, records'],
