@@ -75,7 +75,7 @@ tests/compat/node_modules/.package-lock.json: tests/compat/package-lock.json
 	@touch $@
 
 test-compat: build $(COMPAT) $(COMPAT_ES8) tests/compat/node_modules/.package-lock.json ## Clients of other products, the real ones, against a node
-	$(COMPAT) tests/compat/run.py $(BIN)/sawlog elastic_client elastic_read_client opensearch_client loki_client loki_read_client grafana_client otlp_client hec_client gelf_client fluent_client syslog_client journal_client node_client parquet_readers
+	$(COMPAT) tests/compat/run.py $(BIN)/sawlog elastic_client elastic_read_client opensearch_client loki_client loki_read_client grafana_client otlp_client hec_client gelf_client fluent_client syslog_client journal_client node_client kafka_client parquet_readers
 	$(COMPAT_ES8) tests/compat/run.py $(BIN)/sawlog elastic_client elastic_read_client
 
 S3 := $(TARGET)/s3-venv/bin/python

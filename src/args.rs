@@ -101,6 +101,12 @@ pub(crate) struct NodeArgs {
     /// Address for GELF over UDP and TCP, as a rule port 12201
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:12201")]
     pub(crate) gelf_listen: Option<SocketAddr>,
+    /// Brokers of Kafka to read topics from; more can be said in the settings file
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub(crate) kafka_brokers: Vec<String>,
+    /// Topics to read there, or patterns that begin with ^
+    #[arg(long, value_name = "TOPIC", value_delimiter = ',')]
+    pub(crate) kafka_topics: Vec<String>,
     /// File with the token that every request must carry
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,

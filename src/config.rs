@@ -9,6 +9,7 @@ use platform::tls::TlsFiles;
 use serde::{Deserialize, Serialize};
 
 use crate::args::NodeArgs;
+use crate::kafka::KafkaConfig;
 
 /// Partitions of a cluster's queue, unless said otherwise: a few for each of its first nodes.
 const CLUSTER_PARTITIONS: u32 = 6;
@@ -32,6 +33,7 @@ struct RawConfig {
     partitions: Option<u32>,
     cluster: RawCluster,
     syslog: SyslogConfig,
+    kafka: Vec<KafkaConfig>,
     index: RawIndex,
     query: RawQuery,
 }
@@ -106,6 +108,8 @@ pub(crate) struct Config {
     pub(crate) cluster: ClusterConfig,
     /// Certificate and zone of the syslog listeners.
     pub(crate) syslog: SyslogConfig,
+    /// Topics that are read from Kafka.
+    pub(crate) kafka: Vec<KafkaConfig>,
     /// Fresh records, splits, merging and retention.
     pub(crate) index: IndexConfig,
     /// Bounds of queries.
@@ -302,6 +306,7 @@ impl Config {
             partitions: raw.partitions.unwrap_or_else(|| cluster.partitions()),
             cluster,
             syslog: raw.syslog,
+            kafka: KafkaConfig::complete(raw.kafka, args)?,
             index: IndexConfig {
                 fresh_rows_max: raw.index.fresh_rows_max.unwrap_or(256 << 10),
                 fresh_bytes_max: raw.index.fresh_bytes_max.unwrap_or(64 << 20),
@@ -347,6 +352,7 @@ impl Config {
             "query.memory_bytes_max must be at least 1 MiB"
         );
         self.cluster.check(self.insecure)?;
+        KafkaConfig::check(&self.kafka)?;
         if self.syslog_tls_listen.is_some() {
             self.syslog.tls()?;
         }
@@ -450,6 +456,22 @@ mod tests {
         check("fluent_listen = '0.0.0.0:24224'", Err("fluent_key_file"));
         check("syslog_listen = '0.0.0.0:5514'", Ok(()));
         check("syslog_tls_listen = '0.0.0.0:6514'", Err("certificate_file"));
+    }
+
+    #[test]
+    fn wrong_topics_are_named() {
+        let source = |more: &str| format!("[[kafka]]\nbrokers = ['a:1']\ntopics = ['t']\n{more}");
+        check(&source("start = 'now'"), Err("earliest"));
+        check(&source("index = 'A'"), Err("index"));
+        check(&source("[kafka.labels]\ntopic = 'x'"), Err("labels"));
+        check(&source(&source("")), Err("each needs its own"));
+        check("[[kafka]]\nbrokers = []\ntopics = ['t']", Err("broker"));
+        check(&source("[kafka.properties]\n'group.id' = 'g'"), Err("the name of the source"));
+        let good = source("name = 'shop'\n[kafka.properties]\n'fetch.wait.max.ms' = '100'");
+        #[cfg(feature = "kafka")]
+        check(&good, Ok(()));
+        #[cfg(not(feature = "kafka"))]
+        check(&good, Err("built without Kafka"));
     }
 
     #[test]

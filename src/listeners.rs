@@ -79,6 +79,7 @@ async fn open_others(
             Ok(())
         });
     }
+    read_kafka(config, doors, shutdown, tasks)?;
     let zone = Zone::of(config.syslog.zone.as_deref()).context("in the settings of syslog")?;
     let door = doors.syslog(zone);
     if let Some(address) = config.syslog_listen {
@@ -103,6 +104,37 @@ async fn open_others(
             Ok(())
         });
     }
+    Ok(())
+}
+
+/// Reads the topics of Kafka that the settings name.
+#[cfg(feature = "kafka")]
+fn read_kafka(
+    config: &Config,
+    doors: &Doors,
+    shutdown: &Shutdown,
+    tasks: &mut JoinSet<std::io::Result<()>>,
+) -> Result<()> {
+    for source in &config.kafka {
+        let door = doors.kafka(source.with_password()?)?;
+        tell(&format!("reading {} from Kafka", source.topics.join(" ")));
+        let served = door.serve(shutdown.clone());
+        tasks.spawn(async move {
+            served.await;
+            Ok(())
+        });
+    }
+    Ok(())
+}
+
+/// Settings that name topics were refused before.
+#[cfg(not(feature = "kafka"))]
+fn read_kafka(
+    _: &Config,
+    _: &Doors,
+    _: &Shutdown,
+    _: &mut JoinSet<std::io::Result<()>>,
+) -> Result<()> {
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod args;
 mod config;
+mod kafka;
 mod node;
 mod seats;
 mod status_source;

@@ -225,8 +225,8 @@ fn filter_reads(filter: &Filter, id: Option<&FieldColumnId>, name: &str) -> bool
         Filter::Text(_) => {
             name == "message" || name == REST || id.is_some_and(|id| id.kind.is_some())
         }
-        Filter::Field { name: wanted, .. } => match id {
-            Some(id) => id.name == *wanted || id.kind.is_none() && wanted == STREAM,
+        Filter::Field { name: wanted, test } => match id {
+            Some(id) => test.covers(wanted, &id.name) || id.kind.is_none() && wanted == STREAM,
             None => name == wanted || name == REST,
         },
     }

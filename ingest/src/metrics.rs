@@ -11,6 +11,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 /// Labels of a refusal: why.
 pub type Reason = Vec<(&'static str, &'static str)>;
 
+/// Labels of a figure of Kafka: the source, perhaps the topic.
+pub type Source = Vec<(&'static str, String)>;
+
 /// Figures of the way in; clones share them.
 #[derive(Debug, Clone)]
 pub struct IngestMetrics {
@@ -34,6 +37,10 @@ pub struct IngestMetrics {
     pub producers: Gauge<i64, std::sync::atomic::AtomicI64>,
     /// Ids of documents remembered, against the bound `IDS_MAX` of the Elasticsearch door.
     pub ids: Gauge<u64, AtomicU64>,
+    /// Messages of Kafka's topics that are not stored yet.
+    pub kafka_lag: Family<Source, Gauge<i64, std::sync::atomic::AtomicI64>>,
+    /// Errors while reading from Kafka.
+    pub kafka_errors: Family<Source, Counter>,
     /// Bytes waiting to be written, against the bound `INFLIGHT_BYTES_MAX`.
     pub inflight_bytes: Gauge<u64, AtomicU64>,
 }
@@ -89,6 +96,16 @@ impl IngestMetrics {
                 "ingest_remembered_ids",
                 "Ids of documents remembered for recognising repeats",
                 Gauge::default(),
+            ),
+            kafka_lag: metrics.register(
+                "ingest_kafka_lag_messages",
+                "Messages of Kafka's topics that are not stored yet",
+                Family::default(),
+            ),
+            kafka_errors: metrics.register(
+                "ingest_kafka_errors",
+                "Errors while reading from Kafka",
+                Family::default(),
             ),
             inflight_bytes: metrics.register(
                 "ingest_inflight_bytes",

@@ -68,6 +68,9 @@ pub const REGEX_BYTES_MAX: usize = 1 << 20;
 pub enum FieldTest {
     /// There is a value. A message exists when it is not empty, a level when it is not unknown.
     Exists,
+    /// There is a value, under this name or under one that goes on behind it with a dot: what
+    /// people call an object is many fields here.
+    ExistsBelow,
     /// The value's text ([`crate::record::FieldValue::to_text`]) matches; a level's name, a
     /// time's RFC 3339 form. A number literal also finds numbers equal to it (`200` finds 200.0).
     Matches(TextMatch),
@@ -79,6 +82,16 @@ pub enum FieldTest {
         /// Upper bound.
         to: Bound,
     },
+}
+
+impl FieldTest {
+    /// Whether this test of what is named `wanted` looks at the value called `name`.
+    #[must_use]
+    pub fn covers(&self, wanted: &str, name: &str) -> bool {
+        name.strip_prefix(wanted).is_some_and(|rest| {
+            rest.is_empty() || *self == Self::ExistsBelow && rest.starts_with('.')
+        })
+    }
 }
 
 /// One end of a range.

@@ -11,6 +11,7 @@ mod tidy;
 mod oracle;
 mod walk;
 mod ingest;
+mod kafka;
 mod answers;
 mod bad_input;
 mod bad_disk;

@@ -6,6 +6,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+from websockets.sync.client import connect
+
 from store import TOKEN
 
 
@@ -62,3 +64,33 @@ def test_what_is_wrong_is_said_in_words(node):
             raise AssertionError(f"{query} was taken")
         except urllib.error.HTTPError as error:
             assert error.code == 400 and error.read().strip(), query
+
+
+def test_lines_come_as_they_are_stored(node):
+    span = filled(node)
+    query = urllib.parse.urlencode({"query": '{service="shop"} | logfmt | took!="1ms"', "start": span["start"], "limit": 3})
+    url = f"{node.url.replace('http', 'ws')}/loki/api/v1/tail?{query}"
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with connect(url, additional_headers=headers, proxy=None) as tail:
+        lines = received(tail, 3)
+        assert [line.split("took=")[1] for line in lines] == ["297ms", "298ms", "299ms"], lines
+        now = time.time_ns()
+        for number in range(50):
+            values = [[str(now + number), f"took={number}ms"], [str(now + number), "took=1ms"]]
+            other = {"stream": {"service": "mail"}, "values": [[str(now), "took=5ms"]]}
+            call(node, "push", {"streams": [{"stream": {"service": "shop"}, "values": values}, other]})
+        lines = received(tail, 49)
+        assert lines == [f"took={number}ms" for number in range(50) if number != 1], lines
+    try:
+        call(node, "tail", query='{service="shop"}')
+        raise AssertionError("a tail without a WebSocket was answered")
+    except urllib.error.HTTPError as error:
+        assert error.code == 400 and b"WebSocket" in error.read()
+
+
+def received(tail, count):
+    lines = []
+    while len(lines) < count:
+        streams = json.loads(tail.recv(timeout=30))["streams"]
+        lines += [value[1] for stream in streams for value in stream["values"]]
+    return lines

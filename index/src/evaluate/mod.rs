@@ -8,7 +8,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::Int32Type;
 use model::level::Level;
 use model::partition::{Offset, PartitionId, RecordId};
-use model::query::Filter;
+use model::query::{FieldTest, Filter};
 use model::record::FieldType;
 use model::stream::{IndexName, Labels, StreamId};
 use model::time::{TimeRange, Timestamp};
@@ -49,6 +49,8 @@ enum Node {
     Field {
         name: String,
         test: Test,
+        /// What the test was made of: it knows which names it covers.
+        asked: FieldTest,
     },
 }
 
@@ -119,7 +121,8 @@ impl Node {
             Filter::Not(part) => Self::Not(Box::new(Self::new(part, known))),
             Filter::Text(text) => Self::Text(Matcher::new(text)),
             Filter::Field { name, test } => {
-                Self::Field { name: name.clone(), test: Test::new(name, test) }
+                let (name, asked) = (name.clone(), test.clone());
+                Self::Field { test: Test::new(&name, test), name, asked }
             }
         }
     }
@@ -160,7 +163,7 @@ impl Node {
             }
             Self::Not(part) => candidates & &!&part.rows(unit, candidates),
             Self::Text(matcher) => unit.any_text(matcher, candidates),
-            Self::Field { name, test } => unit.field(name, test, candidates),
+            Self::Field { name, test, asked } => unit.field(name, test, asked, candidates),
         }
     }
 }
@@ -203,7 +206,13 @@ impl Unit<'_> {
         &found | &in_rest
     }
 
-    fn field(&self, name: &str, test: &Test, candidates: &BooleanBuffer) -> BooleanBuffer {
+    fn field(
+        &self,
+        name: &str,
+        test: &Test,
+        asked: &FieldTest,
+        candidates: &BooleanBuffer,
+    ) -> BooleanBuffer {
         match name {
             "timestamp" | "ingest_time" => {
                 let Some(times) = times(self.rows, name) else {
@@ -245,7 +254,7 @@ impl Unit<'_> {
             STREAM => keep(candidates, |row| {
                 self.stream(row).is_some_and(|stream| test.text(&stream.to_string()))
             }),
-            name => self.named_field(name, test, candidates),
+            name => self.named_field(|other| asked.covers(name, other), name, test, candidates),
         }
     }
 
@@ -261,23 +270,32 @@ impl Unit<'_> {
         Some(StreamId::of(&IndexName::new(self.place.index).ok()?, &labels))
     }
 
-    fn named_field(&self, name: &str, test: &Test, candidates: &BooleanBuffer) -> BooleanBuffer {
+    /// A test of the values whose names are covered; all of those begin with `name`.
+    fn named_field(
+        &self,
+        covers: impl Fn(&str) -> bool,
+        name: &str,
+        test: &Test,
+        candidates: &BooleanBuffer,
+    ) -> BooleanBuffer {
         let schema = self.rows.schema();
         let mut found = BooleanBuffer::new_unset(candidates.len());
         for (field, column) in schema.fields().iter().zip(self.rows.columns()) {
-            if FieldColumnId::of(field).is_some_and(|id| id.name == name) {
+            if FieldColumnId::of(field).is_some_and(|id| covers(&id.name)) {
                 let values = Values::of(column);
                 let left = candidates & &!&found;
                 found = &found | &test.rows(&values, &left);
             }
         }
         let rest = Values::named(self.rows, REST);
-        let quoted = serde_json::Value::from(name).to_string();
+        // As the rest has it, but for the sign at its end: the name may go on.
+        let mut quoted = serde_json::Value::from(name).to_string();
+        quoted.pop();
         let left = candidates & &!&found;
         let in_rest = keep(&left, |row| {
             let text = rest.text(row).filter(|text| text.contains(&quoted));
             let values = text.as_deref().map(rest::values).unwrap_or_default();
-            values.iter().any(|(other, value)| other == name && test.single(value))
+            values.iter().any(|(other, value)| covers(other) && test.single(value))
         });
         &found | &in_rest
     }

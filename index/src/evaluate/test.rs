@@ -118,7 +118,7 @@ impl Test {
     /// A test of the values of that name.
     pub(super) fn new(name: &str, test: &FieldTest) -> Self {
         match test {
-            FieldTest::Exists => Self::Exists,
+            FieldTest::Exists | FieldTest::ExistsBelow => Self::Exists,
             FieldTest::Matches(text) => Self::Matches(Box::new(Matches::new(text))),
             FieldTest::Between { from, to } => {
                 Self::Between { from: Limit::new(name, from), to: Limit::new(name, to) }

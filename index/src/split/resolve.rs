@@ -102,6 +102,10 @@ impl Resolver<'_, '_> {
                 let bounds = self.text(text)?;
                 self.decided(bounds)
             }
+            Filter::Field { name, test: test @ FieldTest::ExistsBelow } => {
+                self.leaves.push(None);
+                self.field(name, test)?
+            }
             Filter::Field { name, test } => match self.in_spans(filter, name)? {
                 Some(rows) => self.decided(Bounds { sure: rows.clone(), may: rows }),
                 None => {
@@ -139,7 +143,7 @@ impl Resolver<'_, '_> {
             return Ok(self.open());
         }
         let fields = self.indexes.fields()?;
-        let mut named = fields.iter().filter(|field| field.name == name).peekable();
+        let mut named = fields.iter().filter(|field| test.covers(name, &field.name)).peekable();
         if named.peek().is_none() {
             // No row has it.
             return Ok(Bounds { sure: RowSet::default(), may: RowSet::default() });

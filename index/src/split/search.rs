@@ -316,7 +316,7 @@ fn filter_names(filter: &Filter, wanted: &str) -> bool {
             parts.iter().any(|part| filter_names(part, wanted))
         }
         Filter::Not(part) => filter_names(part, wanted),
-        Filter::Field { name, .. } => name == wanted,
+        Filter::Field { name, test } => test.covers(name, wanted),
         Filter::All | Filter::Text(_) => false,
     }
 }

@@ -14,6 +14,7 @@ mod gelf;
 mod journald;
 mod forward;
 mod syslog;
+mod kafka;
 mod words;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,9 @@ use elastic::Elastic;
 pub use forward::Forward;
 pub use gelf::Gelf;
 use hec::Hec;
+#[cfg(feature = "kafka")]
+pub use kafka::Kafka;
+pub use kafka::{KafkaError, KafkaSource, Start};
 pub use otlp::LogsService;
 pub use syslog::Syslog;
 pub use words::{Audience, translated};
@@ -201,6 +205,15 @@ impl Doors {
     #[must_use]
     pub fn gelf(&self) -> Gelf {
         Gelf::new(self.state.clone())
+    }
+
+    /// Topics of Kafka.
+    ///
+    /// # Errors
+    /// The settings cannot be used.
+    #[cfg(feature = "kafka")]
+    pub fn kafka(&self, source: KafkaSource) -> Result<Kafka, KafkaError> {
+        Kafka::open(self.state.clone(), source)
     }
 
     /// OTLP over gRPC, for those whom `access` admits.

@@ -10,7 +10,7 @@ mod editor;
 mod records;
 mod export;
 mod deletes;
-mod tail;
+pub(crate) mod tail;
 mod status;
 mod stored;
 mod views;
@@ -74,7 +74,8 @@ impl QueryState {
 /// The routes, and the page at every path that is none of the API's.
 pub fn router(state: QueryState) -> Router {
     let elastic = elastic::router(state.engine.clone());
-    let loki = loki::router(state.engine.clone());
+    let tails = loki::Tails { room: state.tails.clone(), shutdown: state.shutdown.clone() };
+    let loki = loki::router(state.engine.clone(), tails);
     Router::new()
         .route("/api/v1/query", post(query::query))
         .route("/api/v1/query/parse", post(editor::parse))

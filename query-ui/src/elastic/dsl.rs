@@ -209,11 +209,11 @@ pub(super) fn bound(
     Ok(if inclusive { Bound::Inclusive(literal) } else { Bound::Exclusive(literal) })
 }
 
-/// There is a value.
+/// There is a value, or an object with one.
 pub(super) fn exists(name: &str) -> Result<Filter, Refusal> {
     match names::field(name)?.as_str() {
         "timestamp" | "ingest_time" | "id" | "index" => Ok(Filter::All),
-        field => Ok(values::test(field, FieldTest::Exists)),
+        field => Ok(values::test(field, FieldTest::ExistsBelow)),
     }
 }
 

@@ -117,6 +117,7 @@ fn value_queries() -> Expected {
             vec!["job done", "GET /b failed", "job failed: disk quota"],
         ),
         (json!({"exists": {"field": "ok"}}), vec!["GET /d"]),
+        (json!({"exists": {"field": "user"}}), vec!["slow answer", "GET /c", "GET /a"]),
         (json!({"prefix": {"user.name": "ali"}}), vec!["GET /c"]),
         (json!({"wildcard": {"user.name": {"value": "?lice*"}}}), vec!["GET /c", "GET /a"]),
         (
@@ -157,6 +158,10 @@ fn joined_queries() -> Expected {
             vec!["job failed: disk quota"],
         ),
         (json!({"query_string": {"query": "_exists_:ok"}}), vec!["GET /d"]),
+        (
+            json!({"query_string": {"query": "_exists_:user"}}),
+            vec!["slow answer", "GET /c", "GET /a"],
+        ),
         (
             json!({"simple_query_string": {"query": "\"failed disk\" | ful*", "fields": ["message"]}}),
             vec!["disk full", "job failed: disk quota"],

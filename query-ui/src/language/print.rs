@@ -92,7 +92,7 @@ impl Display for Search<'_> {
             Filter::Field { name, test } => {
                 write!(f, "{}:", Name(name))?;
                 match test {
-                    FieldTest::Exists => f.write_str("*"),
+                    FieldTest::Exists | FieldTest::ExistsBelow => f.write_str("*"),
                     FieldTest::Matches(text) => matched(f, text),
                     FieldTest::Between { from, to } => range(f, from, to),
                 }

@@ -18,6 +18,7 @@ fn show(filter: &Filter) -> String {
         Filter::Text(text) => show_text(text),
         Filter::Field { name, test } => match test {
             FieldTest::Exists => format!("{name}?"),
+            FieldTest::ExistsBelow => format!("{name}.?"),
             FieldTest::Matches(text) => format!("{name}~{}", show_text(text)),
             FieldTest::Between { from, to } => {
                 let end = |bound: &Bound, open: char, closed: char| match bound {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::query::Filter;
 use model::time::{TimeRange, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -52,23 +53,46 @@ fn categories(metadata: &Labels, parsed: &Labels) -> Map<String, Value> {
     some.map(|(name, labels)| (name.to_owned(), json!(labels))).collect()
 }
 
+/// Which lines.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) range: TimeRange,
+    pub(super) limit: u64,
+    pub(super) direction: Direction,
+    /// Only those that pass it.
+    pub(super) within: Filter,
+}
+
+impl Wanted {
+    pub(super) fn of(range: TimeRange, limit: u64, direction: Direction) -> Self {
+        Self { range, limit, direction, within: Filter::All }
+    }
+
+    fn question(self, lowered: &Lowered) -> Question {
+        let mut pipes = lowered.pipes.clone();
+        if self.direction == Direction::Forward {
+            let name = "timestamp".to_owned();
+            pipes.push(Pipe::Sort(vec![SortKey { name, descending: false }]));
+        }
+        pipes.push(Pipe::Limit(self.limit));
+        let filter = match self.within {
+            Filter::All => lowered.filter(),
+            within => Filter::And(vec![lowered.filter(), within]),
+        };
+        let query = Query { time: None, filter, pipes };
+        Question { query, range: self.range, indexes: None, limit: 0 }
+    }
+}
+
 /// Finds lines and gives them as streams.
 pub(super) async fn streams(
     engine: &Engine,
     log: &Log,
-    range: TimeRange,
-    limit: u64,
-    direction: Direction,
+    wanted: Wanted,
     categorized: bool,
 ) -> Result<Value, QueryFailure> {
     let lowered = Lowered::of(log);
-    let mut pipes = lowered.pipes.clone();
-    if direction == Direction::Forward {
-        pipes.push(Pipe::Sort(vec![SortKey { name: "timestamp".to_owned(), descending: false }]));
-    }
-    pipes.push(Pipe::Limit(limit));
-    let query = Query { time: None, filter: lowered.filter(), pipes };
-    let question = Question { query, range, indexes: None, limit: 0 };
+    let question = wanted.question(&lowered);
     let mut answer = engine.ask(&question).await?;
     let shape = answer.shape().clone();
     let plain = Extras::default();

@@ -10,9 +10,12 @@ mod lower;
 mod lines;
 mod figures;
 mod catalog;
+mod socket;
+mod tail;
 mod routes;
 
 pub(crate) use routes::router;
+pub(crate) use tail::Tails;
 
 #[cfg(test)]
 mod tests;

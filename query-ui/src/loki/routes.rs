@@ -14,20 +14,21 @@ use serde_json::{Value, json};
 use super::ast::Query;
 use super::catalog;
 use super::figures::{Asked, Found};
-use super::lines::{Direction, Moments, streams};
+use super::lines::{Direction, Moments, Wanted, streams};
 use super::parse::parse;
+use super::tail::{self, Tails};
 use crate::plan::{Engine, QueryFailure};
 
 /// Lines of an answer where the request does not say, and at most.
-const LINES: u64 = 100;
-const LINES_MAX: u64 = 5_000;
+pub(super) const LINES: u64 = 100;
+pub(super) const LINES_MAX: u64 = 5_000;
 /// Moments of a series.
 const MOMENTS_MAX: i64 = 11_000;
 /// Bytes of parameters.
 const BYTES_MAX: usize = 256 << 10;
 
 /// The routes.
-pub(crate) fn router(engine: Engine) -> Router {
+pub(crate) fn router(engine: Engine, tails: Tails) -> Router {
     let both = |path: &str| format!("/loki/api/v1/{path}");
     Router::new()
         .route(&both("query"), get(instant).post(instant))
@@ -46,7 +47,8 @@ pub(crate) fn router(engine: Engine) -> Router {
         .route(&both("format_query"), get(format_query).post(format_query))
         .route(&both("status/buildinfo"), get(build))
         .route(&both("drilldown-limits"), get(catalog::limits))
-        .with_state(engine)
+        .with_state(engine.clone())
+        .route(&both("tail"), get(tail::tail).with_state((engine, tails)))
 }
 
 /// Why there is no answer: plain text, which Grafana shows as it is.
@@ -56,6 +58,20 @@ pub(super) struct Refusal(StatusCode, String);
 impl Refusal {
     pub(super) fn bad(why: impl Into<String>) -> Self {
         Self(StatusCode::BAD_REQUEST, why.into())
+    }
+
+    pub(super) fn later(why: impl Into<String>) -> Self {
+        Self(StatusCode::TOO_MANY_REQUESTS, why.into())
+    }
+
+    /// Whether the same may be answered later.
+    pub(super) fn is_passing(&self) -> bool {
+        self.0 == StatusCode::TOO_MANY_REQUESTS
+    }
+
+    /// Why.
+    pub(super) fn reason(&self) -> &str {
+        &self.1
     }
 }
 
@@ -95,7 +111,7 @@ pub(super) type Answered = Result<Response, Refusal>;
 #[derive(Debug)]
 pub(super) struct Params {
     all: Vec<(String, String)>,
-    categorized: bool,
+    pub(super) categorized: bool,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Params {
@@ -264,7 +280,7 @@ async fn instant(State(engine): State<Engine>, params: Params) -> Answered {
         let from = Timestamp(time.0.saturating_sub(3_600 * SECOND));
         let range = TimeRange { from, to: Timestamp(time.0.saturating_add(1)) };
         let data = run(&engine, |engine| async move {
-            streams(&engine, &log, range, limit, direction, params.categorized).await
+            streams(&engine, &log, Wanted::of(range, limit, direction), params.categorized).await
         });
         return Ok(success(data.await?));
     }
@@ -291,7 +307,7 @@ async fn ranged(State(engine): State<Engine>, params: Params) -> Answered {
     if let Query::Log(log) = query {
         let (limit, direction) = (params.limit(LINES, LINES_MAX)?, params.direction()?);
         let data = run(&engine, |engine| async move {
-            streams(&engine, &log, range, limit, direction, params.categorized).await
+            streams(&engine, &log, Wanted::of(range, limit, direction), params.categorized).await
         });
         return Ok(success(data.await?));
     }

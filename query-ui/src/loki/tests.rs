@@ -27,7 +27,9 @@ async fn small(rest: Rest) -> (Fixture, Router) {
     if rest == Rest::Splits {
         fixture.settle().await;
     }
-    let app = router(fixture.engine.clone());
+    let room = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+    let tails = super::Tails { room, shutdown: platform::shutdown::Shutdown::default() };
+    let app = router(fixture.engine.clone(), tails);
     (fixture, app)
 }
 

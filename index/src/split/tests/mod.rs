@@ -146,10 +146,12 @@ fn bound() -> impl Strategy<Value = Bound> {
 fn filter() -> impl Strategy<Value = Filter> {
     let test = prop_oneof![
         Just(FieldTest::Exists),
+        Just(FieldTest::ExistsBelow),
         text_match().prop_map(FieldTest::Matches),
         (bound(), bound()).prop_map(|(from, to)| FieldTest::Between { from, to }),
     ];
-    let name = prop::sample::select(vec!["a", "b", "c.d", "level", "message", "host", "nowhere"]);
+    let name =
+        prop::sample::select(vec!["a", "b", "c", "c.d", "level", "message", "host", "nowhere"]);
     let leaf = prop_oneof![
         Just(Filter::All),
         text_match().prop_map(Filter::Text),

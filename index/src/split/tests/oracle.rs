@@ -18,10 +18,15 @@ pub(super) fn passes(filter: &Filter, record: &Record, host: &str) -> bool {
         }
         Filter::Field { name, test } => match name.as_str() {
             "level" => level(test, record.level),
-            "message" if *test == FieldTest::Exists => !record.message.is_empty(),
+            "message" if matches!(test, FieldTest::Exists | FieldTest::ExistsBelow) => {
+                !record.message.is_empty()
+            }
             "message" => value(test, &FieldValue::Text(record.message.clone())),
             "host" => value(test, &FieldValue::Text(host.to_owned())),
-            name => record.fields.iter().any(|(n, v)| n == name && value(test, v)),
+            name => record.fields.iter().any(|(n, v)| {
+                let below = *test == FieldTest::ExistsBelow && n.starts_with(&format!("{name}."));
+                (n == name || below) && value(test, v)
+            }),
         },
     }
 }
@@ -88,7 +93,7 @@ fn number(value: &FieldValue) -> Option<f64> {
 
 fn value(test: &FieldTest, value: &FieldValue) -> bool {
     match test {
-        FieldTest::Exists => true,
+        FieldTest::Exists | FieldTest::ExistsBelow => true,
         FieldTest::Matches(text) => {
             let equals = match (text, value) {
                 (TextMatch::Phrase(phrase), value) => equals(phrase, value),
@@ -140,7 +145,7 @@ fn side(bound: &Bound, value: &FieldValue, strict: impl Fn(std::cmp::Ordering) -
 
 fn level(test: &FieldTest, given: Level) -> bool {
     match test {
-        FieldTest::Exists => given != Level::Unknown,
+        FieldTest::Exists | FieldTest::ExistsBelow => given != Level::Unknown,
         FieldTest::Matches(TextMatch::Phrase(phrase)) if Level::from_word(phrase).is_some() => {
             Level::from_word(phrase) == Some(given)
         }

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use self::follow::{Behind, EVENTS_AHEAD, Tail};
-use self::place::TailPlace;
+pub(crate) use self::place::TailPlace;
 use super::QueryState;
 use super::body::{Params, Said, invalid_value};
 use super::request::understood;

@@ -12,7 +12,7 @@ const PARTITIONS_MAX: usize = 4_096;
 
 /// A place in all partitions. One that is not named stands at its beginning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct TailPlace(BTreeMap<PartitionId, Offset>);
+pub(crate) struct TailPlace(BTreeMap<PartitionId, Offset>);
 
 impl fmt::Display for TailPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,7 +26,7 @@ impl fmt::Display for TailPlace {
 
 impl TailPlace {
     /// Reads what is displayed.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         if text == "-" {
             return Some(Self::default());
         }
@@ -42,27 +42,27 @@ impl TailPlace {
     }
 
     /// The place at these ends.
-    pub(super) fn at(ends: impl IntoIterator<Item = (PartitionId, Offset)>) -> Self {
+    pub(crate) fn at(ends: impl IntoIterator<Item = (PartitionId, Offset)>) -> Self {
         Self(ends.into_iter().collect())
     }
 
-    pub(super) fn of(&self, partition: PartitionId) -> Offset {
+    pub(crate) fn of(&self, partition: PartitionId) -> Offset {
         self.0.get(&partition).copied().unwrap_or(Offset(0))
     }
 
     /// Goes on to an offset of a partition; never back.
-    pub(super) fn advance(&mut self, partition: PartitionId, to: Offset) {
+    pub(crate) fn advance(&mut self, partition: PartitionId, to: Offset) {
         let at = self.0.entry(partition).or_insert(to);
         *at = (*at).max(to);
     }
 
     /// Goes on to another place.
-    pub(super) fn advance_to(&mut self, other: &Self) {
+    pub(crate) fn advance_to(&mut self, other: &Self) {
         other.0.iter().for_each(|(partition, to)| self.advance(*partition, *to));
     }
 
     /// The place from here towards another one, by so many offsets of a partition at most.
-    pub(super) fn step(&self, to: &Self, most: u64) -> Self {
+    pub(crate) fn step(&self, to: &Self, most: u64) -> Self {
         let near = |(partition, to): (&PartitionId, &Offset)| {
             let far = Offset(self.of(*partition).0.saturating_add(most));
             (*partition, far.min(*to))
@@ -71,7 +71,7 @@ impl TailPlace {
     }
 
     /// The records from here to another place; `None` when there can be none.
-    pub(super) fn records_to(&self, to: &Self) -> Option<Filter> {
+    pub(crate) fn records_to(&self, to: &Self) -> Option<Filter> {
         let stretch = |(partition, end): (&PartitionId, &Offset)| {
             let from = self.of(*partition);
             let at = |offset: Offset| {
