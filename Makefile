@@ -14,7 +14,7 @@ WEB      := query-ui/web
 BROWSER  := tests/browser
 CARGO    := cargo --locked
 
-.PHONY: help run cluster build ui test test-rust test-api test-compat test-s3 test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-cluster bench-doors bench-shipper bench-browser deb crash chaos shipper-model sim fuzz fuzz-doors screenshots clean tools-build tools-test
+.PHONY: help run cluster build ui test test-rust test-api test-compat test-s3 test-outside test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-cluster bench-doors bench-shipper bench-browser deb crash chaos shipper-model sim fuzz fuzz-doors screenshots clean tools-build tools-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,12 @@ $(BROWSER)/node_modules/.package-lock.json: $(BROWSER)/package-lock.json
 	cd $(BROWSER) && npm ci --no-audit --no-fund
 	@touch $@
 
-test: tools-test lint test-ui test-rust test-api test-compat test-s3 test-browser ## Everything: lint, Rust tests, UI tests in a real browser
+test: tools-test lint test-ui test-rust ## Everything: lint, Rust tests, UI tests in a real browser, real clients
+	$(MAKE) -j2 --output-sync=target test-browser test-outside
+
+# Both wait more than they compute.
+test-outside:
+	$(MAKE) -j1 test-api test-compat test-s3
 
 test-rust: build
 	$(CARGO) test --workspace

@@ -20,6 +20,7 @@ mod status;
 mod split;
 mod operate;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -60,10 +61,9 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Says something to the person at the terminal, beside the output.
-#[expect(clippy::print_stderr, reason = "the one place that speaks to the terminal")]
+/// Says something to the person at the terminal, beside the output. Nobody may be there any more.
 fn tell(words: &str) {
-    eprintln!("{words}");
+    drop(writeln!(std::io::stderr(), "{words}"));
 }
 
 /// Asks the person at the terminal something; the answer stands on the same line.

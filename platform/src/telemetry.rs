@@ -19,6 +19,8 @@ pub fn init() {
         .with_writer(std::io::stderr)
         .with_ansi(terminal)
         .with_target(true)
+        // Words that nobody reads any more are no reason to fail: a complaint about it would panic.
+        .log_internal_errors(false)
         .try_init();
     if started.is_err() {
         tracing::debug!("telemetry was started before");

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use platform::clock::Clock;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tests::process::{FRESH, Node, TINY, program, refuses, run};
+use tests::client::Client;
+use tests::process::{FRESH, Node, TINY, free_address, program, refuses, run};
 use tests::wait::eventually;
 
 fn start(settings: &str) -> (tempfile::TempDir, Node) {
@@ -27,6 +28,24 @@ fn says(args: &[&str], node: &Node) -> String {
     let output = run("sawlog", &args);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_node_to_which_nobody_listens_any_more_goes_on() {
+    let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
+    let mut command = Command::new(program("sawlog"));
+    command.args(["node", "--listen", &address, "--data-dir"]).arg(folder.path());
+    command.env("SAWLOG_LOG", "debug").stdin(Stdio::null());
+    let mut node = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Whoever read what it says ends: every further word cannot be written.
+    drop((node.stdout.take(), node.stderr.take()));
+    let client = Client::new(&address);
+    eventually("the node", || (client.status_of("/readyz")? == 200).then_some(()));
+    client.ingest("/api/v1/ingest", &lines(0..10));
+    client.expect_records(10);
+    let pid = Pid::from_raw(i32::try_from(node.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert!(eventually("the node to end", || node.try_wait().unwrap()).success());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Produc
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use tests::process::{Node, TINY, free_address, refuses};
-use tests::wait::pace;
+use tests::wait::{eventually, pace};
 
 const PARTITIONS: i32 = 3;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -67,13 +67,27 @@ impl Scene {
 
     /// Says that the group is somewhere else.
     fn place(&self, at: impl Fn(i64) -> i64) {
-        let consumer: BaseConsumer = client(&self.broker).create().unwrap();
+        let mut config = client(&self.broker);
+        config.set("enable.auto.commit", "false").set("session.timeout.ms", "6000");
+        config.set("partition.assignment.strategy", "cooperative-sticky");
+        let consumer: BaseConsumer = config.create().unwrap();
+        // Only a member may say it.
+        consumer.subscribe(&["orders"]).unwrap();
+        eventually("all partitions to be given", || {
+            drop(consumer.poll(Duration::from_millis(100)));
+            (consumer.assignment().ok()?.count() == usize::try_from(PARTITIONS).ok()?).then_some(())
+        });
         let mut list = TopicPartitionList::new();
         for partition in 0..PARTITIONS {
             let (_, end) = consumer.fetch_watermarks("orders", partition, PATIENCE).unwrap();
             list.add_partition_offset("orders", partition, Offset::Offset(at(end))).unwrap();
         }
         consumer.commit(&list, CommitMode::Sync).unwrap();
+        consumer.unsubscribe();
+        eventually("all partitions to be given back", || {
+            drop(consumer.poll(Duration::from_millis(100)));
+            (consumer.assignment().ok()?.count() == 0).then_some(())
+        });
     }
 
     /// All that was written is there, each once.
@@ -109,7 +123,10 @@ fn each_message_is_stored_once_whenever_the_node_is_killed() {
     assert_eq!(row["labels"]["env"], "test");
     assert_eq!(fields["kafka.headers.by"], "tests");
     assert_eq!(fields["kafka.key"], format!("key {}", fields["number"].as_u64().unwrap() % 7));
-    assert!(row["labels"]["partition"].is_string() && fields["kafka.offset"].is_u64(), "{row}");
+    assert!(
+        row["labels"]["topic_partition"].is_string() && fields["kafka.offset"].is_u64(),
+        "{row}"
+    );
     let metrics = node.client.send("GET", "/metrics", &[], Vec::new()).unwrap().body;
     assert!(metrics.contains("ingest_door_records_total{door=\"kafka\"}"), "{metrics}");
     assert!(node.process.stop(), "the node did not end well");

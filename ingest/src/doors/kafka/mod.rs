@@ -121,7 +121,7 @@ impl KafkaSource {
 
     /// The labels of the records of a topic's partition.
     fn labels_of(&self, topic: &str, partition: i32) -> Result<Labels, KafkaError> {
-        let own = [("topic", topic.to_owned()), ("partition", partition.to_string())];
+        let own = [("topic", topic.to_owned()), ("topic_partition", partition.to_string())];
         let own = own.map(|(name, value)| (name.to_owned(), value));
         Labels::new(self.labels.iter().cloned().chain(own).collect())
             .map_err(|source| KafkaError::Labels { name: self.name.clone(), source })

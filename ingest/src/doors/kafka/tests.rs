@@ -101,7 +101,7 @@ fn batches_follow_one_another_over_gaps() {
     assert_eq!(batch.timestamps, [9, 9, 9]);
     let named = |name: &str| batch.labels.get(name).map(str::to_owned);
     assert_eq!(
-        [named("topic"), named("partition"), named("env")],
+        [named("topic"), named("topic_partition"), named("env")],
         [Some("orders".to_owned()), Some("3".to_owned()), Some("test".to_owned())]
     );
 }
