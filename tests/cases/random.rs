@@ -50,6 +50,11 @@ fn stamp(at: u64) -> String {
     format!("2026-01-01T00:{:02}:{:02}.000000000Z", at / 60, at % 60)
 }
 
+fn pick(chance: &mut Chance, list: &[&'static str]) -> &'static str {
+    let found: &&'static str = chance.one_of(list);
+    found
+}
+
 /// Records in the order in which they are sent. Those of one time are of one host, so that their
 /// order is known.
 fn lines(chance: &mut Chance) -> Vec<Line> {
@@ -60,8 +65,8 @@ fn lines(chance: &mut Chance) -> Vec<Line> {
             Line {
                 at: chance.below(40) * 3 + host as u64,
                 host,
-                level: *chance.one_of(&LEVELS),
-                word: *chance.one_of(&["login", "logout", "timeout 10.0.0.7", "Timeout"]),
+                level: pick(chance, &LEVELS),
+                word: pick(chance, &["login", "logout", "timeout 10.0.0.7", "Timeout"]),
                 user: *chance.one_of(&[None, Some("alice"), Some("bob"), Some("Carol")]),
                 took: (chance.below(3) > 0).then(|| chance.below(25).cast_signed() - 5),
             }
@@ -94,11 +99,11 @@ impl Search {
         let inner = |chance: &mut Chance| Box::new(Self::drawn(chance, depth + 1));
         match chance.below(if depth < 3 { 11 } else { 8 }) {
             0 => Self::All,
-            1 => Self::Word(*chance.one_of(&["login", "timeout", "ALICE", "absent"])),
-            2 => Self::Exact(*chance.one_of(&["Timeout", "timeout", "Carol", "carol"])),
+            1 => Self::Word(pick(chance, &["login", "timeout", "ALICE", "absent"])),
+            2 => Self::Exact(pick(chance, &["Timeout", "timeout", "Carol", "carol"])),
             3 => Self::Regex,
             4 => Self::Network,
-            5 => Self::Level(*chance.one_of(&["warn", "error"])),
+            5 => Self::Level(pick(chance, &["warn", "error"])),
             6 => Self::HasUser,
             7 => Self::Took(chance.below(27).cast_signed() - 6),
             8 => Self::Not(inner(chance)),
@@ -172,7 +177,7 @@ impl Pipes {
     fn drawn(chance: &mut Chance) -> Self {
         match chance.below(13) {
             0 => Self::Whole,
-            1 => Self::Stats(*chance.one_of(&["user", "level", "host"])),
+            1 => Self::Stats(pick(chance, &["user", "level", "host"])),
             2 => Self::Where(chance.below(27).cast_signed() - 6),
             3 => Self::Slowest(1 + chance.place(5)),
             4 => Self::Dedup,
@@ -270,16 +275,7 @@ impl Pipes {
                 let row = |(at, count)| json!({"timestamp": stamp(at), "n": count});
                 bins.into_iter().map(row).collect()
             }
-            Self::Ends => {
-                let mut ends: BTreeMap<usize, (u64, String)> = BTreeMap::new();
-                for line in lines {
-                    let end = ends.entry(line.host).or_insert_with(|| (0, line.message()));
-                    end.0 = line.at;
-                }
-                let row =
-                    |(host, (at, last))| json!({"host": HOSTS[host], "f": stamp(at), "l": last});
-                ends.into_iter().map(row).collect()
-            }
+            Self::Ends => ends(lines),
             Self::Join => {
                 let errors = counted(of_level("error").map(|line| line.host));
                 let hosts = counted(lines.iter().map(|line| line.host));
@@ -299,6 +295,17 @@ impl Pipes {
             }
         }
     }
+}
+
+/// The first time and the last message of each host.
+fn ends(lines: &[&Line]) -> Vec<Value> {
+    let mut ends: BTreeMap<usize, (u64, String)> = BTreeMap::new();
+    for line in lines {
+        let end = ends.entry(line.host).or_insert_with(|| (0, line.message()));
+        end.0 = line.at;
+    }
+    let row = |(host, (at, last))| json!({"host": HOSTS[host], "f": stamp(at), "l": last});
+    ends.into_iter().map(row).collect()
 }
 
 fn counted<K: Ord>(keys: impl Iterator<Item = K>) -> BTreeMap<K, usize> {

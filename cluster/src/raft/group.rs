@@ -238,14 +238,16 @@ impl Group {
             matched.flatten().map(|id| id.index) == metrics.last_log_index
         };
         let wait = self.raft.wait(Some(EVERYTHING_WAIT_MAX));
-        if wait.metrics(has_all, "the next leader to have everything").await.is_err() {
+        if Box::pin(wait.metrics(has_all, "the next leader to have everything")).await.is_err() {
             return false;
         }
         self.raft.runtime_config().elect(false);
         let followed = ask.await && {
             let wait = self.raft.wait(Some(patience));
             let is_other = |leader: Option<u64>| leader.is_some_and(|leader| leader != me);
-            wait.metrics(|metrics| is_other(metrics.current_leader), "another leader").await.is_ok()
+            Box::pin(wait.metrics(|metrics| is_other(metrics.current_leader), "another leader"))
+                .await
+                .is_ok()
         };
         self.raft.runtime_config().elect(true);
         followed

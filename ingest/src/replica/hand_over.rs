@@ -25,6 +25,6 @@ impl Replica {
         let Some(_turn) = clock.timeout(TURN_WAIT_MAX, self.0.turn.lock()).await else {
             return false;
         };
-        self.0.group.step_back(to, ask, LEADER_WAIT_MAX).await
+        Box::pin(self.0.group.step_back(to, ask, LEADER_WAIT_MAX)).await
     }
 }

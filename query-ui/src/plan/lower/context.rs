@@ -29,15 +29,15 @@ impl Lowering<'_> {
     /// The records of a frame with those `around` them.
     pub(super) fn context(
         &mut self,
-        frame: Frame,
+        frame: &Frame,
         (before, after): (u64, u64),
         around: &Query,
     ) -> Result<Frame> {
         let Rows::Records { record, .. } = &frame.rows else {
             return plan_err!("`context` stands before `stats` and `fields`: there are records");
         };
-        let (streams, stream) = self.distinct(&frame, &columns(record, &STREAM))?;
-        let (matches, matched) = self.distinct(&frame, &columns(record, &PLACE))?;
+        let (streams, stream) = self.distinct(frame, &columns(record, &STREAM))?;
+        let (matches, matched) = self.distinct(frame, &columns(record, &PLACE))?;
         let places = self.scan(around, None, None)?;
         let Rows::Records { record, .. } = &places.rows else {
             return plan_err!("a search has records");

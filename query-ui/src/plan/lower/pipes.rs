@@ -49,7 +49,7 @@ impl Lowering<'_> {
             Pipe::Union(query) => self.union(frame, query),
             Pipe::Sample(share) => self.sample(frame, *share),
             Pipe::Context { before, after, around } => {
-                self.context(frame, (*before, *after), around)
+                self.context(&frame, (*before, *after), around)
             }
         }
     }
