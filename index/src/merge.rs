@@ -15,7 +15,7 @@ use model::time::TimeRange;
 
 use crate::columns::{Values, numbers, times};
 use crate::evaluate::{Evaluator, Place};
-use crate::publish::{PublishError, new_id, secured};
+use crate::publish::{PublishError, new_id, not_published, secured};
 use crate::scan::ScanError;
 use crate::schema::{FieldColumnId, adapt, batch_rows, united};
 use crate::searcher::Core;
@@ -79,8 +79,12 @@ pub(crate) fn put_in_place(
     let add: Vec<SplitMeta> =
         built.into_iter().map(|meta| secured(core, meta)).collect::<Result<_, _>>()?;
     let remove: Vec<_> = group.iter().map(|split| split.id.clone()).collect();
-    core.parties.catalog.execute(Order { command: Command::Replace { remove, add }, fence })?;
-    Ok(())
+    let command = Command::Replace { remove, add: add.clone() };
+    let replaced = core.parties.catalog.execute(Order { command, fence });
+    replaced.map(drop).map_err(|error| {
+        not_published(&add, &error);
+        error.into()
+    })
 }
 
 /// Opened splits are not cached: they are about to go.

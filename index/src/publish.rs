@@ -103,7 +103,10 @@ impl Publisher {
             // The answer to a first try was lost: it is published, and shown.
             Err(CatalogError::Refused(Refusal::Moved { current, .. }))
                 if current == to && is_published(&self.core, &publication) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                not_published(&publication.add, &error);
+                return Err(error.into());
+            }
         }
         self.core.parties.metrics.splits_built.inc_by(publication.add.len() as u64);
         self.queue.trim(to);
@@ -127,6 +130,14 @@ impl Publisher {
         };
         let parties = &self.core.parties;
         build(origin, source_of(&rows)?, &parties.work.join(&id.0), &parties.objects)
+    }
+}
+
+/// Says which splits were built in vain. Their objects stay until they are old: the answer to a first try
+/// may be lost, and what is published must not be deleted.
+pub(crate) fn not_published(add: &[SplitMeta], error: &CatalogError) {
+    for meta in add {
+        tracing::warn!(split = %meta.id, %error, "built and not published");
     }
 }
 
