@@ -43,7 +43,8 @@ export async function serveFolder(folder, node) {
 
 /**
  * A way to a node that can go silent as a network does: `hush` carries nothing more and closes
- * nothing; what `heal` lets through are connections made after it.
+ * nothing; `heal` lets new connections through and resets the old ones, as a firewall does that
+ * has forgotten them.
  */
 export async function linkTo(node) {
   const { hostname, port } = new URL(node);
@@ -71,7 +72,10 @@ export async function linkTo(node) {
       isSilent = true;
       mute(...ends);
     },
-    heal: () => (isSilent = false),
+    heal: () => {
+      isSilent = false;
+      ends.forEach((end) => end.resetAndDestroy());
+    },
     close: () => {
       server.close();
       ends.forEach((end) => end.destroy());

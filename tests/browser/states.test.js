@@ -116,8 +116,9 @@ test('a patterns tab that gets no answer says so in words of the page', async ()
   await close(page);
 });
 
-test('an answer that is long in coming tells how far it is, and shows its first rows meanwhile', async () => {
+test('an answer that is long in coming tells how far it is, and shows its first rows meanwhile', async (told) => {
   const slow = await slowly(at.node.url);
+  told.after(slow.close);
   slow.free();
   const page = await open(`${slow.url}/?q=refused`);
   slow.hold();
@@ -145,5 +146,4 @@ test('an answer that is long in coming tells how far it is, and shows its first 
   await status(page, 'of 270 rows');
   await page.getByTestId('run').waitFor();
   await close(page);
-  slow.close();
 });

@@ -102,8 +102,9 @@ test('a tail that waits shows its first record', async () => {
   await close(page);
 });
 
-test('a connection that went silent is given up, told, and made anew with what was missed', async () => {
+test('a connection that went silent is given up, told, and made anew with what was missed', async (told) => {
   const link = await linkTo(at.node.url);
+  told.after(link.close);
   const page = await open(`${link.url}/?q=silent`);
   await tail(page);
   await sendLines('silent', 0, 2);
@@ -118,7 +119,6 @@ test('a connection that went silent is given up, told, and made anew with what w
   await page.getByText('silent line 5').waitFor();
   assert.deepEqual(await seen(page), ['5', '4', '3', '2', '1', '0']);
   await close(page);
-  link.close();
 });
 
 test('a tail in which nothing comes keeps its one connection', async () => {
