@@ -7,12 +7,22 @@ import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { serveFolder } from './proxy.js';
 
+// Below those that the system gives to whoever connects, and for each process others.
+let nextPort = 15_000 + (process.pid % 100) * 50;
+
 async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((ready) => server.once('listening', ready));
-  const { port } = server.address();
-  await new Promise((closed) => server.close(closed));
-  return port;
+  for (;;) {
+    const port = nextPort;
+    nextPort = 15_000 + ((nextPort + 1 - 15_000) % 5_000);
+    const server = createServer().listen(port, '127.0.0.1');
+    const isFree = await new Promise((done) => {
+      server.once('listening', () => done(true));
+      server.once('error', () => done(false));
+    });
+    if (!isFree) continue;
+    await new Promise((closed) => server.close(closed));
+    return port;
+  }
 }
 
 /**

@@ -1,5 +1,6 @@
 """A node for the clients to talk to, and what it has stored."""
 
+import itertools
 import json
 import pathlib
 import re
@@ -15,10 +16,19 @@ TOKEN = "a-token-for-the-clients"
 KEY = "a-key-for-the-forwarders"
 
 
+PORTS = itertools.cycle(range(10_000, 12_500))
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that the system gives to whoever connects: nobody takes it before the node does."""
+    while True:
+        port = next(PORTS)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 class Node:

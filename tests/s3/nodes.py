@@ -1,5 +1,6 @@
 """Three nodes that keep their splits in a real S3 server, which fails, comes back and is slow."""
 
+import itertools
 import json
 import logging
 import os
@@ -42,10 +43,19 @@ REQUEST_RECORDS = 5
 WAIT_S = 120
 
 
+PORTS = itertools.cycle(range(12_500, 15_000))
+
+
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Below those that the system gives to whoever connects: nobody takes it before the node does."""
+    while True:
+        port = next(PORTS)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 def until(what, is_so, within_s=WAIT_S):

@@ -87,6 +87,9 @@ async fn three(mesh: &Mesh) -> Vec<Member> {
     }
     let peers: BTreeMap<u64, Peer> = (1..=3).map(|node| (node, peer(node))).collect();
     members[0].group.raft().initialize(peers).await.unwrap();
+    let wait = members[0].group.raft().wait(Some(PATIENCE));
+    let begun = |metrics: &openraft::RaftMetrics<u64, Peer>| metrics.last_log_index.is_some();
+    wait.metrics(begun, "the first entry").await.unwrap();
     members
 }
 
