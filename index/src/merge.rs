@@ -75,7 +75,13 @@ pub(crate) fn put_in_place(
     built: Option<SplitMeta>,
 ) -> Result<(), PublishError> {
     let Some(one) = group.first() else { return Ok(()) };
-    let Ok(fence) = core.fence(one.partition) else { return Ok(()) };
+    let Ok(fence) = core.fence(one.partition) else {
+        // The partition is another node's by now.
+        for meta in built {
+            tracing::warn!(split = %meta.id, "built and not published");
+        }
+        return Ok(());
+    };
     let add: Vec<SplitMeta> =
         built.into_iter().map(|meta| secured(core, meta)).collect::<Result<_, _>>()?;
     let remove: Vec<_> = group.iter().map(|split| split.id.clone()).collect();
