@@ -175,6 +175,8 @@ class Cases:
             node.start()
         until("three nodes are up", lambda: self.up() == 3)
         until("every partition has three replicas", self.is_replicated)
+        # What is built while work moves to a node that came stays until it is old.
+        until("the work is shared", lambda: len(self.indexers()) > 1)
         self.load, self.acknowledged = Load(self.nodes, "a"), 0
 
     def up(self):
@@ -183,6 +185,9 @@ class Cases:
     def is_replicated(self):
         partitions = self.nodes[0].cluster()["partitions"]
         return all(len(one["replicas"]) == 3 and one["leader"] and one["indexer"] for one in partitions)
+
+    def indexers(self):
+        return {one["indexer"] for one in self.nodes[0].cluster()["partitions"]}
 
     def objects(self):
         pages = self.store.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{PREFIX}/splits/")
