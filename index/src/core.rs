@@ -212,4 +212,13 @@ impl Core {
     pub(crate) fn forget(&self, id: &SplitId) {
         self.cache.invalidate(id);
     }
+
+    /// Keeps these splits open no longer, at once.
+    pub(crate) fn close(&self, splits: Vec<SplitId>) {
+        if splits.is_empty() {
+            return;
+        }
+        splits.iter().for_each(|id| self.forget(id));
+        self.cache.run_pending_tasks();
+    }
 }

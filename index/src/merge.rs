@@ -77,7 +77,7 @@ pub(crate) fn put_in_place(
     let Some(one) = group.first() else { return Ok(()) };
     let Ok(fence) = core.fence(one.partition) else {
         // The partition is another node's by now.
-        for meta in built {
+        if let Some(meta) = built {
             tracing::warn!(split = %meta.id, "built and not published");
         }
         return Ok(());

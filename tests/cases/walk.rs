@@ -7,6 +7,7 @@ use std::process::Command;
 use platform::clock::Clock;
 use serde_json::{Value, json};
 use tests::client::request;
+use tests::cluster::all_published;
 use tests::material;
 use tests::oracle::Truth;
 use tests::process::{FRESH, Node, Process, TINY, run};
@@ -243,4 +244,25 @@ fn the_command_line_answers_in_a_pipe() {
     let output = run("sawlog", &["status", "--format", "json", "--server", node.url()]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(status["ready"], json!(true));
+}
+
+#[test]
+fn splits_that_were_read_go_when_others_take_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start("node", folder.path(), TINY, &[]);
+    // Each round is a split of its own, which a question opens before it is merged.
+    for round in 1..=6_u64 {
+        node.client.ingest("/api/v1/ingest", b"{\"msg\":\"first\"}\n{\"msg\":\"second\"}\n");
+        eventually("the round to be in a split", || {
+            all_published(&node.client.get("/api/v1/status")).then_some(())
+        });
+        assert_eq!(node.client.count_of("second"), round);
+    }
+    eventually("the folders of merged splits to be gone", || {
+        let status = node.client.get("/api/v1/status");
+        let splits = status["indexes"][0]["splits"].as_u64()?;
+        let here =
+            std::fs::read_dir(folder.path().join("data/objects/splits")).ok()?.count() as u64;
+        (splits < 6 && here == splits).then_some(())
+    });
 }
