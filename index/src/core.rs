@@ -214,7 +214,7 @@ impl Core {
     }
 
     /// Keeps these splits open no longer, at once.
-    pub(crate) fn close(&self, splits: Vec<SplitId>) {
+    pub(crate) fn close(&self, splits: &[SplitId]) {
         if splits.is_empty() {
             return;
         }

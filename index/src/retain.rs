@@ -151,7 +151,9 @@ const ORPHAN_AGE_NS: i64 = 3_600_000_000_000;
 /// that all share one node does it first; to the others nothing is left.
 pub(crate) fn sweep(core: &Core) {
     // What is kept open for queries holds a split as a view does, and would hold it for good.
-    core.close(core.read(|state| state.removed.iter().map(|split| split.id.clone()).collect()));
+    let removed: Vec<SplitId> =
+        core.read(|state| state.removed.iter().map(|split| split.id.clone()).collect());
+    core.close(&removed);
     let now = core.parties.clock.elapsed();
     let turn =
         if core.parties.objects.is_shared() && !core.keeps_time() { TURN } else { Duration::ZERO };

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use tests::chance::Chance;
+use tests::chance::{Chance, setting};
 use tests::process::{Node, Process, TINY, free_address};
 use tests::wait::pace;
 
@@ -16,10 +16,6 @@ use tests::wait::pace;
 const ROUNDS: u64 = 8;
 /// Files that are written at the same time.
 const FILES: usize = 3;
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
-}
 
 /// Appends numbered lines to several files until told to stop, rotates them now and then, and
 /// leaves half a line standing for a while. Gives how many lines each file's name has got.

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use tests::chance::Chance;
+use tests::chance::{Chance, setting};
 use tests::client::Client;
-use tests::cluster::{Cluster, QUICK};
+use tests::cluster::{Cluster, QUICK, all_published};
 use tests::process::{Node, TINY};
 use tests::wait::eventually;
 
@@ -404,15 +404,6 @@ impl List {
     }
 }
 
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
-}
-
-fn all_in_splits(told: &Value) -> Option<()> {
-    let whole = |one: &Value| one["published"] == one["committed"];
-    told["partitions"].as_array()?.iter().all(whole).then_some(())
-}
-
 #[test]
 fn random_queries_are_answered_as_by_plain_loops() {
     let seed = setting("SAWLOG_RANDOM_SEED", 1);
@@ -432,8 +423,8 @@ fn random_queries_are_answered_as_by_plain_loops() {
         list.check("three nodes, fresh", cluster.client(chance.place(3)));
     }
     eventually("all to be in splits", || {
-        all_in_splits(&alone.client.get("/api/v1/status"))?;
-        all_in_splits(&cluster.status(0)?)
+        let told = [alone.client.get("/api/v1/status"), cluster.status(0)?];
+        told.iter().all(all_published).then_some(())
     });
     for list in &lists {
         list.check("one node, splits", &alone.client);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
-use tests::chance::Chance;
+use tests::chance::{Chance, setting};
 use tests::process::{Node, Process, TINY, free_address};
 use tests::wait::{eventually, pace};
 
@@ -329,10 +329,6 @@ fn stored(node: &Node) -> BTreeMap<String, u64> {
         *found.entry(row["message"].as_str().unwrap().to_owned()).or_default() += 1;
     }
     found
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
 }
 
 #[test]

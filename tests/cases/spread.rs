@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use tests::chance::Chance;
 use tests::client::Client;
-use tests::cluster::{Cluster, QUICK};
+use tests::cluster::{Cluster, QUICK, all_published};
 use tests::process::{Node, TINY};
 use tests::wait::eventually;
 
@@ -113,12 +113,7 @@ fn answers_are_the_same_wherever_their_parts_run() {
         }
     };
     agree(&cluster, "fresh records");
-    eventually("all to be in splits", || {
-        let status = cluster.status(0)?;
-        let partitions = status["partitions"].as_array()?;
-        let whole = |one: &Value| one["published"] == one["committed"];
-        partitions.iter().all(whole).then_some(())
-    });
+    eventually("all to be in splits", || all_published(&cluster.status(0)?).then_some(()));
     agree(&cluster, "splits");
     let sum = |cluster: &Cluster, name| -> u64 {
         cluster.running().iter().map(|number| figure(cluster.client(*number), name)).sum()

@@ -1,34 +1,20 @@
 """A node for the clients to talk to, and what it has stored."""
 
-import itertools
 import json
 import pathlib
 import re
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from ports import free_port
+
 TOKEN = "a-token-for-the-clients"
 # What senders of the forward protocol share.
 KEY = "a-key-for-the-forwarders"
-
-
-PORTS = itertools.cycle(range(10_000, 12_500))
-
-
-def free_port():
-    """Below those that the system gives to whoever connects: nobody takes it before the node does."""
-    while True:
-        port = next(PORTS)
-        with socket.socket() as listener:
-            try:
-                listener.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
 
 
 class Node:

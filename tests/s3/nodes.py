@@ -1,6 +1,5 @@
 """Three nodes that keep their splits in a real S3 server, which fails, comes back and is slow."""
 
-import itertools
 import json
 import logging
 import os
@@ -8,7 +7,6 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +26,9 @@ import boto3
 from moto.server import ThreadedMotoServer
 from proxy import Proxy
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from ports import free_port
+
 BUCKET = "logs"
 PREFIX = "shop"
 SECRET = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-central-1"}
@@ -41,21 +42,6 @@ WRITERS = 3
 REQUEST_RECORDS = 5
 # How long anything may take to come true on a slow machine.
 WAIT_S = 120
-
-
-PORTS = itertools.cycle(range(12_500, 15_000))
-
-
-def free_port():
-    """Below those that the system gives to whoever connects: nobody takes it before the node does."""
-    while True:
-        port = next(PORTS)
-        with socket.socket() as listener:
-            try:
-                listener.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
 
 
 def until(what, is_so, within_s=WAIT_S):

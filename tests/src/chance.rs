@@ -42,3 +42,12 @@ impl Chance {
         self.below((1 << width.min(63)).min(bound).max(1))
     }
 }
+
+/// A number of the environment, with which a run is repeated or made longer.
+///
+/// # Panics
+/// It is no number.
+#[must_use]
+pub fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a whole number"))
+}

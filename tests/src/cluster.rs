@@ -394,3 +394,9 @@ impl Cluster {
 pub fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
+
+/// Whether every record of a node's or a cluster's status is in a split.
+#[must_use]
+pub fn all_published(status: &Value) -> bool {
+    list(&status["partitions"]).iter().all(|one| one["committed"] == one["published"])
+}

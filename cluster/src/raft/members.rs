@@ -1,5 +1,7 @@
 //! Who belongs to a group: changes of it take two entries, and may be left half done.
 
+use std::fmt;
+use std::future::Future;
 use std::time::Duration;
 
 use openraft::{ChangeMembers, Membership};
@@ -41,12 +43,7 @@ impl Group {
         change: impl Into<ChangeMembers<u64, Peer>>,
         retain: bool,
     ) -> Result<(), ChangeError> {
-        let change = self.raft().change_membership(change, retain);
-        match clock.timeout(CHANGE_WAIT_MAX, change).await {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(error)) => Err(ChangeError::Refused(error.to_string())),
-            None => Err(ChangeError::NoMajority),
-        }
+        in_time(clock, self.raft().change_membership(change, retain)).await
     }
 
     /// Lets somebody in who does not vote, on the group's leader.
@@ -54,10 +51,17 @@ impl Group {
     /// # Errors
     /// [`ChangeError`]; it may come in later.
     pub async fn learn(&self, clock: &Clock, id: u64, peer: Peer) -> Result<(), ChangeError> {
-        match clock.timeout(CHANGE_WAIT_MAX, self.raft().add_learner(id, peer, false)).await {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(error)) => Err(ChangeError::Refused(error.to_string())),
-            None => Err(ChangeError::NoMajority),
-        }
+        in_time(clock, self.raft().add_learner(id, peer, false)).await
+    }
+}
+
+async fn in_time<T, E: fmt::Display>(
+    clock: &Clock,
+    change: impl Future<Output = Result<T, E>>,
+) -> Result<(), ChangeError> {
+    match clock.timeout(CHANGE_WAIT_MAX, change).await {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(error)) => Err(ChangeError::Refused(error.to_string())),
+        None => Err(ChangeError::NoMajority),
     }
 }

@@ -3,7 +3,7 @@
 
 use super::*;
 
-fn checkpoint(producer: u64, offset: u64) -> Checkpoint {
+pub(super) fn checkpoint(producer: u64, offset: u64) -> Checkpoint {
     Checkpoint {
         producer,
         id: FileId { device: 1, inode: 2 },

@@ -1,7 +1,7 @@
 //! Processes that die, hang or are cut off under load.
 
 use serde_json::{Value, json};
-use tests::cluster::{Cluster, QUEUED, QUICK, list};
+use tests::cluster::{Cluster, QUEUED, QUICK, all_published, list};
 use tests::load::Load;
 use tests::wait::eventually;
 
@@ -13,10 +13,6 @@ fn tokens(status: &Value, id: &str) -> Vec<(usize, u64)> {
     let number = |one: &Value, name: &str| one[name].as_u64().unwrap();
     let token = |one| (usize::try_from(number(one, "partition")).unwrap(), number(one, "token"));
     own.map(token).collect()
-}
-
-fn all_published(status: &Value) -> bool {
-    list(&status["partitions"]).iter().all(|one| one["committed"] == one["published"])
 }
 
 #[test]

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 use index::scan::Column;
 
 use super::frame::{Frame, Named, Rows, Value, column};
-use super::{ColumnKind, Lowering, RECORD};
+use super::{ColumnKind, Lowering, columns};
 use crate::language::{MATCHED, Query};
 
 /// What names a record.
@@ -95,15 +95,6 @@ impl Lowering<'_> {
         let plan = frame.plan.clone().project(exprs.collect::<Vec<_>>())?.distinct()?.build()?;
         Ok((plan, names))
     }
-}
-
-/// Some columns of a record.
-fn columns(record: &[Expr], wanted: &[Column]) -> Vec<Expr> {
-    let at = |wanted: &Column| {
-        let place = RECORD.iter().position(|column| column == wanted)?;
-        record.get(place).cloned()
-    };
-    wanted.iter().filter_map(at).collect()
 }
 
 /// A small table, held in memory, joined with records by some of their columns.

@@ -160,10 +160,15 @@ pub(super) fn fixed(name: &str) -> Option<(Source, ColumnKind)> {
 
 /// The order of records: newest first, and one order of those of one time.
 fn newest_first(record: &[Expr]) -> Vec<SortExpr> {
-    let wanted = [Column::Timestamp, Column::Partition, Column::Offset];
+    let order = columns(record, &[Column::Timestamp, Column::Partition, Column::Offset]);
+    order.into_iter().map(|expr| expr.sort(false, false)).collect()
+}
+
+/// Some columns of a record.
+fn columns(record: &[Expr], wanted: &[Column]) -> Vec<Expr> {
     let at = |wanted: &Column| {
         let place = RECORD.iter().position(|column| column == wanted)?;
-        record.get(place).map(|expr| expr.clone().sort(false, false))
+        record.get(place).cloned()
     };
     wanted.iter().filter_map(at).collect()
 }

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 use super::expr::one_kind;
 use super::frame::{Frame, Named, Rows, Value, column};
 use super::functions::Function;
-use super::{ColumnKind, Lowering, RECORD, newest_first};
+use super::{ColumnKind, Lowering, newest_first};
 use crate::language::{Expr as Given, Extraction, Format, Pipe, Query, SortKey};
 
 impl Lowering<'_> {
@@ -307,12 +307,8 @@ impl Lowering<'_> {
         let Rows::Records { record, .. } = &frame.rows else {
             return plan_err!("`sample` stands before `stats` and `fields`: there are records");
         };
-        let at = |wanted| {
-            let place = RECORD.iter().position(|column| *column == wanted);
-            place.and_then(|place| record.get(place)).cloned()
-        };
         let places = [index::scan::Column::Partition, index::scan::Column::Offset];
-        let arguments: Vec<Expr> = places.into_iter().filter_map(at).collect();
+        let arguments = super::columns(record, &places);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

@@ -5,19 +5,12 @@ use std::fs;
 
 use super::super::Store;
 use super::*;
-use crate::identity::{FileId, Fingerprint};
+use crate::checkpoint::tests::checkpoint;
+use crate::identity::FileId;
 
 fn known(producer: u64, offset: u64) -> Checkpoint {
-    Checkpoint {
-        producer,
-        id: FileId { device: 1, inode: producer },
-        fingerprint: Fingerprint { head_bytes: 3, head: u64::MAX, tail: 5 },
-        offset,
-        sent: None,
-        source: "/a\n\"b\"".to_owned(),
-        path: "/a.1".to_owned(),
-        seen_ns: 7,
-    }
+    let id = FileId { device: 1, inode: producer };
+    Checkpoint { id, ..checkpoint(producer, offset) }
 }
 
 fn sent(to: u64) -> Sent {
