@@ -115,7 +115,7 @@ bench: build ## Measure speed, size and latency beside references (RECORDS=10000
 bench-split: build ## Bytes by part, CPU by stage, queries over three corpora (CORPUS=plain,hostile,wide RECORDS=… SAMPLES=folder)
 	$(CARGO) run -p tests --bin bench-split
 
-bench-query: build ## The table of queries, end to end, warm and cold, checked, beside ripgrep; dashboards (RECORDS=… SAMPLES=folder)
+bench-query: build ## The table of queries, end to end, warm and cold, checked, beside ripgrep; dashboards (RECORDS=… SAMPLES=folder NODES=3)
 	$(CARGO) run -p tests --bin bench-query
 
 # The reference beside it runs from here: NATS as its package for Python brings it.

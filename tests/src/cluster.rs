@@ -202,6 +202,13 @@ impl Cluster {
         std::fs::read_to_string(self.seats[number].folder.join("node.words")).unwrap_or_default()
     }
 
+    /// CPU seconds of the living threads of every running node, to the nanosecond.
+    #[must_use]
+    pub fn cpu_s_now(&self) -> f64 {
+        let nodes = self.seats.iter().filter_map(|seat| seat.node.as_ref());
+        nodes.map(|node| crate::measure::cpu_s_now(&node.process)).sum()
+    }
+
     /// Where a node keeps its state.
     #[must_use]
     pub fn data(&self, number: usize) -> PathBuf {

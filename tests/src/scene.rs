@@ -61,9 +61,9 @@ pub fn write_raw(
 ///
 /// # Panics
 /// It is refused for another reason than that it is too much at a time.
-pub fn send(node: &Node, file: &Path) {
+pub fn send(client: &Client, file: &Path) {
     let (give, take) = flume::bounded::<Vec<u8>>(SENDERS * 2);
-    let address = node.client.url.trim_start_matches("http://").to_owned();
+    let address = client.url.trim_start_matches("http://").to_owned();
     std::thread::scope(|scope| {
         for _ in 0..SENDERS {
             let (take, address) = (take.clone(), address.clone());

@@ -104,7 +104,7 @@ impl Scene {
     }
 
     fn ingest(&self, node: &Node) {
-        let (took, ()) = self.time(|| send(node, &self.raw()));
+        let (took, ()) = self.time(|| send(&node.client, &self.raw()));
         println!(
             "ingest     {:.1} MB/s, {:.0} records/s acknowledged",
             mb(self.raw_bytes) / took.as_secs_f64(),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::plain;
 use super::truth::{Raw, Truth, Wanted};
-use crate::process::Node;
+use crate::client::Client;
 
 /// Minutes of a bin of "over time, by service".
 const BIN_MINUTES: i64 = 10;
@@ -39,8 +39,8 @@ impl Row {
     ///
     /// # Panics
     /// The answer is an error, or wrong.
-    pub fn ask(&mut self, node: &Node) -> Option<u64> {
-        let answer = node.client.post(self.path, &self.body);
+    pub fn ask(&mut self, client: &Client) -> Option<u64> {
+        let answer = client.post(self.path, &self.body);
         assert_eq!(answer.status, 200, "{}: {}", self.name, answer.body);
         self.truth.check(self.name, self.wanted, &answer);
         let end = answer.body.lines().last()?;
