@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
@@ -242,6 +243,11 @@ pub fn folder_bytes(path: &Path) -> u64 {
     entries.flatten().map(size).sum()
 }
 
+/// A process that was killed holds its lock until its memory is given back: it is waited for so long.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// Pause between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// A lock on a folder: held until it is dropped, or the process ends however it ends.
 #[derive(Debug)]
 pub struct Lock {
@@ -271,7 +277,8 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Makes the folder if need be and locks it.
+    /// Makes the folder if need be and locks it. Who holds it may be about to end: it is waited for
+    /// up to a second.
     ///
     /// # Errors
     /// [`LockError`] says who holds it, or why it cannot be written.
@@ -286,13 +293,20 @@ impl Lock {
             .truncate(false)
             .open(&path)
             .map_err(unwritable)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let pid = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
-                return Err(LockError::Held { folder: folder.to_owned(), pid });
+        let mut waited = Duration::ZERO;
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) if waited < LOCK_PATIENCE => {
+                    std::thread::park_timeout(LOCK_PAUSE);
+                    waited += LOCK_PAUSE;
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    let pid = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
+                    return Err(LockError::Held { folder: folder.to_owned(), pid });
+                }
+                Err(error) => return Err(unwritable(error.into())),
             }
-            Err(error) => return Err(unwritable(error.into())),
         }
         file.set_len(0).map_err(unwritable)?;
         writeln!(file, "{}", std::process::id()).map_err(unwritable)?;
@@ -312,6 +326,23 @@ mod tests {
         assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
         drop(lock);
         Lock::take(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn who_is_about_to_end_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let held = Lock::take(path).unwrap();
+        std::thread::scope(|scope| {
+            let (began, begins) = std::sync::mpsc::channel();
+            let next = scope.spawn(move || {
+                began.send(()).unwrap();
+                Lock::take(path)
+            });
+            begins.recv().unwrap();
+            drop(held);
+            next.join().unwrap().unwrap();
+        });
     }
 
     #[test]
