@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{FromRequest as _, Request, State};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{FromRequest as _, FromRequestParts as _, Request, State};
 use axum::response::Response;
 use index::fresh::FreshPart;
 use model::time::{SECOND, TimeRange, Timestamp};
@@ -18,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::ast::{Log, Query};
 use super::lines::{Direction, Wanted, streams};
 use super::routes::{LINES, LINES_MAX, Params, Refusal, run};
-use super::socket::{Gone, Socket, Upgrade};
+use super::socket::{Gone, HEARD_BYTES_MAX, Socket};
 use crate::api::tail::TailPlace;
 use crate::plan::Engine;
 
@@ -66,12 +67,12 @@ pub(super) async fn tail(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (mut parts, body) = request.into_parts();
-    let upgrade = Upgrade::of(&mut parts);
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await;
     let params = Params::from_request(Request::from_parts(parts, body), &()).await?;
     let Query::Log(log) = params.query()? else {
         return Err(Refusal::bad("only log queries can be tailed: leave out the aggregation"));
     };
-    let upgrade = upgrade.ok_or_else(|| {
+    let upgrade = upgrade.map_err(|_| {
         Refusal::bad("a tail is read over a WebSocket: ask ws://…/loki/api/v1/tail")
     })?;
     let delay_s: u64 = match params.get("delay_for").unwrap_or("0").parse() {
@@ -89,9 +90,9 @@ pub(super) async fn tail(
     })?;
     let categorized = params.categorized;
     let delay = Duration::from_secs(delay_s);
-    let answer = upgrade.answer();
-    tokio::spawn(async move {
-        let Ok(socket) = upgrade.connected().await else { return };
+    let upgrade = upgrade.max_message_size(HEARD_BYTES_MAX).max_frame_size(HEARD_BYTES_MAX);
+    Ok(upgrade.on_upgrade(async move |socket| {
+        let socket = Socket(socket);
         let metrics = engine.metrics().clone();
         let place = TailPlace::default();
         let mut tail = Tail { engine, log, categorized, delay, place, socket, _room: room };
@@ -101,8 +102,7 @@ pub(super) async fn tail(
             () = tails.shutdown.wait() => {}
         }
         metrics.tails.dec();
-    });
-    Ok(answer)
+    }))
 }
 
 impl Tail {
@@ -218,8 +218,7 @@ impl Tail {
         if self.categorized {
             message.insert("encodingFlags".to_owned(), json!(["categorize-labels"]));
         }
-        let text = Value::Object(message).to_string();
-        let said = self.socket.say(&text);
+        let said = self.socket.say(Value::Object(message).to_string());
         self.engine.clock().timeout(SEND_TIME_MAX, said).await.unwrap_or(Err(Gone))
     }
 }
