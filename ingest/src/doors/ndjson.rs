@@ -28,8 +28,11 @@ pub(super) async fn take(
     let parse = move || {
         let stream = parcel.stream(index, labels)?;
         for line in lines(&packing.unpack(body)?) {
-            let record = match json::record(line) {
-                Ok(record) => record,
+            let record = match json::flat(line) {
+                Ok(record) => {
+                    parcel.push_flat(stream, record, || line.to_vec())?;
+                    continue;
+                }
                 Err(JsonError::Syntax(_) | JsonError::NotObject) if is_text => json::plain(line),
                 Err(error) => json::poisoned(line, &error.to_string()),
             };

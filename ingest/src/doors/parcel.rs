@@ -8,8 +8,8 @@ use bytes::Bytes;
 use model::batch::{BatchBuilder, Sequence, weight};
 use model::codec::{self, Encoder, Head};
 use model::error::Kind;
-use model::json;
-use model::limits::{BATCH_BYTES_MAX, BATCH_BYTES_TARGET};
+use model::json::{self, Flat};
+use model::limits::{BATCH_BYTES_MAX, BATCH_BYTES_TARGET, MESSAGE_BYTES_MAX};
 use model::partition::{Offset, RecordId};
 use model::record::{FieldValue, POISON_FIELD, Record};
 use model::stream::{IndexName, Labels, StreamId};
@@ -120,15 +120,41 @@ impl Parcel {
         } else {
             record
         };
-        self.poisoned += u64::from(is_poisoned(&record));
-        self.add(stream, record)
+        let is_poisoned = record.fields.iter().any(|(name, _)| name == POISON_FIELD);
+        self.poisoned += u64::from(is_poisoned);
+        let arrival = self.arrival;
+        self.room(stream, |builder| builder.fits(&record))?.push(record, arrival);
+        Ok(())
     }
 
-    fn add(&mut self, stream: Stream, record: Record) -> Result<(), ApiError> {
+    /// The same of a record that borrows its texts.
+    pub(super) fn push_flat(
+        &mut self,
+        stream: Stream,
+        record: Flat<'_>,
+        raw: impl FnOnce() -> Vec<u8>,
+    ) -> Result<(), ApiError> {
+        let is_large =
+            record.message.len() > MESSAGE_BYTES_MAX || record.weight() > BATCH_BYTES_MAX;
+        if is_large || record.fields.iter().any(|(name, _)| name == POISON_FIELD) {
+            return self.push(stream, record.into_record(), raw);
+        }
+        let arrival = self.arrival;
+        self.room(stream, |builder| builder.fits_flat(&record))?.push_flat(&record, arrival);
+        Ok(())
+    }
+
+    /// The batch for the next record of a stream, which must fit.
+    fn room(
+        &mut self,
+        stream: Stream,
+        fits: impl FnOnce(&BatchBuilder) -> bool,
+    ) -> Result<&mut BatchBuilder, ApiError> {
         let open = self.streams.get_mut(stream.0).ok_or_else(unknown)?;
-        let full = open.filling.as_ref().is_some_and(|(_, builder)| {
-            !builder.fits(&record) || builder.bytes() >= BATCH_BYTES_TARGET
-        });
+        let full = open
+            .filling
+            .as_ref()
+            .is_some_and(|(_, builder)| !fits(builder) || builder.bytes() >= BATCH_BYTES_TARGET);
         if full {
             self.seal(stream)?;
         }
@@ -139,8 +165,7 @@ impl Parcel {
             (self.batches.len() - 1, builder)
         });
         self.places.push(Place { batch: *place, row: builder.record_count() as u64 });
-        builder.push(record, self.arrival);
-        Ok(())
+        Ok(builder)
     }
 
     fn seal(&mut self, stream: Stream) -> Result<(), ApiError> {
@@ -172,10 +197,6 @@ impl Parcel {
         let Self { places, poisoned, key, .. } = self;
         Ok(Packed { batches, places, poisoned, has_key: key.is_some() })
     }
-}
-
-fn is_poisoned(record: &Record) -> bool {
-    record.fields.iter().any(|(name, _)| name == POISON_FIELD)
 }
 
 fn refused(error: &codec::DecodeError) -> ApiError {

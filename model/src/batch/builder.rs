@@ -1,6 +1,5 @@
 //! Records → columns: a batch that is being filled.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -245,13 +244,13 @@ impl BatchBuilder {
     pub fn fits_flat(&self, record: &Flat<'_>) -> bool {
         self.timestamps.is_empty()
             || (self.timestamps.len() < BATCH_RECORDS_MAX
-                && self.bytes + weight_flat(record) <= BATCH_BYTES_MAX
+                && self.bytes + record.weight() <= BATCH_BYTES_MAX
                 && self.columns.len() + record.fields.len() <= BATCH_FIELDS_MAX)
     }
 
     /// What [`BatchBuilder::push`] does, without owning the texts.
     pub fn push_flat(&mut self, record: &Flat<'_>, arrival: Timestamp) {
-        self.bytes += weight_flat(record);
+        self.bytes += record.weight();
         let row = u32::try_from(self.timestamps.len()).expect("a batch has at most 65,536 records");
         self.timestamps.push(record.timestamp.unwrap_or(arrival).0);
         self.levels.push(record.level.number());
@@ -354,16 +353,6 @@ pub fn weight(record: &Record) -> usize {
         8 + match value {
             // A name is written once a batch; in a batch of one it still must fit.
             FieldValue::Text(text) => text.len() + name.len(),
-            _ => 8 + name.len(),
-        }
-    };
-    16 + record.message.len() + record.fields.iter().map(field).sum::<usize>()
-}
-
-fn weight_flat(record: &Flat<'_>) -> usize {
-    let field = |(name, value): &(Cow<'_, str>, Value<'_>)| {
-        8 + match value {
-            Value::Text(text) => text.len() + name.len(),
             _ => 8 + name.len(),
         }
     };

@@ -1,6 +1,7 @@
 //! JSON object → record: nested fields flat, time, message and level by the names people use.
 
 mod members;
+mod quick;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -54,6 +55,17 @@ pub enum Value<'a> {
 }
 
 impl Value<'_> {
+    /// The same value, its text borrowed from this one.
+    #[must_use]
+    pub fn borrowed(&self) -> Value<'_> {
+        match self {
+            Self::Text(text) => Value::Text(Cow::Borrowed(text)),
+            Self::Int(number) => Value::Int(*number),
+            Self::Float(number) => Value::Float(*number),
+            Self::Bool(truth) => Value::Bool(*truth),
+        }
+    }
+
     fn into_owned(self) -> FieldValue {
         match self {
             Self::Text(text) => FieldValue::Text(text.into_owned()),
@@ -78,6 +90,19 @@ pub struct Flat<'a> {
 }
 
 impl Flat<'_> {
+    /// About how many bytes it takes in a batch, before compression.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let field = |(name, value): &(Cow<'_, str>, Value<'_>)| {
+            8 + match value {
+                // A name is written once a batch; in a batch of one it still must fit.
+                Value::Text(text) => text.len() + name.len(),
+                _ => 8 + name.len(),
+            }
+        };
+        16 + self.message.len() + self.fields.iter().map(field).sum::<usize>()
+    }
+
     /// The record, with texts of its own.
     #[must_use]
     pub fn into_record(self) -> Record {
@@ -108,6 +133,11 @@ pub fn record(line: &[u8]) -> Result<Record, JsonError> {
 /// # Errors
 /// As [`record`].
 pub fn flat(line: &[u8]) -> Result<Flat<'_>, JsonError> {
+    quick::flat(line).map_or_else(|| flat_of_any(line), Ok)
+}
+
+/// [`flat`] of whatever JSON it is.
+fn flat_of_any(line: &[u8]) -> Result<Flat<'_>, JsonError> {
     assemble(gather(line)?, || match keep_text(line).0 {
         Cow::Borrowed(line) => Cow::Borrowed(line.trim()),
         Cow::Owned(line) => Cow::Owned(line.trim().to_owned()),

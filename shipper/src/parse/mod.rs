@@ -2,7 +2,6 @@
 //! with the time and level it states.
 
 mod format;
-mod quick;
 mod time;
 #[cfg(test)]
 mod tests;
@@ -96,7 +95,7 @@ impl Parser {
         if !plain || !object || line.len() > MESSAGE_BYTES_MAX {
             return None;
         }
-        let flat = quick::flat(line).or_else(|| json::flat(line).ok())?;
+        let flat = json::flat(line).ok()?;
         // A time in a form of its own is still among the fields.
         let timed = flat.timestamp.is_some()
             || !flat.fields.iter().any(|(name, _)| TIME_NAMES.contains(&name.as_ref()));

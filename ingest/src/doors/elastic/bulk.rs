@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::error::Kind;
-use model::json;
+use model::json::{self, Value};
 use model::stream::{IndexName, Labels};
 use platform::http::ApiError;
 use serde::Deserialize;
@@ -96,20 +96,16 @@ impl Reader {
     fn bulk(&mut self, body: &[u8], default: Option<&str>) -> Result<(), ApiError> {
         let mut lines = ndjson::lines(body);
         let mut number = 0;
+        // Most clients write one action over and over.
+        let mut last: Option<(&[u8], Operation, Target<'_>)> = None;
         while let Some(line) = lines.next() {
             number += 1;
-            let action: Action<'_> = serde_json::from_slice(line).map_err(|error| {
-                malformed(format!("Malformed action/metadata line [{number}]: {error}"))
-            })?;
-            let (operation, target) = match action {
-                Action { create: Some(target), .. } => (Operation::Create, target),
-                Action { index: Some(target), .. } => (Operation::Index, target),
-                Action { update: Some(target), .. } => (Operation::Update, target),
-                Action { delete: Some(target), .. } => (Operation::Delete, target),
-                Action { .. } => {
-                    return Err(malformed(format!(
-                        "Malformed action/metadata line [{number}], expected one of create, index, update or delete"
-                    )));
+            let (operation, target) = match &last {
+                Some((same, operation, target)) if *same == line => (*operation, target),
+                _ => {
+                    let (operation, target) = action(line, number)?;
+                    let (_, operation, target) = last.insert((line, operation, target));
+                    (*operation, &*target)
                 }
             };
             let document = if operation == Operation::Delete {
@@ -119,9 +115,9 @@ impl Reader {
                 lines.next()
             };
             let index = target._index.as_deref().or(default).unwrap_or_default();
-            let id = match target._id {
+            let id = match &target._id {
                 None | Some(serde_json::Value::Null) => None,
-                Some(serde_json::Value::String(id)) => Some(id),
+                Some(serde_json::Value::String(id)) => Some(id.clone()),
                 Some(other) => Some(other.to_string()),
             };
             self.document(operation, index, id, document)?;
@@ -217,14 +213,20 @@ impl Reader {
                 return Ok(State::Refused(429, "es_rejected_execution_exception", reason));
             }
         };
-        let mut record = json::record(document)
-            .unwrap_or_else(|error| json::poisoned(document, &error.to_string()));
-        if let Some(id) = id {
-            record.fields.push(text("_id", id));
-        }
         let number = self.records;
         self.records += 1;
-        let pushed = self.parcel.push(stream, record, || document.to_vec());
+        let pushed = match json::flat(document) {
+            Ok(mut record) => {
+                let id = id.map(|id| (Cow::Borrowed("_id"), Value::Text(Cow::Borrowed(id))));
+                record.fields.extend(id);
+                self.parcel.push_flat(stream, record, || document.to_vec())
+            }
+            Err(error) => {
+                let mut record = json::poisoned(document, &error.to_string());
+                record.fields.extend(id.map(|id| text("_id", id)));
+                self.parcel.push(stream, record, || document.to_vec())
+            }
+        };
         if let Err(error) = pushed {
             if let Some(claimed) = claimed {
                 self.ids.settle(claimed, Err(()));
@@ -232,6 +234,22 @@ impl Reader {
             return Err(error);
         }
         Ok(State::Pushed(number, claimed))
+    }
+}
+
+/// What the line before a document says of it.
+fn action(line: &[u8], number: usize) -> Result<(Operation, Target<'_>), ApiError> {
+    let action: Action<'_> = serde_json::from_slice(line).map_err(|error| {
+        malformed(format!("Malformed action/metadata line [{number}]: {error}"))
+    })?;
+    match action {
+        Action { create: Some(target), .. } => Ok((Operation::Create, target)),
+        Action { index: Some(target), .. } => Ok((Operation::Index, target)),
+        Action { update: Some(target), .. } => Ok((Operation::Update, target)),
+        Action { delete: Some(target), .. } => Ok((Operation::Delete, target)),
+        Action { .. } => Err(malformed(format!(
+            "Malformed action/metadata line [{number}], expected one of create, index, update or delete"
+        ))),
     }
 }
 
@@ -295,39 +313,40 @@ pub(super) async fn store(
 
 /// The answer of a bulk, spelled as clients look for it: `took` first, then `errors`, no spaces.
 pub(super) fn answer(items: &[Item], delivered: &Delivered, took_ms: u128) -> String {
-    let mut rendered = String::with_capacity(items.len() * 180);
+    let mut rendered = String::with_capacity(items.len() * 200);
     let mut has_errors = false;
     for (at, item) in items.iter().enumerate() {
-        if at > 0 {
-            rendered.push(',');
-        }
-        let (status, body) = outcome(item, delivered);
-        has_errors |= status >= 400;
-        put(&mut rendered, format_args!("{{\"{}\":{body}}}", item.operation.name()));
+        rendered.push_str(if at > 0 { ",{\"" } else { "{\"" });
+        rendered.push_str(item.operation.name());
+        rendered.push_str("\":");
+        has_errors |= render(&mut rendered, item, delivered) >= 400;
+        rendered.push('}');
     }
     format!("{{\"took\":{took_ms},\"errors\":{has_errors},\"items\":[{rendered}]}}")
 }
 
 /// Status and answer of one document.
 pub(super) fn outcome(item: &Item, delivered: &Delivered) -> (u16, String) {
-    let refused = |status: u16, kind: &str, reason: &str| {
-        let (index, id) = (quoted(&item.index), quoted(item.id.as_deref().unwrap_or_default()));
-        let (kind, reason) = (quoted(kind), quoted(reason));
-        let body = format!(
-            "{{\"_index\":{index},\"_id\":{id},\"status\":{status},\"error\":{{\"type\":{kind},\"reason\":{reason}}}}}"
-        );
-        (status, body)
-    };
-    let stored = |id: &str, result: &str, version: u8, place: u64, status: u16| {
-        let (index, id) = (quoted(&item.index), quoted(id));
-        let body = format!(
-            "{{\"_index\":{index},\"_id\":{id},\"_version\":{version},\"result\":\"{result}\",\"_shards\":{{\"total\":1,\"successful\":1,\"failed\":0}},\"_seq_no\":{place},\"_primary_term\":1,\"status\":{status}}}"
-        );
-        (status, body)
+    let mut body = String::new();
+    let status = render(&mut body, item, delivered);
+    (status, body)
+}
+
+/// Writes the answer of one document; its status.
+fn render(out: &mut String, item: &Item, delivered: &Delivered) -> u16 {
+    let id = item.id.as_deref().unwrap_or_default();
+    let refused = |out: &mut String, status: u16, kind: &str, reason: &str| {
+        begin(out, &item.index, id);
+        put(out, format_args!(",\"status\":{status},\"error\":{{\"type\":"));
+        quote(out, kind);
+        out.push_str(",\"reason\":");
+        quote(out, reason);
+        out.push_str("}}");
+        status
     };
     match &item.state {
-        State::Refused(status, kind, reason) => refused(*status, kind, reason),
-        State::Same => stored(item.id.as_deref().unwrap_or_default(), "noop", 1, 0, 200),
+        State::Refused(status, kind, reason) => refused(out, *status, kind, reason),
+        State::Same => stored(out, (&item.index, id), "noop", 0, 200),
         State::Pushed(number, _) => match delivered.of(*number) {
             Err(error) => {
                 let status = error.status();
@@ -335,21 +354,47 @@ pub(super) fn outcome(item: &Item, delivered: &Delivered) -> (u16, String) {
                     429 => "es_rejected_execution_exception",
                     _ => "unavailable_shards_exception",
                 };
-                refused(status.as_u16(), kind, &answer::reason(Some(&error.detail), status))
+                let reason = answer::reason(Some(&error.detail), status);
+                refused(out, status.as_u16(), kind, &reason)
             }
             Ok(place) => {
-                let id = item.id.as_deref().map_or_else(
-                    || place.map(|place| place.to_string()).unwrap_or_default().into(),
-                    Cow::Borrowed,
-                );
-                stored(&id, "created", 1, place.map_or(0, |place| place.offset.0), 201)
+                let offset = place.map_or(0, |place| place.offset.0);
+                let given = item.id.as_deref().map(Cow::Borrowed);
+                let id = given.or_else(|| place.map(|place| Cow::Owned(place.to_string())));
+                let name = (&*item.index, id.as_deref().unwrap_or_default());
+                stored(out, name, "created", offset, 201)
             }
         },
     }
 }
 
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+fn stored(out: &mut String, name: (&str, &str), result: &str, place: u64, status: u16) -> u16 {
+    begin(out, name.0, name.1);
+    put(
+        out,
+        format_args!(
+            ",\"_version\":1,\"result\":\"{result}\",\"_shards\":{{\"total\":1,\"successful\":1,\"failed\":0}},\"_seq_no\":{place},\"_primary_term\":1,\"status\":{status}}}"
+        ),
+    );
+    status
+}
+
+fn begin(out: &mut String, index: &str, id: &str) {
+    out.push_str("{\"_index\":");
+    quote(out, index);
+    out.push_str(",\"_id\":");
+    quote(out, id);
+}
+
+fn quote(out: &mut String, text: &str) {
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        put(out, format_args!("{}", serde_json::Value::from(text)));
+    }
 }
 
 fn put(out: &mut String, text: std::fmt::Arguments<'_>) {

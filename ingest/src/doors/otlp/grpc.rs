@@ -164,7 +164,7 @@ async fn export(
     body: Bytes,
 ) -> Result<message::Response, ApiError> {
     let parcel = Parcel::new(state.0.clock.now(), parcel::key(headers))?;
-    let parse = move || record::pack(decode(body)?, parcel);
+    let parse = move || record::pack(&decode(body)?, parcel);
     answer(state.take("otlp_grpc", parse).await?)
 }
 

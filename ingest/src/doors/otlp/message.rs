@@ -1,6 +1,10 @@
 //! OTLP's messages as far as they are kept here: protobuf by derive, JSON by hand, for its
-//! spelling differs (ids in hex, big numbers as text).
+//! spelling differs (ids in hex, big numbers as text). Texts stay where they came in: bytes, for
+//! what is no text shall not cost its neighbours.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use model::text::keep_text;
 use serde_json::{Value, json};
 
@@ -35,10 +39,10 @@ pub(super) struct ScopeLogs {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Scope {
-    #[prost(string, tag = "1")]
-    pub(super) name: String,
-    #[prost(string, tag = "2")]
-    pub(super) version: String,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) name: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) version: Bytes,
     #[prost(message, repeated, tag = "3")]
     pub(super) attributes: Vec<KeyValue>,
 }
@@ -49,28 +53,28 @@ pub(super) struct LogRecord {
     pub(super) time_unix_nano: u64,
     #[prost(int32, tag = "2")]
     pub(super) severity_number: i32,
-    #[prost(string, tag = "3")]
-    pub(super) severity_text: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(super) severity_text: Bytes,
     #[prost(message, optional, tag = "5")]
     pub(super) body: Option<AnyValue>,
     #[prost(message, repeated, tag = "6")]
     pub(super) attributes: Vec<KeyValue>,
     #[prost(fixed32, tag = "8")]
     pub(super) flags: u32,
-    #[prost(bytes = "vec", tag = "9")]
-    pub(super) trace_id: Vec<u8>,
-    #[prost(bytes = "vec", tag = "10")]
-    pub(super) span_id: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "9")]
+    pub(super) trace_id: Bytes,
+    #[prost(bytes = "bytes", tag = "10")]
+    pub(super) span_id: Bytes,
     #[prost(fixed64, tag = "11")]
     pub(super) observed_time_unix_nano: u64,
-    #[prost(string, tag = "12")]
-    pub(super) event_name: String,
+    #[prost(bytes = "bytes", tag = "12")]
+    pub(super) event_name: Bytes,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct KeyValue {
-    #[prost(string, tag = "1")]
-    pub(super) key: String,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) key: Bytes,
     #[prost(message, optional, tag = "2")]
     pub(super) value: Option<AnyValue>,
 }
@@ -83,9 +87,8 @@ pub(super) struct AnyValue {
 
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(super) enum Any {
-    // Text by the standard; what is none shall not cost its neighbours.
-    #[prost(bytes, tag = "1")]
-    Text(Vec<u8>),
+    #[prost(bytes = "bytes", tag = "1")]
+    Text(Bytes),
     #[prost(bool, tag = "2")]
     Bool(bool),
     #[prost(int64, tag = "3")]
@@ -96,8 +99,8 @@ pub(super) enum Any {
     Array(Array),
     #[prost(message, tag = "6")]
     Map(Map),
-    #[prost(bytes, tag = "7")]
-    Bytes(Vec<u8>),
+    #[prost(bytes = "bytes", tag = "7")]
+    Bytes(Bytes),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -161,18 +164,28 @@ pub(super) struct Delay {
     pub(super) seconds: i64,
 }
 
+/// Text as it is; of bytes that are none what they show as.
+pub(super) fn utf8(text: &[u8]) -> Cow<'_, str> {
+    keep_text(text).0
+}
+
 impl AnyValue {
+    fn to_json(&self) -> Value {
+        self.value.as_ref().map_or(Value::Null, Any::to_json)
+    }
+}
+
+impl Any {
     /// As JSON, for showing and for keeping what fits no fields.
     pub(super) fn to_json(&self) -> Value {
-        match &self.value {
-            None => Value::Null,
-            Some(Any::Text(text)) => keep_text(text).0.into_owned().into(),
-            Some(Any::Bool(truth)) => (*truth).into(),
-            Some(Any::Int(number)) => (*number).into(),
-            Some(Any::Float(number)) => (*number).into(),
-            Some(Any::Array(array)) => array.values.iter().map(Self::to_json).collect(),
-            Some(Any::Map(map)) => pairs_to_json(&map.values),
-            Some(Any::Bytes(bytes)) => hex(bytes).into(),
+        match self {
+            Self::Text(text) => utf8(text).into_owned().into(),
+            Self::Bool(truth) => (*truth).into(),
+            Self::Int(number) => (*number).into(),
+            Self::Float(number) => (*number).into(),
+            Self::Array(array) => array.values.iter().map(AnyValue::to_json).collect(),
+            Self::Map(map) => pairs_to_json(&map.values),
+            Self::Bytes(bytes) => hex(bytes).into(),
         }
     }
 }
@@ -180,21 +193,18 @@ impl AnyValue {
 /// Attributes as a JSON object.
 pub(super) fn pairs_to_json(pairs: &[KeyValue]) -> Value {
     let value = |pair: &KeyValue| pair.value.as_ref().map_or(Value::Null, AnyValue::to_json);
-    Value::Object(pairs.iter().map(|pair| (pair.key.clone(), value(pair))).collect())
+    let pairs = pairs.iter().map(|pair| (utf8(&pair.key).into_owned(), value(pair)));
+    Value::Object(pairs.collect())
 }
 
 /// Lower-case hexadecimal digits.
 pub(in crate::doors) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string does not fail.
-        let written = write!(text, "{byte:02x}");
-        debug_assert!(written.is_ok(), "a string takes all text");
-        text
-    })
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]).collect()
 }
 
-fn unhex(text: &str) -> Vec<u8> {
+fn unhex(value: &Value, name: &str) -> Bytes {
+    let text = value.get(name).and_then(Value::as_str).unwrap_or_default();
     let digit = |at: usize| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
     (0..text.len()).step_by(2).map_while(digit).collect()
 }
@@ -237,8 +247,8 @@ impl LogRecord {
             body: value.get("body").map(AnyValue::from_json),
             attributes: pairs(value, "attributes"),
             flags: u32::try_from(number(value, "flags")).unwrap_or_default(),
-            trace_id: unhex(&text(value, "traceId")),
-            span_id: unhex(&text(value, "spanId")),
+            trace_id: unhex(value, "traceId"),
+            span_id: unhex(value, "spanId"),
             observed_time_unix_nano: moment("observedTimeUnixNano"),
             event_name: text(value, "eventName"),
         }
@@ -249,10 +259,10 @@ impl LogRecord {
         json!({
             "body": self.body.as_ref().map(AnyValue::to_json),
             "attributes": pairs_to_json(&self.attributes),
-            "severity_text": self.severity_text,
+            "severity_text": utf8(&self.severity_text),
             "trace_id": hex(&self.trace_id),
             "span_id": hex(&self.span_id),
-            "event_name": self.event_name,
+            "event_name": utf8(&self.event_name),
         })
     }
 }
@@ -261,7 +271,7 @@ impl AnyValue {
     fn from_json(value: &Value) -> Self {
         let member = |name: &str| value.get(name).filter(|value| !value.is_null());
         let any = if let Some(text) = member("stringValue").and_then(Value::as_str) {
-            Some(Any::Text(text.as_bytes().to_vec()))
+            Some(Any::Text(Bytes::copy_from_slice(text.as_bytes())))
         } else if let Some(truth) = member("boolValue").and_then(Value::as_bool) {
             Some(Any::Bool(truth))
         } else if member("intValue").is_some() {
@@ -276,7 +286,7 @@ impl AnyValue {
         } else {
             // Base64 is text as well; it is kept as it came.
             let bytes = member("bytesValue").and_then(Value::as_str);
-            bytes.map(|text| Any::Text(text.as_bytes().to_vec()))
+            bytes.map(|text| Any::Text(Bytes::copy_from_slice(text.as_bytes())))
         };
         Self { value: any }
     }
@@ -296,8 +306,9 @@ fn pairs(value: &Value, name: &str) -> Vec<KeyValue> {
     })
 }
 
-fn text(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+fn text(value: &Value, name: &str) -> Bytes {
+    let text = value.get(name).and_then(Value::as_str).unwrap_or_default();
+    Bytes::copy_from_slice(text.as_bytes())
 }
 
 /// A number, also as text.

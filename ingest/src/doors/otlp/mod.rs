@@ -46,7 +46,7 @@ pub(super) async fn take(
         } else {
             Request::from_json(&serde_json::from_slice(&body).map_err(|error| invalid(&error))?)
         };
-        record::pack(request, parcel)
+        record::pack(&request, parcel)
     };
     let answer = answer(state.take("otlp", parse).await?)?;
     Ok(if is_protobuf {

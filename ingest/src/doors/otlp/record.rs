@@ -1,23 +1,21 @@
 //! OTLP's log records as ours.
 
+use std::borrow::Cow;
+
 use model::error::Kind;
-use model::json::{self, MESSAGE_NAMES};
+use model::json::{self, Flat, MESSAGE_NAMES, Value};
 use model::level::Level;
-use model::limits::{
-    BATCH_BYTES_MAX, FIELD_NAME_BYTES_MAX, LABEL_BYTES_MAX, MESSAGE_BYTES_MAX, RECORD_DEPTH_MAX,
-    RECORD_FIELDS_MAX,
-};
-use model::record::{FieldValue, KEPT_FIELD, Record};
+use model::limits::{FIELD_NAME_BYTES_MAX, LABEL_BYTES_MAX, RECORD_DEPTH_MAX, RECORD_FIELDS_MAX};
+use model::record::{KEPT_FIELD, Record};
 use model::stream::{IndexName, Labels};
 use model::text::keep_text;
 use model::time::Timestamp;
 use platform::http::ApiError;
-use prost::Message as _;
 
 use super::message::{
-    Any, AnyValue, KeyValue, LogRecord, Request, Resource, Scope, hex, pairs_to_json,
+    Any, AnyValue, KeyValue, LogRecord, Request, Resource, Scope, hex, pairs_to_json, utf8,
 };
-use crate::doors::parcel::{Packed, Parcel, Stream, text};
+use crate::doors::parcel::{Packed, Parcel, Stream};
 
 /// Attributes of a resource that name a stream, and the labels they become: few values each.
 /// All others are fields.
@@ -33,19 +31,16 @@ const LABELS: [(&str, &str); 9] = [
     ("k8s.container.name", "k8s.container.name"),
 ];
 
-/// Bytes of a record that may fit no batch, with what it shares with others.
-const LARGE_BYTES: usize = BATCH_BYTES_MAX / 4;
-
 /// All records of a request.
-pub(super) fn pack(request: Request, mut parcel: Parcel) -> Result<Packed, ApiError> {
-    for logs in request.resource_logs {
-        let (labels, resource) = stream(logs.resource.unwrap_or_default())?;
+pub(super) fn pack(request: &Request, mut parcel: Parcel) -> Result<Packed, ApiError> {
+    for logs in &request.resource_logs {
+        let (labels, resource) = stream(logs.resource.as_ref())?;
         let stream = parcel.stream(IndexName::default(), labels)?;
-        for scoped in logs.scope_logs {
+        for scoped in &logs.scope_logs {
             let mut shared = Fields::default();
-            shared.pairs("resource", resource.clone(), 1);
-            shared.scope(scoped.scope.unwrap_or_default());
-            for log in scoped.log_records {
+            resource.iter().for_each(|pair| shared.pair("resource", pair, 1));
+            shared.scope(scoped.scope.as_ref());
+            for log in &scoped.log_records {
                 push(&mut parcel, stream, &shared, log)?;
             }
         }
@@ -53,13 +48,14 @@ pub(super) fn pack(request: Request, mut parcel: Parcel) -> Result<Packed, ApiEr
     parcel.finish()
 }
 
-fn stream(resource: Resource) -> Result<(Labels, Vec<KeyValue>), ApiError> {
+fn stream(resource: Option<&Resource>) -> Result<(Labels, Vec<&KeyValue>), ApiError> {
     let mut labels: Vec<(String, String)> = Vec::new();
     let mut rest = Vec::new();
-    for pair in resource.attributes {
-        let label = LABELS.iter().find(|(name, _)| *name == pair.key).map(|(_, label)| *label);
+    for pair in resource.iter().flat_map(|resource| &resource.attributes) {
+        let named = |(name, _): &&(&str, &str)| name.as_bytes() == pair.key;
+        let label = LABELS.iter().find(named).map(|(_, label)| *label);
         let value = match pair.value.as_ref().and_then(|value| value.value.as_ref()) {
-            Some(Any::Text(text)) => keep_text(text).0.into_owned(),
+            Some(Any::Text(text)) => utf8(text).into_owned(),
             _ => String::new(),
         };
         let fits = !value.is_empty() && value.len() <= LABEL_BYTES_MAX;
@@ -78,85 +74,79 @@ fn stream(resource: Resource) -> Result<(Labels, Vec<KeyValue>), ApiError> {
 fn push(
     parcel: &mut Parcel,
     stream: Stream,
-    shared: &Fields,
-    log: LogRecord,
+    shared: &Fields<'_>,
+    log: &LogRecord,
 ) -> Result<(), ApiError> {
-    // Seldom so large that it may fit no batch: then it is kept as it came, beside.
-    let whole = (log.encoded_len() > LARGE_BYTES).then(|| log.to_json());
-    let raw = || whole.map(|whole| whole.to_string().into_bytes()).unwrap_or_default();
+    let raw = || log.to_json().to_string().into_bytes();
     let known =
         [log.time_unix_nano, log.observed_time_unix_nano].into_iter().find(|time| *time > 0);
     let timestamp = known.and_then(|time| i64::try_from(time).ok()).map(Timestamp);
-    let stated = level(&log);
-    if shared.is_over || over(shared.all.len(), &log) {
+    let stated = level(log);
+    if shared.is_over || over(shared.all.len(), log) {
         let words = format!(
             "over {RECORD_FIELDS_MAX} fields, {FIELD_NAME_BYTES_MAX} bytes of a name or {RECORD_DEPTH_MAX} levels"
         );
-        let record = json::poisoned(log.to_json().to_string().as_bytes(), &words);
+        let record = json::poisoned(&raw(), &words);
         let level = stated.unwrap_or(record.level);
         return parcel.push(stream, Record { timestamp, level, ..record }, raw);
     }
-    let LogRecord { body, attributes, .. } = log;
     let mut fields = Fields::default();
-    fields.all.reserve(shared.all.len() + attributes.len() + 5);
-    fields.all.extend_from_slice(&shared.all);
-    let message = message(body, &mut fields).unwrap_or_else(|| log.event_name.clone());
-    attributes.into_iter().for_each(|pair| fields.pair("", pair, 1));
-    fields.named("trace_id", hex(&log.trace_id));
-    fields.named("span_id", hex(&log.span_id));
-    fields.named("event_name", log.event_name);
-    fields.named("severity_text", log.severity_text);
+    fields.all.reserve(shared.all.len() + log.attributes.len() + 5);
+    fields.all.extend(shared.all.iter().map(borrowed));
+    let body = log.body.as_ref().and_then(|body| body.value.as_ref());
+    let message = body.and_then(|body| message(body, &mut fields));
+    let message = message.unwrap_or_else(|| utf8(&log.event_name));
+    log.attributes.iter().for_each(|pair| fields.pair("", pair, 1));
+    fields.named("trace_id", hex(&log.trace_id).into());
+    fields.named("span_id", hex(&log.span_id).into());
+    fields.named("event_name", utf8(&log.event_name));
+    fields.named("severity_text", utf8(&log.severity_text));
     if log.severity_number > 0 {
-        let number = FieldValue::Int(log.severity_number.into());
-        fields.all.push(("severity_number".to_owned(), number));
+        let number = Value::Int(log.severity_number.into());
+        fields.all.push((Cow::Borrowed("severity_number"), number));
     }
     let level = stated.unwrap_or_else(|| Level::detect(&message));
-    let mut fields = fields.all;
-    let message = if message.len() > MESSAGE_BYTES_MAX {
-        // Cut and marked like any message.
-        let plain = json::plain(message.as_bytes());
-        fields.extend(plain.fields);
-        plain.message
-    } else {
-        message
-    };
-    parcel.push(stream, Record { timestamp, level, message, fields }, raw)
+    let record = Flat { timestamp, level, message, fields: fields.all };
+    parcel.push_flat(stream, record, raw)
+}
+
+fn borrowed<'a>((name, value): &'a (Cow<'_, str>, Value<'_>)) -> (Cow<'a, str>, Value<'a>) {
+    (Cow::Borrowed(name), value.borrowed())
 }
 
 /// The text of a body; of one that is a map the member that is a message, the others are fields.
-fn message(body: Option<AnyValue>, fields: &mut Fields) -> Option<String> {
-    match body?.value? {
+fn message<'a>(body: &'a Any, fields: &mut Fields<'a>) -> Option<Cow<'a, str>> {
+    match body {
         Any::Text(text) => Some(kept(text, fields)),
         Any::Map(body) => {
-            let is_text = |pair: &KeyValue| {
+            let is_text = |pair: &&KeyValue| {
                 matches!(pair.value, Some(AnyValue { value: Some(Any::Text(_)) }))
             };
-            let said = MESSAGE_NAMES
-                .iter()
-                .find_map(|name| body.values.iter().position(|pair| pair.key == *name))
-                .filter(|at| body.values.get(*at).is_some_and(is_text));
-            let whole = said.is_none().then(|| pairs_to_json(&body.values).to_string());
+            let named = |name: &&str| body.values.iter().position(|pair| pair.key == *name);
+            let said = MESSAGE_NAMES.iter().find_map(named);
+            let said = said.filter(|at| body.values.get(*at).as_ref().is_some_and(is_text));
             let mut text = None;
-            for (at, pair) in body.values.into_iter().enumerate() {
-                match pair.value {
+            for (at, pair) in body.values.iter().enumerate() {
+                match &pair.value {
                     Some(AnyValue { value: Some(Any::Text(message)) }) if Some(at) == said => {
                         text = Some(kept(message, fields));
                     }
-                    value => fields.pair("", KeyValue { value, ..pair }, 1),
+                    _ => fields.pair("", pair, 1),
                 }
             }
-            text.or(whole)
+            text.or_else(|| Some(pairs_to_json(&body.values).to_string().into()))
         }
-        other => Some(AnyValue { value: Some(other) }.to_json().to_string()),
+        other => Some(other.to_json().to_string().into()),
     }
 }
 
 /// A message's text; that bytes of it were escaped is a field.
-fn kept(text: Vec<u8>, fields: &mut Fields) -> String {
-    String::from_utf8(text).unwrap_or_else(|error| {
-        fields.named(KEPT_FIELD, "escaped".to_owned());
-        keep_text(error.as_bytes()).0.into_owned()
-    })
+fn kept<'a>(text: &'a [u8], fields: &mut Fields<'a>) -> Cow<'a, str> {
+    let (text, is_escaped) = keep_text(text);
+    if is_escaped {
+        fields.named(KEPT_FIELD, Cow::Borrowed("escaped"));
+    }
+    text
 }
 
 /// Whether a record has too many fields, with `shared` of them, names too long or levels too many.
@@ -202,45 +192,41 @@ fn level(log: &LogRecord) -> Option<Level> {
         13..=16 => Level::Warn,
         17..=20 => Level::Error,
         21..=24 => Level::Fatal,
-        _ => return Level::from_word(&log.severity_text),
+        _ => return Level::from_word(&utf8(&log.severity_text)),
     })
 }
 
 /// Fields as they are gathered.
-#[derive(Debug, Clone, Default)]
-struct Fields {
-    all: Vec<(String, FieldValue)>,
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    all: Vec<(Cow<'a, str>, Value<'a>)>,
     /// What all records of a resource share is over a bound.
     is_over: bool,
 }
 
-impl Fields {
-    fn named(&mut self, name: &str, value: String) {
+impl<'a> Fields<'a> {
+    fn named(&mut self, name: &'static str, value: Cow<'a, str>) {
         if !value.is_empty() {
-            self.all.push(text(name, value));
+            self.all.push((Cow::Borrowed(name), Value::Text(value)));
         }
     }
 
-    fn scope(&mut self, scope: Scope) {
-        self.named("scope.name", scope.name);
-        self.named("scope.version", scope.version);
-        self.pairs("scope", scope.attributes, 1);
+    fn scope(&mut self, scope: Option<&'a Scope>) {
+        let Some(scope) = scope else { return };
+        self.named("scope.name", utf8(&scope.name));
+        self.named("scope.version", utf8(&scope.version));
+        scope.attributes.iter().for_each(|pair| self.pair("scope", pair, 1));
     }
 
-    fn pairs(&mut self, prefix: &str, pairs: Vec<KeyValue>, depth: usize) {
-        for pair in pairs {
-            self.pair(prefix, pair, depth);
-        }
-    }
-
-    fn pair(&mut self, prefix: &str, pair: KeyValue, depth: usize) {
-        let name = if prefix.is_empty() { pair.key } else { [prefix, ".", &pair.key].concat() };
-        if let Some(value) = pair.value {
+    fn pair(&mut self, prefix: &str, pair: &'a KeyValue, depth: usize) {
+        let key = utf8(&pair.key);
+        let name = if prefix.is_empty() { key } else { [prefix, ".", &key].concat().into() };
+        if let Some(value) = &pair.value {
             self.value(name, value, depth);
         }
     }
 
-    fn value(&mut self, name: String, value: AnyValue, depth: usize) {
+    fn value(&mut self, name: Cow<'a, str>, value: &'a AnyValue, depth: usize) {
         let is_over = name.len() > FIELD_NAME_BYTES_MAX
             || depth > RECORD_DEPTH_MAX
             || self.all.len() > RECORD_FIELDS_MAX;
@@ -248,27 +234,24 @@ impl Fields {
             self.is_over = true;
             return;
         }
-        let value = match value.value {
+        let value = match &value.value {
             None => return,
-            Some(Any::Text(text)) => FieldValue::Text(utf8(text)),
-            Some(Any::Bytes(bytes)) => FieldValue::Text(hex(&bytes)),
-            Some(Any::Bool(truth)) => FieldValue::Bool(truth),
-            Some(Any::Int(number)) => FieldValue::Int(number),
-            Some(Any::Float(number)) if number.is_finite() => FieldValue::Float(number),
-            Some(Any::Float(number)) => FieldValue::Text(number.to_string()),
+            Some(Any::Text(text)) => Value::Text(utf8(text)),
+            Some(Any::Bytes(bytes)) => Value::Text(hex(bytes).into()),
+            Some(Any::Bool(truth)) => Value::Bool(*truth),
+            Some(Any::Int(number)) => Value::Int(*number),
+            Some(Any::Float(number)) if number.is_finite() => Value::Float(*number),
+            Some(Any::Float(number)) => Value::Text(number.to_string().into()),
             Some(Any::Array(array)) => {
-                for value in array.values {
+                for value in &array.values {
                     self.value(name.clone(), value, depth + 1);
                 }
                 return;
             }
-            Some(Any::Map(map)) => return self.pairs(&name, map.values, depth + 1),
+            Some(Any::Map(map)) => {
+                return map.values.iter().for_each(|pair| self.pair(&name, pair, depth + 1));
+            }
         };
         self.all.push((name, value));
     }
-}
-
-/// Text as it is; of bytes that are none what they show as.
-fn utf8(text: Vec<u8>) -> String {
-    String::from_utf8(text).unwrap_or_else(|error| keep_text(error.as_bytes()).0.into_owned())
 }

@@ -11,11 +11,11 @@ use super::*;
 use crate::doors::tests::fixture;
 
 fn any(text: &str) -> Option<AnyValue> {
-    Some(AnyValue { value: Some(Any::Text(text.into())) })
+    Some(AnyValue { value: Some(Any::Text(text.to_owned().into())) })
 }
 
 fn pair(key: &str, value: &str) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: any(value) }
+    KeyValue { key: key.to_owned().into(), value: any(value) }
 }
 
 fn request(logs: Vec<LogRecord>) -> Vec<u8> {
@@ -45,8 +45,8 @@ async fn protobuf_keeps_resource_scope_ids_and_severity() {
             severity_text: "WARN2".into(),
             body: any("caf\u{e9} full"),
             attributes: vec![pair("http.route", "/x")],
-            trace_id: vec![0xab; 16],
-            span_id: vec![0x01; 8],
+            trace_id: vec![0xab; 16].into(),
+            span_id: vec![0x01; 8].into(),
             event_name: "order".into(),
             ..LogRecord::default()
         },
@@ -56,7 +56,7 @@ async fn protobuf_keeps_resource_scope_ids_and_severity() {
             ..LogRecord::default()
         },
         LogRecord {
-            body: Some(AnyValue { value: Some(Any::Text(b"\xff\xfe".to_vec())) }),
+            body: Some(AnyValue { value: Some(Any::Text(b"\xff\xfe".to_vec().into())) }),
             ..LogRecord::default()
         },
     ];

@@ -1,11 +1,11 @@
 //! An object of JSON as most programs write it, read in one pass: names and values without escapes,
-//! plain numbers. What is anything else is left to `model::json`; what is read
-//! here is read as there.
+//! plain numbers. What is anything else is left to the reader of all JSON; what is read here is
+//! read as there.
 
 use std::borrow::Cow;
 
-use model::json::{Flat, Members, Place, Value};
-use model::limits::{FIELD_NAME_BYTES_MAX, RECORD_DEPTH_MAX, RECORD_FIELDS_MAX};
+use super::{Flat, Members, Place, Value};
+use crate::limits::{FIELD_NAME_BYTES_MAX, RECORD_DEPTH_MAX, RECORD_FIELDS_MAX};
 
 /// Digits of a whole number that surely fits 64 bits.
 const DIGITS_MAX: usize = 18;
@@ -215,15 +215,16 @@ fn special(eight: u64) -> u64 {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::flat_of_any;
     use super::*;
 
-    /// What is read here is read as in `model::json`.
+    /// What is read here is read as by the reader of all JSON.
     #[track_caller]
     fn check(line: &str, read: bool) {
         let quick = flat(line.as_bytes());
         assert_eq!(quick.is_some(), read, "{line}");
         if let Some(quick) = quick {
-            assert_eq!(Ok(quick), model::json::flat(line.as_bytes()), "{line}");
+            assert_eq!(Ok(quick), flat_of_any(line.as_bytes()), "{line}");
         }
     }
 
@@ -278,7 +279,7 @@ mod tests {
             let mut line = format!("{{{}}}", inner.join(", ")).into_bytes();
             for _ in 0..2 {
                 if let Some(quick) = flat(&line) {
-                    prop_assert_eq!(Ok(quick), model::json::flat(&line));
+                    prop_assert_eq!(Ok(quick), flat_of_any(&line));
                 }
                 // And once more with a byte that is another.
                 let place = cut.index(line.len());
