@@ -33,7 +33,14 @@ impl Client {
         let server = if server.contains("://") { server } else { format!("http://{server}") };
         // A proxy meant for the web has no business between us and a node.
         platform::tls::install();
-        let http = reqwest::Client::builder().no_proxy().build().context("cannot make a client")?;
+        let mut http = reqwest::Client::builder().no_proxy();
+        if server.starts_with("http:") {
+            // The system may have no certificates at all.
+            http = http.tls_certs_only([]);
+        }
+        let http = http.build().context(
+            "cannot make a client: are the system's certificates installed (ca-certificates)?",
+        )?;
         Ok(Self { http, server, token })
     }
 

@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 pub use self::nodes::Balance;
 use self::nodes::{Choice, Nodes};
 pub use self::secret::Tls;
-use self::secret::{Renewed, Secret as _, Token};
+use self::secret::{Connection, Renewed, Secret as _, Token};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::status::Board;
@@ -49,6 +49,11 @@ pub enum TargetError {
     /// The HTTP client cannot be made.
     #[error("cannot make an HTTP client")]
     Client(#[source] reqwest::Error),
+    /// The system trusts nobody.
+    #[error(
+        "cannot tell whom to trust: install the system's certificates (package ca-certificates), or name those of the nodes with tls.ca_file"
+    )]
+    Trust(#[source] reqwest::Error),
     /// A file of the connection cannot be read.
     #[error("cannot read {}", .path.display())]
     Read {
@@ -74,7 +79,7 @@ pub enum TargetError {
 /// The nodes that take batches, and how they fared.
 #[derive(Debug)]
 pub(crate) struct Target {
-    client: Renewed<Tls>,
+    client: Renewed<Connection>,
     token: Renewed<Token>,
     urls: Vec<String>,
     answer_time_max: Duration,
@@ -115,7 +120,7 @@ impl Target {
         let urls = addresses(&config.to)?;
         let several = urls.len() > 1;
         Ok(Self {
-            client: Renewed::new(config.tls.clone())?,
+            client: Renewed::new(Connection::of(config))?,
             token: Renewed::new(Token::of(config))?,
             answer_time_max: if several { FAILOVER_TIME_MAX } else { ANSWER_TIME_MAX },
             nodes: Mutex::new(Nodes::new(urls.len(), config.balance)),
@@ -313,7 +318,7 @@ impl Target {
 /// Names the address or the file that is wrong.
 pub(crate) fn check(config: &Config) -> Result<(), TargetError> {
     addresses(&config.to)?;
-    config.tls.make()?;
+    Connection::of(config).make()?;
     Token::of(config).make().map(drop)
 }
 

@@ -30,6 +30,23 @@ pub struct Tls {
     pub key_file: Option<PathBuf>,
 }
 
+/// How the nodes are reached.
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    tls: Tls,
+    /// Some node is asked over TLS: whom the system trusts matters, where nobody is named.
+    encrypted: bool,
+}
+
+impl Connection {
+    pub(super) fn of(config: &Config) -> Self {
+        let is_tls =
+            |url: &String| url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
+        let encrypted = config.to.iter().any(is_tls);
+        Self { tls: config.tls.clone(), encrypted }
+    }
+}
+
 /// The token of a file, or a fixed one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Token {
@@ -69,11 +86,11 @@ impl Secret for Token {
     }
 }
 
-impl Secret for Tls {
+impl Secret for Connection {
     type Made = Client;
 
     fn files(&self) -> Vec<&Path> {
-        let files = [&self.ca_file, &self.cert_file, &self.key_file];
+        let files = [&self.tls.ca_file, &self.tls.cert_file, &self.tls.key_file];
         files.into_iter().flatten().map(PathBuf::as_path).collect()
     }
 
@@ -83,14 +100,18 @@ impl Secret for Tls {
             .connect_timeout(CONNECT_TIME_MAX)
             .pool_idle_timeout(IDLE_TIME_MAX)
             .no_proxy();
-        if let Some(path) = &self.ca_file {
+        let Tls { ca_file, cert_file, key_file } = &self.tls;
+        if let Some(path) = ca_file {
             let trusted = Certificate::from_pem_bundle(&read(path)?).unwrap_or_default();
             if trusted.is_empty() {
                 return Err(unfit(path, "has no certificate in PEM"));
             }
             builder = builder.tls_certs_only(trusted);
+        } else if !self.encrypted {
+            // The system may have no certificates at all, and reading them takes a while.
+            builder = builder.tls_certs_only([]);
         }
-        match (&self.cert_file, &self.key_file) {
+        match (cert_file, key_file) {
             (Some(cert), Some(key)) => {
                 let mut pem = read(key)?;
                 pem.push(b'\n');
@@ -102,7 +123,11 @@ impl Secret for Tls {
             (None, None) => {}
             _ => return Err(TargetError::HalfPair),
         }
-        builder.build().map_err(TargetError::Client)
+        let system = self.encrypted && ca_file.is_none();
+        builder.build().map_err(|source| match system {
+            true => TargetError::Trust(source),
+            false => TargetError::Client(source),
+        })
     }
 }
 
