@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::recover::Vanished;
 use super::{Done, Shipper};
 use crate::config;
+use crate::identity::FileId;
 use crate::pack::Workbench;
 use crate::recipe::Recipe;
 use crate::send::Reply;
@@ -42,6 +43,8 @@ pub(super) struct Gaps {
     waiting: VecDeque<Gap>,
     /// Files gone from their paths, perhaps found elsewhere by the next walk.
     pub(super) vanished: Vec<Vanished>,
+    /// The same of files of which nothing is on disk yet: nothing but its id tells such a file.
+    pub(super) unread: Vec<(FileId, Gap)>,
     /// Whether they are looked for just now.
     pub(super) recovering: bool,
     sending: bool,
@@ -58,7 +61,11 @@ impl Gaps {
 
     /// Whether all are told.
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.vanished.is_empty() && !self.sending && !self.recovering
+        self.waiting.is_empty()
+            && self.vanished.is_empty()
+            && self.unread.is_empty()
+            && !self.sending
+            && !self.recovering
     }
 }
 
@@ -79,6 +86,15 @@ impl Shipper {
     /// Bytes are lost unless the next walk finds the file.
     pub(super) fn vanished(&mut self, vanished: Vanished) {
         self.gaps.vanished.push(vanished);
+    }
+
+    /// A walk is over: files that were never read and that it did not find are lost.
+    pub(super) fn judge_unread(&mut self) {
+        for (id, gap) in std::mem::take(&mut self.gaps.unread) {
+            if self.table.by_id(id).is_none() {
+                self.lost(gap);
+            }
+        }
     }
 
     /// Sends the oldest gap, one at a time.

@@ -46,7 +46,7 @@ impl Shipper {
         for change in changes {
             match change {
                 Change::Written(path) => match self.table.by_path(&path) {
-                    Some(key) => self.wake(key),
+                    Some(key) => self.written(key, &path),
                     None => self.appeared(&path),
                 },
                 Change::Appeared(path) => self.appeared(&path),
@@ -64,6 +64,15 @@ impl Shipper {
                 Change::Unknown => self.schedule.walk_at(now + WALK_DELAY),
             }
         }
+    }
+
+    /// A file that waits for its turn for long is behind by what is written meanwhile.
+    fn written(&mut self, key: Key, path: &Path) {
+        let id = self.table.get(key).map(|file| file.checkpoint.id);
+        if let Some(seen) = Seen::at(path, true).filter(|seen| Some(seen.id) == id) {
+            self.table.measure(key, seen.size, seen.modified_ns);
+        }
+        self.wake(key);
     }
 
     fn followed_to(&mut self, from: &Path, to: &Path) {
@@ -273,6 +282,7 @@ impl Shipper {
         self.walking = false;
         self.feeds.unseen = false;
         self.judge_vanished();
+        self.judge_unread();
         self.first_walk = false;
         self.table.forget_long_absent(self.context.clock.now());
         self.renamed.clear();

@@ -357,13 +357,17 @@ impl Shipper {
         file.hand = Some(hand);
         file.verified = turn.verified;
         file.checkpoint = turn.checkpoint;
+        let mut mended = false;
         if !matches!(outcome, Outcome::Failed(_)) {
             file.failures = 0;
-            file.last_error = None;
+            mended = file.last_error.take().is_some();
         }
         let (size, modified_ns, changed) = (file.size, file.modified_ns, file.changed);
         if moved {
             self.moved(key);
+        }
+        if mended {
+            self.context.board.file(self.table.error());
         }
         self.table.measure(key, size, modified_ns);
         match outcome {
@@ -413,10 +417,9 @@ impl Shipper {
             self.missing(key);
             return;
         }
-        let unread = file.verified.saturating_sub(file.checkpoint.offset);
         tracing::info!(file = %file.path.display(), offset = file.checkpoint.offset, size,
             "truncated or written anew: reading from the beginning");
-        let gap = (unread > 0).then(|| file.gap(self.context.clock.now()));
+        let gap = file.gap(file.verified, self.context.clock.now());
         let old = file.generation.is_kept().then(|| table::absent_key(&file.checkpoint));
         if old.is_some() {
             self.table.shelve(key);
@@ -444,11 +447,13 @@ impl Shipper {
     fn missing(&mut self, key: Key) {
         let Some(file) = self.table.get(key) else { return };
         let (path, absent) = (file.path.clone(), table::absent_key(&file.checkpoint));
+        let (id, seen_to) = (file.checkpoint.id, file.verified.max(file.size));
+        let gap = file.gap(seen_to, self.context.clock.now());
         if file.generation.is_kept() {
             // More than was seen may stand in the file it was packed into.
-            let unread = file.verified > file.checkpoint.offset;
-            let gap = unread.then(|| file.gap(self.context.clock.now()));
             self.vanished(Vanished { key: absent, gap, tries: 0, overwritten: false });
+        } else if let Some(gap) = gap {
+            self.gaps.unread.push((id, gap));
         }
         self.let_go(key, false);
         if let Some(seen) = Seen::at(&path, self.patterns.matches(&path)) {

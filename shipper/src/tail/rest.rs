@@ -64,6 +64,9 @@ impl Shipper {
             if file.hand.is_some_and(|hand| hand.file.is_some()) {
                 self.open_files = self.open_files.saturating_sub(1);
             }
+            if file.last_error.is_some() {
+                self.context.board.file(self.table.error());
+            }
             self.release_next(file.next);
             self.changed_checkpoints();
         }

@@ -159,6 +159,11 @@ impl Table {
         self.files.values().filter(|file| !file.binary).count() as u64
     }
 
+    /// What is wrong with some file just now.
+    pub(super) fn error(&self) -> Option<String> {
+        self.files.values().find_map(|file| file.last_error.clone())
+    }
+
     pub(super) fn lag_bytes(&self) -> u64 {
         self.lag
     }
@@ -283,11 +288,7 @@ impl Table {
     pub(super) fn measure(&mut self, key: Key, size: u64, modified_ns: i64) {
         let Some(file) = self.files.get_mut(&key) else { return };
         (file.size, file.modified_ns) = (size, modified_ns);
-        let start = match file.generation {
-            Generation::Unseen { start, .. } => start,
-            _ => file.checkpoint.offset,
-        };
-        let lag = if file.binary { 0 } else { size.saturating_sub(start) };
+        let lag = if file.binary { 0 } else { size.saturating_sub(file.start()) };
         self.lag = self.lag - file.lag + lag;
         file.lag = lag;
     }
@@ -379,16 +380,25 @@ impl Tracked {
         Checkpoint { path, sent, ..self.checkpoint.clone() }
     }
 
-    /// What is not acknowledged, once it is gone.
-    pub(super) fn gap(&self, now: Timestamp) -> Gap {
-        Gap {
+    /// Where reading goes on, or begins.
+    fn start(&self) -> u64 {
+        match self.generation {
+            Generation::Unseen { start, .. } => start,
+            _ => self.checkpoint.offset,
+        }
+    }
+
+    /// What is not acknowledged of so many bytes, once they are gone. None when all is.
+    pub(super) fn gap(&self, to: u64, now: Timestamp) -> Option<Gap> {
+        let from = self.start();
+        (to > from).then(|| Gap {
             producer: self.checkpoint.producer,
             source: self.checkpoint.source.clone(),
             path: self.path.clone(),
-            from: self.checkpoint.offset,
-            to: self.verified,
+            from,
+            to,
             noticed_ns: now.0,
-        }
+        })
     }
 
     /// Whether bytes of it are not acknowledged.
