@@ -1,6 +1,6 @@
 //! inotify on folders → what changed where. Where it cannot be had, the caller must look itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +35,9 @@ pub(crate) struct Folders {
     shared: Arc<Mutex<Shared>>,
 }
 
+/// Folders closed to us that are remembered, so that each is told once.
+const CLOSED_MAX: usize = 1_000;
+
 #[derive(Debug, Default)]
 struct Shared {
     /// One folder may be known under several names.
@@ -42,6 +45,8 @@ struct Shared {
     /// The first half of a renaming: its number and the old path.
     moving: Option<(u32, PathBuf)>,
     refused: bool,
+    /// Folders that were told to be closed to us.
+    closed: HashSet<PathBuf>,
 }
 
 /// Hears of changes in folders.
@@ -131,6 +136,13 @@ impl Folders {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if is_closed(folder) => {
+                if shared.closed.len() < CLOSED_MAX && shared.closed.insert(folder.to_owned()) {
+                    tracing::warn!(folder = %folder.display(), %error,
+                        "cannot look into the folder: nothing below it is shipped; \
+                         let this user read it, or exclude it");
+                }
+            }
             Err(error) => {
                 if !shared.refused {
                     tracing::warn!(folder = %folder.display(), %error,
@@ -185,6 +197,12 @@ impl Folders {
     fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether nothing in it can be reached: looking at it more often would not help.
+fn is_closed(folder: &Path) -> bool {
+    let inside = std::fs::metadata(folder.join("."));
+    inside.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 #[cfg(test)]
