@@ -113,33 +113,50 @@ impl Drop for Running {
 impl Reader {
     async fn run(mut self, out: &Out) -> Result<(), JournalError> {
         loop {
-            let had = self.cursor.clone();
-            let mut running = self.start()?;
-            self.copy(&mut running, out).await?;
-            let status = running.0.wait().map_err(JournalError::Read)?;
-            if !status.success() && had == self.cursor {
-                let says = says(&mut running).await;
-                if self.follow && had.is_some() {
-                    tracing::warn!(%status, says, "journalctl ended, will start it again");
-                } else {
-                    return Err(JournalError::Refused(status, says));
-                }
+            // While it follows, journalctl shows this boot's entries only: what an earlier one left
+            // is read before.
+            let skips = self.skips() && self.follow;
+            if (!skips && !self.read(out, false).await?) || !self.follow {
+                return Ok(());
             }
-            if !self.follow {
+            if !self.read(out, true).await? {
                 return Ok(());
             }
             self.clock.sleep(RESTART_PAUSE).await;
         }
     }
 
-    fn start(&self) -> Result<Running, JournalError> {
+    /// Whether what is there already is of no concern.
+    fn skips(&self) -> bool {
+        self.cursor.is_none() && self.start_at == StartAt::End
+    }
+
+    /// Reads what there is, or what there is and comes, until journalctl ends. Whether more is wanted.
+    async fn read(&mut self, out: &Out, follow: bool) -> Result<bool, JournalError> {
+        let had = self.cursor.clone();
+        let mut running = self.start(follow)?;
+        if !self.copy(&mut running, out).await? {
+            return Ok(false);
+        }
+        let status = running.0.wait().map_err(JournalError::Read)?;
+        if !status.success() && had == self.cursor {
+            let says = says(&mut running).await;
+            if self.follow && had.is_some() {
+                tracing::warn!(%status, says, "journalctl ended, will start it again");
+            } else {
+                return Err(JournalError::Refused(status, says));
+            }
+        }
+        Ok(true)
+    }
+
+    fn start(&self, follow: bool) -> Result<Running, JournalError> {
         let mut command = Command::new(&self.journal.journalctl);
         command.args(["--output=json", "--all", "--quiet", "--no-pager"]);
         if let Some(cursor) = &self.cursor {
             command.arg(format!("--after-cursor={cursor}"));
         }
-        let skips = self.cursor.is_none() && self.start_at == StartAt::End;
-        match (self.follow, skips) {
+        match (follow, self.skips()) {
             (true, true) => command.args(["--follow", "--lines=0"]),
             (true, false) => command.args(["--follow", "--no-tail"]),
             (false, true) => command.arg("--lines=0"),
@@ -151,9 +168,10 @@ impl Reader {
         child.map(Running).map_err(|source| JournalError::Program { program, source })
     }
 
-    /// Entries → records of the spool, until journalctl ends.
-    async fn copy(&mut self, running: &mut Running, out: &Out) -> Result<(), JournalError> {
-        let Some(output) = running.0.stdout.take() else { return Ok(()) };
+    /// Entries → records of the spool, until journalctl ends. Whether more are wanted: nobody takes
+    /// any when we shall stop.
+    async fn copy(&mut self, running: &mut Running, out: &Out) -> Result<bool, JournalError> {
+        let Some(output) = running.0.stdout.take() else { return Ok(true) };
         let output = Receiver::from_owned_fd(OwnedFd::from(output)).map_err(JournalError::Read)?;
         let mut output = BufReader::new(output);
         let (mut text, mut records) = (Vec::new(), Vec::new());
@@ -174,9 +192,11 @@ impl Reader {
             if read > 0 && more {
                 continue;
             }
-            // Nobody takes any more when we shall stop.
-            if !out.put(std::mem::take(&mut records)).await || read == 0 {
-                return Ok(());
+            if !out.put(std::mem::take(&mut records)).await {
+                return Ok(false);
+            }
+            if read == 0 {
+                return Ok(true);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The journal through a stand-in for journalctl that keeps its promises: entries in order, those
-//! behind a cursor, and more as they come.
+//! behind a cursor, and more as they come. As the real one, it shows the entries of this boot only
+//! while it follows.
 #![expect(clippy::disallowed_methods, reason = "tests treat files as other programs do")]
 
 use std::fs;
@@ -27,7 +28,8 @@ for argument in "$@"; do
     esac
 done
 echo "$*" >> "$0.calls"
-if [ -n "$after" ]; then sed "1,/\"__CURSOR\":\"$after\"/d" "$0.entries"; else cat "$0.entries"; fi
+if [ -n "$after" ]; then sed "1,/\"__CURSOR\":\"$after\"/d" "$0.entries"; else cat "$0.entries"; fi |
+if [ -n "$follow" ]; then grep -v OLDBOOT; else cat; fi
 if [ -n "$follow" ]; then exec sleep 1000; fi
 "#;
 
@@ -51,12 +53,16 @@ impl World {
     }
 
     fn entries(&self, numbers: std::ops::Range<u32>) {
+        self.entries_of("x", numbers);
+    }
+
+    fn entries_of(&self, boot: &str, numbers: std::ops::Range<u32>) {
         let path = self.folder.path().join("journalctl.entries");
         let mut file = fs::File::options().create(true).append(true).open(path).unwrap();
         for number in numbers {
             writeln!(
                 file,
-                r#"{{"__CURSOR":"s=a;i={number}","__REALTIME_TIMESTAMP":"170000000000{number:04}","PRIORITY":"3","_SYSTEMD_UNIT":"web.service","_MACHINE_ID":"x","MESSAGE":"entry {number}"}}"#
+                r#"{{"__CURSOR":"s=a;i={number}","__REALTIME_TIMESTAMP":"170000000000{number:04}","PRIORITY":"3","_SYSTEMD_UNIT":"web.service","_BOOT_ID":"{boot}","MESSAGE":"entry {number}"}}"#
             )
             .unwrap();
         }
@@ -121,6 +127,23 @@ async fn entries_are_shipped_once_over_restarts_and_a_dead_node() {
     let calls = fs::read_to_string(world.folder.path().join("journalctl.calls")).unwrap();
     let last = calls.lines().last().unwrap();
     assert!(last.contains("--after-cursor=s=a;i=49"), "{calls}");
+}
+
+#[tokio::test]
+async fn what_an_earlier_boot_left_unread_is_shipped() {
+    let world = World::new().await;
+    world.entries_of("OLDBOOT", 0..3);
+    world.once().await;
+    // The system went down before all was read.
+    world.entries_of("OLDBOOT", 3..6);
+    world.entries(6..8);
+    let shutdown = Shutdown::default();
+    let shipped = async { world.ship(Until::Stopped, &shutdown).await.unwrap() };
+    let stopped = async {
+        world.expect(0..8).await;
+        shutdown.trigger();
+    };
+    tokio::join!(shipped, stopped);
 }
 
 #[tokio::test]
