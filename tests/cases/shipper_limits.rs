@@ -2,10 +2,11 @@
 //! lost, a record that is refused, rotation faster than anybody looks, state of an older version.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
 use tests::process::{Process, program};
 use tests::wait::{eventually, pace};
 use xxhash_rust::xxh3::xxh3_64;
@@ -52,6 +53,48 @@ fn where_there_is_no_inotify_files_are_looked_at() {
     come_and_go(&world);
     assert!(shipper.words().contains("no inotify here"), "{}", shipper.words());
     assert!(shipper.stop());
+}
+
+/// A system without certificates is of no concern to who speaks plain HTTP, and told to who does not.
+#[test]
+fn where_nobody_is_trusted_plain_http_works_and_tls_says_what_to_do() {
+    let world = World::new();
+    world.settings("", ALL);
+    append(&world.path("a"), "one\n");
+    let nobody = "export SSL_CERT_FILE=/nowhere SSL_CERT_DIR=/nowhere";
+    let mut shipper = limited(&world, nobody);
+    world.expect(&["one"]);
+    assert!(shipper.stop());
+    world.settings_to("https://127.0.0.1:9", "", ALL);
+    let mut shipper = limited(&world, nobody);
+    eventually("it to end", || shipper.ended());
+    assert!(shipper.words().contains("ca-certificates"), "{}", shipper.words());
+}
+
+/// A folder nobody may look into costs nothing but what is in it.
+#[test]
+fn a_folder_that_is_closed_to_us_is_told_and_all_else_is_heard_of() {
+    let world = World::new();
+    world.settings("", ALL);
+    let closed = world.path("closed");
+    fs::create_dir_all(&closed).unwrap();
+    append(&closed.join("app"), "hidden\n");
+    append(&world.path("open"), "seen\n");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    // Somebody else's, where we may give it away; else closed to ourselves.
+    let mut shipper = match std::os::unix::fs::chown(&closed, Some(12_345), Some(12_345)) {
+        Ok(()) => limited(&world, "true"),
+        Err(_) => {
+            fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+            world.ship()
+        }
+    };
+    world.expect(&["seen"]);
+    let words = shipper.words();
+    assert!(words.contains("cannot look into the folder"), "{words}");
+    assert!(!words.contains("every second"), "{words}");
+    assert!(shipper.stop());
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
 }
 
 /// S27: there are more folders than may be watched.
@@ -112,6 +155,42 @@ fn a_record_that_is_refused_is_kept_with_the_reason_and_holds_up_nobody() {
     let row = world.rows("evil").remove(0);
     assert_eq!(row["message"], poison);
     assert!(row.to_string().contains("no such record here"), "the reason is missing in {row}");
+    assert!(shipper.stop());
+}
+
+/// A dead node keeps the few turns there are: what waits for one is behind all the same, and said to be
+/// missing when it goes meanwhile.
+#[test]
+fn files_that_wait_for_a_turn_are_behind_and_missed_when_they_go() {
+    let world = World::new();
+    world.settings_to("http://127.0.0.1:9", "", ALL);
+    let early: Vec<String> = (0..8).map(|number| format!("early{number}")).collect();
+    early.iter().for_each(|name| append(&world.path(name), "early\n"));
+    let mut shipper = world.ship();
+    let followed = || Some(world.status()?["followed"].as_array()?.clone());
+    eventually("every turn to wait for the node", || {
+        (followed()?.iter().filter(|file| file["sent"] == 6).count() == 8).then_some(())
+    });
+    for name in ["late1", "late2"] {
+        append(&world.path(name), "first\n");
+    }
+    let late_lag = |bytes: u64| {
+        let late = |file: &&Value| file["path"].as_str().is_some_and(|path| path.contains("late"));
+        let behind = |file: &&Value| file["lag_bytes"] == bytes;
+        (followed()?.iter().filter(late).filter(behind).count() == 2).then_some(())
+    };
+    eventually("them to be behind", || late_lag(6));
+    append(&world.path("late1"), "second\n");
+    append(&world.path("late2"), "second\n");
+    eventually("what is written meanwhile to count", || late_lag(13));
+    fs::remove_file(world.path("late1")).unwrap();
+    world.settings("", ALL);
+    let mut expected = vec!["early".to_owned(); 8];
+    expected.extend(["first", "second"].map(str::to_owned));
+    let late = world.path("late1");
+    expected
+        .push(format!("gap: bytes 0 to 13 of {} were gone before they were read", late.display()));
+    world.expect(&expected);
     assert!(shipper.stop());
 }
 
