@@ -134,6 +134,23 @@ fn nothing_of_a_private_machine_is_in_a_file() {
     assert!(found.is_empty(), "{found:?}");
 }
 
+/// A program in documentation would be compiled once for each, and nobody runs them here.
+#[test]
+fn documentation_holds_no_programs() {
+    let mut found = Vec::new();
+    for name in files().into_iter().filter(|name| name.ends_with(".rs")) {
+        let text = read(&name);
+        let fences = text.lines().filter_map(|line| {
+            let line = line.trim_start();
+            let line = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))?;
+            line.trim_start().strip_prefix("```")
+        });
+        // Every second one opens a block, and says what is in it.
+        found.extend(fences.step_by(2).filter(|kind| *kind != "text").map(|_| name.clone()));
+    }
+    assert!(found.is_empty(), "write a test instead: {found:?}");
+}
+
 #[test]
 fn tests_neither_sleep_nor_are_left_out() {
     let words = [["thread::", "sleep"].concat(), ["#[ign", "ore"].concat()];
