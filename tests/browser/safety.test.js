@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { ask, explorer, firstRow, status } from './explorer.js';
+import { ask, explorer, firstRow, status, until } from './explorer.js';
 import { send, someRecords, startNode } from './harness.js';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -119,6 +119,8 @@ test('a line of a megabyte is folded until it is wanted', async () => {
 test('matches are marked, in the text and in the value asked for', async () => {
   const page = await open('/?q=refused+user:user0&cols=user,message');
   assert.deepEqual(await firstRow(page).locator('mark').allInnerTexts(), ['user0', 'refused']);
+  await ask(page, 'accepted', /of \d+ rows/);
+  await until(page, () => document.querySelector('[data-testid=row] mark')?.textContent === 'accepted');
   await close(page);
 });
 

@@ -44,7 +44,7 @@ export class Results {
   /** Whether there is nothing more to fetch at an end. */
   ended = $state<Record<End, boolean>>({ older: true, newer: true });
   /** The question and the query that `records` answer. */
-  question: Question = { query: '' };
+  question = $state.raw<Question>({ query: '' });
   private control = new AbortController();
 
   get signal(): AbortSignal {
