@@ -171,6 +171,63 @@ test('a record is shown in its context, with a place of its own', async () => {
   await close(page);
 });
 
+test('a column is sorted by its head, endless in every order; the address keeps it', async () => {
+  const [from, to] = [START - 61_000, START + 1000].map((ms) => new Date(ms).toISOString());
+  const page = await open(`/?q=service:many+number:[1+TO+3000]&from=${from}&to=${to}&cols=number,message`);
+  const numbers = () =>
+    page.getByTestId('row').evaluateAll((rows) => rows.map((row) => Number(row.querySelector('[data-name=number]').textContent)));
+  const begins = (first) =>
+    until(page, (first) => document.querySelector('[data-testid=row] [data-name=number]')?.textContent.trim() === first, `${first}`);
+  const head = (name) => page.getByRole('columnheader', { name });
+  const rising = (all) => all.every((one, at) => at === 0 || one > all[at - 1]);
+  assert.equal(await head(/Time/).getAttribute('aria-sort'), 'descending');
+  await begins(1);
+
+  await head(/Time/).getByTestId('sort').click();
+  await begins(3000);
+  assert.match(page.url(), /sort=timestamp/);
+  assert.equal(await head(/Time/).getAttribute('aria-sort'), 'ascending');
+  await scrollTo(page, 1);
+  await status(page, '1,000 of 3,000 rows');
+  await page.reload();
+  await begins(3000);
+  assert.ok(rising((await numbers()).reverse()));
+  // A bar of the chart leads there, and rows come at both ends.
+  const box = await page.getByTestId('histogram').boundingBox();
+  await page.mouse.click(box.x + box.width / 2, box.y + 40);
+  await status(page, /^1,000 of 3,000 rows/);
+  await until(page, () => {
+    const at = Number(document.querySelector('[data-testid=row] [data-name=number]')?.textContent);
+    return at > 1200 && at < 1800;
+  });
+  assert.ok(rising((await numbers()).reverse()));
+
+  await head('number').getByTestId('sort').click();
+  await page.waitForURL(/sort=-number/);
+  await status(page, /^500 of 3,000 rows/);
+  await begins(3000);
+  await scrollTo(page, 1);
+  await status(page, '1,000 of 3,000 rows');
+  assert.ok(rising((await numbers()).reverse()));
+  await head('number').getByTestId('sort').click();
+  await begins(1);
+  assert.equal(await head('number').getAttribute('aria-sort'), 'ascending');
+  await page.goBack();
+  await begins(3000);
+  // The keyboard and a phone have it in the picker; the file has it as well.
+  await page.getByTestId('columns').click();
+  await page.getByTestId('order').selectOption('number ↑');
+  await begins(1);
+  await page.getByTestId('export').click();
+  assert.match(await page.getByTestId('curl').innerText(), /\| sort number'/);
+  await page.keyboard.press('Escape');
+  await ask(page, 'number:[1 TO 3] | where number > 1', '2 of');
+  assert.equal(await page.getByTestId('sort').count(), 2);
+  await head(/Time/).getByTestId('sort').click();
+  assert.match(await firstRow(page).innerText(), /line 2/);
+  await close(page);
+});
+
 test('columns are resized and moved', async () => {
   const page = await open('/?cols=service,number,message');
   const heads = page.locator('[data-column]');

@@ -131,7 +131,7 @@ export class Explorer {
     void this.askChart();
     void this.askFacets();
     const { turn } = this;
-    await this.results.run(this.question);
+    await this.results.run(this.question, tail ? '' : this.view.sort);
     if (turn !== this.turn || this.results.error) return;
     this.library.asked(query);
     await this.seek(this.view.open);
@@ -142,8 +142,7 @@ export class Explorer {
     const { results } = this;
     if (!id || results.kind !== 'records' || results.records.some((one) => one.id === id)) return;
     const record = await recordOf(id, results.signal).catch(() => null);
-    if (record && this.view.open === id)
-      await results.jump(isoOfNanos(nanosOf(record.timestamp) + 1n));
+    if (record && this.view.open === id) await this.goTo(nanosOf(record.timestamp));
   }
 
   cancel() {
@@ -247,14 +246,22 @@ export class Explorer {
     return { from: from ?? (first ? msOf(first.start) : end - 60 * MINUTE), to: end };
   }
 
-  jump(ms: number) {
+  /** Shows a moment and what was before it; oldest first, what came behind it. */
+  goTo(first: bigint, last = first): Promise<void> {
+    const { results } = this;
+    if (results.byField) this.show({ sort: '' });
     this.tail.pause();
-    void this.results.jump(new Date(ms).toISOString());
+    return results.jump(isoOfNanos(this.view.sort ? first : last + 1n));
   }
 
   toggleTail() {
     if (!this.view.tail && hasPipes(this.draft)) return;
-    this.ask({ tail: !this.view.tail, to: '' });
+    this.ask({ tail: !this.view.tail, to: '', sort: '' });
+  }
+
+  /** Other records in front; who reads them in order does not want them to move. */
+  order(sort: string) {
+    this.ask({ sort, tail: false });
   }
 
   toggleOpen(id: string) {
@@ -292,6 +299,7 @@ export class Explorer {
       from: new Date(at - MINUTE).toISOString(),
       to: new Date(at + MINUTE).toISOString(),
       open: record.id,
+      sort: '',
       context: '',
       trace: '',
       tail: false,

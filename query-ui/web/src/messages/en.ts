@@ -119,6 +119,10 @@ export const en: Messages = {
     fold: 'Fold',
     digits: 'Click for nanoseconds',
     findColumn: 'Find a field',
+    order: 'Order',
+    newest: 'Newest first',
+    oldest: 'Oldest first',
+    nanos: 'Nanoseconds',
     showAll: (size) => `show all ${size}`,
   },
   details: {

@@ -102,7 +102,11 @@ export interface Messages {
     | 'comfortable'
     | 'loading'
     | 'fold'
-    | 'digits',
+    | 'digits'
+    | 'order'
+    | 'newest'
+    | 'oldest'
+    | 'nanos',
     string
   > & { showAll: (size: string) => string; findColumn: string };
   details: Record<

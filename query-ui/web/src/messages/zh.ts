@@ -117,6 +117,10 @@ export const zh: Messages = {
     fold: '折叠',
     digits: '单击显示纳秒',
     findColumn: '查找字段',
+    order: '排序',
+    newest: '最新的在前',
+    oldest: '最早的在前',
+    nanos: '显示纳秒',
     showAll: (size) => `显示全部 ${size}`,
   },
   details: {
