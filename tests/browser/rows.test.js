@@ -228,6 +228,36 @@ test('a column is sorted by its head, endless in every order; the address keeps 
   await close(page);
 });
 
+test('columns and their widths are kept for each index, and reset', async () => {
+  const page = await open('/');
+  const shown = (names) =>
+    until(page, (names) => [...document.querySelectorAll('[data-column]')].map((head) => head.dataset.column).join() === names, names);
+  const tick = (name) => page.getByRole('checkbox', { name, exact: true }).click();
+  await page.getByTestId('columns').click();
+  await tick('service');
+  await page.getByRole('spinbutton', { name: 'Width of service' }).fill('300');
+  await page.keyboard.press('Enter');
+  await shown('service,message');
+  // What was never looked at is looked at as the one before.
+  await ask(page, 'index:main', 'of');
+  await shown('service,message');
+  await page.getByTestId('columns').click();
+  await tick('service');
+  await tick('number');
+  await shown('number,message');
+  await ask(page, '', 'of');
+  await shown('service,message');
+  assert.equal(await page.locator('[data-column=service]').evaluate((head) => head.getBoundingClientRect().width), 300);
+  await page.goto(new URL('/?q=index:main', page.url()).href);
+  await shown('number,message');
+  await page.getByTestId('columns').click();
+  await page.getByRole('button', { name: 'Reset columns' }).click();
+  await shown('message');
+  await page.goto(new URL('/', page.url()).href);
+  await shown('service,message');
+  await close(page);
+});
+
 test('columns are resized and moved', async () => {
   const page = await open('/?cols=service,number,message');
   const heads = page.locator('[data-column]');

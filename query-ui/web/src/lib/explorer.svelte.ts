@@ -5,10 +5,10 @@ import type { Span } from './compare';
 import type { Fields, Histogram, LogRecord, Question } from './api';
 import { recordOf } from './context';
 import { Library } from './library.svelte';
-import { withTerm } from './query';
+import { indexOf, withTerm } from './query';
 import { resolve } from './range';
 import { Results } from './results.svelte';
-import { rememberHabit, usualView } from './settings.svelte';
+import { rememberHabit, settings, usualView } from './settings.svelte';
 import { Tail } from './tail.svelte';
 import { isoOfNanos, MINUTE, msOf, nanosOf } from './time';
 import { hasPipes } from './tokens';
@@ -17,10 +17,16 @@ import { address, asks, readView, type View } from './view';
 /** How often the chart follows a tail. */
 const CHART_INTERVAL_MS = 10_000;
 
+/** What the address says; what it does not say is as this browser likes it. */
+function viewHere(): View {
+  settings.index = indexOf(readView(location.search).query);
+  return readView(location.search, usualView());
+}
+
 export class Explorer {
   /** Whether a link to a shared view led here in its place. */
   viewGone = $state(location.pathname.startsWith('/v/'));
-  view = $state.raw<View>(readView(location.search, usualView()));
+  view = $state.raw<View>(viewHere());
   /** What stands in the query bar; asked with Enter. */
   draft = $state(this.view.query);
   chart = $state.raw<Histogram | null>(null);
@@ -79,7 +85,7 @@ export class Explorer {
 
   private readAddress() {
     const before = asks(this.view);
-    this.view = readView(location.search, usualView());
+    this.view = viewHere();
     this.draft = this.view.query;
     if (asks(this.view) !== before) void this.run();
     else if (this.view.chart && !this.chart) void this.askChart();
@@ -102,6 +108,11 @@ export class Explorer {
     this.view = { ...this.view, open: '', context: '', trace: '', ...change, query: query.trim() };
     if (this.view.tail) this.view = { ...this.view, to: '' };
     this.draft = this.view.query;
+    const index = indexOf(this.draft);
+    if (index !== settings.index) {
+      settings.index = index;
+      this.view = { ...this.view, columns: settings.look.columns ?? this.view.columns };
+    }
     if (this.link() !== location.pathname + location.search)
       history.pushState(null, '', this.link());
     void this.run();
@@ -109,13 +120,14 @@ export class Explorer {
 
   /** Shows the same answer in another way. */
   show(change: Partial<View>) {
-    const hadChart = this.view.chart;
+    const had = this.view;
     this.view = { ...this.view, ...change };
     // What surrounds a record is a place of its own, as is each tab: Back leads out of it.
     if (change.context || change.trace || change.tab) history.pushState(null, '', this.link());
     else history.replaceState(null, '', this.link());
     rememberHabit(this.view);
-    if (this.view.chart && !hadChart) void this.askChart();
+    if (change.columns) settings.keep({ columns: change.columns });
+    if (this.view.chart && !had.chart) void this.askChart();
   }
 
   add(term: string) {
