@@ -171,6 +171,53 @@ test('a record is shown in its context, with a place of its own', async () => {
   await close(page);
 });
 
+test('the context is widened, walked from match to match, and its address keeps all of it', async () => {
+  const lines = (host) =>
+    Array.from({ length: 60 }, (_, n) => ({
+      timestamp: new Date(START - n * 1000 - (host === 'two' ? 500 : 0)).toISOString(),
+      message: n % 20 === 5 ? `needle ${n} of ${host}` : `hay ${n} of ${host}`,
+    }));
+  for (const host of ['one', 'two']) await send(at.node.url, `around&host=${host}`, lines(host));
+  const page = await open('/?q=needle+host:one');
+  await status(page, '3 of 3 rows');
+  await page.getByTestId('row').nth(1).click();
+  await page.getByTestId('to-context').click();
+  const texts = () => page.getByTestId('context-line').evaluateAll((all) => all.map((line) => /(needle|hay) \d+ of \w+/.exec(line.textContent)[0]));
+  const around = (count, first) =>
+    until(page, ([count, first]) => {
+      const all = document.querySelectorAll('[data-testid=context-line]');
+      return all.length === count && all[0].textContent.includes(first);
+    }, [count, first]);
+  await around(21, 'hay 35 of one');
+  assert.ok((await texts()).every((text) => text.endsWith('one')));
+  const chip = page.getByRole('button', { name: 'host: one' });
+  await chip.click();
+  await around(21, 'hay 30 of one');
+  assert.equal((await texts())[10], 'needle 25 of one');
+  assert.equal((await texts())[11], 'hay 24 of two');
+  await page.getByTestId('everything').click();
+  await page.getByRole('button', { name: '±200' }).click();
+  await page.waitForURL(/around=200%2C/);
+  await page.reload();
+  await page.locator('[data-anchor]').getByText('needle 25 of one').waitFor();
+  assert.equal(await page.getByTestId('everything').getAttribute('aria-pressed'), 'true');
+  await page.getByTestId('everything').click();
+  await page.getByRole('button', { name: '±10' }).click();
+  await around(21, 'hay 35 of one');
+  // The next match is beyond these lines: its own surroundings are shown, and Back still leads to the results.
+  await page.getByRole('button', { name: 'Next match' }).click();
+  await page.locator('[data-anchor]').getByText('needle 5 of one').waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Next match' }).isDisabled(), true);
+  await page.getByRole('button', { name: '±50' }).click();
+  await page.getByTestId('context-line').nth(50).waitFor();
+  await page.getByRole('button', { name: 'Previous match' }).click();
+  await page.locator('.here').getByText('needle 25 of one').waitFor();
+  await page.getByTestId('leave-context').click();
+  await page.getByTestId('context').waitFor({ state: 'detached' });
+  await status(page, '3 of 3 rows');
+  await close(page);
+});
+
 test('a column is sorted by its head, endless in every order; the address keeps it', async () => {
   const [from, to] = [START - 61_000, START + 1000].map((ms) => new Date(ms).toISOString());
   const page = await open(`/?q=service:many+number:[1+TO+3000]&from=${from}&to=${to}&cols=number,message`);

@@ -123,7 +123,8 @@ export class Explorer {
     const had = this.view;
     this.view = { ...this.view, ...change };
     // What surrounds a record is a place of its own, as is each tab: Back leads out of it.
-    if (change.context || change.trace || change.tab) history.pushState(null, '', this.link());
+    const isPlace = (change.context && !had.context) || change.trace || change.tab;
+    if (isPlace) history.pushState(null, '', this.link());
     else history.replaceState(null, '', this.link());
     rememberHabit(this.view);
     if (change.columns) settings.keep({ columns: change.columns });
