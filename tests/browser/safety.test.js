@@ -1,8 +1,10 @@
 // Texts of strangers, and what everybody must be able to use: markup, control characters, axe.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { ask, explorer, firstRow, status, until } from './explorer.js';
@@ -215,4 +217,27 @@ test('an empty store tells a command that works, and shows its record without a 
   await firstRow(page).getByText('hello from').waitFor();
   await context.close();
   await fresh.stop();
+});
+
+test('where the node wants a token, its commands show where it goes', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sawlog-token-'));
+  const file = join(folder, 'token');
+  writeFileSync(file, 'a-long-secret-of-this-test\n');
+  const guarded = await startNode(['--token-file', file]);
+  const httpCredentials = { username: 'any', password: 'a-long-secret-of-this-test' };
+  const context = await at.browser.newContext({ httpCredentials });
+  const page = await context.newPage();
+  await page.goto(guarded.url);
+  await page.getByTestId('wants-token').waitFor();
+  const [command, shipper] = await page.getByTestId('command').allInnerTexts();
+  assert.match(shipper, /--token-file TOKEN_FILE/);
+  const { stdout } = await promisify(execFile)('bash', ['-c', command]);
+  assert.match(stdout, /unauthorized/);
+  await promisify(execFile)('bash', ['-c', command.replace('TOKEN', httpCredentials.password)]);
+  await firstRow(page).getByText('hello from').waitFor();
+  await page.getByTestId('export').click();
+  await page.getByTestId('curl').getByText('Authorization: Bearer TOKEN').waitFor();
+  await context.close();
+  await guarded.stop();
+  rmSync(folder, { recursive: true, force: true });
 });

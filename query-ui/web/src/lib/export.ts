@@ -24,9 +24,15 @@ export function shellWord(text: string): string {
   return `'${text.replace(/'/g, `'\\''`)}'`;
 }
 
-/** The same file with curl. */
-export function curlCommand(origin: string, question: Question, format: Format): string {
+/** The same file with curl; with a token, where one is wanted. */
+export function curlCommand(
+  origin: string,
+  question: Question,
+  format: Format,
+  token = '',
+): string {
+  const shown = token && `-H ${shellWord(`Authorization: Bearer ${token}`)} `;
   const given = Object.entries({ ...question, format }).filter(([, text]) => text !== '');
   const parts = given.map(([name, text]) => `--data-urlencode ${shellWord(`${name}=${text}`)}`);
-  return `curl -sSG --compressed ${shellWord(`${origin}/api/v1/export`)} ${parts.join(' ')} -o sawlog.${format}`;
+  return `curl -sSG --compressed ${shown}${shellWord(`${origin}/api/v1/export`)} ${parts.join(' ')} -o sawlog.${format}`;
 }

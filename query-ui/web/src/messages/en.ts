@@ -183,6 +183,7 @@ export const en: Messages = {
     freshTitle: 'Nothing is stored yet',
     freshText: 'Send a first record to this very address:',
     freshFiles: 'Or send what the files of a machine say, from now on:',
+    freshToken: 'This node wants a token: put yours in the place of TOKEN.',
     freshWaiting: 'Records appear here by themselves.',
     nothing: 'No record matches',
     nothingAtAll: 'Nothing in this time',

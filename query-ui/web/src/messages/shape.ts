@@ -150,6 +150,7 @@ export interface Messages {
     | 'freshText'
     | 'freshFiles'
     | 'freshWaiting'
+    | 'freshToken'
     | 'nothing'
     | 'nothingAtAll'
     | 'allTime'

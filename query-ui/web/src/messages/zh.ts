@@ -181,6 +181,7 @@ export const zh: Messages = {
     freshTitle: '还没有任何记录',
     freshText: '向当前地址发送第一条记录：',
     freshFiles: '或者从现在起发送一台机器上的日志文件：',
+    freshToken: '此节点需要令牌：请用您的令牌代替 TOKEN。',
     freshWaiting: '记录会自动显示在这里。',
     nothing: '没有匹配的记录',
     nothingAtAll: '这段时间内没有记录',
