@@ -87,6 +87,7 @@ export const en: Messages = {
     show: 'Show fields',
     hide: 'Hide fields',
     none: 'No fields here.',
+    add: 'Add',
     only: 'Only',
     exclude: 'Without',
     exists: 'Has it',

@@ -70,6 +70,7 @@ export interface Messages {
     | 'show'
     | 'hide'
     | 'none'
+    | 'add'
     | 'only'
     | 'exclude'
     | 'exists'

@@ -85,6 +85,7 @@ export const zh: Messages = {
     show: '显示字段',
     hide: '隐藏字段',
     none: '没有字段。',
+    add: '加入',
     only: '只看',
     exclude: '排除',
     exists: '有此字段',
