@@ -352,7 +352,16 @@ test('a value is copied as it is, and as a query that finds it', async () => {
   assert.equal(await copied('Copy value: path'), '/a "b"');
   const moment = await copied('Copy value: timestamp');
   assert.match(moment, /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
-  assert.equal((await copied('Copy as epoch seconds: timestamp')).slice(0, 14), (Date.parse(moment) / 1000).toFixed(3));
+  const ms = Date.parse(moment);
+  const form = async (name) => {
+    await details.getByTitle('Copy in another form: timestamp').click();
+    await page.getByTestId(`form-${name}`).click();
+    return page.evaluate(() => navigator.clipboard.readText());
+  };
+  assert.equal((await form('seconds')).slice(0, 14), (ms / 1000).toFixed(3));
+  assert.equal(await form('millis'), `${ms}`);
+  assert.equal((await form('nanos')).slice(0, 13), `${ms}`);
+  assert.equal(Date.parse(await form('zoned')), ms);
   await ask(page, await copied('Copy as query: path'), '1 of 1 rows');
   await close(page);
 });
