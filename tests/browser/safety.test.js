@@ -169,6 +169,14 @@ const views = {
   comfortable: { path: '/?q=refused', act: (page) => page.keyboard.press('d') },
   counts: { path: '/', act: (page) => page.getByTestId('chart-table').click() },
   phone: { path: '/?q=refused', options: { viewport: { width: 390, height: 800 } } },
+  sheet: {
+    path: '/?q=refused',
+    options: { viewport: { width: 390, height: 800 } },
+    act: async (page) => {
+      await firstRow(page).click();
+      await page.getByTitle('Copy in another form: timestamp').click();
+    },
+  },
 };
 
 for (const [name, { path, act, options }] of Object.entries(views)) {
@@ -198,8 +206,19 @@ test('a phone has everything in reach, and nothing sticks out', async () => {
   await page.getByTestId('fields').getByRole('button', { name: /^user0/ }).click();
   assert.match(await page.getByTestId('query').inputValue(), /user:user0/);
   await page.getByRole('button', { name: 'Hide fields' }).click();
+  // Details lie over the rows, up to the lower edge; the row below is as near as before.
   await firstRow(page).click();
-  await page.getByTestId('details').waitFor();
+  const sheet = page.getByTestId('sheet');
+  await sheet.waitFor();
+  const { y, height } = await sheet.boundingBox();
+  assert.deepEqual([Math.round(y + height), y > 100], [800, true]);
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390);
+  await sheet.getByRole('button', { name: 'Close' }).click();
+  await sheet.waitFor({ state: 'detached' });
+  await page.getByTestId('tail').click();
+  await page.locator('[data-testid=live][data-state=live]').waitFor();
+  await page.getByTestId('export').click();
+  await page.getByTestId('copy-link').waitFor();
   assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390);
   await close(page);
 });
