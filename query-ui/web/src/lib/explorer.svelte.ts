@@ -52,7 +52,9 @@ export class Explorer {
   constructor() {
     window.addEventListener('popstate', () => this.readAddress());
     setInterval(() => {
-      if (this.tail.on && !this.tail.paused && !document.hidden) void this.askChart();
+      if (!this.tail.on || this.tail.paused || document.hidden) return;
+      void this.askChart();
+      void this.askFacets();
     }, CHART_INTERVAL_MS);
     if (this.viewGone) history.replaceState(null, '', '/');
     history.replaceState(null, '', this.link());
