@@ -14,7 +14,7 @@ import { isoOfNanos, MINUTE, msOf, nanosOf } from './time';
 import { hasPipes } from './tokens';
 import { address, asks, readView, type View } from './view';
 
-/** How often the chart follows a tail. */
+/** How often the chart and the fields follow a tail. */
 const CHART_INTERVAL_MS = 10_000;
 
 /** What the address says; what it does not say is as this browser likes it. */
@@ -52,9 +52,9 @@ export class Explorer {
   constructor() {
     window.addEventListener('popstate', () => this.readAddress());
     setInterval(() => {
-      if (!this.tail.on || this.tail.paused || document.hidden) return;
-      void this.askChart();
-      void this.askFacets();
+      if (this.tail.state !== 'live' || document.hidden) return;
+      // One after the other: where the first gets no answer, the second is not asked.
+      void this.askChart().then(() => this.results.error || this.askFacets());
     }, CHART_INTERVAL_MS);
     if (this.viewGone) history.replaceState(null, '', '/');
     history.replaceState(null, '', this.link());
