@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { startBrowser, startNode } from './harness.js';
 
-/** A node and a browser for the tests of one file; `fill` sends its records. */
-export function explorer(fill = async () => {}) {
+/** A node, started with `more`, and a browser for the tests of one file; `fill` sends its records. */
+export function explorer(fill = async () => {}, more = []) {
   const at = { node: null, browser: null };
   before(async () => {
-    at.node = await startNode();
+    at.node = await startNode(more);
     at.browser = await startBrowser();
     await fill(at.node.url);
   });

@@ -13,7 +13,8 @@ const TYPES = {
 
 /** Serves under the same policy as the node does. */
 export async function serveFolder(folder, node) {
-  const policy = (await fetch(node)).headers.get('content-security-policy');
+  // A node that wants a token says nothing of its policy without one.
+  const policy = (await fetch(node)).headers.get('content-security-policy') ?? "default-src 'self'";
   const server = createServer(async (asked, answer) => {
     const { pathname } = new URL(asked.url, node);
     if (/^\/(api|livez|readyz|metrics)/.test(pathname)) return forward(asked, answer, node);

@@ -171,6 +171,140 @@ test('a record is shown in its context, with a place of its own', async () => {
   await close(page);
 });
 
+test('the context is widened, walked from match to match, and its address keeps all of it', async () => {
+  const lines = (host) =>
+    Array.from({ length: 60 }, (_, n) => ({
+      timestamp: new Date(START - n * 1000 - (host === 'two' ? 500 : 0)).toISOString(),
+      message: n % 20 === 5 ? `needle ${n} of ${host}` : `hay ${n} of ${host}`,
+    }));
+  for (const host of ['one', 'two']) await send(at.node.url, `around&host=${host}`, lines(host));
+  const page = await open('/?q=needle+host:one');
+  await status(page, '3 of 3 rows');
+  await page.getByTestId('row').nth(1).click();
+  await page.getByTestId('to-context').click();
+  const texts = () => page.getByTestId('context-line').evaluateAll((all) => all.map((line) => /(needle|hay) \d+ of \w+/.exec(line.textContent)[0]));
+  const around = (count, first) =>
+    until(page, ([count, first]) => {
+      const all = document.querySelectorAll('[data-testid=context-line]');
+      return all.length === count && all[0].textContent.includes(first);
+    }, [count, first]);
+  await around(21, 'hay 35 of one');
+  assert.ok((await texts()).every((text) => text.endsWith('one')));
+  const chip = page.getByRole('button', { name: 'host: one' });
+  await chip.click();
+  await around(21, 'hay 30 of one');
+  assert.equal((await texts())[10], 'needle 25 of one');
+  assert.equal((await texts())[11], 'hay 24 of two');
+  await page.getByTestId('everything').click();
+  await page.getByRole('button', { name: '±200' }).click();
+  await page.waitForURL(/around=200%2C/);
+  await page.reload();
+  await page.locator('[data-anchor]').getByText('needle 25 of one').waitFor();
+  assert.equal(await page.getByTestId('everything').getAttribute('aria-pressed'), 'true');
+  await page.getByTestId('everything').click();
+  await page.getByRole('button', { name: '±10' }).click();
+  await around(21, 'hay 35 of one');
+  // The next match is beyond these lines: its own surroundings are shown, and Back still leads to the results.
+  await page.getByRole('button', { name: 'Next match' }).click();
+  await page.locator('[data-anchor]').getByText('needle 5 of one').waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Next match' }).isDisabled(), true);
+  await page.getByRole('button', { name: '±50' }).click();
+  await page.getByTestId('context-line').nth(50).waitFor();
+  await page.getByRole('button', { name: 'Previous match' }).click();
+  await page.locator('.here').getByText('needle 25 of one').waitFor();
+  await page.getByTestId('leave-context').click();
+  await page.getByTestId('context').waitFor({ state: 'detached' });
+  await status(page, '3 of 3 rows');
+  await close(page);
+});
+
+test('a column is sorted by its head, endless in every order; the address keeps it', async () => {
+  const [from, to] = [START - 61_000, START + 1000].map((ms) => new Date(ms).toISOString());
+  const page = await open(`/?q=service:many+number:[1+TO+3000]&from=${from}&to=${to}&cols=number,message`);
+  const numbers = () =>
+    page.getByTestId('row').evaluateAll((rows) => rows.map((row) => Number(row.querySelector('[data-name=number]').textContent)));
+  const begins = (first) =>
+    until(page, (first) => document.querySelector('[data-testid=row] [data-name=number]')?.textContent.trim() === first, `${first}`);
+  const head = (name) => page.getByRole('columnheader', { name });
+  const rising = (all) => all.every((one, at) => at === 0 || one > all[at - 1]);
+  assert.equal(await head(/Time/).getAttribute('aria-sort'), 'descending');
+  await begins(1);
+
+  await head(/Time/).getByTestId('sort').click();
+  await begins(3000);
+  assert.match(page.url(), /sort=timestamp/);
+  assert.equal(await head(/Time/).getAttribute('aria-sort'), 'ascending');
+  await scrollTo(page, 1);
+  await status(page, '1,000 of 3,000 rows');
+  await page.reload();
+  await begins(3000);
+  assert.ok(rising((await numbers()).reverse()));
+  // A bar of the chart leads there, and rows come at both ends.
+  const box = await page.getByTestId('histogram').boundingBox();
+  await page.mouse.click(box.x + box.width / 2, box.y + 40);
+  await status(page, /^1,000 of 3,000 rows/);
+  await until(page, () => {
+    const at = Number(document.querySelector('[data-testid=row] [data-name=number]')?.textContent);
+    return at > 1200 && at < 1800;
+  });
+  assert.ok(rising((await numbers()).reverse()));
+
+  await head('number').getByTestId('sort').click();
+  await page.waitForURL(/sort=-number/);
+  await status(page, /^500 of 3,000 rows/);
+  await begins(3000);
+  await scrollTo(page, 1);
+  await status(page, '1,000 of 3,000 rows');
+  assert.ok(rising((await numbers()).reverse()));
+  await head('number').getByTestId('sort').click();
+  await begins(1);
+  assert.equal(await head('number').getAttribute('aria-sort'), 'ascending');
+  await page.goBack();
+  await begins(3000);
+  // The keyboard and a phone have it in the picker; the file has it as well.
+  await page.getByTestId('columns').click();
+  await page.getByTestId('order').selectOption('number ↑');
+  await begins(1);
+  await page.getByTestId('export').click();
+  assert.match(await page.getByTestId('curl').innerText(), /\| sort number'/);
+  await page.keyboard.press('Escape');
+  await ask(page, 'number:[1 TO 3] | where number > 1', '2 of');
+  assert.equal(await page.getByTestId('sort').count(), 2);
+  await head(/Time/).getByTestId('sort').click();
+  assert.match(await firstRow(page).innerText(), /line 2/);
+  await close(page);
+});
+
+test('columns and their widths are kept for each index, and reset', async () => {
+  const page = await open('/');
+  const shown = (names) =>
+    until(page, (names) => [...document.querySelectorAll('[data-column]')].map((head) => head.dataset.column).join() === names, names);
+  const tick = (name) => page.getByRole('checkbox', { name, exact: true }).click();
+  await page.getByTestId('columns').click();
+  await tick('service');
+  await page.getByRole('spinbutton', { name: 'Width of service' }).fill('300');
+  await page.keyboard.press('Enter');
+  await shown('service,message');
+  // What was never looked at is looked at as the one before.
+  await ask(page, 'index:main', 'of');
+  await shown('service,message');
+  await page.getByTestId('columns').click();
+  await tick('service');
+  await tick('number');
+  await shown('number,message');
+  await ask(page, '', 'of');
+  await shown('service,message');
+  assert.equal(await page.locator('[data-column=service]').evaluate((head) => head.getBoundingClientRect().width), 300);
+  await page.goto(new URL('/?q=index:main', page.url()).href);
+  await shown('number,message');
+  await page.getByTestId('columns').click();
+  await page.getByRole('button', { name: 'Reset columns' }).click();
+  await shown('message');
+  await page.goto(new URL('/', page.url()).href);
+  await shown('service,message');
+  await close(page);
+});
+
 test('columns are resized and moved', async () => {
   const page = await open('/?cols=service,number,message');
   const heads = page.locator('[data-column]');
@@ -218,7 +352,16 @@ test('a value is copied as it is, and as a query that finds it', async () => {
   assert.equal(await copied('Copy value: path'), '/a "b"');
   const moment = await copied('Copy value: timestamp');
   assert.match(moment, /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
-  assert.equal((await copied('Copy as epoch seconds: timestamp')).slice(0, 14), (Date.parse(moment) / 1000).toFixed(3));
+  const ms = Date.parse(moment);
+  const form = async (name) => {
+    await details.getByTitle('Copy in another form: timestamp').click();
+    await page.getByTestId(`form-${name}`).click();
+    return page.evaluate(() => navigator.clipboard.readText());
+  };
+  assert.equal((await form('seconds')).slice(0, 14), (ms / 1000).toFixed(3));
+  assert.equal(await form('millis'), `${ms}`);
+  assert.equal((await form('nanos')).slice(0, 13), `${ms}`);
+  assert.equal(Date.parse(await form('zoned')), ms);
   await ask(page, await copied('Copy as query: path'), '1 of 1 rows');
   await close(page);
 });
@@ -254,6 +397,7 @@ test('rows are compact or have more room, by button and key; a browser keeps it,
   await page.locator('[data-testid=density][aria-pressed=false]').waitFor();
   await until(page, topmost, before);
   await scrollTo(page, 0);
-  assert.equal(await heightOf(), compact);
+  // Until the rows there are drawn, one that is gone has no height.
+  await until(page, (wanted) => document.querySelector('[data-testid=row]')?.getBoundingClientRect().height === wanted, compact);
   await close(page);
 });

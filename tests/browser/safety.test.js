@@ -1,11 +1,13 @@
 // Texts of strangers, and what everybody must be able to use: markup, control characters, axe.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { ask, explorer, firstRow, status } from './explorer.js';
+import { ask, explorer, firstRow, status, until } from './explorer.js';
 import { send, someRecords, startNode } from './harness.js';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -119,6 +121,8 @@ test('a line of a megabyte is folded until it is wanted', async () => {
 test('matches are marked, in the text and in the value asked for', async () => {
   const page = await open('/?q=refused+user:user0&cols=user,message');
   assert.deepEqual(await firstRow(page).locator('mark').allInnerTexts(), ['user0', 'refused']);
+  await ask(page, 'accepted', /of \d+ rows/);
+  await until(page, () => document.querySelector('[data-testid=row] mark')?.textContent === 'accepted');
   await close(page);
 });
 
@@ -165,6 +169,14 @@ const views = {
   comfortable: { path: '/?q=refused', act: (page) => page.keyboard.press('d') },
   counts: { path: '/', act: (page) => page.getByTestId('chart-table').click() },
   phone: { path: '/?q=refused', options: { viewport: { width: 390, height: 800 } } },
+  sheet: {
+    path: '/?q=refused',
+    options: { viewport: { width: 390, height: 800 } },
+    act: async (page) => {
+      await firstRow(page).click();
+      await page.getByTitle('Copy in another form: timestamp').click();
+    },
+  },
 };
 
 for (const [name, { path, act, options }] of Object.entries(views)) {
@@ -194,8 +206,19 @@ test('a phone has everything in reach, and nothing sticks out', async () => {
   await page.getByTestId('fields').getByRole('button', { name: /^user0/ }).click();
   assert.match(await page.getByTestId('query').inputValue(), /user:user0/);
   await page.getByRole('button', { name: 'Hide fields' }).click();
+  // Details lie over the rows, up to the lower edge; the row below is as near as before.
   await firstRow(page).click();
-  await page.getByTestId('details').waitFor();
+  const sheet = page.getByTestId('sheet');
+  await sheet.waitFor();
+  const { y, height } = await sheet.boundingBox();
+  assert.deepEqual([Math.round(y + height), y > 100], [800, true]);
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390);
+  await sheet.getByRole('button', { name: 'Close' }).click();
+  await sheet.waitFor({ state: 'detached' });
+  await page.getByTestId('tail').click();
+  await page.locator('[data-testid=live][data-state=live]').waitFor();
+  await page.getByTestId('export').click();
+  await page.getByTestId('copy-link').waitFor();
   assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390);
   await close(page);
 });
@@ -213,4 +236,27 @@ test('an empty store tells a command that works, and shows its record without a 
   await firstRow(page).getByText('hello from').waitFor();
   await context.close();
   await fresh.stop();
+});
+
+test('where the node wants a token, its commands show where it goes', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sawlog-token-'));
+  const file = join(folder, 'token');
+  writeFileSync(file, 'a-long-secret-of-this-test\n');
+  const guarded = await startNode(['--token-file', file]);
+  const httpCredentials = { username: 'any', password: 'a-long-secret-of-this-test' };
+  const context = await at.browser.newContext({ httpCredentials });
+  const page = await context.newPage();
+  await page.goto(guarded.url);
+  await page.getByTestId('wants-token').waitFor();
+  const [command, shipper] = await page.getByTestId('command').allInnerTexts();
+  assert.match(shipper, /--token-file TOKEN_FILE/);
+  const { stdout } = await promisify(execFile)('bash', ['-c', command]);
+  assert.match(stdout, /unauthorized/);
+  await promisify(execFile)('bash', ['-c', command.replace('TOKEN', httpCredentials.password)]);
+  await firstRow(page).getByText('hello from').waitFor();
+  await page.getByTestId('export').click();
+  await page.getByTestId('curl').getByText('Authorization: Bearer TOKEN').waitFor();
+  await context.close();
+  await guarded.stop();
+  rmSync(folder, { recursive: true, force: true });
 });

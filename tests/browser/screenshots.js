@@ -55,7 +55,15 @@ const context = async (page) => {
 const views = {
   records: ['/'],
   columns: ['/?q=refused&cols=service,status,user,message'],
+  sorted: ['/?q=status:*&cols=status,user,message&sort=-user'],
   details: ['/?q=refused', row],
+  moment: [
+    '/?q=refused',
+    async (page) => {
+      await row(page);
+      await page.getByTitle(/timestamp/).last().click();
+    },
+  ],
   wrap: ['/?q=refused&view=wrap'],
   json: ['/?q=refused&view=json'],
   context: ['/?q=refused', context],
@@ -89,6 +97,13 @@ const views = {
     },
   ],
   system: ['/system'],
+  rules: [
+    '/system',
+    async (page) => {
+      await page.getByTestId('by-_pattern').click();
+      await page.getByTestId('rule-drop').first().scrollIntoViewIfNeeded();
+    },
+  ],
   retention: ['/system', (page) => page.getByTestId('change-retention').click()],
   alone: ['/system', (page) => page.getByTestId('alone').locator('summary').click()],
   complete: [

@@ -74,7 +74,7 @@ test('a value of an open row narrows the search, and Ctrl+Z takes it back', asyn
   await close(page);
 });
 
-test('a field lists its top values; add, exclude and exists work from there', async () => {
+test('a field lists its top values; add, only, exclude and exists work from there', async () => {
   const page = await open('/');
   const fields = page.getByTestId('fields');
   await fields.getByRole('button', { name: /^status/ }).click();
@@ -92,6 +92,11 @@ test('a field lists its top values; add, exclude and exists work from there', as
   await status(page, '360 of 360 rows');
   await fields.getByRole('button', { name: 'Lacks it' }).click();
   await status(page, /^0 of 0 rows/);
+  await ask(page, 'user:* status:200', '360 of 360 rows');
+  await fields.getByRole('button', { name: /^user/ }).click();
+  await fields.getByRole('button', { name: 'Only user1' }).click();
+  await status(page, '80 of 80 rows');
+  assert.equal(await page.getByTestId('query').inputValue(), 'status:200 user:user1');
   await close(page);
 });
 

@@ -31,11 +31,22 @@ test('the node tells its indexes, partitions and senders', async () => {
 });
 
 test('who logs how much leads to the records and to what they say', async () => {
-  const page = await openSystem();
+  const page = await openSystem({ permissions: ['clipboard-read', 'clipboard-write'] });
   const first = page.getByTestId('volume').locator('tbody tr').first();
   assert.match(await first.innerText(), /cron\s+1\s+48\.8 KiB\s+9\d %/);
   await page.getByTestId('by-level').click();
-  await page.getByTestId('volume').getByText('error').waitFor();
+  const rule = async (row, action) => {
+    await page.getByTestId('volume').getByRole('row', { name: row }).getByTestId(`rule-${action}`).click();
+    return page.evaluate(() => navigator.clipboard.readText());
+  };
+  assert.match(await rule('error', 'drop'), /\{ field = "level", is = "error" \}\]\ndrop = true/);
+  await page.getByTestId('by-field').fill('user');
+  await page.getByTestId('by-field').press('Enter');
+  assert.match(await rule('user1', 'sample'), /\{ field = "user", is = "user1" \}\]\nsample_one_in = 100/);
+  await page.getByTestId('by-_pattern').click();
+  assert.match(await rule('accepted', 'drop'), /matches = "\^payment \\\\S\+ accepted\$"/);
+  await page.getByTestId('by-index').click();
+  await page.getByTestId('volume').getByText('Keep it for fewer days').waitFor();
   await page.getByTestId('by-service').click();
   await page.getByTestId('volume').getByRole('link', { name: 'shop' }).click();
   await status(page, '200 of 200');

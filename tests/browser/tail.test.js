@@ -32,6 +32,7 @@ test('a tail shows what comes, newest first', async () => {
   await sendLines('steady', 0, 3);
   await page.getByText('steady line 2').waitFor();
   assert.deepEqual(await seen(page), ['2', '1', '0']);
+  await page.getByTestId('live').getByText(/^\d+\/s$/).waitFor();
   await close(page);
 });
 
@@ -118,10 +119,16 @@ test('a connection that went silent is given up, told, and made anew with what w
   await page.locator('[data-testid=live][data-state=live]').waitFor({ timeout: 20_000 });
   await page.getByText('silent line 5').waitFor();
   assert.deepEqual(await seen(page), ['5', '4', '3', '2', '1', '0']);
+  // The browser complains of what was reset: so it should.
+  page.complaints.length = 0;
   await close(page);
 });
 
-test('a tail in which nothing comes keeps its one connection', async () => {
+test('a tail in which nothing comes keeps its one connection; beside one in which something does, the fields move on', async () => {
+  const lively = await open('/?q=lively');
+  await tail(lively);
+  await sendLines('lively', 0, 2);
+  await lively.getByText('lively line 1').waitFor();
   const page = await open('/?q=quiet');
   const asked = [];
   page.on('request', (request) => request.url().includes('/api/v1/tail?query=quiet') && asked.push(request));
@@ -144,4 +151,6 @@ test('a tail in which nothing comes keeps its one connection', async () => {
   assert.equal(asked.length, 1);
   await page.locator('[data-testid=live][data-state=live]').waitFor();
   await close(page);
+  await lively.getByTestId('fields').getByRole('button', { name: /^service/ }).waitFor();
+  await close(lively);
 });

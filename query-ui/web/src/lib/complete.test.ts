@@ -1,6 +1,14 @@
 import { expect, test } from 'vitest';
-import { completions, isOpen, narrowed, OFFERED_MAX, pointsBefore, warnings } from './complete';
-import type { Parsed } from './wire';
+import {
+  about,
+  completions,
+  isOpen,
+  narrowed,
+  OFFERED_MAX,
+  pointsBefore,
+  warnings,
+} from './complete';
+import type { Fields, Parsed } from './wire';
 
 type Offer = [
   text: string,
@@ -82,6 +90,19 @@ test('an offer that was complete is narrowed here; another word is a new questio
   expect(narrowed(offered, 'us', 'bus', 3)).toBeNull();
   const many = Array.from({ length: OFFERED_MAX }, () => offered[0]!);
   expect(narrowed(many, 'us', 'use', 3)).toBeNull();
+});
+
+test('an offer tells its share of all records, a field its types', () => {
+  const [field, value] = completions(
+    parsed('us', ['user', 'field', 0, 2], ['user', 'value', 0, 2]),
+    'us',
+    String,
+  );
+  const fields = [{ name: 'user', types: ['int', 'text'], label: false, count: 5 }];
+  const all = { records: 20, fields, partial: [], stats: {} } as unknown as Fields;
+  expect(about(field!, all)).toBe(' · 25 % · int · text');
+  expect(about(value!, all)).toBe(' · 25 %');
+  expect(about(field!, null)).toBe('');
 });
 
 test('a field that no record has is told when it is written', () => {

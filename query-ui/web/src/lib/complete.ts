@@ -1,10 +1,15 @@
 // What could stand where the caret is, as the node says it, and what a choice puts there.
 
+import * as api from './api';
 import { quoted } from './query';
-import type { Parsed } from './wire';
+import { showShare } from './text';
+import type { Fields, Parsed, Question } from './wire';
 
 export interface Completion {
   text: string;
+  kind: Parsed['completions'][number]['kind'];
+  /** In how many records it is, as far as that is known. */
+  count: number;
   insert: string;
   note: string;
   /** What it replaces, in UTF-16 units. */
@@ -45,6 +50,30 @@ function unitsBehind(text: string, points: number): number {
 const plainName = (name: string) =>
   /^[\p{L}_@$]([\p{L}\p{N}_.@$-]*[\p{L}\p{N}_])?$/u.test(name) ? name : `"${name}"`;
 
+/** The range of which all is known, and what. */
+let known: { range: string; fields: Promise<Fields | null> } | null = null;
+
+/** The fields of every record in the range, for their types; asked once for each range. */
+export function everything({ from, to }: Question): Promise<Fields | null> {
+  const asked = { query: '', ...(from && { from }), ...(to && { to }) };
+  const range = JSON.stringify(asked);
+  if (known?.range !== range) {
+    const fields = api.fields(asked).catch(() => {
+      known = null;
+      return null;
+    });
+    known = { range, fields };
+  }
+  return known.fields;
+}
+
+/** The share of all records that have it, and its types. */
+export function about({ text, kind, count }: Completion, all: Fields | null): string {
+  if (!all || !count) return '';
+  const types = all.fields.find((field) => kind === 'field' && field.name === text)?.types ?? [];
+  return ['', showShare(Math.min(count, all.records), all.records), ...types].join(' · ');
+}
+
 /** What the node offers, fit to be put into the text it was asked about. */
 export function completions(
   parsed: Parsed,
@@ -65,6 +94,8 @@ export function completions(
     };
     return {
       text,
+      kind,
+      count: Number(count ?? 0),
       insert: inserts[kind](),
       note: count ? records(Number(count)) : detail,
       start: unitsBehind(query, start),

@@ -5,22 +5,28 @@ import type { Span } from './compare';
 import type { Fields, Histogram, LogRecord, Question } from './api';
 import { recordOf } from './context';
 import { Library } from './library.svelte';
-import { withTerm } from './query';
+import { indexOf, withTerm } from './query';
 import { resolve } from './range';
 import { Results } from './results.svelte';
-import { rememberHabit, usualView } from './settings.svelte';
+import { rememberHabit, settings, usualView } from './settings.svelte';
 import { Tail } from './tail.svelte';
 import { isoOfNanos, MINUTE, msOf, nanosOf } from './time';
 import { hasPipes } from './tokens';
 import { address, asks, readView, type View } from './view';
 
-/** How often the chart follows a tail. */
+/** How often the chart and the fields follow a tail. */
 const CHART_INTERVAL_MS = 10_000;
+
+/** What the address says; what it does not say is as this browser likes it. */
+function viewHere(): View {
+  settings.index = indexOf(readView(location.search).query);
+  return readView(location.search, usualView());
+}
 
 export class Explorer {
   /** Whether a link to a shared view led here in its place. */
   viewGone = $state(location.pathname.startsWith('/v/'));
-  view = $state.raw<View>(readView(location.search, usualView()));
+  view = $state.raw<View>(viewHere());
   /** What stands in the query bar; asked with Enter. */
   draft = $state(this.view.query);
   chart = $state.raw<Histogram | null>(null);
@@ -46,7 +52,9 @@ export class Explorer {
   constructor() {
     window.addEventListener('popstate', () => this.readAddress());
     setInterval(() => {
-      if (this.tail.on && !this.tail.paused && !document.hidden) void this.askChart();
+      if (this.tail.state !== 'live' || document.hidden) return;
+      // One after the other: where the first gets no answer, the second is not asked.
+      void this.askChart().then(() => this.results.error || this.askFacets());
     }, CHART_INTERVAL_MS);
     if (this.viewGone) history.replaceState(null, '', '/');
     history.replaceState(null, '', this.link());
@@ -79,7 +87,7 @@ export class Explorer {
 
   private readAddress() {
     const before = asks(this.view);
-    this.view = readView(location.search, usualView());
+    this.view = viewHere();
     this.draft = this.view.query;
     if (asks(this.view) !== before) void this.run();
     else if (this.view.chart && !this.chart) void this.askChart();
@@ -102,6 +110,11 @@ export class Explorer {
     this.view = { ...this.view, open: '', context: '', trace: '', ...change, query: query.trim() };
     if (this.view.tail) this.view = { ...this.view, to: '' };
     this.draft = this.view.query;
+    const index = indexOf(this.draft);
+    if (index !== settings.index) {
+      settings.index = index;
+      this.view = { ...this.view, columns: settings.look.columns ?? this.view.columns };
+    }
     if (this.link() !== location.pathname + location.search)
       history.pushState(null, '', this.link());
     void this.run();
@@ -109,13 +122,15 @@ export class Explorer {
 
   /** Shows the same answer in another way. */
   show(change: Partial<View>) {
-    const hadChart = this.view.chart;
+    const had = this.view;
     this.view = { ...this.view, ...change };
     // What surrounds a record is a place of its own, as is each tab: Back leads out of it.
-    if (change.context || change.trace || change.tab) history.pushState(null, '', this.link());
+    const isPlace = (change.context && !had.context) || change.trace || change.tab;
+    if (isPlace) history.pushState(null, '', this.link());
     else history.replaceState(null, '', this.link());
     rememberHabit(this.view);
-    if (this.view.chart && !hadChart) void this.askChart();
+    if (change.columns) settings.keep({ columns: change.columns });
+    if (this.view.chart && !had.chart) void this.askChart();
   }
 
   add(term: string) {
@@ -131,7 +146,7 @@ export class Explorer {
     void this.askChart();
     void this.askFacets();
     const { turn } = this;
-    await this.results.run(this.question);
+    await this.results.run(this.question, tail ? '' : this.view.sort);
     if (turn !== this.turn || this.results.error) return;
     this.library.asked(query);
     await this.seek(this.view.open);
@@ -142,8 +157,7 @@ export class Explorer {
     const { results } = this;
     if (!id || results.kind !== 'records' || results.records.some((one) => one.id === id)) return;
     const record = await recordOf(id, results.signal).catch(() => null);
-    if (record && this.view.open === id)
-      await results.jump(isoOfNanos(nanosOf(record.timestamp) + 1n));
+    if (record && this.view.open === id) await this.goTo(nanosOf(record.timestamp));
   }
 
   cancel() {
@@ -247,14 +261,22 @@ export class Explorer {
     return { from: from ?? (first ? msOf(first.start) : end - 60 * MINUTE), to: end };
   }
 
-  jump(ms: number) {
+  /** Shows a moment and what was before it; oldest first, what came behind it. */
+  goTo(first: bigint, last = first): Promise<void> {
+    const { results } = this;
+    if (results.byField) this.show({ sort: '' });
     this.tail.pause();
-    void this.results.jump(new Date(ms).toISOString());
+    return results.jump(isoOfNanos(this.view.sort ? first : last + 1n));
   }
 
   toggleTail() {
     if (!this.view.tail && hasPipes(this.draft)) return;
-    this.ask({ tail: !this.view.tail, to: '' });
+    this.ask({ tail: !this.view.tail, to: '', sort: '' });
+  }
+
+  /** Other records in front; who reads them in order does not want them to move. */
+  order(sort: string) {
+    this.ask({ sort, tail: false });
   }
 
   toggleOpen(id: string) {
@@ -292,6 +314,7 @@ export class Explorer {
       from: new Date(at - MINUTE).toISOString(),
       to: new Date(at + MINUTE).toISOString(),
       open: record.id,
+      sort: '',
       context: '',
       trace: '',
       tail: false,

@@ -1,11 +1,18 @@
 import { expect, test } from 'vitest';
-import { columnsOnly, curlCommand, exportPath } from './export';
+import { curlCommand, exported, exportPath } from './export';
 
 test('columns are asked for once each, odd names in quotes; a table has its own', () => {
-  expect(columnsOnly({ query: 'error' }, ['message', 'my field', 'level']).query).toBe(
+  expect(exported({ query: 'error' }, '', ['message', 'my field', 'level']).query).toBe(
     'error | fields timestamp, level, message, "my field"',
   );
-  expect(columnsOnly({ query: '| stats count()' }, ['message']).query).toBe('| stats count()');
+  expect(exported({ query: '| stats count()' }, 'n', ['message']).query).toBe('| stats count()');
+});
+
+test('what is taken along has the order that is shown', () => {
+  expect(exported({ query: '' }, 'timestamp', []).query).toBe('| sort timestamp');
+  expect(exported({ query: 'a' }, '-my field', ['message']).query).toBe(
+    'a | sort "my field" desc | fields timestamp, level, message',
+  );
 });
 
 test('a path says everything', () => {

@@ -52,14 +52,19 @@ function literally(text: string): string {
     .replace(/\t/g, '\\t');
 }
 
-/** The search for the messages of a pattern, or for all others. */
-export function patternTerm(pattern: string, exclude: boolean): string {
+/** A regular expression for the messages of a pattern, fit to stand between slashes. */
+export function patternExpression(pattern: string): string {
   const start = pattern.slice(0, TERM_CHARS_MAX);
   const expression = pieces(start)
     .map(({ text, varies }) => (varies ? '\\S+' : literally(text)))
     .join('');
   const end = start.length === pattern.length ? '$' : '';
-  return `${exclude ? 'NOT ' : ''}message:/^${expression}${end}/`;
+  return `^${expression}${end}`;
+}
+
+/** The search for the messages of a pattern, or for all others. */
+export function patternTerm(pattern: string, exclude: boolean): string {
+  return `${exclude ? 'NOT ' : ''}message:/${patternExpression(pattern)}/`;
 }
 
 const textOf = (row: TableRow, name: string) => (row[name] ?? '').toString();

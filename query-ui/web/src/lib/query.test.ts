@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { lines } from './api';
-import { fieldTerm, quoted, withTerm } from './query';
+import { fieldTerm, indexOf, quoted, withTerm } from './query';
 
 describe('edits of the query', () => {
   it('quotes what needs quotes', () => {
@@ -43,4 +43,13 @@ describe('streamed lines', () => {
 it('a value is not taken for an expression', () => {
   for (const value of ['/a+b/', '=x', '500..599', '-1'])
     expect(fieldTerm('f', value, false)).toBe(`f:"${value}"`);
+});
+
+it('knows the index that it is about', () => {
+  const of = (query: string) => indexOf(query);
+  expect(of('index:web error')).toBe('web');
+  expect(of('error index:"web-*" | stats count()')).toBe('web-*');
+  expect(of('my.index:web')).toBe('');
+  expect(of('NOT index:web -index:web')).toBe('');
+  expect(of('error | where index == "a"')).toBe('');
 });

@@ -25,6 +25,16 @@ export function withTerm(query: string, term: string): string {
   return pipes ? `${joined} ${pipes}` : joined;
 }
 
+/** The pipe that puts records in an order: by a field, the greatest first behind a `-`. */
+export function sortPipe(sort: string): string {
+  return sort && ` | sort ${quoted(sort.replace(/^-/, ''))}${sort.startsWith('-') ? ' desc' : ''}`;
+}
+
+/** The index that a query is about, when it names one. */
+export function indexOf(query: string): string {
+  return /(?<![-!\w."]|NOT )index:"?([\w.*-]+)/.exec(searchPart(query))?.[1] ?? '';
+}
+
 /** The term that finds, or leaves out, one value of a field. */
 export function fieldTerm(field: string, value: unknown, exclude: boolean): string {
   const name = /^[\p{L}_@$]([\p{L}\p{N}_.@$-]*[\p{L}\p{N}_])?$/u.test(field)

@@ -2,6 +2,7 @@
 
 import * as api from './api';
 import type { Column, ErrorDetail, LogRecord, Missing, Question, TableRow } from './api';
+import { sortPipe } from './query';
 import { isoOfNanos, nanosOf } from './time';
 import { hasPipes } from './tokens';
 
@@ -23,6 +24,8 @@ export function newestFirst(a: LogRecord, b: LogRecord): number {
   return offset(b) - offset(a);
 }
 
+const oldestFirst = (a: LogRecord, b: LogRecord) => newestFirst(b, a);
+
 export class Results {
   kind = $state<'records' | 'table'>('records');
   columns = $state.raw<Column[]>([]);
@@ -43,16 +46,33 @@ export class Results {
   growing = $state<End | null>(null);
   /** Whether there is nothing more to fetch at an end. */
   ended = $state<Record<End, boolean>>({ older: true, newer: true });
+  /** The order of the records, as in the address; a query with pipes has its own. */
+  sort = $state('');
   /** The question and the query that `records` answer. */
-  question: Question = { query: '' };
+  question = $state.raw<Question>({ query: '' });
   private control = new AbortController();
 
   get signal(): AbortSignal {
     return this.control.signal;
   }
 
+  private get ascending(): boolean {
+    return this.sort === 'timestamp';
+  }
+
+  /** By a field: there are no ends in time, and no moment to go to. */
+  get byField(): boolean {
+    return this.sort !== '' && !this.ascending;
+  }
+
+  /** Which end of time lies at an end of the list. */
+  endAt(place: 'first' | 'last'): End {
+    return (place === 'first') === this.ascending ? 'older' : 'newer';
+  }
+
   /** Asks anew. What is on the page stays, marked as stale, until the first row comes. */
-  async run(question: Question) {
+  async run(question: Question, sort: string) {
+    this.sort = hasPipes(question.query) ? '' : sort;
     this.control.abort();
     const control = (this.control = new AbortController());
     this.running = true;
@@ -77,13 +97,14 @@ export class Results {
     const show = (partial: Missing[]) => {
       this.kind = kind;
       this.columns = columns;
-      this.records = kind === 'records' ? (rows.slice() as LogRecord[]) : [];
+      const records = kind === 'records' ? (rows.slice() as LogRecord[]) : [];
+      this.records = this.ascending ? records.sort(oldestFirst) : records;
       this.rows = kind === 'table' ? (rows.slice() as TableRow[]) : [];
       this.partial = partial;
       this.question = question;
       this.stale = false;
     };
-    for await (const piece of api.query({ ...question, limit: PAGE }, signal)) {
+    for await (const piece of api.query(this.sorted(question, PAGE), signal)) {
       if (signal.aborted) return;
       if ('header' in piece) ({ kind, columns } = piece.header);
       else if ('rows' in piece) {
@@ -98,7 +119,18 @@ export class Results {
       }
     }
     const pages = kind === 'records' && !hasPipes(question.query);
-    this.ended = { older: !pages || rows.length < PAGE, newer: true };
+    const isAll = !pages || rows.length < PAGE;
+    this.ended = { older: true, newer: true, [this.endAt('last')]: isAll };
+  }
+
+  /** The first so many in the order that is shown. */
+  private sorted(question: Question, limit: number): Question & { limit: number } {
+    if (!this.sort) return { ...question, limit };
+    return {
+      ...question,
+      query: `${question.query}${sortPipe(this.sort)} | limit ${limit}`,
+      limit,
+    };
   }
 
   private failed(failure: unknown) {
@@ -118,17 +150,29 @@ export class Results {
 
   /** Fetches more at one end. */
   async grow(end: End) {
-    const edge = end === 'older' ? this.records.at(-1) : this.records[0];
+    const edge = end === this.endAt('last') ? this.records.at(-1) : this.records[0];
     if (this.ended[end] || this.running || this.growing || !edge) return;
     const { control } = this;
     this.growing = end;
     try {
-      await this.fetchMore(end, edge, control.signal);
+      await (this.byField
+        ? this.fetchAgain(control.signal)
+        : this.fetchMore(end, edge, control.signal));
     } catch (failure) {
       if (this.control === control) this.failed(failure);
     } finally {
       if (this.control === control) this.growing = null;
     }
+  }
+
+  /** In the order of a field there is no place to go on from: twice as many are asked for. */
+  private async fetchAgain(signal: AbortSignal) {
+    const { records, question } = this;
+    const limit = Math.min(WINDOW_MAX, 2 * records.length);
+    const page = await api.records(this.sorted(question, limit), signal);
+    if (signal.aborted || this.records !== records) return;
+    this.ended = { older: page.length < limit || limit === WINDOW_MAX, newer: true };
+    this.records = page;
   }
 
   /** The records of the edge's moment come again and are told apart by their ids. */
@@ -143,7 +187,7 @@ export class Results {
         ? { ...question, to: justAfter(edge.timestamp), limit }
         : {
             ...question,
-            query: `${question.query} | sort timestamp | limit ${limit}`,
+            query: `${question.query}${sortPipe('timestamp')} | limit ${limit}`,
             from: edge.timestamp,
             limit,
           };
@@ -158,10 +202,13 @@ export class Results {
   /** Adds records at an end; those beyond the window leave at the other. */
   join(end: End, fresh: LogRecord[], most = WINDOW_MAX) {
     if (fresh.length === 0) return;
-    const all = end === 'older' ? [...this.records, ...fresh] : [...fresh, ...this.records];
+    const isLast = end === this.endAt('last');
+    const all = isLast ? [...this.records, ...fresh] : [...fresh, ...this.records];
+    // Records of one moment may have come in two answers.
+    if (this.ascending) all.sort(oldestFirst);
     if (all.length > most) {
       this.ended = { ...this.ended, [end === 'older' ? 'newer' : 'older']: false };
-      this.records = end === 'older' ? all.slice(all.length - most) : all.slice(0, most);
+      this.records = isLast ? all.slice(all.length - most) : all.slice(0, most);
     } else this.records = all;
   }
 
@@ -169,18 +216,22 @@ export class Results {
   async jump(moment: string) {
     if (this.kind !== 'records' || hasPipes(this.question.query)) return;
     const { question } = this;
+    if (this.byField) this.sort = '';
     this.control.abort();
     const control = (this.control = new AbortController());
     this.running = true;
     this.cancelled = false;
     try {
-      const page = await api.records({ ...question, to: moment, limit: PAGE }, control.signal);
+      // What leads up to the moment, or away from it, and then what is on its other side.
+      const first = this.endAt('last');
+      const end = this.ascending ? { from: moment } : { to: moment };
+      const page = await api.records(this.sorted({ ...question, ...end }, PAGE), control.signal);
       if (this.control !== control) return;
-      this.ended = { older: page.length < PAGE, newer: false };
-      this.records = page;
+      this.ended = { older: false, newer: false, [first]: page.length < PAGE };
+      this.records = this.ascending ? page.sort(oldestFirst) : page;
       this.running = false;
-      if (page.length === 0) await this.firstAfter(moment, control.signal);
-      else await this.grow('newer');
+      if (page.length > 0) await this.grow(this.endAt('first'));
+      else await this.beyond(moment, control.signal);
     } catch (failure) {
       if (this.control === control) this.failed(failure);
     } finally {
@@ -188,11 +239,14 @@ export class Results {
     }
   }
 
-  private async firstAfter(moment: string, signal: AbortSignal) {
-    const { question } = this;
-    const query = `${question.query} | sort timestamp | limit ${PAGE}`;
-    const page = await api.records({ ...question, query, from: moment, limit: PAGE }, signal);
-    this.ended = { older: true, newer: page.length < PAGE };
-    this.records = page.sort(newestFirst);
+  /** There is nothing on the side that was asked for: what is nearest on the other one. */
+  private async beyond(moment: string, signal: AbortSignal) {
+    const { question, ascending } = this;
+    const query = `${question.query}${sortPipe('timestamp')} | limit ${PAGE}`;
+    const other = ascending ? { to: moment } : { query, from: moment };
+    const page = await api.records({ ...question, ...other, limit: PAGE }, signal);
+    const isAll = page.length < PAGE;
+    this.ended = ascending ? { older: isAll, newer: true } : { older: true, newer: isAll };
+    this.records = page.sort(ascending ? oldestFirst : newestFirst);
   }
 }

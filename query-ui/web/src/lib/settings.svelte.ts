@@ -40,6 +40,12 @@ export function remember(name: string, value: unknown) {
   store(name, JSON.stringify(value));
 }
 
+/** How the records of one index are looked at. */
+interface Look {
+  columns?: string[];
+  widths?: Record<string, number>;
+}
+
 class Settings {
   theme = $state<Theme>(THEMES.find((theme) => theme === stored('theme')) ?? 'system');
   language = $state<Language>('en');
@@ -47,7 +53,9 @@ class Settings {
   nanos = $state(remembered('nanos', false));
   /** How much room a row has. */
   density = $state<Density>(stored('density') === 'comfortable' ? 'comfortable' : 'compact');
-  widths = $state<Record<string, number>>(remembered('widths', {}));
+  /** The index that is asked; empty: not one of them. */
+  index = $state('');
+  private looks = $state.raw<Record<string, Look>>(remembered('looks', {}));
   words = $state.raw<Messages>(en);
 
   toggleDensity() {
@@ -83,14 +91,23 @@ class Settings {
     remember('nanos', this.nanos);
   }
 
-  setWidth(column: string, width: number) {
-    this.widths = { ...this.widths, [column]: Math.round(Math.max(48, Math.min(1200, width))) };
-    remember('widths', this.widths);
+  /** What is kept of the index that is asked. */
+  get look(): Look {
+    return this.looks[this.index] ?? {};
   }
 
-  resetWidths() {
-    this.widths = {};
-    remember('widths', {});
+  get widths(): Record<string, number> {
+    return this.look.widths ?? {};
+  }
+
+  keep(look: Look) {
+    this.looks = { ...this.looks, [this.index]: { ...this.look, ...look } };
+    remember('looks', this.looks);
+  }
+
+  setWidth(column: string, width: number) {
+    const widths = { ...this.widths, [column]: Math.round(Math.max(48, Math.min(1200, width))) };
+    this.keep({ widths });
   }
 }
 
@@ -105,13 +122,14 @@ export function firstLanguage(): Language {
   return chosen.toLowerCase().startsWith('zh') ? 'zh' : 'en';
 }
 
-type Habit = Pick<View, 'zone' | 'layout' | 'columns' | 'chart'>;
+type Habit = Pick<View, 'zone' | 'layout' | 'chart'>;
 
 /** The built-in view with this browser's habits. */
 export function usualView(): View {
-  return { ...DEFAULT, ...remembered<Partial<Habit>>('habit', {}) };
+  const { zone, layout, chart } = { ...DEFAULT, ...remembered<Partial<Habit>>('habit', {}) };
+  return { ...DEFAULT, zone, layout, chart, columns: settings.look.columns ?? DEFAULT.columns };
 }
 
-export function rememberHabit({ zone, layout, columns, chart }: View) {
-  remember('habit', { zone, layout, columns, chart } satisfies Habit);
+export function rememberHabit({ zone, layout, chart }: View) {
+  remember('habit', { zone, layout, chart } satisfies Habit);
 }

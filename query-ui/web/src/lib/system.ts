@@ -5,6 +5,7 @@ import type { SystemMessages } from '../messages/system/shape';
 import { zh } from '../messages/system/zh';
 import * as api from './api';
 import type { Value } from './json';
+import { quoted } from './query';
 import { settings } from './settings.svelte';
 
 /** The words of the system page in the reader's language. */
@@ -53,11 +54,11 @@ export async function sources(signal: AbortSignal): Promise<Source[]> {
 
 /** Records and characters of messages by what they have in common, the most first. */
 export async function volume(
-  dimension: Dimension,
+  dimension: string,
   from: string,
   signal: AbortSignal,
 ): Promise<Volume[]> {
-  const query = `| stats count() as n, sum(length(message)) as bytes by ${dimension} | sort bytes desc | limit 50`;
+  const query = `| stats count() as n, sum(length(message)) as bytes by ${quoted(dimension)} | sort bytes desc | limit 50`;
   const rows = await api.table({ query, from }, signal);
   return rows.map((row) => ({
     value: row[dimension] === null ? null : text(row[dimension]),

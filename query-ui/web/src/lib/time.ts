@@ -112,14 +112,6 @@ export function showTime(iso: string, zone: Zone, digits = 3): string {
   return `${date} ${clock.slice(0, 8)}${digits ? `.${fraction}` : ''}`;
 }
 
-/** `1763899200.123456789`: what other tools take for a moment. */
-export function epochSeconds(iso: string): string {
-  const nanos = nanosOf(iso);
-  const [sign, size] = nanos < 0n ? ['-', -nanos] : ['', nanos];
-  const second = 1_000_000_000n;
-  return `${sign}${size / second}.${(size % second).toString().padStart(9, '0')}`;
-}
-
 /** As precise as it needs to be: no seconds where they are nought. */
 export function showMoment(ms: number, zone: Zone): string {
   const text = showTime(new Date(ms).toISOString(), zone, ms % SECOND ? 3 : 0);

@@ -19,29 +19,8 @@ const FIELD = /^-?!?[\p{L}_@$][\p{L}\p{N}_.@$-]*$/u;
 const isName = (token: Token | undefined) =>
   token !== undefined && (token.kind === 'text' || FIELD.test(token.text));
 
-/** Names of commands behind a `|`. */
-export const VERBS = [
-  'stats',
-  'timechart',
-  'where',
-  'sort',
-  'limit',
-  'head',
-  'top',
-  'rare',
-  'patterns',
-  'fields',
-  'drop',
-  'rename',
-  'eval',
-  'extract',
-  'parse',
-  'dedup',
-  'sample',
-  'join',
-  'union',
-];
-export const FUNCTIONS = [
+/** Names that are coloured where they are called. */
+const FUNCTIONS = [
   'count',
   'count_distinct',
   'sum',
@@ -64,7 +43,7 @@ export const FUNCTIONS = [
   'exists',
   'if',
 ];
-export const WORDS = ['AND', 'OR', 'NOT'];
+const WORDS = ['AND', 'OR', 'NOT'];
 
 export function tokens(query: string): Token[] {
   const found: Token[] = [];

@@ -18,6 +18,8 @@ test('every part of a view survives the address', () => {
     open: '0-1f',
     trace: 'trace_id:7',
     context: '0-2a',
+    around: '50,host',
+    sort: '-took_ms',
     chart: false,
     tail: true,
     draw: 'bar',

@@ -16,10 +16,14 @@ export interface View {
   layout: Layout;
   tab: Tab;
   columns: string[];
+  /** Empty: newest first. `timestamp`: oldest first. Another field, or `-` and one: by its values. */
+  sort: string;
   /** The id of the record whose details are shown. */
   open: string;
   /** The id of the record whose surroundings are shown. */
   context: string;
+  /** How many of its surroundings, and which labels need not be the same: `50,host`. */
+  around: string;
   /** The search for the records of one request that is shown in order. */
   trace: string;
   chart: boolean;
@@ -36,8 +40,10 @@ export const DEFAULT: View = {
   layout: 'line',
   tab: 'records',
   columns: ['message'],
+  sort: '',
   open: '',
   context: '',
+  around: '',
   trace: '',
   chart: true,
   tail: false,
@@ -74,8 +80,10 @@ export function readView(search: string, base: View = DEFAULT): View {
     layout: oneOf(given.get('view'), LAYOUTS, base.layout),
     tab: oneOf(given.get('tab'), TABS, 'records'),
     columns: cols === null ? base.columns : unlisted(cols),
+    sort: text('sort', ''),
     open: text('open', ''),
     context: text('context', ''),
+    around: text('around', ''),
     trace: text('trace', ''),
     chart: given.has('chart') ? given.get('chart') !== '0' : base.chart,
     tail: given.get('tail') === '1',
@@ -96,11 +104,13 @@ export function address(view: View): string {
   put('view', view.layout, DEFAULT.layout);
   put('tab', view.tab, DEFAULT.tab);
   put('cols', listed(view.columns), listed(DEFAULT.columns));
+  put('sort', view.sort, '');
   put('chart', view.chart ? '1' : '0', '1');
   put('tail', view.tail ? '1' : '0', '0');
   put('draw', view.draw, 'auto');
   put('open', view.open, '');
   put('context', view.context, '');
+  if (view.context) put('around', view.around, '');
   put('trace', view.trace, '');
   const text = given.toString();
   return text ? `?${text}` : '';
@@ -108,5 +118,5 @@ export function address(view: View): string {
 
 /** The address without what is open: two views with the same one ask the same. */
 export function asks(view: View): string {
-  return JSON.stringify([view.query, view.from, view.to, view.tail]);
+  return JSON.stringify([view.query, view.from, view.to, view.tail, view.sort]);
 }

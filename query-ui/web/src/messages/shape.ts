@@ -70,6 +70,7 @@ export interface Messages {
     | 'show'
     | 'hide'
     | 'none'
+    | 'add'
     | 'only'
     | 'exclude'
     | 'exists'
@@ -102,7 +103,11 @@ export interface Messages {
     | 'comfortable'
     | 'loading'
     | 'fold'
-    | 'digits',
+    | 'digits'
+    | 'order'
+    | 'newest'
+    | 'oldest'
+    | 'nanos',
     string
   > & { showAll: (size: string) => string; findColumn: string };
   details: Record<
@@ -116,7 +121,10 @@ export interface Messages {
     | 'copy'
     | 'copyTerm'
     | 'copied'
-    | 'copyEpoch'
+    | 'copyTime'
+    | 'seconds'
+    | 'millis'
+    | 'nanos'
     | 'only'
     | 'exclude'
     | 'column'
@@ -146,6 +154,7 @@ export interface Messages {
     | 'freshText'
     | 'freshFiles'
     | 'freshWaiting'
+    | 'freshToken'
     | 'nothing'
     | 'nothingAtAll'
     | 'allTime'

@@ -50,7 +50,9 @@ export type SystemMessages = Record<
   | 'cure'
   | 'copyExclude'
   | 'whatItSays'
-  | 'whoSaysIt'
+  | 'copyDrop'
+  | 'keepShorter'
+  | 'anyField'
   | 'none'
   | 'volumeHint'
   | 'gaps'
@@ -67,6 +69,7 @@ export type SystemMessages = Record<
   | 'dismiss',
   string
 > & {
+  copySample: (oneIn: number) => string;
   changed: (index: string, days: number) => string;
   goes: (records: string, bytes: string) => string;
   lost: (gaps: string, bytes: string) => string;
