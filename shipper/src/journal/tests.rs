@@ -104,7 +104,7 @@ async fn entries_are_shipped_once_over_restarts_and_a_dead_node() {
     assert_eq!((one.source.as_str(), one.record.level.name()), ("journal", "error"));
     assert_eq!(one.record.timestamp.unwrap().0 / 1_000_000_000, 1_700_000_000);
     let names: Vec<&str> = one.record.fields.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["unit"]);
+    assert_eq!(names, ["unit", "boot"]);
     // Read into the spool, but not acknowledged when it was stopped.
     world.receiver.down(Some(Fault::Status(503)));
     world.entries(30..50);
