@@ -48,8 +48,9 @@ test: tools-test lint test-ui test-rust ## Everything: lint, Rust tests, UI test
 test-outside:
 	$(MAKE) -j1 test-api test-compat test-s3
 
+# The integration tests wait more than they compute.
 test-rust: build
-	$(CARGO) test --workspace
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 1))} $(CARGO) test --workspace
 
 test-ui: $(WEB)/node_modules/.package-lock.json
 	cd $(WEB) && npm run check && npm test
