@@ -85,7 +85,7 @@ fn a_folder_that_is_closed_to_us_is_told_and_all_else_is_heard_of() {
     let mut shipper = match std::os::unix::fs::chown(&closed, Some(12_345), Some(12_345)) {
         Ok(()) => limited(&world, "true"),
         Err(_) => {
-            fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
             world.ship()
         }
     };
