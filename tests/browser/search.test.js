@@ -48,6 +48,10 @@ test('a wrong query is underlined where it is wrong; the last good answer stays,
   await ask(page, 'accepted', '360 of 360 rows');
   assert.equal(await error.count(), 0);
   await close(page);
+  // The order shown adds nothing to what the error speaks of.
+  const sorted = await open('/?q=foo%3A(bar&sort=timestamp');
+  await sorted.getByTestId('error').waitFor();
+  assert.match(await sorted.getByTestId('error').innerText(), /Column 9: expected '\)'/);
 });
 
 test('characters that look like others are named', async () => {

@@ -71,7 +71,7 @@ export class Results {
   }
 
   /** Asks anew. What is on the page stays, marked as stale, until the first row comes. */
-  async run(question: Question, sort: string) {
+  async run(question: Question, sort: string): Promise<void> {
     this.sort = hasPipes(question.query) ? '' : sort;
     this.control.abort();
     const control = (this.control = new AbortController());
@@ -85,7 +85,10 @@ export class Results {
       await this.take(question, control.signal);
       this.answered = true;
     } catch (failure) {
-      if (this.control === control) this.failed(failure);
+      if (this.control !== control) return;
+      // What the order adds was not typed: the error is to speak of what was.
+      if (this.sort && api.detailOf(failure)?.position) return this.run(question, '');
+      this.failed(failure);
     } finally {
       if (this.control === control) this.running = false;
     }
