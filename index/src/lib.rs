@@ -10,6 +10,7 @@ pub mod matcher;
 pub mod evaluate;
 pub mod scan;
 mod tally;
+mod pick;
 pub mod split;
 pub mod fresh;
 mod consume;

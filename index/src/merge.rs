@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::{filter_record_batch, interleave_record_batch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use cluster::catalog::{Command, Order};
 use model::partition::PartitionId;
@@ -15,6 +15,7 @@ use model::time::TimeRange;
 
 use crate::columns::{Values, numbers, times};
 use crate::evaluate::{Evaluator, Place};
+use crate::pick::pick;
 use crate::publish::{PublishError, new_id, not_published, secured};
 use crate::scan::ScanError;
 use crate::schema::{FieldColumnId, adapt, batch_rows, united};
@@ -28,6 +29,9 @@ use crate::split::{
 const TIER: u64 = 8;
 /// Rows of the smallest size.
 const TIER_ROWS: u64 = 1 << 12;
+/// Bytes of a row at rest that a split's size is counted in: a merge holds the pages and the tokens of
+/// the split that it makes, so wider rows count for more.
+const ROW_BYTES: u64 = 64;
 /// A day in nanoseconds: splits of one day are merged with each other first.
 const DAY: i64 = 86_400_000_000_000;
 
@@ -118,9 +122,9 @@ fn choose(splits: &[Arc<SplitMeta>], fan_in: usize, rows_max: u64) -> Option<Vec
     let mut by_day: BTreeMap<(u32, i64, &str, PartitionId), Vec<&Arc<SplitMeta>>> = BTreeMap::new();
     let mut by_size: BTreeMap<(u32, &str, PartitionId), Vec<&Arc<SplitMeta>>> = BTreeMap::new();
     // What is more than half of the bound is done: hardly another would fit beside it.
-    let open = |split: &&Arc<SplitMeta>| split.row_count <= rows_max / 2 && split.merges < u32::MAX;
+    let open = |split: &&Arc<SplitMeta>| size(split) <= rows_max / 2 && split.merges < u32::MAX;
     for split in splits.iter().filter(open) {
-        let tier = (split.row_count / TIER_ROWS).max(1).ilog(TIER);
+        let tier = (size(split) / TIER_ROWS).max(1).ilog(TIER);
         let day = split.time_last.div_euclid(DAY);
         by_day.entry((tier, day, &split.index, split.partition)).or_default().push(split);
         by_size.entry((tier, &split.index, split.partition)).or_default().push(split);
@@ -132,6 +136,11 @@ fn choose(splits: &[Arc<SplitMeta>], fan_in: usize, rows_max: u64) -> Option<Vec
     })
 }
 
+/// The rows of a split, counted in rows of [`ROW_BYTES`] where its own are wider.
+fn size(split: &SplitMeta) -> u64 {
+    split.row_count.max(split.stored_bytes / ROW_BYTES)
+}
+
 fn fitting(
     mut group: Vec<&Arc<SplitMeta>>,
     fan_in: usize,
@@ -141,7 +150,7 @@ fn fitting(
     let (mut run, mut rows): (Vec<Arc<SplitMeta>>, u64) = (Vec::new(), 0);
     let waiting = group.len();
     for split in group {
-        if rows + split.row_count > rows_max {
+        if rows + size(split) > rows_max {
             // No more would fit: there is nothing to wait for.
             if run.len() >= 2 {
                 return Some(run);
@@ -149,7 +158,7 @@ fn fitting(
             run.clear();
             rows = 0;
         }
-        rows += split.row_count;
+        rows += size(split);
         run.push(Arc::clone(split));
     }
     (waiting >= fan_in && run.len() >= 2).then_some(run)
@@ -315,7 +324,7 @@ impl Merging {
             return Ok(None);
         }
         let batches: Vec<&RecordBatch> = batches.iter().collect();
-        Ok(Some(Piece { rows: interleave_record_batch(&batches, &picks)?, templates }))
+        Ok(Some(Piece { rows: pick(&self.schema, &batches, &picks)?, templates }))
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::compute::interleave_record_batch;
 use cluster::catalog::{CatalogError, Command, Order, Publication, Refusal};
 use cluster::queue::Queue;
 use model::partition::{Offset, PartitionId};
@@ -15,6 +14,7 @@ use model::split::{SplitId, SplitMeta};
 use crate::fresh::{FreshPart, Parts, shared_schema};
 use crate::indexer::Tenure;
 use crate::keep::KeepError;
+use crate::pick::pick;
 use crate::schema::{adapt, batch_rows};
 use crate::searcher::Core;
 use crate::split::{
@@ -165,12 +165,13 @@ pub(crate) fn source_of(
     let arrivals = Arrivals::of(&parts);
     let Clustered { templates, order, numbers } = cluster(&parts);
     let batch_rows = batch_rows(schema.fields().len());
+    let columns = schema.clone();
     let pieces = (0..order.len()).step_by(batch_rows).map(move |at| {
         let end = (at + batch_rows).min(order.len());
         let picks = order.get(at..end).unwrap_or_default();
         let templates = numbers.get(at..end).unwrap_or_default().to_vec();
         let parts: Vec<&RecordBatch> = parts.iter().collect();
-        Ok(Piece { rows: interleave_record_batch(&parts, picks)?, templates })
+        Ok(Piece { rows: pick(&columns, &parts, picks)?, templates })
     });
     Ok(Source { schema, unit, templates, ingest, arrivals, pieces })
 }

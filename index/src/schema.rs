@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, DictionaryArray, Float64Builder, Int32Array, Int64Builder,
-    RecordBatch, StringArray, StringBuilder, TimestampNanosecondArray, UInt64Array, new_null_array,
+    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, StringBuilder, TimestampNanosecondArray, UInt64Array, new_null_array,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
@@ -188,9 +188,10 @@ fn own_column(
     count: usize,
     rest: &mut HashMap<u32, Map<String, Value>>,
 ) -> ArrayRef {
-    let mut values: Vec<Option<usize>> = vec![None; count];
+    // The place of each row's value among the column's, for rows that have one.
+    let mut places: Vec<Option<usize>> = vec![None; count];
     for (at, row) in column.rows.iter().enumerate() {
-        match values.get_mut(*row as usize) {
+        match places.get_mut(*row as usize) {
             Some(place @ None) => *place = Some(at),
             _ => {
                 if let Some(value) = column.values.get(at) {
@@ -199,33 +200,22 @@ fn own_column(
             }
         }
     }
+    fn of<'a, T: Copy>(
+        values: &'a [T],
+        places: &'a [Option<usize>],
+    ) -> impl ExactSizeIterator<Item = Option<T>> + 'a {
+        places.iter().map(|at| at.and_then(|at| values.get(at).copied()))
+    }
     match &column.values {
         FieldValues::Text(texts) => {
-            let mut builder = StringBuilder::new();
-            values.iter().for_each(|at| builder.append_option(at.and_then(|at| texts.get(at))));
+            let bytes = texts.bytes().len();
+            let mut builder = StringBuilder::with_capacity(count, bytes);
+            places.iter().for_each(|at| builder.append_option(at.and_then(|at| texts.get(at))));
             Arc::new(builder.finish())
         }
-        FieldValues::Int(numbers) => {
-            let mut builder = Int64Builder::new();
-            values
-                .iter()
-                .for_each(|at| builder.append_option(at.and_then(|at| numbers.get(at).copied())));
-            Arc::new(builder.finish())
-        }
-        FieldValues::Float(numbers) => {
-            let mut builder = Float64Builder::new();
-            values
-                .iter()
-                .for_each(|at| builder.append_option(at.and_then(|at| numbers.get(at).copied())));
-            Arc::new(builder.finish())
-        }
-        FieldValues::Bool(truths) => {
-            let mut builder = BooleanBuilder::new();
-            values
-                .iter()
-                .for_each(|at| builder.append_option(at.and_then(|at| truths.get(at).copied())));
-            Arc::new(builder.finish())
-        }
+        FieldValues::Int(numbers) => Arc::new(Int64Array::from_iter(of(numbers, &places))),
+        FieldValues::Float(numbers) => Arc::new(Float64Array::from_iter(of(numbers, &places))),
+        FieldValues::Bool(truths) => Arc::new(BooleanArray::from_iter(of(truths, &places))),
     }
 }
 

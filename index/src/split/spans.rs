@@ -270,7 +270,10 @@ impl SpanFinder {
             let Some(known) = self.columns.get_mut(field.name()) else { continue };
             let Some(finding) = known else { continue };
             finding.add(0, before - finding.rows);
-            finding.add_values(&values, rows.num_rows());
+            match column.null_count() == rows.num_rows() {
+                true => finding.add(0, self.rows - before),
+                false => finding.add_values(&values, rows.num_rows()),
+            }
             if finding.is_short() {
                 *known = None;
             }

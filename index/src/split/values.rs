@@ -81,7 +81,10 @@ impl ValueCounter {
                 self.columns.insert(field.name().clone(), counted.then(HashMap::new));
             }
             let Some(known) = self.columns.get_mut(field.name()) else { continue };
-            let Some(counts) = known else { continue };
+            let Some(counts) = known.as_mut().filter(|_| column.null_count() < rows.num_rows())
+            else {
+                continue;
+            };
             match values {
                 Values::Label(keys, texts) => add_keys(counts, keys, texts),
                 Values::Text(texts) => add_texts(counts, texts),
