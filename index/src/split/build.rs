@@ -137,11 +137,8 @@ pub(crate) fn build(
         return Ok(None);
     }
     let pieces = writer.into_inner()?.finish()?;
-    let (bundle, mut meta) = gathered.finish(origin, &source.ingest, &source.arrivals, &pieces)?;
-    let mut file = File::create(&index)?;
-    file.write_all(&bundle)?;
-    file.sync_all()?;
-    meta.stored_bytes = pieces.bytes + bundle.len() as u64;
+    let bundle = BundleWriter::new(io::BufWriter::new(File::create(&index)?));
+    let meta = gathered.finish(origin, (&source.ingest, &source.arrivals), &pieces, bundle)?;
     objects.put_file(&body_name(&meta.id), &body)?;
     objects.put_file(&bundle_name(&meta.id), &index)?;
     disk::remove_dir_all(work)?;
@@ -255,15 +252,7 @@ impl<'a> Gathered<'a> {
             }
         }
         for values in &columns.fields {
-            // Values often repeat from row to row.
-            let mut last = None;
-            for row in from..to {
-                let Some(text) = values.text(row) else { continue };
-                if last.as_ref() != Some(&text) {
-                    self.tokens.add_text(&text);
-                    last = Some(text);
-                }
-            }
+            self.tokens.add_values(values, from..to);
         }
         for row in from..to {
             let Some(text) = columns.rest.text(row) else { continue };
@@ -292,22 +281,22 @@ impl<'a> Gathered<'a> {
     fn finish(
         mut self,
         origin: Origin,
-        ingest: &IngestTimes,
-        arrivals: &'a Arrivals,
+        (ingest, arrivals): (&IngestTimes, &'a Arrivals),
         pieces: &Finished,
-    ) -> Result<(Vec<u8>, SplitMeta), BuildError> {
+        mut bundle: BundleWriter<io::BufWriter<File>>,
+    ) -> Result<SplitMeta, BuildError> {
         if !(self.rows as usize).is_multiple_of(BLOCK_ROWS) {
             self.tokens.end_unit();
         }
         let templates = Templates(std::mem::take(&mut self.templates));
-        let mut bundle = BundleWriter::new();
         for (name, bytes) in word_index(&templates)? {
-            bundle.add(format!("words/{name}"), &bytes);
+            bundle.add(format!("words/{name}"), &bytes)?;
         }
         bundle.add_packed("templates", &templates.encode())?;
-        let tokens = tokens::write(std::mem::take(&mut self.tokens))?;
-        bundle.add("tokens", &tokens.pages);
-        bundle.add_packed("tokens.index", &tokens.index)?;
+        bundle.begin("tokens");
+        let tokens = std::mem::take(&mut self.tokens);
+        let pages = tokens::write(tokens, |page| bundle.append(page))?;
+        bundle.add_packed("tokens.index", &pages)?;
         bundle.add_packed("blocks", &self.blocks.encode())?;
         bundle.add_packed("minutes", &self.minutes.encode())?;
         let values = std::mem::take(&mut self.values).finish();
@@ -319,15 +308,17 @@ impl<'a> Gathered<'a> {
         bundle.add_packed("arrivals", &arrivals.encode())?;
         let offsets = std::mem::replace(&mut self.offsets, offsets::Writer::new(arrivals));
         let (pages, index) = offsets.finish();
-        bundle.add("offsets", &pages);
+        bundle.add("offsets", &pages)?;
         bundle.add_packed("offsets.index", &index)?;
         let fields = serde_json::to_vec(&field_stats(std::mem::take(&mut self.fields)));
         bundle.add_packed("fields", &fields.map_err(io::Error::other)?)?;
         let crcs: Vec<u8> = pieces.crcs.iter().flat_map(|crc| crc.to_le_bytes()).collect();
-        bundle.add("pieces", &crcs);
+        bundle.add("pieces", &crcs)?;
         let meta = self.meta(origin);
         let rows = (BLOCK_ROWS as u64, meta.row_count);
-        Ok((bundle.finish(pieces.bytes, PIECE_BYTES, rows), meta))
+        let (file, bytes) = bundle.finish(pieces.bytes, PIECE_BYTES, rows)?;
+        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        Ok(SplitMeta { stored_bytes: pieces.bytes + bytes, ..meta })
     }
 
     fn meta(&self, origin: Origin) -> SplitMeta {

@@ -3,7 +3,7 @@
 //! footer first and sections when they are asked for.
 
 use std::collections::HashSet;
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,8 +16,8 @@ use super::coding::{pack, unpack};
 const MAGIC: [u8; 8] = *b"SWLSPLT1";
 /// Bytes behind the footer: its length, its checksum, the magic.
 const TAIL_BYTES: usize = 16;
-/// Version of the format.
-const VERSION: u32 = 1;
+/// Version of the format that is written; all before it are read.
+pub(super) const VERSION: u32 = 2;
 /// Bytes read at first from the end: most footers fit.
 const GUESS_BYTES: u64 = 8 << 10;
 
@@ -52,48 +52,68 @@ pub(super) struct SectionEntry {
     pub(super) crc: u32,
 }
 
-/// Puts a bundle together.
-pub(super) struct BundleWriter {
-    out: Vec<u8>,
+/// Puts a bundle together, section after section.
+pub(super) struct BundleWriter<W> {
+    out: W,
+    bytes: u64,
     sections: Vec<SectionEntry>,
 }
 
-impl BundleWriter {
-    pub(super) fn new() -> Self {
-        Self { out: Vec::new(), sections: Vec::new() }
+impl<W: Write> BundleWriter<W> {
+    pub(super) fn new(out: W) -> Self {
+        Self { out, bytes: 0, sections: Vec::new() }
     }
 
     /// Adds a section as it is.
-    pub(super) fn add(&mut self, name: impl Into<String>, bytes: &[u8]) {
-        self.push(name.into(), bytes, None);
+    pub(super) fn add(&mut self, name: impl Into<String>, bytes: &[u8]) -> io::Result<()> {
+        self.begin(name);
+        self.append(bytes)
     }
 
     /// Adds a section, compressed.
     pub(super) fn add_packed(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.push(name.to_owned(), &pack(bytes)?, Some(bytes.len() as u64));
+        self.add(name, &pack(bytes)?)?;
+        if let Some(section) = self.sections.last_mut() {
+            section.unpacked_bytes = Some(bytes.len() as u64);
+        }
         Ok(())
     }
 
-    fn push(&mut self, name: String, bytes: &[u8], unpacked_bytes: Option<u64>) {
-        self.out.extend_from_slice(bytes);
-        let (length, crc) = (bytes.len() as u64, crc32c::crc32c(bytes));
-        self.sections.push(SectionEntry { name, bytes: length, unpacked_bytes, crc });
+    /// Begins a section, which is as what is appended.
+    pub(super) fn begin(&mut self, name: impl Into<String>) {
+        let name = name.into();
+        self.sections.push(SectionEntry { name, bytes: 0, unpacked_bytes: None, crc: 0 });
     }
 
-    /// The bundle's bytes.
-    pub(super) fn finish(self, body_bytes: u64, piece_bytes: u64, rows: (u64, u64)) -> Vec<u8> {
+    /// Goes on with the section.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.write_all(bytes)?;
+        self.bytes += bytes.len() as u64;
+        if let Some(section) = self.sections.last_mut() {
+            section.bytes += bytes.len() as u64;
+            section.crc = crc32c::crc32c_append(section.crc, bytes);
+        }
+        Ok(())
+    }
+
+    /// Writes the footer; gives back where it was written, and how many bytes it is all.
+    pub(super) fn finish(
+        mut self,
+        body_bytes: u64,
+        piece_bytes: u64,
+        rows: (u64, u64),
+    ) -> io::Result<(W, u64)> {
         let (block_rows, row_count) = rows;
-        let sections = self.sections;
+        let sections = std::mem::take(&mut self.sections);
         let version = VERSION;
         let footer = Footer { version, body_bytes, piece_bytes, block_rows, row_count, sections };
-        let mut out = self.out;
         let footer = serde_json::to_vec(&footer).expect("a footer is plain JSON");
-        out.extend_from_slice(&footer);
         let length = u32::try_from(footer.len()).expect("a footer is bounded far below 4 GiB");
-        out.extend_from_slice(&length.to_le_bytes());
-        out.extend_from_slice(&crc32c::crc32c(&footer).to_le_bytes());
-        out.extend_from_slice(&MAGIC);
-        out
+        self.append(&footer)?;
+        self.append(&length.to_le_bytes())?;
+        self.append(&crc32c::crc32c(&footer).to_le_bytes())?;
+        self.append(&MAGIC)?;
+        Ok((self.out, self.bytes))
     }
 }
 
@@ -135,7 +155,7 @@ impl Bundle {
         }
         let footer: Footer =
             serde_json::from_slice(footer).map_err(|_| invalid("the footer is not ours"))?;
-        if footer.version != VERSION {
+        if !(1..=VERSION).contains(&footer.version) {
             return Err(invalid("its format is another version's: upgrade this node"));
         }
         let names: HashSet<&str> = footer.sections.iter().map(|s| s.name.as_str()).collect();

@@ -2,7 +2,9 @@
 //! by, given out in order.
 
 use std::io;
+use std::ops::Range;
 
+use arrow::array::Array as _;
 use hashbrown::HashTable;
 use model::limits::TOKEN_BYTES_MAX;
 use model::text::{cut, fold_text};
@@ -10,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::lex::each_token;
 use super::runs::{self, RunWriter};
+use crate::columns::Values;
 
 /// Bytes of tables at which what was gathered is put aside, sorted.
 const TABLE_BYTES_MAX: usize = 24 << 20;
@@ -77,6 +80,42 @@ impl Gatherer {
             self.scratch = folded;
         } else {
             self.add_folded(cut(&fold_text(token), TOKEN_BYTES_MAX).as_bytes());
+        }
+    }
+
+    /// Adds all tokens of some rows' values. Values often repeat from row to row.
+    pub(super) fn add_values(&mut self, values: &Values<'_>, rows: Range<usize>) {
+        match values {
+            Values::Text(texts) => {
+                let mut last = None;
+                for text in rows.filter(|row| texts.is_valid(*row)).map(|row| texts.value(row)) {
+                    if last != Some(text) {
+                        self.add_text(text);
+                        last = Some(text);
+                    }
+                }
+            }
+            Values::Int(numbers) => {
+                let mut last = None;
+                for number in
+                    rows.filter(|row| numbers.is_valid(*row)).map(|row| numbers.value(row))
+                {
+                    if last != Some(number) {
+                        self.add_text(itoa::Buffer::new().format(number));
+                        last = Some(number);
+                    }
+                }
+            }
+            Values::Bool(truths) => {
+                for (truth, text) in [(false, "false"), (true, "true")] {
+                    if rows.clone().any(|row| truths.is_valid(row) && truths.value(row) == truth) {
+                        self.add(text);
+                    }
+                }
+            }
+            _ => {
+                rows.filter_map(|row| values.text(row)).for_each(|text| self.add_text(&text));
+            }
         }
     }
 

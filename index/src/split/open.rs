@@ -281,7 +281,7 @@ impl Split {
             let index = self.section("tokens.index")?;
             let (pages, _) =
                 self.bundle.section("tokens").map_err(|e| self.wrong(e.to_string()))?;
-            Tokens::open(&index, pages, self.pages.clone())
+            Tokens::open(&index, pages, self.pages.clone(), self.bundle.footer.version)
                 .map_err(|error| self.wrong(format!("its section tokens.index: {error}")))
         })
     }

@@ -1,13 +1,17 @@
-//! A split as version 1 wrote it, kept in the tree: every later version opens it and answers the
-//! same. `SAWLOG_WRITE_FIXTURES=1` writes it anew, which only a new version of the format may do.
+//! A split as each version of the format wrote it, kept in the tree: every later version opens it and
+//! answers the same. `SAWLOG_WRITE_FIXTURES=1` writes that of the newest version anew.
+
+use std::path::PathBuf;
 
 use super::*;
+use crate::split::bundle::VERSION;
 use crate::split::open_folder;
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/v1/splits/sample");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
 
-/// Sixty records of three formats, with fields of every type, and some that have none.
-fn records() -> Vec<Record> {
+/// Sixty records of three formats, with fields of every type, and some that have none; since version
+/// 2 with ids.
+fn records(version: u32) -> Vec<Record> {
     let record = |n: i64| {
         let mut fields = vec![("n".to_owned(), FieldValue::Int(n))];
         if n % 2 == 0 {
@@ -17,6 +21,9 @@ fn records() -> Vec<Record> {
         if n % 5 == 0 {
             fields.push(("user.name".to_owned(), FieldValue::Text(format!("Ann-{}", n % 3))));
             fields.push(("ok".to_owned(), FieldValue::Bool(n % 2 == 0)));
+        }
+        if version > 1 {
+            fields.push(("trace".to_owned(), FieldValue::Text(trace(n / 3))));
         }
         let message = match n % 4 {
             0 => format!("connection refused by 10.0.0.{n}: retry {}", n * 7),
@@ -37,24 +44,39 @@ fn records() -> Vec<Record> {
     (0..60).map(record).collect()
 }
 
+fn trace(n: i64) -> String {
+    format!("{:032x}", (n.cast_unsigned() + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
 fn matches(text: &str) -> Filter {
     Filter::Text(TextMatch::Phrase(text.to_owned()))
 }
 
-#[test]
-fn version_1_opens_and_answers() {
-    let records = records();
-    let folder = Path::new(FOLDER);
-    if std::env::var_os("SAWLOG_WRITE_FIXTURES").is_some() {
-        let work = tempfile::tempdir().unwrap();
-        made(work.path(), &records);
-        platform::disk::create_dir_all(folder).unwrap();
-        for name in ["body.parquet", "index.bundle"] {
-            let bytes = std::fs::read(work.path().join("objects/splits/s").join(name)).unwrap();
-            platform::disk::write_atomically(&folder.join(name), &bytes).unwrap();
-        }
+fn folder(version: u32) -> PathBuf {
+    Path::new(FOLDER).join(format!("v{version}/splits/sample"))
+}
+
+fn write() {
+    let (work, folder) = (tempfile::tempdir().unwrap(), folder(VERSION));
+    made(work.path(), &records(VERSION));
+    platform::disk::create_dir_all(&folder).unwrap();
+    for name in ["body.parquet", "index.bundle"] {
+        let bytes = std::fs::read(work.path().join("objects/splits/s").join(name)).unwrap();
+        platform::disk::write_atomically(&folder.join(name), &bytes).unwrap();
     }
-    let split = open_folder(folder).unwrap();
+}
+
+#[test]
+fn every_version_opens_and_answers() {
+    if std::env::var_os("SAWLOG_WRITE_FIXTURES").is_some() {
+        write();
+    }
+    (1..=VERSION).for_each(opens_and_answers);
+}
+
+fn opens_and_answers(version: u32) {
+    let records = records(version);
+    let split = open_folder(&folder(version)).unwrap();
     split.check().unwrap();
     let (rows, ..) = made(tempfile::tempdir().unwrap().path(), &records);
     let field = |name: &str, test| Filter::Field { name: name.to_owned(), test };
@@ -71,6 +93,7 @@ fn version_1_opens_and_answers() {
         (field("share", FieldTest::Exists), 30),
         (field("level", phrase("error")), 8),
         (Filter::Text(TextMatch::Regex("took [0-9]5ms$".to_owned())), 2),
+        (matches(&trace(7)), if version > 1 { 3 } else { 0 }),
     ] {
         let request = request(filter, TimeRange::ALL, None);
         let mut found = ask_split(&split, &request);

@@ -32,7 +32,7 @@ use crate::publish::source_of;
 use crate::scan::{Column, ScanRequest, scan_rows};
 use crate::schema::rows_of;
 
-const WORDS: [&str; 12] = [
+const WORDS: [&str; 15] = [
     "error",
     "ERROR",
     "connection",
@@ -45,6 +45,10 @@ const WORDS: [&str; 12] = [
     "😀",
     "x",
     "user_7",
+    // Ids that begin alike, and encoded bytes: they are kept by their beginnings.
+    "4bf92f3577b34da6a3ce",
+    "4BF92f3577c34da6a3ce",
+    "eyjhbgcioijiuzi1niisinr5cci6ikpxvcj9",
 ];
 
 /// Whole numbers that floats confuse, and their neighbours.
@@ -110,8 +114,23 @@ fn record() -> impl Strategy<Value = Record> {
 fn text_match() -> impl Strategy<Value = TextMatch> {
     let part = prop_oneof![
         prop::sample::select(WORDS.to_vec()).prop_map(str::to_owned),
-        prop::sample::select(vec!["rro", "conn", "0.0", "4", "refused x", "日", "b"])
-            .prop_map(str::to_owned),
+        prop::sample::select(vec![
+            "rro",
+            "conn",
+            "0.0",
+            "4",
+            "refused x",
+            "日",
+            "b",
+            "4da6",
+            "4bf92f3577b3",
+            "4bf92f3577d3",
+            "i1niis",
+            "a3ce x",
+            "577b34da6a3ce",
+            "7x",
+        ])
+        .prop_map(str::to_owned),
     ];
     let number = prop::sample::select(NUMBERS.to_vec()).prop_map(str::to_owned);
     prop_oneof![

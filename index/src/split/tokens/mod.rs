@@ -1,86 +1,98 @@
 //! The token index: every token that varies, sorted, with the blocks of rows that have it. Drawn in
 //! docs/split.md. A lookup reads and unpacks one page of it.
 
+mod cut;
+mod page;
+
 use std::io;
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
 use model::limits::TOKEN_BYTES_MAX;
 
+use self::cut::{Kept, kept_of};
+use self::page::{PageWriter, shared, unpack_page, unpack_page_v1, walk};
 use super::bundle::Section;
-use super::coding::{Reader, malformed, pack, put, put_bytes, unpack};
+use super::coding::{Reader, malformed, put, put_bytes};
 use super::gather::Gatherer;
 use super::pages::SplitPages;
 
 /// Bytes of a page before compression, about.
 const PAGE_BYTES: usize = 32 << 10;
 
-/// The two sections of a token index.
-pub(super) struct Written {
-    /// Where each page begins.
-    pub(super) index: Vec<u8>,
-    /// The pages.
-    pub(super) pages: Vec<u8>,
-}
-
-/// Writes the tokens of a gatherer whose units are blocks.
-pub(super) fn write(gatherer: Gatherer) -> io::Result<Written> {
-    let mut writer = Writer::default();
+/// Writes the tokens of a gatherer whose units are blocks, page after page. Gives back the section
+/// that says where each page begins.
+pub(super) fn write(
+    gatherer: Gatherer,
+    append: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<Vec<u8>> {
+    let mut writer = Writer {
+        append,
+        index: Vec::new(),
+        page: PageWriter::default(),
+        first: Vec::new(),
+        waiting: Vec::new(),
+        blocks: Vec::new(),
+        shared: 0,
+    };
     gatherer.give(|token, blocks| writer.add(token, blocks))?;
-    writer.end_page()?;
-    Ok(Written { index: writer.index, pages: writer.pages })
+    writer.finish()
 }
 
-#[derive(Default)]
-struct Writer {
+struct Writer<F> {
+    append: F,
     index: Vec<u8>,
-    pages: Vec<u8>,
+    page: PageWriter,
+    /// The first text of the page.
     first: Vec<u8>,
-    last: Vec<u8>,
-    count: u64,
-    texts: Vec<u8>,
-    postings: Vec<u8>,
+    /// A token that waits for the next one, which says how much of it is kept, and its blocks.
+    waiting: Vec<u8>,
+    blocks: Vec<u32>,
+    /// What it shares with the one before.
+    shared: usize,
 }
 
-impl Writer {
+impl<F: FnMut(&[u8]) -> io::Result<()>> Writer<F> {
     fn add(&mut self, token: &[u8], blocks: &[u32]) -> io::Result<()> {
-        if self.count == 0 {
-            self.first = token.to_vec();
-            self.last.clear();
+        let shared = shared(&self.waiting, token);
+        self.put(shared)?;
+        self.shared = shared;
+        self.waiting.clear();
+        self.waiting.extend_from_slice(token);
+        self.blocks.clear();
+        self.blocks.extend_from_slice(blocks);
+        Ok(())
+    }
+
+    /// Puts the token that waits into the page; it shares so much with the next one.
+    fn put(&mut self, shared: usize) -> io::Result<()> {
+        if self.blocks.is_empty() {
+            return Ok(());
         }
-        let shared = self.last.iter().zip(token).take_while(|(a, b)| a == b).count();
-        put(&mut self.texts, shared as u64);
-        put_bytes(&mut self.texts, token.get(shared..).unwrap_or_default());
-        self.last.truncate(shared);
-        self.last.extend_from_slice(token.get(shared..).unwrap_or_default());
-        put(&mut self.postings, blocks.len() as u64);
-        let mut before = 0;
-        for block in blocks {
-            put(&mut self.postings, u64::from(block - before));
-            before = *block;
+        let (bytes, kept) = kept_of(&self.waiting, self.shared.max(shared), self.blocks.len());
+        let text = self.waiting.get(..bytes).unwrap_or_default();
+        if self.page.bytes() == 0 {
+            self.first = text.to_vec();
         }
-        self.count += 1;
-        if self.texts.len() + self.postings.len() >= PAGE_BYTES { self.end_page() } else { Ok(()) }
+        self.page.add(text, kept, &self.blocks);
+        if self.page.bytes() >= PAGE_BYTES { self.end_page() } else { Ok(()) }
     }
 
     fn end_page(&mut self) -> io::Result<()> {
-        if self.count == 0 {
-            return Ok(());
-        }
-        let mut page = Vec::with_capacity(self.texts.len() + self.postings.len() + 16);
-        put(&mut page, self.count);
-        put_bytes(&mut page, &self.texts);
-        page.extend_from_slice(&self.postings);
-        let packed = pack(&page)?;
+        let (packed, bytes) = self.page.finish()?;
         put_bytes(&mut self.index, &self.first);
         put(&mut self.index, packed.len() as u64);
-        put(&mut self.index, page.len() as u64);
+        put(&mut self.index, bytes as u64);
         put(&mut self.index, u64::from(crc32c::crc32c(&packed)));
-        self.pages.extend_from_slice(&packed);
-        self.count = 0;
-        self.texts.clear();
-        self.postings.clear();
-        Ok(())
+        (self.append)(&packed)
+    }
+
+    fn finish(mut self) -> io::Result<Vec<u8>> {
+        self.put(0)?;
+        if self.page.bytes() > 0 {
+            self.end_page()?;
+        }
+        Ok(self.index)
     }
 }
 
@@ -90,7 +102,11 @@ pub(super) struct Tokens {
     entries: Vec<PageEntry>,
     pages: Section,
     kept: SplitPages,
+    unpack: Unpack,
 }
+
+/// How a page of a version of the format is unpacked.
+type Unpack = fn(&[u8], usize) -> io::Result<Vec<u8>>;
 
 #[derive(Debug)]
 struct PageEntry {
@@ -111,8 +127,14 @@ pub(super) enum Part {
 }
 
 impl Tokens {
-    /// Reads the unpacked section of the index.
-    pub(super) fn open(index: &[u8], pages: Section, kept: SplitPages) -> io::Result<Self> {
+    /// Reads the unpacked section of the index, of a bundle of such a version.
+    pub(super) fn open(
+        index: &[u8],
+        pages: Section,
+        kept: SplitPages,
+        version: u32,
+    ) -> io::Result<Self> {
+        let unpack: Unpack = if version == 1 { unpack_page_v1 } else { unpack_page };
         let mut reader = Reader(index);
         let (mut entries, mut at) = (Vec::new(), 0);
         while !reader.is_empty() {
@@ -123,17 +145,23 @@ impl Tokens {
             entries.push(PageEntry { first, at, packed_bytes, bytes, crc });
             at += packed_bytes as u64;
         }
-        if at == pages.bytes() { Ok(Self { entries, pages, kept }) } else { Err(malformed()) }
+        if at == pages.bytes() {
+            Ok(Self { entries, pages, kept, unpack })
+        } else {
+            Err(malformed())
+        }
     }
 
-    /// The blocks that have a token, ascending; none when nothing has.
+    /// The blocks that may have a token, ascending; none when nothing has. They do have it, unless
+    /// it is one that is kept by its beginning.
     pub(super) fn blocks(&self, token: &[u8]) -> io::Result<Vec<u32>> {
         let after = self.entries.partition_point(|entry| *entry.first <= *token);
         let Some(number) = after.checked_sub(1) else { return Ok(Vec::new()) };
         let page = self.page(number)?;
         let mut found = Vec::new();
-        walk(&page, |text, postings| {
-            if text == token {
+        // Nothing stands between a text that was cut and the token that it is of.
+        walk(&page, |text, kept, postings| {
+            if kept.may_be(text, token) {
                 found = postings.read()?;
             } else {
                 postings.skip()?;
@@ -143,33 +171,36 @@ impl Tokens {
         Ok(found)
     }
 
-    /// The blocks that have a token with such a part.
+    /// The blocks that may have a token with such a part: those that have one, and those with tokens
+    /// of which too little is kept to tell.
     pub(super) fn blocks_with_part(
         &self,
-        text: &[u8],
-        part: Part,
+        part: &[u8],
+        place: Part,
         block_count: usize,
     ) -> io::Result<Vec<u32>> {
         let mut marked = vec![false; block_count];
-        let first = match part {
-            Part::Start => self.entries.partition_point(|entry| *entry.first <= *text).max(1) - 1,
+        let first = match place {
+            Part::Start => self.entries.partition_point(|entry| *entry.first <= *part).max(1) - 1,
             Part::Anywhere => 0,
         };
-        let finder = Finder::new(text);
+        let finder = Finder::new(part);
         for (number, entry) in self.entries.iter().enumerate().skip(first) {
-            if part == Part::Start && *entry.first > *text && !entry.first.starts_with(text) {
+            if place == Part::Start && *entry.first > *part && !entry.first.starts_with(part) {
                 break;
             }
             let page = self.page(number)?;
-            walk(&page, |token, postings| {
-                // A token that was cut may have the text behind the cut.
-                let has = match part {
-                    Part::Start => token.starts_with(text),
+            walk(&page, |text, kept, postings| {
+                let may_have = match place {
+                    Part::Start => kept.may_begin(text, part),
+                    // A token that is too long to be kept may have the part behind its end.
                     Part::Anywhere => {
-                        token.len() + 4 > TOKEN_BYTES_MAX || finder.find(token).is_some()
+                        text.len() + 4 > TOKEN_BYTES_MAX
+                            || finder.find(text).is_some()
+                            || kept != Kept::Whole && kept.may_hold_behind(text, part)
                     }
                 };
-                if has {
+                if may_have {
                     for block in postings.read()? {
                         *marked.get_mut(block as usize).ok_or_else(malformed)? = true;
                     }
@@ -202,51 +233,8 @@ impl Tokens {
                 "the checksum of a page of the token index differs",
             ));
         }
-        unpack(&packed, entry.bytes)
+        (self.unpack)(&packed, entry.bytes)
     }
-}
-
-/// The postings of one token, to be read or skipped.
-struct Postings<'a, 'b>(&'b mut Reader<'a>);
-
-impl Postings<'_, '_> {
-    fn read(self) -> io::Result<Vec<u32>> {
-        let count = self.0.small()?;
-        let mut block = 0_u32;
-        (0..count)
-            .map(|_| {
-                block = block.checked_add(self.0.small()?).ok_or_else(malformed)?;
-                Ok(block)
-            })
-            .collect()
-    }
-
-    fn skip(self) -> io::Result<()> {
-        for _ in 0..self.0.small()? {
-            self.0.number()?;
-        }
-        Ok(())
-    }
-}
-
-/// Goes through a page until `each` says that it is enough.
-fn walk(
-    page: &[u8],
-    mut each: impl FnMut(&[u8], Postings<'_, '_>) -> io::Result<bool>,
-) -> io::Result<()> {
-    let mut page = Reader(page);
-    let count = page.number()?;
-    let mut texts = Reader(page.bytes()?);
-    let mut token = Vec::with_capacity(TOKEN_BYTES_MAX);
-    for _ in 0..count {
-        let shared = usize::try_from(texts.number()?).map_err(|_| malformed())?;
-        token.truncate(shared);
-        token.extend_from_slice(texts.bytes()?);
-        if !each(&token, Postings(&mut page))? {
-            break;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -254,30 +242,53 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::split::bundle::VERSION;
     use crate::split::pages::PageCache;
     use proptest::prelude::*;
+
+    /// Tokens that share beginnings: words, ids, encoded bytes.
+    const TOKEN: &str = "[ab]{1,4}[0-9]{0,3}|4bf92f35[0-9a-f]{0,2}0[a-c][0-9a-f]{4}|[a-c][0-9a-f]{15}|(a[0-9]b[0-9]){6,40}";
+
+    type Blocks = BTreeMap<String, Vec<u32>>;
+
+    fn index(blocks: &[BTreeSet<String>]) -> (Blocks, Tokens) {
+        let (mut gatherer, mut expected) = (Gatherer::default(), Blocks::new());
+        for (block, tokens) in (0..).zip(blocks) {
+            for token in tokens {
+                gatherer.add(token);
+                let token = token[..token.len().min(TOKEN_BYTES_MAX)].to_owned();
+                let of_token = expected.entry(token).or_default();
+                if of_token.last() != Some(&block) {
+                    of_token.push(block);
+                }
+            }
+            gatherer.end_unit();
+        }
+        let mut pages = Vec::new();
+        let append = |page: &[u8]| {
+            pages.extend_from_slice(page);
+            Ok(())
+        };
+        let index = write(gatherer, append).unwrap();
+        let kept = PageCache::none().of_split();
+        (expected, Tokens::open(&index, Section::memory(pages), kept, VERSION).unwrap())
+    }
 
     proptest! {
         #[test]
         fn tokens_are_found_in_their_blocks(
-            blocks in prop::collection::vec(
-                prop::collection::btree_set("[ab]{1,4}[0-9]{0,3}", 0..30), 0..20),
-            part in "[ab]{1,2}",
+            blocks in prop::collection::vec(prop::collection::btree_set(TOKEN, 0..30), 0..20),
+            part in "[ab]{1,2}|[a-f0-9]{1,4}|4bf92f3[0-9a-f]{1,4}|[ab]0",
+            absent in TOKEN,
         ) {
-            let mut gatherer = Gatherer::default();
-            let mut expected: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
-            for (block, tokens) in (0..).zip(&blocks) {
-                for token in tokens {
-                    gatherer.add(token);
-                    expected.entry(token).or_default().push(block);
-                }
-                gatherer.end_unit();
-            }
-            let written = write(gatherer).unwrap();
-            let kept = PageCache::none().of_split();
-            let tokens = Tokens::open(&written.index, Section::memory(written.pages), kept).unwrap();
+            let (expected, tokens) = index(&blocks);
             for (token, blocks) in &expected {
                 prop_assert_eq!(&tokens.blocks(token.as_bytes()).unwrap(), blocks);
+            }
+            if !expected.contains_key(&absent) {
+                // A token that is kept whole is not taken for another one.
+                let found = tokens.blocks(absent.as_bytes()).unwrap();
+                prop_assert!(found.is_empty() || kept_of(absent.as_bytes(), 0, 1).1 != Kept::Whole);
             }
             prop_assert_eq!(tokens.blocks(b"zz").unwrap(), Vec::<u32>::new());
             for (kind, has) in [
@@ -285,11 +296,31 @@ mod tests {
                 (Part::Anywhere, str::contains),
             ] {
                 let part: &'static str = part.clone().leak();
-                let with: BTreeSet<u32> = expected.iter()
-                    .filter(|(token, _)| has(token, part)).flat_map(|(_, b)| b.clone()).collect();
+                let with = |pass: &dyn Fn(&str) -> bool| -> BTreeSet<u32> {
+                    let passing = expected.iter().filter(|(token, _)| pass(token));
+                    passing.flat_map(|(_, blocks)| blocks.clone()).collect()
+                };
                 let found = tokens.blocks_with_part(part.as_bytes(), kind, blocks.len()).unwrap();
-                prop_assert_eq!(found, with.into_iter().collect::<Vec<_>>());
+                let found: BTreeSet<u32> = found.into_iter().collect();
+                prop_assert!(found.is_superset(&with(&|token| has(token, part))));
+                // Beside these at most those whose tokens may have been cut.
+                let most = with(&|token| {
+                    has(token, part)
+                        || token.len() + 4 > TOKEN_BYTES_MAX
+                        || kept_of(token.as_bytes(), 0, 1).1 != Kept::Whole
+                });
+                prop_assert!(found.is_subset(&most));
             }
         }
+    }
+
+    #[test]
+    fn ids_take_few_bytes() {
+        let id = |n: u64| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 0xa << 60);
+        let blocks: Vec<BTreeSet<String>> =
+            (0..100).map(|block| (0..1_000).map(|n| id(block * 1_000 + n)).collect()).collect();
+        let (expected, tokens) = index(&blocks);
+        let bytes = tokens.pages.bytes() / expected.len() as u64;
+        assert!(bytes < 5, "{bytes} bytes for each of {}", expected.len());
     }
 }
