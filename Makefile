@@ -27,7 +27,7 @@ cluster: build ## Start three nodes on this machine as one Sawlog, in this termi
 	@exec deploy/cluster/run $(BIN)/sawlog $(or $(CLUSTER_DIR),./data-cluster) $(or $(CLUSTER_PORT),7410)
 
 build: tools-build ui ## Build the web UI and both binaries
-	@[ -d $(BIN)/deps ] || echo 'first build: about 10 minutes on 2 cores (DataFusion, tantivy, Parquet); seconds afterwards'
+	@[ -d $(BIN)/deps ] || echo 'first build: 15 to 25 minutes on 2 cores (DataFusion, tantivy, Parquet); seconds afterwards'
 	$(CARGO) build -p sawlog -p shipper
 
 # The UI is built again only when one of its sources is newer.
