@@ -27,6 +27,11 @@ pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// How many bytes two texts begin with alike.
+pub(super) fn shared(left: &[u8], right: &[u8]) -> usize {
+    left.iter().zip(right).take_while(|(left, right)| left == right).count()
+}
+
 /// Reads what was written, front to back. Every read fails where the bytes end.
 #[derive(Debug, Clone)]
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);

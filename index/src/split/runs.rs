@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::coding::{Reader, malformed, put, put_bytes};
+use super::coding::{Reader, malformed, put, put_bytes, shared};
 
 /// A run while it is written: tokens in order, each with its units, front-coded.
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub(super) struct RunWriter {
 impl RunWriter {
     /// Adds the next token; its units ascend.
     pub(super) fn add(&mut self, token: &[u8], units: &[u32]) {
-        let shared = self.last.iter().zip(token).take_while(|(a, b)| a == b).count();
+        let shared = shared(&self.last, token);
         let own = token.get(shared..).unwrap_or_default();
         put(&mut self.out, shared as u64);
         put_bytes(&mut self.out, own);

@@ -2,6 +2,8 @@
 //! twice. In sorted order a few bytes tell such a token from both of its neighbours; the rest of it
 //! would be most of the index, and a reader verifies what it finds in any case.
 
+use model::limits::TOKEN_BYTES_MAX;
+
 /// Bytes of the shortest hexadecimal id that is cut.
 const HEX_BYTES_MIN: usize = 12;
 /// Bytes of the shortest piece of encoded bytes that is cut.
@@ -95,10 +97,12 @@ impl Kept {
 }
 
 /// How many bytes are kept of a token, and how, if its neighbours in order begin like it with at
-/// most `shared` bytes.
+/// most `shared` bytes. One that may go on behind [`TOKEN_BYTES_MAX`] is kept whole: anything may
+/// stand there, and its length says so.
 pub(super) fn kept_of(token: &[u8], shared: usize, blocks: usize) -> (usize, Kept) {
     let bytes = shared + BYTES_BEYOND;
-    if blocks > BLOCKS_MAX || bytes + SPARED_BYTES_MIN > token.len() {
+    let goes_on = token.len() + 4 > TOKEN_BYTES_MAX;
+    if goes_on || blocks > BLOCKS_MAX || bytes + SPARED_BYTES_MIN > token.len() {
         return (token.len(), Kept::Whole);
     }
     match Kept::of(token) {
@@ -129,6 +133,8 @@ mod tests {
         assert_eq!(kept_of(b"4bf92f3577b34da6", 5, 1), (7, Kept::Hex));
         assert_eq!(kept_of(b"4bf92f3577b34da6", 5, 9), (16, Kept::Whole));
         assert_eq!(kept_of(b"4bf92f3577b34da6", 11, 1), (16, Kept::Whole));
+        let long = "4bf92f3577b34da6".repeat(8);
+        assert_eq!(kept_of(long.as_bytes(), 5, 1), (128, Kept::Whole));
     }
 
     #[test]

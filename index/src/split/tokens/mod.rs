@@ -11,9 +11,9 @@ use memchr::memmem::Finder;
 use model::limits::TOKEN_BYTES_MAX;
 
 use self::cut::{Kept, kept_of};
-use self::page::{PageWriter, shared, unpack_page, unpack_page_v1, walk};
+use self::page::{PageWriter, unpack_page, unpack_page_v1, walk};
 use super::bundle::Section;
-use super::coding::{Reader, malformed, put, put_bytes};
+use super::coding::{Reader, malformed, put, put_bytes, shared};
 use super::gather::Gatherer;
 use super::pages::SplitPages;
 
@@ -312,6 +312,13 @@ mod tests {
                 prop_assert!(found.is_subset(&most));
             }
         }
+    }
+
+    #[test]
+    fn what_stands_behind_the_longest_token_is_not_missed() {
+        let long = format!("{}xyz", "4bf92f3577b34da6".repeat(8));
+        let (_, tokens) = index(&[BTreeSet::from([long])]);
+        assert_eq!(tokens.blocks_with_part(b"xyz", Part::Anywhere, 1).unwrap(), [0]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io;
 
 use model::limits::TOKEN_BYTES_MAX;
 
-use super::super::coding::{Reader, malformed, pack, put, put_bytes, unpack};
+use super::super::coding::{Reader, malformed, pack, put, put_bytes, shared, unpack};
 use super::cut::Kept;
 
 /// Streams of a page, in their order: bytes shared with the token before, and own bytes times four
@@ -68,11 +68,6 @@ impl PageWriter {
         }
         page
     }
-}
-
-/// Bytes that two texts begin with.
-pub(super) fn shared(left: &[u8], right: &[u8]) -> usize {
-    left.iter().zip(right).take_while(|(left, right)| left == right).count()
 }
 
 /// Undoes [`PageWriter::finish`]: the streams, each behind its length.
