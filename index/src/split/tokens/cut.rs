@@ -33,7 +33,8 @@ impl Kept {
     /// What a token, folded, would be if it were cut.
     fn of(token: &[u8]) -> Self {
         let digits = token.iter().filter(|byte| byte.is_ascii_digit()).count();
-        if digits == 0 || token.len() < HEX_BYTES_MIN {
+        let goes_on = token.len() + 4 > TOKEN_BYTES_MAX;
+        if digits == 0 || token.len() < HEX_BYTES_MIN || goes_on {
             return Self::Whole;
         }
         if digits < token.len() && token.iter().all(|byte| Self::Hex.may_follow(*byte)) {
@@ -101,8 +102,7 @@ impl Kept {
 /// stand there, and its length says so.
 pub(super) fn kept_of(token: &[u8], shared: usize, blocks: usize) -> (usize, Kept) {
     let bytes = shared + BYTES_BEYOND;
-    let goes_on = token.len() + 4 > TOKEN_BYTES_MAX;
-    if goes_on || blocks > BLOCKS_MAX || bytes + SPARED_BYTES_MIN > token.len() {
+    if blocks > BLOCKS_MAX || bytes + SPARED_BYTES_MIN > token.len() {
         return (token.len(), Kept::Whole);
     }
     match Kept::of(token) {
