@@ -30,7 +30,7 @@ pub(super) async fn take(
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     let packing = body::Packing::of(&headers)?;
-    let parcel = Parcel::new(state.0.clock.now(), parcel::key(&headers))?;
+    let arrival = state.0.clock.now();
     let tenant = headers.get("x-scope-orgid").and_then(|tenant| tenant.to_str().ok());
     let tenant = tenant.filter(|tenant| !tenant.is_empty()).map(str::to_owned);
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -38,6 +38,7 @@ pub(super) async fn take(
     let body = body::read(body).await?;
     let parse = move || {
         let body = packing.unpack(body)?;
+        let parcel = Parcel::new(arrival, parcel::key(&headers, &body))?;
         let mut push = Push { parcel, tenant };
         if is_json {
             push.json(&body)?
@@ -234,9 +235,7 @@ impl Push {
         line: &[u8],
         metadata: Vec<(String, String)>,
     ) -> Result<(), ApiError> {
-        // A line of JSON is taken apart, as everywhere; one that is none is text, not poison.
-        let read = line.starts_with(b"{").then(|| json::record(line).ok()).flatten();
-        let mut record = read.unwrap_or_else(|| json::plain(line));
+        let mut record = json::line(line);
         record.timestamp = Some(time);
         let stated = metadata
             .iter()

@@ -50,6 +50,9 @@ pub use otlp::LogsService;
 pub use syslog::Syslog;
 pub use words::{Audience, translated};
 
+/// The code of a refusal: another life of the producer, or another body of the key, was seen.
+const FENCED: &str = "fenced";
+
 /// What the doors need.
 #[derive(Debug, Clone)]
 pub struct IngestState(Arc<Parts>);
@@ -106,9 +109,8 @@ impl IngestState {
                 "sequence"
             }
             AppendError::Fenced { .. } => {
-                refusal =
-                    refusal.code("fenced").hint("two processes send as one producer: stop one");
-                "fenced"
+                refusal = refusal.code(FENCED).hint("two processes send as one producer: stop one");
+                FENCED
             }
             AppendError::Overloaded { what } => what,
             AppendError::DiskFull => {

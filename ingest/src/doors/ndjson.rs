@@ -23,11 +23,13 @@ pub(super) async fn take(
     let packing = body::Packing::of(&headers)?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let is_text = kind.is_some_and(|kind| kind.starts_with("text/plain"));
-    let mut parcel = Parcel::new(state.0.clock.now(), parcel::key(&headers))?;
+    let arrival = state.0.clock.now();
     let body = body::read(body).await?;
     let parse = move || {
+        let body = packing.unpack(body)?;
+        let mut parcel = Parcel::new(arrival, parcel::key(&headers, &body))?;
         let stream = parcel.stream(index, labels)?;
-        for line in lines(&packing.unpack(body)?) {
+        for line in lines(&body) {
             let record = match json::flat(line) {
                 Ok(record) => {
                     parcel.push_flat(stream, record, || line.to_vec())?;

@@ -16,15 +16,39 @@ use model::stream::{IndexName, Labels, StreamId};
 use model::time::Timestamp;
 use platform::http::ApiError;
 
-use super::IngestState;
+use super::{FENCED, IngestState};
 use crate::partition::Appended;
 
 /// Streams of one request: each costs a batch of its own.
 pub(super) const STREAMS_MAX: usize = 8_192;
 
-/// The `Idempotency-Key` of a request.
-pub(super) fn key(headers: &HeaderMap) -> Option<Vec<u8>> {
-    headers.get("idempotency-key").map(|key| key.as_bytes().to_vec())
+/// What makes a repeat of a request a no-op: its name, and what it was given for.
+#[derive(Debug, Clone)]
+pub(super) struct Key {
+    name: Vec<u8>,
+    /// A fingerprint of the body, plain.
+    body: u32,
+}
+
+impl Key {
+    /// The key of that name for a request of that body, as it is when nothing packs it.
+    pub(super) fn new(name: Vec<u8>, body: &[u8]) -> Self {
+        let upper = xxhash_rust::xxh3::xxh3_64(body) >> 32;
+        Self { name, body: u32::try_from(upper).unwrap_or_default() }
+    }
+
+    /// The key of a part of the request.
+    pub(super) fn part(&self, number: u64) -> Self {
+        Self { name: [self.name.as_slice(), &number.to_le_bytes()].concat(), body: self.body }
+    }
+}
+
+/// The header that names a request.
+pub(super) const KEY: &str = "idempotency-key";
+
+/// The `Idempotency-Key` of a request with that body.
+pub(super) fn key(headers: &HeaderMap, body: &[u8]) -> Option<Key> {
+    headers.get(KEY).map(|key| Key::new(key.as_bytes().to_vec(), body))
 }
 
 /// Which of a parcel's streams.
@@ -35,7 +59,7 @@ pub(super) struct Stream(usize);
 #[derive(Debug)]
 pub(super) struct Parcel {
     arrival: Timestamp,
-    key: Option<Vec<u8>>,
+    key: Option<Key>,
     encoder: Encoder,
     streams: Vec<Open>,
     known: HashMap<(IndexName, Labels), Stream>,
@@ -56,16 +80,15 @@ struct Place {
 struct Open {
     index: IndexName,
     labels: Labels,
-    /// For requests with a key: the stream's producer and the number of its next batch.
-    producer: Option<u64>,
-    next: u64,
+    /// For requests with a key: of its next batch.
+    sequence: Option<Sequence>,
     filling: Option<(usize, BatchBuilder)>,
 }
 
 impl Parcel {
     /// An empty parcel. Records without a time get the time of arrival; with a key, what was
-    /// taken under that key before is not taken again.
-    pub(super) fn new(arrival: Timestamp, key: Option<Vec<u8>>) -> Result<Self, ApiError> {
+    /// taken under that key before is not taken again, and another body under it is refused.
+    pub(super) fn new(arrival: Timestamp, key: Option<Key>) -> Result<Self, ApiError> {
         Ok(Self {
             arrival,
             key,
@@ -93,10 +116,15 @@ impl Parcel {
         let stream = Stream(self.streams.len());
         let id = StreamId::of(&name.0, &name.1);
         // Never 0, the same for the same key and stream.
-        let producer =
-            self.key.as_ref().map(|key| xxhash_rust::xxh3::xxh3_64_with_seed(key, id.0).max(1));
+        let producer = |key: &Key| xxhash_rust::xxh3::xxh3_64_with_seed(&key.name, id.0).max(1);
+        let sequence = self.key.as_ref().map(|key| Sequence {
+            producer: producer(key),
+            epoch: key.body,
+            from: Sequence::OF_KEY,
+            to: Sequence::OF_KEY + 1,
+        });
         let (index, labels) = name.clone();
-        self.streams.push(Open { index, labels, producer, next: 0, filling: None });
+        self.streams.push(Open { index, labels, sequence, filling: None });
         self.known.insert(name, stream);
         Ok(stream)
     }
@@ -171,14 +199,8 @@ impl Parcel {
     fn seal(&mut self, stream: Stream) -> Result<(), ApiError> {
         let open = self.streams.get_mut(stream.0).ok_or_else(unknown)?;
         let Some((place, builder)) = open.filling.take() else { return Ok(()) };
-        let from = open.next;
-        open.next += 1;
-        let sequence = open.producer.map_or(Sequence::NONE, |producer| Sequence {
-            producer,
-            epoch: 0,
-            from,
-            to: from + 1,
-        });
+        let sequence = open.sequence.unwrap_or(Sequence::NONE);
+        open.sequence = open.sequence.map(|one| Sequence { from: one.to, to: one.to + 1, ..one });
         let bytes =
             self.encoder.encode(&builder.finish(), sequence).map_err(|error| refused(&error))?;
         let head = codec::head(&bytes).map_err(|error| refused(&error))?;
@@ -295,7 +317,7 @@ impl IngestState {
         // one is not taken.
         for answer in batches.iter_mut().filter(|_| has_key) {
             if let Err(error) = answer
-                && error.detail.next.take().is_some()
+                && (error.detail.next.take().is_some() || error.detail.code == FENCED)
             {
                 *error =
                     ApiError::new(Kind::Invalid, "this Idempotency-Key was used for another body")

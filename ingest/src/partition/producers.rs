@@ -1,5 +1,6 @@
 //! Where each producer's last batch ended: what makes a resend a no-op, also after a crash.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use model::batch::Sequence;
@@ -35,7 +36,7 @@ pub(crate) enum Verdict {
         /// Where it must start.
         next: u64,
     },
-    /// A newer life of the producer has been seen.
+    /// A newer life of the producer has been seen; of a request's key, another body.
     Fenced {
         /// That life.
         current: u32,
@@ -64,9 +65,10 @@ impl Producers {
             return Verdict::New;
         };
         let next = known.next;
-        match sequence.epoch {
-            epoch if epoch < known.epoch => Verdict::Fenced { current: known.epoch },
-            epoch if epoch > known.epoch => Verdict::New,
+        let is_of_key = sequence.from & Sequence::OF_KEY != 0;
+        match sequence.epoch.cmp(&known.epoch) {
+            Ordering::Greater if !is_of_key => Verdict::New,
+            Ordering::Less | Ordering::Greater => Verdict::Fenced { current: known.epoch },
             _ if sequence.to <= next && sequence.from < sequence.to => Verdict::Repeat { next },
             _ if sequence.from == next => Verdict::New,
             _ => Verdict::Gap { next },
@@ -141,6 +143,22 @@ mod tests {
         assert_eq!(producers.judge(sequence(1, 80, 95)), Verdict::New);
         assert_eq!(producers.judge(sequence(0, 80, 95)), Verdict::Fenced { current: 1 });
         assert_eq!(producers.judge(sequence(2, 0, 5)), Verdict::New);
+    }
+
+    #[test]
+    fn a_key_names_one_body() {
+        let batch = |epoch: u32, nth: u64| {
+            sequence(epoch, Sequence::OF_KEY | nth, Sequence::OF_KEY | (nth + 1))
+        };
+        let mut producers = Producers::default();
+        producers.take(batch(7, 0), Timestamp(0));
+        assert_eq!(producers.judge(batch(7, 1)), Verdict::New);
+        producers.take(batch(7, 1), Timestamp(0));
+        let next = Sequence::OF_KEY | 2;
+        assert_eq!(producers.judge(batch(7, 0)), Verdict::Repeat { next });
+        for other in [0, 6, 8] {
+            assert_eq!(producers.judge(batch(other, 0)), Verdict::Fenced { current: 7 });
+        }
     }
 
     #[test]

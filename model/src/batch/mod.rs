@@ -148,7 +148,8 @@ pub struct FieldColumn {
 /// starts there (or the producer is unknown, or its epoch is newer); it is a repeat when it ends
 /// there or before; anything else is refused with the place to go on from. For a file, producer
 /// is the file's generation and the sequence is the byte offset, so a resend after a crash is
-/// recognised whatever its cut.
+/// recognised whatever its cut. With [`Sequence::OF_KEY`] the producer is the key of one request
+/// and the epoch a fingerprint of its body: any other epoch is another body, and is fenced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sequence {
     /// The producer, a random number that is never used again. Zero: none, never deduplicated.
@@ -164,6 +165,10 @@ pub struct Sequence {
 impl Sequence {
     /// A batch that is not deduplicated.
     pub const NONE: Self = Self { producer: 0, epoch: 0, from: 0, to: 0 };
+
+    /// The bit of `from` and `to` by which batches of a request with a key are told from a
+    /// producer's that goes on. Byte offsets and counters stay below it.
+    pub const OF_KEY: u64 = 1 << 63;
 }
 
 /// Records of one stream, by column. All columns have the same length.

@@ -198,6 +198,20 @@ pub fn poisoned(line: &[u8], reason: &str) -> Record {
     record
 }
 
+/// The record of a line of any kind: an object is taken apart, one that is over a bound is kept
+/// as text with the reason, and what is no object is plain text.
+#[must_use]
+pub fn line(line: &[u8]) -> Record {
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return plain(line);
+    }
+    match record(line) {
+        Ok(record) => record,
+        Err(JsonError::Syntax(_) | JsonError::NotObject) => plain(line),
+        Err(error) => poisoned(line, &error.to_string()),
+    }
+}
+
 /// The record of a line taken as plain text: level as stated, bytes that are no text escaped,
 /// an over-long message cut and marked.
 #[must_use]

@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::extent;
 use crate::doors::body;
-use crate::doors::parcel::{Packed, Parcel, Stream};
+use crate::doors::parcel::{Key, Packed, Parcel, Stream};
 
 /// Nesting that is read: the reader counts a level twice. What a record may have is judged after.
 const DEPTH_MAX: usize = 2 * RECORD_DEPTH_MAX + 8;
@@ -98,7 +98,8 @@ impl<'a> Message<'a> {
         };
         let key = self.chunk.as_ref().map(|chunk| {
             let content = xxh3_64(&plain).to_le_bytes();
-            [self.tag.as_bytes(), b"\0", chunk.as_bytes(), b"\0", &content].concat()
+            let name = [self.tag.as_bytes(), b"\0", chunk.as_bytes(), b"\0", &content].concat();
+            Key::new(name, &plain)
         });
         let mut parcel = Parcel::new(arrival, key)?;
         let tag = cut(&self.tag, LABEL_BYTES_MAX);

@@ -42,11 +42,11 @@ async fn store(state: IngestState, headers: HeaderMap, body: Body) -> Result<Sta
     // Senders say `gzip,deflate` and mean one of them: the first bytes tell.
     let packing = body::Packing::of(&headers).ok().filter(|said| *said == body::Packing::Zstd);
     let packing = packing.unwrap_or(body::Packing::Plain);
-    let parcel = Parcel::new(state.0.clock.now(), parcel::key(&headers))?;
+    let arrival = state.0.clock.now();
     let body = body::read(body).await?;
     let parse = move || {
         let body = unpacked(packing.unpack(body)?)?;
-        let mut reader = Reader::new(parcel);
+        let mut reader = Reader::new(Parcel::new(arrival, parcel::key(&headers, &body))?);
         let mut messages =
             serde_json::Deserializer::from_slice(&body).into_iter::<Map<String, Value>>();
         let mut start = 0;

@@ -86,9 +86,7 @@ impl Reader {
     /// Lines of text.
     pub(super) fn raw(&mut self, body: &[u8], meta: &Meta) -> Result<(), Error> {
         for line in ndjson::lines(body) {
-            let record = if line.starts_with(b"{") { json::record(line).ok() } else { None };
-            let record = record.unwrap_or_else(|| json::plain(line));
-            self.push(meta, record, line)?;
+            self.push(meta, json::line(line), line)?;
         }
         Ok(())
     }
@@ -99,10 +97,7 @@ impl Reader {
             Some(Value::String(line)) if line.trim().is_empty() => {
                 return Err(Refusal::BLANK_EVENT.into());
             }
-            Some(Value::String(line)) if line.starts_with('{') => {
-                json::record(line.as_bytes()).unwrap_or_else(|_| json::plain(line.as_bytes()))
-            }
-            Some(Value::String(line)) => json::plain(line.as_bytes()),
+            Some(Value::String(line)) => json::line(line.as_bytes()),
             Some(value @ Value::Object(_)) => {
                 let line = value.to_string();
                 json::record(line.as_bytes())
@@ -110,8 +105,12 @@ impl Reader {
             }
             Some(value) => json::plain(value.to_string().as_bytes()),
         };
-        if let Some(time) = event.time.as_ref().and_then(moment) {
-            record.timestamp = Some(time);
+        if let Some(time) = event.time {
+            match moment(&time) {
+                Some(moment) => record.timestamp = Some(moment),
+                // What it says is kept for those who know it.
+                None => field(&mut record, "time", time)?,
+            }
         }
         for (name, value) in event.fields.unwrap_or_default() {
             field(&mut record, &name, value)?;

@@ -177,7 +177,7 @@ impl Hec {
         read: fn(&mut Reader, &[u8], &Meta) -> Result<(), Error>,
     ) -> Result<Json<Value>, Error> {
         let packing = body::Packing::of(headers)?;
-        let parcel = Parcel::new(self.ingest.0.clock.now(), parcel::key(headers))?;
+        let (arrival, with) = (self.ingest.0.clock.now(), headers.clone());
         let meta = Meta::of(parameters);
         let body = body::read(body).await?;
         let parse = move || {
@@ -185,7 +185,7 @@ impl Hec {
             if body.trim_ascii().is_empty() {
                 return Err(Refusal::NO_DATA.into());
             }
-            let mut reader = Reader::new(parcel);
+            let mut reader = Reader::new(Parcel::new(arrival, parcel::key(&with, &body))?);
             read(&mut reader, &body, &meta)?;
             Ok::<_, Error>(reader.finish()?)
         };

@@ -32,6 +32,39 @@ async fn events_stand_one_behind_the_other() {
 }
 
 #[tokio::test]
+async fn a_time_that_cannot_be_read_is_kept() {
+    let fixture = fixture();
+    let body = r#"{"event":"one","time":"soon"}{"event":"two","time":null}{"event":"three","time":{"a":1}}{"event":"four","time":1e300}"#;
+    let (status, _) = post(&fixture, "", body).await;
+    assert_eq!(status, 200);
+    let kept = |record: &model::record::Record| match record.fields.as_slice() {
+        [] => String::new(),
+        [(name, FieldValue::Text(text))] => format!("{name}={text}"),
+        [(name, FieldValue::Float(number))] => format!("{name}={number:e}"),
+        other => panic!("{other:?}"),
+    };
+    let kept: Vec<String> = fixture.records().iter().map(kept).collect();
+    assert_eq!(kept, ["time=soon", "", r#"time={"a":1}"#, "time=1e300"]);
+}
+
+#[tokio::test]
+async fn an_object_over_a_bound_is_kept_with_the_reason() {
+    let fixture = fixture();
+    let deep = format!("{}1{}", "{\"a\":".repeat(60), "}".repeat(60));
+    let (status, _) = post(&fixture, "/raw", &deep).await;
+    assert_eq!(status, 200);
+    let event = json!({ "event": deep }).to_string();
+    let (status, _) = post(&fixture, "", &event).await;
+    assert_eq!(status, 200);
+    let records = fixture.records();
+    assert_eq!(records.len(), 2);
+    for record in records {
+        assert_eq!(record.message, deep);
+        assert!(record.fields.iter().any(|(name, _)| name == "_poison"), "{record:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_wrong_has_the_tables_code_and_the_events_number() {
     let fixture = fixture();
     for (body, code, event) in [

@@ -22,7 +22,7 @@ use model::time::Timestamp;
 use platform::http::ApiError;
 
 use self::export::{Entry, Place, Reader};
-use super::parcel::{self, Parcel};
+use super::parcel::{self, Key, Parcel};
 use super::stream::READ_BYTES;
 use super::{IngestState, body};
 
@@ -45,7 +45,7 @@ pub(super) async fn take(
     let packing = body::Packing::of(&headers)?;
     let mut upload = Upload {
         state,
-        key: parcel::key(&headers).filter(|_| !is_ordered),
+        key: None,
         is_ordered,
         reader: Reader::default(),
         buffer: BytesMut::new(),
@@ -53,13 +53,16 @@ pub(super) async fn take(
         parts: 0,
         stored: 0,
     };
-    if packing == body::Packing::Plain {
+    // What a key stands for is known when all of it is here.
+    let has_key = !is_ordered && headers.contains_key(parcel::KEY);
+    if packing == body::Packing::Plain && !has_key {
         upload.read(body.into_data_stream()).await?;
     } else {
         let packed = body::read(body).await?;
         let unpack = move || packing.unpack(packed);
         let lost = |_| ApiError::new(Kind::Bug, "the journal could not be unpacked");
         let plain = tokio::task::spawn_blocking(unpack).await.map_err(lost)??;
+        upload.key = parcel::key(&headers, &plain).filter(|_| has_key);
         upload.read(futures::stream::iter([Ok::<_, axum::Error>(plain)])).await?;
     }
     Ok(format!("{} entries stored.\n", upload.stored))
@@ -68,7 +71,7 @@ pub(super) async fn take(
 /// One request.
 struct Upload {
     state: IngestState,
-    key: Option<Vec<u8>>,
+    key: Option<Key>,
     is_ordered: bool,
     reader: Reader,
     buffer: BytesMut,
@@ -147,9 +150,8 @@ impl Upload {
         &mut self,
         entries: Vec<(Option<String>, Record)>,
     ) -> Result<(), ApiError> {
-        let part = self.parts.to_le_bytes();
+        let key = self.key.as_ref().map(|key| key.part(self.parts));
         self.parts += 1;
-        let key = self.key.as_ref().map(|key| [key.as_slice(), &part].concat());
         let mut parcel = Parcel::new(self.state.0.clock.now(), key)?;
         for (host, record) in entries {
             let stream = parcel.stream(IndexName::default(), labels(host.as_deref()))?;

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use model::batch::weight;
-use model::json::{self, JsonError};
+use model::json;
 use model::limits::{BATCH_BYTES_MAX, FIELD_NAME_BYTES_MAX};
 use model::record::{FieldValue, POISON_FIELD, Record};
 use model::text::{cut, keep_text};
@@ -42,11 +42,7 @@ impl Message {
     pub(super) fn record(&self) -> (Record, bool) {
         let mut record = match self.value.as_deref() {
             None => json::poisoned(b"", "a tombstone: the message has no value"),
-            Some(value) => match json::record(value) {
-                Ok(record) => record,
-                Err(JsonError::Syntax(_) | JsonError::NotObject) => json::plain(value),
-                Err(error) => json::poisoned(value, &error.to_string()),
-            },
+            Some(value) => json::line(value),
         };
         let read = record.fields.len();
         if let Some(key) = &self.key {

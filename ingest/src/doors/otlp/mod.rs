@@ -36,11 +36,12 @@ pub(super) async fn take(
     body: Body,
 ) -> Result<Response, ApiError> {
     let packing = body::Packing::of(&headers)?;
-    let parcel = Parcel::new(state.0.clock.now(), parcel::key(&headers))?;
+    let arrival = state.0.clock.now();
     let is_protobuf = is_protobuf(&headers);
     let body = body::read(body).await?;
     let parse = move || {
         let body = packing.unpack(body)?;
+        let parcel = Parcel::new(arrival, parcel::key(&headers, &body))?;
         let request = if is_protobuf {
             decode(body)?
         } else {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use model::json;
+use model::json::{self, JsonError};
 use model::level::Level;
 use model::limits::{FIELD_NAME_BYTES_MAX, LABEL_BYTES_MAX};
 use model::record::{FieldValue, KEPT_FIELD, POISON_FIELD, Record};
@@ -72,8 +72,12 @@ impl<'a> Reader<'a> {
         let timestamp = message.moment(self.zone, self.arrival);
         // Programs that write JSON do so through syslog as well, some with its old cookie.
         let object = message.text.strip_prefix("@cee:").unwrap_or(message.text).trim_start();
-        let object = object.starts_with('{').then(|| json::record(object.as_bytes()).ok());
-        let mut record = object.flatten().unwrap_or_else(|| json::plain(message.text.as_bytes()));
+        let whole = message.text.as_bytes();
+        let mut record = match object.starts_with('{').then(|| json::record(object.as_bytes())) {
+            Some(Ok(record)) => record,
+            Some(Err(error @ JsonError::Bound(_))) => json::poisoned(whole, &error.to_string()),
+            _ => json::plain(whole),
+        };
         record.timestamp = record.timestamp.or(timestamp);
         if record.level == Level::Unknown || !message.text.contains('{') {
             record.level = message.level().unwrap_or(record.level);
