@@ -20,6 +20,8 @@ pub enum DocumentKind {
     ShipperSettings,
     /// What clients of the Elasticsearch API leave: templates, policies, pipelines, by path.
     Elastic,
+    /// Other names of indexes ([`crate::aliases`]), as `name/index`.
+    Alias,
 }
 
 impl DocumentKind {
@@ -31,6 +33,7 @@ impl DocumentKind {
             Self::Shipper => "shipper",
             Self::ShipperSettings => "shipper-settings",
             Self::Elastic => "elastic",
+            Self::Alias => "alias",
         }
     }
 }
@@ -49,13 +52,25 @@ impl Catalog {
         &self,
         kind: DocumentKind,
     ) -> Result<Vec<(String, T)>, CatalogError> {
+        self.documents_below(kind, "")
+    }
+
+    /// The documents of a kind whose names begin so, by name.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn documents_below<T: DeserializeOwned>(
+        &self,
+        kind: DocumentKind,
+        beginning: &str,
+    ) -> Result<Vec<(String, T)>, CatalogError> {
         let read = self.database.begin_read().map_err(storage)?;
         let table = read.open_table(DOCUMENTS).map_err(storage)?;
         let mut documents = Vec::new();
-        for entry in table.range((kind.key(), "")..).map_err(storage)? {
+        for entry in table.range((kind.key(), beginning)..).map_err(storage)? {
             let (key, value) = entry.map_err(storage)?;
             let (family, name) = key.value();
-            if family != kind.key() {
+            if family != kind.key() || !name.starts_with(beginning) {
                 break;
             }
             let document = serde_json::from_slice(value.value()).map_err(damaged(kind, name))?;

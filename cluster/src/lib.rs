@@ -4,6 +4,7 @@ pub mod log;
 pub mod queue;
 pub mod catalog;
 pub mod documents;
+pub mod aliases;
 pub mod placement;
 pub mod raft;
 pub mod peer;

@@ -1,4 +1,4 @@
-//! What there is: `_mapping`, `_field_caps`, `_cat/indices`, `_resolve/index`, `_aliases`.
+//! What there is: `_mapping`, `_field_caps`, `_cat/indices`, `_resolve/index`, indexes by name.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use model::record::FieldType;
 use model::time::TimeRange;
 use serde_json::{Map, Value, json};
 
+use super::aliases::shown as shown_aliases;
 use super::names;
 use super::refusal::Refusal;
 use super::request::Asked;
@@ -64,10 +65,14 @@ fn type_name(field: &FieldCount) -> &'static str {
 }
 
 /// The indexes that an expression names, those that there are.
-async fn listed(engine: &Engine, expression: &str, asked: &Asked) -> Result<Vec<String>, Refusal> {
+pub(super) async fn listed(
+    engine: &Engine,
+    expression: &str,
+    asked: &Asked,
+) -> Result<Vec<String>, Refusal> {
     match named(engine, expression, asked).await? {
         Some(indexes) => Ok(indexes),
-        None => Ok(known(engine).await.into_iter().collect()),
+        None => Ok(known(engine).await?.indexes.into_iter().collect()),
     }
 }
 
@@ -166,60 +171,100 @@ pub(super) async fn cat(
 }
 
 async fn cats(engine: &Engine, expression: &str, headers: &HeaderMap, asked: &Asked) -> Answered {
-    asked.only(&[
-        "h",
-        "s",
-        "bytes",
-        "health",
-        "pri",
-        "time",
-        "help",
-        "include_unloaded_segments",
-    ])?;
     let wanted = listed(engine, expression, asked).await?;
     let view = engine.view().await;
-    let indexes = index_status(&view, &IndexDocuments::new(), 0);
-    let columns = [
-        "health",
-        "status",
-        "index",
-        "uuid",
-        "pri",
-        "rep",
-        "docs.count",
-        "docs.deleted",
-        "store.size",
-        "pri.store.size",
-    ];
-    let chosen: Vec<&str> = match asked.param("h") {
-        Some(names) => names.split(',').collect(),
-        None => columns.to_vec(),
-    };
+    let stored = index_status(&view, &IndexDocuments::new(), 0);
     let mut rows = Vec::new();
-    for index in indexes.into_iter().filter(|index| wanted.contains(&index.name)) {
-        let (count, bytes) = (index.records.to_string(), index.bytes.to_string());
-        let values =
-            ["green", "open", &index.name, &index.name, "1", "0", &count, "0", &bytes, &bytes];
-        let value = |name: &&str| {
-            let at = columns
-                .iter()
-                .position(|column| column == name || (*name == "i" && *column == "index"));
-            let value = at.and_then(|at| values.get(at)).map_or("", |value| *value);
-            ((*name).to_owned(), Value::from(value))
+    for name in wanted {
+        let index = stored.iter().find(|index| index.name == name);
+        let count = index.map_or(0, |index| index.records).to_string();
+        let bytes = index.map_or(0, |index| index.bytes).to_string();
+        let cells = ["green", "open", &name, &name, "1", "0", &count, "0", &bytes, &bytes, &bytes];
+        rows.push(cells.map(str::to_owned).to_vec());
+    }
+    let columns = [
+        ("health", "h"),
+        ("status", "s"),
+        ("index", "i"),
+        ("uuid", "id"),
+        ("pri", "p"),
+        ("rep", "r"),
+        ("docs.count", "dc"),
+        ("docs.deleted", "dd"),
+        ("store.size", "ss"),
+        ("pri.store.size", "pss"),
+        ("dataset.size", "ds"),
+    ];
+    tabled(&columns, rows, headers, asked)
+}
+
+/// What a table of `_cat` takes beside what all take.
+const TABLED: [&str; 8] =
+    ["h", "s", "bytes", "health", "pri", "time", "help", "include_unloaded_segments"];
+
+/// A table of `_cat`: columns by name and short name, those that `h` names; as text or JSON.
+pub(super) fn tabled(
+    columns: &[(&str, &str)],
+    rows: Vec<Vec<String>>,
+    headers: &HeaderMap,
+    asked: &Asked,
+) -> Answered {
+    asked.only(&TABLED)?;
+    if asked.is_set("help") {
+        let line = |(name, short): &(&str, &str)| format!("{name} | {short} |\n");
+        return Ok(columns.iter().map(line).collect::<String>().into_response());
+    }
+    let place = |name: &str| columns.iter().position(|column| column.0 == name || column.1 == name);
+    let chosen: Vec<(String, usize)> = match asked.param("h") {
+        None => {
+            columns.iter().enumerate().map(|(at, (name, _))| ((*name).to_owned(), at)).collect()
+        }
+        Some(names) => {
+            let mut chosen = Vec::new();
+            for name in names.split(',').map(str::trim) {
+                let at = place(name).ok_or_else(|| {
+                    Refusal::argument(format!(
+                        "column [{name}] is not supported: help=true lists them"
+                    ))
+                })?;
+                chosen.push((name.to_owned(), at));
+            }
+            chosen
+        }
+    };
+    let mut rows = rows;
+    for key in asked.param("s").unwrap_or_default().split(',').rev().filter(|key| !key.is_empty()) {
+        let (name, order) = key.split_once(':').unwrap_or((key, "asc"));
+        let at = place(name.trim()).ok_or_else(|| {
+            Refusal::argument(format!("column [{name}] is not supported: help=true lists them"))
+        })?;
+        // Figures are told from texts by what they are.
+        let rank = |row: &Vec<String>| {
+            let cell = row.get(at).cloned().unwrap_or_default();
+            (cell.parse::<u64>().unwrap_or_default(), cell)
         };
-        rows.push(chosen.iter().map(value).collect::<Map<_, _>>());
+        rows.sort_by_key(rank);
+        if order == "desc" {
+            rows.reverse();
+        }
     }
     let accept =
         headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let cell = |row: &Vec<String>, at: usize| row.get(at).cloned().unwrap_or_default();
     if asked.param("format") == Some("json") || accept.contains("json") {
-        return Ok(asked.answer(rows.into_iter().map(Value::Object).collect()));
+        let object = |row: &Vec<String>| {
+            let members = chosen.iter().map(|(name, at)| (name.clone(), cell(row, *at).into()));
+            Value::Object(members.collect())
+        };
+        return Ok(asked.answer(rows.iter().map(object).collect()));
     }
     let mut text = String::new();
     if asked.is_set("v") {
-        text.push_str(&(chosen.join(" ") + "\n"));
+        let names: Vec<&str> = chosen.iter().map(|(name, _)| name.as_str()).collect();
+        text.push_str(&(names.join(" ") + "\n"));
     }
-    for row in rows {
-        let cells: Vec<&str> = row.values().filter_map(Value::as_str).collect();
+    for row in &rows {
+        let cells: Vec<String> = chosen.iter().map(|(_, at)| cell(row, *at)).collect();
         text.push_str(&(cells.join(" ") + "\n"));
     }
     Ok(text.into_response())
@@ -232,27 +277,37 @@ pub(super) async fn resolve(
 ) -> Answered {
     asked.only(&[])?;
     let indexes = listed(&engine, &index, &asked).await?;
-    let one = |name: &String| json!({ "name": name, "attributes": ["open"] });
+    let aliases = known(&engine).await?.aliases;
+    let one = |name: &String| {
+        let of: Vec<&str> = aliases.of(name).map(|(alias, _)| alias).collect();
+        match of.is_empty() {
+            true => json!({ "name": name, "attributes": ["open"] }),
+            false => json!({ "name": name, "aliases": of, "attributes": ["open"] }),
+        }
+    };
     let indices: Vec<Value> = indexes.iter().map(one).collect();
-    Ok(asked.answer(json!({ "indices": indices, "aliases": [], "data_streams": [] })))
+    let wanted = |name: &&str| index.split(',').any(|pattern| names::matches(pattern.trim(), name));
+    let one = |name: &str| json!({ "name": name, "indices": aliases.indexes(name) });
+    let aliases: Vec<Value> = aliases.names().filter(wanted).map(one).collect();
+    Ok(asked.answer(json!({ "indices": indices, "aliases": aliases, "data_streams": [] })))
 }
 
-pub(super) async fn aliases_all(State(engine): State<Engine>, asked: Asked) -> Answered {
-    aliased(&engine, "_all", &asked).await
-}
-
-pub(super) async fn aliases(
+/// `GET` and `HEAD` of indexes themselves.
+pub(super) async fn index(
     State(engine): State<Engine>,
     Path(index): Path<String>,
     asked: Asked,
 ) -> Answered {
-    aliased(&engine, &index, &asked).await
-}
-
-/// There are none: an index has one name.
-async fn aliased(engine: &Engine, expression: &str, asked: &Asked) -> Answered {
-    asked.only(&[])?;
-    let indexes = listed(engine, expression, asked).await?;
-    let one = |name: String| (name, json!({ "aliases": {} }));
+    asked.only(&["include_defaults", "flat_settings", "features"])?;
+    let indexes = listed(&engine, &index, &asked).await?;
+    let aliases = known(&engine).await?.aliases;
+    let one = |name: String| {
+        let about = json!({
+            "aliases": shown_aliases(&aliases, &name, |_| true),
+            "mappings": {},
+            "settings": { "index": { "provided_name": name, "number_of_shards": "1", "number_of_replicas": "0" } },
+        });
+        (name, about)
+    };
     Ok(asked.answer(Value::Object(indexes.into_iter().map(one).collect())))
 }

@@ -438,7 +438,7 @@ fn ids(body: &Value) -> Result<Filter, Refusal> {
     }
     let one = |value: &Value| {
         let text = value.as_str().ok_or_else(|| Refusal::parsing("[ids] [values] wants texts"))?;
-        Ok::<_, Refusal>(values::id(text))
+        values::id(text)
     };
     Ok(values::any(list.into_iter().map(one).collect::<Result<_, _>>()?))
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::dates::{millis, shown};
 use super::names;
 use super::refusal::Refusal;
+use super::values::GIVEN_ID;
 use crate::plan::Cursor;
 use crate::plan::json::Records;
 
@@ -18,6 +19,8 @@ const PATTERNS_MAX: usize = 256;
 pub(super) struct Document {
     pub(super) index: String,
     pub(super) cursor: Cursor,
+    /// The `_id` that its sender gave.
+    given: Option<String>,
     /// Values by dotted names.
     pub(super) flat: Map<String, Value>,
 }
@@ -39,7 +42,21 @@ impl Document {
                 flat.entry(name).or_insert(value);
             }
         }
-        Self { index: index.into_owned(), cursor: Cursor { time, id }, flat }
+        let given = match flat.remove(GIVEN_ID) {
+            Some(Value::String(given)) => Some(given),
+            // Not one that came through our door: it is a field like others.
+            Some(other) => {
+                flat.insert(GIVEN_ID.to_owned(), other);
+                None
+            }
+            None => None,
+        };
+        Self { index: index.into_owned(), cursor: Cursor { time, id }, given, flat }
+    }
+
+    /// Its `_id`: the sender's, else the record's own.
+    pub(super) fn id(&self) -> String {
+        self.given.clone().unwrap_or_else(|| self.cursor.id.to_string())
     }
 
     /// The values of a field by a client's name.
@@ -183,9 +200,7 @@ impl FieldList {
                 }
             }
             match pattern.as_str() {
-                "_id" => {
-                    drop(fields.insert("_id".to_owned(), json!([document.cursor.id.to_string()])))
-                }
+                "_id" => drop(fields.insert("_id".to_owned(), json!([document.id()]))),
                 "_index" => drop(fields.insert("_index".to_owned(), json!([document.index]))),
                 _ => {}
             }

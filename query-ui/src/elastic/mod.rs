@@ -17,6 +17,7 @@ mod search;
 mod aggs;
 mod request;
 mod msearch;
+mod aliases;
 mod catalog;
 mod routes;
 

@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
-use super::names;
+use super::names::{self, Absent};
 use super::refusal::{Refusal, set};
 use super::request::{Asked, json as read};
 use super::routes::{Answered, answered, known};
@@ -60,7 +60,7 @@ async fn several(engine: Engine, expression: &str, asked: Asked) -> Answered {
     Ok(asked.answer(json!({ "took": took, "responses": responses })))
 }
 
-const HEADER: [&str; 9] = [
+const HEADER: [&str; 13] = [
     "index",
     "indices",
     "search_type",
@@ -70,6 +70,10 @@ const HEADER: [&str; 9] = [
     "preference",
     "routing",
     "ignore_throttled",
+    "request_cache",
+    "allow_partial_search_results",
+    "ccs_minimize_roundtrips",
+    "max_concurrent_shard_requests",
 ];
 
 async fn one(
@@ -97,10 +101,15 @@ async fn one(
         }
         Some(_) => return Err(Refusal::argument("[index] wants names")),
     };
-    let ignores = header
-        .get("ignore_unavailable")
-        .is_some_and(|value| *value == json!(true) || *value == json!("true"));
-    let indexes = names::indexes(&expression, &known(engine).await, ignores)?;
+    let says = |name: &str, truth: bool| {
+        let words = [json!(truth), json!(truth.to_string())];
+        header.get(name).is_some_and(|value| words.contains(value))
+    };
+    let absent = Absent {
+        named: says("ignore_unavailable", true),
+        no_pattern: says("allow_no_indices", false),
+    };
+    let indexes = names::indexes(&expression, &known(engine).await?, absent)?;
     let mut params = Params::new();
     if asked.is_set("rest_total_hits_as_int") {
         params.insert("rest_total_hits_as_int".to_owned(), "true".to_owned());

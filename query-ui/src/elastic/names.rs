@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use cluster::aliases::Aliases;
+
 use super::refusal::Refusal;
 
 /// A field by our name. `@timestamp`, `_id`, `_index`, `log.level` and `name.keyword` are other names.
@@ -50,35 +52,67 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
     true
 }
 
+/// The names that there are.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    pub(super) indexes: BTreeSet<String>,
+    pub(super) aliases: Aliases,
+}
+
+/// What an expression may name that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Absent {
+    /// Indexes (`ignore_unavailable`).
+    pub(super) named: bool,
+    /// Patterns that nothing matches must not be (`allow_no_indices=false`).
+    pub(super) no_pattern: bool,
+}
+
+impl Known {
+    /// What a name or pattern stands for.
+    fn matching<'a>(&'a self, part: &'a str) -> BTreeSet<&'a str> {
+        let fits = |name: &str| part == "_all" || matches(part, name);
+        let own = self.indexes.iter().map(String::as_str).filter(|name| fits(name));
+        let aliases = self.aliases.names().filter(|name| fits(name));
+        let members = aliases.flat_map(|name| self.aliases.indexes(name));
+        // What an alias names may have no record any more, or not yet.
+        own.chain(members).filter(|name| self.indexes.contains(*name)).collect()
+    }
+}
+
 /// The indexes of an expression such as `a,b*,-bad`; `None` is all of them.
 pub(super) fn indexes(
     expression: &str,
-    known: &BTreeSet<String>,
-    ignore_missing: bool,
+    known: &Known,
+    absent: Absent,
 ) -> Result<Option<Vec<String>>, Refusal> {
     let expression = expression.trim();
     if matches!(expression, "" | "_all" | "*") {
-        return Ok(None);
+        return match absent.no_pattern && known.indexes.is_empty() {
+            true => Err(Refusal::no_index("_all")),
+            false => Ok(None),
+        };
     }
-    let mut found: BTreeSet<&String> = BTreeSet::new();
+    let mut found: BTreeSet<&str> = BTreeSet::new();
     for (at, part) in
         expression.split(',').map(str::trim).filter(|part| !part.is_empty()).enumerate()
     {
         if let Some(pattern) = part.strip_prefix('-').filter(|_| at > 0) {
             found.retain(|name| !matches(pattern, name));
-        } else if part == "_all" {
-            found.extend(known);
-        } else if part.contains('*') {
-            found.extend(known.iter().filter(|name| matches(part, name)));
-        } else {
-            match known.get(part) {
-                Some(name) => drop(found.insert(name)),
-                None if ignore_missing => {}
-                None => return Err(Refusal::no_index(part)),
-            }
+            continue;
         }
+        let named = known.matching(part);
+        let is_pattern = part == "_all" || part.contains('*');
+        let may_be_absent = match is_pattern {
+            true => !absent.no_pattern,
+            false => absent.named || !known.aliases.indexes(part).is_empty(),
+        };
+        if named.is_empty() && !may_be_absent {
+            return Err(Refusal::no_index(part));
+        }
+        found.extend(named);
     }
-    Ok(Some(found.into_iter().cloned().collect()))
+    Ok(Some(found.into_iter().map(str::to_owned).collect()))
 }
 
 #[cfg(test)]
@@ -101,14 +135,19 @@ mod tests {
 
     #[test]
     fn expressions_name_indexes() {
-        let known: BTreeSet<String> = ["main", "logs-a", "logs-b"].map(str::to_owned).into();
+        let indexes_known = ["main", "logs-a", "logs-b"].map(str::to_owned).into();
+        let known = Known { indexes: indexes_known, ..Known::default() };
+        let strict = Absent::default();
         let names =
-            |expression: &str| indexes(expression, &known, false).map(Option::unwrap_or_default);
-        assert_eq!(indexes("_all", &known, false), Ok(None));
+            |expression: &str| indexes(expression, &known, strict).map(Option::unwrap_or_default);
+        assert_eq!(indexes("_all", &known, strict), Ok(None));
         assert_eq!(names("main,logs-*"), Ok(vec!["logs-a".into(), "logs-b".into(), "main".into()]));
         assert_eq!(names("logs-*,-*b"), Ok(vec!["logs-a".to_owned()]));
         assert_eq!(names("none*"), Ok(Vec::new()));
         assert_eq!(names("none"), Err(Refusal::no_index("none")));
-        assert_eq!(indexes("none", &known, true), Ok(Some(Vec::new())));
+        assert_eq!(indexes("none", &known, Absent { named: true, ..strict }), Ok(Some(Vec::new())));
+        let no_pattern = Absent { no_pattern: true, ..strict };
+        assert_eq!(indexes("none*", &known, no_pattern), Err(Refusal::no_index("none*")));
+        assert_eq!(indexes("_all", &Known::default(), no_pattern), Err(Refusal::no_index("_all")));
     }
 }

@@ -51,6 +51,22 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, "index_not_found_exception", reason)
     }
 
+    /// An alias that is not there.
+    pub(super) fn no_alias(name: &str) -> Self {
+        let reason = format!("aliases [{name}] missing");
+        Self::new(StatusCode::NOT_FOUND, "aliases_not_found_exception", reason)
+    }
+
+    /// A name that no alias may have.
+    pub(super) fn alias_name(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_alias_name_exception", reason)
+    }
+
+    /// What is kept cannot be read or changed now.
+    pub(super) fn unavailable(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable_shards_exception", reason)
+    }
+
     /// A body over the bound.
     pub(super) fn too_large(most: usize) -> Self {
         let reason = format!("the request is over {most} bytes: send less at a time");

@@ -5,16 +5,20 @@ use std::future::Future;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::StatusCode;
 use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use cluster::documents::DocumentKind;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
+use super::names::{self, Absent, Known};
 use super::pages::{Point, Scroll, id_of, told};
 use super::refusal::{Refusal, set};
 use super::request::{Asked, BYTES_MAX, product};
 use super::search::{Search, shards};
-use super::{aggs, catalog, msearch, names};
+use super::{aggs, aliases, catalog, msearch};
 use crate::plan::{Engine, QueryFailure, Question};
 
 /// The routes.
@@ -36,9 +40,13 @@ pub(crate) fn router(engine: Engine) -> Router {
         .route("/es/_cat/indices", get(catalog::cat_all))
         .route("/es/_cat/indices/{index}", get(catalog::cat))
         .route("/es/_resolve/index/{index}", get(catalog::resolve))
-        .route("/es/_aliases", get(catalog::aliases_all))
-        .route("/es/_alias", get(catalog::aliases_all))
-        .route("/es/{index}/_alias", get(catalog::aliases))
+        .route("/es/_refresh", get(refreshed).post(refreshed))
+        .route("/es/{index}/_refresh", get(refreshed_in).post(refreshed_in))
+        .route("/es/_flush", get(refreshed).post(refreshed))
+        .route("/es/{index}/_flush", get(refreshed_in).post(refreshed_in))
+        .route("/es/{index}", get(catalog::index))
+        .route("/es/{index}/_doc/{id}", get(document))
+        .merge(aliases::router())
         .layer(DefaultBodyLimit::max(BYTES_MAX))
         .layer(map_response(product))
         .with_state(engine)
@@ -64,10 +72,23 @@ where
     outcome?
 }
 
-/// The indexes that there are, with everything that was acknowledged.
-pub(super) async fn known(engine: &Engine) -> BTreeSet<String> {
+/// The names that there are, with everything that was acknowledged.
+pub(super) async fn known(engine: &Engine) -> Result<Known, Refusal> {
     let view = engine.view().await;
-    view.units().map(|unit| unit.index().to_owned()).collect()
+    let (created, aliases) = aliases::kept(engine, |catalog| {
+        let mut created = BTreeSet::new();
+        for family in ["index/", "data_stream/"] {
+            let found: Vec<(String, IgnoredAny)> =
+                catalog.documents_below(DocumentKind::Elastic, family)?;
+            let names =
+                found.into_iter().filter_map(|(key, _)| Some(key.strip_prefix(family)?.to_owned()));
+            created.extend(names);
+        }
+        Ok((created, catalog.aliases()?))
+    })
+    .await?;
+    let stored = view.units().map(|unit| unit.index().to_owned());
+    Ok(Known { indexes: created.into_iter().chain(stored).collect(), aliases })
 }
 
 /// The indexes that a request names.
@@ -76,7 +97,11 @@ pub(super) async fn named(
     expression: &str,
     asked: &Asked,
 ) -> Result<Option<Vec<String>>, Refusal> {
-    names::indexes(expression, &known(engine).await, asked.is_set("ignore_unavailable"))
+    let absent = Absent {
+        named: asked.is_set("ignore_unavailable"),
+        no_pattern: asked.param("allow_no_indices") == Some("false"),
+    };
+    names::indexes(expression, &known(engine).await?, absent)
 }
 
 pub(super) const SEARCH: [&str; 10] = [
@@ -113,6 +138,53 @@ async fn search(engine: Engine, expression: &str, asked: Asked) -> Answered {
     }
     let search = Search::read(&body, &asked.params, indexes, engine.clock().now())?;
     Ok(asked.answer(answered(&engine, search, &body).await?))
+}
+
+/// The newest document of an id.
+async fn document(
+    State(engine): State<Engine>,
+    Path((index, id)): Path<(String, String)>,
+    asked: Asked,
+) -> Answered {
+    asked.only(&["_source", "_source_includes", "_source_excludes", "realtime", "refresh"])?;
+    let indexes = named(&engine, &index, &asked).await?;
+    let query = json!({ "query": { "ids": { "values": [id] } }, "size": 1 });
+    let search = Search::read(&query, &asked.params, indexes, engine.clock().now())?;
+    let cost = search.cost();
+    let hits = run(&engine, Some(&cost), |engine| async move {
+        let hits = search.hits(&engine).await?;
+        Ok(search.shown(&hits))
+    })
+    .await?;
+    match hits.get("hits").and_then(|hits| hits.get(0)) {
+        None => {
+            let body = json!({ "_index": index, "_id": id, "found": false });
+            Ok((StatusCode::NOT_FOUND, axum::Json(body)).into_response())
+        }
+        Some(hit) => {
+            let mut body =
+                json!({ "_version": 1, "_seq_no": 0, "_primary_term": 1, "found": true });
+            for name in ["_index", "_id", "_source"] {
+                hit.get(name).into_iter().for_each(|value| set(&mut body, name, value.clone()));
+            }
+            Ok(asked.answer(body))
+        }
+    }
+}
+
+/// What is acknowledged is durable and found: there is nothing to wait for.
+async fn refreshed(asked: Asked) -> Answered {
+    asked.only(&["force", "wait_if_ongoing"])?;
+    Ok(asked.answer(json!({ "_shards": shards(&[]) })))
+}
+
+async fn refreshed_in(
+    State(engine): State<Engine>,
+    Path(index): Path<String>,
+    asked: Asked,
+) -> Answered {
+    named(&engine, &index, &asked).await?;
+    refreshed(asked).await
 }
 
 /// The answer to a search.

@@ -334,7 +334,7 @@ impl Search {
         let hit = |document: &Document| {
             let mut hit = Map::new();
             hit.insert("_index".to_owned(), document.index.clone().into());
-            hit.insert("_id".to_owned(), document.cursor.id.to_string().into());
+            hit.insert("_id".to_owned(), document.id().into());
             let score = if self.places_shown() { Value::Null } else { json!(1.0) };
             hit.insert("_score".to_owned(), score);
             let mut put = |name: &str, value: Option<Value>| {

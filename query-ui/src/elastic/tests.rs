@@ -230,6 +230,117 @@ async fn hits_are_shown_as_asked() {
     assert_eq!(nested["hits"]["hits"][0]["_source"]["user"], json!({"name": "bob"}));
 }
 
+#[tokio::test]
+async fn a_document_is_found_by_the_id_that_its_sender_gave() {
+    for rest in [Rest::Fresh, Rest::Splits] {
+        let fixture = Fixture::new(rest);
+        let lines = [json!({"msg": "given", "_id": "Order-7"}), json!({"msg": "own"})];
+        fixture.append(0, &[], lines.map(|line| line.to_string())).await;
+        if rest == Rest::Splits {
+            fixture.settle().await;
+        }
+        let app = router(fixture.engine.clone());
+        let own = post(&app, "/es/_search", json!({"query": {"match": {"message": "own"}}})).await;
+        let own = own["hits"]["hits"][0]["_id"].as_str().unwrap().to_owned();
+        for (query, expected) in [
+            (json!({"ids": {"values": ["Order-7"]}}), vec!["given"]),
+            (json!({"ids": {"values": [own]}}), vec!["own"]),
+            (json!({"term": {"_id": "Order-7"}}), vec!["given"]),
+            (json!({"terms": {"_id": ["Order-7", own]}}), vec!["own", "given"]),
+            (json!({"match": {"_id": "Order-7"}}), vec!["given"]),
+            (json!({"query_string": {"query": "_id:\"Order-7\""}}), vec!["given"]),
+            (json!({"ids": {"values": ["order-7", "Order"]}}), vec![]),
+        ] {
+            let mut messages = found(&app, query.clone()).await;
+            messages.sort_by(|one, two| two.cmp(one));
+            assert_eq!(messages, expected, "{rest:?} {query}");
+        }
+        let (status, answer) = ask(&app, "GET", "/es/main/_doc/Order-7", "").await;
+        assert_eq!((status, &answer["_id"]), (StatusCode::OK, &json!("Order-7")));
+        assert_eq!(answer["_source"].get("_id"), None, "{answer}");
+        let (status, answer) = ask(&app, "GET", "/es/main/_doc/Order-8", "").await;
+        assert_eq!((status, &answer["found"]), (StatusCode::NOT_FOUND, &json!(false)));
+        let refused = json!({"query": {"prefix": {"_id": "Ord"}}}).to_string();
+        let (status, answer) = ask(&app, "POST", "/es/_search", &refused).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn aliases_name_indexes() {
+    let (_fixture, app) = small(Rest::Fresh).await;
+    let actions = json!({"actions": [
+        {"add": {"index": "ma*", "alias": "both", "is_write_index": true}},
+        {"add": {"indices": ["logs-other"], "aliases": ["both", "few"]}},
+    ]});
+    post(&app, "/es/_aliases", actions).await;
+    for (expression, expected) in
+        [("both", 9), ("few", 1), ("fe*,main", 9), ("both,-main", 1), ("*", 9)]
+    {
+        let answer = post(&app, &format!("/es/{expression}/_count"), json!({})).await;
+        assert_eq!(answer["count"], expected, "{expression}");
+    }
+    let (_, answer) = ask(&app, "GET", "/es/main/_alias", "").await;
+    let writes = json!({"both": {"is_write_index": true}});
+    assert_eq!(answer, json!({"main": {"aliases": writes}}));
+    let (_, answer) = ask(&app, "GET", "/es/_alias/few", "").await;
+    assert_eq!(answer, json!({"logs-other": {"aliases": {"few": {}}}}));
+    let (_, answer) = ask(&app, "GET", "/es/_resolve/index/both", "").await;
+    assert_eq!(answer["aliases"], json!([{"name": "both", "indices": ["logs-other", "main"]}]));
+    let (_, answer) = ask(&app, "GET", "/es/both", "").await;
+    assert_eq!(answer["main"]["aliases"], writes);
+    let (_, answer) = ask(&app, "GET", "/es/_cat/aliases/f*?format=json&h=alias,i", "").await;
+    assert_eq!(answer, json!([{"alias": "few", "i": "logs-other"}]));
+    for (method, path, body, expected) in [
+        ("HEAD", "/es/both", json!(null), 200),
+        ("HEAD", "/es/_alias/none", json!(null), 404),
+        ("PUT", "/es/main/_alias/main", json!(null), 400),
+        ("PUT", "/es/main/_alias/Not!", json!(null), 400),
+        ("PUT", "/es/none/_alias/fine", json!(null), 404),
+        ("PUT", "/es/main/_alias/part", json!({"filter": {"match_all": {}}}), 400),
+        ("PUT", "/es/logs-other/_alias/both", json!({"is_write_index": true}), 400),
+        ("POST", "/es/_aliases", json!({"actions": [{"remove_index": {"index": "main"}}]}), 400),
+        ("DELETE", "/es/main/_alias/few", json!(null), 404),
+        ("DELETE", "/es/logs-other/_alias/few", json!(null), 200),
+        ("GET", "/es/few/_count", json!(null), 404),
+        ("PUT", "/es/main/_alias/later", json!(null), 200),
+        ("GET", "/es/later/_count", json!(null), 200),
+    ] {
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let (status, answer) = ask(&app, method, path, &text).await;
+        assert_eq!(status.as_u16(), expected, "{method} {path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_clients_ask_beside_searches_is_answered() {
+    let (_fixture, app) = small(Rest::Fresh).await;
+    for (method, path, expected) in [
+        ("POST", "/es/_refresh", 200),
+        ("POST", "/es/main/_flush", 200),
+        ("POST", "/es/none/_refresh", 404),
+        ("HEAD", "/es/main", 200),
+        ("HEAD", "/es/none", 404),
+        ("GET", "/es/none*/_search?allow_no_indices=false", 404),
+        ("GET", "/es/none*/_search", 200),
+        ("GET", "/es/_cat/indices?h=colour", 400),
+    ] {
+        let (status, answer) = ask(&app, method, path, "").await;
+        assert_eq!(status.as_u16(), expected, "{method} {path}: {answer}");
+    }
+    let (_, answer) =
+        ask(&app, "GET", "/es/_cat/indices?h=index,dc&s=dc:desc&format=json", "").await;
+    let rows = json!([{"index": "main", "dc": "8"}, {"index": "logs-other", "dc": "1"}]);
+    assert_eq!(answer, rows);
+    let lines = concat!(
+        "{\"index\":\"main\",\"request_cache\":true,\"ccs_minimize_roundtrips\":true}\n{}\n",
+        "{\"index\":\"none*\",\"allow_no_indices\":false}\n{}\n",
+    );
+    let (_, answer) = ask(&app, "POST", "/es/_msearch", lines).await;
+    let statuses = [&answer["responses"][0]["status"], &answer["responses"][1]["status"]];
+    assert_eq!(statuses, [&json!(200), &json!(404)], "{answer}");
+}
+
 /// All ids, page by page.
 async fn paged(app: &Router, sort: Value) -> Vec<Value> {
     let (_, point) = ask(app, "POST", "/es/_all/_pit?keep_alive=1m", "").await;

@@ -86,7 +86,7 @@ pub(super) fn whole(name: &str, value: &Value, case: Case) -> Result<Filter, Ref
     })?;
     match (name, value) {
         ("level", _) => return Ok(level(&text)),
-        ("id", _) => return Ok(id(&text)),
+        ("id", _) => return id(&text),
         (_, Value::Number(number)) if number.is_f64() || number.is_i64() || number.is_u64() => {
             return Ok(test(name, is_number(number.as_f64().unwrap_or_default())));
         }
@@ -121,12 +121,19 @@ pub(super) fn level(text: &str) -> Filter {
     }
 }
 
-/// The record of an id.
-pub(super) fn id(text: &str) -> Filter {
-    match model::partition::RecordId::parse(text) {
-        Some(id) => test("id", FieldTest::Matches(TextMatch::Phrase(id.to_string()))),
-        None => none(),
-    }
+/// The field that keeps an `_id` which the sender gave.
+pub(super) const GIVEN_ID: &str = "_id";
+
+/// The record of an id: its own, or the one that its sender gave.
+pub(super) fn id(text: &str) -> Result<Filter, Refusal> {
+    let given = whole(GIVEN_ID, &Value::from(text), Case::Exact)?;
+    Ok(match model::partition::RecordId::parse(text) {
+        Some(id) => {
+            let own = test("id", FieldTest::Matches(TextMatch::Phrase(id.to_string())));
+            any(vec![own, given])
+        }
+        None => given,
+    })
 }
 
 /// How many of the words must be there.
@@ -187,7 +194,7 @@ pub(super) fn words(name: &str, text: &str, join: Join) -> Filter {
         return level(text.trim());
     }
     if name == "id" {
-        return id(text.trim());
+        return id(text.trim()).unwrap_or_else(|_| none());
     }
     let one = |word: &str| place(name, TextMatch::Phrase(fold_text(word).into_owned()));
     let words: Vec<Filter> = tokens(text).map(one).collect();
@@ -211,6 +218,12 @@ pub(super) enum End {
 pub(super) fn phrase(name: &str, text: &str, end: End) -> Result<Filter, Refusal> {
     if name == "level" && end == End::Word {
         return Ok(level(text.trim()));
+    }
+    if name == "id" {
+        return match end {
+            End::Word => id(text.trim()),
+            End::Prefix => Err(no_patterns()),
+        };
     }
     let found: Vec<&str> = tokens(text).collect();
     let Some((last, before)) = found.split_last() else { return Ok(none()) };
@@ -252,9 +265,15 @@ fn starting(word: &str) -> TextMatch {
     TextMatch::Pattern { parts, open_start: false, open_end: true }
 }
 
+/// Ids are asked for whole.
+fn no_patterns() -> Refusal {
+    Refusal::argument("Can only use whole values on [_id]: patterns and prefixes are not supported")
+}
+
 /// The whole value looks so: a regular expression without its ends.
 pub(super) fn shaped(name: &str, source: &str, case: Case) -> Result<Filter, Refusal> {
     match name {
+        "id" => Err(no_patterns()),
         // A text that was taken apart: one of its words does.
         "message" => regex(name, format!(r"(?i)\b(?:{source})\b")),
         "*" => {

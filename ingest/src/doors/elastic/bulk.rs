@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cluster::aliases::Written;
+use cluster::catalog::{Catalog, CatalogError};
 use model::error::Kind;
 use model::json::{self, Value};
 use model::stream::{IndexName, Labels};
@@ -75,6 +77,8 @@ enum State {
     Pushed(usize, Option<Claimed>),
     /// This very document is stored.
     Same,
+    /// It is the record of that number, sent twice in one request.
+    Twice(usize),
     Refused(u16, &'static str, String),
 }
 
@@ -82,14 +86,29 @@ enum State {
 pub(super) struct Reader {
     parcel: Parcel,
     ids: Ids,
-    streams: HashMap<Arc<str>, Option<Stream>>,
+    catalog: Catalog,
+    /// By the names that came: the index, and where its documents go.
+    streams: HashMap<Box<str>, (Arc<str>, Destination)>,
     items: Vec<Item>,
     records: usize,
+    /// The ids that this request claims: what their documents are, and the records' numbers.
+    own: HashMap<u128, (u64, usize)>,
+}
+
+/// Where the documents of a name go.
+#[derive(Debug, Clone, Copy)]
+enum Destination {
+    Stream(Stream),
+    /// It is no name of an index.
+    NoName,
+    /// It is an alias of several indexes.
+    Unsaid,
 }
 
 impl Reader {
-    pub(super) fn new(parcel: Parcel, ids: Ids) -> Self {
-        Self { parcel, ids, streams: HashMap::new(), items: Vec::new(), records: 0 }
+    pub(super) fn new(parcel: Parcel, ids: Ids, catalog: Catalog) -> Self {
+        let (streams, items, own) = Default::default();
+        Self { parcel, ids, catalog, streams, items, records: 0, own }
     }
 
     /// Reads a whole bulk.
@@ -141,15 +160,22 @@ impl Reader {
             .code("too_large")
             .hint("send it in parts"));
         }
-        let (index, stream) = self.stream(index)?;
+        let (index, destination) = self.destination(index)?;
         let refused = |status, kind, reason| State::Refused(status, kind, reason);
-        let state = match (operation, stream, document) {
+        let state = match (operation, destination, document) {
             (Operation::Update | Operation::Delete, ..) => refused(
                 400,
                 "illegal_argument_exception",
                 "records are not changed: send create or index; delete by query is in Sawlog's own API".to_owned(),
             ),
-            (_, None, _) => refused(
+            (_, Destination::Unsaid, _) => refused(
+                400,
+                "illegal_argument_exception",
+                format!(
+                    "no write index is defined for alias [{index}]: set is_write_index on one of its indexes"
+                ),
+            ),
+            (_, Destination::NoName, _) => refused(
                 400,
                 "invalid_index_name_exception",
                 format!("{index:?} is no name of an index here: 1 to 128 of a-z 0-9 . _ -, not led by . or -"),
@@ -164,7 +190,7 @@ impl Reader {
                 "illegal_argument_exception",
                 format!("an _id has 1 to {ID_BYTES_MAX} bytes"),
             ),
-            (_, Some(stream), Some(document)) => {
+            (_, Destination::Stream(stream), Some(document)) => {
                 self.store(operation, &index, stream, id.as_deref(), document)?
             }
         };
@@ -173,17 +199,29 @@ impl Reader {
         Ok(())
     }
 
-    fn stream(&mut self, index: &str) -> Result<(Arc<str>, Option<Stream>), ApiError> {
-        if let Some((index, stream)) = self.streams.get_key_value(index) {
-            return Ok((index.clone(), *stream));
+    fn destination(&mut self, name: &str) -> Result<(Arc<str>, Destination), ApiError> {
+        if let Some(known) = self.streams.get(name) {
+            return Ok(known.clone());
         }
-        let stream = match IndexName::new(index) {
-            Ok(name) => Some(self.parcel.stream(name, Labels::default())?),
-            Err(_) => None,
+        let unknown = |error: CatalogError| ApiError::new(Kind::Unavailable, error.to_string());
+        let found = match IndexName::new(name) {
+            Err(_) => (name.into(), Destination::NoName),
+            Ok(index) => match self.catalog.written(name).map_err(unknown)? {
+                Written::Unsaid => (name.into(), Destination::Unsaid),
+                Written::AsNamed => {
+                    let stream = self.parcel.stream(index, Labels::default())?;
+                    (name.into(), Destination::Stream(stream))
+                }
+                Written::To(to) => {
+                    let index =
+                        IndexName::new(&to).map_err(|error| malformed(error.to_string()))?;
+                    let stream = self.parcel.stream(index, Labels::default())?;
+                    (to.into(), Destination::Stream(stream))
+                }
+            },
         };
-        let index: Arc<str> = index.into();
-        self.streams.insert(index.clone(), stream);
-        Ok((index, stream))
+        self.streams.insert(name.into(), found.clone());
+        Ok(found)
     }
 
     fn store(
@@ -208,12 +246,21 @@ impl Reader {
                 return Ok(conflict(id));
             }
             Some((_, Claim::Changed(claimed))) => Some(claimed),
-            Some((id, Claim::Busy)) => {
-                let reason = format!("[{id}] is being stored by another action: send it again");
-                return Ok(State::Refused(429, "es_rejected_execution_exception", reason));
-            }
+            Some((id, Claim::Busy { key, content })) => match self.own.get(&key) {
+                Some(_) if operation == Operation::Create => return Ok(conflict(id)),
+                Some((same, number)) if *same == content => return Ok(State::Twice(*number)),
+                // Kept beside the first, which the id stands for.
+                Some(_) => None,
+                None => {
+                    let reason = format!("[{id}] is being stored by another action: send it again");
+                    return Ok(State::Refused(429, "es_rejected_execution_exception", reason));
+                }
+            },
         };
         let number = self.records;
+        if let Some(Claimed { key, content, .. }) = &claimed {
+            self.own.insert(*key, (*content, number));
+        }
         self.records += 1;
         let pushed = match json::flat(document) {
             Ok(mut record) => {
@@ -267,7 +314,7 @@ pub(super) enum Given {
 /// that its ids are settled.
 pub(super) async fn store(
     state: IngestState,
-    ids: Ids,
+    (ids, catalog): (Ids, Catalog),
     given: Given,
     packing: Packing,
     body: Bytes,
@@ -277,11 +324,12 @@ pub(super) async fn store(
         let ids = ids.clone();
         move || -> Result<(Vec<Item>, Result<Packed, ApiError>), ApiError> {
             let body = packing.unpack(body)?;
-            let mut reader = Reader::new(Parcel::new(arrival, None)?, ids);
+            let mut reader = Reader::new(Parcel::new(arrival, None)?, ids, catalog);
             let read = match given {
                 Given::Bulk { index } => reader.bulk(&body, index.as_deref()),
                 Given::One { operation, index, id } => {
-                    reader.document(operation, &index, id, Some(body.trim_ascii()))
+                    let document = Some(body.trim_ascii()).filter(|body| !body.is_empty());
+                    reader.document(operation, &index, id, document)
                 }
             };
             Ok((reader.items, read.and_then(|()| reader.parcel.finish())))
@@ -347,7 +395,10 @@ fn render(out: &mut String, item: &Item, delivered: &Delivered) -> u16 {
     match &item.state {
         State::Refused(status, kind, reason) => refused(out, *status, kind, reason),
         State::Same => stored(out, (&item.index, id), "noop", 0, 200),
-        State::Pushed(number, _) => match delivered.of(*number) {
+        State::Pushed(number, _) | State::Twice(number) => match delivered.of(*number) {
+            Ok(_) if matches!(item.state, State::Twice(_)) => {
+                stored(out, (&item.index, id), "noop", 0, 200)
+            }
             Err(error) => {
                 let status = error.status();
                 let kind = match status.as_u16() {

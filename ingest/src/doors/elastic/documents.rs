@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use cluster::aliases::{self, Alias, Change, Written};
 use cluster::catalog::CatalogError;
 use cluster::documents::DocumentKind;
 use model::error::Kind;
@@ -115,17 +116,24 @@ pub(super) async fn put(
         text => serde_json::from_slice(text)
             .map_err(|error| ApiError::new(Kind::Invalid, format!("not JSON: {error}")))?,
     };
+    let aliases = match family {
+        Family::Index => aliases_of(&name, &document)?,
+        _ => Vec::new(),
+    };
     let catalog = elastic.catalog.clone();
     let key = format!("{}/{name}", family.key());
     let stored = elastic.blocking(move || {
+        if let Err(refused) = catalog.change_aliases(&aliases)? {
+            return Ok(Err(ApiError::new(Kind::Invalid, refused.to_string())));
+        }
         let all = catalog.documents::<Value>(DocumentKind::Elastic)?;
         let is_new = !all.iter().any(|(known, _)| *known == key);
         if is_new && all.len() >= DOCUMENTS_MAX {
-            return Ok(false);
+            return Ok(Ok(false));
         }
-        catalog.put_document(DocumentKind::Elastic, &key, &document).map(|()| true)
+        catalog.put_document(DocumentKind::Elastic, &key, &document).map(|()| Ok(true))
     });
-    if !stored.await? {
+    if !stored.await?? {
         let words = format!("at most {DOCUMENTS_MAX} templates, policies and pipelines are kept");
         return Err(ApiError::new(Kind::Invalid, words).hint("delete some"));
     }
@@ -135,6 +143,27 @@ pub(super) async fn put(
         members.insert("index".to_owned(), name.into());
     }
     Ok(Json(answer).into_response())
+}
+
+/// The aliases that an index is created with.
+fn aliases_of(index: &str, document: &Value) -> Result<Vec<Change>, ApiError> {
+    let Some(named) = document.get("aliases").and_then(Value::as_object) else {
+        return Ok(Vec::new());
+    };
+    let change = |(alias, options): (&String, &Value)| {
+        if !aliases::is_name(alias) {
+            let words = format!("{alias:?} is no name of an alias: 1 to 128 of a-z 0-9 . _ -");
+            return Err(ApiError::new(Kind::Invalid, words));
+        }
+        let refused = |name: &&String| !matches!(name.as_str(), "is_write_index" | "is_hidden");
+        if let Some(name) = options.as_object().and_then(|object| object.keys().find(refused)) {
+            let words = format!("[{name}] is not supported in an alias: it names whole indexes");
+            return Err(ApiError::new(Kind::Invalid, words));
+        }
+        let kept = Alias { is_write_index: options.get("is_write_index").and_then(Value::as_bool) };
+        Ok(Change::Add { alias: alias.clone(), index: index.to_owned(), kept })
+    };
+    named.iter().map(change).collect()
 }
 
 /// Forgets one: `DELETE`.
@@ -171,11 +200,15 @@ impl Elastic {
         Ok(named.filter(|(name, _)| fits(name)).collect())
     }
 
-    /// Whether there is an index of that name: created by request, or with records in splits.
+    /// Whether there is an index of that name: created by request, or with records in splits; or an alias.
     pub(super) async fn has_index(&self, pattern: &str) -> Result<bool, ApiError> {
         if !self.documents(Family::Index, pattern).await?.is_empty()
             || !self.documents(Family::DataStream, pattern).await?.is_empty()
         {
+            return Ok(true);
+        }
+        let (catalog, name) = (self.catalog.clone(), pattern.to_owned());
+        if self.blocking(move || catalog.written(&name)).await? != Written::AsNamed {
             return Ok(true);
         }
         let (catalog, pattern) = (self.catalog.clone(), pattern.to_owned());

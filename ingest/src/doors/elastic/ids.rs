@@ -44,15 +44,20 @@ pub(super) enum Claim {
     Changed(Claimed),
     /// This very document is stored.
     Same,
-    /// Another request is storing a document of this id.
-    Busy,
+    /// A document of this id is being stored.
+    Busy {
+        /// The id.
+        key: u128,
+        /// What this document is.
+        content: u64,
+    },
 }
 
 /// An id that is being stored.
 #[derive(Debug)]
 pub(super) struct Claimed {
-    key: u128,
-    content: u64,
+    pub(super) key: u128,
+    pub(super) content: u64,
     before: Option<State>,
 }
 
@@ -88,7 +93,7 @@ impl Ids {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let before = known.states.get(&key).copied();
         match before {
-            Some(State::Busy) => return Claim::Busy,
+            Some(State::Busy) => return Claim::Busy { key, content },
             Some(State::Stored(stored)) if stored == content => return Claim::Same,
             _ => {}
         }
@@ -146,7 +151,7 @@ mod tests {
     fn an_id_is_stored_once_and_a_failure_is_forgotten() {
         let ids = Ids::default();
         let Claim::Take(first) = ids.claim("a", "1", b"x") else { panic!("it is new") };
-        assert!(matches!(ids.claim("a", "1", b"x"), Claim::Busy));
+        assert!(matches!(ids.claim("a", "1", b"x"), Claim::Busy { .. }));
         ids.settle(first, Err(()));
         let Claim::Take(again) = ids.claim("a", "1", b"x") else { panic!("it was not stored") };
         ids.settle(again, Ok(()));

@@ -10,21 +10,22 @@ mod kept;
 use std::io;
 use std::path::Path as FilePath;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 use axum::{Json, Router};
 use cluster::catalog::Catalog;
 use platform::disk::Disk;
 use platform::http::ApiError;
 use serde_json::{Value, json};
 
+use super::parcel::Delivered;
 use super::{IngestState, body};
 use answer::VERSION;
 pub(super) use answer::refusal;
-use bulk::{Given, Operation};
+use bulk::{Given, Item, Operation};
 use documents::Family;
 use ids::Ids;
 
@@ -57,6 +58,7 @@ pub(super) fn router(elastic: Elastic) -> Router {
         .route("/_license", get(license))
         .route("/_xpack", get(xpack))
         .route("/_cluster/health", get(health))
+        .route("/_cluster/health/{index}", get(health))
         .route("/_cat/health", get(cat_health))
         .route("/_nodes", get(nodes))
         .route("/_nodes/http", get(nodes))
@@ -65,7 +67,7 @@ pub(super) fn router(elastic: Elastic) -> Router {
         .route("/{index}/_doc", post(doc))
         .route("/{index}/_doc/{id}", post(doc_id).put(doc_id))
         .route("/{index}/_create/{id}", post(create).put(create))
-        .route("/{index}", get(index_get).head(index_get).put(index_put));
+        .route("/{index}", put(index_put));
     for (path, family) in Family::ROUTED {
         router = router
             .route(path, get(move |State(elastic)| documents::find(elastic, family, "*".into())))
@@ -236,6 +238,16 @@ async fn create(
 }
 
 impl Elastic {
+    async fn store(
+        &self,
+        given: Given,
+        packing: body::Packing,
+        body: Bytes,
+    ) -> Result<(Vec<Item>, Delivered), ApiError> {
+        let known = (self.ids.clone(), self.catalog.clone());
+        bulk::store(self.ingest.clone(), known, given, packing, body).await
+    }
+
     async fn bulk(
         self,
         index: Option<String>,
@@ -247,8 +259,7 @@ impl Elastic {
         let packing = body::Packing::of(headers)?;
         let body = body::read(body).await?;
         let given = Given::Bulk { index };
-        let (items, delivered) =
-            bulk::store(self.ingest.clone(), self.ids.clone(), given, packing, body).await?;
+        let (items, delivered) = self.store(given, packing, body).await?;
         // Some clients read the status alone: what was refused whole says so there.
         if let Some(refusal) = delivered.refusal() {
             return Err(refusal.clone());
@@ -274,8 +285,7 @@ impl Elastic {
         let packing = body::Packing::of(headers)?;
         let body = body::read(body).await?;
         let given = Given::One { operation, index, id };
-        let (items, delivered) =
-            bulk::store(self.ingest.clone(), self.ids.clone(), given, packing, body).await?;
+        let (items, delivered) = self.store(given, packing, body).await?;
         if let Some(refusal) = delivered.refusal() {
             return Err(refusal.clone());
         }
@@ -284,18 +294,6 @@ impl Elastic {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Ok((status, [(header::CONTENT_TYPE, "application/json")], text).into_response())
     }
-}
-
-async fn index_get(
-    State(elastic): State<Elastic>,
-    Path(index): Path<String>,
-) -> Result<Response, ApiError> {
-    Ok(if elastic.has_index(&index).await? {
-        Json(json!({ index: { "aliases": {}, "mappings": {}, "settings": {} } })).into_response()
-    } else {
-        let reason = format!("no such index [{index}]");
-        answer::error(StatusCode::NOT_FOUND, "index_not_found_exception", &reason)
-    })
 }
 
 async fn index_put(

@@ -105,9 +105,64 @@ async fn what_was_sent_before_is_stored_once() {
         assert_eq!(statuses(&answer), expected, "{body}");
     }
     assert_eq!(messages(&fixture), ["x", "z"]);
-    let twice = format!("{0}{0}", create("w").replace("\"1\"", "\"2\""));
-    let (_, answer) = bulk(&fixture, &twice).await;
-    assert_eq!(statuses(&answer), [201, 429]);
+}
+
+#[tokio::test]
+async fn an_id_twice_in_one_bulk_is_stored_once() {
+    let fixture = fixture();
+    let action = |operation: &str, text: &str| {
+        format!("{{\"{operation}\":{{\"_index\":\"a\",\"_id\":\"1\"}}}}\n{{\"msg\":\"{text}\"}}\n")
+    };
+    let body = [
+        action("create", "x"),
+        action("create", "x"),
+        action("index", "x"),
+        action("index", "y"),
+        action("create", "z"),
+    ];
+    let (_, answer) = bulk(&fixture, &body.concat()).await;
+    assert_eq!(statuses(&answer), [201, 409, 200, 201, 409]);
+    assert_eq!(messages(&fixture), ["x", "y"]);
+}
+
+#[tokio::test]
+async fn what_is_written_to_an_alias_goes_to_its_index() {
+    let fixture = fixture();
+    let given = json!({ "aliases": { "all": { "is_write_index": true } } }).to_string();
+    let (status, answer) = fixture.ask("PUT", "/es/all-1", &[], given.clone().into_bytes()).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let body = "{\"index\":{\"_index\":\"all\"}}\n{\"msg\":\"x\"}\n";
+    let (_, answer) = bulk(&fixture, body).await;
+    assert_eq!(answer["items"][0]["index"]["_index"], "all-1", "{answer}");
+    // Two that are written at once would be no answer to where it goes.
+    let (status, answer) = fixture.ask("PUT", "/es/all-2", &[], given.into_bytes()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(answer.contains("more than one write index"), "{answer}");
+    for index in ["many-1", "many-2"] {
+        let given = json!({ "aliases": { "many": {} } }).to_string().into_bytes();
+        let (status, _) = fixture.ask("PUT", &format!("/es/{index}"), &[], given).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+    let (_, answer) = bulk(&fixture, &body.replace("\"all\"", "\"many\"")).await;
+    assert_eq!(statuses(&answer), [400]);
+    let reason = answer["items"][0]["index"]["error"]["reason"].as_str().unwrap();
+    assert!(reason.contains("no write index"), "{reason}");
+    for bad in [json!({ "A!": {} }), json!({ "few": { "filter": {} } })] {
+        let given = json!({ "aliases": bad }).to_string().into_bytes();
+        let (status, answer) = fixture.ask("PUT", "/es/other", &[], given).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    }
+    assert_eq!(messages(&fixture), ["x"]);
+}
+
+#[tokio::test]
+async fn a_document_that_is_empty_is_refused() {
+    let fixture = fixture();
+    for body in ["", " \n"] {
+        let (status, answer) = fixture.post("/es/a/_doc", &[], body.as_bytes().to_vec()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    }
+    assert!(fixture.records().is_empty());
 }
 
 #[tokio::test]
@@ -136,10 +191,10 @@ async fn every_answer_names_the_product() {
         ("GET", "/es/_license", 200),
         ("GET", "/es/_nodes/http", 200),
         ("GET", "/es/_cat/health", 200),
+        ("GET", "/es/_cluster/health/logs-*", 200),
         ("GET", "/es/_xpack", 200),
         ("GET", "/es/_ilm/policy", 200),
         ("HEAD", "/es/_index_template/template_logs", 404),
-        ("HEAD", "/es/nobody", 404),
         ("DELETE", "/es/_bulk", 405),
         ("GET", "/es/a/b/c/d", 404),
     ] {

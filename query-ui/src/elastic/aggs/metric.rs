@@ -3,7 +3,7 @@
 use model::time::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::elastic::dates::shown;
+use crate::elastic::dates::in_format;
 use crate::elastic::names;
 use crate::elastic::refusal::{Refusal, set};
 use crate::language::{Aggregate, Expr, Function, Operator};
@@ -14,7 +14,8 @@ pub(super) struct Metric {
     kind: Figure,
     number: Expr,
     value: Expr,
-    is_time: bool,
+    /// Of times: how they are written.
+    format: Option<String>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -68,6 +69,14 @@ impl Metric {
         let field = names::field(super::read::text(kind, body, "field")?)?;
         let column = Expr::Column(field.clone());
         let is_time = field == "timestamp" || field == "ingest_time";
+        let format = match body.get("format") {
+            None | Some(Value::Null) => is_time.then(String::new),
+            Some(Value::String(format)) if is_time => Some(format.clone()),
+            Some(_) => {
+                let reason = format!("[{kind}] [format] is supported of times alone");
+                return Err(Refusal::parsing(reason));
+            }
+        };
         let mut number = Expr::Call("number", vec![column.clone()]);
         if is_time {
             let millis =
@@ -88,7 +97,7 @@ impl Metric {
             number = Expr::Call("coalesce", vec![number, literal.clone()]);
             value = Expr::Call("coalesce", vec![value, literal]);
         }
-        Ok(Some(Self { kind: figure, number, value, is_time }))
+        Ok(Some(Self { kind: figure, number, value, format }))
     }
 
     /// What is computed for it.
@@ -131,9 +140,8 @@ impl Metric {
         let count = |at: usize| cells.get(at).and_then(Value::as_u64).unwrap_or(0);
         let single = |value: Value| {
             let mut shown = json!({ "value": value });
-            let millis = value.as_f64().filter(|_| self.is_time);
-            if let Some(text) = millis.map(time_of) {
-                set(&mut shown, "value_as_string", text.into());
+            if let (Some(millis), Some(format)) = (value.as_f64(), &self.format) {
+                set(&mut shown, "value_as_string", time_of(millis, format).into());
             }
             shown
         };
@@ -174,9 +182,10 @@ fn percents(given: Option<&Value>) -> Result<Vec<f64>, Refusal> {
     })
 }
 
-fn time_of(millis: f64) -> String {
+fn time_of(millis: f64, format: &str) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "a time of ours fits")]
-    shown(Timestamp((millis as i64).saturating_mul(1_000_000)))
+    let time = Timestamp((millis as i64).saturating_mul(1_000_000));
+    in_format(time, format, "")
 }
 
 fn extended(count: u64, figures: [Option<f64>; 6], sigma: f64) -> Value {

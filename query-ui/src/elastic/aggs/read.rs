@@ -230,7 +230,6 @@ fn terms(kind: &str, body: &Map<String, Value>) -> Result<Kind, Refusal> {
         "execution_hint",
         "collect_mode",
         "shard_min_doc_count",
-        "format",
     ];
     only(kind, body, &known)?;
     let multiple = kind == "multi_terms";

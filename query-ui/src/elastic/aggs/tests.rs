@@ -61,6 +61,13 @@ async fn figures_are_those_of_their_records() {
     // 0.5, 2, 7 and 3.
     check(&app, json!({"a": {"stats": {"field": "took"}}, "p": {"percentiles": {"field": "took", "percents": [50, 100]}}, "s": {"sum": {"field": "none"}}, "m": {"avg": {"field": "took", "missing": 0}}}),
         json!({"a": {"count": 4, "min": 0.5, "max": 7.0, "avg": 3.125, "sum": 12.5}, "p": {"values": {"50.0": 2.5, "100.0": 7.0}}, "s": {"value": 0.0}, "m": {"value": 1.5625}})).await;
+    let formatted =
+        json!({"size": 0, "aggs": {"t": {"max": {"field": "@timestamp", "format": "yyyy-MM-dd"}}}});
+    let answer = post(&app, "/es/main/_search", formatted).await;
+    assert_eq!(answer["aggregations"]["t"]["value_as_string"], "2026-01-02");
+    let refused = json!({"aggs": {"a": {"avg": {"field": "took", "format": "0.0"}}}}).to_string();
+    let (status, answer) = ask(&app, "POST", "/es/main/_search", &refused).await;
+    assert_eq!(status.as_u16(), 400, "{answer}");
     let answer = post(&app, "/es/main/_search", json!({"size": 0, "aggs": {"a": {"extended_stats": {"field": "took"}}, "t": {"max": {"field": "@timestamp"}}}})).await;
     let variance = answer["aggregations"]["a"]["variance"].as_f64().unwrap();
     assert!((variance - 5.796_875).abs() < 1e-9, "{answer}");
