@@ -361,6 +361,8 @@ fn operating(searcher: Searcher, metrics: Metrics) -> Router {
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
+        // As Loki and its shippers ask.
+        .route("/ready", get(ready))
         .route("/metrics", get(move || async move { metrics.encode() }))
         .with_state(searcher)
 }

@@ -31,6 +31,9 @@ const POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self'; \
 img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; \
 form-action 'self'";
 
+/// The first parts of paths that belong to programs.
+const PROTOCOLS: [&str; 7] = ["api", "es", "gelf", "loki", "otlp", "services", "v1"];
+
 /// Files that are smaller are sent as they are.
 const GZIP_BYTES_MIN: usize = 1 << 10;
 
@@ -43,6 +46,10 @@ pub(crate) async fn page(request: Request) -> Response {
         return not_found();
     }
     let path = request.uri().path().trim_start_matches('/');
+    // A program that asks for what a protocol has and we do not must not take the page for a yes.
+    if path.split('/').next().is_some_and(|first| PROTOCOLS.contains(&first)) {
+        return not_found();
+    }
     let is_file = path.rsplit('/').next().is_some_and(|name| name.contains('.'));
     let packed = wants_gzip(request.headers());
     let mut response = match (Dist::get(path), is_file) {
@@ -156,6 +163,23 @@ mod tests {
         check("br;q=1.0, GZIP;q=0.5", Coding::Gzip);
         check("gzip;q=0", Coding::Identity);
         check("br", Coding::Identity);
+    }
+
+    #[tokio::test]
+    async fn programs_are_not_given_the_page() {
+        for (method, path, expected) in [
+            ("GET", "/es/_cat/nodes", 404),
+            ("GET", "/loki/api/v1/rules", 404),
+            ("GET", "/services/collector/nothing", 404),
+            ("GET", "/v1/traces", 404),
+            ("POST", "/search", 404),
+            ("GET", "/search", 200),
+            ("GET", "/v1s", 200),
+        ] {
+            let request = Request::builder().method(method).uri(path).body(Body::empty());
+            let response = page(request.expect("a request")).await;
+            assert_eq!(response.status().as_u16(), expected, "{method} {path}");
+        }
     }
 
     #[test]

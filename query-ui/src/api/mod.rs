@@ -100,7 +100,7 @@ pub fn router(state: QueryState) -> Router {
         .route("/api/v1/shippers/{id}", post(shippers::report).delete(shippers::forget))
         .route("/api/v1/openapi.json", get(openapi::openapi))
         .route("/api/{*rest}", any(unknown))
-        .fallback(get(ui::page))
+        .fallback(ui::page)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(state)
         .merge(elastic)
