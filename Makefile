@@ -142,7 +142,7 @@ deb: ## Build the shipper's Debian package into target/deb
 	deploy/deb/build $(TARGET)/ship/sawlog-shipper $$($(CARGO) pkgid -p shipper | sed 's/.*[#@]//') $(TARGET)/deb
 
 fuzz: ## Any bytes into what reads bytes, each target for FUZZ_SECONDS=60; wants a nightly compiler and cargo-fuzz
-	for target in lines syslog spool settings batch; do \
+	for target in lines syslog spool settings batch doors; do \
 	  (cd tests/fuzz && cargo +nightly fuzz run --fuzz-dir . $$target -- -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=4096 -timeout=10); done
 
 fuzz-doors: ## Damaged requests of every door at length (FUZZ_CASES=100000, FUZZ_FIRST=1)
