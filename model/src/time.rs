@@ -43,6 +43,14 @@ impl Timestamp {
         i64::try_from(moment.as_nanosecond()).ok().map(Self)
     }
 
+    /// Reads a date, or a date and a time, that states no zone, as UTC. `None` when it is neither.
+    #[must_use]
+    pub fn parse_zoneless(text: &str) -> Option<Self> {
+        let civil: jiff::civil::DateTime = text.trim().parse().ok()?;
+        let moment = civil.to_zoned_datetime(jiff::tz::TimeZone::UTC).ok()?;
+        i64::try_from(moment.timestamp().as_nanosecond()).ok().map(Self)
+    }
+
     /// An epoch number whose unit is told by its size: up to 11 digits seconds, 14 milliseconds,
     /// 17 microseconds, else nanoseconds. `None` when it does not fit.
     #[must_use]

@@ -80,6 +80,7 @@ enum JsonLabels {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum JsonEntry<'a> {
+    // What is none of the others is kept with the reason.
     Whole(
         #[serde(borrow)] Cow<'a, str>,
         #[serde(borrow)] Cow<'a, str>,
@@ -90,6 +91,7 @@ enum JsonEntry<'a> {
         ts: Cow<'a, str>,
         line: Cow<'a, str>,
     },
+    Strange(serde_json::Value),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -151,7 +153,7 @@ impl Push {
                 JsonLabels::Map(labels) => {
                     labels.into_iter().map(|(name, value)| (name, plain(value))).collect()
                 }
-                JsonLabels::Text(text) => labels(&text).ok_or_else(|| bad_labels(&text))?,
+                JsonLabels::Text(text) => labels(&text).unwrap_or_else(|| unread(&text)),
             };
             let named = self.named(labels)?;
             for entry in stream.values {
@@ -159,6 +161,12 @@ impl Push {
                     JsonEntry::Whole(time, line, metadata) => (time, line, metadata),
                     JsonEntry::Short(time, line) => (time, line, serde_json::Map::new()),
                     JsonEntry::Old { ts, line } => (ts, line, serde_json::Map::new()),
+                    JsonEntry::Strange(entry) => {
+                        let raw = entry.to_string().into_bytes();
+                        let record = json::poisoned(&raw, "not an entry of a time and a line");
+                        self.parcel.push(named.stream, record, || raw.clone())?;
+                        continue;
+                    }
                 };
                 let time = match time.parse() {
                     Ok(nanoseconds) => Timestamp(nanoseconds),
@@ -181,7 +189,7 @@ impl Push {
         let body = snap::raw::Decoder::new().decompress_vec(body).map_err(invalid)?;
         let request = PushRequest::decode(body.as_slice()).map_err(invalid)?;
         for stream in request.streams {
-            let pairs = labels(&stream.labels).ok_or_else(|| bad_labels(&stream.labels))?;
+            let pairs = labels(&stream.labels).unwrap_or_else(|| unread(&stream.labels));
             let named = self.named(pairs)?;
             for entry in stream.entries {
                 let time = entry.timestamp.unwrap_or_default();
@@ -235,7 +243,12 @@ impl Push {
         line: &[u8],
         metadata: Vec<(String, String)>,
     ) -> Result<(), ApiError> {
+        // What stands in a line of JSON can be asked for by its names; the line stays as it came, for
+        // queries of this protocol take it apart themselves.
         let mut record = json::line(line);
+        if line.trim_ascii_start().starts_with(b"{") {
+            record.message = json::plain(line).message;
+        }
         record.timestamp = Some(time);
         let stated = metadata
             .iter()
@@ -265,8 +278,12 @@ fn plain(value: serde_json::Value) -> String {
     }
 }
 
-fn bad_labels(text: &str) -> ApiError {
-    invalid(format!("{:?} are no labels: write {{name=\"value\", …}}", model::text::cut(text, 200)))
+/// The label that stands for labels which cannot be read.
+const UNREAD: &str = "_unread_labels";
+
+/// Of labels that cannot be read the text is one: their lines shall not cost their neighbours.
+fn unread(text: &str) -> Vec<(String, String)> {
+    vec![(UNREAD.to_owned(), model::text::cut(text, LABEL_BYTES_MAX).to_owned())]
 }
 
 /// Reads `{a="b", c="d\n"}`. `None` when it is something else.
@@ -319,7 +336,8 @@ mod tests {
             .iter()
             .map(|r| (r.message.as_str(), r.level.name(), r.timestamp.unwrap().0 % 10))
             .collect();
-        assert_eq!(seen, [("one", "warn", 1), ("two", "warn", 2), ("ERROR three", "error", 3)]);
+        let two = r#"{"msg":"two","n":2}"#;
+        assert_eq!(seen, [("one", "warn", 1), (two, "warn", 2), ("ERROR three", "error", 3)]);
         assert_eq!(records[0].fields, [text_field("trace", "t1")]);
         assert_eq!(records[1].fields, [("n".to_owned(), FieldValue::Int(2))]);
         let streams = fixture.labels();
@@ -359,12 +377,7 @@ mod tests {
     async fn what_is_no_push_is_refused_in_plain_words() {
         let fixture = fixture();
         let json = [("content-type", "application/json")];
-        for body in [
-            "nonsense",
-            r#"{"streams":[{"stream":{},"values":[[1,"x"]]}]}"#,
-            r#"{"streams":[{"stream":{},"values":[["soon","x"]]}]}"#,
-            r#"{"streams":[{"stream":"{a=","values":[]}]}"#,
-        ] {
+        for body in ["nonsense", r#"{"streams":[{"stream":{},"values":[["soon","x"]]}]}"#] {
             let (status, text) = fixture.ask("POST", "/loki/api/v1/push", &json, body.into()).await;
             assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
             assert!(!text.starts_with('{'), "{text}");
@@ -374,6 +387,26 @@ mod tests {
         let (status, _) = fixture.ask("POST", "/loki/api/v1/push", &[], bomb).await;
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
         assert!(fixture.records().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_costs_its_neighbours_nothing() {
+        let fixture = fixture();
+        let body = r#"{"streams":[
+            {"stream":"{a=","values":[["1700000000000000001","one"]]},
+            {"stream":{"app":"a"},"values":[["1700000000000000002",5],["1700000000000000003","two"],{"x":1}]}
+        ]}"#;
+        let headers = [("content-type", "application/json")];
+        let (status, text) = fixture.ask("POST", "/loki/api/v1/push", &headers, body.into()).await;
+        assert_eq!((status, text.as_str()), (StatusCode::NO_CONTENT, ""));
+        let records = fixture.records();
+        let messages: Vec<&str> = records.iter().map(|record| record.message.as_str()).collect();
+        assert_eq!(messages, ["one", r#"["1700000000000000002",5]"#, "two", r#"{"x":1}"#]);
+        let is_poisoned = |at: usize| {
+            records[at].fields.iter().any(|(name, _)| name == model::record::POISON_FIELD)
+        };
+        assert_eq!([0, 1, 2, 3].map(is_poisoned), [false, true, false, true]);
+        assert_eq!(fixture.labels()[0].get(UNREAD), Some("{a="));
     }
 
     #[test]

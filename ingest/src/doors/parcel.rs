@@ -8,7 +8,7 @@ use bytes::Bytes;
 use model::batch::{BatchBuilder, Sequence, weight};
 use model::codec::{self, Encoder, Head};
 use model::error::Kind;
-use model::json::{self, Flat};
+use model::json::{self, Flat, TIME_NAMES};
 use model::limits::{BATCH_BYTES_MAX, BATCH_BYTES_TARGET, MESSAGE_BYTES_MAX};
 use model::partition::{Offset, RecordId};
 use model::record::{FieldValue, POISON_FIELD, Record};
@@ -134,13 +134,23 @@ impl Parcel {
         self.streams.len()
     }
 
-    /// Adds a record. `raw` is what came for it: kept as text should the record fit no batch.
+    /// Adds a record; a time that states no zone is UTC. `raw` is what came for it: kept as text should the record fit no batch.
     pub(super) fn push(
         &mut self,
         stream: Stream,
-        record: Record,
+        mut record: Record,
         raw: impl FnOnce() -> Vec<u8>,
     ) -> Result<(), ApiError> {
+        if record.timestamp.is_none() {
+            let text = |value: &FieldValue| match value {
+                FieldValue::Text(text) => Timestamp::parse_zoneless(text),
+                _ => None,
+            };
+            if let Some((at, moment)) = zoneless(&record.fields, text) {
+                record.fields.remove(at);
+                record.timestamp = Some(moment);
+            }
+        }
         let record = if weight(&record) > BATCH_BYTES_MAX {
             let reason = format!("a record is over {BATCH_BYTES_MAX} bytes");
             let kept = json::poisoned(&raw(), &reason);
@@ -159,9 +169,19 @@ impl Parcel {
     pub(super) fn push_flat(
         &mut self,
         stream: Stream,
-        record: Flat<'_>,
+        mut record: Flat<'_>,
         raw: impl FnOnce() -> Vec<u8>,
     ) -> Result<(), ApiError> {
+        if record.timestamp.is_none() {
+            let text = |value: &json::Value<'_>| match value {
+                json::Value::Text(text) => Timestamp::parse_zoneless(text),
+                _ => None,
+            };
+            if let Some((at, moment)) = zoneless(&record.fields, text) {
+                record.fields.remove(at);
+                record.timestamp = Some(moment);
+            }
+        }
         let is_large =
             record.message.len() > MESSAGE_BYTES_MAX || record.weight() > BATCH_BYTES_MAX;
         if is_large || record.fields.iter().any(|(name, _)| name == POISON_FIELD) {
@@ -219,6 +239,17 @@ impl Parcel {
         let Self { places, poisoned, key, .. } = self;
         Ok(Packed { batches, places, poisoned, has_key: key.is_some() })
     }
+}
+
+/// The field that states a time, and where it is.
+fn zoneless<N: AsRef<str>, V>(
+    fields: &[(N, V)],
+    read: impl Fn(&V) -> Option<Timestamp>,
+) -> Option<(usize, Timestamp)> {
+    TIME_NAMES.iter().find_map(|known| {
+        let at = fields.iter().position(|(name, _)| name.as_ref() == *known)?;
+        Some((at, read(&fields.get(at)?.1)?))
+    })
 }
 
 fn refused(error: &codec::DecodeError) -> ApiError {

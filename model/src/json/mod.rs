@@ -403,9 +403,9 @@ impl<'de> Visitor<'de> for Member<'_, 'de> {
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<(), E> {
-        #[expect(clippy::cast_precision_loss, reason = "over 63 bits it is stored as a float")]
-        let value = i64::try_from(number).map_or(Value::Float(number as f64), Value::Int);
-        self.push(value)
+        // Over 63 bits it is text: a float would lose digits, and texts are compared as numbers too.
+        let text = |_| Value::Text(Cow::Owned(number.to_string()));
+        self.push(i64::try_from(number).map_or_else(text, Value::Int))
     }
 
     fn visit_f64<E: de::Error>(self, number: f64) -> Result<(), E> {

@@ -92,7 +92,12 @@ impl<'a> Message<'a> {
     /// is recognised when it comes again.
     pub(super) fn pack(&self, arrival: Timestamp) -> Result<Packed, MessageError> {
         let plain = match self.mode {
-            Mode::Packed { bytes, is_gzip: true } => body::bounded(MultiGzDecoder::new(bytes))?,
+            Mode::Packed { bytes, is_gzip: true } => {
+                match body::bounded(MultiGzDecoder::new(bytes)) {
+                    Ok(plain) => plain,
+                    Err(error) => return self.keep(bytes, &error.detail.message, arrival),
+                }
+            }
             Mode::Packed { bytes, .. } | Mode::Entries(_, bytes) => Bytes::copy_from_slice(bytes),
             Mode::One(time, record) => [time, record].concat().into(),
         };
@@ -102,10 +107,7 @@ impl<'a> Message<'a> {
             Key::new(name, &plain)
         });
         let mut parcel = Parcel::new(arrival, key)?;
-        let tag = cut(&self.tag, LABEL_BYTES_MAX);
-        let tag = (!tag.is_empty()).then(|| ("tag".to_owned(), tag.to_owned()));
-        let labels = Labels::new(tag.into_iter().collect()).unwrap_or_default();
-        let stream = parcel.stream(IndexName::default(), labels)?;
+        let stream = self.stream(&mut parcel)?;
         match self.mode {
             Mode::One(time, record) => {
                 parcel.push(stream, entry_record(time, record), || record.to_vec())?;
@@ -113,6 +115,21 @@ impl<'a> Message<'a> {
             Mode::Entries(count, _) => entries(&mut parcel, stream, &plain, count)?,
             Mode::Packed { .. } => entries(&mut parcel, stream, &plain, u64::MAX)?,
         }
+        Ok(parcel.finish()?)
+    }
+
+    fn stream(&self, parcel: &mut Parcel) -> Result<Stream, ApiError> {
+        let tag = cut(&self.tag, LABEL_BYTES_MAX);
+        let tag = (!tag.is_empty()).then(|| ("tag".to_owned(), tag.to_owned()));
+        let labels = Labels::new(tag.into_iter().collect()).unwrap_or_default();
+        parcel.stream(IndexName::default(), labels)
+    }
+
+    /// Keeps a chunk that cannot be unpacked as it came: its sender would send it for ever.
+    fn keep(&self, bytes: &[u8], why: &str, arrival: Timestamp) -> Result<Packed, MessageError> {
+        let mut parcel = Parcel::new(arrival, None)?;
+        let stream = self.stream(&mut parcel)?;
+        parcel.push(stream, json::poisoned(bytes, why), || bytes.to_vec())?;
         Ok(parcel.finish()?)
     }
 }
@@ -166,9 +183,27 @@ fn entry(bytes: &[u8]) -> Record {
 }
 
 fn entry_record(time: &[u8], record: &[u8]) -> Record {
-    let time = read(time).and_then(|time| moment(&time));
+    let (time, about) = match read(time) {
+        // Fluent Bit: the time, and what it knows of the record beside it.
+        Some(ValueRef::Array(parts)) => {
+            let mut parts = parts.into_iter();
+            let time = parts.next().and_then(|time| moment(&time));
+            let about = match parts.next() {
+                Some(ValueRef::Map(pairs)) => object(pairs),
+                _ => Map::new(),
+            };
+            (time, about)
+        }
+        time => (time.and_then(|time| moment(&time)), Map::new()),
+    };
     let object = match read(record) {
-        Some(ValueRef::Map(pairs)) => object(pairs),
+        Some(ValueRef::Map(pairs)) => {
+            let mut object = object(pairs);
+            for (name, value) in about {
+                object.entry(name).or_insert(value);
+            }
+            object
+        }
         Some(other) => {
             let text = other.to_string();
             let kept = json::poisoned(text.as_bytes(), "a record that is no map");
@@ -199,7 +234,7 @@ fn read(bytes: &[u8]) -> Option<ValueRef<'_>> {
     read_value_ref_with_max_depth(&mut rest, DEPTH_MAX).ok()
 }
 
-/// Seconds, seconds with nanoseconds, or either with what Fluent Bit says about it.
+/// Seconds, or seconds with nanoseconds.
 fn moment(time: &ValueRef<'_>) -> Option<Timestamp> {
     match time {
         ValueRef::Integer(seconds) => seconds.as_i64()?.checked_mul(SECOND).map(Timestamp),
@@ -210,10 +245,6 @@ fn moment(time: &ValueRef<'_>) -> Option<Timestamp> {
             let nanoseconds = i64::from(u32::from_be_bytes([*n1, *n2, *n3, *n4]));
             Some(Timestamp(seconds * SECOND + nanoseconds))
         }
-        ValueRef::Array(parts) => match parts.first()? {
-            ValueRef::Array(_) => None,
-            first => moment(first),
-        },
         _ => None,
     }
 }

@@ -73,7 +73,18 @@ impl Reader {
             let end = values.byte_offset();
             let raw = body.get(start..end).unwrap_or_default();
             start = end;
-            let event: Event = serde_json::from_slice(raw).map_err(|_| invalid())?;
+            let event: Event = match serde_json::from_slice(raw) {
+                Ok(event) => event,
+                // Where it ends is known: its neighbours are not refused with it.
+                Err(error) if raw.trim_ascii_start().starts_with(b"{") => {
+                    let raw = raw.trim_ascii();
+                    let record = json::poisoned(raw, &format!("no event of HEC: {error}"));
+                    self.push(meta, record, raw)?;
+                    number += 1;
+                    continue;
+                }
+                Err(_) => return Err(invalid().into()),
+            };
             self.event(event, raw, meta).map_err(|error| match error {
                 Error::Table(refusal) => Error::Table(refusal.at(number)),
                 shared @ Error::Shared(_) => shared,

@@ -48,6 +48,19 @@ async fn a_time_that_cannot_be_read_is_kept() {
 }
 
 #[tokio::test]
+async fn an_event_that_cannot_be_read_costs_its_neighbours_nothing() {
+    let fixture = fixture();
+    let deep = format!("{{\"event\":{}1{}}}", "{\"a\":".repeat(300), "}".repeat(300));
+    let body =
+        format!(r#"{{"event":"before"}}{deep}{{"event":"x","host":[1]}}{{"event":"after"}}"#);
+    let (status, _) = post(&fixture, "", &body).await;
+    assert_eq!(status, 200);
+    let records = fixture.records();
+    let messages: Vec<&str> = records.iter().map(|record| record.message.as_str()).collect();
+    assert_eq!(messages, ["before", &deep, r#"{"event":"x","host":[1]}"#, "after"]);
+}
+
+#[tokio::test]
 async fn an_object_over_a_bound_is_kept_with_the_reason() {
     let fixture = fixture();
     let deep = format!("{}1{}", "{\"a\":".repeat(60), "}".repeat(60));

@@ -33,8 +33,9 @@ pub(super) struct Resource {
 pub(super) struct ScopeLogs {
     #[prost(message, optional, tag = "1")]
     pub(super) scope: Option<Scope>,
-    #[prost(message, repeated, tag = "2")]
-    pub(super) log_records: Vec<LogRecord>,
+    /// [`LogRecord`]s, each read on its own: one that cannot be costs the others nothing.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub(super) log_records: Vec<Bytes>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -182,7 +183,8 @@ impl Any {
             Self::Text(text) => utf8(text).into_owned().into(),
             Self::Bool(truth) => (*truth).into(),
             Self::Int(number) => (*number).into(),
-            Self::Float(number) => (*number).into(),
+            Self::Float(number) if number.is_finite() => (*number).into(),
+            Self::Float(number) => number.to_string().into(),
             Self::Array(array) => array.values.iter().map(AnyValue::to_json).collect(),
             Self::Map(map) => pairs_to_json(&map.values),
             Self::Bytes(bytes) => hex(bytes).into(),
@@ -203,57 +205,7 @@ pub(in crate::doors) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]).collect()
 }
 
-fn unhex(value: &Value, name: &str) -> Bytes {
-    let text = value.get(name).and_then(Value::as_str).unwrap_or_default();
-    let digit = |at: usize| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
-    (0..text.len()).step_by(2).map_while(digit).collect()
-}
-
-impl Request {
-    /// Reads the JSON form. What is missing or of another type counts as not given; unknown
-    /// names are passed over, as the standard wants.
-    pub(super) fn from_json(value: &Value) -> Self {
-        Self { resource_logs: list(value, "resourceLogs", ResourceLogs::from_json) }
-    }
-}
-
-impl ResourceLogs {
-    fn from_json(value: &Value) -> Self {
-        let resource = value.get("resource");
-        let resource = resource.map(|value| Resource { attributes: pairs(value, "attributes") });
-        Self { resource, scope_logs: list(value, "scopeLogs", ScopeLogs::from_json) }
-    }
-}
-
-impl ScopeLogs {
-    fn from_json(value: &Value) -> Self {
-        let scope = value.get("scope").map(|scope| Scope {
-            name: text(scope, "name"),
-            version: text(scope, "version"),
-            attributes: pairs(scope, "attributes"),
-        });
-        Self { scope, log_records: list(value, "logRecords", LogRecord::from_json) }
-    }
-}
-
 impl LogRecord {
-    fn from_json(value: &Value) -> Self {
-        let small = |name| i32::try_from(number(value, name)).unwrap_or_default();
-        let moment = |name| u64::try_from(number(value, name)).unwrap_or_default();
-        Self {
-            time_unix_nano: moment("timeUnixNano"),
-            severity_number: small("severityNumber"),
-            severity_text: text(value, "severityText"),
-            body: value.get("body").map(AnyValue::from_json),
-            attributes: pairs(value, "attributes"),
-            flags: u32::try_from(number(value, "flags")).unwrap_or_default(),
-            trace_id: unhex(value, "traceId"),
-            span_id: unhex(value, "spanId"),
-            observed_time_unix_nano: moment("observedTimeUnixNano"),
-            event_name: text(value, "eventName"),
-        }
-    }
-
     /// All of it, for a record that cannot be taken apart.
     pub(super) fn to_json(&self) -> Value {
         json!({
@@ -265,55 +217,4 @@ impl LogRecord {
             "event_name": utf8(&self.event_name),
         })
     }
-}
-
-impl AnyValue {
-    fn from_json(value: &Value) -> Self {
-        let member = |name: &str| value.get(name).filter(|value| !value.is_null());
-        let any = if let Some(text) = member("stringValue").and_then(Value::as_str) {
-            Some(Any::Text(Bytes::copy_from_slice(text.as_bytes())))
-        } else if let Some(truth) = member("boolValue").and_then(Value::as_bool) {
-            Some(Any::Bool(truth))
-        } else if member("intValue").is_some() {
-            Some(Any::Int(number(value, "intValue")))
-        } else if let Some(float) = member("doubleValue") {
-            let read = float.as_f64().or_else(|| float.as_str()?.parse().ok());
-            read.map(Any::Float)
-        } else if let Some(array) = member("arrayValue") {
-            Some(Any::Array(Array { values: list(array, "values", Self::from_json) }))
-        } else if let Some(map) = member("kvlistValue") {
-            Some(Any::Map(Map { values: pairs(map, "values") }))
-        } else {
-            // Base64 is text as well; it is kept as it came.
-            let bytes = member("bytesValue").and_then(Value::as_str);
-            bytes.map(|text| Any::Text(Bytes::copy_from_slice(text.as_bytes())))
-        };
-        Self { value: any }
-    }
-}
-
-fn list<T>(value: &Value, name: &str, read: impl Fn(&Value) -> T) -> Vec<T> {
-    value
-        .get(name)
-        .and_then(Value::as_array)
-        .map_or_else(Vec::new, |all| all.iter().map(read).collect())
-}
-
-fn pairs(value: &Value, name: &str) -> Vec<KeyValue> {
-    list(value, name, |pair| KeyValue {
-        key: text(pair, "key"),
-        value: pair.get("value").map(AnyValue::from_json),
-    })
-}
-
-fn text(value: &Value, name: &str) -> Bytes {
-    let text = value.get(name).and_then(Value::as_str).unwrap_or_default();
-    Bytes::copy_from_slice(text.as_bytes())
-}
-
-/// A number, also as text.
-fn number(value: &Value, name: &str) -> i64 {
-    let value = value.get(name);
-    let read = value.and_then(|value| value.as_i64().or_else(|| value.as_str()?.parse().ok()));
-    read.unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 
 mod grpc;
 mod message;
+mod json;
 mod record;
 
 use axum::body::Body;
@@ -20,6 +21,9 @@ use super::parcel::{self, Delivered, Parcel};
 use super::{IngestState, body};
 pub use grpc::LogsService;
 pub(super) use message::hex;
+
+/// Bytes of a reason: those of nested messages name every level.
+const REASON_BYTES_MAX: usize = 300;
 
 /// Content type of the binary form.
 pub(super) const PROTOBUF: &str = "application/x-protobuf";
@@ -45,7 +49,7 @@ pub(super) async fn take(
         let request = if is_protobuf {
             decode(body)?
         } else {
-            Request::from_json(&serde_json::from_slice(&body).map_err(|error| invalid(&error))?)
+            json::read(&body).map_err(|error| invalid(&error))?
         };
         record::pack(&request, parcel)
     };
@@ -62,10 +66,11 @@ pub(super) async fn take(
 }
 
 fn decode(body: Bytes) -> Result<Request, ApiError> {
-    Request::decode(body).map_err(|error| invalid(&error))
+    Request::decode(body).map_err(|error| invalid(&error.to_string()))
 }
 
-fn invalid(error: &dyn std::error::Error) -> ApiError {
+fn invalid(error: &str) -> ApiError {
+    let error = model::text::cut(error, REASON_BYTES_MAX);
     ApiError::new(Kind::Invalid, format!("not an export of logs: {error}"))
 }
 

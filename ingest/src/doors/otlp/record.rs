@@ -8,10 +8,12 @@ use model::level::Level;
 use model::limits::{FIELD_NAME_BYTES_MAX, LABEL_BYTES_MAX, RECORD_DEPTH_MAX, RECORD_FIELDS_MAX};
 use model::record::{KEPT_FIELD, Record};
 use model::stream::{IndexName, Labels};
-use model::text::keep_text;
+use model::text::{cut, keep_text};
 use model::time::Timestamp;
 use platform::http::ApiError;
+use prost::Message as _;
 
+use super::REASON_BYTES_MAX;
 use super::message::{
     Any, AnyValue, KeyValue, LogRecord, Request, Resource, Scope, hex, pairs_to_json, utf8,
 };
@@ -41,7 +43,15 @@ pub(super) fn pack(request: &Request, mut parcel: Parcel) -> Result<Packed, ApiE
             resource.iter().for_each(|pair| shared.pair("resource", pair, 1));
             shared.scope(scoped.scope.as_ref());
             for log in &scoped.log_records {
-                push(&mut parcel, stream, &shared, log)?;
+                match LogRecord::decode(log.clone()) {
+                    Ok(log) => push(&mut parcel, stream, &shared, &log)?,
+                    Err(error) => {
+                        let error = error.to_string();
+                        let words = cut(&error, REASON_BYTES_MAX);
+                        let words = format!("a record that cannot be read: {words}");
+                        parcel.push(stream, json::poisoned(log, &words), || log.to_vec())?;
+                    }
+                }
             }
         }
     }
@@ -136,6 +146,8 @@ fn message<'a>(body: &'a Any, fields: &mut Fields<'a>) -> Option<Cow<'a, str>> {
             }
             text.or_else(|| Some(pairs_to_json(&body.values).to_string().into()))
         }
+        Any::Bytes(bytes) => Some(hex(bytes).into()),
+        Any::Float(number) if !number.is_finite() => Some(number.to_string().into()),
         other => Some(other.to_json().to_string().into()),
     }
 }

@@ -21,7 +21,8 @@ fn pair(key: &str, value: &str) -> KeyValue {
 fn request(logs: Vec<LogRecord>) -> Vec<u8> {
     let attributes = vec![pair("service.name", "shop"), pair("process.pid", "7")];
     let scope = Scope { name: "lib".into(), version: "1".into(), attributes: vec![] };
-    let scope_logs = vec![ScopeLogs { scope: Some(scope), log_records: logs }];
+    let log_records = logs.iter().map(|log| log.encode_to_vec().into()).collect();
+    let scope_logs = vec![ScopeLogs { scope: Some(scope), log_records }];
     let logs = ResourceLogs { resource: Some(Resource { attributes }), scope_logs };
     Request { resource_logs: vec![logs] }.encode_to_vec()
 }
@@ -104,6 +105,81 @@ async fn json_has_hex_ids_and_numbers_as_text() {
     assert_eq!(field(&records[0], "n"), Some(&FieldValue::Int(12)));
     assert_eq!(field(&records[0], "d"), Some(&FieldValue::Float(1.5)));
     assert_eq!(records[0].fields.iter().filter(|(name, _)| name == "l").count(), 2);
+}
+
+fn json(record: &str) -> Vec<u8> {
+    format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{record}]}}]}}]}}"#).into_bytes()
+}
+
+#[tokio::test]
+async fn json_of_another_type_is_kept_as_it_is_written() {
+    let headers = [("content-type", "application/json")];
+    for (record, message, name, expected) in [
+        (r#"{"body":"raw"}"#, "raw", "", None),
+        (r#"{"body":{"string_value":"snake"}}"#, "snake", "", None),
+        (r#"{"body":{"stringValue":5}}"#, "5", "", None),
+        (r#"{"body":{"doubleValue":"NaN"}}"#, "NaN", "", None),
+        (r#"{"body":{"bytesValue":"AAE="}}"#, "0001", "", None),
+        (r#"{"body":{"a":1}}"#, r#"{"a":1}"#, "a", Some(FieldValue::Int(1))),
+        (r#"{"body":"b","timeUnixNano":"abc"}"#, "b", "time_unix_nano", is("abc")),
+        (r#"{"body":"b","traceId":"zz"}"#, "b", "trace_id", is("zz")),
+        (r#"{"body":"b","attributes":{"k":"v"}}"#, "b", "k", is("v")),
+        (r#""text""#, r#""text""#, POISON_FIELD, is("a record that is no object")),
+    ] {
+        let fixture = fixture();
+        let (status, answer) = fixture
+            .ask("POST", "/v1/logs", &headers, json(&format!(r#"{record},{{"body":"next"}}"#)))
+            .await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let records = fixture.records();
+        assert_eq!(records[0].message, message, "{record}");
+        assert_eq!(records[1].message, "next", "{record}");
+        if !name.is_empty() {
+            assert_eq!(field(&records[0], name).cloned(), expected, "{record}");
+        }
+    }
+    let fixture = fixture();
+    let warn = json(r#"{"body":"b","severityNumber":"SEVERITY_NUMBER_WARN2"}"#);
+    fixture.ask("POST", "/v1/logs", &headers, warn).await;
+    assert_eq!(fixture.records()[0].level.name(), "warn");
+    for body in [
+        "null",
+        "[]",
+        r#"[{"resourceLogs":[]}]"#,
+        r#"{"resourceLogs":{"scopeLogs":[]}}"#,
+        r#"{"resourceLogs":[{"scopeLogs":{"logRecords":[]}}]}"#,
+    ] {
+        let (status, _) = fixture.ask("POST", "/v1/logs", &headers, body.into()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+    }
+    assert_eq!(fixture.records().len(), 1);
+}
+
+#[tokio::test]
+async fn a_record_nested_too_deep_costs_its_neighbours_nothing() {
+    let deep = (0..200).fold(any("x"), |inner, _| {
+        Some(AnyValue {
+            value: Some(Any::Array(message::Array { values: inner.into_iter().collect() })),
+        })
+    });
+    let logs = vec![
+        LogRecord { body: deep, ..LogRecord::default() },
+        LogRecord { body: any("next"), ..LogRecord::default() },
+    ];
+    let fixture = fixture();
+    let (status, _) = fixture.ask("POST", "/v1/logs", &[], request(logs)).await;
+    assert_eq!(status, StatusCode::OK);
+    let nested =
+        format!("{{\"body\":{}1{}}},{{\"body\":\"last\"}}", "[".repeat(200), "]".repeat(200));
+    let headers = [("content-type", "application/json")];
+    let (status, answer) = fixture.ask("POST", "/v1/logs", &headers, json(&nested)).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let records = fixture.records();
+    assert_eq!(records.len(), 4);
+    assert!(
+        field(&records[0], POISON_FIELD).is_some() && field(&records[2], POISON_FIELD).is_some()
+    );
+    assert_eq!((records[1].message.as_str(), records[3].message.as_str()), ("next", "last"));
 }
 
 #[tokio::test]
