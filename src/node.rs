@@ -40,7 +40,10 @@ use crate::tell;
 
 /// `sawlog run`: a node that also ships this machine's files.
 pub(crate) fn run(args: RunArgs) -> Result<()> {
-    ensure!(!args.ship.is_empty(), "name the files to ship: --ship '/var/log/**/*.log'");
+    ensure!(
+        !args.ship.is_empty(),
+        "name the files to ship: --ship '/var/log/**/*.log'; `sawlog node` runs without"
+    );
     start(&args.node, Some(Shipping { paths: args.ship, labels: args.label }))
 }
 

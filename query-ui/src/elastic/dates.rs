@@ -36,7 +36,7 @@ impl Dates {
     pub(super) fn read(&self, value: &Value, edge: Edge) -> Option<Timestamp> {
         match value {
             Value::Number(number) => match number.as_i64() {
-                Some(whole) => self.epoch(whole),
+                Some(whole) => self.epoch(whole, edge),
                 None => {
                     let scale = if self.seconds { 1e9 } else { 1e6 };
                     let nanos = number.as_f64()? * scale;
@@ -49,9 +49,14 @@ impl Dates {
         }
     }
 
-    fn epoch(&self, number: i64) -> Option<Timestamp> {
+    /// The first or the last moment of a second or millisecond.
+    fn epoch(&self, number: i64, edge: Edge) -> Option<Timestamp> {
         let scale = if self.seconds { SECOND } else { SECOND / 1_000 };
-        number.checked_mul(scale).map(Timestamp)
+        let first = number.checked_mul(scale)?;
+        match edge {
+            Edge::First => Some(Timestamp(first)),
+            Edge::Last => first.checked_add(scale - 1).map(Timestamp),
+        }
     }
 
     fn text(&self, text: &str, edge: Edge) -> Option<Timestamp> {
@@ -69,7 +74,7 @@ impl Dates {
         let is_digits = !text.is_empty()
             && text.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit());
         if is_digits && text.len() != 4 {
-            return self.epoch(text.parse().ok()?);
+            return self.epoch(text.parse().ok()?, edge);
         }
         let (date, rest) = match text.find(['T', ' ', 't']) {
             Some(at) => (text.get(..at)?, text.get(at + 1..)?),

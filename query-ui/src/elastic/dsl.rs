@@ -264,7 +264,10 @@ fn match_one(
             "[{clause}] query does not support [analyzer] {analyzer}"
         )));
     }
-    let field = if name == "*" { "*".to_owned() } else { names::field(name)? };
+    let field = if name == "*" { "*".to_owned() } else { names::queried(name)? };
+    if names::is_time(&field) {
+        return term_of(name, value, Case::Exact);
+    }
     let Value::String(text) = value else {
         return match field.as_str() {
             "*" => Ok(values::words("*", &values::text_of(value).unwrap_or_default(), Join::All)),
@@ -273,6 +276,9 @@ fn match_one(
     };
     if name.ends_with(".keyword") || field == "index" {
         return values::whole(&field, value, Case::Exact);
+    }
+    if values::is_number(text) && !["*", "message"].contains(&field.as_str()) {
+        return values::phrase_or_number(&field, text);
     }
     let empty = model::text::tokens(text).next().is_none();
     if empty
@@ -301,7 +307,10 @@ fn phrase(clause: &str, body: &Value, end: End) -> Result<Filter, Refusal> {
 }
 
 fn phrase_in(name: &str, text: &str, end: End) -> Result<Filter, Refusal> {
-    let field = if name == "*" { "*".to_owned() } else { names::field(name)? };
+    let field = if name == "*" { "*".to_owned() } else { names::queried(name)? };
+    if names::is_time(&field) && end == End::Word {
+        return term_of(name, &text.into(), Case::Exact);
+    }
     if name.ends_with(".keyword") {
         return match end {
             End::Word => values::whole(&field, &text.into(), Case::Exact),
@@ -378,8 +387,8 @@ fn term(body: &Value) -> Result<Filter, Refusal> {
 
 /// A field's whole value; of times the whole unit that is written.
 pub(super) fn term_of(name: &str, value: &Value, case: Case) -> Result<Filter, Refusal> {
-    let field = names::field(name)?;
-    if !["timestamp", "ingest_time"].contains(&field.as_str()) {
+    let field = names::queried(name)?;
+    if !names::is_time(&field) {
         return values::whole(&field, value, case);
     }
     let dates = Dates::new(Timestamp::default(), "", "");
@@ -390,6 +399,24 @@ pub(super) fn term_of(name: &str, value: &Value, case: Case) -> Result<Filter, R
             Ok(values::test(&field, FieldTest::Between { from: at(first), to: at(last) }))
         }
         _ => Err(Refusal::parsing(format!("failed to parse date field [{value}] of [{name}]"))),
+    }
+}
+
+/// A text that is asked of a field: the whole of ids, times and `.keyword`, words of others.
+pub(super) fn asked_of(name: &str, text: &str) -> Result<Filter, Refusal> {
+    let field = names::queried(name)?;
+    match field.as_str() {
+        field
+            if name.ends_with(".keyword")
+                || name == "_index"
+                || names::is_time(field)
+                || field == "id" =>
+        {
+            term_of(name, &text.into(), Case::Exact)
+        }
+        "message" => values::phrase("message", text, End::Word),
+        field if values::is_number(text) => values::phrase_or_number(field, text),
+        field => values::phrase(field, text, End::Word),
     }
 }
 
@@ -413,7 +440,7 @@ fn pattern(clause: &str, body: &Value) -> Result<Filter, Refusal> {
     let text = value
         .as_str()
         .ok_or_else(|| Refusal::parsing(format!("[{clause}] for [{name}] wants a text")))?;
-    let field = names::field(name)?;
+    let field = names::queried(name)?;
     let in_words = field == "message";
     let source = match clause {
         "prefix" if in_words => format!(r"{}\w*", regex::escape(text)),

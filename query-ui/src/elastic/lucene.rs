@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::clause::{field_list, only};
 use super::dates::Dates;
-use super::dsl::{Side, bound, exists, term_of};
+use super::dsl::{Side, asked_of, bound, exists};
 use super::names;
 use super::refusal::Refusal;
 use super::regexp::regexp;
@@ -243,8 +243,7 @@ impl Parser<'_> {
             self.boost();
             return of_fields(fields, |name| match name {
                 "*" => values::phrase("*", &text, End::Word),
-                name if exact(name) => term_of(name, &text.as_str().into(), Case::Exact),
-                name => values::phrase(&names::field(name)?, &text, End::Word),
+                name => asked_of(name, &text),
             });
         }
         if self.rest.starts_with('/') {
@@ -253,7 +252,7 @@ impl Parser<'_> {
             self.boost();
             return of_fields(fields, |name| match name {
                 "*" => values::shaped("*", &source, Case::Any),
-                name => values::shaped(&names::field(name)?, &source, Case::Exact),
+                name => values::shaped(&names::queried(name)?, &source, Case::Exact),
             });
         }
         if self.rest.starts_with(['[', '{']) {
@@ -447,13 +446,7 @@ impl Term {
         }
         match name {
             "*" => Ok(values::words("*", &self.text, Join::All)),
-            name if exact(name) || name == "_id" => {
-                term_of(name, &self.text.as_str().into(), Case::Exact)
-            }
-            "@timestamp" | "timestamp" | "ingest_time" | "event.ingested" => {
-                term_of(name, &self.text.as_str().into(), Case::Exact)
-            }
-            name => values::phrase(&names::field(name)?, &self.text, End::Word),
+            name => asked_of(name, &self.text),
         }
     }
 
@@ -471,7 +464,7 @@ impl Term {
         }
         match name {
             "*" => values::shaped("*", &source, Case::Any),
-            name if exact(name) => values::shaped(&names::field(name)?, &source, Case::Exact),
+            name if exact(name) => values::shaped(&names::queried(name)?, &source, Case::Exact),
             "level" | "log.level" => values::shaped("level", &source, Case::Any),
             // Patterns of words, as words are asked: in any case, anywhere in the value.
             name => values::regex(&names::field(name)?, format!(r"(?si)(?:^|\b){source}(?:\b|$)")),

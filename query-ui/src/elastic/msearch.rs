@@ -115,5 +115,5 @@ async fn one(
         params.insert("rest_total_hits_as_int".to_owned(), "true".to_owned());
     }
     let search = Search::read(&body, &params, indexes, engine.clock().now())?;
-    answered(engine, search, &body).await
+    answered(engine, search, &body, asked.is_set("typed_keys")).await
 }

@@ -22,8 +22,26 @@ pub(super) fn field(name: &str) -> Result<String, Refusal> {
             );
             return Err(Refusal::argument(reason));
         }
+        // Nothing has such a name: an answer without hits would be a wrong one.
+        name if name.contains('*') => {
+            let reason = format!("field [{name}] is a pattern, which is not supported here");
+            return Err(Refusal::argument(reason));
+        }
         name => name.strip_suffix(".keyword").unwrap_or(name).to_owned(),
     })
+}
+
+/// The message as one value, where a query asks for whole values.
+pub(super) const WHOLE_MESSAGE: &str = "message.keyword";
+
+/// A field that a query asks, by our name.
+pub(super) fn queried(name: &str) -> Result<String, Refusal> {
+    if name == WHOLE_MESSAGE { Ok(name.to_owned()) } else { field(name) }
+}
+
+/// Whether a field of ours holds times.
+pub(super) fn is_time(field: &str) -> bool {
+    matches!(field, "timestamp" | "ingest_time")
 }
 
 /// The name under which a client knows what we call so.

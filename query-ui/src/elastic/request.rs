@@ -115,9 +115,6 @@ impl Asked {
                 "request contains unrecognized parameter: [{name}]"
             )));
         }
-        if self.is_set("typed_keys") {
-            return Err(Refusal::argument("parameter [typed_keys] is not supported"));
-        }
         Ok(())
     }
 

@@ -39,7 +39,7 @@ pub(crate) fn router(engine: Engine) -> Router {
         .route("/es/{index}/_field_caps", get(catalog::caps).post(catalog::caps))
         .route("/es/_cat/indices", get(catalog::cat_all))
         .route("/es/_cat/indices/{index}", get(catalog::cat))
-        .route("/es/_resolve/index/{index}", get(catalog::resolve))
+        .route("/es/_resolve/index/{index}", get(catalog::resolve).post(catalog::resolve))
         .route("/es/_refresh", get(refreshed).post(refreshed))
         .route("/es/{index}/_refresh", get(refreshed_in).post(refreshed_in))
         .route("/es/_flush", get(refreshed).post(refreshed))
@@ -137,7 +137,8 @@ async fn search(engine: Engine, expression: &str, asked: Asked) -> Answered {
         return begin_scroll(&engine, indexes, body, &asked).await;
     }
     let search = Search::read(&body, &asked.params, indexes, engine.clock().now())?;
-    Ok(asked.answer(answered(&engine, search, &body).await?))
+    let answer = answered(&engine, search, &body, asked.is_set("typed_keys")).await?;
+    Ok(asked.answer(answer))
 }
 
 /// The newest document of an id.
@@ -192,6 +193,7 @@ pub(super) async fn answered(
     engine: &Engine,
     search: Search,
     body: &Value,
+    typed_keys: bool,
 ) -> Result<Value, Refusal> {
     let begun = engine.clock().elapsed();
     let aggregations = aggs::read(body, engine.clock().now())?;
@@ -213,6 +215,10 @@ pub(super) async fn answered(
     })
     .await?;
     set(&mut answer, "took", took(engine, begun));
+    let asked = body.get("aggs").or_else(|| body.get("aggregations"));
+    if let (true, Some(asked), Some(found)) = (typed_keys, asked, answer.get_mut("aggregations")) {
+        aggs::typed(asked, found);
+    }
     Ok(answer)
 }
 

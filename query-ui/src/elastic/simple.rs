@@ -179,5 +179,5 @@ impl Parser<'_> {
 }
 
 fn ours(name: &str) -> Result<String, Refusal> {
-    if name == "*" { Ok("*".to_owned()) } else { names::field(name) }
+    if name == "*" { Ok("*".to_owned()) } else { names::queried(name) }
 }

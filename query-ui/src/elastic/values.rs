@@ -6,6 +6,7 @@ use model::text::{fold_text, is_ideograph, tokens};
 use regex::RegexBuilder;
 use serde_json::Value;
 
+use super::names::WHOLE_MESSAGE;
 use super::refusal::Refusal;
 
 /// A test of a field by our name.
@@ -74,7 +75,18 @@ pub(super) fn regex(name: &str, source: String) -> Result<Filter, Refusal> {
     }
 }
 
-fn is_number(value: f64) -> FieldTest {
+/// Whether a text reads as a finite number.
+pub(super) fn is_number(text: &str) -> bool {
+    text.trim().parse::<f64>().is_ok_and(f64::is_finite)
+}
+
+/// A text that reads as a number: the number, or its signs as they are written.
+pub(super) fn phrase_or_number(name: &str, text: &str) -> Result<Filter, Refusal> {
+    let number = whole(name, &Value::from(text.trim()), Case::Exact)?;
+    Ok(any(vec![number, phrase(name, text, End::Word)?]))
+}
+
+fn equals(value: f64) -> FieldTest {
     let at = Bound::Inclusive(Literal::Number(value));
     FieldTest::Between { from: at.clone(), to: at }
 }
@@ -88,9 +100,16 @@ pub(super) fn whole(name: &str, value: &Value, case: Case) -> Result<Filter, Ref
         ("level", _) => return Ok(level(&text)),
         ("id", _) => return id(&text),
         (_, Value::Number(number)) if number.is_f64() || number.is_i64() || number.is_u64() => {
-            return Ok(test(name, is_number(number.as_f64().unwrap_or_default())));
+            return Ok(test(name, equals(number.as_f64().unwrap_or_default())));
         }
         _ => {}
+    }
+    if name == WHOLE_MESSAGE {
+        let phrase = FieldTest::Matches(TextMatch::Phrase(fold_text(&text).into_owned()));
+        let source = format!(r"{}\A{}\z", case.flags(), regex::escape(&text));
+        let exactly = regex("message", source)?;
+        let has_words = !text.trim().is_empty();
+        return Ok(if has_words { all(vec![test("message", phrase), exactly]) } else { exactly });
     }
     if name == "message" {
         // A text that was taken apart: the term is one of its words.
@@ -103,11 +122,11 @@ pub(super) fn whole(name: &str, value: &Value, case: Case) -> Result<Filter, Ref
     }
     // The word index knows phrases; the expression decides.
     let phrase = FieldTest::Matches(TextMatch::Phrase(fold_text(&text).into_owned()));
-    let decided = match text.parse::<f64>() {
-        Ok(number) if number.is_finite() => any(vec![exactly, test(name, is_number(number))]),
+    let exactly = all(vec![test(name, phrase), exactly]);
+    Ok(match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => any(vec![exactly, test(name, equals(number))]),
         _ => exactly,
-    };
-    Ok(all(vec![test(name, phrase), decided]))
+    })
 }
 
 /// A level in any spelling.
@@ -274,6 +293,7 @@ fn no_patterns() -> Refusal {
 pub(super) fn shaped(name: &str, source: &str, case: Case) -> Result<Filter, Refusal> {
     match name {
         "id" => Err(no_patterns()),
+        WHOLE_MESSAGE => regex("message", format!(r"{}\A(?:{source})\z", case.flags())),
         // A text that was taken apart: one of its words does.
         "message" => regex(name, format!(r"(?i)\b(?:{source})\b")),
         "*" => {

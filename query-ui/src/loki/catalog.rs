@@ -25,14 +25,15 @@ fn question(filter: Filter, pipes: Vec<Pipe>, range: TimeRange) -> Question {
     Question { query: Query { time: None, filter, pipes }, range, indexes: None, limit: 0 }
 }
 
-/// The labels that streams have.
+/// The labels that the streams of some records have.
 pub(super) async fn label_names(
     engine: &Engine,
+    filter: Filter,
     range: TimeRange,
 ) -> Result<Vec<String>, QueryFailure> {
-    let found = engine.fields(&question(Filter::All, Vec::new(), range)).await?;
-    let mut names: Vec<String> =
-        found.fields.into_iter().filter(|field| field.label).map(|field| field.name).collect();
+    let found = engine.fields(&question(filter, Vec::new(), range)).await?;
+    let labels = found.fields.into_iter().filter(|field| field.label && field.count > 0);
+    let mut names: Vec<String> = labels.map(|field| field.name).collect();
     names.sort();
     Ok(names)
 }
@@ -49,7 +50,9 @@ fn selection(params: &Params) -> Result<Lowered, Refusal> {
 
 pub(super) async fn labels(State(engine): State<Engine>, params: Params) -> Answered {
     let range = params.range(engine.clock().now())?;
-    let names = run(&engine, |engine| async move { label_names(&engine, range).await }).await?;
+    let filter = selection(&params)?.filter();
+    let names =
+        run(&engine, |engine| async move { label_names(&engine, filter, range).await }).await?;
     let names: Vec<String> = names.iter().map(|name| label_name(name)).collect();
     Ok(success(names))
 }
@@ -92,7 +95,7 @@ pub(super) async fn series(State(engine): State<Engine>, params: Params) -> Answ
     }
     let filter = if filters.is_empty() { Filter::All } else { Filter::Or(filters) };
     let found = run(&engine, |engine| async move {
-        let names = label_names(&engine, range).await?;
+        let names = label_names(&engine, Filter::All, range).await?;
         let by = names.iter().cloned().map(Group::Field).collect();
         let count = Aggregate {
             function: Function::Count,
@@ -128,7 +131,9 @@ pub(super) async fn series(State(engine): State<Engine>, params: Params) -> Answ
 
 pub(super) async fn detected_labels(State(engine): State<Engine>, params: Params) -> Answered {
     let range = params.range(engine.clock().now())?;
-    let names = run(&engine, |engine| async move { label_names(&engine, range).await }).await?;
+    let filter = selection(&params)?.filter();
+    let names =
+        run(&engine, |engine| async move { label_names(&engine, filter, range).await }).await?;
     let mut found = Vec::new();
     for name in names {
         let count = values_of(&engine, &params, &name).await?.len();
@@ -230,7 +235,13 @@ async fn by_labels(engine: &Engine, params: &Params) -> Result<Vec<String>, Refu
         LogQl::Log(log) if !log.selector.is_empty() => {
             Ok(log.selector.into_iter().map(|test| test.name).collect())
         }
-        _ => run(engine, |engine| async move { label_names(&engine, TimeRange::ALL).await }).await,
+        _ => {
+            run(
+                engine,
+                |engine| async move { label_names(&engine, Filter::All, TimeRange::ALL).await },
+            )
+            .await
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use model::error::Kind;
+use model::query::Filter;
 use model::time::{SECOND, TimeRange, Timestamp};
 use serde_json::{Value, json};
 
@@ -323,7 +324,7 @@ pub(super) async fn figures(
     moments: Moments,
 ) -> Result<Found, Refusal> {
     run(engine, |engine| async move {
-        let labels = catalog::label_names(&engine, TimeRange::ALL).await?;
+        let labels = catalog::label_names(&engine, Filter::All, TimeRange::ALL).await?;
         let asked = Asked { engine, moments, labels };
         asked.compute(&query).await
     })

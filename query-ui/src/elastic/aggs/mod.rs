@@ -7,6 +7,7 @@ mod read;
 mod buckets;
 mod show;
 mod run;
+mod typed;
 
 use model::query::Filter;
 use serde_json::Value;
@@ -16,6 +17,7 @@ use key::Part;
 use metric::Metric;
 pub(super) use read::read;
 pub(super) use run::run;
+pub(super) use typed::typed;
 
 /// Buckets of one level of an answer.
 const BUCKETS_MAX: usize = 65_535;

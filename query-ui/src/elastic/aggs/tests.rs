@@ -203,3 +203,21 @@ async fn grafana_gets_what_its_source_asks() {
     let (_, found) = ask(&app, "GET", "/es/_resolve/index/logs-*", "").await;
     assert_eq!(found["indices"][0]["name"], "logs-other");
 }
+
+#[tokio::test]
+async fn typed_keys_name_the_types() {
+    let (_fixture, app) = small(Rest::Fresh).await;
+    let body = json!({"size": 0, "aggs": {
+        "hosts": {"terms": {"field": "host"}, "aggs": {"p": {"percentiles": {"field": "took", "percents": [50]}}}},
+        "codes": {"terms": {"field": "status"}},
+        "none": {"terms": {"field": "nothing"}},
+        "bad": {"filter": {"term": {"level": "error"}}, "aggs": {"most": {"max": {"field": "took"}}}},
+    }});
+    let answer = post(&app, "/es/main/_search?typed_keys=true", body).await;
+    let found = &answer["aggregations"];
+    let names: Vec<&String> = found.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["sterms#hosts", "lterms#codes", "umterms#none", "filter#bad"]);
+    let bucket = &found["sterms#hosts"]["buckets"][0];
+    assert!(bucket.get("tdigest_percentiles#p").is_some(), "{bucket}");
+    assert_eq!(found["filter#bad"]["max#most"]["value"], 7.0);
+}
