@@ -21,8 +21,8 @@ use crate::scan::ScanError;
 use crate::schema::{FieldColumnId, adapt, batch_rows, united};
 use crate::searcher::Core;
 use crate::split::{
-    Arrivals, BuildError, IngestTimes, Origin, PageCache, Piece, Source, Split, TemplateKey, Unit,
-    build,
+    Arrivals, BuildError, IngestTimes, Origin, PageCache, Piece, Sketches, Source, Split,
+    TemplateKey, Unit, build,
 };
 
 /// Each size is so many times the one before.
@@ -172,19 +172,22 @@ pub(crate) fn source_of(
     let schema = shared(splits)?;
     let mut templates: BTreeMap<TemplateKey, u32> = BTreeMap::new();
     let (mut ingest, mut arrivals, mut unit) = (Vec::new(), Vec::new(), Unit::Milli);
+    let mut sketches = Vec::new();
     for split in splits {
         templates.extend(split.templates()?.0.iter().map(|template| (template.key.clone(), 0)));
         ingest.push(split.ingest()?);
         arrivals.push(split.arrivals()?);
+        sketches.push(split.sketches()?);
         unit = unit.min(split.unit()?);
     }
     for (rank, place) in (0..).zip(templates.values_mut()) {
         *place = rank;
     }
     let pieces = Merging::new(splits, going, schema.clone(), &templates)?;
+    let sketches = Sketches::joined(sketches.iter().map(Option::as_ref));
     let ingest = IngestTimes::joined(ingest.iter().map(Arc::as_ref));
     let (templates, arrivals) = (templates.into_keys().collect(), Arrivals::joined(&arrivals));
-    Ok(Source { schema, unit, templates, ingest, arrivals, pieces })
+    Ok(Source { schema, unit, templates, ingest, arrivals, sketches, pieces })
 }
 
 fn shared(splits: &[Split]) -> Result<SchemaRef, ScanError> {

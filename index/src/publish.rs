@@ -18,7 +18,7 @@ use crate::pick::pick;
 use crate::schema::{adapt, batch_rows};
 use crate::searcher::Core;
 use crate::split::{
-    Arrivals, BuildError, Clustered, IngestTimes, Piece, Source, Unit, build, cluster,
+    Arrivals, BuildError, Clustered, IngestTimes, Piece, Sketches, Source, Unit, build, cluster,
 };
 
 /// How long a failed build waits before it is tried again.
@@ -162,7 +162,7 @@ pub(crate) fn source_of(
     let parts: Vec<RecordBatch> =
         rows.iter().map(|rows| adapt(rows, &schema)).collect::<Result<_, _>>()?;
     let (unit, ingest) = (Unit::of(&parts), IngestTimes::of(&parts));
-    let arrivals = Arrivals::of(&parts);
+    let (arrivals, sketches) = (Arrivals::of(&parts), Sketches::of(&schema, &parts));
     let Clustered { templates, order, numbers } = cluster(&parts);
     let batch_rows = batch_rows(schema.fields().len());
     let columns = schema.clone();
@@ -173,7 +173,7 @@ pub(crate) fn source_of(
         let parts: Vec<&RecordBatch> = parts.iter().collect();
         Ok(Piece { rows: pick(&columns, &parts, picks)?, templates })
     });
-    Ok(Source { schema, unit, templates, ingest, arrivals, pieces })
+    Ok(Source { schema, unit, templates, ingest, arrivals, sketches, pieces })
 }
 
 /// A name that no other split has: its time, its partition, chance.

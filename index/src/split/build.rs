@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use model::level::Level;
 use model::limits::BLOCK_ROWS;
@@ -25,6 +25,7 @@ use super::gather::Gatherer;
 use super::lex::{each_slot, fixed_texts};
 use super::newest::NewestFinder;
 use super::offsets::{self, Arrivals};
+use super::sketch::Sketches;
 use super::spans::SpanFinder;
 use super::statistics::{BlockTimes, Minutes};
 use super::stored::{IngestTimes, Unit, stored_schema, to_stored};
@@ -42,12 +43,10 @@ const ROW_GROUP_ROWS: usize = 1 << 20;
 const PAGE_BYTES: usize = 256 << 10;
 /// Rows of a page.
 const PAGE_ROWS: usize = 16_384;
-/// Bytes of a column's dictionary before it is given up.
-const DICTIONARY_BYTES: usize = 4 << 20;
-/// Bytes of the pages and of the dictionaries of all columns: while splits are written and merged
-/// they are in memory.
+/// Bytes of the dictionary of a column of which nothing is known, before it is given up.
+const DICTIONARY_BYTES: usize = 256 << 10;
+/// Bytes of the pages of all columns: while splits are written and merged they are in memory.
 const PAGES_BYTES: usize = 16 << 20;
-const DICTIONARIES_BYTES: usize = 64 << 20;
 
 /// Why a split was not built. Nothing is left but files in the folder for work in progress.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +101,8 @@ pub(crate) struct Source<I> {
     pub(crate) ingest: IngestTimes,
     /// What their timestamps tell of their offsets.
     pub(crate) arrivals: Arrivals,
+    /// What is known of the values of columns.
+    pub(crate) sketches: Sketches,
     /// The rows.
     pub(crate) pieces: I,
 }
@@ -124,8 +125,8 @@ pub(crate) fn build(
     let (body, index) = (work.join("body.parquet"), work.join("index.bundle"));
     let file = Pieces::new(File::create(&body)?);
     let schema = stored_schema(&source.schema, source.unit);
-    let mut writer =
-        ArrowWriter::try_new(file, schema.clone(), Some(properties(schema.fields().len())?))?;
+    let properties = properties(&schema, &source.sketches)?;
+    let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))?;
     let mut gathered = Gathered::new(&source.templates, &source.arrivals);
     for piece in source.pieces {
         let piece = piece?;
@@ -137,7 +138,8 @@ pub(crate) fn build(
         return Ok(None);
     }
     let pieces = writer.into_inner()?.finish()?;
-    let bundle = BundleWriter::new(io::BufWriter::new(File::create(&index)?));
+    let mut bundle = BundleWriter::new(io::BufWriter::new(File::create(&index)?));
+    bundle.add_packed("sketches", &source.sketches.encode())?;
     let meta = gathered.finish(origin, (&source.ingest, &source.arrivals), &pieces, bundle)?;
     objects.put_file(&body_name(&meta.id), &body)?;
     objects.put_file(&bundle_name(&meta.id), &index)?;
@@ -145,16 +147,16 @@ pub(crate) fn build(
     Ok(Some(meta))
 }
 
-fn properties(columns: usize) -> Result<WriterProperties, BuildError> {
-    let share = |all: usize, most: usize| (all / columns.max(1)).clamp(most / 16, most);
+fn properties(schema: &Schema, sketches: &Sketches) -> Result<WriterProperties, BuildError> {
+    let share = PAGES_BYTES / schema.fields().len().max(1);
     let mut properties = WriterProperties::builder()
         .set_created_by("sawlog".to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_data_page_size_limit(share(PAGES_BYTES, PAGE_BYTES))
+        .set_data_page_size_limit(share.clamp(PAGE_BYTES / 16, PAGE_BYTES))
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_write_batch_size(BLOCK_ROWS)
-        .set_dictionary_page_size_limit(share(DICTIONARIES_BYTES, DICTIONARY_BYTES))
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_column_dictionary_enabled(ColumnPath::from("message"), false)
         .set_column_statistics_enabled(ColumnPath::from("message"), EnabledStatistics::None)
@@ -163,7 +165,7 @@ fn properties(columns: usize) -> Result<WriterProperties, BuildError> {
     properties = properties
         .set_column_dictionary_enabled(time.clone(), false)
         .set_column_encoding(time, Encoding::DELTA_BINARY_PACKED);
-    Ok(properties.build())
+    Ok(sketches.apply(schema, properties).build())
 }
 
 /// What is gathered of the rows while they are written.

@@ -18,6 +18,7 @@ mod runs;
 mod gather;
 mod words;
 mod tokens;
+mod sketch;
 mod build;
 mod pages;
 mod open;
@@ -38,6 +39,7 @@ pub(crate) use offsets::Arrivals;
 pub use open::Split;
 pub(crate) use pages::PageCache;
 pub(crate) use rowset::RowSet;
+pub(crate) use sketch::Sketches;
 pub(crate) use stored::{IngestTimes, Unit};
 pub(crate) use templates::TemplateKey;
 

@@ -20,6 +20,7 @@ use super::newest::NewestRows;
 use super::offsets::{Arrivals, OffsetReader, Offsets};
 use super::pages::{KeptGroups, PageCache, SplitPages};
 use super::rowset::RowSet;
+use super::sketch::Sketches;
 use super::spans::Spans;
 use super::statistics::{BlockTimes, Minutes};
 use super::stored::{IngestTimes, Unit, moments, to_rows, with_arrival};
@@ -259,6 +260,7 @@ impl Split {
         self.values()?;
         self.spans()?;
         self.newest()?;
+        self.sketches()?;
         let blocks = self.blocks()?;
         let read = self.tokens()?.check(blocks.len());
         read.map_err(|error| self.wrong(format!("its section tokens: {error}")))?;
@@ -299,6 +301,14 @@ impl Split {
     /// What its timestamps tell of its offsets.
     pub(crate) fn arrivals(&self) -> Result<Arrivals, ScanError> {
         Ok(self.offsets()?.arrivals.clone())
+    }
+
+    /// Sketches of its columns; none where it was written without.
+    pub(crate) fn sketches(&self) -> Result<Option<Sketches>, ScanError> {
+        match self.bundle.names("sketches").next() {
+            None => Ok(None),
+            Some(name) => self.decode(name, Sketches::decode).map(Some),
+        }
     }
 
     pub(super) fn blocks(&self) -> Result<Arc<BlockTimes>, ScanError> {
