@@ -18,7 +18,7 @@ fn pair(key: &str, value: &str) -> KeyValue {
     KeyValue { key: key.to_owned().into(), value: any(value) }
 }
 
-fn request(logs: Vec<LogRecord>) -> Vec<u8> {
+fn request(logs: &[LogRecord]) -> Vec<u8> {
     let attributes = vec![pair("service.name", "shop"), pair("process.pid", "7")];
     let scope = Scope { name: "lib".into(), version: "1".into(), attributes: vec![] };
     let log_records = logs.iter().map(|log| log.encode_to_vec().into()).collect();
@@ -62,7 +62,7 @@ async fn protobuf_keeps_resource_scope_ids_and_severity() {
         },
     ];
     let headers = [("content-type", PROTOBUF)];
-    let (status, text) = fixture.ask("POST", "/v1/logs", &headers, request(logs)).await;
+    let (status, text) = fixture.ask("POST", "/v1/logs", &headers, request(&logs)).await;
     assert_eq!((status, text.as_str()), (StatusCode::OK, ""));
     let records = fixture.records();
     let messages: Vec<&str> = records.iter().map(|record| record.message.as_str()).collect();
@@ -167,7 +167,7 @@ async fn a_record_nested_too_deep_costs_its_neighbours_nothing() {
         LogRecord { body: any("next"), ..LogRecord::default() },
     ];
     let fixture = fixture();
-    let (status, _) = fixture.ask("POST", "/v1/logs", &[], request(logs)).await;
+    let (status, _) = fixture.ask("POST", "/v1/logs", &[], request(&logs)).await;
     assert_eq!(status, StatusCode::OK);
     let nested =
         format!("{{\"body\":{}1{}}},{{\"body\":\"last\"}}", "[".repeat(200), "]".repeat(200));
@@ -190,7 +190,7 @@ async fn what_is_over_a_bound_is_kept_and_said() {
         LogRecord { body: any("one"), attributes: many, ..LogRecord::default() },
         LogRecord { body: any("two"), ..LogRecord::default() },
     ];
-    let (status, answer) = fixture.ask("POST", "/v1/logs", &[], request(logs)).await;
+    let (status, answer) = fixture.ask("POST", "/v1/logs", &[], request(&logs)).await;
     assert_eq!(status, StatusCode::OK);
     let answer = message::Response::decode(answer.as_bytes()).unwrap();
     let partial = answer.partial_success.unwrap();
@@ -226,7 +226,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let fixture = fixture();
-            let whole = request(vec![LogRecord { body: any("b"), ..LogRecord::default() }]);
+            let whole = request(&[LogRecord { body: any("b"), ..LogRecord::default() }]);
             let headers: &[(&str, &str)] = if json { &[("content-type", "application/json")] } else { &[] };
             let bent = [&whole[..cut.min(whole.len())], &garbage[..]].concat();
             for body in [garbage.clone(), bent] {
@@ -312,13 +312,13 @@ mod over_grpc {
         let fixture = fixture();
         let (channel, shutdown) = serve(&fixture, Access::new(None, false)).await;
         for packing in [None, Some("gzip"), Some("zstd")] {
-            let answer = export(&channel, request(vec![log("hi")]), packing, None).await.unwrap();
+            let answer = export(&channel, request(&[log("hi")]), packing, None).await.unwrap();
             assert_eq!(answer, message::Response::default());
         }
         assert_eq!(fixture.records().len(), 3);
         let many = (0..5_000).map(|n| pair(&format!("a{n}"), "x")).collect();
         let over = LogRecord { attributes: many, ..log("wide") };
-        let answer = export(&channel, request(vec![over]), None, None).await.unwrap();
+        let answer = export(&channel, request(&[over]), None, None).await.unwrap();
         let partial = answer.partial_success.unwrap();
         assert_eq!(partial.rejected_log_records, 0);
         assert!(partial.error_message.contains("_poison"), "{}", partial.error_message);
@@ -334,7 +334,7 @@ mod over_grpc {
             export(&channel, body, Some("gzip"), token).await.unwrap_err()
         };
         let token = Some("secret123");
-        assert_eq!(refused(request(vec![log("x")]), None).await.code(), Code::Unauthenticated);
+        assert_eq!(refused(request(&[log("x")]), None).await.code(), Code::Unauthenticated);
         assert_eq!(refused(vec![0xff; 9], token).await.code(), Code::InvalidArgument);
         // Small on the wire, large unpacked.
         let bomb = vec![0; REQUEST_BYTES_MAX + 1];
