@@ -352,6 +352,7 @@ impl IngestState {
             {
                 *error =
                     ApiError::new(Kind::Invalid, "this Idempotency-Key was used for another body")
+                        .code("name_taken")
                         .hint("use a key of its own for each request");
             }
         }

@@ -182,7 +182,7 @@ async fn a_repeated_key_stores_once() {
     // Another body is not passed over in silence, whether it makes as many batches or more.
     for other in ["{\"msg\":\"y\"}".to_owned(), "{\"msg\":\"z\"}\n".repeat(200_000)] {
         let (status, answer) = fixture.post("/api/v1/ingest", &key, other.into_bytes()).await;
-        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert_eq!(status, StatusCode::CONFLICT);
         assert_eq!(answer["error"]["message"], "this Idempotency-Key was used for another body");
     }
     let (_, answer) = fixture.post("/api/v1/ingest", &key, b"{\"msg\":\"x\"}".to_vec()).await;
