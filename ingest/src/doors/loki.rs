@@ -11,7 +11,7 @@ use model::level::Level;
 use model::limits::{
     FIELD_NAME_BYTES_MAX, LABEL_BYTES_MAX, LABELS_MAX, RECORD_FIELDS_MAX, REQUEST_BYTES_MAX,
 };
-use model::record::Record;
+use model::record::{KEPT_FIELD, Record};
 use model::stream::{IndexName, Labels, RESERVED};
 use model::time::Timestamp;
 use platform::http::ApiError;
@@ -245,9 +245,11 @@ impl Push {
     ) -> Result<(), ApiError> {
         // What stands in a line of JSON can be asked for by its names; the line stays as it came, for
         // queries of this protocol take it apart themselves.
-        let mut record = json::line(line);
+        let mut record = json::plain(line);
         if line.trim_ascii_start().starts_with(b"{") {
-            record.message = json::plain(line).message;
+            let read = json::line(line);
+            record.level = read.level;
+            record.fields.extend(read.fields.into_iter().filter(|(name, _)| name != KEPT_FIELD));
         }
         record.timestamp = Some(time);
         let stated = metadata

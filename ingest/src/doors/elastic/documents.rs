@@ -120,6 +120,15 @@ pub(super) async fn put(
         Family::Index => aliases_of(&name, &document)?,
         _ => Vec::new(),
     };
+    for change in &aliases {
+        // What is written to that index would go elsewhere from then on.
+        if let Change::Add { alias, .. } = change
+            && elastic.is_index(alias).await?
+        {
+            let words = format!("an index exists with the same name as the alias [{alias}]");
+            return Err(ApiError::new(Kind::Invalid, words));
+        }
+    }
     let catalog = elastic.catalog.clone();
     let key = format!("{}/{name}", family.key());
     let stored = elastic.blocking(move || {
@@ -200,15 +209,18 @@ impl Elastic {
         Ok(named.filter(|(name, _)| fits(name)).collect())
     }
 
-    /// Whether there is an index of that name: created by request, or with records in splits; or an alias.
-    pub(super) async fn has_index(&self, pattern: &str) -> Result<bool, ApiError> {
+    /// Whether there is an index or an alias of that name.
+    pub(super) async fn has_index(&self, name: &str) -> Result<bool, ApiError> {
+        let (catalog, alias) = (self.catalog.clone(), name.to_owned());
+        Ok(self.blocking(move || catalog.written(&alias)).await? != Written::AsNamed
+            || self.is_index(name).await?)
+    }
+
+    /// Whether there is an index of that name: created by request, or with records in splits.
+    async fn is_index(&self, pattern: &str) -> Result<bool, ApiError> {
         if !self.documents(Family::Index, pattern).await?.is_empty()
             || !self.documents(Family::DataStream, pattern).await?.is_empty()
         {
-            return Ok(true);
-        }
-        let (catalog, name) = (self.catalog.clone(), pattern.to_owned());
-        if self.blocking(move || catalog.written(&name)).await? != Written::AsNamed {
             return Ok(true);
         }
         let (catalog, pattern) = (self.catalog.clone(), pattern.to_owned());

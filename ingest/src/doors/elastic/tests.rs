@@ -147,7 +147,8 @@ async fn what_is_written_to_an_alias_goes_to_its_index() {
     assert_eq!(statuses(&answer), [400]);
     let reason = answer["items"][0]["index"]["error"]["reason"].as_str().unwrap();
     assert!(reason.contains("no write index"), "{reason}");
-    for bad in [json!({ "A!": {} }), json!({ "few": { "filter": {} } })] {
+    let bad = [json!({ "A!": {} }), json!({ "few": { "filter": {} } }), json!({ "all-1": {} })];
+    for bad in bad {
         let given = json!({ "aliases": bad }).to_string().into_bytes();
         let (status, answer) = fixture.ask("PUT", "/es/other", &[], given).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");

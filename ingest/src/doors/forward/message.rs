@@ -101,12 +101,7 @@ impl<'a> Message<'a> {
             Mode::Packed { bytes, .. } | Mode::Entries(_, bytes) => Bytes::copy_from_slice(bytes),
             Mode::One(time, record) => [time, record].concat().into(),
         };
-        let key = self.chunk.as_ref().map(|chunk| {
-            let content = xxh3_64(&plain).to_le_bytes();
-            let name = [self.tag.as_bytes(), b"\0", chunk.as_bytes(), b"\0", &content].concat();
-            Key::new(name, &plain)
-        });
-        let mut parcel = Parcel::new(arrival, key)?;
+        let mut parcel = Parcel::new(arrival, self.key(&plain))?;
         let stream = self.stream(&mut parcel)?;
         match self.mode {
             Mode::One(time, record) => {
@@ -118,6 +113,14 @@ impl<'a> Message<'a> {
         Ok(parcel.finish()?)
     }
 
+    /// A chunk of that name and content.
+    fn key(&self, content: &[u8]) -> Option<Key> {
+        let chunk = self.chunk.as_ref()?;
+        let hash = xxh3_64(content).to_le_bytes();
+        let name = [self.tag.as_bytes(), b"\0", chunk.as_bytes(), b"\0", &hash].concat();
+        Some(Key::new(name, content))
+    }
+
     fn stream(&self, parcel: &mut Parcel) -> Result<Stream, ApiError> {
         let tag = cut(&self.tag, LABEL_BYTES_MAX);
         let tag = (!tag.is_empty()).then(|| ("tag".to_owned(), tag.to_owned()));
@@ -127,7 +130,7 @@ impl<'a> Message<'a> {
 
     /// Keeps a chunk that cannot be unpacked as it came: its sender would send it for ever.
     fn keep(&self, bytes: &[u8], why: &str, arrival: Timestamp) -> Result<Packed, MessageError> {
-        let mut parcel = Parcel::new(arrival, None)?;
+        let mut parcel = Parcel::new(arrival, self.key(bytes))?;
         let stream = self.stream(&mut parcel)?;
         parcel.push(stream, json::poisoned(bytes, why), || bytes.to_vec())?;
         Ok(parcel.finish()?)
