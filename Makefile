@@ -12,7 +12,7 @@ TARGET   := $(or $(CARGO_TARGET_DIR),target)
 BIN      := $(TARGET)/debug
 WEB      := query-ui/web
 BROWSER  := tests/browser
-CARGO    := cargo --locked
+CARGO    := cargo --locked $(CARGO_FLAGS)
 
 .PHONY: help run cluster build ui test test-rust test-api test-compat test-s3 test-outside test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-cluster bench-doors bench-shipper bench-browser deb crash chaos shipper-model sim fuzz fuzz-doors screenshots clean tools-build tools-test
 
@@ -54,6 +54,7 @@ test-rust: build
 
 test-ui: $(WEB)/node_modules/.package-lock.json
 	cd $(WEB) && npm run check && npm test
+	cd $(BROWSER) && node --test docs.test.js
 
 # Python is used for this alone; its packages are of pinned versions and live beside what is built.
 API_PYTHON := $(TARGET)/api-venv/bin/python
@@ -142,7 +143,7 @@ deb: ## Build the shipper's Debian package into target/deb
 	deploy/deb/build $(TARGET)/ship/sawlog-shipper $$($(CARGO) pkgid -p shipper | sed 's/.*[#@]//') $(TARGET)/deb
 
 fuzz: ## Any bytes into what reads bytes, each target for FUZZ_SECONDS=60; wants a nightly compiler and cargo-fuzz
-	for target in lines syslog spool settings batch doors; do \
+	for target in lines syslog spool settings batch doors listeners; do \
 	  (cd tests/fuzz && cargo +nightly fuzz run --fuzz-dir . $$target -- -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=4096 -timeout=10); done
 
 fuzz-doors: ## Damaged requests of every door at length (FUZZ_CASES=100000, FUZZ_FIRST=1)

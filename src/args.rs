@@ -48,6 +48,8 @@ pub(crate) enum ClusterCommand {
     Undrain(NodeNameArgs),
     /// Take a node out for good: others make the copies that it had
     Remove(NodeNameArgs),
+    /// Tell the command that makes a new machine one of its nodes
+    Add(AddArgs),
     /// Make certificates for mutual TLS between nodes: sawlog cluster certs DIR NODE…
     Certs(CertsArgs),
 }
@@ -67,6 +69,15 @@ pub(crate) struct CertsArgs {
     /// Names of the nodes
     #[arg(required = true)]
     pub(crate) nodes: Vec<String>,
+    /// Make new ones for nodes that have certificates
+    #[arg(long)]
+    pub(crate) renew: bool,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct AddArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 #[derive(Debug, Clone, Default, ClapArgs)]

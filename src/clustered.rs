@@ -1,13 +1,14 @@
 //! The node's place in a cluster: its connections, the metadata group, the replicas that live here,
 //! the copies that it keeps.
 
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
 use cluster::meta::{MetaSettings, Metadata, Start};
-use cluster::peer::{Members, PeerServer, PeerTls, PeerTransport, Peers};
+use cluster::peer::{Members, PeerServer, PeerTls, Peers};
 use index::indexer::Indexer;
 use index::keep::{Copies, Keeper};
 use index::metrics::IndexMetrics;
@@ -30,6 +31,8 @@ use crate::{operate, seats, settle, tell};
 const PARTITIONS_WAIT: Duration = Duration::from_secs(15);
 /// How often it looks.
 const PARTITIONS_LOOK: Duration = Duration::from_millis(50);
+/// How long a node waits before it asks a store again that did not answer.
+const CLAIM_PAUSE: Duration = Duration::from_secs(5);
 
 /// The node in its cluster. Clones share it.
 #[derive(Clone)]
@@ -38,6 +41,12 @@ pub(crate) struct Clustered {
     pub(crate) fleet: Fleet,
     server: PeerServer,
     members: Members,
+}
+
+/// Whether a text may name where another node is heard: `HOST:PORT`.
+pub(crate) fn is_address(text: &str) -> bool {
+    let port = text.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+    matches!(port, Some((host, Ok(_))) if !host.is_empty() && !host.contains('/'))
 }
 
 impl Clustered {
@@ -76,7 +85,7 @@ impl Clustered {
             clock: base.clock.clone(),
             settings: PartitionSettings::default(),
             metrics: base.ingest_metrics.clone(),
-            transport: Arc::new(PeerTransport::new(peers.clone())),
+            transport: Arc::new(members.transport(peers.clone())),
             peers,
         };
         let folder = config.data_dir.join("replicas");
@@ -120,9 +129,12 @@ impl Clustered {
     }
 
     /// The indexer of the partitions that the cluster gives to this node.
-    pub(crate) fn start_indexer(&self, base: &Base) -> Result<Arc<Indexer>> {
+    pub(crate) async fn start_indexer(&self, base: &Base) -> Result<Arc<Indexer>> {
         let remote = Remote::new(self.metadata.clone());
         let (objects, keeper) = self.objects(&base.config)?;
+        if let Some(url) = base.config.cluster.store.as_deref().filter(|_| keeper.is_none()) {
+            self.claim(&objects, url, base).await?;
+        }
         objects.figures().register(&base.metrics);
         let metrics = IndexMetrics::new(&base.metrics);
         let alone = parties(base, index_settings(&base.config), objects, metrics)?;
@@ -163,6 +175,40 @@ impl Clustered {
         Ok((objects, Some(copies)))
     }
 
+    /// Makes sure that the store is this cluster's, and still the one that it was. A store that does
+    /// not answer is asked again later.
+    async fn claim(&self, objects: &Objects, url: &str, base: &Base) -> Result<()> {
+        let claimed = claim_once(&self.metadata, objects).await;
+        match claimed {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                return Err(error).with_context(|| format!("cannot use the store {url}"));
+            }
+            Err(error) => {
+                tracing::warn!(%error, url, "the store does not answer: it is asked again whose it is");
+            }
+        }
+        let (metadata, objects, url) = (self.metadata.clone(), objects.clone(), url.to_owned());
+        let (clock, shutdown) = (base.clock.clone(), base.shutdown.clone());
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = clock.sleep(CLAIM_PAUSE) => {}
+                    () = shutdown.wait() => return,
+                }
+                match claim_once(&metadata, &objects).await {
+                    Ok(()) => return,
+                    Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                        tracing::error!(%error, url, "the store cannot be used; stopping");
+                        return shutdown.trigger();
+                    }
+                    Err(_) => {}
+                }
+            }
+        });
+        Ok(())
+    }
+
     /// Routes for who operates the cluster.
     pub(crate) fn router(&self) -> Router {
         operate::router(self.clone())
@@ -187,6 +233,19 @@ impl Clustered {
     }
 }
 
+/// Asks the store whose it is, and takes it when it is nobody's.
+async fn claim_once(metadata: &Metadata, objects: &Objects) -> io::Result<()> {
+    let was_claimed = metadata.store_was_claimed().map_err(io::Error::other)?;
+    let owner = metadata.catalog().topology().borrow().cluster.clone();
+    let objects = objects.clone();
+    let claim = move || objects.claim(&format!("cluster {owner}"), was_claimed);
+    tokio::task::spawn_blocking(claim).await.map_err(io::Error::other)??;
+    if !was_claimed {
+        metadata.store_is_claimed().await.map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
 fn meta_settings(base: &Base, bound: std::net::SocketAddr, solo_count: u32) -> MetaSettings {
     let config = &base.config;
     // A port that was drawn is told as it was drawn.
@@ -208,5 +267,6 @@ fn meta_settings(base: &Base, bound: std::net::SocketAddr, solo_count: u32) -> M
         start,
         partition_count: config.partitions.max(solo_count),
         gone_after: Duration::from_secs(config.cluster.gone_after_s),
+        store: config.cluster.store.is_some(),
     }
 }

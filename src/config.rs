@@ -178,6 +178,9 @@ impl ClusterConfig {
             !self.bootstrap || self.join.is_empty(),
             "--bootstrap founds a cluster, --join enters one: give one of them"
         );
+        if let Some(wrong) = self.join.iter().find(|text| !crate::clustered::is_address(text)) {
+            bail!("--join {wrong:?} is no HOST:PORT where nodes hear each other (--peer-listen)");
+        }
         if !self.is_named() {
             return Ok(());
         }
@@ -448,6 +451,7 @@ mod tests {
         check("[cluster]\nbootstrap = true", Ok(()));
         check("[cluster]\nroles = 'ingset'", Err("ingset"));
         check("[cluster]\nbootstrap = true\njoin = ['a:1']", Err("--join"));
+        check("[cluster]\njoin = ['http://a:1']", Err("HOST:PORT"));
         check("[cluster]\njoin = ['a:1']\nlisten = '10.0.0.1:7411'", Err("sawlog cluster certs"));
         check(
             "insecure = true\n[cluster]\njoin = ['a:1']\nlisten = '0.0.0.0:7411'",

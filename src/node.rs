@@ -72,6 +72,9 @@ fn start(args: &NodeArgs, shipping: Option<Shipping>) -> Result<()> {
     runtime.block_on(serve(config, shipping))
 }
 
+/// A node that has heard nothing of its cluster for so long is not ready.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+
 /// What takes records: this node's own partitions, or its place in a cluster.
 #[derive(Clone)]
 pub(crate) enum Parts {
@@ -106,6 +109,14 @@ impl Parts {
     fn answer(&self, searcher: &Searcher, engine: &Engine) {
         if let Self::Clustered(clustered) = self {
             clustered.answer(searcher.clone(), engine);
+        }
+    }
+
+    /// How long this node has heard nothing of its cluster.
+    fn silence(&self) -> Duration {
+        match self {
+            Self::Solo(_) => Duration::ZERO,
+            Self::Clustered(clustered) => clustered.metadata.silence(),
         }
     }
 
@@ -191,7 +202,7 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     .context("what the doors remember cannot be read")?;
     let mut router = query_ui::api::router(QueryState::new(engine, source, shutdown.clone()))
         .merge(doors.router())
-        .merge(operating(searcher, metrics));
+        .merge(operating(searcher, parts.clone(), metrics));
     router = match &parts {
         Parts::Clustered(clustered) => router.merge(clustered.router()),
         Parts::Solo(_) => router.merge(operate::router_alone()),
@@ -219,7 +230,7 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
 async fn start_parts(base: &Base) -> Result<(Parts, Arc<Indexer>)> {
     if base.config.cluster.is_named() || base.catalog.local("cluster")?.is_some() {
         let clustered = Clustered::start(base).await?;
-        let indexer = clustered.start_indexer(base)?;
+        let indexer = clustered.start_indexer(base).await?;
         return Ok((Parts::Clustered(clustered), indexer));
     }
     let partitions = open_partitions(&base.config, &base.clock, &base.ingest_metrics)?;
@@ -353,9 +364,11 @@ fn ship(
 }
 
 /// Routes for who operates the node.
-fn operating(searcher: Searcher, metrics: Metrics) -> Router {
-    let ready = |State(searcher): State<Searcher>| async move {
-        if searcher.is_caught_up() {
+fn operating(searcher: Searcher, parts: Parts, metrics: Metrics) -> Router {
+    let ready = |State((searcher, parts)): State<(Searcher, Parts)>| async move {
+        if parts.silence() > SILENCE_MAX {
+            (StatusCode::SERVICE_UNAVAILABLE, "nothing is heard of the cluster\n")
+        } else if searcher.is_caught_up() {
             (StatusCode::OK, "ready\n")
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, "reading the queue\n")
@@ -367,5 +380,5 @@ fn operating(searcher: Searcher, metrics: Metrics) -> Router {
         // As Loki and its shippers ask.
         .route("/ready", get(ready))
         .route("/metrics", get(move || async move { metrics.encode() }))
-        .with_state(searcher)
+        .with_state((searcher, parts))
 }

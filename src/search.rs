@@ -125,6 +125,11 @@ impl Answer {
                 let part = |name| missing.get(name).and_then(Value::as_str).unwrap_or("?");
                 tell(&format!("incomplete: {} is missing: {}", part("what"), part("why")));
             }
+            for warning in end.get("warnings").and_then(Value::as_array).into_iter().flatten() {
+                let part = |name| warning.get(name).and_then(Value::as_str);
+                let hint = part("hint").map(|hint| format!(": {hint}")).unwrap_or_default();
+                tell(&format!("{}{hint}", part("message").unwrap_or("?")));
+            }
         } else if let Some(error) = line.get("error") {
             printer.flush()?;
             let error: ErrorDetail = serde_json::from_value(error.clone()).unwrap_or_default();

@@ -8,7 +8,8 @@ use model::partition::{Offset, PartitionId};
 use model::wire::Missing;
 
 use crate::core::{PartitionState, State};
-use crate::remote::RemotePart;
+use crate::fresh::FreshPart;
+use crate::remote::fresh_of;
 use crate::searcher::Searcher;
 use crate::view::View;
 
@@ -16,6 +17,13 @@ use crate::view::View;
 /// a millisecond behind; more than this only after a start or below a bound on fresh records, and
 /// then the answer is given from what there is.
 const CATCH_UP_MAX: Duration = Duration::from_millis(500);
+
+/// Whether the fresh records of a partition that is indexed here under a lease of that token are
+/// in a view: its lease may have moved since the others were asked. What one of them answered for
+/// is theirs, and what nobody was asked for, since it was ours then, is ours.
+fn is_ours(token: Option<u64>, before: Option<u64>, lease: Option<u64>, is_answered: bool) -> bool {
+    !is_answered && (token == lease || token == before)
+}
 
 impl Searcher {
     /// Waits until what was committed before the call is searchable, so that who was told that a
@@ -89,23 +97,34 @@ impl Searcher {
         missing.extend(remote.silence());
         let topology = remote.topology();
         let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_mine = |id: &PartitionId, partition: &&PartitionState| {
-            let token = partition.fence.as_ref().map(|fence| fence.token);
-            topology.indexer(*id).map(|lease| lease.token) == token
-        };
-        let fresh = state.partitions.iter().filter(|(id, partition)| is_mine(id, partition));
-        let fresh = fresh.flat_map(|(_, partition)| partition.parts()).collect();
-        // What was published since the other nodes answered is in the splits of this view.
-        let from = |part: &RemotePart| state.published.get(&part.partition()).copied();
-        let remote = gathered.parts.into_iter().filter_map(|part| {
-            let from = from(&part).unwrap_or_default();
+        let mut ends: BTreeMap<PartitionId, Offset> = gathered.ends.into_iter().collect();
+        let own: Vec<(PartitionId, &PartitionState)> = state
+            .partitions
+            .iter()
+            .filter(|(id, one)| {
+                let token = one.fence.as_ref().map(|fence| fence.token);
+                let lease = topology.indexer(**id).map(|lease| lease.token);
+                is_ours(token, mine.get(*id).copied(), lease, ends.contains_key(*id))
+            })
+            .map(|(id, one)| (*id, one))
+            .collect();
+        ends.extend(own.iter().map(|(id, partition)| (*id, partition.active.end)));
+        for partition in mine.keys().filter(|id| !ends.contains_key(id)) {
+            let lost = fresh_of(*partition, "another node began to index it meanwhile".to_owned());
+            if !missing.iter().any(|known| known.what == lost.what) {
+                missing.push(lost);
+            }
+        }
+        // What was published since is in the splits of this view.
+        let from = |id: PartitionId| state.published.get(&id).copied().unwrap_or_default();
+        let behind = |part: Arc<FreshPart>| part.behind(from(part.partition));
+        let fresh = own.iter().flat_map(|(_, one)| one.parts()).filter_map(behind).collect();
+        let remote = gathered.parts.into_iter();
+        let remote = remote.filter_map(|part| {
+            let from = from(part.partition());
             part.behind(from).map(Arc::new)
         });
         let remote = remote.collect();
-        let mut ends: BTreeMap<PartitionId, Offset> = gathered.ends.into_iter().collect();
-        for (id, partition) in state.partitions.iter().filter(|(id, one)| is_mine(id, one)) {
-            ends.insert(*id, partition.active.end);
-        }
         let splits = state.splits.values().cloned().collect();
         Arc::new(View { splits, fresh, remote, ends, missing })
     }
@@ -135,5 +154,24 @@ impl Searcher {
             let all = state.partitions.iter();
             all.filter_map(|(id, partition)| Some((*id, token(partition)?))).collect()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_ours;
+
+    #[test]
+    fn a_partition_that_moves_during_a_question_is_in_it_once() {
+        // It was here and is.
+        assert!(is_ours(Some(1), Some(1), Some(1), false));
+        // It went to another node after the others were asked: they said nothing of it.
+        assert!(is_ours(Some(1), Some(1), Some(2), false));
+        // It came here after another node had answered for it, or before anybody did.
+        assert!(!is_ours(Some(2), None, Some(2), true));
+        assert!(is_ours(Some(2), None, Some(2), false));
+        // An old lease that was known to be over when the others were asked.
+        assert!(!is_ours(Some(1), Some(1), Some(2), true));
+        assert!(!is_ours(Some(1), None, Some(2), false));
     }
 }

@@ -9,6 +9,7 @@ mod columns;
 pub mod matcher;
 pub mod evaluate;
 pub mod scan;
+mod several;
 mod tally;
 mod pick;
 pub mod split;

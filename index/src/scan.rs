@@ -1,6 +1,5 @@
 //! What a query asks of a set of rows, and the columns it gets back.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -20,6 +19,7 @@ use crate::columns::{Values, numbers, read_number, times};
 use crate::evaluate::{Evaluator, Place};
 use crate::rest;
 use crate::schema::{FieldColumnId, REST, STREAM, field_type, time_type};
+use crate::several::{list_type, lists};
 use crate::split::pattern_of;
 use crate::tally::Tally;
 
@@ -64,6 +64,16 @@ pub enum Column {
         /// The type wanted.
         kind: FieldType,
     },
+    /// All values of a name as a list, in one type as [`Column::Field`] has it; null where there
+    /// is none.
+    Values {
+        /// The name.
+        name: String,
+        /// The type wanted.
+        kind: FieldType,
+        /// Each value once.
+        distinct: bool,
+    },
 }
 
 impl Column {
@@ -82,7 +92,7 @@ impl Column {
             Self::Fields => "fields",
             Self::Pattern => "pattern",
             Self::Bin { .. } => "bin",
-            Self::Field { name, .. } => name,
+            Self::Field { name, .. } | Self::Values { name, .. } => name,
         }
     }
 
@@ -104,6 +114,7 @@ impl Column {
             Self::Partition => DataType::UInt32,
             Self::Offset => DataType::UInt64,
             Self::Field { kind, .. } => field_type(*kind),
+            Self::Values { kind, .. } => list_type(*kind),
             _ => DataType::Utf8,
         }
     }
@@ -118,7 +129,7 @@ impl Column {
             Self::Bin { .. } => name == "timestamp",
             Self::Labels => id.is_some_and(|id| id.kind.is_none()),
             Self::Fields => id.is_some_and(|id| id.kind.is_some()) || name == REST,
-            Self::Field { name: wanted, .. } => match id {
+            Self::Field { name: wanted, .. } | Self::Values { name: wanted, .. } => match id {
                 Some(id) => id.name == *wanted,
                 None => name == *wanted || name == REST,
             },
@@ -148,6 +159,15 @@ pub struct ScanRequest {
 }
 
 impl ScanRequest {
+    /// The schema of an answer to it.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        match self.counted {
+            true => output_schema_counted(&self.columns),
+            false => output_schema(&self.columns),
+        }
+    }
+
     /// How many records some rows of an answer stand for.
     #[must_use]
     pub fn records(&self, rows: &RecordBatch) -> u64 {
@@ -329,6 +349,7 @@ pub(crate) fn render(
             Column::Labels => objects(rows, Part::Labels),
             Column::Fields => objects(rows, Part::Fields),
             Column::Field { name, kind } => named(rows, place, name, *kind),
+            Column::Values { name, kind, distinct } => lists(rows, name, *kind, *distinct),
         });
     }
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(count));
@@ -473,23 +494,4 @@ fn named(rows: &RecordBatch, place: Place<'_>, name: &str, kind: FieldType) -> A
 
 pub(crate) fn rest_is_empty(rows: &RecordBatch) -> bool {
     rows.column_by_name(REST).is_none_or(|rest| rest.null_count() == rest.len())
-}
-
-/// How many rows have each (field, type), labels included; values in `_rest` too.
-pub(crate) fn field_counts(rows: &RecordBatch, counts: &mut HashMap<FieldColumnId, u64>) {
-    for (id, count) in crate::schema::counts(rows) {
-        if count > 0 {
-            *counts.entry(id).or_default() += count;
-        }
-    }
-    let rest = Values::named(rows, REST);
-    if rest_is_empty(rows) {
-        return;
-    }
-    for row in 0..rows.num_rows() {
-        let Some(text) = rest.text(row) else { continue };
-        for (name, value) in rest::values(&text) {
-            *counts.entry(FieldColumnId { name, kind: Some(value.kind()) }).or_default() += 1;
-        }
-    }
 }

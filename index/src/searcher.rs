@@ -24,7 +24,8 @@ use crate::delete;
 use crate::evaluate::{Evaluator, Place};
 use crate::fresh::FreshPart;
 use crate::remote::{Remote, RemotePart};
-use crate::scan::{ScanError, ScanRequest, field_counts, scan_rows};
+use crate::scan::{ScanError, ScanRequest, scan_rows};
+use crate::several::tally_fields;
 use crate::split::body_name;
 pub use crate::view::{Unit, View};
 
@@ -157,7 +158,7 @@ impl Searcher {
                 }
                 Ok(())
             }
-            Unit::Remote(part) => self.remote(part)?.scan(part, request, emit),
+            Unit::Remote(part) => self.remote_of(part)?.scan(part, request, emit),
         }
     }
 
@@ -186,9 +187,14 @@ impl Searcher {
         self.0.open(meta)?.scan(&evaluator, request, emit)
     }
 
-    fn remote(&self, part: &RemotePart) -> Result<&Remote, ScanError> {
+    fn remote_of(&self, part: &RemotePart) -> Result<&Remote, ScanError> {
         let away = || ScanError::Away { what: part.name(), why: "no cluster".to_owned() };
-        self.0.parties.remote.as_ref().ok_or_else(away)
+        self.remote().ok_or_else(away)
+    }
+
+    /// The way to other nodes, where there are any.
+    pub(crate) fn remote(&self) -> Option<&Remote> {
+        self.0.parties.remote.as_ref()
     }
 
     /// Whether a unit's own counts are those of its records: nothing in it waits to be deleted.
@@ -243,33 +249,27 @@ impl Searcher {
     /// # Errors
     /// [`ScanError`] names the split that cannot be read.
     pub fn field_stats(&self, units: &[Unit]) -> Result<Vec<FieldStat>, ScanError> {
-        let mut sums: BTreeMap<(String, FieldType, bool), u64> = BTreeMap::new();
+        let mut sums: BTreeMap<(String, FieldType, bool), FieldStat> = BTreeMap::new();
+        let mut add = |field: FieldStat| {
+            let sum = sums.entry((field.name.clone(), field.kind, field.label));
+            sum.and_modify(|sum| sum.add(&field)).or_insert(field);
+        };
         for unit in units {
             match unit {
                 Unit::Split(meta) => {
-                    for field in self.0.open(meta)?.fields()?.iter() {
-                        *sums.entry((field.name.clone(), field.kind, field.label)).or_default() +=
-                            field.count;
-                    }
+                    self.0.open(meta)?.fields()?.iter().cloned().for_each(&mut add);
                 }
                 Unit::Remote(part) => {
-                    for field in self.remote(part)?.fields(part)? {
-                        let key = (field.name, field.kind, field.label);
-                        *sums.entry(key).or_default() += field.count;
-                    }
+                    self.remote_of(part)?.fields(part)?.into_iter().for_each(&mut add);
                 }
                 Unit::Fresh(part) => {
-                    let mut counts = HashMap::new();
-                    field_counts(&part.rows, &mut counts);
-                    for (id, count) in counts {
-                        let (kind, label) = (id.kind.unwrap_or(FieldType::Text), id.kind.is_none());
-                        *sums.entry((id.name, kind, label)).or_default() += count;
-                    }
+                    let mut tallies = HashMap::new();
+                    tally_fields(&part.rows, &mut tallies);
+                    tallies.into_iter().map(|(id, tally)| tally.stat(id)).for_each(&mut add);
                 }
             }
         }
-        let stat = |((name, kind, label), count)| FieldStat { name, kind, label, count };
-        Ok(sums.into_iter().map(stat).collect())
+        Ok(sums.into_values().collect())
     }
 
     /// Every part of records as it becomes searchable.

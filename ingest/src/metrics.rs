@@ -37,6 +37,8 @@ pub struct IngestMetrics {
     pub producers: Gauge<i64, std::sync::atomic::AtomicI64>,
     /// Ids of documents remembered, against the bound `IDS_MAX` of the Elasticsearch door.
     pub ids: Gauge<u64, AtomicU64>,
+    /// Channels of HEC remembered, against the bound `CHANNELS_MAX` of its door.
+    pub hec_channels: Gauge<u64, AtomicU64>,
     /// Messages of Kafka's topics that are not stored yet.
     pub kafka_lag: Family<Source, Gauge<i64, std::sync::atomic::AtomicI64>>,
     /// Errors while reading from Kafka.
@@ -95,6 +97,11 @@ impl IngestMetrics {
             ids: metrics.register(
                 "ingest_remembered_ids",
                 "Ids of documents remembered for recognising repeats",
+                Gauge::default(),
+            ),
+            hec_channels: metrics.register(
+                "ingest_hec_channels",
+                "Channels of HEC whose acknowledgements are remembered",
                 Gauge::default(),
             ),
             kafka_lag: metrics.register(

@@ -60,7 +60,12 @@ impl Roles {
                 other => return Err(format!("{other:?} is no role: ingest, index, query or all")),
             }
         }
-        Ok(roles)
+        match roles {
+            Self { ingest: false, index: false, query: false } => {
+                Err("no role is named: ingest, index, query or all".to_owned())
+            }
+            roles => Ok(roles),
+        }
     }
 }
 

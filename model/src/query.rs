@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::time::Period;
+
 /// A condition on one record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Filter {
@@ -75,7 +77,8 @@ pub enum FieldTest {
     /// time's RFC 3339 form. A number literal also finds numbers equal to it (`200` finds 200.0).
     Matches(TextMatch),
     /// The value lies between the bounds. Numbers compare as numbers, and so do texts that read
-    /// as numbers; levels by severity; times as times; other texts by code point, folded.
+    /// as numbers; levels by severity; times as times, and so do texts that read as times
+    /// ([`Literal::Time`]); other texts by code point, folded.
     Between {
         /// Lower bound.
         from: Bound,
@@ -116,6 +119,16 @@ pub enum Literal {
     /// So many bytes. Texts that read as a size ([`crate::quantity`]) compare with it, and numbers:
     /// as bytes, or in the unit in which the field's name ends (`cache_mb`).
     Size(f64),
-    /// Anything else: a level's name, a time, or text (folded). Never compares with a number.
+    /// A time. Texts that read as one ([`Period::read`]) compare with it by the first moment that
+    /// they name, which is equal to every moment of the period; other texts compare with the text.
+    /// Never compares with a number.
+    Time {
+        /// The moments that it names.
+        period: Period,
+        /// As it was written, folded.
+        text: String,
+    },
+    /// Anything else: a level's name, a moment of what every record has, or text (folded). Never
+    /// compares with a number.
     Text(String),
 }

@@ -77,4 +77,20 @@ pub struct FieldStat {
     pub label: bool,
     /// Rows that have it in this type.
     pub count: u64,
+    /// Whether some row has more than one value of that name, in whatever types; `None` where the
+    /// split was written before this was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub several: Option<bool>,
+}
+
+impl FieldStat {
+    /// Adds what other rows have of the same field in the same type.
+    pub fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.several = match (self.several, other.several) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        };
+    }
 }

@@ -1,5 +1,6 @@
-//! Moments and ranges of time: nanoseconds since 1970 UTC, their texts, and the epoch numbers people write.
+//! Moments, periods and ranges of time: nanoseconds since 1970 UTC, their texts, and the epoch numbers people write.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 /// A moment: nanoseconds since 1970-01-01T00:00:00 UTC.
@@ -20,6 +21,9 @@ pub struct Timestamp(pub i64);
 
 /// Nanoseconds in a second.
 pub const SECOND: i64 = 1_000_000_000;
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
 
 impl Timestamp {
     /// The earliest moment that can be stored.
@@ -55,13 +59,7 @@ impl Timestamp {
     /// 17 microseconds, else nanoseconds. `None` when it does not fit.
     #[must_use]
     pub fn from_epoch(number: i64) -> Option<Self> {
-        let scale = match number.unsigned_abs() {
-            0..100_000_000_000 => SECOND,
-            100_000_000_000..100_000_000_000_000 => 1_000_000,
-            100_000_000_000_000..100_000_000_000_000_000 => 1_000,
-            _ => 1,
-        };
-        number.checked_mul(scale).map(Self)
+        number.checked_mul(epoch_unit(number)).map(Self)
     }
 
     /// Like [`Self::from_epoch`] for a number with a fraction (`1700000000.25` is seconds),
@@ -80,6 +78,16 @@ impl Timestamp {
     }
 }
 
+/// Nanoseconds of the unit in which an epoch number of that size counts.
+fn epoch_unit(number: i64) -> i64 {
+    match number.unsigned_abs() {
+        0..100_000_000_000 => SECOND,
+        100_000_000_000..100_000_000_000_000 => 1_000_000,
+        100_000_000_000_000..100_000_000_000_000_000 => 1_000,
+        _ => 1,
+    }
+}
+
 /// RFC 3339 in UTC with nine fraction digits: `2026-11-23T15:24:00.123456789Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,6 +97,97 @@ impl fmt::Display for Timestamp {
             Err(_) => write!(f, "{}ns", self.0),
         }
     }
+}
+
+/// All moments that a written time names: one, or those of the second, minute, hour, day, month or
+/// year that it says and no more than that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Period {
+    /// The first of them.
+    pub first: Timestamp,
+    /// The last of them.
+    pub last: Timestamp,
+}
+
+impl Period {
+    /// Reads a month (`2026-01`), a day, or a day with a time behind `T` or a space (`10`, `10:30`,
+    /// `10:30:05`, `10:30:05.5`), in UTC unless it states a zone. `None` when it is none of these.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        const DATE: &[u8] = b"0000-00-00";
+        let text = text.trim();
+        // Most values of records are no dates, which is told at once.
+        let fits = |(given, wanted): (&u8, &u8)| match wanted {
+            b'0' => given.is_ascii_digit(),
+            sign => given == sign,
+        };
+        if text.len() < 7 || !text.as_bytes().iter().zip(DATE).all(fits) {
+            return None;
+        }
+        let Some((date, time)) = text.split_at_checked(DATE.len()) else {
+            return if text.len() == 7 { Self::month(text) } else { None };
+        };
+        if time.is_empty() {
+            return Some(Self::of(Timestamp::parse(&format!("{date}T00:00:00Z"))?, DAY));
+        }
+        let time = time.strip_prefix(['T', 't', ' '])?;
+        let zone = time.find(|c: char| !c.is_ascii_digit() && !":.,".contains(c));
+        let (clock, zone) = time.split_at_checked(zone.unwrap_or(time.len()))?;
+        let (width, rest) = match clock.len() {
+            2 => (HOUR, ":00:00"),
+            5 => (MINUTE, ":00"),
+            8 => (SECOND, ""),
+            _ => (1, ""),
+        };
+        let zone = if zone.is_empty() { "Z" } else { zone };
+        Some(Self::of(Timestamp::parse(&format!("{date}T{clock}{rest}{zone}"))?, width))
+    }
+
+    /// All of a year (`2026`) in UTC. `None` when it is no number of four digits.
+    #[must_use]
+    pub fn year(text: &str) -> Option<Self> {
+        let digits = text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let year: u16 = text.parse().ok().filter(|_| digits)?;
+        Some(Self::between(month_begin(year, 1)?, month_begin(year + 1, 1)?))
+    }
+
+    /// All of the second, millisecond, microsecond or nanosecond of an epoch number
+    /// ([`Timestamp::from_epoch`]).
+    #[must_use]
+    pub fn from_epoch(number: i64) -> Option<Self> {
+        Some(Self::of(Timestamp::from_epoch(number)?, epoch_unit(number)))
+    }
+
+    fn month(text: &str) -> Option<Self> {
+        let (year, month) = text.split_once('-')?;
+        let (year, month): (u16, u16) = (year.parse().ok()?, month.parse().ok()?);
+        let next = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
+        Some(Self::between(month_begin(year, month)?, month_begin(next.0, next.1)?))
+    }
+
+    /// So many nanoseconds from a moment on.
+    #[must_use]
+    pub fn of(first: Timestamp, width: i64) -> Self {
+        Self { first, last: Timestamp(first.0.saturating_add(width - 1)) }
+    }
+
+    fn between(first: Timestamp, end: Timestamp) -> Self {
+        Self { first, last: Timestamp(end.0.saturating_sub(1)) }
+    }
+
+    /// Where it lies of a moment: before it, around it, behind it.
+    #[must_use]
+    pub fn order(&self, moment: Timestamp) -> Ordering {
+        match moment {
+            moment if self.last < moment => Ordering::Less,
+            moment if moment < self.first => Ordering::Greater,
+            _ => Ordering::Equal,
+        }
+    }
+}
+
+fn month_begin(year: u16, month: u16) -> Option<Timestamp> {
+    Timestamp::parse(&format!("{year:04}-{month:02}-01T00:00:00Z"))
 }
 
 /// A half-open range of time: `from <= t < to`.
@@ -149,6 +248,57 @@ mod tests {
         check("1700000000.25", Some("2023-11-14T22:13:20.250000000Z"));
         check("yesterday-ish", None);
         check("9999-01-01T00:00:00Z", None);
+    }
+
+    #[test]
+    fn a_period_is_all_that_is_said() {
+        let read = |text: &str| {
+            Period::read(text).map(|period| format!("{} {}", period.first, period.last))
+        };
+        for (given, first, last) in [
+            ("2026-02", "2026-02-01T00:00:00.000000000", "2026-02-28T23:59:59.999999999"),
+            ("2025-12", "2025-12-01T00:00:00.000000000", "2025-12-31T23:59:59.999999999"),
+            ("2026-01-31", "2026-01-31T00:00:00.000000000", "2026-01-31T23:59:59.999999999"),
+            ("2026-01-31T10", "2026-01-31T10:00:00.000000000", "2026-01-31T10:59:59.999999999"),
+            ("2026-01-31 10:30", "2026-01-31T10:30:00.000000000", "2026-01-31T10:30:59.999999999"),
+            (
+                "2026-01-31t10+02:00",
+                "2026-01-31T08:00:00.000000000",
+                "2026-01-31T08:59:59.999999999",
+            ),
+            (
+                "2026-01-31 10:30:05z",
+                "2026-01-31T10:30:05.000000000",
+                "2026-01-31T10:30:05.999999999",
+            ),
+            (
+                "2026-01-31T10:30:05.5-01:00",
+                "2026-01-31T11:30:05.500000000",
+                "2026-01-31T11:30:05.500000000",
+            ),
+        ] {
+            assert_eq!(read(given), Some(format!("{first}Z {last}Z")), "{given}");
+        }
+        for text in [
+            "2026",
+            "2026-13",
+            "2026-02-30",
+            "2026-01-31x",
+            "2026-01-31T",
+            "2026-01-311",
+            "1700000000",
+            "é026-01",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        let year = Period::year("2026").unwrap();
+        assert_eq!(year.first.to_string(), "2026-01-01T00:00:00.000000000Z");
+        assert_eq!(year.last.to_string(), "2026-12-31T23:59:59.999999999Z");
+        let epoch = Period::from_epoch(1_700_000_000_123).unwrap();
+        assert_eq!(epoch.last.0 - epoch.first.0, 999_999);
+        assert_eq!(epoch.order(Timestamp(epoch.last.0 + 1)), Ordering::Less);
+        assert_eq!(epoch.order(epoch.last), Ordering::Equal);
+        assert_eq!(epoch.order(Timestamp(epoch.first.0 - 1)), Ordering::Greater);
     }
 
     #[test]

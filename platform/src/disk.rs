@@ -252,6 +252,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+    /// Why the holder could not be written down.
+    unwritten: Option<io::Error>,
 }
 
 /// Why a folder could not be locked.
@@ -283,16 +285,49 @@ impl Lock {
     /// # Errors
     /// [`LockError`] says who holds it, or why it cannot be written.
     pub fn take(folder: &Path) -> Result<Self, LockError> {
+        let mut lock = Self::take_unwritten(folder)?;
+        match lock.unwritten.take() {
+            Some(source) => Err(LockError::Unwritable { folder: folder.to_owned(), source }),
+            None => Ok(lock),
+        }
+    }
+
+    /// [`Lock::take`], also where nothing can be written: on a full disk, or one that is read-only
+    /// now. The lock must be there then, left by whoever held it last; see [`Lock::unwritten`].
+    ///
+    /// # Errors
+    /// [`LockError`] says who holds it, or why there is nothing that can be locked.
+    pub fn take_unwritten(folder: &Path) -> Result<Self, LockError> {
+        Self::take_by(folder, |path| {
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+        })
+    }
+
+    /// Why the folder cannot be written, if so.
+    #[must_use]
+    pub fn unwritten(&self) -> Option<&io::Error> {
+        self.unwritten.as_ref()
+    }
+
+    fn take_by(
+        folder: &Path,
+        open: impl FnOnce(&Path) -> io::Result<File>,
+    ) -> Result<Self, LockError> {
         let unwritable = |source| LockError::Unwritable { folder: folder.to_owned(), source };
-        create_dir_all(folder).map_err(unwritable)?;
+        match create_dir_all(folder) {
+            Err(error) if !folder.is_dir() => return Err(unwritable(error)),
+            _ => {}
+        }
         let path = folder.join("LOCK");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(unwritable)?;
+        let (file, refused) = match open(&path) {
+            Ok(file) => (file, None),
+            // To lock a file it takes no right to write it.
+            Err(error) if is_disk_trouble(&error) => match File::open(&path) {
+                Ok(file) => (file, Some(error)),
+                Err(_) => return Err(unwritable(error)),
+            },
+            Err(error) => return Err(unwritable(error)),
+        };
         let mut waited = Duration::ZERO;
         loop {
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -308,10 +343,18 @@ impl Lock {
                 Err(error) => return Err(unwritable(error.into())),
             }
         }
-        file.set_len(0).map_err(unwritable)?;
-        writeln!(file, "{}", std::process::id()).map_err(unwritable)?;
-        Ok(Self { _file: file })
+        // Over what stands there: on a full disk there may be no room but that.
+        let pid = format!("{}\n", std::process::id());
+        let written =
+            file.write_all_at(pid.as_bytes(), 0).and_then(|()| file.set_len(pid.len() as u64));
+        Ok(Self { _file: file, unwritten: refused.or(written.err()) })
     }
+}
+
+/// Whether it is the disk that takes nothing, whoever asks.
+fn is_disk_trouble(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), ReadOnlyFilesystem | StorageFull | QuotaExceeded)
 }
 
 #[cfg(test)]
@@ -326,6 +369,24 @@ mod tests {
         assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
         drop(lock);
         Lock::take(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_any_more_is_locked_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let read_only = |_: &Path| Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        let nothing = Lock::take_by(folder.path(), read_only).unwrap_err();
+        assert!(matches!(nothing, LockError::Unwritable { .. }), "{nothing}");
+        drop(Lock::take(folder.path()).unwrap());
+        let lock = Lock::take_by(folder.path(), read_only).unwrap();
+        let why = lock.unwritten().unwrap();
+        assert_eq!(why.kind(), io::ErrorKind::ReadOnlyFilesystem);
+        assert!(matches!(Lock::take(folder.path()), Err(LockError::Held { .. })));
+        drop(lock);
+        assert!(Lock::take_unwritten(folder.path()).unwrap().unwritten().is_none());
+        // Who may not open it is told so, disk or no disk.
+        let closed = |_: &Path| Err(io::ErrorKind::PermissionDenied.into());
+        assert!(Lock::take_by(folder.path(), closed).is_err());
     }
 
     #[test]

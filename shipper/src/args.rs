@@ -65,7 +65,7 @@ pub(crate) struct ShipArgs {
     /// Files to follow: *, ?, [a-z], {a,b}, and ** for folders of any depth
     #[arg(long = "path", value_name = "GLOB")]
     paths: Vec<String>,
-    /// Files not to follow
+    /// Of those, files not to follow
     #[arg(long = "exclude", value_name = "GLOB")]
     excludes: Vec<String>,
     /// A label of every record
@@ -124,6 +124,9 @@ impl ShipArgs {
 
     /// What the file says, and over it what the flags say.
     pub(crate) fn settings(&self) -> Result<Settings, SettingsError> {
+        if self.paths.is_empty() && !self.excludes.is_empty() {
+            return Err(SettingsError::LoneExclude);
+        }
         let mut settings = match &self.config {
             Some(path) => Settings::read(path)?,
             None => Settings::default(),

@@ -15,6 +15,9 @@ use crate::parse::ZoneError;
 use crate::recipe::Recipe;
 use crate::send::{Balance, TargetError, Tls};
 
+/// A day.
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// Where a file is begun that was there before the shipper first ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -76,6 +79,10 @@ pub struct Config {
     pub until: Until,
     /// How long a file must rest before its last line counts without a newline.
     pub partial_after: Duration,
+    /// How long a deleted file that is not read to its end is held open.
+    pub deleted_hold: Duration,
+    /// How long the place in a file that is not found is remembered.
+    pub forget_after: Duration,
     /// Where the shipper's figures are registered.
     pub metrics: platform::telemetry::Metrics,
 }
@@ -107,6 +114,12 @@ pub enum ConfigError {
     /// Only they have one.
     #[error("only the formats regex and dissect have a pattern")]
     NeedlessPattern,
+    /// Nothing ends a line.
+    #[error("delimiter is empty: give the bytes that end a line, or leave it out for newlines")]
+    NoDelimiter,
+    /// Nothing would ever be read.
+    #[error("bytes_per_second is at least 1: to read nothing of a source, take it out")]
+    NoBytes,
     /// A source that is no file cannot be.
     #[error("{0}")]
     Feed(String),
@@ -149,6 +162,8 @@ impl Config {
             time_zone: None,
             until: Until::default(),
             partial_after: Duration::from_secs(30),
+            deleted_hold: Duration::from_secs(3600),
+            forget_after: 7 * DAY,
             metrics: platform::telemetry::Metrics::default(),
         }
     }

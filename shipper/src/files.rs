@@ -110,16 +110,49 @@ pub enum FormatName {
     Dissect,
 }
 
-/// One rule, as it is written.
+/// One rule.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written")]
 pub struct RuleSettings {
     /// What must hold; all of them.
-    #[serde(default)]
     pub when: Vec<When>,
     /// What is done.
-    #[serde(flatten)]
     pub action: ActionSettings,
+}
+
+/// One rule, as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    when: Vec<When>,
+    drop: Option<bool>,
+    sample_one_in: Option<u64>,
+    add: Option<BTreeMap<String, toml::Value>>,
+    remove: Option<Vec<String>>,
+    rename: Option<BTreeMap<String, String>>,
+    redact: Option<Vec<String>>,
+}
+
+impl TryFrom<Written> for RuleSettings {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let Written { when, drop, sample_one_in, add, remove, rename, redact } = written;
+        let actions = [
+            drop.map(ActionSettings::Drop),
+            sample_one_in.map(ActionSettings::SampleOneIn),
+            add.map(ActionSettings::Add),
+            remove.map(ActionSettings::Remove),
+            rename.map(ActionSettings::Rename),
+            redact.map(ActionSettings::Redact),
+        ];
+        let mut actions = actions.into_iter().flatten();
+        match (actions.next(), actions.next()) {
+            (Some(action), None) => Ok(Self { when, action }),
+            _ => Err("a rule does one thing: drop, sample_one_in, add, remove, rename or redact; \
+                      write several rules for several"),
+        }
+    }
 }
 
 /// A condition on one field, `message` or `level`.
@@ -139,10 +172,9 @@ pub struct When {
 }
 
 /// What a rule does.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ActionSettings {
-    /// The record is not sent. Write `drop = true`.
+    /// The record is not sent, if it is true.
     Drop(bool),
     /// Of so many records one is sent.
     SampleOneIn(u64),

@@ -86,14 +86,18 @@ pub(crate) fn print_before(file: &File, end: u64, bytes_max: usize) -> io::Resul
 pub(crate) fn is_binary(file: &File) -> io::Result<bool> {
     let mut buffer = [0; LOOK_BYTES];
     let read = read_at(file, 0, &mut buffer)?;
-    let bytes = buffer.get(..read).unwrap_or_default();
+    Ok(looks_binary(buffer.get(..read).unwrap_or_default()))
+}
+
+/// The same of first bytes that were read.
+pub(crate) fn looks_binary(bytes: &[u8]) -> bool {
     if !bytes.contains(&0) {
-        return Ok(false);
+        return false;
     }
     let invalid: usize = bytes.utf8_chunks().map(|chunk| chunk.invalid().len()).sum();
     let control =
         bytes.iter().filter(|byte| **byte < 0x20 && !b"\t\n\r\x1b".contains(byte)).count();
-    Ok((invalid + control) * 10 >= bytes.len() * 3)
+    (invalid + control) * 10 >= bytes.len() * 3
 }
 
 /// The first place at or before `size` where a line begins, looking back one megabyte at most.

@@ -91,11 +91,19 @@ struct What {
     input: Option<Input>,
     /// What the cluster says, if it is asked.
     fetched: Option<Fetched>,
+    /// What holds from one start to the next.
+    standing: Option<Standing>,
+}
+
+/// Settings that are not taken anew while the shipper runs.
+struct Standing {
+    state_dir: std::path::PathBuf,
+    metrics_listen: Option<std::net::SocketAddr>,
 }
 
 impl What {
     fn of(args: ShipArgs, input: Option<Input>) -> Self {
-        Self { args, input, fetched: None }
+        Self { args, input, fetched: None, standing: None }
     }
 
     /// What the server says alone.
@@ -127,7 +135,27 @@ impl What {
             Some(Input::Stdin) => Until::Fed,
             _ => self.args.until(),
         };
-        Ok(Config { until, ..self.settings()?.config()? })
+        Ok(self.where_it_stands(Config { until, ..self.settings()?.config()? }))
+    }
+
+    /// The settings with the state directory that is in use.
+    fn where_it_stands(&self, mut config: Config) -> Config {
+        if let Some(standing) = &self.standing {
+            config.state_dir.clone_from(&standing.state_dir);
+        }
+        config
+    }
+
+    /// Says which of the new settings wait for the next start.
+    fn tell_what_waits(&self) -> anyhow::Result<()> {
+        let (Some(standing), settings) = (&self.standing, self.settings()?) else { return Ok(()) };
+        if settings.state_dir.as_ref() != Some(&standing.state_dir) {
+            tracing::warn!("the new state_dir holds from the next start on");
+        }
+        if settings.metrics_listen != standing.metrics_listen {
+            tracing::warn!("the new metrics_listen holds from the next start on");
+        }
+        Ok(())
     }
 
     /// The next version of the cluster's settings, for who asks it.
@@ -141,7 +169,8 @@ impl What {
     /// Takes it, if it can be used.
     async fn take(&mut self, other: ShipperSettings, control: &Control) -> anyhow::Result<()> {
         let config = Fetched::tried(&other, self.local()?)?.config()?;
-        control.reload(Config { until: self.args.until(), ..config }).await?;
+        let config = Config { until: self.args.until(), ..config };
+        control.reload(self.where_it_stands(config)).await?;
         tracing::info!(version = other.version, "the settings are the cluster's");
         if let Some(fetched) = &mut self.fetched {
             fetched.hold(other);
@@ -156,21 +185,19 @@ async fn ship(mut what: What) -> anyhow::Result<()> {
     if let Some(state_dir) = local.state_dir.filter(|_| local.settings_from_cluster) {
         what.fetched = Some(Fetched::kept(&state_dir, clock.clone()));
     }
-    let (metrics_listen, config) = (what.settings()?.metrics_listen, what.config()?);
+    let config = what.config()?;
+    let metrics_listen = what.settings()?.metrics_listen;
+    what.standing = Some(Standing { state_dir: config.state_dir.clone(), metrics_listen });
     // Before anything else: a SIGHUP that nobody waits for ends the process.
     let path = what.args.config.clone().filter(|_| what.input.is_none());
-    let watch = path.map(|path| SettingsWatch::new(path, clock.clone())).transpose()?;
+    let watch = SettingsWatch::new(path, clock.clone())?;
     let (state_dir, metrics) = (config.state_dir.clone(), config.metrics.clone());
     tracing::info!(to = ?config.to, "shipping");
     let shipper = Shipper::start(config, clock.clone(), shutdown.clone())?;
     let control = shipper.control();
-    if let Err(error) =
-        operate::serve_status(&state_dir, control.clone(), clock.clone(), shutdown.clone())
-    {
-        tracing::warn!(%error, "no status can be asked for: the socket cannot be made");
-    }
+    operate::serve_status(&state_dir, control.clone(), clock.clone(), shutdown.clone());
     if let Some(address) = metrics_listen {
-        operate::serve_metrics(address, metrics, shutdown).await?;
+        operate::serve_metrics(address, metrics, control.clone(), clock, shutdown);
     }
     ship_and_reload(shipper, control, what, watch).await
 }
@@ -179,14 +206,14 @@ async fn ship_and_reload(
     shipper: Handle,
     control: Control,
     mut what: What,
-    mut watch: Option<SettingsWatch>,
+    mut watch: SettingsWatch,
 ) -> anyhow::Result<()> {
     let ended = shipper.join();
     tokio::pin!(ended);
     loop {
         let taken = tokio::select! {
             ended = &mut ended => return Ok(ended?),
-            () = changed(&mut watch) => reload(&what, &control).await,
+            () = watch.changed() => reload(&what, &control).await,
             other = what.next() => what.take(other, &control).await,
         };
         if let Err(error) = taken {
@@ -195,13 +222,7 @@ async fn ship_and_reload(
     }
 }
 
-async fn changed(watch: &mut Option<SettingsWatch>) {
-    match watch {
-        Some(watch) => watch.changed().await,
-        None => std::future::pending().await,
-    }
-}
-
 async fn reload(what: &What, control: &Control) -> anyhow::Result<()> {
-    Ok(control.reload(what.config()?).await?)
+    control.reload(what.config()?).await?;
+    what.tell_what_waits()
 }

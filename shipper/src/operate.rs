@@ -1,6 +1,7 @@
 //! What operators reach a running shipper by: its status on a socket in the state directory, its
 //! figures over HTTP, and a settings file that is read again when it changes.
 
+use std::future::ready;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use platform::clock::Clock;
+use platform::http;
 use platform::shutdown::Shutdown;
 use platform::telemetry::Metrics;
 use tokio::io::AsyncWriteExt as _;
@@ -24,6 +26,8 @@ const SOCKET: &str = "status.sock";
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long we wait for an answer.
 const ASK_TIME_MAX: Duration = Duration::from_secs(10);
+/// What could not be had is tried again after that.
+const RETRY_PERIOD: Duration = Duration::from_secs(5);
 /// A settings file is looked at that often.
 const LOOK_PERIOD: Duration = Duration::from_secs(2);
 
@@ -44,40 +48,77 @@ pub enum AskError {
     Answer(#[source] io::Error),
 }
 
-/// Answers each connection with a [`Report`] in JSON, until the shipper stops.
-///
-/// # Errors
-/// The socket cannot be made.
-pub fn serve_status(
-    state_dir: &Path,
-    control: Control,
-    clock: Clock,
-    shutdown: Shutdown,
-) -> io::Result<()> {
+/// Answers each connection with a [`Report`] in JSON, until the shipper stops. While the socket
+/// cannot be made (a full disk) it is tried again, and everything else goes on.
+pub fn serve_status(state_dir: &Path, control: Control, clock: Clock, shutdown: Shutdown) {
     let path = state_dir.join(SOCKET);
+    tokio::spawn(async move {
+        let made = until_had(
+            &clock,
+            &shutdown,
+            || ready(status_socket(&path)),
+            |error| {
+                tracing::warn!(%error, "no status can be asked for: the socket cannot be made");
+            },
+        );
+        let Some(listener) = made.await else { return };
+        answer_all(&listener, &control, &clock, &shutdown).await;
+    });
+}
+
+fn status_socket(path: &Path) -> io::Result<UnixListener> {
     // The state directory is locked by us, so a socket in it is nobody's.
     if path.exists() {
-        platform::disk::remove_file(&path)?;
+        platform::disk::remove_file(path)?;
     }
-    let listener = UnixListener::bind(&path)?;
-    tokio::spawn(async move {
-        loop {
-            let stream = tokio::select! {
-                () = shutdown.wait() => return,
-                accepted = listener.accept() => accepted,
-            };
-            let (Ok((mut stream, _)), Some(report)) = (stream, control.report().await) else {
-                // Nobody to ask any more, or no descriptor left: the next one may be answered.
-                clock.sleep(Duration::from_millis(100)).await;
-                continue;
-            };
-            let answer = serde_json::to_vec(&report).unwrap_or_default();
-            if clock.timeout(ANSWER_TIME_MAX, stream.write_all(&answer)).await.is_none() {
-                tracing::debug!("who asked for the status did not read it");
+    UnixListener::bind(path)
+}
+
+async fn answer_all(
+    listener: &UnixListener,
+    control: &Control,
+    clock: &Clock,
+    shutdown: &Shutdown,
+) {
+    loop {
+        let stream = tokio::select! {
+            () = shutdown.wait() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (Ok((mut stream, _)), Some(report)) = (stream, control.report().await) else {
+            // Nobody to ask any more, or no descriptor left: the next one may be answered.
+            clock.sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let answer = serde_json::to_vec(&report).unwrap_or_default();
+        if clock.timeout(ANSWER_TIME_MAX, stream.write_all(&answer)).await.is_none() {
+            tracing::debug!("who asked for the status did not read it");
+        }
+    }
+}
+
+/// Tries until it is had; what fails is told once. `None` when the shipper stops before.
+async fn until_had<T, E, F: Future<Output = Result<T, E>>>(
+    clock: &Clock,
+    shutdown: &Shutdown,
+    mut get: impl FnMut() -> F,
+    tell: impl FnOnce(&E),
+) -> Option<T> {
+    let mut tell = Some(tell);
+    loop {
+        match get().await {
+            Ok(had) => return Some(had),
+            Err(error) => {
+                if let Some(tell) = tell.take() {
+                    tell(&error);
+                }
             }
         }
-    });
-    Ok(())
+        tokio::select! {
+            () = shutdown.wait() => return None,
+            () = clock.sleep(RETRY_PERIOD) => {}
+        }
+    }
 }
 
 /// Asks the shipper that runs with that state directory.
@@ -93,57 +134,74 @@ pub fn ask(state_dir: &Path) -> Result<Report, AskError> {
     serde_json::from_slice(&answer).map_err(|error| AskError::Answer(error.into()))
 }
 
-/// Serves `/metrics` in Prometheus' text until the shipper stops.
-///
-/// # Errors
-/// The address is taken, or not ours.
-pub async fn serve_metrics(
+/// Serves `/metrics` in Prometheus' text until the shipper stops. An address that is taken, or not
+/// ours, is told and tried again: files are shipped whoever looks on.
+pub fn serve_metrics(
     address: SocketAddr,
     metrics: Metrics,
+    control: Control,
+    clock: Clock,
     shutdown: Shutdown,
-) -> Result<(), platform::http::BindError> {
-    let listener = platform::http::bind(address).await?;
+) {
     let router = Router::new()
         .route("/metrics", get(move || async move { metrics.encode() }))
         .route("/livez", get(|| async { "ok" }));
     tokio::spawn(async move {
-        if let Err(error) = platform::http::serve(listener, router, shutdown).await {
+        let bound = until_had(
+            &clock,
+            &shutdown,
+            || http::bind(address),
+            |error| {
+                let why = format!("figures are not served, tried again every few seconds: {error}");
+                tracing::warn!("{why}");
+                control.listener(Some(why));
+            },
+        );
+        let Some(listener) = bound.await else { return };
+        control.listener(None);
+        tracing::info!(%address, "figures are served");
+        if let Err(error) = http::serve(listener, router, shutdown).await {
             tracing::error!(%error, "figures are not served any more");
         }
     });
-    Ok(())
 }
 
-/// Tells when a settings file is to be read again: at SIGHUP, and when it has changed.
+/// Tells when a settings file is to be read again: at SIGHUP, and when it has changed. Where there is
+/// none, it keeps SIGHUP from ending the process.
 #[derive(Debug)]
 pub struct SettingsWatch {
-    path: PathBuf,
+    path: Option<PathBuf>,
     seen: Option<(u64, i64)>,
     hangup: Signal,
     clock: Clock,
 }
 
 impl SettingsWatch {
-    /// Watches a file from now on.
+    /// Watches a file from now on, if there is one.
     ///
     /// # Errors
     /// The system refuses to tell us of signals.
-    pub fn new(path: PathBuf, clock: Clock) -> io::Result<Self> {
-        let seen = stamp(&path);
+    pub fn new(path: Option<PathBuf>, clock: Clock) -> io::Result<Self> {
+        let seen = path.as_deref().and_then(stamp);
         Ok(Self { path, seen, hangup: signal(SignalKind::hangup())?, clock })
     }
 
     /// Returns when the file is to be read again.
     pub async fn changed(&mut self) {
         loop {
+            let Some(path) = &self.path else {
+                self.hangup.recv().await;
+                tracing::info!("SIGHUP: there is no settings file to be read again");
+                continue;
+            };
             tokio::select! {
                 _ = self.hangup.recv() => {
-                    self.seen = stamp(&self.path);
+                    self.seen = stamp(path);
                     return;
                 }
                 () = self.clock.sleep(LOOK_PERIOD) => {}
             }
-            let now = stamp(&self.path);
+            let now = stamp(path);
             // While it is being replaced it may be away for a moment.
             if now.is_some() && now != self.seen {
                 self.seen = now;

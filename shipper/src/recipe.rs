@@ -48,7 +48,7 @@ impl Delimiting {
     /// # Errors
     /// There is no such encoding.
     pub(crate) fn of(files: &Files) -> Result<Self, ConfigError> {
-        Ok(Self(delimiter(files.delimiter.as_deref(), encoding(files)?)))
+        Ok(Self(delimiter(checked_delimiter(files)?, encoding(files)?)))
     }
 
     pub(crate) fn delimiter(&self) -> &Delimiter {
@@ -83,7 +83,7 @@ impl Recipe {
             zone: Zone::of(zone)?,
             delimiter: match files.spooled {
                 true => Delimiter::Records,
-                false => delimiter(files.delimiter.as_deref(), encoding),
+                false => delimiter(checked_delimiter(files)?, encoding),
             },
             encoding: encoding.filter(|encoding| *encoding != UTF_8),
             containers: files.container,
@@ -91,7 +91,7 @@ impl Recipe {
             format: format(files)?,
             keeps_raw: files.keep_raw,
             rules: files.rules()?,
-            rate: files.bytes_per_second.map(Rate::new),
+            rate: rate(files)?,
             ignore_older: files.ignore_older_s.map(Duration::from_secs),
             start_at: files.start_at.unwrap_or(config.start_at),
             spooled: files.spooled,
@@ -148,11 +148,21 @@ fn encoding(files: &Files) -> Result<Option<&'static Encoding>, ConfigError> {
     known.map(Some).ok_or_else(|| ConfigError::Encoding(name.to_owned()))
 }
 
+fn checked_delimiter(files: &Files) -> Result<Option<&str>, ConfigError> {
+    let text = files.delimiter.as_deref();
+    if text == Some("") { Err(ConfigError::NoDelimiter) } else { Ok(text) }
+}
+
+fn rate(files: &Files) -> Result<Option<Rate>, ConfigError> {
+    match files.bytes_per_second {
+        Some(0) => Err(ConfigError::NoBytes),
+        bytes => Ok(bytes.map(Rate::new)),
+    }
+}
+
 fn delimiter(text: Option<&str>, encoding: Option<&'static Encoding>) -> Delimiter {
     match (text, encoding) {
-        (Some(text), _) if !text.is_empty() && text != "\n" => {
-            Delimiter::Bytes(text.as_bytes().to_vec())
-        }
+        (Some(text), _) if text != "\n" => Delimiter::Bytes(text.as_bytes().to_vec()),
         (_, Some(encoding)) if encoding == UTF_16LE => Delimiter::Utf16Le,
         (_, Some(encoding)) if encoding == UTF_16BE => Delimiter::Utf16Be,
         _ => Delimiter::Newline,

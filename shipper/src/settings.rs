@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::stream::IndexName;
 use serde::Deserialize;
 
-use crate::config::{Config, ConfigError, StartAt};
+use crate::config::{Config, ConfigError, DAY, StartAt};
 use crate::feed::{Feed, JournalSettings, SyslogSettings};
 use crate::files::Files;
 use crate::send::{Balance, Tls};
@@ -35,6 +35,10 @@ pub struct Settings {
     pub time_zone: Option<String>,
     /// How long a file must rest before its last line counts without a newline, seconds.
     pub partial_after_s: Option<u64>,
+    /// How long a deleted file that is not read to its end is held open, seconds.
+    pub deleted_hold_s: Option<u64>,
+    /// How long the place in a file that is not found is remembered, days.
+    pub forget_after_days: Option<u32>,
     /// Whether the cluster is asked for more settings, and watched for changes of them.
     pub settings_from_cluster: bool,
     /// Where `/metrics` is served.
@@ -75,6 +79,12 @@ pub enum SettingsError {
     /// Something that must be said is not.
     #[error("{0} is not set: write it in the settings file, or give the flag --{1}")]
     Missing(&'static str, &'static str),
+    /// A flag that changes nothing.
+    #[error(
+        "--exclude narrows what --path names, and there is no --path: give one, or write excludes in \
+         the source of the settings file"
+    )]
+    LoneExclude,
     /// What the cluster keeps for shippers cannot be used here.
     #[error("version {version} of the cluster's settings: {why}")]
     Fetched {
@@ -136,12 +146,18 @@ impl Settings {
             start_at: self.start_at.unwrap_or_default(),
             time_zone: self.time_zone,
             partial_after: self.partial_after_s.map_or(defaults.partial_after, Duration::from_secs),
+            deleted_hold: self.deleted_hold_s.map_or(defaults.deleted_hold, Duration::from_secs),
+            forget_after: self.forget_after_days.map_or(defaults.forget_after, days),
             ..defaults
         };
         config.check()?;
         crate::send::check(&config).map_err(ConfigError::from)?;
         Ok(config)
     }
+}
+
+fn days(count: u32) -> Duration {
+    DAY * count
 }
 
 fn feeds(

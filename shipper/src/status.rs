@@ -80,6 +80,7 @@ struct State {
     checkpoint_error: Option<String>,
     file_error: Option<String>,
     feed_error: Option<String>,
+    listener_error: Option<String>,
 }
 
 impl Board {
@@ -117,10 +118,15 @@ impl Board {
         self.change(|state| state.feed_error = error);
     }
 
+    fn listener(&self, error: Option<String>) {
+        self.change(|state| state.listener_error = error);
+    }
+
     pub(crate) fn status(&self) -> ShipperStatus {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let State { target_error, checkpoint_error, file_error, feed_error, .. } = &*state;
-        let errors = [target_error, checkpoint_error, feed_error, file_error];
+        let errors =
+            [target_error, checkpoint_error, feed_error, file_error, &state.listener_error];
         ShipperStatus {
             files: state.files,
             lag_bytes: state.lag_bytes,
@@ -208,6 +214,11 @@ impl Control {
             tracing::debug!("no settings are needed any more: the shipper has stopped");
         }
         Ok(())
+    }
+
+    /// What keeps its figures from being served, if anything does.
+    pub(crate) fn listener(&self, error: Option<String>) {
+        self.board.listener(error);
     }
 
     /// How far everything is. `None` once it has stopped.

@@ -1,6 +1,6 @@
 //! `GET /api/v1/cluster` and what changes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use cluster::catalog::{CatalogError, Command};
+use cluster::meta::controller::{REPLICAS, keepers};
 use cluster::queue::Queue as _;
 use index::keep;
 use model::error::Kind;
@@ -125,7 +126,6 @@ async fn status(State(clustered): State<Clustered>) -> Result<Json<ClusterStatus
     let voters = metadata.voters();
     let (copies_missing, copies_wanted) = keep::missing(&splits, &topology);
     let node = |info: &NodeInfo| {
-        let kept = topology.partitions.values().flat_map(|placement| &placement.replicas);
         let leases = topology.partitions.keys().filter_map(|id| topology.indexer(*id));
         ClusterNode {
             id: info.id.to_string(),
@@ -137,7 +137,7 @@ async fn status(State(clustered): State<Clustered>) -> Result<Json<ClusterStatus
             epoch: info.epoch,
             version: info.version.clone(),
             votes: voters.contains(&info.id),
-            replicas: kept.filter(|replica| replica.node == info.id).count() as u64,
+            replicas: kept_by(info.id, &topology, &replicas),
             indexing: leases.filter(|lease| lease.node == info.id).count() as u64,
             splits: splits.iter().filter(|split| split.copies.contains(&info.id)).count() as u64,
             heard_ms_ago: heard.get(&info.id).map(|one| one.heard_ms_ago),
@@ -159,6 +159,23 @@ async fn status(State(clustered): State<Clustered>) -> Result<Json<ClusterStatus
         copies_wanted,
         copies_missing,
     }))
+}
+
+/// The partitions of which a node keeps a replica: it should, or it still does. Until a group has
+/// let its member go it counts on it, wherever the replica should be by now.
+fn kept_by(
+    node: NodeId,
+    topology: &Topology,
+    replicas: &BTreeMap<NodeId, Vec<ReplicaState>>,
+) -> u64 {
+    let placed = topology
+        .partitions
+        .iter()
+        .filter(|(_, placement)| placement.replicas.iter().any(|replica| replica.node == node));
+    let there = replicas.get(&node).into_iter().flatten().map(|state| state.partition);
+    let kept: BTreeSet<PartitionId> =
+        placed.map(|(partition, _)| *partition).chain(there).collect();
+    kept.len() as u64
 }
 
 /// What is shown of one partition; `published` is the offset below which all is in splits.
@@ -227,10 +244,22 @@ async fn drain(
 ) -> Result<Json<Value>, ApiError> {
     let node = find(&clustered, &named.node)?;
     set_health(&clustered, &node, Health::Draining).await?;
-    let message = format!(
-        "node {} is left: watch `sawlog cluster status` until it keeps no replicas and no splits, then remove it",
-        node.id
-    );
+    let mut topology = Topology::clone(&clustered.metadata.catalog().topology().borrow());
+    // This node may hear of it a little later.
+    if let Some(drained) = topology.nodes.get_mut(&node.id) {
+        drained.health = Health::Draining;
+    }
+    let (others, staying) = keepers(&topology);
+    let message = match staying >= REPLICAS && others.len() < REPLICAS {
+        true => format!(
+            "node {} is left as far as can be: its replicas stay until {REPLICAS} others can keep them. Add a node; or remove this one, and records have one replica from then on",
+            node.id
+        ),
+        false => format!(
+            "node {} is left: watch `sawlog cluster status` until it keeps no replicas and no splits, then remove it",
+            node.id
+        ),
+    };
     Ok(Json(json!({ "message": message })))
 }
 

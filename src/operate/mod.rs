@@ -3,12 +3,12 @@
 mod api;
 mod show;
 
-use anyhow::{Context as _, Result};
-use cluster::peer::issue;
+use anyhow::{Context as _, Result, ensure};
+use cluster::peer::{has_certificate, issue};
 use model::wire::ClusterStatus;
 use serde_json::json;
 
-use crate::args::{CertsArgs, ClusterCommand, NodeNameArgs, StatusArgs, StatusFormat};
+use crate::args::{AddArgs, CertsArgs, ClusterCommand, NodeNameArgs, StatusArgs, StatusFormat};
 use crate::client::{self, Client};
 use crate::tell;
 pub(crate) use api::{REPLICAS_CALL, replicas_here, router, router_alone};
@@ -22,6 +22,7 @@ pub(crate) fn cluster(command: ClusterCommand) -> Result<()> {
         ClusterCommand::Drain(args) => client::block_on(change(args, "drain")),
         ClusterCommand::Undrain(args) => client::block_on(change(args, "undrain")),
         ClusterCommand::Remove(args) => client::block_on(change(args, "remove")),
+        ClusterCommand::Add(args) => client::block_on(add(args)),
         ClusterCommand::Certs(args) => certs(&args),
     }
 }
@@ -40,6 +41,27 @@ async fn status(args: StatusArgs) -> Result<()> {
     show::print(&mut out, &status)
 }
 
+/// How many nodes a new one is told to ask: the first that is there lets it in.
+const DOORS: usize = 3;
+
+async fn add(args: AddArgs) -> Result<()> {
+    let client = Client::new(&args.server)?;
+    let body = client.get(CLUSTER_PATH, &[]).await?.bytes().await?;
+    let status: ClusterStatus =
+        serde_json::from_slice(&body).context("the node's answer is not ours")?;
+    let there = status.nodes.iter().filter(|node| node.health == "up");
+    let doors: Vec<&str> = there.map(|node| &*node.address).take(DOORS).collect();
+    ensure!(!doors.is_empty(), "no node of the cluster is up: see `sawlog cluster status`");
+    let join = doors.join(",");
+    tell(&format!(
+        "On the new machine, with an empty data directory and an address that the others reach:\n\n    \
+         sawlog node --data-dir DIR --listen ADDRESS:7410 --join {join}\n\nGive it --cluster-tls (a \
+         certificate from `sawlog cluster certs`) and --store if the other nodes have them. It takes \
+         its share by itself: watch `sawlog cluster status`."
+    ));
+    Ok(())
+}
+
 async fn change(args: NodeNameArgs, what: &str) -> Result<()> {
     let client = Client::new(&args.server)?;
     let path = format!("{CLUSTER_PATH}/{what}");
@@ -51,6 +73,15 @@ async fn change(args: NodeNameArgs, what: &str) -> Result<()> {
 
 /// Makes what nodes need to know each other.
 fn certs(args: &CertsArgs) -> Result<()> {
+    for node in &args.nodes {
+        let is_name = !node.is_empty() && !node.contains('/') && !node.starts_with('.');
+        ensure!(is_name, "{node:?} is no name for a node's folder below {}", args.folder.display());
+        ensure!(
+            args.renew || !has_certificate(&args.folder.join(node)),
+            "node {node} has a certificate in {}: leave {node} out, or give --renew and start that node again with the new one",
+            args.folder.join(node).display()
+        );
+    }
     for node in &args.nodes {
         let folder = args.folder.join(node);
         let made = issue(&args.folder, &folder)?;

@@ -16,7 +16,7 @@ pub(super) fn print(out: &mut impl Write, status: &ClusterStatus) -> Result<()> 
         )?,
         leader => writeln!(out, "metadata led by {}", name(leader))?,
     }
-    if status.silent_ms > 3_000 {
+    if is_silent(status) {
         writeln!(
             out,
             "THIS NODE HAS HEARD NOTHING OF ITS CLUSTER FOR {} s",
@@ -28,7 +28,7 @@ pub(super) fn print(out: &mut impl Write, status: &ClusterStatus) -> Result<()> 
         "\nnode      state     votes  replicas  indexes  splits   heard     clock  roles               addresses"
     )?;
     for node in &status.nodes {
-        print_node(out, node)?;
+        print_node(out, node, condition(status, node))?;
     }
     writeln!(
         out,
@@ -66,14 +66,31 @@ pub(super) fn print(out: &mut impl Write, status: &ClusterStatus) -> Result<()> 
     Ok(())
 }
 
-fn print_node(out: &mut impl Write, node: &ClusterNode) -> Result<()> {
+/// A node that heard nothing of its cluster for so long may be wrong in all it says.
+const SILENT_MS_MAX: u64 = 3_000;
+
+fn is_silent(status: &ClusterStatus) -> bool {
+    status.silent_ms > SILENT_MS_MAX
+}
+
+/// What a silent node says of others is what it heard last.
+fn condition<'a>(status: &ClusterStatus, node: &'a ClusterNode) -> &'a str {
+    let answers = node.health == "up" || node.health == "draining";
+    let unheard = node.heard_ms_ago.is_none_or(|ms| ms > SILENT_MS_MAX);
+    match is_silent(status) && answers && node.id != status.node && unheard {
+        true => "unheard",
+        false => &node.health,
+    }
+}
+
+fn print_node(out: &mut impl Write, node: &ClusterNode, condition: &str) -> Result<()> {
     let heard = node.heard_ms_ago.map_or("-".to_owned(), |ms| format!("{ms} ms"));
     let clock = node.clock_ahead_ms.map_or("-".to_owned(), |ms| format!("{ms:+} ms"));
     writeln!(
         out,
         "{:<8}  {:<8}  {:<5}  {:>8}  {:>7}  {:>6}  {:>8}  {:>8}  {:<18}  {} (http {})",
         node.id.get(..8).unwrap_or(&node.id),
-        node.health,
+        condition,
         if node.votes { "yes" } else { "" },
         node.replicas,
         node.indexing,

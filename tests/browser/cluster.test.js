@@ -110,16 +110,27 @@ test('a refusal of the cluster is shown where it was asked', async () => {
   await close(page);
 });
 
-test('draining a node through the system page empties it, and it is taken back', async () => {
+test('a node of three that is drained keeps its replicas, one of four would not, and it is taken back', async () => {
   const page = await openSystem(cluster.nodes[0]);
   await settled(page);
   const row = nodeAt(page, cluster.nodes[2]);
   await row.getByTestId('drain-node').click();
-  assert.match(await page.getByTestId('confirm').innerText(), /kept by one node only/);
+  assert.match(await page.getByTestId('confirm').innerText(), /keeps its replicas until another one has come/);
   await page.getByTestId('confirm-change').click();
   await page.getByTestId('confirm').waitFor({ state: 'detached' });
   await row.getByText('draining').waitFor(WAIT);
+  await settled(page);
+  assert.equal(await row.getByText('keeps nothing any more').count(), 0);
+  // With a fourth node it would be empty after a while.
+  await page.route('**/api/v1/cluster', async (route) => {
+    const told = await (await route.fetch()).json();
+    const last = cluster.nodes[2].direct.slice(7);
+    const empty = { replicas: 0, indexing: 0, splits: 0 };
+    const nodes = told.nodes.map((node) => (node.http === last ? { ...node, ...empty } : node));
+    await route.fulfill({ json: { ...told, nodes } });
+  });
   await row.getByText('keeps nothing any more').waitFor(WAIT);
+  await page.unrouteAll();
   await row.getByTestId('undrain-node').click();
   await row.getByText('● up').waitFor(WAIT);
   await settled(page);

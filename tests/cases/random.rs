@@ -26,6 +26,7 @@ struct Line {
     word: &'static str,
     user: Option<&'static str>,
     took: Option<i64>,
+    tags: Vec<&'static str>,
 }
 
 impl Line {
@@ -37,6 +38,11 @@ impl Line {
         }
         if let Some(took) = self.took {
             line["took"] = took.into();
+        }
+        match &self.tags[..] {
+            [] => {}
+            [tag] => line["tags"] = (*tag).into(),
+            tags => line["tags"] = tags.into(),
         }
         line.to_string()
     }
@@ -69,6 +75,7 @@ fn lines(chance: &mut Chance) -> Vec<Line> {
                 word: pick(chance, &["login", "logout", "timeout 10.0.0.7", "Timeout"]),
                 user: *chance.one_of(&[None, Some("alice"), Some("bob"), Some("Carol")]),
                 took: (chance.below(3) > 0).then(|| chance.below(25).cast_signed() - 5),
+                tags: (0..chance.below(4)).map(|_| pick(chance, &["x", "y", "z"])).collect(),
             }
         })
         .collect();
@@ -163,6 +170,7 @@ enum Pipes {
     Where(i64),
     Slowest(usize),
     Dedup,
+    Expand { distinct: bool },
     Top(usize),
     InQuery,
     Bins(u64),
@@ -175,7 +183,7 @@ enum Pipes {
 
 impl Pipes {
     fn drawn(chance: &mut Chance) -> Self {
-        match chance.below(13) {
+        match chance.below(14) {
             0 => Self::Whole,
             1 => Self::Stats(pick(chance, &["user", "level", "host"])),
             2 => Self::Where(chance.below(27).cast_signed() - 6),
@@ -187,7 +195,8 @@ impl Pipes {
             8 => Self::Ends,
             9 => Self::Join,
             10 => Self::Union,
-            11 => Self::Context(chance.place(4), chance.place(4)),
+            11 => Self::Expand { distinct: chance.below(2) == 0 },
+            12 => Self::Context(chance.place(4), chance.place(4)),
             _ => Self::Newest(1 + chance.place(9)),
         }
     }
@@ -207,6 +216,10 @@ impl Pipes {
                 format!(" | where took is not null | sort took desc | limit {count} | fields took")
             }
             Self::Dedup => " | where user is not null | dedup user | fields user, timestamp".into(),
+            Self::Expand { distinct } => format!(
+                " | expand {}tags as tag | stats count() as n, sum(took) as s by tag",
+                if distinct { "distinct " } else { "" }
+            ),
             Self::Top(count) => format!(" | where user is not null | top {count} user"),
             Self::InQuery => format!(
                 " | where user in ({index} level:error | stats count() by user | fields user) \
@@ -257,6 +270,7 @@ impl Pipes {
                 let first = lines.iter().filter(|line| line.user.is_some_and(|u| seen.insert(u)));
                 first.map(|line| json!({"user": line.user, "timestamp": stamp(line.at)})).collect()
             }
+            Self::Expand { distinct } => expanded(lines, distinct),
             Self::Top(count) => {
                 let mut counts: Vec<_> =
                     counted(lines.iter().filter_map(|line| line.user)).into_iter().collect();
@@ -361,6 +375,31 @@ fn stats(lines: &[&Line], by: &str) -> Vec<Value> {
             "hi": took().max(), "users": users.len(), "slow": slow})
     };
     groups.values().map(row).collect()
+}
+
+/// How many values there are of each tag, and what their records took; no tag comes last.
+fn expanded(lines: &[&Line], distinct: bool) -> Vec<Value> {
+    let mut groups: BTreeMap<(bool, &str), Vec<Option<i64>>> = BTreeMap::new();
+    for line in lines {
+        let mut tags: Vec<Option<&str>> = line.tags.iter().copied().map(Some).collect();
+        if distinct {
+            tags.sort_unstable();
+            tags.dedup();
+        }
+        if tags.is_empty() {
+            tags.push(None);
+        }
+        for tag in tags {
+            let key = (tag.is_none(), tag.unwrap_or_default());
+            groups.entry(key).or_default().push(line.took);
+        }
+    }
+    let row = |((is_none, tag), took): (&(bool, &str), &Vec<Option<i64>>)| {
+        let known = || took.iter().flatten();
+        let sum = known().next().map(|_| known().sum::<i64>());
+        json!({"tag": (!is_none).then_some(tag), "n": took.len(), "s": sum})
+    };
+    groups.iter().map(row).collect()
 }
 
 /// A list of records with questions, and the index that it is in.

@@ -379,6 +379,14 @@ fn settings_are_checked_and_wrong_ones_named() {
         ("[[files]]\npaths = [\"/a\"]\nformat = \"xml\"", "unknown variant `xml`"),
         ("[[files]]\npaths = [\"/a\"]\nencoding = \"klingon\"", "klingon"),
         ("[[files]]\npaths = [\"/a\"]\nformat = \"regex\"\npattern = \"(\"", "("),
+        ("[[files]]\npaths = [\"/a\"]\nbytes_per_second = 0", "bytes_per_second"),
+        ("[[files]]\npaths = [\"/a\"]\ndelimiter = \"\"", "delimiter is empty"),
+        ("[[files]]\npaths = [\"/a\"]\n[[files.rules]]\nwhen = []", "a rule does one thing"),
+        (
+            "[[files]]\npaths = [\"/a\"]\n[[files.rules]]\ndrop = true\nremove = [\"a\"]",
+            "one thing",
+        ),
+        ("[[files]]\npaths = [\"/a\"]\n[[files.rules]]\ndrip = true", "unknown field `drip`"),
     ] {
         world.settings("", sources);
         refuses("sawlog-shipper", &[&command, &file], &[says]);

@@ -1,6 +1,7 @@
 //! The shipper against a model: thousands of random deeds done to files while shipper and node are
-//! killed and held up; the store is the judge. A line that could be read has to be there once; one
-//! that was truncated or removed perhaps unread may be missing, and never be there twice.
+//! killed and held up, and the way between them fails; the store is the judge. A line that could be
+//! read has to be there once; one that was truncated or removed perhaps unread may be missing, and
+//! never be there twice. What is sure to vanish, and sure to have been seen, is covered by gaps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,8 +11,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use tests::chance::{Chance, setting};
-use tests::process::{Node, Process, TINY, free_address};
+use tests::process::{Node, Process, TINY, free_address, run};
 use tests::wait::{eventually, pace};
+
+use crate::shipper_doomed::Doomed;
+use crate::shipper_front::{Fault, Front};
 
 /// Deeds of a run, unless SAWLOG_MODEL_STEPS says otherwise.
 const STEPS: u64 = 8_000;
@@ -20,6 +24,14 @@ const LOOKS_PATIENT: u64 = 400;
 /// Rotated files that are kept of a stream.
 const ROTATED_MAX: usize = 6;
 
+/// What may stand between shipper and node.
+const FAULTS: [Fault; 5] = [
+    Fault::Answer("429 Too Many Requests\r\nretry-after: 1"),
+    Fault::Answer("503 Service Unavailable"),
+    Fault::Reset,
+    Fault::AnswerLost,
+    Fault::None,
+];
 /// What a [`Way::Regrown`] file begins with, each time.
 const HEAD: &str = "head ";
 
@@ -60,6 +72,7 @@ struct Model {
     elsewhere: PathBuf,
     folder: PathBuf,
     address: String,
+    front: Front,
     chance: Chance,
     streams: Vec<Stream>,
     /// Lines that have to be stored, and those that may be lost.
@@ -90,10 +103,12 @@ impl Model {
             fresh: Vec::new(),
             target: 0,
         };
+        let address = free_address();
         let model = Self {
+            front: Front::of(&format!("http://{address}")),
+            address,
             streams: ways.iter().enumerate().map(stream).collect(),
             folder: folder.to_owned(),
-            address: free_address(),
             chance: Chance::new(seed),
             must: BTreeSet::new(),
             may: BTreeSet::new(),
@@ -259,6 +274,7 @@ impl Model {
 
     /// Waits until everything that has to be stored is; nothing may be there twice.
     fn settle(&mut self, node: &Node) {
+        self.front.fail(Fault::None);
         for at in 0..self.streams.len() {
             self.finish_half(at);
         }
@@ -310,16 +326,72 @@ impl Model {
         self.shipper()
     }
 
+    /// Holds the shipper up while files change.
+    fn hold_up(&mut self, shipper: &Process) {
+        shipper.pause();
+        for _ in 0..self.chance.below(6) {
+            let at = self.chance.place(self.streams.len());
+            self.write(at);
+            self.turn_over(at);
+        }
+        shipper.resume();
+    }
+
     fn node(&self) -> Node {
         Node::begin("node", &self.folder, &self.address, TINY, &[])
     }
 
     fn shipper(&self) -> Process {
-        let (url, state) = (format!("http://{}", self.address), self.folder.join("state"));
+        let (url, state) = (self.front.url.clone(), self.folder.join("state"));
         let glob = self.logs.join("*.log*");
         let [state, glob] = [&state, &glob].map(|path| path.to_str().unwrap());
         let args = ["--to", &url, "--state-dir", state, "--path", glob];
         Process::start("sawlog-shipper", &args, &self.folder.join("shipper.words"))
+    }
+}
+
+impl Model {
+    /// What was seen and is taken away unread is covered by gaps: cut while the shipper runs, and
+    /// removed while it does not.
+    fn vanish(&self, node: &Node, mut shipper: Process) {
+        let cut = Doomed::new(self.logs.join("doomed.log"));
+        self.front.fail(Fault::Answer("503 Service Unavailable"));
+        self.put(&cut);
+        self.seen(&cut);
+        fs::File::options().write(true).open(&cut.path).unwrap().set_len(0).unwrap();
+        self.front.fail(Fault::None);
+        cut.check_covered(node, true);
+        let removed = Doomed::new(self.logs.join("removed.log"));
+        self.front.fail(Fault::Answer("503 Service Unavailable"));
+        self.put(&removed);
+        self.seen(&removed);
+        shipper.stop();
+        fs::remove_file(&removed.path).unwrap();
+        self.front.fail(Fault::None);
+        let mut shipper = self.shipper();
+        removed.check_covered(node, false);
+        assert!(shipper.stop());
+    }
+
+    /// All of it appears at once.
+    fn put(&self, doomed: &Doomed) {
+        let whole = self.elsewhere.join("doomed");
+        append(&whole, &doomed.text());
+        fs::rename(whole, &doomed.path).unwrap();
+    }
+
+    /// Waits until the shipper has looked into all of it, and has tried to send the first of it.
+    fn seen(&self, doomed: &Doomed) {
+        let (state, size) = (self.folder.join("state"), doomed.bytes());
+        let args = ["status", "--json", "--state-dir", state.to_str().unwrap()];
+        eventually("the lines to be seen", || {
+            let output = run("sawlog-shipper", &args);
+            let status: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+            let path = doomed.path.to_str()?;
+            let file = status["followed"].as_array()?.iter().find(|file| file["path"] == path)?;
+            let sent = file["sent"].as_u64()? > 0;
+            (sent && file["size"] == size).then_some(())
+        });
     }
 }
 
@@ -340,11 +412,11 @@ fn whatever_is_done_to_files_each_line_is_stored_once() {
             "again: SAWLOG_MODEL_STEPS={steps} SAWLOG_MODEL_SEED={seed} cargo test -p tests --test cases shipper_model"
         );
         let folder = tempfile::tempdir().unwrap();
-        run(Model::new(folder.path(), seed), steps);
+        play(Model::new(folder.path(), seed), steps);
     }
 }
 
-fn run(mut model: Model, steps: u64) {
+fn play(mut model: Model, steps: u64) {
     let (mut node, mut shipper) = (model.node(), model.shipper());
     node.ready();
     for _ in 0..steps {
@@ -354,7 +426,9 @@ fn run(mut model: Model, steps: u64) {
             700..800 => model.turn_over(at),
             800..860 if model.streams[at].way == Way::Rotated => model.compress(at),
             800..860 => model.finish_half(at),
-            860..970 => pace(Duration::from_millis(model.chance.below(20))),
+            860..958 => pace(Duration::from_millis(model.chance.below(20))),
+            958..966 => model.front.fail(*model.chance.one_of(&FAULTS)),
+            966..970 => model.hold_up(&shipper),
             970..985 => shipper = model.begin_again(shipper),
             985..990 => {
                 node.process.kill();
@@ -375,4 +449,5 @@ fn run(mut model: Model, steps: u64) {
     model.settle(&node);
     eprintln!("{} lines stored once; {} more perhaps lost", model.must.len(), model.may.len());
     assert!(model.must.len() > model.may.len() / 2, "too little was certain");
+    model.vanish(&node, shipper);
 }

@@ -15,7 +15,7 @@ const RECORDS_EACH: usize = 600;
 
 /// Every kind of part: halves of each aggregate, groups of each kind, functions of our own, first
 /// rows; and plans that have none.
-const QUESTIONS: [&str; 28] = [
+const QUESTIONS: [&str; 29] = [
     "| stats count() as n",
     "refused | stats count() as n by service",
     "| stats count(took) as n, sum(took) as s, min(took) as least, max(took) as most by service, level",
@@ -43,6 +43,7 @@ const QUESTIONS: [&str; 28] = [
     "error NOT refused | fields message, user | sort message, user | limit 20",
     "user:u1 level:error | context before 2 after 1 | stats count() as n, count() where _matched as m by service",
     "level:error | limit 5 | context 3 | fields timestamp, service, user, _matched",
+    "| expand note as one | stats count() as n by one",
     "level:error | dedup service | context after 4 | where not _matched | stats count() as n by service",
 ];
 
@@ -148,4 +149,50 @@ fn answers_are_the_same_wherever_their_parts_run() {
     cluster.resume(2);
     cluster.settled();
     agree(&cluster, "everybody again");
+}
+
+/// Begins a question and gives the connection on which it is answered, and its name.
+fn begin(address: &str, path: &str, body: &Value) -> (std::net::TcpStream, String) {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let mut connection = std::net::TcpStream::connect(address).unwrap();
+    let body = body.to_string();
+    write!(
+        connection,
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let head = BufReader::new(connection.try_clone().unwrap()).lines().map(Result::unwrap);
+    let name = head
+        .take_while(|line| !line.is_empty())
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("x-query-id: ").map(str::to_owned));
+    (connection, name.expect("the answer names its query"))
+}
+
+#[test]
+fn a_query_is_ended_at_any_node_by_its_name() {
+    let cluster = Cluster::start(3, QUICK, |_, _| Vec::new());
+    for batch in 0..30 {
+        let line = |n: usize| format!("{{\"msg\":\"line {n}\",\"level\":\"error\",\"n\":{n}}}\n");
+        let lines: String = (batch * 2_000..(batch + 1) * 2_000).map(line).collect();
+        let path = format!("/api/v1/ingest?service=s{}", batch % SERVICES);
+        cluster.client(batch % 3).ingest(&path, lines.as_bytes());
+    }
+    cluster.client(0).expect_records(60_000);
+    // Every record with every other one: more than anybody waits for.
+    let sql = "SELECT count(*) FROM logs a JOIN logs b ON a.level = b.level WHERE a.n + b.n < 0";
+    let address = cluster.addresses()[0].clone();
+    let (_connection, name) = begin(&address, "/api/v1/sql", &json!({ "sql": sql }));
+    let running = || figure(cluster.client(0), "query_running ");
+    assert_eq!(running(), 1);
+    let clock = platform::clock::Clock::system();
+    let begun = clock.elapsed();
+    let path = format!("/api/v1/queries/{name}");
+    let ended = cluster.client(1).send("DELETE", &path, &[], Vec::new()).unwrap();
+    assert_eq!(ended.status, 204, "{}", ended.body);
+    eventually("the query to end", || (running() == 0).then_some(()));
+    let took = clock.elapsed() - begun;
+    assert!(took.as_millis() < 1_000, "{took:?}");
+    let again = cluster.client(1).send("DELETE", &path, &[], Vec::new()).unwrap();
+    assert_eq!(again.status, 404, "{}", again.body);
 }

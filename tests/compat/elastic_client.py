@@ -65,6 +65,11 @@ def test_single_documents(node):
     rows = node.rows("index:single")
     assert sorted(row["message"] for row in rows) == ["by chance", "by name", "once"], rows
     assert [row["level"] for row in rows if row["message"] == "by chance"] == ["error"]
+    assert es.get(index="single", id="a/b")["_source"]["message"] == "by name"
+    assert es.get_source(index="single", id="c")["message"] == "once"
+    assert es.exists(index="single", id="c") and not es.exists_source(index="single", id="d")
+    found = es.mget(index="single", ids=["c", "d", answer["_id"]])["docs"]
+    assert [one["found"] for one in found] == [True, False, True], found
 
 
 def test_what_cannot_be_stored_is_said_item_by_item(node):

@@ -22,4 +22,5 @@ pub mod cluster;
 pub mod disks;
 pub mod measure;
 pub mod scene;
+pub mod grpc;
 pub mod wires;

@@ -102,7 +102,18 @@ fn patterns() -> Vec<(&'static str, Ask)> {
         "*rror",
         "/v2/*/servers",
     ];
-    list.into_iter().map(starred).collect()
+    let mut all: Vec<(&str, Ask)> = list.into_iter().map(starred).collect();
+    // A star that touches a quote: white space inside, and the word goes on.
+    for (typed, text) in [
+        ("*\"entication fail\"*", "*entication fail*"),
+        ("\"authentication fail\"*", "authentication fail*"),
+        ("*\"ication failure\"", "*ication failure"),
+        ("auth*\" failure\"", "auth* failure"),
+        ("*\"tate 6\"", "*tate 6"),
+    ] {
+        all.push((typed, Ask::Stars(text.to_owned())));
+    }
+    all
 }
 
 fn fields() -> Vec<(&'static str, Ask)> {

@@ -33,6 +33,13 @@ pub enum Way {
         /// Of what type.
         kind: &'static str,
     },
+    /// Each as a call over gRPC, answered with success.
+    Call {
+        /// The option that opens the listener.
+        option: &'static str,
+        /// The name of the call.
+        path: &'static str,
+    },
     /// One behind the other on a connection to the listener that this option opens.
     Connection(&'static str),
 }
@@ -49,7 +56,7 @@ pub struct Wire {
 }
 
 /// Every door that is measured, the native one first.
-pub const WIRES: [Wire; 9] = [
+pub const WIRES: [Wire; 10] = [
     Wire { name: "native", way: post("/api/v1/batches", "application/octet-stream"), body: native },
     Wire {
         name: "ndjson",
@@ -62,6 +69,14 @@ pub const WIRES: [Wire; 9] = [
         body: bulk,
     },
     Wire { name: "otlp, protobuf", way: post("/v1/logs", "application/x-protobuf"), body: otlp },
+    Wire {
+        name: "otlp, gRPC",
+        way: Way::Call {
+            option: "--otlp-grpc-listen",
+            path: "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        },
+        body: otlp,
+    },
     Wire { name: "loki, json", way: post("/loki/api/v1/push", "application/json"), body: loki },
     Wire { name: "splunk hec", way: post("/services/collector", "application/json"), body: hec },
     Wire { name: "fluent forward", way: Way::Connection("--fluent-listen"), body: forward },

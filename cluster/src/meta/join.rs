@@ -1,4 +1,4 @@
-//! Coming into the cluster and saying that one is there.
+//! Coming into the cluster.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -6,60 +6,49 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::node::NodeId;
-use model::time::Timestamp;
 use openraft::ChangeMembers;
-use platform::shutdown::Shutdown;
 use serde::{Deserialize, Serialize};
 
+use super::beat::Beat;
 use super::lead::PARTITIONS;
 use super::propose::PROPOSE_CALL;
 use super::{MetaError, Metadata, Start};
-use crate::catalog::{Answer, CatalogError, Command, Joining, Order, Refusal};
-use crate::peer::{PROTOCOL, PeerServer};
+use crate::catalog::{Answer, Catalog, CatalogError, Command, Joining, Order, Refusal};
+use crate::peer::{PROTOCOL, PeerError, PeerServer, Peers};
 use crate::raft::Peer;
 
 /// The name of the call by which a node comes in.
 const JOIN_CALL: &str = "join";
-/// The name of the call by which a node says that it is there.
-const BEAT_CALL: &str = "beat";
 /// The name of the call that asks a voter to lead.
 pub(super) const ELECT_CALL: &str = "elect";
-/// The name of the call that asks the leader what it heard.
-const HEARD_CALL: &str = "heard";
-/// How often a node says that it is there.
-const BEAT_INTERVAL: Duration = Duration::from_millis(700);
+/// The name of the call that asks who is there.
+const WHO_CALL: &str = "who";
+/// How long who is asked may take to say it.
+const WHO_WAIT: Duration = Duration::from_secs(1);
 /// How long one of these calls may take.
-const CALL_WAIT: Duration = Duration::from_secs(3);
+pub(super) const CALL_WAIT: Duration = Duration::from_secs(3);
 /// How long a node knocks before it gives up.
 const JOIN_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How often it says why it is not in yet.
+const JOIN_WORDS_INTERVAL: Duration = Duration::from_secs(10);
 /// How long it waits before it knocks again.
 const JOIN_PAUSE: Duration = Duration::from_millis(300);
-/// How long ago a majority may have answered for a leader to be sure of itself, milliseconds.
-const LEASE_MS: u64 = 2_000;
 /// How long a node may take to hear that it is in.
 const FOLLOW_WAIT: Duration = Duration::from_secs(30);
 
-/// What a node says of itself, again and again.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Beat {
-    /// Which node.
-    pub node: NodeId,
-    /// Which of its lives.
-    pub epoch: u64,
-    /// Its clock, nanoseconds UTC.
-    pub now: i64,
-}
+/// The fact that says where the splits of all nodes are.
+const STORE: &str = "store";
+/// The fact that the store was found to be the cluster's.
+const STORE_CLAIMED: &str = "store claimed";
 
-/// What the leader heard of a node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NodeReport {
-    /// Which node.
-    pub node: NodeId,
-    /// How long ago, milliseconds.
-    pub heard_ms_ago: u64,
-    /// By how much its clock is ahead of the leader's, milliseconds; what it took on the way is
-    /// in it.
-    pub clock_ahead_ms: i64,
+/// A node that asks to come in, and what is asked of its settings.
+#[derive(Debug, Serialize, Deserialize)]
+struct Knock {
+    #[serde(flatten)]
+    joining: Joining,
+    /// Whether it has a store that nodes share; earlier versions did not say.
+    #[serde(default)]
+    store: Option<bool>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -75,6 +64,7 @@ enum Welcome {
 impl Metadata {
     /// Answers other nodes.
     pub(super) fn answer(&self, server: &PeerServer) {
+        self.answer_beats(server);
         let metadata = self.clone();
         server.on_call(PROPOSE_CALL, move |body| {
             let metadata = metadata.clone();
@@ -85,16 +75,8 @@ impl Metadata {
             let metadata = metadata.clone();
             async move { text(&metadata.welcome(body).await) }
         });
-        let metadata = self.clone();
-        server.on_call(BEAT_CALL, move |body| {
-            let metadata = metadata.clone();
-            async move { text(&metadata.hear(&body)) }
-        });
-        let metadata = self.clone();
-        server.on_call(HEARD_CALL, move |_| {
-            let metadata = metadata.clone();
-            async move { text(&metadata.heard_here()) }
-        });
+        let me = self.0.me;
+        server.on_knock(WHO_CALL, move |_| async move { text(&me) });
         let metadata = self.clone();
         server.on_call(ELECT_CALL, move |_| {
             let metadata = metadata.clone();
@@ -118,15 +100,63 @@ impl Metadata {
         }
     }
 
+    /// Refuses to be the second process of this node: of a data directory that was copied, both
+    /// would vote and acknowledge as one.
+    pub(super) async fn is_only_one(
+        catalog: &Catalog,
+        peers: &Peers,
+        me: NodeId,
+        address: &str,
+    ) -> Result<(), MetaError> {
+        let known = catalog.topology().borrow().nodes.get(&me).map(|node| node.address.clone());
+        let Some(before) = known.filter(|before| before != address) else { return Ok(()) };
+        let asked = peers.call(&before, WHO_CALL, Bytes::new(), WHO_WAIT).await;
+        match asked.ok().and_then(|body| serde_json::from_slice::<NodeId>(&body).ok()) {
+            Some(other) if other == me => Err(MetaError::Twice { node: me, address: before }),
+            _ => Ok(()),
+        }
+    }
+
     /// Founds the cluster, joins it, or comes back to it.
     pub(super) async fn come_in(&self, known: Option<String>) -> Result<(), MetaError> {
         if let Some(cluster) = &known {
             self.0.peers.belong_to(cluster);
+            self.say_what_is_not_asked(cluster);
         }
         match (&known, &self.0.settings.start) {
             (None, Start::Bootstrap) => self.found().await,
             _ => self.knock(known.is_some()).await,
         }
+    }
+
+    /// A node belongs to one cluster for good, whatever its settings name later.
+    fn say_what_is_not_asked(&self, cluster: &str) {
+        let topology = self.0.catalog.topology().borrow().clone();
+        let is_known = |address: &String| topology.nodes.values().any(|n| n.address == *address);
+        if let Start::Join(named) = &self.0.settings.start
+            && !named.is_empty()
+            && !topology.nodes.is_empty()
+            && !named.iter().any(is_known)
+        {
+            tracing::warn!(cluster, join = ?named, "this node belongs to this cluster already, where none of --join is a node: to join another one, start with an empty --data-dir");
+        }
+    }
+
+    /// Whether some node of the cluster found the store that they share to be theirs.
+    ///
+    /// # Errors
+    /// [`CatalogError::Storage`].
+    pub fn store_was_claimed(&self) -> Result<bool, CatalogError> {
+        Ok(self.0.catalog.fact(STORE_CLAIMED)?.is_some())
+    }
+
+    /// Remembers for all nodes that the store is theirs: from now on it must say so.
+    ///
+    /// # Errors
+    /// As [`Metadata::decide`].
+    pub async fn store_is_claimed(&self) -> Result<(), CatalogError> {
+        let (name, fact) = (STORE_CLAIMED.to_owned(), String::new());
+        self.decide(&Command::Remember { name, fact }.into()).await.map(drop)
     }
 
     async fn found(&self) -> Result<(), MetaError> {
@@ -153,6 +183,9 @@ impl Metadata {
         }
         let count = self.0.settings.partition_count.to_string();
         let fact = Command::Remember { name: PARTITIONS.to_owned(), fact: count };
+        self.decide(&fact.into()).await?;
+        let place = place_of_splits(self.0.settings.store).to_owned();
+        let fact = Command::Remember { name: STORE.to_owned(), fact: place };
         self.decide(&fact.into()).await?;
         let epoch = self.decide(&Command::Register(self.joining()).into()).await?;
         self.0.epoch.store(epoch.number(), Ordering::Relaxed);
@@ -182,10 +215,11 @@ impl Metadata {
     }
 
     /// Asks to come in, again and again.
-    async fn knock(&self, is_known: bool) -> Result<(), MetaError> {
+    pub(super) async fn knock(&self, is_known: bool) -> Result<(), MetaError> {
         let clock = &self.0.clock;
         let until = clock.elapsed() + JOIN_WAIT_MAX;
         let mut why = "give --join HOST:7411 of a node that is there, or --bootstrap".to_owned();
+        let mut told: Option<Duration> = None;
         // A node that knows its cluster waits for it as long as it takes.
         while is_known || clock.elapsed() < until {
             for address in self.doors() {
@@ -200,11 +234,18 @@ impl Metadata {
                         tracing::info!(cluster, node = %self.0.me, epoch, "this node is in its cluster");
                         return Ok(());
                     }
-                    Welcome::NotNow(words) => why = words,
+                    // Its own words help nobody: it is not in.
+                    Welcome::NotNow(_) if address == self.0.settings.address => {}
+                    Welcome::NotNow(words) => why = format!("{words}{}", hint(&words)),
                     Welcome::No(words) => return Err(MetaError::Alone(words)),
                 }
             }
             clock.sleep(JOIN_PAUSE).await;
+            let now = clock.elapsed();
+            if told.is_none_or(|told| now.saturating_sub(told) >= JOIN_WORDS_INTERVAL) {
+                tracing::warn!(why, "not in the cluster yet; trying on");
+                told = Some(now);
+            }
         }
         Err(MetaError::Alone(why))
     }
@@ -222,13 +263,26 @@ impl Metadata {
     }
 
     async fn knock_at(&self, address: &str) -> Welcome {
-        let Ok(body) = text(&self.joining()) else { return Welcome::No("no words".to_owned()) };
+        let knock = Knock { joining: self.joining(), store: Some(self.0.settings.store) };
+        let Ok(body) = text(&knock) else { return Welcome::No("no words".to_owned()) };
         match self.0.peers.call(address, JOIN_CALL, body, CALL_WAIT).await {
             Ok(answer) => serde_json::from_slice(&answer)
                 .unwrap_or_else(|error| Welcome::NotNow(error.to_string())),
-            Err(error @ crate::peer::PeerError::Refused { .. }) => Welcome::No(error.to_string()),
+            Err(error @ PeerError::Refused { .. }) if self.counts_on(address) => {
+                Welcome::No(error.to_string())
+            }
             Err(error) => Welcome::NotNow(error.to_string()),
         }
+    }
+
+    /// Whether a refusal there is one for good. Where a node of ours was, one of another cluster may
+    /// be by now; who has come in once is out only when its own cluster says so.
+    fn counts_on(&self, address: &str) -> bool {
+        let named = match &self.0.settings.start {
+            Start::Join(addresses) => addresses.iter().any(|named| named == address),
+            Start::Bootstrap => false,
+        };
+        named && self.epoch() == 0
     }
 
     /// Waits until this node's own catalog has its registration.
@@ -244,9 +298,15 @@ impl Metadata {
 
     /// Lets a node in, if this one leads, or asks who does.
     async fn welcome(&self, body: Bytes) -> Welcome {
-        let Ok(joining) = serde_json::from_slice::<Joining>(&body) else {
+        let Ok(Knock { joining, store }) = serde_json::from_slice::<Knock>(&body) else {
             return Welcome::No("a request to join that cannot be read".to_owned());
         };
+        let place = self.0.catalog.fact(STORE).ok().flatten();
+        if let (Some(place), Some(store)) = (place, store)
+            && place != place_of_splits(store)
+        {
+            return Welcome::No(wrong_place(store).to_owned());
+        }
         if joining.protocol.abs_diff(PROTOCOL) > 1 {
             return Welcome::No(format!(
                 "version {} of the nodes' protocol is too far from {PROTOCOL}",
@@ -306,109 +366,36 @@ impl Metadata {
         }
         Welcome::In { cluster, epoch }
     }
+}
 
-    fn note(&self, beat: Beat) {
-        let now = self.0.clock.elapsed();
-        let mut heard = self.0.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        heard.insert(beat.node, (now, beat));
-    }
+/// Where splits are, in the word that the cluster keeps.
+fn place_of_splits(store: bool) -> &'static str {
+    if store { "shared" } else { "copies" }
+}
 
-    /// Whether the node that says that it is there lives on; otherwise it is to come in again.
-    fn hear(&self, body: &[u8]) -> bool {
-        let Ok(beat) = serde_json::from_slice::<Beat>(body) else { return false };
-        let topology = self.0.catalog.topology();
-        let lives = topology
-            .borrow()
-            .nodes
-            .get(&beat.node)
-            .is_some_and(|node| node.epoch == beat.epoch && node.answers());
-        self.note(beat);
-        lives
-    }
-
-    fn heard_here(&self) -> Vec<NodeReport> {
-        let (elapsed, now) = (self.0.clock.elapsed(), self.0.clock.now().0);
-        let heard = self.0.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let report = |(node, (at, beat)): (&NodeId, &(Duration, Beat))| {
-            let ago = elapsed.saturating_sub(*at);
-            let ago_ns = i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX);
-            NodeReport {
-                node: *node,
-                heard_ms_ago: u64::try_from(ago.as_millis()).unwrap_or(u64::MAX),
-                clock_ahead_ms: (beat.now + ago_ns - now) / 1_000_000,
-            }
-        };
-        heard.iter().map(report).collect()
-    }
-
-    /// What the leader heard of the nodes.
-    pub async fn heard(&self) -> Vec<NodeReport> {
-        let Some(leader) = self.leader() else { return Vec::new() };
-        if leader == self.0.me {
-            return self.heard_here();
-        }
-        let Some(address) = self.address_of(leader) else { return Vec::new() };
-        let answer = self.0.peers.call(&address, HEARD_CALL, Bytes::new(), CALL_WAIT).await;
-        answer.ok().and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default()
-    }
-
-    /// Says again and again that this node is there; comes in again when it was given up.
-    pub(super) async fn beat(self, shutdown: Shutdown) {
-        loop {
-            tokio::select! {
-                () = self.0.clock.sleep(BEAT_INTERVAL) => {}
-                () = shutdown.wait() => return,
-            }
-            if self.0.leaving.load(Ordering::Relaxed) {
-                return;
-            }
-            if !self.say_alive().await {
-                tracing::warn!(node = %self.0.me, "the cluster had given this node up; coming in again");
-                tokio::select! {
-                    outcome = self.knock(true) => if let Err(error) = outcome {
-                        tracing::error!(%error, "this node is not in its cluster");
-                    },
-                    () = shutdown.wait() => return,
-                }
-            }
-        }
-    }
-
-    /// Tells who leads that this node is there. Whether it lives on for the cluster.
-    async fn say_alive(&self) -> bool {
-        let now: Timestamp = self.0.clock.now();
-        let beat = Beat { node: self.0.me, epoch: self.epoch(), now: now.0 };
-        match self.leader() {
-            None => true,
-            Some(leader) if leader == self.0.me => {
-                // Who leads hears of itself as long as a majority hears of it.
-                let metrics = self.0.group.raft().metrics().borrow().clone();
-                if metrics.millis_since_quorum_ack.is_some_and(|ms| ms < LEASE_MS) {
-                    self.heard_leader();
-                }
-                text(&beat).is_ok_and(|body| self.hear(&body))
-            }
-            Some(leader) => self.tell(leader, &beat).await,
-        }
-    }
-
-    async fn tell(&self, leader: NodeId, beat: &Beat) -> bool {
-        let (Some(address), Ok(body)) = (self.address_of(leader), text(beat)) else { return true };
-        match self.0.peers.call(&address, BEAT_CALL, body, CALL_WAIT).await {
-            Ok(answer) => {
-                self.heard_leader();
-                serde_json::from_slice(&answer).unwrap_or(true)
-            }
-            Err(_) => true,
-        }
-    }
-
-    fn heard_leader(&self) {
-        let now = u64::try_from(self.0.clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.0.heard_leader_ns.store(now, Ordering::Relaxed);
+/// Why a node whose splits would be elsewhere is not let in.
+fn wrong_place(store: bool) -> &'static str {
+    if store {
+        "this cluster keeps splits as copies on its nodes: start this one without --store too"
+    } else {
+        "this cluster keeps splits in a store that its nodes share: start this one with the same --store URL"
     }
 }
 
-fn text(value: &impl Serialize) -> Result<Bytes, String> {
+/// What to look at, by the words of a call that failed.
+fn hint(words: &str) -> &'static str {
+    let has = |part: &str| words.contains(part);
+    if has("compression flag") || has("403") {
+        " (is it where other nodes are heard, --peer-listen, and not where clients are?)"
+    } else if has("dns error") {
+        " (is it HOST:PORT, and is the name known here?)"
+    } else if has("certificate") || has("InvalidContentType") || has("connection closed") {
+        " (do both have --cluster-tls, from one `sawlog cluster certs` folder?)"
+    } else {
+        ""
+    }
+}
+
+pub(super) fn text(value: &impl Serialize) -> Result<Bytes, String> {
     serde_json::to_vec(value).map(Bytes::from).map_err(|error| error.to_string())
 }

@@ -18,6 +18,9 @@ use crate::raft::{Peer, is_half_done};
 pub(super) const PARTITIONS: &str = "partitions";
 /// How often it looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(300);
+/// How long who leads anew waits to hear of nodes: each says that it is there every 0.7 s, and finds out
+/// in a second that the leader before does not answer.
+const FRESH_WAIT: Duration = Duration::from_millis(2_500);
 /// Entries that a member may be behind to become a voter.
 const VOTER_LAG_MAX: u64 = 64;
 /// How long a voter is asked to lead.
@@ -71,7 +74,7 @@ impl Metadata {
         let elapsed = self.0.clock.elapsed();
         let session = Duration::from_nanos(SESSION_NS.unsigned_abs());
         // Who leads anew has heard of nobody yet.
-        let fresh = elapsed.saturating_sub(leading_since) < session * 2;
+        let fresh = elapsed.saturating_sub(leading_since) < FRESH_WAIT;
         let heard = self.0.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let is_heard = |node: &NodeId| {
             *node == self.0.me

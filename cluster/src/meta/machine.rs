@@ -148,6 +148,8 @@ impl RaftStateMachine<TypeConfig> for MetaMachine {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
+        // A catalog that could not be written must be opened anew.
+        self.store.room().await;
         tokio::task::block_in_place(|| self.carry_out(entries))
             .map_err(|error| failed(ErrorVerb::Write, &error))
     }
@@ -168,6 +170,7 @@ impl RaftStateMachine<TypeConfig> for MetaMachine {
         let applied =
             Applied { log_id: meta.last_log_id, membership: meta.last_membership.clone() };
         let text = write(&applied).map_err(|error| failed(ErrorVerb::Write, &error))?;
+        self.store.room().await;
         tokio::task::block_in_place(|| {
             self.catalog.restore(snapshot.get_ref(), &[(APPLIED, &text)])
         })

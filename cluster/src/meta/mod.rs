@@ -1,6 +1,7 @@
 //! The metadata group as a node sees it: who belongs to the cluster, what is decided by whom. Every
 //! node is a member; one, three or five of them vote.
 
+mod beat;
 pub mod controller;
 mod machine;
 mod join;
@@ -21,17 +22,19 @@ use tokio::runtime::Handle;
 
 use crate::catalog::{Catalog, CatalogError, Command};
 use crate::log::LogError;
-use crate::peer::{Members, PeerServer, PeerTransport, Peers};
+use crate::peer::{Members, PeerServer, Peers};
 use crate::raft::{Group, GroupId, GroupSettings, LogSettings, LogStore};
-pub use join::{Beat, NodeReport};
+pub use beat::{Beat, NodeReport};
 use machine::MetaMachine;
 
 /// How often a leader of the metadata group says that it lives.
-const HEARTBEAT: Duration = Duration::from_millis(250);
+const HEARTBEAT: Duration = Duration::from_millis(400);
 /// How long the leases of a node that goes may take to be given to others.
 const LEAVE_WAIT: Duration = Duration::from_secs(3);
 /// Bytes of the group's log at which the catalog is taken for a snapshot and the log is cut.
 const LOG_BYTES_MAX: u64 = 16 << 20;
+/// Bytes that must be free on the disk for the catalog to be written.
+const ROOM_BYTES_MIN: u64 = 1 << 20;
 /// Bytes of a segment of the group's log.
 const SEGMENT_BYTES: u64 = 4 << 20;
 
@@ -63,6 +66,8 @@ pub struct MetaSettings {
     pub partition_count: u32,
     /// After how long a node that is down is not expected back.
     pub gone_after: Duration,
+    /// Whether its splits are in a store that all nodes share: for all of them, or for none.
+    pub store: bool,
 }
 
 /// Why a node is not in its cluster.
@@ -84,6 +89,16 @@ pub enum MetaError {
         "this node belongs to cluster {0} already: leave --bootstrap out, or start with an empty --data-dir"
     )]
     Founded(String),
+    /// Its data directory was copied, and the original is at work.
+    #[error(
+        "node {node} runs already, heard at {address}: this data directory is a copy of its own. Stop that one first; or start with an empty --data-dir, as another node"
+    )]
+    Twice {
+        /// Which node.
+        node: NodeId,
+        /// Where it is heard.
+        address: String,
+    },
     /// Nobody lets it in.
     #[error("no node of the cluster lets us in: {0}")]
     Alone(String),
@@ -133,7 +148,12 @@ impl Metadata {
         {
             tracing::info!(cluster, "this node founded its cluster before; going on");
         }
-        let log = LogSettings { segment_bytes_max: SEGMENT_BYTES, ..LogSettings::default() };
+        Self::is_only_one(&catalog, &peers, me, &settings.address).await?;
+        let log = LogSettings {
+            segment_bytes_max: SEGMENT_BYTES,
+            room_bytes_min: Some(ROOM_BYTES_MIN),
+            ..LogSettings::default()
+        };
         let folder = settings.folder.clone();
         let open = move || LogStore::open(&folder, Disk::default(), log, ());
         let store = tokio::task::spawn_blocking(open).await;
@@ -142,7 +162,7 @@ impl Metadata {
         let group = GroupSettings::new(GroupId::Metadata, me.0, slot);
         let group = GroupSettings { heartbeat: HEARTBEAT, ..group };
         let machine = MetaMachine::new(catalog.clone(), store.clone()).await?;
-        let transport = Arc::new(PeerTransport::new(peers.clone()));
+        let transport = Arc::new(members.transport(peers.clone()));
         let group = Group::start(group, store.clone(), machine, transport).await;
         let group = group.map_err(|error| MetaError::Group(error.to_string()))?;
         members.insert(group.clone());
@@ -273,6 +293,7 @@ impl Metadata {
 
     /// Leaves the group's member in order.
     pub async fn stop(&self) {
+        self.0.store.give_up_waiting();
         self.0.group.stop().await;
         let catalog = self.0.catalog.clone();
         let synced = tokio::task::spawn_blocking(move || catalog.sync()).await;

@@ -2,6 +2,7 @@
 //! TLS where there are certificates. A call is a Flight action with bytes for a body; a stream is
 //! a ticket's flight. Every request says which cluster it belongs to; strangers are refused.
 
+mod beats;
 mod client;
 mod serve;
 mod raft;
@@ -12,7 +13,7 @@ use std::time::Duration;
 pub use client::{FlightStream, Peers};
 pub use raft::{Members, PeerTransport};
 pub use serve::{PeerServer, PeerServerError, Served};
-pub use tls::{CertificateError, Certificates, PeerTls, issue};
+pub use tls::{CertificateError, Certificates, PeerTls, has_certificate, issue};
 
 /// Version of what nodes say to each other. Neighbours of one version apart work together.
 pub const PROTOCOL: u32 = 1;

@@ -1,25 +1,38 @@
 //! Raft's calls between nodes: each names its group, and goes to the member that lives here.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use platform::clock::Clock;
 
+use super::beats::{self, BEATS_CALL, Outbox};
 use super::{PeerError, PeerServer, Peers};
-use crate::raft::group::BoxFuture;
+use crate::raft::group::{BoxFuture, HEARTBEAT};
 use crate::raft::{CallKind, Group, GroupId, Peer, Transport, TransportError};
 
 /// The name of the call.
-const RAFT_CALL: &str = "raft";
+pub(super) const RAFT_CALL: &str = "raft";
 /// Bytes in front of a call's body: kind of call, kind of group, partition.
 const HEAD_BYTES: usize = 6;
 /// How long a call may take at most; openraft gives up earlier where it should.
 const CALL_WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// How long a leader goes on saying that it lives when no majority answers it.
+const UNHEARD_MAX: Duration = Duration::from_secs(2);
+
 /// The members that live on this node. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Members(Arc<RwLock<HashMap<GroupId, Group>>>);
+pub struct Members(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    groups: RwLock<HashMap<GroupId, Group>>,
+    outbox: Outbox,
+    is_beating: AtomicBool,
+}
 
 impl Members {
     /// Answers calls for these members.
@@ -29,17 +42,35 @@ impl Members {
             let members = members.clone();
             async move { members.answer(body).await }
         });
+        let members = self.clone();
+        server.on_call(BEATS_CALL, move |body| {
+            let members = members.clone();
+            beats::answer(body, move |call| {
+                let members = members.clone();
+                async move { members.answer(call).await }
+            })
+        });
     }
 
-    /// A member lives here from now on.
+    /// How these members reach those of other nodes.
+    #[must_use]
+    pub fn transport(&self, peers: Peers) -> PeerTransport {
+        PeerTransport { peers, members: Arc::downgrade(&self.0), outbox: self.0.outbox.clone() }
+    }
+
+    /// A member lives here from now on: while it leads, it beats together with the others.
     pub fn insert(&self, group: Group) {
         let id = group.settings().group;
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, group);
+        group.raft().runtime_config().heartbeat(false);
+        self.0.groups.write().unwrap_or_else(PoisonError::into_inner).insert(id, group);
+        if !self.0.is_beating.swap(true, Ordering::Relaxed) {
+            tokio::spawn(beat(Arc::downgrade(&self.0)));
+        }
     }
 
     /// No member of the group lives here any more.
     pub fn remove(&self, id: GroupId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.0.groups.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     async fn answer(&self, mut body: Bytes) -> Result<Bytes, String> {
@@ -47,8 +78,8 @@ impl Members {
         let (kind, id) = head;
         let rest = body.split_off(HEAD_BYTES);
         let group = {
-            let members = self.0.read().unwrap_or_else(PoisonError::into_inner);
-            members.get(&id).cloned()
+            let groups = self.0.groups.read().unwrap_or_else(PoisonError::into_inner);
+            groups.get(&id).cloned()
         };
         let group = group.ok_or_else(|| format!("no member of {id} lives here"))?;
         group.handle(kind, rest).await.map_err(|error| error.to_string())
@@ -57,7 +88,7 @@ impl Members {
 
 fn head(kind: CallKind, group: GroupId) -> [u8; HEAD_BYTES] {
     let kind = match kind {
-        CallKind::Append => 0,
+        CallKind::Append | CallKind::Beat => 0,
         CallKind::Vote => 1,
         CallKind::Snapshot => 2,
     };
@@ -85,15 +116,39 @@ fn read_head(body: &[u8]) -> Option<(CallKind, GroupId)> {
     Some((kind, group))
 }
 
+/// Every member that leads says so, all at the same moments, until the node ends.
+async fn beat(members: Weak<Inner>) {
+    loop {
+        Clock::system().sleep(HEARTBEAT).await;
+        let Some(members) = members.upgrade() else { return };
+        let leading = {
+            let groups = members.groups.read().unwrap_or_else(PoisonError::into_inner);
+            groups.values().filter(|group| group.leads()).cloned().collect::<Vec<_>>()
+        };
+        drop(members);
+        for group in leading {
+            if let Err(error) = group.raft().trigger().heartbeat().await {
+                tracing::debug!(%error, group = %group.settings().group, "a member that stopped");
+            }
+        }
+    }
+}
+
 /// Carries Raft's calls to other nodes.
 #[derive(Debug, Clone)]
-pub struct PeerTransport(Peers);
+pub struct PeerTransport {
+    peers: Peers,
+    members: Weak<Inner>,
+    outbox: Outbox,
+}
 
 impl PeerTransport {
-    /// Over these connections.
-    #[must_use]
-    pub fn new(peers: Peers) -> Self {
-        Self(peers)
+    /// Whether a leader may say that it lives: one to whom no majority answers is silent, so that
+    /// members that hear it, and that it does not hear, choose another one.
+    fn may_beat(&self, group: GroupId) -> bool {
+        let Some(members) = self.members.upgrade() else { return true };
+        let groups = members.groups.read().unwrap_or_else(PoisonError::into_inner);
+        groups.get(&group).is_none_or(|group| group.heard_of() < UNHEARD_MAX)
     }
 }
 
@@ -105,19 +160,32 @@ impl Transport for PeerTransport {
         kind: CallKind,
         body: Bytes,
     ) -> BoxFuture<Result<Bytes, TransportError>> {
-        let (peers, address) = (self.0.clone(), to.address.clone());
+        let (this, address) = (self.clone(), to.address.clone());
         let mut call = BytesMut::with_capacity(HEAD_BYTES + body.len());
         call.put_slice(&head(kind, group));
         call.put_slice(&body);
+        let call = call.freeze();
         Box::pin(async move {
-            let answer = peers.call(&address, RAFT_CALL, call.freeze(), CALL_WAIT_MAX).await;
-            answer.map_err(|error| match error {
-                PeerError::Unreachable { why, .. } => TransportError::Unreachable(why),
-                late @ PeerError::Late { .. } => TransportError::Broken(late.to_string()),
-                PeerError::Refused { why, .. } | PeerError::Failed { why, .. } => {
-                    TransportError::Refused(why)
+            if kind == CallKind::Beat {
+                if !this.may_beat(group) {
+                    let why = "no majority answers this leader".to_owned();
+                    return Err(TransportError::Unreachable(why));
                 }
-            })
+                return this.outbox.send(&this.peers, &address, call).await;
+            }
+            let answer = this.peers.call(&address, RAFT_CALL, call, CALL_WAIT_MAX).await;
+            answer.map_err(transport_error)
         })
+    }
+}
+
+/// What it means to Raft.
+pub(super) fn transport_error(error: PeerError) -> TransportError {
+    match error {
+        PeerError::Unreachable { why, .. } => TransportError::Unreachable(why),
+        late @ PeerError::Late { .. } => TransportError::Broken(late.to_string()),
+        PeerError::Refused { why, .. } | PeerError::Failed { why, .. } => {
+            TransportError::Refused(why)
+        }
     }
 }

@@ -24,6 +24,9 @@ use super::{
     NO_CLUSTER, PROTOCOL, PROTOCOL_HEADER, PeerTls, Peers, STREAM_WINDOW_BYTES,
 };
 
+/// How the answer to a call begins that this version does not know.
+pub(super) const NOT_DONE: &str = "this node does not do";
+
 /// What came of a call: bytes, or why not in words.
 pub type Served = Result<Bytes, String>;
 type Call = Arc<dyn Fn(Bytes) -> BoxFuture<'static, Served> + Send + Sync>;
@@ -200,7 +203,7 @@ impl FlightService for PeerServer {
         let guests = known.as_ref().map_or(Guests::Members, |(_, guests)| *guests);
         self.admit(&headers, guests)?;
         let Some((call, _)) = known else {
-            return Err(Status::unavailable(format!("this node does not do {name:?} (yet)")));
+            return Err(Status::unavailable(format!("{NOT_DONE} {name:?} (yet)")));
         };
         let body = call(body).await.map_err(Status::failed_precondition)?;
         let answer = stream::once(async move { Ok(arrow_flight::Result { body }) });

@@ -90,6 +90,12 @@ pub struct Certificates {
     pub is_new_authority: bool,
 }
 
+/// Whether a node's folder has its certificate or its key.
+#[must_use]
+pub fn has_certificate(node: &Path) -> bool {
+    node.join(NODE_FILE).exists() || node.join(NODE_KEY_FILE).exists()
+}
+
 /// Makes a node's certificate in a folder, signed by the authority of `authority` (a folder too),
 /// which is made when it is not there. What is there already stays.
 ///

@@ -10,12 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::error::{Fatal, RaftError};
 use openraft::storage::RaftStateMachine;
-use openraft::{Config, ConfigError, RaftMetrics, SnapshotPolicy};
+use openraft::{Config, ConfigError, RaftMetrics, ServerState, SnapshotPolicy};
 
 use super::codec::{self, CodecError, SnapshotPiece};
 use super::network::Network;
+use super::stand::Stand;
 use super::store::{Fold, LogStore};
-use super::types::{Peer, Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
+use super::types::{AppendAnswer, Peer, Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
 
 /// Windows in which members stand for election. Who was cut off lacks entries and has a high term, which
 /// it tells to everybody who stands, and who stands then starts again behind it. Since it is refused
@@ -23,10 +24,10 @@ use super::types::{Peer, Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
 /// who can win must wait for less than that, or never wins. (Of eight windows the last were too far off.)
 const SLOTS: u32 = 3;
 
-/// How often a leader says that it lives. A member whose leader is silent for three of these, and
-/// as many more as its slot says, asks for votes; another refuses its vote as long. Measured:
-/// half of all failovers take less than 0.8 s.
-pub const HEARTBEAT: Duration = Duration::from_millis(100);
+/// How often a leader says that it lives: an idle node does little else (docs/performance.md). A
+/// member whose leader is silent for two and a half of these, and as much more as its slot says, asks
+/// for votes; another refuses its vote for half as long.
+pub const HEARTBEAT: Duration = Duration::from_millis(200);
 /// Entries sent at a time: they are large, and bounded in bytes as well.
 const ENTRIES_MAX: u64 = 16;
 /// How long a leader that steps back waits until the next one has all entries.
@@ -60,6 +61,9 @@ impl fmt::Display for GroupId {
 pub enum CallKind {
     /// Append entries.
     Append,
+    /// Append no entries: the leader says that it lives, and what is committed. It may wait a few
+    /// milliseconds to travel with others.
+    Beat,
     /// Vote.
     Vote,
     /// Take a piece of a snapshot.
@@ -117,14 +121,17 @@ impl GroupSettings {
     /// openraft 0.9 draws its election timeout once per life, so that two members may collide for
     /// ever; each slot has a window of its own instead.
     fn config(&self) -> Result<Config, Box<ConfigError>> {
-        let heartbeat = u64::try_from(self.heartbeat.as_millis()).unwrap_or(u64::MAX).max(2);
+        let heartbeat = u64::try_from(self.heartbeat.as_millis()).unwrap_or(u64::MAX).max(8);
+        let slots = u64::from(self.slot % SLOTS);
         // Who follows stands `min + max` after it last heard of the leader, and votes for nobody for `max`.
-        let min = heartbeat.saturating_mul(2 + u64::from(self.slot % SLOTS));
+        let min = heartbeat.saturating_add(heartbeat / 4).saturating_add(slots * (heartbeat / 2));
         Config {
             cluster_name: self.group.to_string(),
-            heartbeat_interval: heartbeat,
+            // openraft looks at its timers one and a half times as rarely as it says that it lives, and
+            // waits so long for an answer.
+            heartbeat_interval: heartbeat / 2,
             election_timeout_min: min,
-            election_timeout_max: min.saturating_add(heartbeat / 4),
+            election_timeout_max: min.saturating_add(heartbeat / 8),
             install_snapshot_timeout: u64::try_from(SNAPSHOT_WAIT_MAX.as_millis())
                 .unwrap_or(u64::MAX),
             max_payload_entries: ENTRIES_MAX,
@@ -177,6 +184,7 @@ pub enum CallError {
 pub struct Group {
     raft: Raft,
     settings: GroupSettings,
+    stand: Stand,
     incoming: Arc<Mutex<Option<Incoming>>>,
 }
 
@@ -207,10 +215,12 @@ impl Group {
         transport: Arc<dyn Transport>,
     ) -> Result<Self, StartError> {
         let config = Arc::new(settings.config()?);
-        let network = Network::new(transport, settings.group);
+        let stand = Stand::new(Duration::from_millis(config.election_timeout_max));
+        let network = Network::new(transport, settings.group, stand.clone());
         let raft = Raft::new(settings.member, config, network, log, machine).await;
         let raft = raft.map_err(Box::new)?;
-        Ok(Self { raft, settings, incoming: Arc::default() })
+        stand.begin(&raft);
+        Ok(Self { raft, settings, stand, incoming: Arc::default() })
     }
 
     /// The member itself: to write, to read its metrics, to change its group.
@@ -223,6 +233,19 @@ impl Group {
     #[must_use]
     pub fn settings(&self) -> &GroupSettings {
         &self.settings
+    }
+
+    /// Whether it leads, as far as it knows.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.raft.server_metrics().borrow().state == ServerState::Leader
+    }
+
+    /// How long ago a majority last answered it, while it leads; no time when it leads just now.
+    #[must_use]
+    pub fn heard_of(&self) -> Duration {
+        let unheard = self.raft.metrics().borrow().millis_since_quorum_ack;
+        unheard.map_or(Duration::ZERO, Duration::from_millis)
     }
 
     /// Lets another member lead: `ask` asks one to stand for election, and says whether it was
@@ -248,7 +271,7 @@ impl Group {
         if Box::pin(wait.metrics(has_all, "the next leader to have everything")).await.is_err() {
             return false;
         }
-        self.raft.runtime_config().elect(false);
+        self.stand.may(false);
         let followed = ask.await && {
             let wait = self.raft.wait(Some(patience));
             let is_other = |leader: Option<u64>| leader.is_some_and(|leader| leader != me);
@@ -256,7 +279,7 @@ impl Group {
                 .await
                 .is_ok()
         };
-        self.raft.runtime_config().elect(true);
+        self.stand.may(true);
         followed
     }
 
@@ -267,16 +290,21 @@ impl Group {
     pub async fn handle(&self, kind: CallKind, body: Bytes) -> Result<Bytes, CallError> {
         let me = self.settings.member;
         match kind {
-            CallKind::Append => {
+            CallKind::Append | CallKind::Beat => {
                 let (wanted, request) = codec::decode_append(&body)?;
                 self.check(wanted)?;
                 let answer = self.raft.append_entries(request).await.map_err(stopped)?;
+                if !matches!(answer, AppendAnswer::HigherVote(_)) {
+                    self.stand.heard();
+                }
                 Ok(codec::encode_append_answer(me, &answer))
             }
             CallKind::Vote => {
                 let (wanted, request) = codec::decode_vote(&body)?;
                 self.check(wanted)?;
+                let theirs = request.last_log_id;
                 let answer = self.raft.vote(request).await.map_err(stopped)?;
+                self.stand.answered(theirs, &answer).await;
                 Ok(codec::encode_vote_answer(me, &answer))
             }
             CallKind::Snapshot => {

@@ -13,6 +13,7 @@ mod shared;
 mod reader;
 mod storage;
 mod network;
+mod stand;
 
 pub use group::{CallError, CallKind, Group, GroupId, GroupSettings, Transport, TransportError};
 pub use members::{CHANGE_WAIT_MAX, ChangeError, is_half_done};

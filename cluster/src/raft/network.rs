@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 
 use super::codec::{self, CodecError, SNAPSHOT_PIECE_BYTES, SnapshotPiece};
 use super::group::{CallKind, GroupId, Transport, TransportError};
+use super::stand::Stand;
 use super::types::{
     AppendAnswer, AppendRequest, LogId, Peer, Snapshot, TypeConfig, Vote, VoteAnswer, VoteRequest,
 };
@@ -50,11 +51,12 @@ enum CallFailed {
 pub(super) struct Network {
     transport: Arc<dyn Transport>,
     group: GroupId,
+    stand: Stand,
 }
 
 impl Network {
-    pub(super) fn new(transport: Arc<dyn Transport>, group: GroupId) -> Self {
-        Self { transport, group }
+    pub(super) fn new(transport: Arc<dyn Transport>, group: GroupId, stand: Stand) -> Self {
+        Self { transport, group, stand }
     }
 }
 
@@ -68,13 +70,14 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             target,
             peer: node.clone(),
         };
-        Connection { line, flight: None }
+        Connection { line, stand: self.stand.clone(), flight: None }
     }
 }
 
 /// The way to one member.
 pub(super) struct Connection {
     line: Line,
+    stand: Stand,
     flight: Option<Flight>,
 }
 
@@ -121,8 +124,9 @@ impl Line {
         request: &AppendRequest,
         wait: Duration,
     ) -> Result<AppendAnswer, CallFailed> {
+        let kind = if request.entries.is_empty() { CallKind::Beat } else { CallKind::Append };
         let body = codec::encode_append(self.target, request);
-        self.call(CallKind::Append, body, wait, codec::decode_append_answer).await
+        self.call(kind, body, wait, codec::decode_append_answer).await
     }
 
     fn failed(&self, error: CallFailed) -> RpcError {
@@ -247,7 +251,9 @@ impl RaftNetwork<TypeConfig> for Connection {
         let body = codec::encode_vote(self.line.target, &rpc);
         let call =
             self.line.call(CallKind::Vote, body, option.hard_ttl(), codec::decode_vote_answer);
-        call.await.map_err(|error| self.line.failed(error))
+        let answer = call.await.map_err(|error| self.line.failed(error))?;
+        self.stand.asked(rpc.vote, rpc.last_log_id, &answer).await;
+        Ok(answer)
     }
 
     async fn full_snapshot(

@@ -2,6 +2,7 @@
 //! another.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use platform::disk::Disk;
@@ -24,6 +25,8 @@ pub(super) struct Shared<F> {
     tail: Mutex<Tail<F>>,
     /// Woken when the log began anew.
     pub(super) anew: watch::Sender<()>,
+    /// Nobody waits for room on the disk any more.
+    pub(super) given_up: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -62,6 +65,7 @@ impl<F: Fold> Shared<F> {
             writing: Mutex::new(Writing { log, state }),
             tail: Mutex::new(tail),
             anew: watch::Sender::new(()),
+            given_up: AtomicBool::new(false),
         })
     }
 
@@ -71,6 +75,22 @@ impl<F: Fold> Shared<F> {
 
     fn writing(&self) -> MutexGuard<'_, Writing> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether it waits where the disk is full.
+    pub(super) fn waits(&self) -> bool {
+        self.settings.room_bytes_min.is_some() && !self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// Whether it waits because the disk is full, or nearly so.
+    pub(super) fn lacks_room(&self) -> bool {
+        let wanted = self.settings.room_bytes_min.filter(|_| self.waits());
+        let free = || platform::disk::space(&self.folder).map_or(u64::MAX, |(free, _)| free);
+        wanted.is_some_and(|wanted| free() < wanted)
     }
 
     pub(super) fn is_poisoned(&self) -> bool {
@@ -90,9 +110,9 @@ impl<F: Fold> Shared<F> {
     }
 
     /// Writes entries as one group; durable and readable when it returns.
-    pub(super) fn append(&self, entries: Vec<Entry>) -> Result<(), LogError> {
+    pub(super) fn append(&self, entries: &[Entry]) -> Result<(), LogError> {
         let mut writing = self.writing();
-        self.check_order(&entries)?;
+        self.check_order(entries)?;
         self.roll_if_full(&mut writing.log);
         let encoded: Vec<_> = entries.iter().map(entry::encode).collect();
         let mut at = writing.log.segment_bytes();
@@ -107,11 +127,11 @@ impl<F: Fold> Shared<F> {
         let mut tail = self.tail();
         let tail = &mut *tail;
         if let Some(piece) = tail.pieces.back_mut() {
-            for (entry, size) in entries.into_iter().zip(sizes) {
+            for (entry, size) in entries.iter().zip(sizes) {
                 piece.place(entry.log_id.index, at);
                 at += Frame::bytes_of(size);
-                tail.sum.apply(&entry);
-                tail.recent.push(entry, self.settings.recent_bytes_max);
+                tail.sum.apply(entry);
+                tail.recent.push(entry.clone(), self.settings.recent_bytes_max);
             }
             piece.segment.bytes = writing.log.segment_bytes();
         }

@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
@@ -107,8 +106,8 @@ impl<F: Fold> RaftLogStorage<TypeConfig> for LogStore<F> {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
-        let (shared, vote) = (self.0.clone(), *vote);
-        let saved = blocking(move || shared.save_vote(vote)).await;
+        let vote = *vote;
+        let saved = self.written(move |shared| shared.save_vote(vote)).await;
         saved.map_err(|error| StorageIOError::write_vote(AnyError::new(&error)).into())
     }
 
@@ -126,23 +125,18 @@ impl<F: Fold> RaftLogStorage<TypeConfig> for LogStore<F> {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
-        let shared = self.0.clone();
         // openraft 0.9 waits for the callback anyway, so there is nothing to gain from returning
         // before the entries are durable.
-        blocking(move || {
-            let written = shared.append(entries).map_err(|error| {
-                tracing::error!(error = &error as &dyn Error, "entries could not be written");
-                to_io(error)
-            });
-            callback.log_io_completed(written);
-        })
-        .await;
+        let written = self.written(move |shared| shared.append(&entries)).await;
+        callback.log_io_completed(written.map_err(|error| {
+            tracing::error!(error = &error as &dyn Error, "entries could not be written");
+            to_io(error)
+        }));
         Ok(())
     }
 
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        let shared = self.0.clone();
-        let cut = blocking(move || shared.truncate(log_id.index)).await;
+        let cut = self.written(move |shared| shared.truncate(log_id.index)).await;
         cut.map_err(|error| StorageIOError::write_logs(AnyError::new(&error)).into())
     }
 
@@ -153,8 +147,7 @@ impl<F: Fold> RaftLogStorage<TypeConfig> for LogStore<F> {
         let mut anew = self.anew();
         loop {
             anew.mark_unchanged();
-            let shared = Arc::clone(&self.0);
-            if blocking(move || shared.purge(log_id)).await.map_err(failed)? {
+            if self.written(move |shared| shared.purge(log_id)).await.map_err(failed)? {
                 return Ok(());
             }
             let woken = Clock::system().timeout(RESTART_WAIT_MAX, anew.changed()).await;

@@ -7,8 +7,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
+use platform::clock::Clock;
 use platform::disk::Disk;
 use tokio::sync::watch;
 
@@ -16,6 +19,9 @@ use super::reader::LogReader;
 use super::shared::Shared;
 use super::types::{LogId, StoredMembership};
 use crate::log::LogError;
+
+/// How often a full disk is looked at.
+const ROOM_LOOK: Duration = Duration::from_millis(250);
 
 /// What the entries of a log add up to, kept at the log's tail: with those that are not committed
 /// yet, which may be taken back.
@@ -52,6 +58,9 @@ pub struct LogSettings {
     pub segment_bytes_max: u64,
     /// Bytes of the newest entries that are kept in memory.
     pub recent_bytes_max: usize,
+    /// Bytes that [`LogStore::room`] wants free on the disk. With it the log waits where the disk
+    /// is full, without it a full disk ends the member.
+    pub room_bytes_min: Option<u64>,
 }
 
 impl Default for LogSettings {
@@ -59,6 +68,7 @@ impl Default for LogSettings {
         Self {
             segment_bytes_max: model::limits::SEGMENT_BYTES_MAX as u64,
             recent_bytes_max: 32 << 20,
+            room_bytes_min: None,
         }
     }
 }
@@ -189,6 +199,42 @@ impl<F: Fold> LogStore<F> {
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.0.is_poisoned()
+    }
+
+    /// Waits until the disk has the room that the settings ask for.
+    pub async fn room(&self) {
+        let mut told = false;
+        while self.0.lacks_room() {
+            self.wait_for_room(&mut told).await;
+        }
+    }
+
+    /// Nobody waits for room any more: the member ends.
+    pub fn give_up_waiting(&self) {
+        self.0.given_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Runs what writes, again and again while the disk is full and the settings say so.
+    pub(super) async fn written<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Shared<F>) -> Result<T, LogError> + Send + Sync + 'static,
+    ) -> Result<T, LogError> {
+        let (work, mut told) = (Arc::new(work), false);
+        loop {
+            let (shared, work) = (self.0.clone(), work.clone());
+            match blocking(move || work(&shared)).await {
+                Err(LogError::Full(_)) if self.0.waits() => self.wait_for_room(&mut told).await,
+                done => return done,
+            }
+        }
+    }
+
+    async fn wait_for_room(&self, told: &mut bool) {
+        if !std::mem::replace(told, true) {
+            let folder = self.0.folder().display();
+            tracing::error!(%folder, "the disk is full: what is decided waits here; make room");
+        }
+        Clock::system().sleep(ROOM_LOOK).await;
     }
 
     /// Woken whenever the log began anew.

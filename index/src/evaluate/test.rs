@@ -8,7 +8,7 @@ use model::quantity::{duration_unit, read_duration, read_size, size_unit};
 use model::query::{Bound, FieldTest, Literal, TextMatch};
 use model::record::{FieldType, FieldValue};
 use model::text::fold_text;
-use model::time::Timestamp;
+use model::time::{Period, Timestamp};
 
 use super::{keep, texts};
 use crate::columns::{Number, Values, read_number};
@@ -40,6 +40,8 @@ pub(super) enum Limit {
         inclusive: bool,
         number: Option<f64>,
         text: Option<String>,
+        /// What the text names, where it is a time.
+        period: Option<Period>,
         level: Option<Level>,
         time: Option<Timestamp>,
         id: Option<RecordId>,
@@ -213,10 +215,13 @@ impl Limit {
             Bound::Inclusive(literal) => (literal, true),
             Bound::Exclusive(literal) => (literal, false),
         };
-        let (mut number, mut text, mut quantity) = (None, None, None);
+        let (mut number, mut text, mut period, mut quantity) = (None, None, None, None);
         match literal {
             Literal::Number(plain) => number = Some(*plain),
             Literal::Text(plain) => text = Some(plain),
+            Literal::Time { period: named, text: plain } => {
+                (period, text) = (Some(*named), Some(plain));
+            }
             Literal::Duration(limit) => {
                 let (limit, one) = (*limit, duration_unit(name));
                 quantity = Some(Quantity { limit, one, read: read_duration });
@@ -229,6 +234,7 @@ impl Limit {
         Self::At {
             inclusive,
             number,
+            period,
             level: text.and_then(|text| Level::from_word(text)),
             time: match text {
                 Some(text) => Timestamp::parse(text),
@@ -256,10 +262,15 @@ impl Limit {
         given: Option<&str>,
         strict: impl Fn(std::cmp::Ordering) -> bool,
     ) -> bool {
-        let Self::At { inclusive, number, text, quantity, .. } = self else { return true };
+        let Self::At { inclusive, number, text, period, quantity, .. } = self else { return true };
         let order = match (number, text, quantity) {
             (Some(number), _, _) => value.and_then(|value| number.partial_cmp(&value)),
-            (_, Some(text), _) => given.map(|given| text.as_str().cmp(&fold_text(given))),
+            (_, Some(text), _) => {
+                given.map(|given| match period.and_then(|p| Some((p, Period::read(given)?))) {
+                    Some((period, given)) => period.order(given.first),
+                    None => text.as_str().cmp(&fold_text(given)),
+                })
+            }
             (_, _, Some(quantity)) => {
                 let value = quantity.of(value, given);
                 value.and_then(|value| quantity.limit.partial_cmp(&value))

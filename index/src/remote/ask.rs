@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use model::wire::Missing;
 
 use super::{
     FIELDS_CALL, FOLLOW_TICKET, Gathered, LET_GO_CALL, PartRequest, Remote, RemotePart, RemoteView,
-    SCAN_TICKET, SPLIT_TICKET, SplitRequest, VIEW_CALL, VIEW_WAIT, ViewAnswer,
+    SCAN_TICKET, SPLIT_TICKET, SplitRequest, VIEW_CALL, VIEW_WAIT, ViewAnswer, fresh_of,
 };
 use crate::fresh::FreshPart;
 use crate::keep::wanted;
@@ -25,6 +26,8 @@ use crate::scan::{ScanError, ScanRequest};
 
 /// How long one batch of rows may take.
 const ROWS_WAIT: Duration = Duration::from_secs(20);
+/// How often who waits for rows looks whether they are still wanted.
+const WANTED_LOOK: Duration = Duration::from_millis(200);
 /// Nodes that are asked for a split: one, and one more when it breaks off.
 const KEEPERS_TRIED: usize = 2;
 /// How long letting go may take.
@@ -71,10 +74,9 @@ impl Remote {
             self.ask(&self.topology(), &mut left, &mut why, &mut gathered).await;
         }
         for partition in left {
-            let what = format!("fresh records of partition {partition}");
             let unknown = || "no node indexes it now".to_owned();
             let why = why.remove(&partition).unwrap_or_else(unknown);
-            gathered.missing.push(Missing { what, why });
+            gathered.missing.push(fresh_of(partition, why));
         }
         gathered
     }
@@ -250,16 +252,21 @@ impl Remote {
         let stream = self.0.metadata.peers().stream(address, ticket.into(), ROWS_WAIT);
         let stream = self.0.runtime.block_on(stream).map_err(|error| error.to_string())?;
         let (mut rows, clock) = (batches(stream), self.0.metadata.clock());
+        let mut heard = clock.elapsed();
         loop {
-            match self.0.runtime.block_on(clock.timeout(ROWS_WAIT, rows.next())) {
-                Some(Some(Ok(batch))) => {
-                    if emit(batch).is_break() {
-                        return Ok(());
-                    }
-                }
-                Some(Some(Err(error))) => return Err(error.to_string()),
+            let batch = match self.0.runtime.block_on(clock.timeout(WANTED_LOOK, rows.next())) {
+                Some(Some(batch)) => batch.map_err(|error| error.to_string())?,
                 Some(None) => return Ok(()),
-                None => return Err(format!("node {address} is silent")),
+                None if clock.elapsed().saturating_sub(heard) >= ROWS_WAIT => {
+                    return Err(format!("node {address} is silent"));
+                }
+                None => RecordBatch::new_empty(Schema::empty().into()),
+            };
+            if batch.num_columns() > 0 || batch.num_rows() > 0 {
+                heard = clock.elapsed();
+            }
+            if emit(batch).is_break() {
+                return Ok(());
             }
         }
     }

@@ -8,12 +8,14 @@ mod serve;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use cluster::meta::Metadata;
 use model::node::NodeId;
 use model::partition::{Offset, PartitionId};
 use model::wire::Missing;
 use serde::{Deserialize, Serialize};
 
+use crate::searcher::Searcher;
 pub use fragment::{HeldUnit, Piece, Pieces, Reached};
 pub use serve::Host;
 
@@ -33,6 +35,8 @@ const FOLLOW_TICKET: u8 = b'T';
 const VIEW_HELD_MAX: Duration = Duration::from_secs(300);
 /// Views that a node holds for others.
 const VIEWS_MAX: usize = 4_096;
+/// How long a node may take to answer what asks for little.
+const LITTLE_WAIT: Duration = Duration::from_millis(800);
 /// How long a node may take to give a view.
 const VIEW_WAIT: Duration = Duration::from_millis(1_500);
 
@@ -51,6 +55,28 @@ impl Remote {
     #[must_use]
     pub fn new(metadata: Metadata) -> Self {
         Self(Arc::new(Inner { metadata, runtime: tokio::runtime::Handle::current() }))
+    }
+
+    /// What the other nodes answer to a call that asks for little; those that do not answer are left
+    /// out.
+    async fn everywhere(&self, call: &str, body: Bytes) -> Vec<Bytes> {
+        let (topology, me) = (self.topology(), self.0.metadata.me());
+        let others = topology.nodes.values().filter(|node| node.id != me && node.answers());
+        let asked = others.map(|node| {
+            self.0.metadata.peers().call(&node.address, call, body.clone(), LITTLE_WAIT)
+        });
+        let answers = futures::future::join_all(asked).await;
+        answers.into_iter().filter_map(Result::ok).collect()
+    }
+}
+
+impl Searcher {
+    /// What the other nodes of the cluster answer to a call that asks for little.
+    pub async fn ask_others(&self, call: &str, body: Bytes) -> Vec<Bytes> {
+        match self.remote() {
+            Some(remote) => remote.everywhere(call, body).await,
+            None => Vec::new(),
+        }
     }
 }
 
@@ -181,6 +207,11 @@ struct RemoteView {
     node: NodeId,
     address: String,
     view: u64,
+}
+
+/// That a partition's fresh records are not in an answer.
+pub(crate) fn fresh_of(partition: PartitionId, why: String) -> Missing {
+    Missing { what: format!("fresh records of partition {partition}"), why }
 }
 
 /// What was gathered from other nodes.

@@ -25,7 +25,7 @@ use super::{
     SPLIT_TICKET, SplitRequest, VIEW_CALL, VIEW_HELD_MAX, VIEWS_MAX, ViewAnswer,
 };
 use crate::fresh::FreshPart;
-use crate::scan::{ScanError, ScanRequest, output_schema, output_schema_counted};
+use crate::scan::{ScanError, ScanRequest};
 use crate::searcher::{Searcher, Unit};
 
 /// Batches of rows that are ahead of the asker.
@@ -193,15 +193,15 @@ impl Host {
         + 'static,
     ) -> Flights {
         let searcher = self.0.searcher.clone();
-        let schema = match request.counted {
-            true => output_schema_counted(&request.columns),
-            false => output_schema(&request.columns),
-        };
+        let schema = request.schema();
         let (to, rows) = tokio::sync::mpsc::channel(AHEAD);
         tokio::task::spawn_blocking(move || {
-            let mut send = |rows| match to.blocking_send(Ok(rows)) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
+            let mut send = |rows: RecordBatch| {
+                let is_gone = match rows.num_rows() {
+                    0 => to.is_closed(),
+                    _ => to.blocking_send(Ok(rows)).is_err(),
+                };
+                if is_gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
             let scanned = scan(&searcher, &request, &mut send);
             if let Err(error) = scanned {

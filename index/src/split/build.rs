@@ -34,8 +34,8 @@ use super::values::ValueCounter;
 use super::{body_name, bundle_name, tokens, words};
 use crate::columns::{Values, numbers, times};
 use crate::rest;
-use crate::scan::field_counts;
 use crate::schema::{FieldColumnId, REST};
+use crate::several::{FieldTally, tally_fields};
 
 /// Rows of one row group. One per split keeps dictionaries whole.
 const ROW_GROUP_ROWS: usize = 1 << 20;
@@ -183,7 +183,7 @@ struct Gathered<'a> {
     values: ValueCounter,
     spans: SpanFinder,
     newest: NewestFinder,
-    fields: HashMap<FieldColumnId, u64>,
+    fields: HashMap<FieldColumnId, FieldTally>,
     offsets: offsets::Writer<'a>,
     offset_span: (u64, u64),
     ingest_last: i64,
@@ -213,7 +213,7 @@ impl<'a> Gathered<'a> {
 
     fn add(&mut self, piece: &Piece) -> Result<(), BuildError> {
         let rows = &piece.rows;
-        field_counts(rows, &mut self.fields);
+        tally_fields(rows, &mut self.fields);
         self.values.add(rows);
         self.spans.add(rows);
         self.raw_bytes += raw_bytes(rows);
@@ -393,14 +393,9 @@ fn word_index(templates: &Templates) -> tantivy::Result<Vec<(String, bytes::Byte
     words::write(gatherer)
 }
 
-fn field_stats(counts: HashMap<FieldColumnId, u64>) -> Vec<FieldStat> {
-    let stat = |(id, count): (FieldColumnId, u64)| FieldStat {
-        name: id.name,
-        kind: id.kind.unwrap_or(model::record::FieldType::Text),
-        label: id.kind.is_none(),
-        count,
-    };
-    let mut fields: Vec<FieldStat> = counts.into_iter().map(stat).collect();
+fn field_stats(tallies: HashMap<FieldColumnId, FieldTally>) -> Vec<FieldStat> {
+    let mut fields: Vec<FieldStat> =
+        tallies.into_iter().map(|(id, tally)| tally.stat(id)).collect();
     fields.sort_by(|a, b| (&a.name, a.kind).cmp(&(&b.name, b.kind)));
     fields
 }

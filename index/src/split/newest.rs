@@ -137,10 +137,10 @@ impl Split {
     ) -> Result<(), ScanError> {
         let request = question.request;
         let order = match self.listed(question, newest)? {
-            Some(order) => order,
-            None => self.newest_rows(question, newest)?,
+            Some(order) => Some(order),
+            None => self.newest_rows(question, newest, emit)?,
         };
-        if !order.is_empty() {
+        if let Some(order) = order.filter(|order| !order.is_empty()) {
             give_last(emit, self.fetch(&order, &request.columns, &request.range)?);
         }
         Ok(())
@@ -160,8 +160,13 @@ impl Split {
         Ok(if reaches_end { self.newest()?.of(passing, newest) } else { None })
     }
 
-    /// The rows, newest first, found by their times.
-    fn newest_rows(&self, question: &Question<'_>, newest: usize) -> Result<Vec<u32>, ScanError> {
+    /// The rows, newest first, found by their times; `None` when nobody wants them any more.
+    fn newest_rows(
+        &self,
+        question: &Question<'_>,
+        newest: usize,
+        emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
+    ) -> Result<Option<Vec<u32>>, ScanError> {
         let request = question.request;
         let mut decided = question.decided.clone();
         if let Some(passing) = &question.passing {
@@ -189,11 +194,13 @@ impl Split {
                         candidates.offer(*time, *number);
                     }
                 }
-                Ok(())
+                Ok(emit(RecordBatch::new_empty(request.schema())))
             };
-            self.read_all(rows, &needs, &mut offer)?;
+            if self.read(rows, &needs, &mut offer)?.is_break() {
+                return Ok(None);
+            }
         }
-        self.in_order(&candidates.finish(), newest)
+        self.in_order(&candidates.finish(), newest).map(Some)
     }
 
     /// Rows with their times, newest first: equal times by their offsets.

@@ -86,7 +86,8 @@ pub(super) struct Question<'a> {
 }
 
 impl Split {
-    /// Answers a request; `emit` gets the rows and may end it.
+    /// Answers a request; `emit` gets the rows and may end it. Where none pass it gets no rows, to be
+    /// asked whether to go on.
     ///
     /// # Errors
     /// [`ScanError`].
@@ -207,6 +208,7 @@ impl Split {
         let (first, last) = (Timestamp(self.meta.time_first), Timestamp(self.meta.time_last));
         let inside = request.range.covers(first, last);
         let mut tally = request.counted.then(|| Tally::new(&request.columns, self.place()));
+        let nothing = RecordBatch::new_empty(request.schema());
         let known = match question.passing.as_ref().filter(|_| inside) {
             Some(passing) => self.counted_unread(passing, request, &mut tally, emit)?,
             None => Unread::No,
@@ -237,7 +239,7 @@ impl Split {
                     Some(evaluator) => {
                         let passing = evaluator.numbered_rows(&rows, self.place(), numbers);
                         if passing.count_set_bits() == 0 {
-                            return Ok(ControlFlow::Continue(()));
+                            return Ok(emit(nothing.clone()));
                         }
                         filter_record_batch(&rows, &passing.into())?
                     }
@@ -248,7 +250,7 @@ impl Split {
                 tally.add(&rows)?;
                 match tally.is_full() {
                     true => Ok(emit(tally.take()?)),
-                    false => Ok(ControlFlow::Continue(())),
+                    false => Ok(emit(nothing.clone())),
                 }
             };
             if self.read(rows, &needs, &mut give)?.is_break() {

@@ -110,8 +110,12 @@ impl Spans {
         if name == LEVEL || only.kind != FieldType::Text {
             return None;
         }
-        // The only column of its name has the name itself; more values may be among the rest.
-        let column = self.0.get(name).filter(|column| column.value_count() == only.count)?;
+        // The only column of its name has the name itself; more values may be among the rest, of
+        // other rows (which are counted) or of the same. (Splits that do not say `several` counted
+        // values, not rows.)
+        let is_all =
+            |column: &&SpanColumn| column.value_count() == only.count && only.several != Some(true);
+        let column = self.0.get(name).filter(is_all)?;
         let kind = (!only.label).then_some(FieldType::Text);
         Some((FieldColumnId { name: name.to_owned(), kind }, column))
     }
@@ -335,7 +339,8 @@ mod tests {
             let spans = Spans::decode(&spans.encode(), row_count).unwrap();
             let count = all.iter().flatten().count() as u64;
             let stat = |name: &str, count| {
-                FieldStat { name: name.to_owned(), kind: FieldType::Text, label: true, count }
+                let name = name.to_owned();
+                FieldStat { name, kind: FieldType::Text, label: true, count, several: Some(false) }
             };
             let place = Place { partition: PartitionId(0), index: "main" };
             let Some((id, column)) = spans.named("app", &[stat("app", count)]) else {

@@ -52,6 +52,8 @@ pub use words::{Audience, translated};
 
 /// The code of a refusal: another life of the producer, or another body of the key, was seen.
 const FENCED: &str = "fenced";
+/// What to look at when too few nodes are there.
+const NODES_AWAY: &str = "`sawlog cluster status` shows which nodes are away: start them";
 
 /// What the doors need.
 #[derive(Debug, Clone)]
@@ -124,11 +126,13 @@ impl IngestState {
             }
             AppendError::Stopping => "stopping",
             AppendError::NotLeader { .. } => {
-                refusal = ApiError::new(Kind::Unavailable, "the partition has no leader now");
+                refusal = ApiError::new(Kind::Unavailable, "the partition has no leader now")
+                    .hint(NODES_AWAY);
                 refusal.retry_after_s = Some(1);
                 "no_leader"
             }
             AppendError::NoMajority(_) => {
+                refusal = refusal.hint(NODES_AWAY);
                 refusal.retry_after_s = Some(2);
                 "no_majority"
             }
@@ -236,5 +240,7 @@ fn unanswered() -> ApiError {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod refusals;
 #[cfg(test)]
 mod fuzz;

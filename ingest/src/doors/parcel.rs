@@ -22,6 +22,10 @@ use crate::partition::Appended;
 /// Streams of one request: each costs a batch of its own.
 pub(super) const STREAMS_MAX: usize = 8_192;
 
+/// Documents of a batch from which on it is recognised by them ([`Parcel::name`]): each such batch
+/// takes a place among the producers that its partition remembers, which are bounded.
+pub(super) const NAMED_MIN: usize = 32;
+
 /// What makes a repeat of a request a no-op: its name, and what it was given for.
 #[derive(Debug, Clone)]
 pub(super) struct Key {
@@ -82,7 +86,32 @@ struct Open {
     labels: Labels,
     /// For requests with a key: of its next batch.
     sequence: Option<Sequence>,
-    filling: Option<(usize, BatchBuilder)>,
+    filling: Option<Filling>,
+}
+
+/// A batch that is being filled.
+#[derive(Debug)]
+struct Filling {
+    place: usize,
+    builder: BatchBuilder,
+    /// How many of its records have names, and the hash of those.
+    named: usize,
+    names: u128,
+}
+
+impl Open {
+    /// The sequence of a batch whose records all have names.
+    fn sequence_of(&self, filling: &Filling) -> Option<Sequence> {
+        let named = filling.named;
+        if named < NAMED_MIN || named != filling.builder.record_count() {
+            return None;
+        }
+        let names = filling.names.to_le_bytes();
+        let id = StreamId::of(&self.index, &self.labels);
+        let producer = xxhash_rust::xxh3::xxh3_64_with_seed(&names, id.0).max(1);
+        let epoch = u32::try_from(filling.names >> 96).unwrap_or_default();
+        Some(Sequence { producer, epoch, from: Sequence::OF_KEY, to: Sequence::OF_KEY + 1 })
+    }
 }
 
 impl Parcel {
@@ -192,6 +221,17 @@ impl Parcel {
         Ok(())
     }
 
+    /// Names the record that was pushed to a stream last, by its id and what it is. A batch of
+    /// nothing but such records is recognised when the very same ones come again as one, at
+    /// whichever node.
+    pub(super) fn name(&mut self, stream: Stream, (id, content): (u128, u64)) {
+        let open = self.streams.get_mut(stream.0);
+        let Some(filling) = open.and_then(|open| open.filling.as_mut()) else { return };
+        let parts = [filling.names.to_le_bytes(), id.to_le_bytes()].concat();
+        filling.names = xxhash_rust::xxh3::xxh3_128_with_seed(&parts, content);
+        filling.named += 1;
+    }
+
     /// The batch for the next record of a stream, which must fit.
     fn room(
         &mut self,
@@ -202,29 +242,33 @@ impl Parcel {
         let full = open
             .filling
             .as_ref()
-            .is_some_and(|(_, builder)| !fits(builder) || builder.bytes() >= BATCH_BYTES_TARGET);
+            .is_some_and(|one| !fits(&one.builder) || one.builder.bytes() >= BATCH_BYTES_TARGET);
         if full {
             self.seal(stream)?;
         }
         let open = self.streams.get_mut(stream.0).ok_or_else(unknown)?;
-        let (place, builder) = open.filling.get_or_insert_with(|| {
+        let filling = open.filling.get_or_insert_with(|| {
             self.batches.push(None);
             let builder = BatchBuilder::new(open.index.clone(), open.labels.clone());
-            (self.batches.len() - 1, builder)
+            Filling { place: self.batches.len() - 1, builder, named: 0, names: 0 }
         });
-        self.places.push(Place { batch: *place, row: builder.record_count() as u64 });
-        Ok(builder)
+        let row = filling.builder.record_count() as u64;
+        self.places.push(Place { batch: filling.place, row });
+        Ok(&mut filling.builder)
     }
 
     fn seal(&mut self, stream: Stream) -> Result<(), ApiError> {
         let open = self.streams.get_mut(stream.0).ok_or_else(unknown)?;
-        let Some((place, builder)) = open.filling.take() else { return Ok(()) };
-        let sequence = open.sequence.unwrap_or(Sequence::NONE);
+        let Some(filling) = open.filling.take() else { return Ok(()) };
+        let sequence = open.sequence.or_else(|| open.sequence_of(&filling));
+        let sequence = sequence.unwrap_or(Sequence::NONE);
         open.sequence = open.sequence.map(|one| Sequence { from: one.to, to: one.to + 1, ..one });
-        let bytes =
-            self.encoder.encode(&builder.finish(), sequence).map_err(|error| refused(&error))?;
+        let bytes = self
+            .encoder
+            .encode(&filling.builder.finish(), sequence)
+            .map_err(|error| refused(&error))?;
         let head = codec::head(&bytes).map_err(|error| refused(&error))?;
-        if let Some(batch) = self.batches.get_mut(place) {
+        if let Some(batch) = self.batches.get_mut(filling.place) {
             *batch = Some((head, bytes));
         }
         Ok(())

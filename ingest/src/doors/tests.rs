@@ -10,6 +10,7 @@ use model::partition::{Offset, PartitionId};
 use model::record::POISON_FIELD;
 use platform::disk::Disk;
 use platform::telemetry::Metrics;
+use proptest::prelude::*;
 use tower::ServiceExt as _;
 
 use super::*;
@@ -17,38 +18,58 @@ use crate::partition::{Partition, PartitionSettings};
 
 pub(super) struct Fixture {
     _folder: tempfile::TempDir,
-    partition: Partition,
+    partitions: Vec<Partition>,
     pub(super) doors: Doors,
     router: Router,
 }
 
 pub(super) fn fixture() -> Fixture {
-    fixture_on(Disk::default())
+    fixture_on(&Disk::default())
 }
 
 /// Whose queue is on this disk.
-pub(super) fn fixture_on(disk: Disk) -> Fixture {
+pub(super) fn fixture_on(disk: &Disk) -> Fixture {
+    let settings = PartitionSettings { disk_free_bytes_min: 0, ..PartitionSettings::default() };
+    open(disk, &[settings])
+}
+
+/// Whose partitions have these bounds, each its own.
+pub(super) fn fixture_within(settings: &[PartitionSettings]) -> Fixture {
+    open(&Disk::default(), settings)
+}
+
+fn open(disk: &Disk, settings: &[PartitionSettings]) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let metrics = IngestMetrics::new(&Metrics::default());
-    let settings = PartitionSettings { disk_free_bytes_min: 0, ..PartitionSettings::default() };
-    let partition = Partition::open(
-        folder.path(),
-        PartitionId(0),
-        disk,
-        Clock::system(),
-        settings,
-        metrics.clone(),
-    )
-    .unwrap();
-    let partitions = Partitions::new(vec![partition.clone()]);
+    let numbered = (0..).map(PartitionId).zip(settings);
+    let partitions = numbered.map(|(id, settings)| {
+        let (path, clock) = (folder.path().join(id.to_string()), Clock::system());
+        Partition::open(&path, id, disk.clone(), clock, settings.clone(), metrics.clone()).unwrap()
+    });
+    let partitions = partitions.collect();
+    before(folder, partitions, metrics)
+}
+
+/// Doors that nobody came through yet, before these partitions.
+fn before(
+    folder: tempfile::TempDir,
+    partitions: Vec<Partition>,
+    metrics: IngestMetrics,
+) -> Fixture {
     let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
-    let state = IngestState::new(partitions, Clock::system(), metrics);
+    let state = IngestState::new(Partitions::new(partitions.clone()), Clock::system(), metrics);
     let doors = Doors::open(state, catalog, folder.path(), &Disk::default()).unwrap();
     let router = translated(doors.router(), Audience::All);
-    Fixture { _folder: folder, partition, doors, router }
+    Fixture { _folder: folder, partitions, doors, router }
 }
 
 impl Fixture {
+    /// The doors of another node, or of this one without its files: the partitions alone are the same.
+    pub(super) fn other_node(&self) -> Self {
+        let metrics = IngestMetrics::new(&Metrics::default());
+        before(tempfile::tempdir().unwrap(), self.partitions.clone(), metrics)
+    }
+
     pub(super) async fn post(
         &self,
         path: &str,
@@ -83,7 +104,7 @@ impl Fixture {
 
     /// Waits until so many records are stored: some doors answer nobody.
     pub(super) async fn stored(&self, count: u64) -> Vec<model::record::Record> {
-        let mut committed = self.partition.committed();
+        let mut committed = self.partitions[0].committed();
         let enough = committed.wait_for(|committed| committed.0 >= count);
         let waited = Clock::system().timeout(std::time::Duration::from_secs(20), enough).await;
         assert!(waited.is_some_and(|waited| waited.is_ok()), "{:?}", self.records());
@@ -92,7 +113,7 @@ impl Fixture {
 
     /// Waits until it is so.
     pub(super) async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
-        let mut committed = self.partition.committed();
+        let mut committed = self.partitions[0].committed();
         while !is_so() {
             let change = committed.changed();
             let waited = Clock::system().timeout(std::time::Duration::from_secs(20), change).await;
@@ -114,10 +135,12 @@ impl Fixture {
 
     fn batches(&self) -> Vec<model::batch::Batch> {
         let mut batches = Vec::new();
-        let mut at = Offset(0);
-        while let Some(entry) = self.partition.read(at, 1).unwrap().first() {
-            batches.push(codec::decode(&entry.batch).unwrap().1);
-            at = entry.end();
+        for partition in &self.partitions {
+            let mut at = Offset(0);
+            while let Some(entry) = partition.read(at, 1).unwrap().first() {
+                batches.push(codec::decode(&entry.batch).unwrap().1);
+                at = entry.end();
+            }
         }
         batches
     }
@@ -248,4 +271,66 @@ async fn a_record_that_fits_no_batch_is_kept_as_text_beside_its_neighbours() {
     let texts: Vec<&str> = records.iter().map(|record| record.message.get(..3).unwrap()).collect();
     assert_eq!(texts, ["one", "{\"a", "two"]);
     assert!(records[1].fields.iter().any(|(name, _)| name == POISON_FIELD));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Lines of any bytes between two that are records: all are kept, what is no JSON with the reason.
+    #[test]
+    fn any_lines_cost_their_neighbours_nothing(garbage: Vec<u8>, is_text: bool) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let fixture = fixture();
+            let kind = if is_text { "text/plain" } else { "application/x-ndjson" };
+            let line = |text: &str| format!("{{\"msg\":\"{text}\"}}\n").into_bytes();
+            let body = [line("before"), garbage.clone(), b"\n".to_vec(), line("after")].concat();
+            let (status, answer) = fixture.post("/api/v1/ingest", &[("content-type", kind)], body).await;
+            assert_eq!(status, StatusCode::OK, "{answer}");
+            let records = fixture.records();
+            let lines = ndjson::lines(&garbage).count();
+            assert_eq!((records.len(), answer["accepted"].as_u64()), (lines + 2, Some(lines as u64 + 2)));
+            assert_eq!(records[0].message, "before");
+            assert_eq!(records[lines + 1].message, "after");
+            let is_poison = |record: &&model::record::Record| field(record, POISON_FIELD).is_some();
+            assert_eq!(Some(records.iter().filter(is_poison).count() as u64), answer["poisoned"].as_u64());
+        });
+    }
+
+    /// Any bytes as what they are not: a packed body, parameters, a batch. The refusal is in our own
+    /// words, and what comes before and behind is stored.
+    #[test]
+    fn what_is_no_request_is_refused_in_our_words(garbage: Vec<u8>, packing in 0_usize..4, query in "[a-zA-Z0-9=&%._-]{0,20}") {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let fixture = fixture();
+            let line = |text: &str| format!("{{\"msg\":\"{text}\"}}\n").into_bytes();
+            fixture.post("/api/v1/ingest", &[], line("before")).await;
+            let headers: &[(&str, &str)] = match packing {
+                0 => &[("content-encoding", "gzip")],
+                1 => &[("content-encoding", "zstd")],
+                2 => &[("content-encoding", "deflate")],
+                _ => &[],
+            };
+            let path = format!("/api/v1/ingest?{query}");
+            for path in [path.as_str(), "/api/v1/batches"] {
+                let (status, text) = fixture.ask("POST", path, headers, garbage.clone()).await;
+                assert!(status.is_success() || status.is_client_error(), "{path}: {status} {text}");
+            }
+            if packing < 3 && !garbage.is_empty() {
+                // Nothing that is drawn here is packed by chance: each kind begins with its own sign.
+                let body = [b"\0\0".as_slice(), &garbage].concat();
+                let (status, answer) = fixture.post("/api/v1/ingest", headers, body).await;
+                let is_word = answer["error"]["message"].is_string();
+                let is_none = packing == 2 && status.is_success();
+                assert!(status.is_client_error() && is_word || is_none, "{status} {answer}");
+            }
+            let before = fixture.records();
+            assert_eq!(before[0].message, "before");
+            let (status, _) = fixture.post("/api/v1/ingest", &[], line("after")).await;
+            let after = fixture.records();
+            assert_eq!((status, after.len()), (StatusCode::OK, before.len() + 1));
+            assert!(after.iter().any(|record| record.message == "after"));
+        });
+    }
 }

@@ -3,6 +3,7 @@
 
 mod away;
 pub(crate) mod lanes;
+mod let_go;
 mod tend;
 
 use std::collections::BTreeMap;
@@ -77,15 +78,12 @@ impl Fleet {
         server.on_call(SETTLED_CALL, move |body| {
             let fleet = serving.clone();
             async move {
-                let number = body.as_ref().try_into().map(u32::from_le_bytes);
-                let number = number.map_err(|_| "no partition is named".to_owned())?;
                 // A replica that does not lead asks who does.
-                let replica =
-                    fleet.replica(PartitionId(number)).ok_or("no replica of it is here")?;
-                let settled = replica.settled().await.ok_or("nobody leads it now")?;
+                let settled = fleet.named(&body)?.settled().await.ok_or("nobody leads it now")?;
                 Ok(Bytes::copy_from_slice(&settled.0.to_le_bytes()))
             }
         });
+        fleet.serve_members(server);
         fleet
     }
 
@@ -102,6 +100,13 @@ impl Fleet {
     pub fn replicas(&self) -> Vec<Replica> {
         let replicas = self.0.replicas.read().unwrap_or_else(PoisonError::into_inner);
         replicas.values().cloned().collect()
+    }
+
+    /// The replica here of the partition that a call names.
+    fn named(&self, body: &[u8]) -> Result<Replica, String> {
+        let number = body.try_into().map(u32::from_le_bytes);
+        let number = number.map_err(|_| "no partition is named".to_owned())?;
+        self.replica(PartitionId(number)).ok_or_else(|| "no replica of it lives here".to_owned())
     }
 
     /// The replica of a partition that lives here.

@@ -45,9 +45,7 @@ impl Fleet {
     }
 
     async fn stand(&self, body: &[u8]) -> Result<Bytes, String> {
-        let number = body.try_into().map(u32::from_le_bytes).map_err(|_| "no partition")?;
-        let replica = self.replica(PartitionId(number)).ok_or("no replica of it lives here")?;
-        let asked = replica.group().raft().trigger().elect().await;
+        let asked = self.named(body)?.group().raft().trigger().elect().await;
         asked.map(|()| Bytes::new()).map_err(|error| error.to_string())
     }
 
@@ -86,42 +84,7 @@ impl Fleet {
         seed: &(impl Fn(PartitionId) -> Option<Beginning> + Send + Sync),
         round: u64,
     ) -> Result<(), TendError> {
-        let me = self.0.metadata.me();
-        let wanted = placement.replicas.iter().find(|replica| replica.node == me);
-        let here = self.replica(partition);
-        let replica = match (wanted, here) {
-            (Some(wanted), Some(replica)) if replica.member() == wanted.id => {
-                if let Some(why) = replica.failure() {
-                    tracing::error!(why, %partition, "this replica stopped; it is started again");
-                    self.close(&replica).await;
-                    return Ok(());
-                }
-                replica
-            }
-            (Some(wanted), other) => {
-                if let Some(other) = other {
-                    if !self.is_let_go(&other) {
-                        // It has its log and its vote: the group counts on it, not on an empty one.
-                        return self.keep_as(partition, *wanted, other.member(), placement).await;
-                    }
-                    self.close(&other).await;
-                    self.discard(partition, other.member())?;
-                }
-                let Some(replica) = self.open(partition, *wanted, placement).await? else {
-                    return Ok(());
-                };
-                replica
-            }
-            // It goes when the group has let it go, so that it may hand over what it has.
-            (None, Some(replica)) => {
-                if self.is_let_go(&replica) {
-                    self.close(&replica).await;
-                    self.discard(partition, replica.member())?;
-                }
-                replica
-            }
-            (None, None) => return Ok(()),
-        };
+        let Some(replica) = self.replica_for(partition, placement).await? else { return Ok(()) };
         if !placement.born {
             self.begin(partition, placement, topology, &replica, seed).await?;
         }
@@ -131,6 +94,45 @@ impl Fleet {
         let published = self.0.metadata.catalog().indexed_offset(partition)?;
         replica.cut(published).await?;
         Ok(())
+    }
+
+    /// The replica that works here; opened, or given up, as the placement says.
+    async fn replica_for(
+        &self,
+        partition: PartitionId,
+        placement: &Placement,
+    ) -> Result<Option<Replica>, TendError> {
+        let me = self.0.metadata.me();
+        let wanted = placement.replicas.iter().find(|replica| replica.node == me);
+        match (wanted, self.replica(partition)) {
+            (Some(wanted), Some(replica)) if replica.member() == wanted.id => {
+                if let Some(why) = replica.failure() {
+                    tracing::error!(why, %partition, "this replica stopped; it is started again");
+                    self.close(&replica).await;
+                    return Ok(None);
+                }
+                Ok(Some(replica))
+            }
+            (Some(wanted), Some(other)) => {
+                if !self.is_let_go(&other, placement).await {
+                    // It has its log and its vote: the group counts on it, not on an empty one.
+                    self.keep_as(partition, *wanted, other.member(), placement).await?;
+                    return Ok(None);
+                }
+                self.give_up(&other).await?;
+                self.open(partition, *wanted, placement).await
+            }
+            (Some(wanted), None) => self.open(partition, *wanted, placement).await,
+            // It goes when the group has let it go, so that it may hand over what it has.
+            (None, Some(replica)) => {
+                if self.is_let_go(&replica, placement).await {
+                    self.give_up(&replica).await?;
+                    return Ok(None);
+                }
+                Ok(Some(replica))
+            }
+            (None, None) => Ok(None),
+        }
     }
 
     fn path(&self, partition: PartitionId, member: u64) -> PathBuf {
@@ -445,27 +447,18 @@ impl Fleet {
         }
     }
 
-    /// Whether the group goes on without this replica.
-    fn is_let_go(&self, replica: &Replica) -> bool {
-        let metrics = replica.group().raft().metrics().borrow().clone();
-        // A change that is not committed may be taken back.
-        if *metrics.membership_config.log_id() > metrics.last_applied {
-            return false;
-        }
-        let membership = metrics.membership_config.membership();
-        membership.get_node(&replica.member()).is_none()
-            || !membership.voter_ids().any(|id| id == replica.member())
-    }
-
     async fn close(&self, replica: &Replica) {
         self.0.members.remove(GroupId::Partition(replica.id().0));
         self.forget(replica.id());
         replica.stop().await;
     }
 
-    fn discard(&self, partition: PartitionId, member: u64) -> std::io::Result<()> {
+    /// Ends a replica that its group has let go, with its log.
+    async fn give_up(&self, replica: &Replica) -> std::io::Result<()> {
+        let partition = replica.id();
         tracing::info!(%partition, "this replica lives elsewhere now; its log goes");
-        disk::remove_dir_all(&self.path(partition, member))
+        self.close(replica).await;
+        disk::remove_dir_all(&self.path(partition, replica.member()))
     }
 }
 

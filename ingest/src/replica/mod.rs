@@ -6,6 +6,7 @@ pub(crate) mod fold;
 mod machine;
 mod propose;
 mod hand_over;
+mod members;
 pub(crate) mod wire;
 
 use std::path::Path;
@@ -43,8 +44,8 @@ pub(crate) const SETTLED_CALL: &str = "settled";
 /// How long a leader may take to say it.
 pub(crate) const SETTLED_WAIT: Duration = Duration::from_millis(800);
 /// How long ago a majority may have answered for a leader to be sure of itself, milliseconds: less
-/// than two heartbeats, for which a member refuses its vote to others.
-const LEASE_MS: u64 = 150;
+/// than a heartbeat and a quarter, for which a member refuses its vote to others at least.
+const LEASE_MS: u64 = 230;
 /// How long a member of a new group may take to get its first leader.
 const BEGIN_WAIT: Duration = Duration::from_secs(10);
 
@@ -144,6 +145,8 @@ impl Replica {
         let settings = LogSettings {
             segment_bytes_max: parties.settings.segment_bytes_max,
             recent_bytes_max: parties.settings.recent_bytes_max,
+            // A replica ends, so that others are not held up by who waits, and is opened again.
+            room_bytes_min: None,
         };
         let (path, disk) = (folder.to_owned(), parties.disk.clone());
         let open = move || LogStore::open(&path, disk, settings, PartitionFold::default());
@@ -413,16 +416,10 @@ impl Replica {
     /// An offset behind everything that was acknowledged before: the leader's, when it is sure
     /// that it leads.
     async fn settled_now(&self) -> Option<Offset> {
-        let raft = self.0.group.raft();
-        let metrics = raft.metrics().borrow().clone();
+        let metrics = self.0.group.raft().metrics().borrow().clone();
         let leader = metrics.current_leader?;
         if leader == self.0.member {
-            // Nobody else can have been elected within the shortest election timeout.
-            let is_sure = metrics.millis_since_quorum_ack.is_some_and(|ms| ms < LEASE_MS);
-            if !is_sure {
-                raft.ensure_linearizable().await.ok()?;
-            }
-            return Some(*self.0.committed.borrow());
+            return self.leads_surely(&metrics).await.then(|| *self.0.committed.borrow());
         }
         let peer = metrics.membership_config.membership().get_node(&leader)?.clone();
         let body = Bytes::copy_from_slice(&self.0.partition.0.to_le_bytes());

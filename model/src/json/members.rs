@@ -113,7 +113,9 @@ impl Found {
     }
 }
 
-fn moment(value: &Value<'_>) -> Option<Timestamp> {
+/// The time that a value is; numbers are epochs, their unit told by their size. `None` when it is none.
+#[must_use]
+pub fn moment(value: &Value<'_>) -> Option<Timestamp> {
     match value {
         Value::Text(text) => Timestamp::parse(text),
         Value::Int(number) => Timestamp::from_epoch(*number),
@@ -122,7 +124,9 @@ fn moment(value: &Value<'_>) -> Option<Timestamp> {
     }
 }
 
-fn severity(value: &Value<'_>) -> Option<Level> {
+/// The level that a value is: a word, or a number of pino, bunyan or syslog. `None` when it is none.
+#[must_use]
+pub fn severity(value: &Value<'_>) -> Option<Level> {
     match value {
         Value::Text(text) => Level::from_word(text),
         Value::Int(number) => Level::from_json_number(*number),

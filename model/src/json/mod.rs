@@ -18,7 +18,7 @@ use crate::record::{FieldValue, KEPT_FIELD, POISON_FIELD, Record};
 use crate::text::{cut, keep_text};
 use crate::time::Timestamp;
 
-pub use members::{Members, Place};
+pub use members::{Members, Place, moment, severity};
 
 /// Names of the time, in order of preference.
 pub const TIME_NAMES: [&str; 6] = ["@timestamp", "timestamp", "time", "ts", "_time", "eventTime"];

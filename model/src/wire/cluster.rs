@@ -46,7 +46,8 @@ pub struct ClusterNode {
     pub version: String,
     /// Whether it votes in the metadata group.
     pub votes: bool,
-    /// Replicas of partitions that it keeps.
+    /// Replicas of partitions that it keeps: those it should, and those that wait until their group
+    /// has let them go.
     pub replicas: u64,
     /// Partitions that it indexes.
     pub indexing: u64,

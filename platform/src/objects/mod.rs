@@ -111,6 +111,18 @@ impl Objects {
         Ok(Self::new(Place::Shared(store), figures).with_cache(cache))
     }
 
+    /// Makes sure that the store is the owner's: takes one that nobody has, unless it
+    /// `was_claimed` before. A folder is from then on written to only while it still is.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is another's, or no longer what was claimed; else as the store says.
+    pub fn claim(&self, owner: &str, was_claimed: bool) -> io::Result<()> {
+        match &self.0.place {
+            Place::Folder(_) => Ok(()),
+            Place::Shared(store) => store.claim(owner, was_claimed),
+        }
+    }
+
     /// The same objects, and those it does not have are asked for there.
     #[must_use]
     pub fn with_fallback(self, fallback: Arc<dyn Fetch>) -> Self {

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::path::Path as FilePath;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
@@ -27,7 +28,14 @@ pub(super) struct SharedStore {
     connected: Arc<Connected>,
     runtime: Handle,
     figures: ObjectFigures,
+    /// Whether the store was found to have an owner.
+    claimed: Arc<AtomicBool>,
 }
+
+/// The object that names the store's owner.
+const OWNER: &str = "owner";
+/// Bytes of its name, at most.
+const OWNER_BYTES_MAX: u64 = 256;
 
 impl SharedStore {
     pub(super) fn open(
@@ -37,15 +45,56 @@ impl SharedStore {
         figures: &ObjectFigures,
     ) -> io::Result<Self> {
         let connected = Arc::new(connect(url, options, figures)?);
-        Ok(Self { connected, runtime, figures: figures.clone() })
+        Ok(Self { connected, runtime, figures: figures.clone(), claimed: Arc::default() })
+    }
+
+    pub(super) fn claim(&self, owner: &str, was_claimed: bool) -> io::Result<()> {
+        let mut found = self.owner();
+        if found.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) && !was_claimed {
+            match self.put_new(OWNER, owner.as_bytes()) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+                _ => found = self.owner(),
+            }
+        }
+        let refused = |text: String| Err(io::Error::new(ErrorKind::InvalidInput, text));
+        match found {
+            Ok(found) if found == owner => {
+                self.claimed.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            Ok(other) => refused(format!(
+                "the store belongs to another one, {other}: give this one a prefix or folder of its own"
+            )),
+            Err(error) if error.kind() == ErrorKind::NotFound => refused(format!(
+                "the store is not the one that was used before, its object {OWNER:?} is missing: is the folder mounted, and is it the same bucket and prefix?"
+            )),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Who owns the store, as it says itself.
+    fn owner(&self) -> io::Result<String> {
+        let bytes = self.size(OWNER)?.min(OWNER_BYTES_MAX);
+        let name = self.get_range(OWNER, 0, bytes)?;
+        Ok(String::from_utf8_lossy(&name).into_owned())
+    }
+
+    /// A folder whose owner's name is gone is no longer the store: another file system was mounted
+    /// over it, or it was unmounted. What is written there would be lost from sight.
+    fn is_there(&self) -> io::Result<()> {
+        let Kind::Folder(folder) = &self.connected.kind else { return Ok(()) };
+        if !self.claimed.load(Ordering::Relaxed) || file_of(folder, OWNER).exists() {
+            return Ok(());
+        }
+        let text = format!("{} is not the store any more: is it mounted?", folder.display());
+        Err(io::Error::new(ErrorKind::ConnectionRefused, text))
     }
 
     pub(super) fn put_file(&self, name: &str, file: &FilePath) -> io::Result<()> {
         let at = self.location(name)?;
         let (connected, path) = (self.connected.clone(), file.to_owned());
-        let put = self
-            .run(async move { upload::upload(&connected.store, &at, &path).await })
-            .and_then(|()| self.sync(name));
+        let upload = async move { upload::upload(&connected.store, &at, &path).await };
+        let put = self.is_there().and_then(|()| self.run(upload)).and_then(|()| self.sync(name));
         match put {
             Ok(()) => self.figures.uploads.inc(),
             Err(_) => self.figures.upload_failures.inc(),
@@ -55,6 +104,7 @@ impl SharedStore {
 
     pub(super) fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let at = self.location(name)?;
+        self.is_there()?;
         let (connected, bytes) = (self.connected.clone(), Bytes::copy_from_slice(bytes));
         self.run(async move {
             let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
@@ -87,7 +137,7 @@ impl SharedStore {
                 let name = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>();
                 let name = name.join("/");
                 let changed = meta.last_modified.timestamp_nanos_opt().unwrap_or(i64::MAX);
-                check_name(&name).ok()?;
+                check_name(&name).ok().filter(|()| name != OWNER)?;
                 Some(Listed { name, bytes: meta.size, changed: Timestamp(changed) })
             };
             let all = connected.store.list(below);
@@ -161,5 +211,47 @@ impl Fetch for SharedStore {
             let head = connected.store.head(&at).await;
             head.map(|meta| meta.size).map_err(|error| told(at.as_ref(), &error))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "tests take folders away as people do")]
+
+    use super::super::Objects;
+    use super::*;
+
+    #[test]
+    fn a_store_has_one_owner_and_is_not_written_to_when_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
+        let runtime = runtime.unwrap();
+        let (url, cache) =
+            (format!("file://{}/store", folder.path().display()), folder.path().join("cache"));
+        let open = || {
+            let handle = runtime.handle().clone();
+            Objects::shared(&url, &StoreOptions::from_env(), &cache, 0, handle).unwrap()
+        };
+        let file = folder.path().join("made");
+        let objects = open();
+        objects.claim("cluster a", false).unwrap();
+        objects.claim("cluster a", true).unwrap();
+        assert_eq!(objects.list().unwrap(), [], "the owner's name is no object of the owner");
+        let other = open().claim("cluster b", false).unwrap_err().to_string();
+        assert!(other.contains("belongs to another one, cluster a"), "{other}");
+        let (there, away) = (folder.path().join("store"), folder.path().join("away"));
+        std::fs::rename(&there, &away).unwrap();
+        std::fs::write(&file, "split").unwrap();
+        let gone = objects.put_file("splits/a", &file).unwrap_err();
+        assert!(gone.to_string().contains("is it mounted?"), "{gone}");
+        assert!(file.exists() && !there.exists(), "nothing was written in its place");
+        assert_eq!(objects.figures().upload_failures.get(), 1);
+        // The process that starts now would find an empty folder.
+        let anew = open().claim("cluster a", true).unwrap_err().to_string();
+        assert!(anew.contains("not the one that was used before"), "{anew}");
+        std::fs::remove_dir(&there).unwrap();
+        std::fs::rename(&away, &there).unwrap();
+        objects.put_file("splits/a", &file).unwrap();
+        assert_eq!(objects.list().unwrap(), [("splits/a".to_owned(), 5)]);
     }
 }

@@ -2,6 +2,7 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
+use index::schema::STREAM;
 use model::wire::QueryRequest;
 use platform::http::ApiError;
 use serde::Deserialize;
@@ -10,8 +11,8 @@ use serde_json::{Value, json};
 use super::body::{Json, Said};
 use super::request::Ask;
 use super::{QueryState, facets};
-use crate::language::{FUNCTIONS, Function, PIPES, Scope, Search, Token, TokenKind, nearest, read};
-use crate::plan::{Engine, Fields};
+use crate::language::{FUNCTIONS, Function, PIPES, Query, Scope, Search, Token, TokenKind, read};
+use crate::plan::{Engine, Fields, Warning, asked};
 
 /// Completions of one answer.
 const COMPLETIONS_MAX: usize = 50;
@@ -60,7 +61,7 @@ pub(super) async fn parse(
     let (engine, asked) = (state.engine.clone(), everything.question.clone());
     let fields =
         facets::run(&engine, None, |engine| async move { engine.fields(&asked).await }).await?;
-    let mut diagnostics = unknown_fields(&text, &tokens, &fields);
+    let mut diagnostics = unknown_fields(&text, &tokens, outcome.as_ref().ok(), &fields);
     let kind = match &outcome {
         Ok(query) if Scope::behind(&query.pipes).columns().is_some() => Some("table"),
         Ok(_) => Some("records"),
@@ -83,20 +84,30 @@ pub(super) async fn parse(
     })))
 }
 
-/// Warnings about fields that no record has.
-fn unknown_fields(text: &[char], tokens: &[Token], fields: &Fields) -> Vec<Value> {
+/// Warnings about fields that no record has: those of the search, and, where all of the query is
+/// understood, those that pipes ask of records.
+fn unknown_fields(
+    text: &[char],
+    tokens: &[Token],
+    query: Option<&Query>,
+    fields: &Fields,
+) -> Vec<Value> {
     let known: Vec<&str> =
         fields.fields.iter().map(|field| field.name.as_str()).chain(ALWAYS).collect();
-    let searched = tokens.iter().filter(|token| token.kind == TokenKind::Field);
-    let unknown = searched.filter_map(|token| {
-        let name: String = text.get(token.start..token.end)?.iter().collect();
-        let name = name.trim_matches(['"', '`']);
-        (!known.contains(&name)).then(|| {
-            let near = nearest(name, &known).map(|near| format!("did you mean {near}?"));
+    let mut names = query.map(asked).unwrap_or_default();
+    names.retain(|name| !known.contains(&name.as_str()));
+    let unknown = tokens.iter().filter_map(|token| {
+        let name = name_of(text.get(token.start..token.end)?);
+        let is_unknown = match token.kind {
+            TokenKind::Field => !known.contains(&name.as_str()) && name != STREAM,
+            TokenKind::Column => names.contains(&name),
+            _ => false,
+        };
+        is_unknown.then(|| {
+            let Warning { message, hint, .. } = Warning::unknown_field(&name, &known);
             json!({
                 "severity": "warning", "start": token.start, "end": token.end,
-                "message": format!("no record has a field {name:?}"),
-                "expected": [], "hint": near,
+                "message": message, "expected": [], "hint": hint,
             })
         })
     });

@@ -45,7 +45,7 @@ pub(super) struct ExportAddress {
 
 impl Said for ExportAddress {
     const RIGHT: &'static str =
-        "parameters are query, from, to, limit, indexes and format (ndjson, csv or arrow)";
+        "parameters are query, from, to, limit, indexes and format (ndjson, csv, arrow or parquet)";
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -55,6 +55,7 @@ enum FileFormat {
     Ndjson,
     Csv,
     Arrow,
+    Parquet,
 }
 
 pub(super) async fn from_body(
@@ -96,6 +97,7 @@ async fn export(
         FileFormat::Ndjson => (Format::Lines, "attachment; filename=\"sawlog.ndjson\""),
         FileFormat::Csv => (Format::Csv, "attachment; filename=\"sawlog.csv\""),
         FileFormat::Arrow => (Format::Arrow, "attachment; filename=\"sawlog.arrows\""),
+        FileFormat::Parquet => (Format::Parquet, "attachment; filename=\"sawlog.parquet\""),
     };
     let times = (ask.from, ask.to);
     let asking = engine.clone();

@@ -1,4 +1,4 @@
-//! Histogram, fields, and a field's values: small answers in one piece.
+//! Histogram, fields, and the values of one field or several: small answers in one piece.
 
 use axum::Json as Answer;
 use axum::extract::State;
@@ -6,17 +6,22 @@ use model::level::Level;
 use model::record::FieldType;
 use model::wire::QueryRequest;
 use platform::http::ApiError;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::body::{Json, invalid_value};
+use super::body::{Json, Said, invalid_value};
 use super::request::Ask;
 use super::{QueryState, refusal};
-use crate::plan::{BUCKETS_MAX, Bucket, Engine, FieldCount, QueryFailure, Question, VALUES_MAX};
+use crate::plan::{
+    BUCKETS_MAX, Bucket, Engine, FieldCount, FieldValues, QueryFailure, Question, VALUES_MAX,
+};
 
 /// Buckets where the request does not say.
 const BUCKETS: u32 = 60;
 /// Values where the request does not say.
 const VALUES: u64 = 10;
+/// Fields whose values one request asks for.
+const FACETS_MAX: usize = 32;
 
 /// Runs a small answer on the queries' threads, to a question or to something quick; it ends when
 /// the asker goes.
@@ -105,12 +110,63 @@ pub(super) async fn field_values(
         engine.field_values(&ask.question, &name, most).await
     })
     .await?;
+    Ok(Answer(shown(&field, &found)))
+}
+
+/// A field's values as they are told.
+fn shown(field: &str, found: &FieldValues) -> Value {
     let value = |(value, count): &(Value, u64)| json!({ "value": value, "count": count });
-    Ok(Answer(json!({
+    json!({
         "field": field,
         "records": found.records,
         "present": found.present,
         "values": found.values.iter().map(value).collect::<Vec<_>>(),
         "partial": found.missing,
-    })))
+    })
+}
+
+/// What a body asks of several fields.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct FacetsRequest {
+    query: String,
+    from: Option<Value>,
+    to: Option<Value>,
+    indexes: Option<Vec<String>>,
+    fields: Vec<String>,
+    limit: Option<u64>,
+}
+
+impl Said for FacetsRequest {
+    const RIGHT: &'static str =
+        "send a JSON object such as {\"query\":\"error\",\"fields\":[\"service\",\"level\"]}";
+}
+
+/// The values of several fields of the same records.
+pub(super) async fn facets(
+    State(state): State<QueryState>,
+    Json(said): Json<FacetsRequest>,
+) -> Result<Answer<Value>, ApiError> {
+    let FacetsRequest { query, from, to, indexes, fields, limit } = said;
+    let limit = limit.unwrap_or(VALUES);
+    if limit == 0 || limit > VALUES_MAX {
+        return Err(invalid_value(format!("\"limit\" is from 1 to {VALUES_MAX}")));
+    }
+    if fields.is_empty() || fields.len() > FACETS_MAX || fields.iter().any(String::is_empty) {
+        return Err(invalid_value(format!("\"fields\" names from 1 to {FACETS_MAX} fields")));
+    }
+    let asked = QueryRequest { query, from, to, indexes, ..QueryRequest::default() };
+    let ask = Ask::of(asked, state.engine.clock().now())?;
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let question = ask.question.clone();
+    let facets = run(&state.engine, Some(&question), |engine| async move {
+        let mut facets = Vec::with_capacity(fields.len());
+        for field in &fields {
+            let found = engine.field_values(&ask.question, field, most).await?;
+            facets.push(shown(field, &found));
+        }
+        Ok(facets)
+    })
+    .await?;
+    Ok(Answer(json!({ "facets": facets })))
 }

@@ -78,6 +78,7 @@ pub fn router(state: QueryState) -> Router {
     let loki = loki::router(state.engine.clone(), tails);
     Router::new()
         .route("/api/v1/query", post(query::query))
+        .route("/api/v1/patterns", post(query::patterns))
         .route("/api/v1/query/parse", post(editor::parse))
         .route("/api/v1/query/explain", post(editor::explain))
         .route("/api/v1/queries/{id}", delete(query::cancel))
@@ -89,6 +90,7 @@ pub fn router(state: QueryState) -> Router {
         .route("/api/v1/histogram", post(facets::histogram))
         .route("/api/v1/fields", post(facets::fields))
         .route("/api/v1/field-values", post(facets::field_values))
+        .route("/api/v1/facets", post(facets::facets))
         .route("/api/v1/tail", get(tail::tail))
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/indexes/{name}", patch(indexes::change))

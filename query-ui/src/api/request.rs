@@ -1,5 +1,7 @@
 //! What a request asks: its query, its times, its bounds.
 
+use std::fmt;
+
 use model::error::Kind;
 use model::time::{TimeRange, Timestamp};
 use model::wire::{Position, QueryRequest};
@@ -7,6 +9,7 @@ use platform::http::ApiError;
 use serde_json::Value;
 
 use super::body::invalid_value;
+use super::output::Times;
 use crate::language::{Query, QueryError, parse, read_span};
 use crate::plan::{Cursor, Question};
 
@@ -41,6 +44,17 @@ impl Ask {
             from = time.from.map(|from| from.resolve(now));
             to = time.to.map(|to| to.resolve(now));
         }
+        let page = match request.cursor.as_deref() {
+            None => None,
+            Some(text) => Some(Page::parse(text).ok_or_else(|| {
+                invalid_value("\"cursor\" is none that this API gave")
+                    .hint("send back what the end of the page before had as its cursor")
+            })?),
+        };
+        if let Some(Page { times: Some(times), .. }) = page {
+            // Of `-1h` the first page made a moment; all pages have the same.
+            (from, to) = times;
+        }
         let range =
             TimeRange { from: from.unwrap_or(Timestamp::MIN), to: to.unwrap_or(Timestamp::MAX) };
         if range.from > range.to {
@@ -52,17 +66,55 @@ impl Ask {
             indexes: request.indexes.clone(),
             limit: request.limit.unwrap_or(LIMIT),
         };
-        let question = match request.cursor.as_deref() {
+        let question = match page {
             None => question,
-            Some(text) => {
-                let cursor = Cursor::parse(text).ok_or_else(|| {
-                    invalid_value("\"cursor\" is none that this API gave")
-                        .hint("send back what the end of the page before had as its cursor")
-                })?;
-                question.behind(&cursor)
-            }
+            Some(page) => question.behind(&page.place),
         };
         Ok(Self { question, from, to, request })
+    }
+}
+
+/// Where a page begins, and of which range it is one; opaque to who sends it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) place: Cursor,
+    /// Both ends of the range, open where there is none; of a cursor of an earlier version not known.
+    pub(super) times: Option<Times>,
+}
+
+impl fmt::Display for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.place)?;
+        let Some((from, to)) = self.times else { return Ok(()) };
+        for end in [from, to] {
+            f.write_str("~")?;
+            if let Some(end) = end {
+                write!(f, "{:x}", end.0.cast_unsigned())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Page {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('~');
+        let place = Cursor::parse(parts.next()?)?;
+        let mut end = || {
+            let text = parts.next()?;
+            match text.is_empty() {
+                true => Some(None),
+                false => {
+                    let end = u64::from_str_radix(text, 16).ok()?;
+                    Some(Some(Timestamp(end.cast_signed())))
+                }
+            }
+        };
+        let times = match text.contains('~') {
+            true => Some((end()?, end()?)),
+            false => None,
+        };
+        parts.next().is_none().then_some(Self { place, times })
     }
 }
 
@@ -107,6 +159,20 @@ mod tests {
         let now = Timestamp::parse("2026-11-23T15:00:00Z").unwrap();
         let expected = expected.map(|text| Timestamp::parse(text).unwrap());
         assert_eq!(read_moment(given, now), expected, "{given}");
+    }
+
+    #[test]
+    fn a_page_reads_what_it_shows() {
+        let id = model::partition::RecordId::parse("a-1f").unwrap();
+        let place = Cursor { time: Timestamp(-1), id };
+        let moment = Some(Timestamp(7));
+        for times in [None, Some((None, None)), Some((moment, None)), Some((None, moment))] {
+            let page = Page { place, times };
+            assert_eq!(Page::parse(&page.to_string()), Some(page));
+        }
+        for text in ["", "1.2.3~", "1.2.3~1", "1.2.3~~~", "1.2.3~x~"] {
+            assert_eq!(Page::parse(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::names;
 use super::refusal::Refusal;
 use super::request::Asked;
 use super::routes::{Answered, known, named, run};
+use super::search::{Params, Search};
 use crate::api::index_status;
 use crate::language::Query;
 use crate::plan::{Engine, FieldCount, Question};
@@ -134,6 +135,11 @@ pub(super) async fn caps(
 async fn capable(engine: &Engine, expression: &str, asked: &Asked) -> Answered {
     asked.only(&["fields", "include_unmapped", "filters", "types", "include_empty_fields"])?;
     let body = asked.json()?;
+    if let Some(name) = body.as_object().and_then(|body| {
+        body.keys().find(|name| !["fields", "index_filter"].contains(&name.as_str()))
+    }) {
+        return Err(Refusal::parsing(format!("[field_caps] does not support [{name}]")));
+    }
     let patterns: Vec<String> = match (body.get("fields"), asked.param("fields")) {
         (Some(Value::Array(list)), _) => {
             list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
@@ -142,15 +148,61 @@ async fn capable(engine: &Engine, expression: &str, asked: &Asked) -> Answered {
         (_, Some(text)) => text.split(',').map(str::to_owned).collect(),
         _ => return Err(Refusal::argument("no fields specified: write fields=*")),
     };
-    let indices = listed(engine, expression, asked).await?;
+    // There are no fields of the kinds that these leave out.
+    let filters = asked.param("filters").unwrap_or_default();
+    if let Some(filter) = filters.split(',').find(|one| !one.is_empty() && !one.starts_with('-')) {
+        return Err(Refusal::argument(format!("[field_caps] does not support [filters] {filter}")));
+    }
+    let types: Vec<&str> = asked
+        .param("types")
+        .unwrap_or_default()
+        .split(',')
+        .filter(|kind| !kind.is_empty())
+        .collect();
+    let mut indices = listed(engine, expression, asked).await?;
+    if let Some(query) = body.get("index_filter").filter(|query| !query.is_null()) {
+        indices = holding(engine, query, indices).await?;
+    }
     let mut found = Map::new();
     for (name, kind) in fields(engine, Some(indices.clone())).await? {
-        if patterns.iter().any(|pattern| names::matches(pattern, &name)) {
+        let is_wanted = types.is_empty() || types.contains(&kind);
+        if is_wanted && patterns.iter().any(|pattern| names::matches(pattern, &name)) {
             let caps = json!({ "type": kind, "metadata_field": false, "searchable": true, "aggregatable": kind != "text" });
             found.insert(name, json!({ kind: caps }));
         }
     }
     Ok(asked.answer(json!({ "indices": indices, "fields": found })))
+}
+
+/// Those of some indexes that have a record which passes a query.
+async fn holding(
+    engine: &Engine,
+    query: &Value,
+    indexes: Vec<String>,
+) -> Result<Vec<String>, Refusal> {
+    let body = json!({ "query": query });
+    let now = engine.clock().now();
+    let searches: Vec<(String, Search)> = indexes
+        .into_iter()
+        .map(|index| {
+            let search = Search::read(&body, &Params::new(), Some(vec![index.clone()]), now)?;
+            Ok((index, search))
+        })
+        .collect::<Result<_, Refusal>>()?;
+    let Some(cost) = searches.first().map(|(_, search)| search.cost()) else {
+        return Ok(Vec::new());
+    };
+    run(engine, Some(&cost), |engine| async move {
+        let mut holding = Vec::new();
+        for (index, search) in searches {
+            let (count, _) = search.count(&engine, search.filter.clone()).await?;
+            if count > 0 {
+                holding.push(index);
+            }
+        }
+        Ok(holding)
+    })
+    .await
 }
 
 pub(super) async fn cat_all(

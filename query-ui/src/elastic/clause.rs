@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::refusal::Refusal;
 use super::values;
 
-/// An object of a clause whose members are known; `boost` and `_name` change nothing here.
+/// An object of a clause whose members are known; `boost` changes nothing here.
 pub(super) fn only<'a>(
     clause: &str,
     body: &'a Value,
@@ -14,9 +14,7 @@ pub(super) fn only<'a>(
     let object = body.as_object().ok_or_else(|| {
         Refusal::parsing(format!("[{clause}] query malformed, no start_object after query name"))
     })?;
-    let strange = object.keys().find(|name| {
-        !known.contains(&name.as_str()) && !["boost", "_name"].contains(&name.as_str())
-    });
+    let strange = object.keys().find(|name| !known.contains(&name.as_str()) && *name != "boost");
     match strange {
         Some(name) => Err(Refusal::parsing(format!("[{clause}] query does not support [{name}]"))),
         None => Ok(object),
@@ -57,7 +55,10 @@ pub(super) fn one_field<'a>(
     let object = body.as_object().ok_or_else(|| {
         Refusal::parsing(format!("[{clause}] query malformed, no start_object after query name"))
     })?;
-    let mut fields = object.iter().filter(|(name, _)| !["boost", "_name"].contains(&name.as_str()));
+    let mut fields = object.iter().filter(|(name, _)| *name != "boost");
+    if object.contains_key("_name") {
+        return Err(Refusal::parsing(format!("[{clause}] query does not support [_name]")));
+    }
     match (fields.next(), fields.next()) {
         (Some((name, value)), None) => Ok((name, value)),
         (None, _) => Err(Refusal::parsing(format!("No text specified for [{clause}] query"))),

@@ -2,6 +2,7 @@
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use model::json;
 use model::time::{SECOND, Timestamp};
 use serde_json::Value;
 
@@ -16,20 +17,38 @@ pub(super) enum Edge {
     Last,
 }
 
+/// What numbers count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Epoch {
+    Millis,
+    Seconds,
+    /// Their size tells, as where records are taken in.
+    BySize,
+}
+
 /// How times are read.
 #[derive(Debug, Clone)]
 pub(super) struct Dates {
     now: Timestamp,
     zone: TimeZone,
-    /// Numbers are seconds.
-    seconds: bool,
+    epoch: Epoch,
+    /// The clause says what numbers count.
+    is_said: bool,
 }
 
 impl Dates {
     /// With the zone and the format of a clause; `None` when the zone is none.
     pub(super) fn new(now: Timestamp, zone_name: &str, format: &str) -> Option<Self> {
+        let is_said = format.contains("epoch");
         let seconds = format.contains("epoch_second") && !format.contains("epoch_millis");
-        Some(Self { now, zone: zone(zone_name)?, seconds })
+        let epoch = if seconds { Epoch::Seconds } else { Epoch::Millis };
+        Some(Self { now, zone: zone(zone_name)?, epoch, is_said })
+    }
+
+    /// Of a time that was taken from a field of another name: numbers are read as they were there.
+    pub(super) fn of_taken(&self) -> Self {
+        let epoch = if self.is_said { self.epoch } else { Epoch::BySize };
+        Self { epoch, ..self.clone() }
     }
 
     /// A time; `None` when it is none.
@@ -38,7 +57,13 @@ impl Dates {
             Value::Number(number) => match number.as_i64() {
                 Some(whole) => self.epoch(whole, edge),
                 None => {
-                    let scale = if self.seconds { 1e9 } else { 1e6 };
+                    let scale = match self.epoch {
+                        Epoch::BySize => {
+                            return json::moment(&json::Value::Float(number.as_f64()?));
+                        }
+                        Epoch::Seconds => 1e9,
+                        Epoch::Millis => 1e6,
+                    };
                     let nanos = number.as_f64()? * scale;
                     #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
                     (nanos.abs() < 9.2e18).then_some(Timestamp(nanos as i64))
@@ -49,9 +74,13 @@ impl Dates {
         }
     }
 
-    /// The first or the last moment of a second or millisecond.
+    /// The first or the last moment of a second or millisecond; what is told by its size is a moment.
     fn epoch(&self, number: i64, edge: Edge) -> Option<Timestamp> {
-        let scale = if self.seconds { SECOND } else { SECOND / 1_000 };
+        let scale = match self.epoch {
+            Epoch::BySize => return json::moment(&json::Value::Int(number)),
+            Epoch::Seconds => SECOND,
+            Epoch::Millis => SECOND / 1_000,
+        };
         let first = number.checked_mul(scale)?;
         match edge {
             Edge::First => Some(Timestamp(first)),

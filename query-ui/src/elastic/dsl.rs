@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 use super::clause::{asked, field_list, minimum, one_field, only, text_or, wanted, wanted_text};
 use super::dates::{Dates, Edge};
 use super::refusal::Refusal;
+use super::taken::{Role, either};
 use super::values::{self, Case, End, Join};
-use super::{lucene, names, regexp, simple};
+use super::{lucene, names, range, regexp, simple};
 
 /// Queries inside each other.
 const DEPTH_MAX: usize = 30;
@@ -74,7 +75,7 @@ impl Reader {
             "multi_match" => multi_match(body),
             "term" => term(body),
             "terms" => terms(body),
-            "range" => self.range(body),
+            "range" => range::range(body, self.now),
             "exists" => {
                 let body = only(name, body, &["field"])?;
                 exists(wanted_text(name, body, "field")?)
@@ -114,107 +115,16 @@ impl Reader {
         parts.extend(must_not.into_iter().map(|part| Filter::Not(Box::new(part))));
         Ok(values::all(parts))
     }
-
-    fn range(&self, body: &Value) -> Result<Filter, Refusal> {
-        let (name, body) = one_field("range", body)?;
-        let known = [
-            "gte",
-            "gt",
-            "lte",
-            "lt",
-            "from",
-            "to",
-            "include_lower",
-            "include_upper",
-            "format",
-            "time_zone",
-            "relation",
-        ];
-        let body = only("range", body, &known)?;
-        let field = names::field(name)?;
-        let (zone, format) = (text_or(body, "time_zone")?, text_or(body, "format")?);
-        let dates = Dates::new(self.now, zone, format).ok_or_else(|| {
-            Refusal::argument(format!("[range] time_zone [{zone}] is no time zone"))
-        })?;
-        let truth = |name: &str| body.get(name).and_then(Value::as_bool).unwrap_or(true);
-        let mut from = Bound::Open;
-        let mut to = Bound::Open;
-        for (key, value) in body.iter().filter(|(_, value)| !value.is_null()) {
-            match key.as_str() {
-                "gte" => from = bound(&field, value, &dates, Side::From, true)?,
-                "gt" => from = bound(&field, value, &dates, Side::From, false)?,
-                "from" => from = bound(&field, value, &dates, Side::From, truth("include_lower"))?,
-                "lte" => to = bound(&field, value, &dates, Side::To, true)?,
-                "lt" => to = bound(&field, value, &dates, Side::To, false)?,
-                "to" => to = bound(&field, value, &dates, Side::To, truth("include_upper"))?,
-                _ => {}
-            }
-        }
-        if from == Bound::Open && to == Bound::Open {
-            return exists(name);
-        }
-        Ok(values::test(&field, FieldTest::Between { from, to }))
-    }
 }
 
-/// Which end of a range.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    From,
-    To,
-}
-
-/// An end of a range.
-pub(super) fn bound(
-    field: &str,
-    value: &Value,
-    dates: &Dates,
-    side: Side,
-    inclusive: bool,
-) -> Result<Bound, Refusal> {
-    // `lte` a day holds all of it, and so does not `lt`.
-    let edge = match (side, inclusive) {
-        (Side::From, true) | (Side::To, false) => Edge::First,
-        (Side::From, false) | (Side::To, true) => Edge::Last,
-    };
-    let literal = match (field, value) {
-        ("timestamp" | "ingest_time", value) => {
-            let time = dates.read(value, edge).ok_or_else(|| {
-                Refusal::parsing(format!("failed to parse date field [{value}] of [{field}]: write 2026-01-31T12:00:00Z, now-1h or epoch milliseconds"))
-            })?;
-            Literal::Text(time.to_string())
-        }
-        (_, Value::Number(number)) => Literal::Number(number.as_f64().unwrap_or_default()),
-        (_, Value::String(text)) => match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => Literal::Number(number),
-            _ => match text.starts_with("now") || text.contains("||") {
-                true => {
-                    let time = dates.read(value, edge).ok_or_else(|| {
-                        Refusal::parsing(format!(
-                            "failed to parse date field [{text}] of [{field}]"
-                        ))
-                    })?;
-                    Literal::Text(super::dates::shown(time))
-                }
-                false => Literal::Text(text.clone()),
-            },
-        },
-        (_, Value::Bool(truth)) => Literal::Text(truth.to_string()),
-        (_, other) => {
-            return Err(Refusal::parsing(format!(
-                "[range] of [{field}] cannot compare with {other}"
-            )));
-        }
-    };
-    Ok(if inclusive { Bound::Inclusive(literal) } else { Bound::Exclusive(literal) })
-}
-
-/// There is a value, or an object with one.
+/// There is a value, or an object with one, or what was taken from it.
 pub(super) fn exists(name: &str) -> Result<Filter, Refusal> {
-    match names::field(name)?.as_str() {
-        "timestamp" | "ingest_time" | "id" | "index" => Ok(Filter::All),
-        field => Ok(values::test(field, FieldTest::ExistsBelow)),
-    }
+    let there = |field: &str| values::test(field, FieldTest::ExistsBelow);
+    Ok(match (names::field(name)?.as_str(), names::taken(name)) {
+        ("timestamp" | "ingest_time" | "id" | "index", _) | (_, Some("timestamp")) => Filter::All,
+        (field, None) => there(field),
+        (field, Some(own)) => values::any(vec![there(field), there(own)]),
+    })
 }
 
 /// How the words of a text are joined, as the options say.
@@ -264,9 +174,18 @@ fn match_one(
             "[{clause}] query does not support [analyzer] {analyzer}"
         )));
     }
+    either(name, |name, role| match_in(clause, (name, role), value, options))
+}
+
+fn match_in(
+    clause: &str,
+    (name, role): (&str, Role),
+    value: &Value,
+    options: Option<&Map<String, Value>>,
+) -> Result<Filter, Refusal> {
     let field = if name == "*" { "*".to_owned() } else { names::queried(name)? };
     if names::is_time(&field) {
-        return term_of(name, value, Case::Exact);
+        return one_term((name, role), value, Case::Exact);
     }
     let Value::String(text) = value else {
         return match field.as_str() {
@@ -307,9 +226,13 @@ fn phrase(clause: &str, body: &Value, end: End) -> Result<Filter, Refusal> {
 }
 
 fn phrase_in(name: &str, text: &str, end: End) -> Result<Filter, Refusal> {
+    either(name, |name, role| one_phrase((name, role), text, end))
+}
+
+fn one_phrase((name, role): (&str, Role), text: &str, end: End) -> Result<Filter, Refusal> {
     let field = if name == "*" { "*".to_owned() } else { names::queried(name)? };
     if names::is_time(&field) && end == End::Word {
-        return term_of(name, &text.into(), Case::Exact);
+        return one_term((name, role), &text.into(), Case::Exact);
     }
     if name.ends_with(".keyword") {
         return match end {
@@ -386,12 +309,19 @@ fn term(body: &Value) -> Result<Filter, Refusal> {
 }
 
 /// A field's whole value; of times the whole unit that is written.
-pub(super) fn term_of(name: &str, value: &Value, case: Case) -> Result<Filter, Refusal> {
+fn term_of(name: &str, value: &Value, case: Case) -> Result<Filter, Refusal> {
+    either(name, |name, role| one_term((name, role), value, case))
+}
+
+fn one_term((name, role): (&str, Role), value: &Value, case: Case) -> Result<Filter, Refusal> {
     let field = names::queried(name)?;
     if !names::is_time(&field) {
         return values::whole(&field, value, case);
     }
-    let dates = Dates::new(Timestamp::default(), "", "");
+    let dates = Dates::new(Timestamp::default(), "", "").map(|dates| match role {
+        Role::Named => dates,
+        Role::Taken => dates.of_taken(),
+    });
     let read = |edge| dates.as_ref().and_then(|dates| dates.read(value, edge));
     match (read(Edge::First), read(Edge::Last)) {
         (Some(first), Some(last)) => {
@@ -403,7 +333,7 @@ pub(super) fn term_of(name: &str, value: &Value, case: Case) -> Result<Filter, R
 }
 
 /// A text that is asked of a field: the whole of ids, times and `.keyword`, words of others.
-pub(super) fn asked_of(name: &str, text: &str) -> Result<Filter, Refusal> {
+pub(super) fn asked_of(name: &str, role: Role, text: &str) -> Result<Filter, Refusal> {
     let field = names::queried(name)?;
     match field.as_str() {
         field
@@ -412,7 +342,7 @@ pub(super) fn asked_of(name: &str, text: &str) -> Result<Filter, Refusal> {
                 || names::is_time(field)
                 || field == "id" =>
         {
-            term_of(name, &text.into(), Case::Exact)
+            one_term((name, role), &text.into(), Case::Exact)
         }
         "message" => values::phrase("message", text, End::Word),
         field if values::is_number(text) => values::phrase_or_number(field, text),
@@ -440,18 +370,20 @@ fn pattern(clause: &str, body: &Value) -> Result<Filter, Refusal> {
     let text = value
         .as_str()
         .ok_or_else(|| Refusal::parsing(format!("[{clause}] for [{name}] wants a text")))?;
-    let field = names::queried(name)?;
-    let in_words = field == "message";
-    let source = match clause {
-        "prefix" if in_words => format!(r"{}\w*", regex::escape(text)),
-        "prefix" => format!("{}.*", regex::escape(text)),
-        "wildcard" => values::wildcard(text, in_words),
-        _ => {
-            let flags = options.map_or(Ok(""), |options| text_or(options, "flags"))?;
-            regexp::regexp(text, flags)?
-        }
-    };
-    values::shaped(&field, &source, case(options))
+    either(name, |name, _| {
+        let field = names::queried(name)?;
+        let in_words = field == "message";
+        let source = match clause {
+            "prefix" if in_words => format!(r"{}\w*", regex::escape(text)),
+            "prefix" => format!("{}.*", regex::escape(text)),
+            "wildcard" => values::wildcard(text, in_words),
+            _ => {
+                let flags = options.map_or(Ok(""), |options| text_or(options, "flags"))?;
+                regexp::regexp(text, flags)?
+            }
+        };
+        values::shaped(&field, &source, case(options))
+    })
 }
 
 fn ids(body: &Value) -> Result<Filter, Refusal> {

@@ -1,18 +1,14 @@
-//! Records as hits: `_source` built and filtered, `fields`, highlight.
+//! Records as hits: `_source` built and filtered, `fields`.
 
-use model::query::{FieldTest, Filter, TextMatch};
-use regex::{Regex, RegexBuilder};
+use model::time::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::dates::{millis, shown};
+use super::dates::{in_format, shown};
 use super::names;
 use super::refusal::Refusal;
 use super::values::GIVEN_ID;
 use crate::plan::Cursor;
 use crate::plan::json::Records;
-
-/// Patterns of one highlight.
-const PATTERNS_MAX: usize = 256;
 
 /// A record as clients see it.
 #[derive(Debug, Clone)]
@@ -23,6 +19,8 @@ pub(super) struct Document {
     given: Option<String>,
     /// Values by dotted names.
     pub(super) flat: Map<String, Value>,
+    /// What was computed beside it.
+    pub(super) computed: Map<String, Value>,
 }
 
 impl Document {
@@ -51,7 +49,13 @@ impl Document {
             }
             None => None,
         };
-        Self { index: index.into_owned(), cursor: Cursor { time, id }, given, flat }
+        Self {
+            index: index.into_owned(),
+            cursor: Cursor { time, id },
+            given,
+            flat,
+            computed: Map::new(),
+        }
     }
 
     /// Its `_id`: the sender's, else the record's own.
@@ -59,9 +63,17 @@ impl Document {
         self.given.clone().unwrap_or_else(|| self.cursor.id.to_string())
     }
 
-    /// The values of a field by a client's name.
+    /// The name of the value that a client's name stands for here: its own, or what was taken from it.
+    pub(super) fn name<'a>(&self, name: &'a str) -> &'a str {
+        let bare = name.strip_suffix(".keyword").unwrap_or(name);
+        match names::taken(name) {
+            Some(own) if !self.flat.contains_key(bare) => names::shown(own),
+            _ => bare,
+        }
+    }
+
     fn values(&self, name: &str) -> Vec<Value> {
-        match self.flat.get(name.strip_suffix(".keyword").unwrap_or(name)) {
+        match self.flat.get(name) {
             None | Some(Value::Null) => Vec::new(),
             Some(Value::Array(values)) => values.clone(),
             Some(value) => vec![value.clone()],
@@ -188,13 +200,13 @@ impl FieldList {
         }
         let mut fields = Map::new();
         for (pattern, format) in &self.0 {
-            let bare = pattern.strip_suffix(".keyword").unwrap_or(pattern);
-            for name in document.flat.keys().filter(|name| names::matches(bare, name)) {
+            let wanted = document.name(pattern);
+            for name in document.flat.keys().filter(|name| names::matches(wanted, name)) {
                 let values = match name.as_str() {
                     "@timestamp" => vec![formatted(document.cursor.time, format)],
                     name => document.values(name),
                 };
-                let name = if bare == name { pattern } else { name };
+                let name = if wanted == name { pattern } else { name };
                 if !values.is_empty() {
                     fields.insert(name.clone(), Value::Array(values));
                 }
@@ -210,193 +222,9 @@ impl FieldList {
 }
 
 /// A time in one of the formats of dates.
-pub(super) fn formatted(time: model::time::Timestamp, format: &str) -> Value {
+fn formatted(time: Timestamp, format: &str) -> Value {
     match format {
-        "epoch_millis" => millis(time).to_string().into(),
-        "epoch_second" => time.0.div_euclid(1_000_000_000).to_string().into(),
         "strict_date_optional_time_nanos" | "date_optional_time_nanos" => time.to_string().into(),
-        _ => shown(time).into(),
+        format => in_format(time, format, "").into(),
     }
-}
-
-/// What is marked in hits.
-#[derive(Debug)]
-pub(super) struct Highlight {
-    /// Patterns of names.
-    fields: Vec<String>,
-    pre: String,
-    post: String,
-    fragment: usize,
-    fragments: usize,
-    /// What was looked for in which field; `*` is every one.
-    patterns: Vec<(String, Regex)>,
-    needs_field: bool,
-}
-
-impl Highlight {
-    pub(super) fn read(given: &Value, filter: &Filter) -> Result<Self, Refusal> {
-        let refused = || Refusal::parsing("[highlight] wants [fields]");
-        let object = given.as_object().ok_or_else(refused)?;
-        let known = [
-            "fields",
-            "pre_tags",
-            "post_tags",
-            "fragment_size",
-            "number_of_fragments",
-            "require_field_match",
-            "type",
-            "order",
-            "encoder",
-            "no_match_size",
-            "boundary_scanner",
-        ];
-        if let Some(name) = object.keys().find(|name| !known.contains(&name.as_str())) {
-            return Err(Refusal::parsing(format!("[highlight] does not support [{name}]")));
-        }
-        let fields = match object.get("fields") {
-            Some(Value::Object(fields)) => fields.keys().cloned().collect(),
-            Some(Value::Array(list)) => {
-                let names = list.iter().filter_map(Value::as_object).flat_map(Map::keys);
-                names.cloned().collect()
-            }
-            _ => return Err(refused()),
-        };
-        let tag = |name: &str, usual: &str| match object.get(name) {
-            Some(Value::Array(tags)) => {
-                tags.first().and_then(Value::as_str).unwrap_or(usual).to_owned()
-            }
-            Some(Value::String(tag)) => tag.clone(),
-            _ => usual.to_owned(),
-        };
-        let number = |name: &str, usual: usize| {
-            let number = object.get(name).and_then(Value::as_u64);
-            number.map_or(usual, |number| usize::try_from(number).unwrap_or(usize::MAX))
-        };
-        let mut patterns = Vec::new();
-        looked_for(filter, &mut patterns);
-        patterns.truncate(PATTERNS_MAX);
-        Ok(Self {
-            fields,
-            pre: tag("pre_tags", "<em>"),
-            post: tag("post_tags", "</em>"),
-            fragment: number("fragment_size", 100),
-            fragments: number("number_of_fragments", 5),
-            patterns,
-            needs_field: object.get("require_field_match") != Some(&Value::Bool(false)),
-        })
-    }
-
-    pub(super) fn shown(&self, document: &Document) -> Option<Value> {
-        let mut found = Map::new();
-        for (name, value) in &document.flat {
-            let wanted = |pattern: &String| {
-                names::matches(pattern.strip_suffix(".keyword").unwrap_or(pattern), name)
-            };
-            let Some(text) = value.as_str().filter(|_| self.fields.iter().any(wanted)) else {
-                continue;
-            };
-            let fits =
-                |field: &str| field == "*" || !self.needs_field || names::shown(field) == name;
-            let mut spans: Vec<(usize, usize)> = self
-                .patterns
-                .iter()
-                .filter(|(field, _)| fits(field))
-                .flat_map(|(_, regex)| {
-                    regex.find_iter(text).map(|found| (found.start(), found.end()))
-                })
-                .filter(|(start, end)| start < end)
-                .collect();
-            spans.sort_unstable();
-            if let Some(fragments) = self.marked(text, &spans) {
-                found.insert(name.clone(), fragments);
-            }
-        }
-        (!found.is_empty()).then_some(Value::Object(found))
-    }
-
-    fn marked(&self, text: &str, spans: &[(usize, usize)]) -> Option<Value> {
-        let mut merged: Vec<(usize, usize)> = Vec::new();
-        for (start, end) in spans {
-            match merged.last_mut() {
-                Some((_, last)) if *start <= *last => *last = (*last).max(*end),
-                _ => merged.push((*start, *end)),
-            }
-        }
-        if merged.is_empty() {
-            return None;
-        }
-        let mut fragments = Vec::new();
-        if self.fragments == 0 || text.len() <= self.fragment {
-            fragments.push(self.mark(text, 0, text.len(), &merged));
-        } else {
-            let mut next = 0;
-            while let Some((start, end)) = merged.get(next).copied() {
-                let room = self.fragment.saturating_sub(end - start) / 2;
-                let from = text.floor_char_boundary(start.saturating_sub(room));
-                let to = text.ceil_char_boundary(end.saturating_add(room).min(text.len()));
-                let inside = merged.iter().skip(next).take_while(|(_, end)| *end <= to).count();
-                let own = merged.get(next..next + inside.max(1)).unwrap_or_default();
-                fragments.push(self.mark(text, from, to, own));
-                next += inside.max(1);
-                if fragments.len() >= self.fragments {
-                    break;
-                }
-            }
-        }
-        Some(fragments.into())
-    }
-
-    fn mark(&self, text: &str, from: usize, to: usize, spans: &[(usize, usize)]) -> String {
-        let mut marked = String::new();
-        let mut at = from;
-        let piece = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
-        for (start, end) in spans {
-            marked.push_str(piece(at, *start));
-            marked.push_str(&self.pre);
-            marked.push_str(piece(*start, *end));
-            marked.push_str(&self.post);
-            at = *end;
-        }
-        marked.push_str(piece(at, to));
-        marked
-    }
-}
-
-/// The texts that a filter looks for, as regular expressions.
-fn looked_for(filter: &Filter, found: &mut Vec<(String, Regex)>) {
-    match filter {
-        Filter::And(parts) | Filter::Or(parts) => {
-            parts.iter().for_each(|part| looked_for(part, found));
-        }
-        Filter::Text(text) => found.extend(expression(text).map(|regex| ("*".to_owned(), regex))),
-        Filter::Field { name, test: FieldTest::Matches(text) } => {
-            found.extend(expression(text).map(|regex| (name.clone(), regex)));
-        }
-        Filter::All | Filter::Not(_) | Filter::Field { .. } => {}
-    }
-}
-
-fn expression(text: &TextMatch) -> Option<Regex> {
-    let (source, any_case) = match text {
-        TextMatch::Regex(source) => (source.clone(), false),
-        TextMatch::Cased(inner) => return expression(inner),
-        TextMatch::Phrase(phrase) => {
-            let word = |c: Option<char>| c.is_some_and(model::text::is_word);
-            let left = if word(phrase.chars().next()) { r"\b" } else { "" };
-            let right = if word(phrase.chars().next_back()) { r"\b" } else { "" };
-            (format!("{left}{}{right}", regex::escape(phrase)), true)
-        }
-        TextMatch::Pattern { parts, open_start, open_end } => {
-            let inner: Vec<String> = parts.iter().map(|part| regex::escape(part)).collect();
-            let left = if *open_start { r"\S*" } else { r"\b" };
-            let right = if *open_end { r"\S*" } else { r"\b" };
-            (format!("{left}{}{right}", inner.join(r"\S*")), true)
-        }
-        TextMatch::Network { .. } => return None,
-    };
-    RegexBuilder::new(&source)
-        .case_insensitive(any_case)
-        .size_limit(model::query::REGEX_BYTES_MAX)
-        .build()
-        .ok()
 }

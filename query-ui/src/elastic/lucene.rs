@@ -1,15 +1,18 @@
 //! `query_string`: Lucene's syntax, read as its classic parser does.
 
-use model::query::{Bound, FieldTest, Filter};
+use model::query::Filter;
 use model::time::Timestamp;
 use serde_json::Value;
 
 use super::clause::{field_list, only};
 use super::dates::Dates;
-use super::dsl::{Side, asked_of, bound, exists};
+use super::dsl::{asked_of, exists};
+use super::levels::End as Bound;
 use super::names;
+use super::range::between;
 use super::refusal::Refusal;
 use super::regexp::regexp;
+use super::taken::{Role, either};
 use super::values::{self, Case, End, Join};
 
 /// Bytes of a query string.
@@ -241,16 +244,16 @@ impl Parser<'_> {
                 );
             }
             self.boost();
-            return of_fields(fields, |name| match name {
+            return of_fields(fields, |name, role| match name {
                 "*" => values::phrase("*", &text, End::Word),
-                name => asked_of(name, &text),
+                name => asked_of(name, role, &text),
             });
         }
         if self.rest.starts_with('/') {
             let source = self.regex()?;
             let source = regexp(&source, "")?;
             self.boost();
-            return of_fields(fields, |name| match name {
+            return of_fields(fields, |name, _| match name {
                 "*" => values::shaped("*", &source, Case::Any),
                 name => values::shaped(&names::queried(name)?, &source, Case::Exact),
             });
@@ -258,27 +261,18 @@ impl Parser<'_> {
         if self.rest.starts_with(['[', '{']) {
             return self.range(fields);
         }
-        for (sign, side, inclusive) in [
-            (">=", Side::From, true),
-            ("<=", Side::To, true),
-            (">", Side::From, false),
-            ("<", Side::To, false),
-        ] {
+        for (sign, is_least, inside) in
+            [(">=", true, true), ("<=", false, true), (">", true, false), ("<", false, false)]
+        {
             if self.eat(sign) {
                 self.space();
                 let value = match self.rest.starts_with('"') {
                     true => self.quoted()?,
                     false => self.term().0.text,
                 };
-                return of_fields(fields, |name| {
-                    let field = self.ranged(name)?;
-                    let end = bound(&field, &value.as_str().into(), &self.dates, side, inclusive)?;
-                    let (from, to) = match side {
-                        Side::From => (end, Bound::Open),
-                        Side::To => (Bound::Open, end),
-                    };
-                    Ok(values::test(&field, FieldTest::Between { from, to }))
-                });
+                let value = Value::from(value);
+                let end = Some((&value, inside));
+                return self.between(fields, if is_least { (end, None) } else { (None, end) });
             }
         }
         let (term, fuzzy) = self.term();
@@ -289,14 +283,14 @@ impl Parser<'_> {
         if term.text.is_empty() {
             return Err(self.refused("a word is missing"));
         }
-        of_fields(fields, |name| term.filter(name))
+        of_fields(fields, |name, role| term.filter(name, role))
     }
 
-    fn ranged(&self, name: &str) -> Result<String, Refusal> {
-        match name {
+    fn between(&self, fields: &[String], ends: (Bound<'_>, Bound<'_>)) -> Result<Filter, Refusal> {
+        of_fields(fields, |name, role| match name {
             "*" => Err(self.refused("a range wants a field: name:[1 TO 5]")),
-            name => names::field(name),
-        }
+            name => between(name, role, ends, &self.dates),
+        })
     }
 
     fn range(&mut self, fields: &[String]) -> Result<Filter, Refusal> {
@@ -314,19 +308,11 @@ impl Parser<'_> {
             return Err(self.refused("a range ends with ] or }"));
         }
         self.boost();
-        of_fields(fields, |name| {
-            let field = self.ranged(name)?;
-            let end = |text: &str, side, inside| match text {
-                "*" => Ok(Bound::Open),
-                text => bound(&field, &text.into(), &self.dates, side, inside),
-            };
-            let from = end(&from, Side::From, from_inside)?;
-            let to = end(&to, Side::To, to_inside)?;
-            match (&from, &to) {
-                (Bound::Open, Bound::Open) => exists(name),
-                _ => Ok(values::test(&field, FieldTest::Between { from, to })),
-            }
-        })
+        let stated = |end: String| (end != "*").then(|| Value::from(end));
+        let (from, to) = (stated(from), stated(to));
+        let (from, to) = (from.as_ref(), to.as_ref());
+        let ends = (from.map(|end| (end, from_inside)), to.map(|end| (end, to_inside)));
+        self.between(fields, ends)
     }
 
     /// An end of a range.
@@ -428,9 +414,9 @@ fn exact(name: &str) -> bool {
 /// One of the fields.
 fn of_fields(
     fields: &[String],
-    one: impl Fn(&str) -> Result<Filter, Refusal>,
+    one: impl Fn(&str, Role) -> Result<Filter, Refusal>,
 ) -> Result<Filter, Refusal> {
-    Ok(values::any(fields.iter().map(|name| one(name)).collect::<Result<_, _>>()?))
+    Ok(values::any(fields.iter().map(|name| either(name, &one)).collect::<Result<_, _>>()?))
 }
 
 /// A word with the places of its stars.
@@ -440,13 +426,13 @@ struct Term {
 }
 
 impl Term {
-    fn filter(&self, name: &str) -> Result<Filter, Refusal> {
+    fn filter(&self, name: &str, role: Role) -> Result<Filter, Refusal> {
         if !self.stars.is_empty() {
             return self.pattern(name);
         }
         match name {
             "*" => Ok(values::words("*", &self.text, Join::All)),
-            name => asked_of(name, &self.text),
+            name => asked_of(name, role, &self.text),
         }
     }
 
@@ -465,7 +451,7 @@ impl Term {
         match name {
             "*" => values::shaped("*", &source, Case::Any),
             name if exact(name) => values::shaped(&names::queried(name)?, &source, Case::Exact),
-            "level" | "log.level" => values::shaped("level", &source, Case::Any),
+            "level" => values::shaped("level", &source, Case::Any),
             // Patterns of words, as words are asked: in any case, anywhere in the value.
             name => values::regex(&names::field(name)?, format!(r"(?si)(?:^|\b){source}(?:\b|$)")),
         }

@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 
 use cluster::aliases::Aliases;
+use model::json::{LEVEL_NAMES, MESSAGE_NAMES, TIME_NAMES};
 
 use super::refusal::Refusal;
 
-/// A field by our name. `@timestamp`, `_id`, `_index`, `log.level` and `name.keyword` are other names.
+/// A field by our name. `@timestamp`, `_id`, `_index` and `name.keyword` are other names.
 pub(super) fn field(name: &str) -> Result<String, Refusal> {
     Ok(match name {
         "@timestamp" | "timestamp" => "timestamp".to_owned(),
         "event.ingested" | "ingest_time" => "ingest_time".to_owned(),
         "_id" => "id".to_owned(),
         "_index" => "index".to_owned(),
-        "log.level" | "level" | "log.level.keyword" | "level.keyword" => "level".to_owned(),
         // These names are taken by what every record has.
         "id" | "index" | "id.keyword" | "index.keyword" => {
             let reason = format!(
@@ -29,6 +29,22 @@ pub(super) fn field(name: &str) -> Result<String, Refusal> {
         }
         name => name.strip_suffix(".keyword").unwrap_or(name).to_owned(),
     })
+}
+
+/// What a record has of its own by our name, where `name` is one that documents give it: there it was
+/// taken out of the fields.
+pub(super) fn taken(name: &str) -> Option<&'static str> {
+    let bare = name.strip_suffix(".keyword").unwrap_or(name);
+    let ours = [
+        (&TIME_NAMES[..], "timestamp"),
+        (&MESSAGE_NAMES[..], "message"),
+        (&LEVEL_NAMES[..], "level"),
+    ];
+    // These stand for what records have, and for nothing else.
+    if ["@timestamp", "timestamp", "message", "level"].contains(&bare) {
+        return None;
+    }
+    ours.into_iter().find(|(names, _)| names.contains(&bare)).map(|(_, own)| own)
 }
 
 /// The message as one value, where a query asks for whole values.

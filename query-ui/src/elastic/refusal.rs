@@ -45,10 +45,21 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "too_many_buckets_exception", reason)
     }
 
+    /// Whether there are more buckets than an answer may have.
+    pub(super) fn is_buckets(&self) -> bool {
+        self.kind == "too_many_buckets_exception"
+    }
+
     /// An index that is not there.
     pub(super) fn no_index(name: &str) -> Self {
         let reason = format!("no such index [{name}]");
         Self::new(StatusCode::NOT_FOUND, "index_not_found_exception", reason)
+    }
+
+    /// A document that is not there, or shows nothing of itself.
+    pub(super) fn no_source(index: &str, id: &str) -> Self {
+        let reason = format!("Document not found [{index}]/[{id}]");
+        Self::new(StatusCode::NOT_FOUND, "resource_not_found_exception", reason)
     }
 
     /// An alias that is not there.

@@ -5,7 +5,6 @@ use std::future::Future;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::StatusCode;
 use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -18,7 +17,7 @@ use super::pages::{Point, Scroll, id_of, told};
 use super::refusal::{Refusal, set};
 use super::request::{Asked, BYTES_MAX, product};
 use super::search::{Search, shards};
-use super::{aggs, aliases, catalog, msearch};
+use super::{aggs, aliases, cat, catalog, documents, msearch};
 use crate::plan::{Engine, QueryFailure, Question};
 
 /// The routes.
@@ -45,8 +44,9 @@ pub(crate) fn router(engine: Engine) -> Router {
         .route("/es/_flush", get(refreshed).post(refreshed))
         .route("/es/{index}/_flush", get(refreshed_in).post(refreshed_in))
         .route("/es/{index}", get(catalog::index))
-        .route("/es/{index}/_doc/{id}", get(document))
         .merge(aliases::router())
+        .merge(cat::router())
+        .merge(documents::router())
         .layer(DefaultBodyLimit::max(BYTES_MAX))
         .layer(map_response(product))
         .with_state(engine)
@@ -141,38 +141,6 @@ async fn search(engine: Engine, expression: &str, asked: Asked) -> Answered {
     Ok(asked.answer(answer))
 }
 
-/// The newest document of an id.
-async fn document(
-    State(engine): State<Engine>,
-    Path((index, id)): Path<(String, String)>,
-    asked: Asked,
-) -> Answered {
-    asked.only(&["_source", "_source_includes", "_source_excludes", "realtime", "refresh"])?;
-    let indexes = named(&engine, &index, &asked).await?;
-    let query = json!({ "query": { "ids": { "values": [id] } }, "size": 1 });
-    let search = Search::read(&query, &asked.params, indexes, engine.clock().now())?;
-    let cost = search.cost();
-    let hits = run(&engine, Some(&cost), |engine| async move {
-        let hits = search.hits(&engine).await?;
-        Ok(search.shown(&hits))
-    })
-    .await?;
-    match hits.get("hits").and_then(|hits| hits.get(0)) {
-        None => {
-            let body = json!({ "_index": index, "_id": id, "found": false });
-            Ok((StatusCode::NOT_FOUND, axum::Json(body)).into_response())
-        }
-        Some(hit) => {
-            let mut body =
-                json!({ "_version": 1, "_seq_no": 0, "_primary_term": 1, "found": true });
-            for name in ["_index", "_id", "_source"] {
-                hit.get(name).into_iter().for_each(|value| set(&mut body, name, value.clone()));
-            }
-            Ok(asked.answer(body))
-        }
-    }
-}
-
 /// What is acknowledged is durable and found: there is nothing to wait for.
 async fn refreshed(asked: Asked) -> Answered {
     asked.only(&["force", "wait_if_ongoing"])?;
@@ -199,10 +167,11 @@ pub(super) async fn answered(
     let aggregations = aggs::read(body, engine.clock().now())?;
     let cost = search.cost();
     let mut answer = run(engine, Some(&cost), |engine| async move {
+        let search = search.settled(&engine).await?;
         let hits = search.hits(&engine).await?;
         let mut answer = json!({ "took": 0, "timed_out": false, "_shards": shards(&hits.missing), "hits": search.shown(&hits) });
         if !aggregations.is_empty() {
-            let (found, missing) = aggs::run(&engine, &search, &aggregations).await?;
+            let (found, missing) = aggs::run(&engine, &search, aggregations).await?;
             if hits.missing.is_empty() && !missing.is_empty() {
                 set(&mut answer, "_shards", shards(&missing));
             }
@@ -304,6 +273,7 @@ async fn page(engine: &Engine, mut scroll: Scroll, asked: &Asked) -> Answered {
     let cost = search.cost();
     let as_number = asked.is_set("rest_total_hits_as_int");
     let mut answer = run(engine, Some(&cost), |engine| async move {
+        let search = search.settled(&engine).await?;
         let hits = search.hits(&engine).await?;
         scroll.total = hits.total.unwrap_or(scroll.total);
         let mut shown = search.shown(&hits);

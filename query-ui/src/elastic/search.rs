@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use arrow::array::ArrayRef;
 use model::query::Filter;
 use model::time::{TimeRange, Timestamp};
 use model::wire::Missing;
 use serde_json::{Map, Value, json};
 
 use super::dsl::Reader;
-use super::hits::{Document, FieldList, Highlight, SourceFilter};
+use super::highlight::Highlight;
+use super::hits::{Document, FieldList, SourceFilter};
 use super::pages::{Point, Scroll, id_of, told};
 use super::refusal::{Refusal, set};
 use super::sort::Sorting;
+use super::taken::{self, Fields};
 use super::values;
 use crate::language::{Aggregate, Function, Pipe, Query};
 use crate::plan::json::Records;
-use crate::plan::{Answer, Engine, Question, Shape};
+use crate::plan::{Answer, Engine, Extras, OutputColumn, Question, RECORD, Shape};
 
 /// Hits of one answer, and before it: as `index.max_result_window` is everywhere.
 const WINDOW_MAX: u64 = 10_000;
@@ -41,6 +44,9 @@ pub(super) struct Search {
     highlight: Option<Highlight>,
     total: TotalHits,
     pit: Option<String>,
+    /// Hits say their version, and their place in its history: each is the first and only one.
+    shows_version: bool,
+    shows_sequence: bool,
 }
 
 /// How the number of hits is told.
@@ -96,6 +102,8 @@ impl Search {
                 _ => TotalHits::Object,
             },
             pit: None,
+            shows_version: false,
+            shows_sequence: false,
         };
         if let Some(text) = param("q") {
             let operator = param("default_operator").unwrap_or("OR");
@@ -175,13 +183,10 @@ impl Search {
                 self.pit = Some(id.to_owned());
             }
             "highlight" | "aggs" | "aggregations" => {}
+            "version" => self.shows_version = truth(name, value)?,
+            "seq_no_primary_term" => self.shows_sequence = truth(name, value)?,
             // What changes nothing in an answer of ours.
-            "timeout"
-            | "track_scores"
-            | "stats"
-            | "version"
-            | "seq_no_primary_term"
-            | "terminate_after" => {}
+            "timeout" | "track_scores" | "stats" | "terminate_after" => {}
             "stored_fields" if *value == json!("_none_") || *value == json!(["_none_"]) => {
                 self.source = SourceFilter::read(Some(&json!(false)))?;
             }
@@ -233,14 +238,36 @@ impl Search {
         (self.from, self.size)
     }
 
-    /// The pipe that sorts; none where records come so.
-    pub(super) fn sorting(&self) -> Option<Pipe> {
-        self.sorting.pipe()
+    /// The pipes that sort; none where records come so.
+    pub(super) fn sorting(&self) -> impl Iterator<Item = Pipe> {
+        self.sorting.computed().into_iter().chain(self.sorting.pipe())
+    }
+
+    /// The fields by which it sorts of which it matters whether there are such.
+    pub(super) fn open(&self) -> impl Iterator<Item = &str> {
+        self.sorting.open()
+    }
+
+    /// With the fields that there are among those.
+    pub(super) fn settle(&mut self, fields: &Fields) -> Result<(), Refusal> {
+        self.sorting.settle(fields)
+    }
+
+    /// The same search, its order settled. Runs on the queries' threads.
+    pub(super) async fn settled(mut self, engine: &Engine) -> Result<Self, Refusal> {
+        let names = self.open().map(str::to_owned).collect();
+        let fields = taken::fields(engine, &self, names).await?;
+        self.settle(&fields)?;
+        Ok(self)
     }
 
     fn places_shown(&self) -> bool {
         self.sorting.is_asked()
     }
+}
+
+fn truth(name: &str, value: &Value) -> Result<bool, Refusal> {
+    value.as_bool().ok_or_else(|| Refusal::parsing(format!("[{name}] wants a truth")))
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -283,7 +310,7 @@ impl Search {
         let mut hits = Hits::default();
         let wanted = self.from + self.size;
         if wanted > 0 {
-            let mut pipes = Vec::new();
+            let mut pipes: Vec<Pipe> = self.sorting.computed().into_iter().collect();
             if let Some(place) = &self.after {
                 let (narrowed, condition) = self.sorting.behind(place)?;
                 parts.push(narrowed);
@@ -293,7 +320,7 @@ impl Search {
             pipes.push(Pipe::Limit(wanted));
             let question = self.question(values::all(parts), pipes, 0);
             let mut answer = engine.ask(&question).await?;
-            hits.documents = documents(&mut answer).await?;
+            hits.documents = documents(&mut answer, usize::MAX).await?;
             hits.missing = answer.missing();
             let skipped = usize::try_from(self.from).unwrap_or(usize::MAX);
             if self.after.is_none() {
@@ -340,11 +367,14 @@ impl Search {
             let mut put = |name: &str, value: Option<Value>| {
                 value.map(|value| hit.insert(name.to_owned(), value));
             };
+            put("_version", self.shows_version.then(|| json!(1)));
+            put("_seq_no", self.shows_sequence.then(|| json!(0)));
+            put("_primary_term", self.shows_sequence.then(|| json!(1)));
             put("_source", self.source.source(&document.flat));
             put("fields", self.fields.shown(document));
             put("highlight", self.highlight.as_ref().and_then(|light| light.shown(document)));
             if self.places_shown() {
-                put("sort", Some(self.sorting.place(&document.flat, &document.cursor).into()));
+                put("sort", Some(self.sorting.place(document).into()));
             }
             Value::Object(hit)
         };
@@ -385,18 +415,30 @@ impl Search {
     /// The id of a scroll behind these hits.
     pub(super) fn next(&self, scroll: &Scroll, hits: &Hits) -> String {
         let last = hits.documents.last();
-        let place = last.map(|last| self.sorting.place(&last.flat, &last.cursor));
+        let place = last.map(|last| self.sorting.place(last));
         id_of(&Scroll { place, ..scroll.clone() })
     }
 }
 
-/// Whole records of an answer.
-pub(super) async fn documents(answer: &mut Answer) -> Result<Vec<Document>, Refusal> {
-    let mut documents = Vec::new();
+/// Whole records of an answer, so many at most.
+pub(super) async fn documents(answer: &mut Answer, most: usize) -> Result<Vec<Document>, Refusal> {
+    let Shape::Records(extras) = answer.shape().clone() else { return Ok(Vec::new()) };
+    // What was computed beside a record is no part of it.
+    let (mut documents, plain) = (Vec::new(), Extras::default());
     while let Some(rows) = answer.next().await? {
-        let Shape::Records(extras) = answer.shape() else { continue };
-        let Some(records) = Records::of(&rows, extras) else { continue };
-        documents.extend((0..rows.num_rows()).map(|row| Document::of(&records, row)));
+        let Some(records) = Records::of(&rows, &plain) else { continue };
+        if documents.len() + rows.num_rows() > most {
+            return Err(Refusal::buckets(most));
+        }
+        let computed = rows.columns().iter().skip(RECORD.len()).zip(&extras.computed);
+        for row in 0..rows.num_rows() {
+            let cell = |(column, output): (&ArrayRef, &OutputColumn)| {
+                (output.name.clone(), crate::plan::json::value(column, row, output.kind))
+            };
+            let mut document = Document::of(&records, row);
+            document.computed = computed.clone().map(cell).collect();
+            documents.push(document);
+        }
     }
     Ok(documents)
 }

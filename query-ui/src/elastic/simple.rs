@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::clause::{field_list, only};
 use super::names;
 use super::refusal::Refusal;
+use super::taken::either;
 use super::values::{self, Case, End, Join};
 
 /// Brackets inside each other.
@@ -174,7 +175,8 @@ impl Parser<'_> {
     }
 
     fn of_fields(&self, one: impl Fn(&str) -> Result<Filter, Refusal>) -> Result<Filter, Refusal> {
-        Ok(values::any(self.fields.iter().map(|name| one(name)).collect::<Result<_, _>>()?))
+        let one = |name: &String| either(name, |name, _| one(name));
+        Ok(values::any(self.fields.iter().map(one).collect::<Result<_, _>>()?))
     }
 }
 

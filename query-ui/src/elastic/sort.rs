@@ -5,8 +5,10 @@ use model::time::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::dates::{Dates, Edge, millis, shown};
+use super::hits::Document;
 use super::names;
 use super::refusal::Refusal;
+use super::taken::{self, Fields};
 use crate::language::{Expr, Operator, Pipe, SortKey};
 use crate::plan::Cursor;
 
@@ -18,10 +20,19 @@ const KEYS_MAX: usize = 16;
 pub(super) struct Key {
     /// A field by our name.
     field: String,
+    /// What stands in for it in records without it.
+    own: Option<&'static str>,
+    /// The column by which it is sorted, and what is in it, where that is no field.
+    computed: Option<(String, Expr)>,
     descending: bool,
+    /// Which of several values counts (`mode`): there must not be any.
+    is_one: bool,
     /// Times are shown so.
     format: String,
 }
+
+/// Which of several values counts.
+const MODES: [&str; 5] = ["min", "max", "sum", "avg", "median"];
 
 /// The order of hits: the keys, then newest first.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -93,6 +104,21 @@ impl Sorting {
             let reason = format!("[sort] of [{name}] does not support [missing] {missing}: _last");
             return Err(Refusal::parsing(reason));
         }
+        let mode = options.get("mode").filter(|mode| !mode.is_null());
+        if let Some(mode) =
+            mode.filter(|mode| !mode.as_str().is_some_and(|mode| MODES.contains(&mode)))
+        {
+            return Err(Refusal::parsing(format!("[sort] of [{name}] has no [mode] {mode}")));
+        }
+        if let Some(wanted) = options.get("numeric_type").filter(|wanted| !wanted.is_null()) {
+            let is_time = names::taken(name) == Some("timestamp")
+                || names::field(name).is_ok_and(|field| names::is_time(&field));
+            let known = if is_time { "date" } else { "double" };
+            if wanted != known {
+                let reason = format!("[sort] of [{name}] does not support [numeric_type] {wanted}");
+                return Err(Refusal::parsing(reason));
+            }
+        }
         let descending = match order {
             None => name == "_score",
             Some(order) if order.eq_ignore_ascii_case("asc") => false,
@@ -113,7 +139,8 @@ impl Sorting {
             name => {
                 let format = options.get("format").and_then(Value::as_str).unwrap_or_default();
                 let (field, format) = (names::field(name)?, format.to_owned());
-                self.keys.push(Key { field, descending, format });
+                let (own, is_one, computed) = (names::taken(name), mode.is_some(), None);
+                self.keys.push(Key { field, own, computed, descending, is_one, format });
             }
         }
         Ok(())
@@ -138,18 +165,64 @@ impl Sorting {
         }
     }
 
+    /// The fields of which it matters whether there are such.
+    pub(super) fn open(&self) -> impl Iterator<Item = &str> {
+        let is_open = |key: &&Key| key.own.is_some() || key.is_one;
+        self.keys.iter().filter(is_open).map(|key| key.field.as_str())
+    }
+
+    /// With the fields that there are among those.
+    pub(super) fn settle(&mut self, fields: &Fields) -> Result<(), Refusal> {
+        for (at, key) in self.keys.iter_mut().enumerate() {
+            let held = fields.get(&key.field);
+            if key.is_one && held.is_some_and(|held| held.has_lists) {
+                return Err(Refusal::parsing(format!(
+                    "[sort] of [{}] does not support [mode]: some records have several values",
+                    key.field
+                )));
+            }
+            match (key.own.take(), held) {
+                (Some(own), Some(held)) => {
+                    let value = taken::value(&key.field, own, held.kind);
+                    key.computed = Some((format!("\u{1}s{at}"), value));
+                }
+                (Some(own), None) => own.clone_into(&mut key.field),
+                (None, _) => {}
+            }
+            // When they came stands in no field of theirs.
+            if key.field == "ingest_time" {
+                key.computed = Some((format!("\u{1}s{at}"), Expr::Column(key.field.clone())));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is computed before records are compared or sorted.
+    pub(super) fn computed(&self) -> Option<Pipe> {
+        let computed: Vec<(String, Expr)> =
+            self.keys.iter().filter_map(|key| key.computed.clone()).collect();
+        (!computed.is_empty()).then_some(Pipe::Eval(computed))
+    }
+
     /// The pipe that sorts; none where records come so.
     pub(super) fn pipe(&self) -> Option<Pipe> {
-        let key = |key: &Key| SortKey { name: key.field.clone(), descending: key.descending };
+        let key = |key: &Key| SortKey { name: key.column().to_owned(), descending: key.descending };
         (!self.is_newest_first()).then(|| Pipe::Sort(self.keys.iter().map(key).collect()))
     }
 
     /// Where a hit stands.
-    pub(super) fn place(&self, flat: &Map<String, Value>, cursor: &Cursor) -> Vec<Value> {
-        let value = |key: &Key| match key.field.as_str() {
-            "timestamp" => moment(cursor.time, &key.format),
-            "id" => cursor.id.to_string().into(),
-            field => match flat.get(names::shown(field)) {
+    pub(super) fn place(&self, hit: &Document) -> Vec<Value> {
+        let cursor = &hit.cursor;
+        let value = |key: &Key| match (key.field.as_str(), &key.computed) {
+            ("ingest_time", Some((name, _))) => {
+                let time = hit.computed.get(name).and_then(Value::as_str);
+                time.and_then(Timestamp::parse)
+                    .map_or(Value::Null, |time| moment(time, &key.format))
+            }
+            (_, Some((name, _))) => hit.computed.get(name).cloned().unwrap_or_default(),
+            ("timestamp", _) => moment(cursor.time, &key.format),
+            ("id", _) => cursor.id.to_string().into(),
+            (field, _) => match hit.flat.get(names::shown(field)) {
                 Some(Value::Array(values)) => values.first().cloned().unwrap_or_default(),
                 Some(value) => value.clone(),
                 // What has no level sorts as the least of them.
@@ -210,9 +283,14 @@ fn moment(time: Timestamp, format: &str) -> Value {
 }
 
 impl Key {
+    /// The column by which it is sorted.
+    fn column(&self) -> &str {
+        self.computed.as_ref().map_or(&self.field, |(name, _)| name)
+    }
+
     /// What is behind a value of this key, and what equals it.
     fn compared(&self, value: &Value) -> Result<(Option<Expr>, Expr), Refusal> {
-        let column = || Box::new(Expr::Column(self.field.clone()));
+        let column = || Box::new(Expr::Column(self.column().to_owned()));
         let exists = Expr::Exists(column());
         if value.is_null() {
             return Ok((None, Expr::Not(Box::new(exists))));

@@ -1,11 +1,11 @@
 //! Tests of one value as Elasticsearch means them: whole values, words, phrases, patterns.
 
-use model::level::Level;
 use model::query::{Bound, FieldTest, Filter, Literal, REGEX_BYTES_MAX, TextMatch};
 use model::text::{fold_text, is_ideograph, tokens};
 use regex::RegexBuilder;
 use serde_json::Value;
 
+use super::levels;
 use super::names::WHOLE_MESSAGE;
 use super::refusal::Refusal;
 
@@ -97,7 +97,7 @@ pub(super) fn whole(name: &str, value: &Value, case: Case) -> Result<Filter, Ref
         Refusal::parsing(format!("[term] for field [{name}] wants a text, a number or a truth"))
     })?;
     match (name, value) {
-        ("level", _) => return Ok(level(&text)),
+        ("level", _) => return Ok(levels::is(&text)),
         ("id", _) => return id(&text),
         (_, Value::Number(number)) if number.is_f64() || number.is_i64() || number.is_u64() => {
             return Ok(test(name, equals(number.as_f64().unwrap_or_default())));
@@ -127,17 +127,6 @@ pub(super) fn whole(name: &str, value: &Value, case: Case) -> Result<Filter, Ref
         Ok(number) if number.is_finite() => any(vec![exactly, test(name, equals(number))]),
         _ => exactly,
     })
-}
-
-/// A level in any spelling.
-pub(super) fn level(text: &str) -> Filter {
-    match Level::from_word(text) {
-        Some(level) => {
-            let name = level.name().to_owned();
-            test("level", FieldTest::Matches(TextMatch::Phrase(name)))
-        }
-        None => none(),
-    }
 }
 
 /// The field that keeps an `_id` which the sender gave.
@@ -210,7 +199,7 @@ fn place(name: &str, text: TextMatch) -> Filter {
 /// The words of a text, each somewhere in the value (`match`). `*` is every field's.
 pub(super) fn words(name: &str, text: &str, join: Join) -> Filter {
     if name == "level" {
-        return level(text.trim());
+        return levels::is(text);
     }
     if name == "id" {
         return id(text.trim()).unwrap_or_else(|_| none());
@@ -236,7 +225,7 @@ pub(super) enum End {
 /// The words of a text one behind the other, whatever signs stand between (`match_phrase`).
 pub(super) fn phrase(name: &str, text: &str, end: End) -> Result<Filter, Refusal> {
     if name == "level" && end == End::Word {
-        return Ok(level(text.trim()));
+        return Ok(levels::is(text));
     }
     if name == "id" {
         return match end {

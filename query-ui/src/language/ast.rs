@@ -75,6 +75,15 @@ pub enum Pipe {
         /// Of which columns.
         by: Vec<String>,
     },
+    /// A row for each of the values that a record has of a field.
+    Expand {
+        /// The field.
+        from: String,
+        /// The column of the single value.
+        into: String,
+        /// Each value of a record once.
+        distinct: bool,
+    },
     /// Columns out of a text.
     Extract {
         /// The column with the text.

@@ -4,6 +4,7 @@ mod ast;
 mod lex;
 mod parse;
 mod value;
+mod range;
 mod time;
 mod scope;
 mod pipe;
@@ -25,7 +26,7 @@ pub(crate) use lex::read_span;
 pub(crate) use pipe::PIPES;
 pub(crate) use print::Search;
 pub(crate) use scope::{MATCHED, PATTERN, Scope, nearest, pieces};
-pub(crate) use time::read_moment;
+pub(crate) use time::read_period;
 
 use lex::Cursor;
 use model::limits::QUERY_BYTES_MAX;

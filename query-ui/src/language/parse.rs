@@ -1,13 +1,13 @@
 //! The search: words, phrases, fields, and how they are joined.
 
 use model::limits::QUERY_DEPTH_MAX;
-use model::query::{Bound, FieldTest, Filter};
+use model::query::Filter;
 
 use super::ast::{Pipe, Query, TimeWords};
 use super::lex::{self, Cursor};
 use super::scope::Scope;
 use super::value::{self, Case};
-use super::{QueryError, TokenKind, pipe, time};
+use super::{QueryError, TokenKind, pipe, range, time};
 
 /// What may begin a term, for messages.
 pub(super) const TERM: [&str; 6] =
@@ -278,7 +278,6 @@ fn field(
     if operator != ":" {
         cursor.skip_space();
     }
-    let between = |from, to| test(FieldTest::Between { from, to });
     Ok(match operator {
         ":" if cursor.peek() == Some('(') => {
             let mut inner = Context { field: Some(name), ..context.inner() };
@@ -286,10 +285,7 @@ fn field(
         }
         ":" => value(cursor, name, context)?,
         "!=" => Filter::Not(Box::new(value(cursor, name, context)?)),
-        ">=" => between(Bound::Inclusive(value::literal(cursor, name)?), Bound::Open),
-        ">" => between(Bound::Exclusive(value::literal(cursor, name)?), Bound::Open),
-        "<=" => between(Bound::Open, Bound::Inclusive(value::literal(cursor, name)?)),
-        _ => between(Bound::Open, Bound::Exclusive(value::literal(cursor, name)?)),
+        operator => test(range::compared(cursor, name, operator)?),
     })
 }
 
@@ -304,7 +300,7 @@ fn value(
         return field(cursor, name, context);
     }
     match cursor.peek() {
-        Some('[' | '{') => return value::range(cursor, name).map(test),
+        Some('[' | '{') => return range::bracketed(cursor, name).map(test),
         Some(c) if !c.is_whitespace() && !"|)".contains(c) => {}
         _ => {
             let mut error =
@@ -315,17 +311,5 @@ fn value(
             return Err(error);
         }
     }
-    if let Some(text) = value::special(cursor)? {
-        return Ok(test(FieldTest::Matches(text)));
-    }
-    let before = *cursor;
-    let text = value::bare(cursor)?;
-    cursor.mark(before.at(), TokenKind::Value);
-    if text.raw == "*" {
-        return Ok(test(FieldTest::Exists));
-    }
-    if let Some(range) = value::dotted(name, (&before, cursor), &text.raw) {
-        return Ok(test(range));
-    }
-    value::matching(&before, &text, Case::Any).map(|text| test(FieldTest::Matches(text)))
+    value::tested(cursor, name).map(test)
 }

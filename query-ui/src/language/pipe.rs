@@ -20,11 +20,12 @@ const fn pipe(name: &'static str, about: &'static str) -> PipeInfo {
 }
 
 /// Every pipe, by name.
-pub(crate) const PIPES: [PipeInfo; 21] = [
+pub(crate) const PIPES: [PipeInfo; 22] = [
     pipe("context", "the records around each one"),
     pipe("dedup", "the first row of each value"),
     pipe("drop", "all columns but these"),
     pipe("eval", "computed columns"),
+    pipe("expand", "a row for each value of a field"),
     pipe("extract", "columns out of a text"),
     pipe("fields", "only these columns"),
     pipe("head", "the first so many rows"),
@@ -89,6 +90,7 @@ pub(super) fn parse(
         "rename" => vec![reshape::rename(cursor, scope)?],
         "eval" => vec![reshape::eval(cursor, place)?],
         "dedup" | "uniq" => vec![reshape::dedup(cursor, scope)?],
+        "expand" => vec![reshape::expand(cursor, scope)?],
         "extract" => vec![reshape::extract(cursor, scope)?],
         "parse" => vec![reshape::parse(cursor, scope)?],
         "join" => vec![reshape::join(cursor, scope, depth)?],

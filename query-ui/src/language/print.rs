@@ -116,10 +116,7 @@ fn matched(f: &mut Formatter<'_>, text: &TextMatch) -> fmt::Result {
             f.write_str(if *open_start { "*" } else { "" })?;
             for (at, part) in parts.iter().enumerate() {
                 f.write_str(if at > 0 { "*" } else { "" })?;
-                part.chars().try_for_each(|c| {
-                    f.write_str(if needs_escape(c) { "\\" } else { "" })?;
-                    f.write_char(c)
-                })?;
+                pattern_part(f, part)?;
             }
             f.write_str(if *open_end { "*" } else { "" })
         }
@@ -132,8 +129,23 @@ fn matched(f: &mut Formatter<'_>, text: &TextMatch) -> fmt::Result {
     }
 }
 
-/// Whether a character of a word would be read as something else. Letters, digits and white space
-/// cannot be escaped; the latter is never in a word.
+/// A part of a pattern: in quotes what cannot be escaped, as white space.
+fn pattern_part(f: &mut Formatter<'_>, part: &str) -> fmt::Result {
+    let cannot_be_escaped = |c: char| c.is_whitespace() || super::lex::name_of(c).is_some();
+    if part.contains(cannot_be_escaped) {
+        return quoted(f, part);
+    }
+    let mut before = None;
+    part.chars().try_for_each(|c| {
+        // Two dots would be read as a range.
+        let is_range = before.replace(c) == Some('.') && c == '.';
+        f.write_str(if is_range || needs_escape(c) { "\\" } else { "" })?;
+        f.write_char(c)
+    })
+}
+
+/// Whether a character of a word would be read as something else. Letters and digits cannot be
+/// escaped.
 fn needs_escape(c: char) -> bool {
     !c.is_alphanumeric() && !"._/@#%&,;+~$^".contains(c)
 }
@@ -179,7 +191,7 @@ fn bound(f: &mut Formatter<'_>, bound: &Bound) -> fmt::Result {
         Bound::Open => f.write_str("*"),
         Bound::Inclusive(literal) | Bound::Exclusive(literal) => match literal {
             Literal::Number(number) => write!(f, "{number}"),
-            Literal::Text(text) => quoted(f, text),
+            Literal::Text(text) | Literal::Time { text, .. } => quoted(f, text),
             Literal::Duration(nanos) => duration(f, *nanos),
             Literal::Size(bytes) => write!(f, "{bytes}B"),
         },
@@ -264,6 +276,10 @@ impl Display for Pipe {
                 write!(f, "eval {}", List(&computed.iter().map(one).collect::<Vec<_>>()))
             }
             Self::Dedup { keep, by } => write!(f, "dedup {keep} {}", names(by)),
+            Self::Expand { from, into, distinct } => {
+                let distinct = if *distinct { "distinct " } else { "" };
+                write!(f, "expand {distinct}{} as {}", Name(from), Name(into))
+            }
             Self::Extract { from, pattern } => {
                 f.write_str("extract ")?;
                 match pattern {

@@ -1,5 +1,5 @@
-//! Pipes that make other columns or rows: `rename`, `eval`, `dedup`, `extract`, `parse`, `join`,
-//! `union`, `sample`.
+//! Pipes that make other columns or rows: `rename`, `eval`, `dedup`, `expand`, `extract`, `parse`,
+//! `join`, `union`, `sample`.
 
 use super::ast::{Extraction, Format, Pipe, Query};
 use super::expr::Place;
@@ -50,6 +50,29 @@ pub(super) fn dedup(cursor: &mut Cursor<'_>, scope: &Scope) -> Result<Pipe, Quer
     cursor.eat_word("by");
     let by = list(cursor, |cursor| known_column(cursor, scope))?;
     Ok(Pipe::Dedup { keep, by })
+}
+
+/// `expand [distinct] tags [as tag]`: a row for each value.
+pub(super) fn expand(cursor: &mut Cursor<'_>, scope: &Scope) -> Result<Pipe, QueryError> {
+    cursor.skip_space();
+    // A field may be called so as well.
+    let distinct = cursor.rest.strip_prefix("distinct").is_some_and(|rest| {
+        let next = rest.trim_start();
+        next.len() < rest.len()
+            && !next.is_empty()
+            && !next.starts_with(['|', ')'])
+            && !next.starts_with("as ")
+    }) && cursor.eat_word("distinct");
+    cursor.skip_space();
+    let from = known_column(cursor, scope)?;
+    cursor.skip_space();
+    let into = if cursor.eat_word("as") {
+        cursor.skip_space();
+        column(cursor)?
+    } else {
+        from.clone()
+    };
+    Ok(Pipe::Expand { from, into, distinct })
 }
 
 /// `extract "<ip> - <user>" [from field]` or `extract /(?<ip>…)/ [from field]`.

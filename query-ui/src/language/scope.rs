@@ -103,6 +103,7 @@ impl Scope {
             }
             Pipe::Eval(computed) => self.add(computed.iter().map(|(name, _)| name.clone())),
             Pipe::Extract { pattern, .. } => self.add(pattern.names()),
+            Pipe::Expand { into, .. } => self.add([into.clone()]),
             // What a structure or another query brings is known when it is read.
             Pipe::Parse { .. } => self.columns = None,
             Pipe::Union(query) => match Self::behind(&query.pipes).columns {

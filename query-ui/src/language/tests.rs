@@ -21,16 +21,17 @@ fn show(filter: &Filter) -> String {
             FieldTest::ExistsBelow => format!("{name}.?"),
             FieldTest::Matches(text) => format!("{name}~{}", show_text(text)),
             FieldTest::Between { from, to } => {
+                let shown = |literal: &Literal| match literal {
+                    Literal::Number(n) => format!("{n}"),
+                    Literal::Text(t) => format!("'{t}'"),
+                    Literal::Time { text, .. } => format!("t'{text}'"),
+                    Literal::Duration(n) => format!("{n}ns"),
+                    Literal::Size(n) => format!("{n}B"),
+                };
                 let end = |bound: &Bound, open: char, closed: char| match bound {
                     Bound::Open => format!("{open}"),
-                    Bound::Inclusive(Literal::Number(n)) => format!("{closed}{n}"),
-                    Bound::Exclusive(Literal::Number(n)) => format!("{open}{n}"),
-                    Bound::Inclusive(Literal::Text(t)) => format!("{closed}'{t}'"),
-                    Bound::Exclusive(Literal::Text(t)) => format!("{open}'{t}'"),
-                    Bound::Inclusive(Literal::Duration(n)) => format!("{closed}{n}ns"),
-                    Bound::Exclusive(Literal::Duration(n)) => format!("{open}{n}ns"),
-                    Bound::Inclusive(Literal::Size(n)) => format!("{closed}{n}B"),
-                    Bound::Exclusive(Literal::Size(n)) => format!("{open}{n}B"),
+                    Bound::Inclusive(literal) => format!("{closed}{}", shown(literal)),
+                    Bound::Exclusive(literal) => format!("{open}{}", shown(literal)),
                 };
                 format!("{name}{}..{}", end(from, '(', '['), end(to, ')', ']'))
             }
@@ -119,12 +120,132 @@ fn fields() {
     check("level>=warn", "level['warn'..)");
     check("user:(a OR b*)", "(user~'a' / user~<b>*)");
     check("status:(>=1 <5)", "(status[1..) & status(..)5)");
-    check("timestamp>2026-01-01", "timestamp('2026-01-01T00:00:00.000000000Z'..)");
+}
+
+/// The range of the moments from `first` to `last`, written short, as [`show`] shows it.
+fn moments(name: &str, first: &str, last: &str) -> String {
+    let whole = |moment: &str, rest: &str| match moment {
+        "" => String::new(),
+        moment => {
+            let (at, sign) = moment.split_at(1);
+            format!("{at}'{sign}{}Z'", rest.get(sign.len()..).unwrap_or_default())
+        }
+    };
+    let open =
+        |side: String, bracket: &str| if side.is_empty() { bracket.to_owned() } else { side };
+    let first = open(whole(first, "0000-01-01T00:00:00.000000000"), "(");
+    let last = open(whole(last, "0000-12-31T23:59:59.999999999"), ")");
+    format!("{name}{first}..{last}")
+}
+
+#[test]
+fn a_time_is_all_of_what_it_names() {
+    let (day, hour) = ("[2026-01-31", "[2026-01-31T10");
+    check("timestamp:2026-01-31", &moments("timestamp", day, "]2026-01-31"));
+    check("timestamp:2026-01-31T10", &moments("timestamp", hour, "]2026-01-31T10"));
+    check(r#"ingest_time:"2026-01-31 10""#, &moments("ingest_time", hour, "]2026-01-31T10"));
+    check("timestamp:2025-12", &moments("timestamp", "[2025-12", "]2025-12"));
+    check("timestamp:2026", &moments("timestamp", "[2026", "]2026"));
+    check(
+        "timestamp:1767225600",
+        &moments("timestamp", "[2026-01-01T00:00:00", "]2026-01-01T00:00:00"),
+    );
+    check("timestamp!=2026-01-31", &format!("!{}", moments("timestamp", day, "]2026-01-31")));
+    check("timestamp>=2026-01-31", &moments("timestamp", day, ""));
+    check("timestamp<=2026-01-31", &moments("timestamp", "", "]2026-01-31"));
+    check("timestamp>2026-01-31", "timestamp('2026-01-31T23:59:59.999999999Z'..)");
+    check("timestamp<2026-01-31", "timestamp(..)'2026-01-31T00:00:00.000000000Z'");
+    check(
+        "timestamp:{2026-01 TO 2026-01-31T10]",
+        "timestamp('2026-01-31T23:59:59.999999999Z'..]'2026-01-31T10:59:59.999999999Z'",
+    );
     check(
         r#"timestamp:[* TO "2026-01-01 12:00+02:00"]"#,
-        "timestamp(..]'2026-01-01T10:00:00.000000000Z'",
+        "timestamp(..]'2026-01-01T10:00:59.999999999Z'",
     );
-    check("ingest_time<1767225600", "ingest_time(..)'2026-01-01T00:00:00.000000000Z'");
+    check("timestamp:2026-01-31T10:*", "timestamp~<2026-01-31t10:>*");
+    wrong("timestamp:noon", (10, 14), "is no time");
+    wrong(r#"timestamp:"10:00""#, (10, 17), "is no time");
+    wrong("timestamp:2026-02-30", (10, 20), "is no time");
+}
+
+#[test]
+fn ranges_of_two_dots() {
+    let days = moments("timestamp", "[2026-01-01", "]2026-01-02");
+    check("timestamp:2026-01-01..2026-01-02", &days);
+    check("timestamp:*..2026-01-02", &moments("timestamp", "", "]2026-01-02"));
+    check("level:info..error", "level['info'..]'error'");
+    check("level:*..warn", "level(..]'warn'");
+    check("status:500..*", "status[500..)");
+    check("status:*..499", "status(..]499");
+    check("status:(*..499 OR 5e2..6e2)", "(status(..]499 / status[500..]600)");
+    check("took:0..1m30s", "took[0ns..]90000000000ns");
+    check("size:100..20MB", "size[100B..]20000000B");
+    check("expires:2026-01-01..2026-02", "expires[t'2026-01-01'..]t'2026-02'");
+    check("id:0-1f4..0-200", "id['0-1f4'..]'0-200'");
+    for (word, hint) in [
+        ("user:a..m", "user:[a TO m]"),
+        ("user:*..m", "user:[* TO m]"),
+        ("version:1.2.3..1.3.0", "\"1.2.3..1.3.0\""),
+        ("status:500..", "status:500..*"),
+        ("status:..499", "status:*..599"),
+    ] {
+        let error = parse(word).expect_err(word);
+        assert_eq!(error.end, word.chars().count(), "{word}: {error}");
+        assert!(error.message.contains("is no range") && !error.expected.is_empty(), "{error}");
+        assert!(error.hint.as_ref().is_some_and(|said| said.contains(hint)), "{word}: {error:?}");
+    }
+    wrong("took:5..1m", (5, 10), "of one kind");
+    wrong("level:info..loud", (6, 16), "is no level");
+    wrong("timestamp:2026-01-01..", (10, 22), "is no range");
+    wrong(r#"timestamp:"2026-01-01".."2026-01-02""#, (22, 24), "in brackets");
+    // Paths, dots at an end, three dots, and what is quoted or escaped are text.
+    check("path:/a/../b", "path~'/a/../b'");
+    check("note:wait..", "note~'wait..'");
+    check("note:a...b", "note~'a...b'");
+    check(r#"note:"1..2""#, "note~'1..2'");
+    check(r"note:1\..2", "note~'1..2'");
+    check("file:lib*..so", "file~<lib*..so>");
+    check("1..2", "'1..2'");
+}
+
+#[test]
+fn a_star_that_touches_a_quote_belongs_to_it() {
+    check(r#"*"connection refused"*"#, "*<connection refused>*");
+    check(r#""Connection ref"*"#, "<connection ref>*");
+    check(r#"*"ion refused""#, "*<ion refused>");
+    check(r#"user:*"ice sm"*"#, "user~*<ice sm>*");
+    check(r#"conn*"d by"*peer"#, "<conn*d by*peer>");
+    check(r#"=*"Not F"*"#, "=*<Not F>*");
+    check(r#"-"a*b"* c"#, "(!<a*b>* & 'c')");
+    check(r#"*"a b"c"#, "(*<a b> & 'c')");
+    check(r#"* "a b" *"#, "(*<>* & 'a b' & *<>*)");
+    check(r#"user:\*"#, "user~'*'");
+    wrong(r#"*""*"#, (1, 2), "empty phrase");
+    wrong(r#"*"abc"#, (1, 5), "not closed");
+}
+
+#[test]
+fn what_stands_between_two_slashes_is_an_expression() {
+    for (given, expected) in [
+        ("/log/", "/log/"),
+        ("/tmp/ x", "(/tmp/ & 'x')"),
+        ("/home/i", "/(?i)home/"),
+        ("/home/ian", "'/home/ian'"),
+        ("/a b/", "/a b/"),
+        (r"/a\/b/", "/a/b/"),
+        ("/var/log/", "'/var/log/'"),
+        ("/var/log/i", "'/var/log/i'"),
+        ("/tmp", "'/tmp'"),
+        ("//", "'//'"),
+        ("x/tmp/", "'x/tmp/'"),
+        (r#""/tmp/""#, "'/tmp/'"),
+        ("path:/tmp/", "path~/tmp/"),
+        ("path:/tmp/*", "path~</tmp/>*"),
+        ("(/tmp/)", "/tmp/"),
+    ] {
+        check(given, expected);
+    }
 }
 
 #[test]
@@ -351,7 +472,9 @@ fn every_example_of_the_reference_is_understood() {
     let queries = examples("query");
     assert!(queries.len() > 40, "{}", queries.len());
     for query in queries {
-        assert!(parse(query).is_ok(), "{query}: {:?}", parse(query));
+        let read = parse(query).unwrap_or_else(|error| panic!("{query}: {error}"));
+        // What is printed reads as the same query.
+        assert_eq!(parse(&read.to_string()).as_ref(), Ok(&read), "{query}: {read}");
     }
     let wrong = examples("wrong");
     assert!(!wrong.is_empty());

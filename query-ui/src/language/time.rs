@@ -1,6 +1,6 @@
 //! Time words of a search (`last 2h`, `from … to …`) and times as people write them.
 
-use model::time::Timestamp;
+use model::time::{Period, Timestamp};
 
 use super::ast::{Moment, TimeWords};
 use super::lex::{self, Cursor, read_span};
@@ -62,13 +62,22 @@ fn moment(text: &str) -> Option<Moment> {
     ago.map(Moment::Ago).or_else(|| read_moment(text).filter(|_| is_date).map(Moment::At))
 }
 
-/// A time as people write it; a day alone is its first moment, a time without zone is UTC.
-pub(crate) fn read_moment(text: &str) -> Option<Timestamp> {
+/// A time as people write it: the first moment that it names; without zone it is UTC.
+fn read_moment(text: &str) -> Option<Timestamp> {
     let text = text.trim();
-    let day = || Timestamp::parse(&format!("{text}T00:00:00Z"));
-    let minute = || Timestamp::parse(&format!("{text}:00Z"));
     let zoneless = || Timestamp::parse(&format!("{text}Z"));
-    Timestamp::parse(text).or_else(day).or_else(zoneless).or_else(minute)
+    let period = || Period::read(text).map(|period| period.first);
+    Timestamp::parse(text).or_else(period).or_else(zoneless)
+}
+
+/// All moments that a time in a condition names: what is not said of it is open, so that a day is
+/// all of the day.
+pub(crate) fn read_period(text: &str) -> Option<Period> {
+    let text = text.trim();
+    let named = Period::year(text).or_else(|| Period::read(text));
+    let epoch = || text.parse().ok().and_then(Period::from_epoch);
+    let moment = || read_moment(text).map(|moment| Period { first: moment, last: moment });
+    named.or_else(epoch).or_else(moment)
 }
 
 /// The error for time words where they would not say when the whole search is.

@@ -1,16 +1,43 @@
-//! Values: words with stars, phrases, regular expressions, networks, literals and ranges.
+//! Values: words with stars, phrases, regular expressions, networks.
 
 use std::net::IpAddr;
 
-use model::level::Level;
 use model::quantity::{read_duration, read_size};
-use model::query::{Bound, FieldTest, Literal, REGEX_BYTES_MAX, TextMatch};
+use model::query::{FieldTest, Literal, REGEX_BYTES_MAX, TextMatch};
 use model::text::fold_text;
 use regex::RegexBuilder;
 
 use super::lex::{self, Cursor};
-use super::time::read_moment;
-use super::{QueryError, TokenKind};
+use super::{QueryError, TokenKind, range};
+
+/// What a value behind a colon asks of a field: a word, a phrase, a star, a range.
+pub(super) fn tested(cursor: &mut Cursor<'_>, name: &str) -> Result<FieldTest, QueryError> {
+    let before = *cursor;
+    let found = match special(cursor)? {
+        Some(text) => text,
+        None => {
+            let text = bare(cursor)?;
+            cursor.mark(before.at(), TokenKind::Value);
+            if text.raw == "*" && !text.is_literal {
+                return Ok(FieldTest::Exists);
+            }
+            if let Some(range) = range::dotted(name, (&before, cursor), &text)? {
+                return Ok(range);
+            }
+            matching(&before, &text, Case::Any)?
+        }
+    };
+    if matches!(found, TextMatch::Phrase(_)) && cursor.rest.starts_with("..") {
+        return Err(range::quoted_ends(name, cursor));
+    }
+    match found {
+        // What every record has of times is asked by time; its text is nothing that people know.
+        TextMatch::Phrase(text) if range::is_time(name) => {
+            range::within(name, (&before, cursor), &text)
+        }
+        text => Ok(FieldTest::Matches(text)),
+    }
+}
 
 /// A text to match that is next, unless it is a plain word: `=exact`, `"phrase"`, `/regex/`,
 /// `cidr(…)`.
@@ -98,19 +125,35 @@ fn network(cursor: &mut Cursor<'_>) -> Result<TextMatch, QueryError> {
     Ok(TextMatch::Network { address, prefix })
 }
 
-/// A text in quotes.
+/// Why quotes without anything in them are refused.
+const EMPTY: &str = "an empty phrase finds nothing";
+
+/// A text in quotes, noted as a token.
 pub(super) fn quoted(cursor: &mut Cursor<'_>, kind: TokenKind) -> Result<String, QueryError> {
     let start = cursor.at();
+    let text = unmarked(cursor)?;
+    cursor.mark(start, kind);
+    Ok(text)
+}
+
+/// A text in quotes, part of a longer token.
+fn unmarked(cursor: &mut Cursor<'_>) -> Result<String, QueryError> {
+    let start = cursor.at();
     let whole = cursor.at() + cursor.rest.len();
-    cursor.take_as(kind, lex::quoted).ok_or_else(|| {
+    cursor.take(lex::quoted).ok_or_else(|| {
         let mut error = cursor.error_from(start, whole, "this quote is not closed", &["\""]);
         error.hint = Some("a quote inside a phrase is written \\\"".to_owned());
         error
     })
 }
 
+/// A phrase, or one that a star touches and so goes on.
 fn phrase(cursor: &mut Cursor<'_>, case: Case) -> Result<TextMatch, QueryError> {
     let before = *cursor;
+    let mut ahead = *cursor;
+    if ahead.take(lex::quoted).is_some() && ahead.peek() == Some('*') {
+        return word(cursor, case, TokenKind::Phrase);
+    }
     let text = quoted(cursor, TokenKind::Phrase)?;
     phrase_of(&before, &text, case)
 }
@@ -122,7 +165,7 @@ pub(super) fn phrase_of(
     case: Case,
 ) -> Result<TextMatch, QueryError> {
     if text.is_empty() {
-        return Err(before.error("an empty phrase finds nothing", &["\"a phrase\""]));
+        return Err(before.error(EMPTY, &["\"a phrase\""]));
     }
     Ok(TextMatch::Phrase(case.fold(text)))
 }
@@ -130,14 +173,44 @@ pub(super) fn phrase_of(
 /// A word with its stars told from escaped ones.
 pub(super) struct Bare {
     pub(super) raw: String,
-    parts: Vec<String>,
+    /// Something in it was escaped or quoted: it is text, whatever it looks like.
+    pub(super) is_literal: bool,
+    /// What stands between the stars.
+    pub(super) parts: Vec<String>,
+}
+
+impl Bare {
+    /// Whether a quote that is next belongs to the word: it begins it, or a star stands before it.
+    fn takes_quote(&self) -> bool {
+        self.parts.last().is_some_and(String::is_empty)
+    }
+
+    fn push(&mut self, text: &str) {
+        self.raw.push_str(text);
+        if let Some(part) = self.parts.last_mut() {
+            part.push_str(text);
+        }
+    }
 }
 
 /// A word: everything up to white space, a bracket, a pipe or a quote. `\` takes the next
-/// character as it is.
+/// character as it is. A text in quotes that a star touches is a part of it.
 pub(super) fn bare(cursor: &mut Cursor<'_>) -> Result<Bare, QueryError> {
-    let mut bare = Bare { raw: String::new(), parts: vec![String::new()] };
+    let mut bare = Bare { raw: String::new(), is_literal: false, parts: vec![String::new()] };
     while let Some(c) = cursor.peek() {
+        if c == '"' && bare.takes_quote() {
+            let before = *cursor;
+            let text = unmarked(cursor)?;
+            if text.is_empty() {
+                return Err(before.error(EMPTY, &["\"a phrase\""]));
+            }
+            bare.push(&text);
+            bare.is_literal = true;
+            match cursor.peek() {
+                Some('*') => continue,
+                _ => break,
+            }
+        }
         if let Some(name) = lex::name_of(c) {
             let mut error = cursor.error(format!("this is {name}"), &[]);
             error.hint =
@@ -151,14 +224,16 @@ pub(super) fn bare(cursor: &mut Cursor<'_>) -> Result<Bare, QueryError> {
         let (c, star) = match (c, cursor.peek()) {
             ('\\', Some(next)) if !next.is_whitespace() && !next.is_alphanumeric() => {
                 cursor.rest = cursor.rest.get(next.len_utf8()..).unwrap_or_default();
+                bare.is_literal = true;
                 (next, false)
             }
             (c, _) => (c, c == '*'),
         };
-        bare.raw.push(c);
-        match bare.parts.last_mut() {
-            Some(part) if !star => part.push(c),
-            _ => bare.parts.push(String::new()),
+        if star {
+            bare.raw.push(c);
+            bare.parts.push(String::new());
+        } else {
+            bare.push(c.encode_utf8(&mut [0; 4]));
         }
     }
     Ok(bare)
@@ -196,140 +271,12 @@ pub(super) fn matching(
     }
 }
 
-/// `a..b`, if the word is that: both ends are inside.
-pub(super) fn dotted(
-    name: &str,
-    place: (&Cursor<'_>, &Cursor<'_>),
-    raw: &str,
-) -> Option<FieldTest> {
-    let (from, to) = raw.split_once("..")?;
-    let end = |text: &str| {
-        let measured = number(text).is_some() || quantity(text).is_some();
-        let literal = as_literal(place.0, place.1, name, text, Written::Bare);
-        literal.ok().filter(|_| measured).map(Bound::Inclusive)
-    };
-    Some(FieldTest::Between { from: end(from)?, to: end(to)? })
-}
-
-/// `[a TO b]` with both ends inside, `{a TO b}` with both outside, mixed as well; `*` is open.
-pub(super) fn range(cursor: &mut Cursor<'_>, name: &str) -> Result<FieldTest, QueryError> {
-    let start = cursor.at();
-    let inclusive = cursor.eat("[");
-    if !inclusive {
-        cursor.eat("{");
-    }
-    cursor.mark(start, TokenKind::Bracket);
-    cursor.skip_space();
-    let from = range_end(cursor, name)?;
-    cursor.skip_space();
-    if cursor.take_as(TokenKind::Keyword, lex::keyword("TO")).is_none() {
-        return Err(cursor.error(format!("expected TO, found {}", cursor.found()), &["TO"]));
-    }
-    cursor.skip_space();
-    let to = range_end(cursor, name)?;
-    cursor.skip_space();
-    let bound = |literal: Option<Literal>, inclusive| match literal {
-        None => Bound::Open,
-        Some(literal) if inclusive => Bound::Inclusive(literal),
-        Some(literal) => Bound::Exclusive(literal),
-    };
-    let from = bound(from, inclusive);
-    let to = match cursor.peek() {
-        Some(']') => bound(to, true),
-        Some('}') => bound(to, false),
-        _ => {
-            let message = format!("expected ']' or '}}', found {}", cursor.found());
-            return Err(cursor.error(message, &["]", "}"]));
-        }
-    };
-    let end = cursor.at();
-    cursor.rest = cursor.rest.get(1..).unwrap_or_default();
-    cursor.mark(end, TokenKind::Bracket);
-    Ok(FieldTest::Between { from, to })
-}
-
-fn range_end(cursor: &mut Cursor<'_>, name: &str) -> Result<Option<Literal>, QueryError> {
-    if cursor.peek() == Some('"') {
-        return literal(cursor, name).map(Some);
-    }
-    let end = cursor.rest.find(|c: char| c.is_whitespace() || "]}|()".contains(c));
-    let (text, rest) = cursor.rest.split_at(end.unwrap_or(cursor.rest.len()));
-    if text.is_empty() {
-        let message = format!("expected a value, found {}", cursor.found());
-        return Err(cursor.error(message, &["a value", "*"]));
-    }
-    let before = *cursor;
-    cursor.rest = rest;
-    cursor.mark(before.at(), TokenKind::Value);
-    if text == "*" {
-        return Ok(None);
-    }
-    as_literal(&before, cursor, name, text, Written::Bare).map(Some)
-}
-
-/// What is compared with.
-pub(super) fn literal(cursor: &mut Cursor<'_>, name: &str) -> Result<Literal, QueryError> {
-    let before = *cursor;
-    if cursor.peek() == Some('"') {
-        let text = quoted(cursor, TokenKind::Value)?;
-        return as_literal(&before, cursor, name, &text, Written::Quoted);
-    }
-    if cursor.peek().is_none_or(|c| c.is_whitespace() || "|()".contains(c)) {
-        let message = format!("expected a value to compare with, found {}", cursor.found());
-        return Err(cursor.error(message, &["a number", "5ms", "10KB", "a time", "\"a text\""]));
-    }
-    let text = bare(cursor)?;
-    cursor.mark(before.at(), TokenKind::Value);
-    as_literal(&before, cursor, name, &text.raw, Written::Bare)
-}
-
-/// How a literal was written. In quotes a span or a size is text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Written {
-    Bare,
-    Quoted,
-}
-
-/// A literal as the field wants it: a time, a level, a number, a span, a size, or a text.
-fn as_literal(
-    before: &Cursor<'_>,
-    after: &Cursor<'_>,
-    name: &str,
-    text: &str,
-    written: Written,
-) -> Result<Literal, QueryError> {
-    let place = (before.at(), after.at());
-    match name {
-        "timestamp" | "ingest_time" => match read_moment(text) {
-            Some(time) => Ok(Literal::Text(time.to_string())),
-            None => {
-                let message = format!("{text:?} is no time");
-                let expected = ["2026-01-31", "\"2026-01-31 23:59:59Z\"", "1767225600"];
-                Err(before.error_from(place.0, place.1, message, &expected))
-            }
-        },
-        "level" if Level::from_word(text).is_none() => {
-            let names = Level::ALL.map(Level::name);
-            let message = format!("{text:?} is no level");
-            let mut error = before.error_from(place.0, place.1, message, &names);
-            error.hint = super::nearest(text, &names).map(|near| format!("did you mean {near}?"));
-            Err(error)
-        }
-        "level" => Ok(Literal::Text(fold_text(text).into_owned())),
-        _ => {
-            let measured = if written == Written::Bare { quantity(text) } else { None };
-            let plain = || Literal::Text(fold_text(text).into_owned());
-            Ok(number(text).or(measured).unwrap_or_else(plain))
-        }
-    }
-}
-
-fn quantity(text: &str) -> Option<Literal> {
+pub(super) fn quantity(text: &str) -> Option<Literal> {
     let size = || read_size(text).map(Literal::Size);
     read_duration(text).map(Literal::Duration).or_else(size)
 }
 
-fn number(text: &str) -> Option<Literal> {
+pub(super) fn number(text: &str) -> Option<Literal> {
     let digit = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
     let number: f64 = text.parse().ok().filter(|_| digit)?;
     number.is_finite().then_some(Literal::Number(number))

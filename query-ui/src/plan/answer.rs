@@ -19,11 +19,15 @@ use model::time::{TimeRange, Timestamp};
 use model::wire::Missing;
 
 use super::distribute::distributed;
-use super::lower::{Lowered, Lowering, Order, Reading, fields_of, fixed, queries};
+use super::lower::{
+    Lowered, Lowering, Order, Reading, asked, fields_of, fixed, is_sliced, queries,
+};
 use super::range::{Cursor, may_hold, narrowed};
 use super::scan::{Progress, ProgressWatch, Scanner, StopGuard};
+use super::slices::slices;
 use super::stop::stoppable;
 use super::types::{Types, look_up};
+use super::warnings::Doubt;
 use super::{Budget, Engine, QueryFailure, Question, Shape};
 use crate::language::{Pipe, Query};
 
@@ -59,12 +63,44 @@ pub struct Answer {
     left: Option<u64>,
     /// Rows of a page, where there are pages.
     limit: Option<u64>,
-    scanner: Scanner,
-    budget: Budget,
+    pub(super) scanner: Scanner,
+    pub(super) budget: Budget,
+    /// Fields that some record may have or none.
+    pub(super) doubt: Doubt,
     memory_bytes_max: usize,
     matched: Matched,
     planned: Duration,
+    /// What is still to be sorted, where the answer is made in slices.
+    rest: Option<Box<Rest>>,
     _stop: StopGuard,
+}
+
+/// The slices of a range that are still to be given out.
+struct Rest {
+    engine: Engine,
+    question: Question,
+    /// Of the whole range.
+    reading: Reading,
+    span: TimeRange,
+    /// The next one last.
+    ranges: Vec<TimeRange>,
+}
+
+impl Rest {
+    /// Begins with the next slice.
+    async fn next(
+        &mut self,
+        scanner: &Scanner,
+        budget: &mut Budget,
+    ) -> Result<Option<SendableRecordBatchStream>, QueryFailure> {
+        let Some(range) = self.ranges.pop() else { return Ok(None) };
+        *budget = budget.anew();
+        let question = &self.question;
+        let readings = vec![(&question.query, self.reading.within(range))];
+        let lowered =
+            self.engine.lower(scanner, question, readings, (Order::Defined, self.span))?;
+        self.engine.begin(lowered.plan, &lowered.shape, budget).await.map(Some)
+    }
 }
 
 /// What is known of the number of records that pass the search.
@@ -81,8 +117,9 @@ enum Matched {
 
 impl Matched {
     fn of(question: &Question, readings: usize, newest: Option<usize>) -> Self {
-        let is_empty = |pipe: &Pipe| matches!(pipe, Pipe::Limit(0));
-        if readings != 1 || question.query.pipes.iter().any(is_empty) {
+        // Conditions of pipes go down into scans, as far as they can.
+        let hides = |pipe: &Pipe| matches!(pipe, Pipe::Limit(0) | Pipe::Where(_));
+        if readings != 1 || question.query.pipes.iter().any(hides) {
             return Self::Unknown;
         }
         Self::Below(newest.map_or(u64::MAX, |most| most as u64))
@@ -114,9 +151,11 @@ impl Answer {
             limit,
             scanner,
             budget,
+            doubt: Doubt::default(),
             memory_bytes_max,
             matched,
             planned,
+            rest: None,
             _stop,
         }
     }
@@ -156,6 +195,12 @@ impl Answer {
             }
             let rows = match self.budget.within(self.rows.next()).await? {
                 None => {
+                    if let Some(rest) = &mut self.rest
+                        && let Some(rows) = rest.next(&self.scanner, &mut self.budget).await?
+                    {
+                        self.rows = rows;
+                        continue;
+                    }
                     let passed = self.progress().rows;
                     self.matched = match self.matched {
                         Matched::Below(most) if passed < most => Matched::Known(passed),
@@ -222,9 +267,11 @@ impl Engine {
         let scanner = self.scanner();
         let stop = scanner.stop_guard();
         let mut budget = self.budget();
-        let readings = self.readings(&scanner, question, &mut budget).await?;
+        let (mut readings, doubt) = self.readings(&scanner, question, &mut budget).await?;
         let reading_count = readings.len();
-        let lowered = self.lower(&scanner, question, readings, order)?;
+        let span = readings.first().map_or(question.range, |(_, reading)| reading.span());
+        let rest = self.sliced(question, &mut readings, (order, span));
+        let lowered = self.lower(&scanner, question, readings, (order, span))?;
         let Lowered { plan, shape, take, pages, newest } = lowered;
         let matched = Matched::of(question, reading_count, newest);
         let rows = self.begin(plan, &shape, &mut budget).await?;
@@ -239,11 +286,33 @@ impl Engine {
             limit,
             scanner,
             budget,
+            doubt,
             memory_bytes_max,
             matched,
             planned,
+            rest,
             _stop,
         })
+    }
+
+    /// Leaves the first slice of a great range in what is read, if the answer can be made so; the rest
+    /// comes later.
+    fn sliced(
+        &self,
+        question: &Question,
+        readings: &mut [(&Query, Reading)],
+        (order, span): (Order, TimeRange),
+    ) -> Option<Box<Rest>> {
+        let [(_, reading)] = readings else { return None };
+        if order != Order::Defined || !is_sliced(&question.query, question.limit) {
+            return None;
+        }
+        let mut ranges = slices(&reading.units, reading.range, self.0.settings.slice_rows);
+        ranges.reverse();
+        let first = ranges.pop().filter(|_| !ranges.is_empty())?;
+        let whole = std::mem::replace(reading, reading.within(first));
+        let (engine, question) = (self.clone(), question.clone());
+        Some(Box::new(Rest { engine, question, reading: whole, span, ranges }))
     }
 
     /// Begins to run a plan.
@@ -266,32 +335,37 @@ impl Engine {
         scanner: &Scanner,
         question: &Question,
         readings: Vec<(&Query, Reading)>,
-        order: Order,
+        (order, span): (Order, TimeRange),
     ) -> Result<Lowered, QueryFailure> {
         let settings = &self.0.settings;
-        let span = readings.first().map_or(question.range, |(_, reading)| reading.span());
         let lowering = Lowering::new(scanner, readings, settings.core_count, span);
         let lowered = lowering.plan(&question.query, question.limit, order);
         lowered.map_err(|error| QueryFailure::of(error, settings.memory_bytes_max))
     }
 
-    /// What the query and those inside of it read, all of one view.
+    /// What the query and those inside of it read, all of one view, and the fields that they name.
     async fn readings<'a>(
         &self,
         scanner: &Scanner,
         question: &'a Question,
         budget: &mut Budget,
-    ) -> Result<Vec<(&'a Query, Reading)>, QueryFailure> {
+    ) -> Result<(Vec<(&'a Query, Reading)>, Doubt), QueryFailure> {
         let view = self.view().await;
         scanner.lack(&view.missing);
         let now = self.clock().now();
         let mut readings = Vec::new();
+        let mut doubt = Doubt { names: asked(&question.query), units: Vec::new() };
         for query in queries(&question.query) {
             let range = if std::ptr::eq(query, &raw const question.query) {
                 question.range
             } else {
                 question.range_of(query, now)
             };
+            // A field may be in a record of the time that is left out for another reason.
+            if !doubt.names.is_empty() && (readings.is_empty() || query.time.is_some()) {
+                let units = self.searcher().units(&view, &range, question.indexes.as_deref());
+                doubt.units.extend(units);
+            }
             let range = narrowed(range, &query.filter);
             let mut units = self.searcher().units(&view, &range, question.indexes.as_deref());
             units.retain(|unit| may_hold(&query.filter, unit));
@@ -301,7 +375,7 @@ impl Engine {
             let (units, types) = self.types(scanner, units, names, budget).await?;
             readings.push((query, Reading { units, types, range }));
         }
-        Ok(readings)
+        Ok((readings, doubt))
     }
 
     /// The types of some fields, and the units that can be read.
@@ -346,7 +420,7 @@ impl Engine {
         let scanner = self.scanner();
         let _stop = scanner.stop_guard();
         let mut budget = self.budget();
-        let readings = self.readings(&scanner, question, &mut budget).await?;
+        let (readings, _) = self.readings(&scanner, question, &mut budget).await?;
         let range = readings.first().map_or(question.range, |(_, reading)| reading.range);
         let mut explanation = Explanation { range, ..Explanation::default() };
         for unit in readings.iter().flat_map(|(_, reading)| &reading.units) {
@@ -357,8 +431,9 @@ impl Engine {
                 Unit::Fresh(_) | Unit::Remote(_) => explanation.fresh += 1,
             }
         }
+        let span = readings.first().map_or(question.range, |(_, reading)| reading.span());
         let Lowered { plan, shape, .. } =
-            self.lower(&scanner, question, readings, Order::Defined)?;
+            self.lower(&scanner, question, readings, (Order::Defined, span))?;
         let failed = |error| QueryFailure::of(error, self.0.settings.memory_bytes_max);
         let state = self.session(&shape).map_err(failed)?;
         let plan = budget.within(state.create_physical_plan(&plan)).await?.map_err(failed)?;

@@ -15,7 +15,9 @@ use model::wire::Missing;
 use serde_json::{Map, Value};
 
 use super::lower::Order;
+use super::range::{may_hold, narrowed};
 use super::scan::Scanner;
+use super::types::{Types, resolve};
 use super::{Engine, Fold, QueryFailure, Question, Shape, json};
 use crate::language::{Aggregate, Function, Group, Pipe, Query};
 
@@ -41,6 +43,15 @@ pub struct FieldCount {
     pub types: Vec<FieldType>,
     /// Records that have it.
     pub count: u64,
+}
+
+/// A field that some record has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The type in which all its values are seen.
+    pub kind: FieldType,
+    /// Whether some record may have several values of it.
+    pub has_lists: bool,
 }
 
 /// A field's most frequent values.
@@ -93,6 +104,44 @@ impl Engine {
         });
         counts.merge(budget.within(known).await?.map_err(|_| QueryFailure::Broken)?);
         Ok(counts.into_fields(scanner.missing()))
+    }
+
+    /// Those of these fields that some record has. Runs on the queries' threads ([`Engine::run`]).
+    ///
+    /// # Errors
+    /// [`QueryFailure`].
+    pub async fn held(
+        &self,
+        question: &Question,
+        names: BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Held>, QueryFailure> {
+        let (scanner, mut budget) = (self.scanner(), self.budget());
+        let _stop = scanner.stop_guard();
+        let filter = &question.query.filter;
+        let range = narrowed(question.range, filter);
+        let mut units = self.units(&scanner, &range, question.indexes.as_deref()).await;
+        units.retain(|unit| may_hold(filter, unit));
+        let looked = tokio::task::spawn_blocking(move || {
+            let (mut types, mut several) = (Types::new(), BTreeSet::new());
+            let _core = scanner.cores.take();
+            for unit in units {
+                for stat in scanner.fields(&unit).unwrap_or_default() {
+                    if stat.count == 0 || !names.contains(&stat.name) {
+                        continue;
+                    }
+                    if stat.several != Some(false) {
+                        several.insert(stat.name.clone());
+                    }
+                    types.entry(stat.name).or_default().insert(stat.kind);
+                }
+            }
+            let held = |name: &String| Held {
+                kind: resolve(&types, name),
+                has_lists: several.contains(name),
+            };
+            types.keys().map(|name| (name.clone(), held(name))).collect()
+        });
+        budget.within(looked).await?.map_err(|_| QueryFailure::Broken)
     }
 
     /// Counts a field's values. Runs on the queries' threads ([`Engine::run`]).

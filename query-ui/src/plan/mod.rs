@@ -10,12 +10,15 @@ mod running;
 mod stop;
 mod scan;
 mod table;
+mod pushdown;
 mod distribute;
 mod types;
 mod range;
+mod slices;
 pub(crate) mod calendar;
 mod lower;
 mod answer;
+mod warnings;
 mod sql;
 mod histogram;
 mod fields;
@@ -27,6 +30,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::SessionState;
 use index::scan::ScanRequest;
@@ -45,10 +49,10 @@ use admission::{Admission, Admitted, Cost};
 pub use answer::{Answer, Explanation};
 use cores::Cores;
 pub use failure::QueryFailure;
-pub use fields::{FieldCount, FieldValues, Fields};
+pub use fields::{FieldCount, FieldValues, Fields, Held};
 pub use histogram::{Bucket, Histogram};
-pub(crate) use lower::RECORD;
 pub use lower::{ColumnKind, Extras, OutputColumn, Shape};
+pub(crate) use lower::{RECORD, asked};
 use memory::Memory;
 pub use range::Cursor;
 use range::narrowed;
@@ -58,6 +62,12 @@ pub use scan::{Progress, ProgressWatch};
 use scan::{Scanner, Work};
 pub use settings::{BUCKETS_MAX, QuerySettings, VALUES_MAX};
 use stop::{STOP, Stop};
+pub use warnings::Warning;
+
+/// The call that ends a query at the node where it runs.
+const CANCEL_CALL: &str = "cancel";
+/// Its answer where it ran.
+const CANCELLED: &[u8] = b"1";
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -209,10 +219,22 @@ impl Engine {
         self.0.searcher.gather().await
     }
 
-    /// Ends a query that runs; false when none of that name does.
-    #[must_use]
-    pub fn cancel(&self, id: QueryId) -> bool {
-        self.0.running.cancel(id)
+    /// Ends a query that runs at this node, or at another one of the cluster; false when none of that
+    /// name does.
+    pub async fn cancel(&self, id: QueryId) -> bool {
+        if self.0.running.cancel(id) {
+            return true;
+        }
+        let body = Bytes::copy_from_slice(&id.0.to_le_bytes());
+        let answers = self.0.searcher.ask_others(CANCEL_CALL, body).await;
+        answers.iter().any(|answer| answer.as_ref() == CANCELLED)
+    }
+
+    /// Ends a query for another node; whether it ran here.
+    fn cancel_here(&self, body: &[u8]) -> Bytes {
+        let id = body.try_into().map(u64::from_le_bytes).map(QueryId);
+        let was = id.is_ok_and(|id| self.0.running.cancel(id));
+        Bytes::from_static(if was { CANCELLED } else { b"" })
     }
 
     /// Waits for a place among the queries that run, for this question, or for something quick.
@@ -340,6 +362,11 @@ impl Budget {
     /// Time since the question was asked.
     fn age(&self) -> Duration {
         self.clock.elapsed().saturating_sub(self.begun)
+    }
+
+    /// The whole time once more: for the next part of an answer that is given out in parts.
+    fn anew(&self) -> Self {
+        Self { clock: self.clock.clone(), begun: self.begun, left: self.whole, whole: self.whole }
     }
 
     /// Waits for something as long as there is time.

@@ -82,6 +82,15 @@ impl TimeWords {
 }
 
 impl Reading {
+    /// The same of a part of the range.
+    pub(super) fn within(&self, range: TimeRange) -> Self {
+        let reaches = |unit: &&Unit| {
+            range.overlaps(Timestamp(unit.time_first()), Timestamp(unit.time_last()))
+        };
+        let units = self.units.iter().filter(reaches).cloned().collect();
+        Self { units, types: self.types.clone(), range }
+    }
+
     /// The range without open ends: those of what is stored.
     pub(super) fn span(&self) -> TimeRange {
         let first = self.units.iter().map(Unit::time_first).min();

@@ -1,4 +1,5 @@
-//! The queries that run, by name, so that one of them can be ended.
+//! The queries that run, by name, so that one of them can be ended. Names are drawn: nobody ends a query
+//! by guessing, and no two nodes use the same.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,14 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// The name of a query that runs; none is used twice while the node lives.
+/// The name of a query that runs, in all of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QueryId(pub u64);
 
 /// Hexadecimal digits.
 impl fmt::Display for QueryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}", self.0)
+        write!(f, "{:016x}", self.0)
     }
 }
 
@@ -29,11 +30,7 @@ impl QueryId {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Running(Arc<Mutex<Queries>>);
 
-#[derive(Debug, Default)]
-struct Queries {
-    next: u64,
-    stops: BTreeMap<QueryId, Arc<Notify>>,
-}
+type Queries = BTreeMap<QueryId, Arc<Notify>>;
 
 impl Running {
     fn lock(&self) -> MutexGuard<'_, Queries> {
@@ -43,17 +40,14 @@ impl Running {
     /// One more, until its place is dropped.
     pub(super) fn enter(&self) -> Place {
         let stop = Arc::new(Notify::new());
-        let mut queries = self.lock();
-        queries.next += 1;
-        let id = QueryId(queries.next);
-        queries.stops.insert(id, stop.clone());
-        drop(queries);
+        let id = QueryId(platform::random::u64());
+        self.lock().insert(id, stop.clone());
         Place { id, stop, running: self.clone() }
     }
 
     /// Ends one; false when it does not run.
     pub(super) fn cancel(&self, id: QueryId) -> bool {
-        let stop = self.lock().stops.get(&id).cloned();
+        let stop = self.lock().get(&id).cloned();
         stop.inspect(|stop| stop.notify_one()).is_some()
     }
 }
@@ -79,6 +73,6 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.running.lock().stops.remove(&self.id);
+        self.running.lock().remove(&self.id);
     }
 }

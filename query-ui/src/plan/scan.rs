@@ -219,6 +219,14 @@ impl Work {
                 broken = emit(rows, &mut core).is_break();
             } else {
                 scanner.scan(unit, &request, &mut |rows| {
+                    if rows.num_rows() == 0 {
+                        broken = scanner.is_stopped();
+                        return if broken {
+                            ControlFlow::Break(())
+                        } else {
+                            ControlFlow::Continue(())
+                        };
+                    }
                     let count = request.records(&rows);
                     scanner.metrics.rows.inc_by(count);
                     progress.add(Progress { rows: count, ..Progress::default() });

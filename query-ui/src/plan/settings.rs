@@ -30,6 +30,9 @@ pub struct QuerySettings {
     pub concurrency_max: usize,
     /// Time that one more waits for its turn before it is told to come later.
     pub wait_max: Duration,
+    /// Records, as far as is known before, that are sorted at a time where an answer gives all records
+    /// in the order of their times.
+    pub slice_rows: u32,
     /// Live tails at a time.
     pub tails_max: usize,
     /// Processor cores that queries use.
@@ -49,6 +52,7 @@ impl QuerySettings {
             stall_max: Duration::from_secs(60),
             concurrency_max: 16,
             wait_max: Duration::from_secs(10),
+            slice_rows: 1_000_000,
             tails_max: 64,
             core_count: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         }

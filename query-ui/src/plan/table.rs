@@ -15,7 +15,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
@@ -27,10 +27,12 @@ use index::searcher::Unit;
 use model::level::Level;
 use model::partition::{Offset, PartitionId, RecordId};
 use model::query::Filter;
-use model::time::TimeRange;
+use model::time::{TimeRange, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::pushdown::implied;
+use super::range::narrowed;
 use super::scan::{Scanner, Work};
 
 /// Batches that a scanning thread may be ahead of its reader.
@@ -103,7 +105,7 @@ impl TableProvider for LogTable {
         &self,
         _state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all: Vec<usize> = (0..self.columns.len()).collect();
@@ -111,16 +113,53 @@ impl TableProvider for LogTable {
         let schema = Arc::new(self.schema().project(wanted)?);
         let columns: Vec<Source> =
             wanted.iter().filter_map(|at| self.columns.get(*at).cloned()).collect();
+        let implied: Vec<Filter> = filters.iter().filter_map(|one| self.implied(one)).collect();
+        let filter = match implied.is_empty() {
+            true => self.filter.clone(),
+            false => Filter::And([vec![self.filter.clone()], implied].concat()),
+        };
+        let range = narrowed(self.range, &filter);
+        let reaches = |unit: &&Unit| {
+            range.overlaps(Timestamp(unit.time_first()), Timestamp(unit.time_last()))
+        };
+        let units: Vec<Unit> = self.units.iter().filter(reaches).cloned().collect();
         let request = ScanRequest {
-            filter: self.filter.clone(),
-            range: self.range,
+            filter,
+            range,
             columns: stored(&columns),
             newest: self.newest,
             counted: columns.contains(&Source::Count),
         };
-        self.scanner.expect(self.units.len());
-        let work = Arc::new(Work::new(self.units.clone(), request));
+        self.scanner.expect(units.len());
+        let work = Arc::new(Work::new(units, request));
         Ok(Arc::new(LogScanExec::new(self.scanner.clone(), work, columns, schema, self.partitions)))
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        let support = |filter: &&Expr| match self.implied(filter) {
+            Some(_) => TableProviderFilterPushDown::Inexact,
+            None => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(support).collect())
+    }
+}
+
+impl LogTable {
+    /// What a condition on its rows implies of records. Of the newest few it implies nothing: those
+    /// were chosen before.
+    fn implied(&self, condition: &Expr) -> Option<Filter> {
+        if self.newest.is_some() {
+            return None;
+        }
+        let source = |name: &str| {
+            let place =
+                (0..self.columns.len()).find(|at| Self::column_name(self.number, *at) == name);
+            self.columns.get(place?)
+        };
+        implied(condition, &source)
     }
 }
 

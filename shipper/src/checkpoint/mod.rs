@@ -27,6 +27,8 @@ const VERSION: u32 = 2;
 const CURRENT: &str = "checkpoints.json";
 const PREVIOUS: &str = "checkpoints.previous.json";
 const DAMAGED: &str = "checkpoints.damaged.json";
+const MISSING: &str = "a journal of the checkpoints is missing: what it said is forgotten, and may be \
+                       sent again";
 
 /// What is known of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +48,14 @@ pub(crate) struct Checkpoint {
     pub(crate) source: String,
     /// Where it was last seen.
     pub(crate) path: String,
+    /// Where that path really led, when it was reached by a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) real: Option<String>,
     /// When it was last seen, nanoseconds since 1970.
     pub(crate) seen_ns: i64,
+    /// Bytes it had then: what is lost with it when it is not found again.
+    #[serde(default)]
+    pub(crate) size: u64,
 }
 
 /// A batch that the queue may have: after a crash the file must still hold its last bytes, or it is
@@ -70,6 +78,12 @@ struct Head {
     xxh3: u64,
     #[serde(default)]
     journal: u64,
+    /// The last thing that a process did.
+    #[serde(default)]
+    last: bool,
+    /// That journal was there before this was written.
+    #[serde(default)]
+    begun: bool,
 }
 
 /// Why no checkpoints can be had.
@@ -117,6 +131,9 @@ pub(crate) struct Recovered {
     pub(crate) checkpoints: Vec<Checkpoint>,
     /// Nobody shipped from this state directory before.
     pub(crate) first_run: bool,
+    /// Whoever shipped from it could say its last words: of what was sent, it knows what was not
+    /// acknowledged.
+    pub(crate) orderly: bool,
     /// What was damaged, and what that means.
     pub(crate) complaint: Option<String>,
 }
@@ -124,7 +141,7 @@ pub(crate) struct Recovered {
 enum Loaded {
     Absent,
     Damaged(&'static str),
-    Whole { checkpoints: Vec<Checkpoint>, journal: u64 },
+    Whole { checkpoints: Vec<Checkpoint>, journal: u64, last: bool, begun: bool },
 }
 
 impl Store {
@@ -134,9 +151,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; damage is none.
     pub(crate) fn open(folder: &Path) -> Result<(Self, Recovered), StoreError> {
-        let lock = Lock::take(folder)?;
-        let (saved, behind) = recover(folder)?;
-        let Replayed { checkpoints, next, found, damaged } =
+        let lock = Lock::take_unwritten(folder)?;
+        let unwritten = lock.unwritten().map(|why| {
+            let folder = folder.display();
+            format!("cannot write in {folder}: {why}; files known from before go on, new ones wait")
+        });
+        let (saved, behind, begun) = recover(folder)?;
+        let Replayed { checkpoints, next, found, hole, damaged } =
             journal::replay(folder, behind, saved.checkpoints)?;
         let damage = format!(
             "{damaged} lines of the checkpoints' journal are damaged: what they said is forgotten, \
@@ -145,7 +166,12 @@ impl Store {
         let recovered = Recovered {
             checkpoints,
             first_run: saved.first_run && !found,
-            complaint: saved.complaint.or_else(|| (damaged > 0).then_some(damage)),
+            orderly: saved.orderly && !found,
+            complaint: saved
+                .complaint
+                .or_else(|| (damaged > 0).then_some(damage))
+                .or_else(|| (hole || begun && !found).then(|| MISSING.to_owned()))
+                .or(unwritten),
         };
         let (journal, behind) = (Journal::new(folder, next), AtomicU64::new(behind));
         Ok((Self { folder: folder.to_owned(), journal, behind, _lock: lock }, recovered))
@@ -156,12 +182,12 @@ impl Store {
         &self.folder
     }
 
-    /// Saves as a whole. Not while others append: see [`Store::turn_over`].
+    /// Saves as a whole, as the last thing. Not while others append: see [`Store::turn_over`].
     ///
     /// # Errors
     /// As [`Store::replace`].
     pub(crate) fn save(&self, checkpoints: &[Checkpoint]) -> io::Result<()> {
-        self.replace(self.turn_over(), checkpoints)
+        self.put(self.turn_over(), checkpoints, true)
     }
 
     /// What is appended from now on is newer than a whole save that is begun after this; its number.
@@ -174,7 +200,14 @@ impl Store {
     /// # Errors
     /// As the system says; the old ones and all journals behind them are still there.
     pub(crate) fn replace(&self, journal: u64, checkpoints: &[Checkpoint]) -> io::Result<()> {
-        let bytes = write(&self.folder, journal, checkpoints)?;
+        self.put(journal, checkpoints, false)
+    }
+
+    fn put(&self, journal: u64, checkpoints: &[Checkpoint], last: bool) -> io::Result<()> {
+        if !last {
+            self.journal.begin()?;
+        }
+        let bytes = write(&self.folder, (journal, last), checkpoints)?;
         self.journal.saved(bytes);
         self.journal.remove_before(self.behind.swap(journal, Ordering::Relaxed));
         Ok(())
@@ -209,11 +242,13 @@ impl Store {
     }
 }
 
-/// The newest whole checkpoints, and the number of the first journal behind them.
-fn recover(folder: &Path) -> Result<(Recovered, u64), StoreError> {
+/// The newest whole checkpoints, the number of the first journal behind them, and whether that one
+/// must be there.
+fn recover(folder: &Path) -> Result<(Recovered, u64, bool), StoreError> {
     let current = load(&folder.join(CURRENT))?;
-    if let Loaded::Whole { checkpoints, journal } = current {
-        return Ok((Recovered { checkpoints, ..Recovered::default() }, journal));
+    if let Loaded::Whole { checkpoints, journal, last, begun } = current {
+        let recovered = Recovered { checkpoints, orderly: last, ..Recovered::default() };
+        return Ok((recovered, journal, begun));
     }
     let previous = load(&folder.join(PREVIOUS))?;
     let why = match &current {
@@ -228,23 +263,23 @@ fn recover(folder: &Path) -> Result<(Recovered, u64), StoreError> {
         _ => None,
     };
     Ok(match (previous, why) {
-        (Loaded::Whole { checkpoints, journal }, why) => {
+        (Loaded::Whole { checkpoints, journal, begun, .. }, why) => {
             let complaint = why.map(|why| {
                 format!(
                     "{CURRENT} is damaged ({why}) and kept as {DAMAGED}; going on from {PREVIOUS} \
                      and the journal: what is missing there may be sent again"
                 )
             });
-            (Recovered { checkpoints, first_run: false, complaint }, journal)
+            (Recovered { checkpoints, complaint, ..Recovered::default() }, journal, begun)
         }
-        (Loaded::Absent, None) => (Recovered { first_run: true, ..Recovered::default() }, 0),
+        (Loaded::Absent, None) => (Recovered { first_run: true, ..Recovered::default() }, 0, false),
         (_, why) => {
             let complaint = format!(
                 "{CURRENT} is damaged ({}) and there is no whole {PREVIOUS}: every file that no \
                  journal knows is sent from its beginning; the damaged one is kept as {DAMAGED}",
                 why.unwrap_or("the previous one too")
             );
-            (Recovered { complaint: Some(complaint), ..Recovered::default() }, 0)
+            (Recovered { complaint: Some(complaint), ..Recovered::default() }, 0, false)
         }
     })
 }
@@ -273,14 +308,18 @@ fn load(path: &Path) -> Result<Loaded, StoreError> {
     let checkpoints: Result<Vec<_>, _> = lines.map(serde_json::from_slice).collect();
     Ok(match checkpoints {
         Ok(checkpoints) if checkpoints.len() == head.files => {
-            Loaded::Whole { checkpoints, journal: head.journal }
+            Loaded::Whole { checkpoints, journal: head.journal, last: head.last, begun: head.begun }
         }
         _ => Loaded::Damaged("its content is not as its head says"),
     })
 }
 
 /// Writes them as a whole; how many bytes that are.
-fn write(folder: &Path, journal: u64, checkpoints: &[Checkpoint]) -> io::Result<u64> {
+fn write(
+    folder: &Path,
+    (journal, last): (u64, bool),
+    checkpoints: &[Checkpoint],
+) -> io::Result<u64> {
     let mut body = vec![b'\n'];
     for checkpoint in checkpoints {
         serde_json::to_writer(&mut body, checkpoint)?;
@@ -292,6 +331,8 @@ fn write(folder: &Path, journal: u64, checkpoints: &[Checkpoint]) -> io::Result<
         files: checkpoints.len(),
         xxh3: xxh3_64(&body),
         journal,
+        last,
+        begun: !last,
     };
     let mut bytes = serde_json::to_vec(&head)?;
     bytes.append(&mut body);

@@ -12,7 +12,9 @@ pub(super) fn checkpoint(producer: u64, offset: u64) -> Checkpoint {
         sent: None,
         source: "/a\n\"b\"".to_owned(),
         path: "/a.1".to_owned(),
+        real: None,
         seen_ns: 7,
+        size: 0,
     }
 }
 

@@ -33,6 +33,8 @@ struct Slot {
     start: u64,
     end: u64,
     lines: usize,
+    /// Empty lines since the last one: part of the text if it goes on behind them.
+    empty: usize,
     trace: Trace,
     idle: usize,
 }
@@ -57,8 +59,16 @@ impl<'a> Assembler<'a> {
         Self { container, multiline, slots, ready, ready_end: 0, end: 0 }
     }
 
-    /// Takes the line at `start..end` (its end included). Empty lines between others need not
-    /// be fed.
+    /// Takes an empty line: inside a text it is part of it, elsewhere nothing.
+    pub(crate) fn feed_empty(&mut self) {
+        if let (None, [slot, ..]) = (self.container, &mut self.slots)
+            && slot.group.is_some()
+        {
+            slot.empty += 1;
+        }
+    }
+
+    /// Takes the line at `start..end` (its end included).
     pub(crate) fn feed(&mut self, line: &[u8], start: u64, end: u64) {
         let piece = match self.container {
             Some(container) => container.open(line),
@@ -151,10 +161,11 @@ impl Slot {
         let (joins, trace) = by.rule.joins(self.trace, &line.text);
         self.trace = trace;
         if let Some(group) = &mut self.group {
+            let between = 1 + std::mem::take(&mut self.empty);
             let fits = self.lines < GROUP_LINES_MAX
-                && group.text.len() + line.text.len() < GROUP_BYTES_MAX;
+                && group.text.len() + between + line.text.len() < GROUP_BYTES_MAX;
             if joins && fits {
-                group.text.push(b'\n');
+                group.text.resize(group.text.len() + between, b'\n');
                 group.text.extend_from_slice(&line.text);
                 group.end = end;
                 self.lines += 1;
@@ -174,7 +185,7 @@ impl Slot {
         }
         ready.extend(self.group.take());
         ready.extend(self.parts.take());
-        (self.lines, self.trace, self.idle) = (0, Trace::None, 0);
+        (self.lines, self.empty, self.trace, self.idle) = (0, 0, Trace::None, 0);
     }
 }
 
@@ -196,7 +207,10 @@ mod tests {
         let mut assembler = Assembler::new(container, joins);
         let (mut given, mut place) = (Vec::new(), 0);
         for line in lines {
-            assembler.feed(line.as_bytes(), place, place + 10);
+            match line.as_bytes() {
+                b"" => assembler.feed_empty(),
+                line => assembler.feed(line, place, place + 10),
+            }
             place += 10;
             for whole in assembler.take().into_iter().flatten() {
                 given.push(String::from_utf8(whole.text).unwrap());
@@ -215,6 +229,7 @@ mod tests {
     fn lines_and_parts_are_joined() {
         let traces = || Some(Multiline { rule: Rule::Traces, timeout: Duration::ZERO });
         check(None, traces().as_ref(), &["a", " b", "c"], &["a\n b", "c"]);
+        check(None, traces().as_ref(), &["", "a", "", "", " b", "", "c"], &["a\n\n\n b", "c"]);
         let t = "2026-11-23T00:00:00Z";
         let cri = |text: &str| format!("{t} {text}");
         let mixed = ["stdout P a", "stderr F x", "stdout F b", "stdout F c"].map(cri);

@@ -46,6 +46,8 @@ pub(crate) enum Trace {
     RustMessage,
     /// Inside its notes and frames.
     Rust,
+    /// Inside the fields of an error of Node, which end with a brace of its own.
+    Fields,
     /// The record is whole with the line before.
     Ended,
 }
@@ -67,7 +69,8 @@ impl Rule {
 
 fn traces(trace: Trace, line: &[u8]) -> (bool, Trace) {
     if matches!(line.first(), Some(b' ' | b'\t')) {
-        return (true, trace);
+        let opens = line.ends_with(b" {") && line.trim_ascii_start().starts_with(b"at ");
+        return (true, if opens { Trace::Fields } else { trace });
     }
     if line.starts_with(b"Traceback (most recent call last):") {
         return (true, Trace::Python);
@@ -82,6 +85,7 @@ fn traces(trace: Trace, line: &[u8]) -> (bool, Trace) {
     match trace {
         Trace::Python => return (true, Trace::PythonEnd),
         Trace::RustMessage => return (true, Trace::Rust),
+        Trace::Fields if line == b"}" => return (true, Trace::None),
         Trace::PythonEnd
             if line.starts_with(b"During handling of the above exception")
                 || line.starts_with(b"The above exception was the direct cause") =>
@@ -166,6 +170,10 @@ mod tests {
         check(
             &Rule::Traces,
             "TypeError: x is undefined\n|    at f (/app/a.js:1:2)\n|    at node:internal/main:1:1\nGET / 200",
+        );
+        check(
+            &Rule::Traces,
+            "Error: connect ECONNREFUSED\n|    at f (/app/a.js:1:2) {\n|  errno: -111,\n|  code: 'ECONNREFUSED'\n|}\n}\nGET / 200",
         );
         check(
             &Rule::Traces,

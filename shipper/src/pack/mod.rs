@@ -256,7 +256,9 @@ impl Packer<'_> {
             let alone = lines.damaged() > 0 || lines.note().is_whole();
             if alone {
                 assembler.close();
-            } else if !line.is_empty() {
+            } else if line.is_empty() {
+                assembler.feed_empty();
+            } else {
                 assembler.feed(line, start, end);
             }
             let line = Line { note: lines.note(), ..Line::bare(line, end) };

@@ -11,6 +11,8 @@ use crate::parse::{PatternError, regex};
 #[derive(Debug, Clone)]
 pub(crate) struct Redaction {
     seekers: Vec<Seeker>,
+    /// Fields whose names say that they are secret, and what is put in the place of their values.
+    secret: Option<(Regex, String)>,
 }
 
 #[derive(Debug, Clone)]
@@ -26,13 +28,25 @@ enum Kind {
     Whole,
     /// What follows the first group.
     Value,
+    /// The same before an `@`.
+    User,
     /// Digits that a card could have.
     Card,
 }
 
 const MAIL: &str = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?\.[A-Za-z]{2,}";
-const CARD: &str = r"\b(?:\d[ -]?){12,18}\d\b";
-const TOKEN: &str = r#"(?i)((?:bearer|basic)\s+|(?:[\w-]*(?:token|secret|password|passwd|pwd|api[_-]?key))["']?\s*[=:]\s*["']?)[^\s"',;&]{3,}"#;
+const CARD: &str = r"\b(?:\d[ -]?){12,18}\d\b|\b\d{4}\.\d{4}\.\d{4}\.\d{4}\b";
+/// How names end whose values are secret.
+const SECRET: &str = "(?:token|secret|password|passwd|pwd|(?:api|access|private)[_-]?key)";
+/// Fields that are secret as a whole: the last part of their names.
+const FIELD: &str = "(?i)(?:^|[.])(?:[^.]*SECRET|(?:proxy-)?authorization)$";
+const TOKEN: &str = r#"(?i)((?:bearer|basic)\s+|[\w-]*SECRET["']?\s*[=:]\s*)[^\s"',;&]{3,}"#;
+/// In quotes anything may stand.
+const QUOTED: &str = r#"(?i)([\w-]*SECRET["']?\s*[=:]\s*")(?:[^"\\]|\\.)+"#;
+/// JSON in a text of JSON.
+const ESCAPED: &str = r#"(?i)([\w-]*SECRET\\"\s*:\s*\\")[^"\\]+"#;
+const QUOTED_ONCE: &str = r#"(?i)([\w-]*SECRET["']?\s*[=:]\s*')[^']+"#;
+const USER: &str = r#"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@"']*:)[^\s/@"']+@"#;
 const JWT: &str = r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*";
 const KEY: &str = r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}\b|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bsk-[A-Za-z0-9_-]{20,}";
 
@@ -42,12 +56,19 @@ impl Redaction {
     /// # Errors
     /// The expression is none, or the name means nothing.
     pub(crate) fn new(what: &[String], with: Option<&str>) -> Result<Self, PatternError> {
-        let mut seekers = Vec::new();
+        let (mut seekers, mut secret) = (Vec::new(), None);
         for name in what {
             let own: &[(&str, Kind)] = match name.as_str() {
                 "mail" => &[(MAIL, Kind::Whole)],
                 "card" => &[(CARD, Kind::Card)],
-                "token" => &[(JWT, Kind::Whole), (TOKEN, Kind::Value)],
+                "token" => &[
+                    (JWT, Kind::Whole),
+                    (QUOTED, Kind::Value),
+                    (ESCAPED, Kind::Value),
+                    (QUOTED_ONCE, Kind::Value),
+                    (TOKEN, Kind::Value),
+                    (USER, Kind::User),
+                ],
                 "key" => &[(KEY, Kind::Whole)],
                 other => {
                     let text = other
@@ -58,19 +79,30 @@ impl Redaction {
                     continue;
                 }
             };
+            let with = with.map_or_else(|| format!("[{name}]"), str::to_owned);
+            let full = |text: &str| regex(&text.replace("SECRET", SECRET));
             for (text, kind) in own {
-                let with = with.map_or_else(|| format!("[{name}]"), str::to_owned);
-                seekers.push(Seeker { regex: regex(text)?, kind: *kind, with });
+                seekers.push(Seeker { regex: full(text)?, kind: *kind, with: with.clone() });
+            }
+            if name == "token" {
+                secret = Some((full(FIELD)?, with));
             }
         }
-        Ok(Self { seekers })
+        Ok(Self { seekers, secret })
     }
 
-    /// Redacts the message and every text.
+    /// Redacts the message, every text, and fields that are secret by their names.
     pub(super) fn apply(&self, record: &mut Record) {
         self.text(&mut record.message);
-        for (_, value) in &mut record.fields {
-            if let FieldValue::Text(text) = value {
+        for (name, value) in &mut record.fields {
+            let secret = self.secret.as_ref().filter(|(names, _)| names.is_match(name));
+            if let Some((_, with)) = secret {
+                let text = value.to_text();
+                // That there is none is no secret.
+                if !matches!(text.as_str(), "" | "true" | "false") {
+                    *value = FieldValue::Text(with.clone());
+                }
+            } else if let FieldValue::Text(text) = value {
                 self.text(text);
             } else if let FieldValue::Int(_) = value {
                 // A card's number may have come as one.
@@ -89,9 +121,10 @@ impl Redaction {
                 let whole = found.get(0).map_or("", |found| found.as_str());
                 match seeker.kind {
                     Kind::Whole => seeker.with.clone(),
-                    Kind::Value => {
+                    Kind::Value | Kind::User => {
                         let name = found.get(1).map_or("", |found| found.as_str());
-                        [name, &seeker.with].concat()
+                        let end = if seeker.kind == Kind::User { "@" } else { "" };
+                        [name, &seeker.with, end].concat()
                     }
                     Kind::Card if is_card(whole) => seeker.with.clone(),
                     Kind::Card => whole.to_owned(),

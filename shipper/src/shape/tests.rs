@@ -33,6 +33,17 @@ fn secrets_become_unreadable_and_the_rest_stays() {
     redacted("token", "Authorization: Bearer abc.def-123 x", "Authorization: Bearer [token] x");
     redacted("token", "?access_token=s3cr3t&x=1", "?access_token=[token]&x=1");
     redacted("token", r#"{"password": "hunter2", "n": 1}"#, r#"{"password": "[token]", "n": 1}"#);
+    redacted("token", "AWS_SECRET_ACCESS_KEY=wJalrXUt/x y", "AWS_SECRET_ACCESS_KEY=[token] y");
+    redacted("token", r#"secret="s e c" n=1"#, r#"secret="[token]" n=1"#);
+    redacted("token", "pwd='s e c' n=1", "pwd='[token]' n=1");
+    redacted("token", r#"{\"token\":\"s e c\"}"#, r#"{\"token\":\"[token]\"}"#);
+    redacted("token", "git https://bob:hunter2@host/x", "git https://bob:[token]@host/x");
+    redacted(
+        "token",
+        "max_tokens=400 at http://host:80/a@b",
+        "max_tokens=400 at http://host:80/a@b",
+    );
+    redacted("card", "4111.1111.1111.1111 1767225600.123456789", "[card] 1767225600.123456789");
     redacted("token", "jwt eyJhbGciOiJIUzI1.eyJzdWIiOiIx.abc ok", "jwt [token] ok");
     redacted("key", "aws AKIAIOSFODNN7EXAMPLE end", "aws [key] end");
     redacted(
@@ -42,6 +53,25 @@ fn secrets_become_unreadable_and_the_rest_stays() {
     );
     redacted("regex:\\d+ms", "took 12ms", "took [redacted]");
     assert!(Redaction::new(&["odd".to_owned()], None).is_err());
+}
+
+#[test]
+fn fields_are_secret_by_their_names() {
+    let redaction = Redaction::new(&["token".to_owned()], None).unwrap();
+    let rules = Rules(vec![Rule { when: Vec::new(), action: Action::Redact(redaction) }]);
+    let given = [
+        ("password", "hunter2"),
+        ("user.api_key", "0123"),
+        ("Authorization", "abc"),
+        ("has_password", "true"),
+        ("tokens", "400"),
+        ("token.kind", "short"),
+    ];
+    let mut given = record("m", Level::Info, &given);
+    given.fields.push(("pwd".to_owned(), FieldValue::Int(1234)));
+    let kept = rules.apply(given, 0).unwrap();
+    let texts: Vec<String> = kept.fields.iter().map(|(_, value)| value.to_text()).collect();
+    assert_eq!(texts, ["[token]", "[token]", "[token]", "true", "400", "short", "[token]"]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::recover::Vanished;
 use super::{Done, Shipper};
+use crate::checkpoint::Checkpoint;
 use crate::config;
 use crate::identity::FileId;
 use crate::pack::Workbench;
@@ -34,7 +35,32 @@ pub(super) struct Gap {
     pub(super) path: PathBuf,
     pub(super) from: u64,
     pub(super) to: u64,
+    /// Up to here they had been sent before a restart, and no answer is known.
+    #[serde(default)]
+    pub(super) sent_to: Option<u64>,
     pub(super) noticed_ns: i64,
+    /// What became of them, unless they were just gone.
+    #[serde(default)]
+    pub(super) why: Option<String>,
+}
+
+impl Gap {
+    /// What is lost of a file that was known and is not found. None when all of it is stored: after
+    /// a crash also what was sent is, as far as anybody knows.
+    pub(super) fn of_absent(known: &Checkpoint, orderly: bool, now: Timestamp) -> Option<Self> {
+        let sent_to = known.sent.map(|sent| sent.to).filter(|to| *to > known.offset);
+        let from = sent_to.filter(|_| !orderly).unwrap_or(known.offset);
+        (known.size > from).then(|| Self {
+            producer: known.producer,
+            source: known.source.clone(),
+            path: PathBuf::from(&known.path),
+            from,
+            to: known.size,
+            sent_to: sent_to.filter(|_| orderly),
+            noticed_ns: now.0,
+            why: None,
+        })
+    }
 }
 
 /// Gaps to be told, and those that may be none.
@@ -74,8 +100,8 @@ impl Shipper {
     pub(super) fn lost(&mut self, gap: Gap) {
         self.context.metrics.lost_bytes.inc_by(gap.to - gap.from);
         self.context.metrics.gaps.inc();
-        tracing::error!(file = %gap.path.display(), from = gap.from, to = gap.to,
-            "gone before it was read");
+        let why = gap.why.as_deref().unwrap_or("gone before it was read");
+        tracing::error!(file = %gap.path.display(), from = gap.from, to = gap.to, "{why}");
         if self.gaps.waiting.len() >= GAPS_MAX {
             self.gaps.waiting.pop_front();
         }
@@ -151,13 +177,16 @@ fn encode(gap: &Gap, recipe: &Recipe, host: &str) -> std::io::Result<Bytes> {
         config::labels_of(&recipe.labels, host, &gap.source).map_err(std::io::Error::other)?;
     let path = gap.path.display();
     let number = |number: u64| FieldValue::Int(i64::try_from(number).unwrap_or(i64::MAX));
+    let why = gap.why.as_deref().unwrap_or("were gone before they were read");
+    let sent = gap.sent_to.map(|to| format!("; up to {to} they had been sent and may be stored"));
     let record = Record {
         timestamp: Some(Timestamp(gap.noticed_ns)),
         level: Level::Error,
-        message: format!(
-            "gap: bytes {} to {} of {path} were gone before they were read",
-            gap.from, gap.to
-        ),
+        message: match (gap.to > gap.from, sent.unwrap_or_default()) {
+            (true, sent) => format!("gap: bytes {} to {} of {path} {why}{sent}", gap.from, gap.to),
+            // Nobody knows how much.
+            (false, _) => format!("gap: {why}"),
+        },
         fields: vec![
             ("gap_file".to_owned(), FieldValue::Text(path.to_string())),
             ("gap_from".to_owned(), number(gap.from)),

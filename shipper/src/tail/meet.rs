@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::between::{self, Between, Family};
 use super::table::{Generation, Key, Tracked};
 use super::{Done, Shipper, WALK_DELAY, new_generation};
 use crate::checkpoint::Checkpoint;
@@ -51,14 +52,7 @@ impl Shipper {
                 },
                 Change::Appeared(path) => self.appeared(&path),
                 Change::Gone(path) => {
-                    if let Some(key) = self.table.drop_path(&path) {
-                        if let Some(file) = self.table.get_mut(key)
-                            && file.path == path
-                        {
-                            file.present = false;
-                        }
-                        self.wake(key);
-                    }
+                    self.path_is_gone(&path);
                 }
                 Change::Renamed { from, to } => self.followed_to(&from, &to),
                 Change::Unknown => self.schedule.walk_at(now + WALK_DELAY),
@@ -86,6 +80,15 @@ impl Shipper {
             self.renamed.insert(to.to_owned(), first);
         }
         self.appeared(to);
+    }
+
+    /// Nothing stands there any more, or something else.
+    fn path_is_gone(&mut self, path: &Path) {
+        let Some(key) = self.table.drop_path(path) else { return };
+        if self.table.get(key).is_some_and(|file| file.path == path) {
+            self.gone(key);
+        }
+        self.wake(key);
     }
 
     fn appeared(&mut self, path: &Path) {
@@ -121,17 +124,16 @@ impl Shipper {
             Some(folder) => folder.to_string_lossy(),
             None => source.clone(),
         };
-        if absent.is_none() && recipe.ignore_older.is_some_and(|age| self.is_older(seen, age)) {
+        // Nothing of a file is read that is begun at its end, however old it is; what comes is.
+        let at_end = self.first_walk && self.first_run && recipe.start_at == StartAt::End;
+        let too_old = recipe.ignore_older.is_some_and(|age| self.is_older(seen, age));
+        if absent.is_none() && too_old && !at_end {
             return;
         }
         let (checkpoint, generation) = match absent {
             Some(known) => (Checkpoint { id: seen.id, ..known }, Generation::Saved),
             None => {
-                let before = self.first_walk && self.first_run;
-                let start = match recipe.start_at {
-                    StartAt::End if before => seen.size,
-                    _ => 0,
-                };
+                let start = if at_end { seen.size } else { 0 };
                 let blank = Checkpoint {
                     producer: 0,
                     id: seen.id,
@@ -140,20 +142,14 @@ impl Shipper {
                     sent: None,
                     source: source.into_owned(),
                     path: String::new(),
+                    real: None,
                     seen_ns: 0,
+                    size: 0,
                 };
                 (new_generation(blank), Generation::Unseen { start, look: true })
             }
         };
-        let displaced = self.table.drop_path(&seen.path);
-        if let Some(old) = displaced {
-            if let Some(file) = self.table.get_mut(old)
-                && file.path == seen.path
-            {
-                file.present = false;
-            }
-            self.wake(old);
-        }
+        self.path_is_gone(&seen.path);
         let (key, before) =
             self.table.add(Tracked::new(checkpoint, generation, &seen.path, recipe));
         self.context.metrics.files.set(i64::try_from(self.table.text_count()).unwrap_or(i64::MAX));
@@ -168,7 +164,7 @@ impl Shipper {
     /// The checkpoint of a file that was not found until now, when this one has its content: that
     /// it has its inode may be chance. `Err`: another file stands at the path by now.
     fn known_content(&mut self, seen: &Seen) -> Result<Option<Checkpoint>, Elsewhere> {
-        if !self.table.is_absent(seen.id.inode) {
+        if !self.table.absent.has(seen.id.inode) {
             return Ok(None);
         }
         let file = File::open(&seen.path);
@@ -179,7 +175,7 @@ impl Shipper {
         if !there {
             return Err(Elsewhere);
         }
-        let absent = self.table.absent_at(seen.id.inode);
+        let absent = self.table.absent.at(seen.id.inode);
         let key = match &file {
             // Of several the one of which most is known: little fits anything.
             Ok(file) => absent
@@ -189,7 +185,14 @@ impl Shipper {
             Err(_) => absent.max_by_key(|(_, known)| known.seen_ns),
         };
         let key = key.map(|(key, _)| key);
-        Ok(key.and_then(|key| self.table.take_absent(key)))
+        Ok(key.and_then(|key| self.table.absent.take(key)))
+    }
+
+    fn has_known_content(&self, seen: &Seen) -> bool {
+        let mut absent = self.table.absent.at(seen.id.inode);
+        File::open(&seen.path).is_ok_and(|file| {
+            absent.any(|(_, known)| known.verify(&file).is_ok_and(|it| it.is_some()))
+        })
     }
 
     /// What is done to the lines of a stream: as its first path says, which it may have been
@@ -200,7 +203,7 @@ impl Shipper {
         recipe.unwrap_or_default()
     }
 
-    fn is_older(&self, seen: &Seen, than: Duration) -> bool {
+    pub(super) fn is_older(&self, seen: &Seen, than: Duration) -> bool {
         let age = self.context.clock.now().0.saturating_sub(seen.modified_ns);
         u64::try_from(age).is_ok_and(|age| Duration::from_nanos(age) > than)
     }
@@ -239,15 +242,37 @@ impl Shipper {
         self.moved(key);
     }
 
-    /// Changes of a linked file are heard of where it really is.
+    /// Changes of a linked file are heard of where it really is; and there it is looked for when the
+    /// link leads elsewhere after a restart.
     fn follow_link(&mut self, path: &Path, key: Key) {
-        if path.is_symlink()
-            && let Ok(real) = path.canonicalize()
-        {
+        let Ok(real) = path.canonicalize() else { return };
+        if real == path {
+            return;
+        }
+        if let Some(file) = self.table.get_mut(key) {
+            file.real = Some(real.clone());
+        }
+        if path.is_symlink() {
             if let Some(folder) = real.parent() {
                 self.watch.folders().add(folder);
             }
             self.table.add_path(real, key);
+        }
+    }
+
+    /// Files whose links lead elsewhere by now, with something in them that is not read: they are
+    /// read to their ends where they really are.
+    fn look_where_links_led(&mut self) {
+        let unread = |(_, known): (_, &Checkpoint)| {
+            let seen = Seen::at(Path::new(known.real.as_deref()?), false)?;
+            (seen.id.inode == known.id.inode && seen.size > known.offset).then_some(seen)
+        };
+        let led: Vec<Seen> = self.table.absent.all().filter_map(unread).collect();
+        for seen in led {
+            self.consider(&seen);
+            if let Some(key) = self.table.by_id(seen.id) {
+                self.gone(key);
+            }
         }
     }
 
@@ -260,31 +285,63 @@ impl Shipper {
             self.walk_started = self.context.clock.elapsed();
             self.schedule.walked(self.walk_started + period);
         }
+        let alive_ns = (whole && self.first_walk && !self.first_run).then_some(self.alive_ns);
         self.tasks.spawn(async move {
             let walked = tokio::task::spawn_blocking(move || {
-                let mut enter = |folder: &Path| folders.add(folder);
-                roots.iter().flat_map(|root| patterns.walk(root, &known, &mut enter)).collect()
+                let mut entered = Vec::new();
+                let mut enter = |folder: &Path| {
+                    folders.add(folder);
+                    entered.extend(alive_ns.map(|_| folder.to_owned()));
+                };
+                let walk = |root: &PathBuf| patterns.walk(root, &known, &mut enter);
+                let seen: Vec<Seen> = roots.iter().flat_map(walk).collect();
+                let rotated = |folder: &PathBuf| {
+                    between::families(folder, &patterns, alive_ns.unwrap_or(i64::MAX))
+                };
+                (seen, entered.iter().flat_map(rotated).collect())
             });
-            Done::Walk { seen: walked.await.unwrap_or_default(), whole }
+            let (seen, rotated) = walked.await.unwrap_or_default();
+            Done::Walk { seen, whole, rotated }
         });
     }
 
-    pub(super) fn walked(&mut self, mut seen: Vec<Seen>, whole: bool) {
+    /// A walk is over. The first one goes on with what was rotated before it.
+    pub(super) fn walked(&mut self, seen: Vec<Seen>, whole: bool, rotated: Vec<Family>) {
+        match rotated.is_empty() {
+            true => self.settled(seen, whole, Between::default()),
+            false => self.look_between(seen, rotated),
+        }
+    }
+
+    /// All that can be known of what was seen is.
+    pub(super) fn settled(&mut self, mut seen: Vec<Seen>, whole: bool, between: Between) {
         // Files known from before come first, then the longest untouched: of two files of one
         // stream the older one is sent first.
-        seen.sort_by_key(|seen| (!self.table.is_absent(seen.id.inode), seen.modified_ns));
-        for seen in &seen {
-            self.consider(seen);
+        seen.sort_by_key(|seen| (!self.table.absent.has(seen.id.inode), seen.modified_ns));
+        let is_known = |seen: &&Seen| {
+            let inode_is = self.table.absent.has(seen.id.inode);
+            // A truncated file has another content: what was copied from it comes before.
+            inode_is && (between.is_empty() || self.has_known_content(seen))
+        };
+        let (known, new): (Vec<&Seen>, Vec<&Seen>) = seen.iter().partition(is_known);
+        known.into_iter().for_each(|seen| self.consider(seen));
+        if whole && self.first_walk {
+            self.look_where_links_led();
+            self.take_between(between);
         }
-        if !whole {
-            return;
+        new.into_iter().for_each(|seen| self.consider(seen));
+        if whole {
+            self.walk_over(&seen);
         }
+    }
+
+    fn walk_over(&mut self, seen: &[Seen]) {
         self.walking = false;
         self.feeds.unseen = false;
         self.judge_vanished();
         self.judge_unread();
         self.first_walk = false;
-        self.table.forget_long_absent(self.context.clock.now());
+        self.forget_long_absent();
         self.renamed.clear();
         if !self.watch.is_complete() {
             let soon = self.context.clock.elapsed() + LOOK_PERIOD;
@@ -304,9 +361,7 @@ impl Shipper {
                 Some(there) if there.id == id => self.meet(key, &there),
                 _ => {
                     self.table.drop_path(&path);
-                    if let Some(file) = self.table.get_mut(key) {
-                        file.present = false;
-                    }
+                    self.gone(key);
                     self.wake(key);
                 }
             }

@@ -5,8 +5,12 @@
 //! queues up again behind the others. Nothing is read ahead of an acknowledgement, so with a dead
 //! target the memory taken is that of the turns waiting for it.
 
+mod absent;
+mod begin;
+mod between;
 mod feeds;
 mod gap;
+mod hold;
 mod meet;
 mod recover;
 mod reload;
@@ -19,7 +23,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +33,7 @@ use platform::shutdown::Shutdown;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use self::between::{Between, Family};
 use self::feeds::Feeds;
 use self::gap::Gaps;
 use self::recover::{Fate, Vanished};
@@ -52,11 +57,6 @@ use crate::watch::Watch;
 const TURNS_MAX: usize = 8;
 /// Turns that read, parse and compress at once; each takes a few megabytes for it.
 const PACKERS_MAX: usize = 2;
-/// Files held open that could be opened again by their path; fewer where the system lets a
-/// process have few.
-const OPEN_FILES_MAX: usize = 200;
-/// Descriptors left for connections, the state, the watch.
-const OPEN_OTHERS: usize = 64;
 /// A walk asked for by changes waits that long for more of them.
 const WALK_DELAY: Duration = Duration::from_millis(50);
 /// Wishes that wait to be granted.
@@ -78,6 +78,7 @@ pub struct Shipper {
     gaps: Gaps,
     feeds: Feeds,
     turns: usize,
+    looks: usize,
     /// Files open between turns and in them.
     open_files: usize,
     open_files_max: usize,
@@ -85,6 +86,8 @@ pub struct Shipper {
     first_walk: bool,
     /// Whether no process ran here before.
     first_run: bool,
+    /// Whether the process before could say its last words.
+    orderly: bool,
     walking: bool,
     walk_started: Duration,
     walk_period: Duration,
@@ -97,6 +100,10 @@ pub struct Shipper {
     /// Paths to which files were renamed from followed ones, and which those were: a file that
     /// is renamed before we came to look at it is still one of its stream.
     renamed: HashMap<PathBuf, PathBuf>,
+    /// When a process before us was last there for sure, nanoseconds since 1970.
+    alive_ns: i64,
+    /// Streams that wait until what came before is read from compressed files.
+    held: HashSet<String>,
 }
 
 /// What those who hold the handle may want.
@@ -111,7 +118,8 @@ pub(crate) enum Wish {
 
 enum Done {
     Turn(Box<(Turn, Outcome)>),
-    Walk { seen: Vec<Seen>, whole: bool },
+    Walk { seen: Vec<Seen>, whole: bool, rotated: Vec<Family> },
+    Between { seen: Vec<Seen>, between: Between },
     Save { fresh: Vec<Kept>, result: std::io::Result<()> },
     Gap(Option<Reply>),
     Reported,
@@ -169,15 +177,19 @@ impl Shipper {
             context: Arc::new(context),
             patterns,
             recipes,
+            alive_ns: between::alive_ns(&recovered.checkpoints),
+            held: HashSet::new(),
             table: Table::new(recovered.checkpoints),
             watch,
             schedule: Schedule::default(),
             tasks: JoinSet::new(),
             turns: 0,
+            looks: 0,
             open_files: 0,
-            open_files_max: open_files_max(),
+            open_files_max: begin::open_files_max(),
             first_walk: true,
             first_run: recovered.first_run,
+            orderly: recovered.orderly,
             walking: false,
             walk_started: elapsed,
             walk_period: meet::WALK_PERIOD,
@@ -253,6 +265,7 @@ impl Shipper {
         for key in self.schedule.due(now) {
             self.wake(key);
         }
+        self.let_go_overdue(now);
         if self.schedule.walk_due(now) && !self.walking {
             self.walk(self.patterns.roots(), true);
         }
@@ -261,11 +274,7 @@ impl Shipper {
         }
         self.tell_gaps();
         self.tell_status(now);
-        while self.turns < TURNS_MAX
-            && let Some(key) = self.schedule.next()
-        {
-            self.start_turn(key);
-        }
+        self.begin();
         self.context.metrics.open_files.set(i64::try_from(self.open_files).unwrap_or(i64::MAX));
         let lag = i64::try_from(self.table.lag_bytes()).unwrap_or(i64::MAX);
         self.context.metrics.lag_bytes.set(lag);
@@ -278,54 +287,30 @@ impl Shipper {
             && !self.first_walk
             && !self.walking
             && self.turns == 0
+            && self.looks == 0
             && !self.saving
             && self.gaps.is_idle()
             && self.feeds.is_idle()
             && self.schedule.is_idle()
             && self.table.keys().iter().all(|key| {
-                self.table.get(*key).is_none_or(|file| !file.generation.awaits_save())
+                let file = self.table.get(*key);
+                file.is_none_or(|file| !file.generation.awaits_save() && !file.paused)
                     || !self.unread.is_empty()
             })
-    }
-
-    fn start_turn(&mut self, key: Key) {
-        let Some(file) = self.table.get_mut(key) else { return };
-        file.queued = false;
-        if file.waits || file.binary || file.generation.awaits_save() {
-            return;
-        }
-        let Some(hand) = file.hand.take() else {
-            file.changed = true;
-            return;
-        };
-        file.changed = false;
-        if hand.file.is_none() {
-            self.open_files += 1;
-        }
-        let turn = Turn {
-            key,
-            path: file.path.clone(),
-            recipe: file.recipe.clone(),
-            verified: file.verified,
-            sent: file.sent.clone(),
-            checkpoint: file.checkpoint.clone(),
-            generation: file.generation,
-            head_kept: file.head_kept,
-            hand,
-        };
-        let context = self.context.clone();
-        self.turns += 1;
-        self.tasks.spawn(async move { Done::Turn(Box::new(step::take(context, turn).await)) });
     }
 
     fn finish(&mut self, done: Done) {
         match done {
             Done::Turn(ended) => {
-                self.turns -= 1;
                 let (turn, outcome) = *ended;
+                match turn.look {
+                    true => self.looks -= 1,
+                    false => self.turns -= 1,
+                }
                 self.turn_ended(turn, outcome);
             }
-            Done::Walk { seen, whole } => self.walked(seen, whole),
+            Done::Walk { seen, whole, rotated } => self.walked(seen, whole, rotated),
+            Done::Between { seen, between } => self.settled(seen, true, between),
             Done::Save { fresh, result } => self.saved(&fresh, result),
             Done::Gap(reply) => self.told(reply),
             Done::Reported => self.reporting = false,
@@ -354,7 +339,7 @@ impl Shipper {
         }
         let moved = file.checkpoint.offset != turn.checkpoint.offset;
         let renamed = file.present && file.path != turn.path;
-        file.hand = Some(hand);
+        (file.hand, file.stop) = (Some(hand), None);
         file.verified = turn.verified;
         file.checkpoint = turn.checkpoint;
         let mut mended = false;
@@ -362,7 +347,8 @@ impl Shipper {
             file.failures = 0;
             mended = file.last_error.take().is_some();
         }
-        let (size, modified_ns, changed) = (file.size, file.modified_ns, file.changed);
+        let (size, modified_ns) = (file.size, file.modified_ns);
+        let (waits, changed) = (file.waits, file.changed);
         if moved {
             self.moved(key);
         }
@@ -370,11 +356,26 @@ impl Shipper {
             self.context.board.file(self.table.error());
         }
         self.table.measure(key, size, modified_ns);
+        self.conclude(key, outcome, waits, renamed);
+        if changed {
+            self.wake(key);
+        }
+    }
+
+    /// What a turn's end means for its file; it may wait for another, or have another name by now.
+    fn conclude(&mut self, key: Key, outcome: Outcome, waits: bool, renamed: bool) {
+        let paused = matches!(outcome, Outcome::Sent { pause } if pause > Duration::ZERO);
+        if let Some(file) = self.table.get_mut(key) {
+            file.paused = paused;
+        }
         match outcome {
-            Outcome::Sent { pause } if pause > Duration::ZERO => {
+            Outcome::Sent { pause } if paused => {
                 self.schedule.later(key, self.context.clock.elapsed() + pause);
             }
             Outcome::Sent { .. } | Outcome::Again => self.wake(key),
+            Outcome::Resting(rest) if waits => {
+                self.table.measure(key, rest.size, rest.modified_ns);
+            }
             Outcome::Resting(rest) => self.rested(key, rest),
             Outcome::Looked => {
                 if let Some(file) = self.table.get_mut(key) {
@@ -387,13 +388,17 @@ impl Shipper {
             Outcome::Replaced { size } => self.replaced(key, size),
             // Renamed between the start of the turn and its opening the file.
             Outcome::Missing if renamed => self.wake(key),
+            // Half of a renaming was heard: the other half or the next walk finds it.
+            Outcome::Missing if waits => {
+                self.schedule.later(key, self.context.clock.elapsed() + FAILURE_PAUSE);
+            }
             Outcome::Missing => self.missing(key),
             Outcome::Failed(why) => self.failed(key, &why),
-            // By new settings: it is taken again with them.
-            Outcome::Stopped => self.wake(key),
-        }
-        if changed {
-            self.wake(key);
+            // By new settings: it is taken again with them. Or it was held for long enough.
+            Outcome::Stopped => {
+                self.let_go_if_overdue(key);
+                self.wake(key);
+            }
         }
     }
 
@@ -404,7 +409,10 @@ impl Shipper {
             file.changed = true;
         } else if !file.queued && !file.binary {
             file.queued = true;
-            self.schedule.push(key);
+            match file.wants_look() {
+                true => self.schedule.push_look(key),
+                false => self.schedule.push(key),
+            }
         }
     }
 
@@ -420,7 +428,7 @@ impl Shipper {
         tracing::info!(file = %file.path.display(), offset = file.checkpoint.offset, size,
             "truncated or written anew: reading from the beginning");
         let gap = file.gap(file.verified, self.context.clock.now());
-        let old = file.generation.is_kept().then(|| table::absent_key(&file.checkpoint));
+        let old = file.generation.is_kept().then(|| absent::absent_key(&file.checkpoint));
         if old.is_some() {
             self.table.shelve(key);
         }
@@ -443,25 +451,6 @@ impl Shipper {
         }
     }
 
-    /// The path names it no more. If it is not gone it will be found by its inode.
-    fn missing(&mut self, key: Key) {
-        let Some(file) = self.table.get(key) else { return };
-        let (path, absent) = (file.path.clone(), table::absent_key(&file.checkpoint));
-        let (id, seen_to) = (file.checkpoint.id, file.verified.max(file.size));
-        let gap = file.gap(seen_to, self.context.clock.now());
-        if file.generation.is_kept() {
-            // More than was seen may stand in the file it was packed into.
-            self.vanished(Vanished { key: absent, gap, tries: 0, overwritten: false });
-        } else if let Some(gap) = gap {
-            self.gaps.unread.push((id, gap));
-        }
-        self.let_go(key, false);
-        if let Some(seen) = Seen::at(&path, self.patterns.matches(&path)) {
-            self.consider(&seen);
-        }
-        self.schedule.walk_at(self.context.clock.elapsed() + WALK_DELAY);
-    }
-
     fn failed(&mut self, key: Key, why: &str) {
         self.release(key);
         let Some(file) = self.table.get_mut(key) else { return };
@@ -480,17 +469,8 @@ impl Shipper {
     }
 }
 
-/// As many as the system lets us, a quarter of them at least.
-fn open_files_max() -> usize {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let limit = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
-    limit.map_or(OPEN_FILES_MAX, |limit| {
-        limit.saturating_sub(OPEN_OTHERS).max(limit / 4).min(OPEN_FILES_MAX)
-    })
-}
-
 fn new_generation(of: Checkpoint) -> Checkpoint {
     let fingerprint = crate::identity::Fingerprint::default();
-    Checkpoint { producer: platform::random::u64(), fingerprint, offset: 0, sent: None, ..of }
+    let producer = platform::random::u64();
+    Checkpoint { producer, fingerprint, offset: 0, sent: None, size: 0, ..of }
 }

@@ -1,20 +1,20 @@
-//! Files that were compressed with a part of them unread: the rest is read from the compressed
-//! file, as the same generation, so that nothing is sent twice.
+//! Files that were compressed, or copied and truncated, with a part of them unread: the rest is read
+//! from the compressed file or the copy, as the same generation, so that nothing is sent twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::absent::AbsentKey;
 use super::gap::Gap;
 use super::step::Context;
-use super::table::AbsentKey;
 use super::{Done, Shipper, WALK_DELAY};
 use crate::checkpoint::Checkpoint;
 use crate::config;
-use crate::discover::{compressed, modified_ns};
-use crate::identity::{HEAD_BYTES_MAX, SENT_BYTES_MAX, TAIL_BYTES_MAX};
+use crate::discover::{Patterns, Seen, compressed, modified_ns, rotated};
+use crate::identity::{FileId, HEAD_BYTES_MAX, SENT_BYTES_MAX, TAIL_BYTES_MAX};
 use crate::import::{ImportError, Progress, Work};
 use crate::pack::Origin;
 use crate::recipe::Recipe;
@@ -38,7 +38,7 @@ pub(super) struct Vanished {
 /// What became of it.
 #[derive(Debug)]
 pub(super) enum Fate {
-    /// Its rest was read from this compressed file.
+    /// Its rest was read from this compressed file, or copy.
     Recovered(PathBuf),
     /// No compressed file has its content.
     Lost,
@@ -58,8 +58,16 @@ impl Shipper {
     pub(super) fn judge_vanished(&mut self) {
         let mut vanished = std::mem::take(&mut self.gaps.vanished);
         if self.first_walk {
-            let unread = |key| Vanished { key, gap: None, tries: 0, overwritten: false };
-            vanished.extend(self.table.absent_keys().map(unread));
+            let now = self.context.clock.now();
+            let unread = |(key, known): (AbsentKey, &Checkpoint)| {
+                let path = Path::new(&known.path);
+                let is_there = Seen::at(path, true).is_some_and(|seen| seen.id == known.id);
+                // One that is there and not followed is none that the settings ask for any more.
+                let left = is_there && !compressed(path) && self.table.by_id(known.id).is_none();
+                let gap = Gap::of_absent(known, self.orderly, now).filter(|_| !left);
+                Vanished { key, gap, tries: 0, overwritten: false }
+            };
+            vanished.extend(self.table.absent.all().map(unread));
         }
         self.judge(vanished);
     }
@@ -70,19 +78,26 @@ impl Shipper {
             self.gaps.vanished.extend(vanished);
             return;
         }
-        let searches: Vec<Search> =
+        let mut searches: Vec<Search> =
             vanished.into_iter().filter_map(|vanished| self.search(vanished)).collect();
         if searches.is_empty() {
             return;
         }
+        // Those of one stream after each other, the oldest first.
+        searches.sort_by(|one, other| {
+            let order = |it: &Search| (it.checkpoint.source.clone(), it.checkpoint.seen_ns);
+            order(one).cmp(&order(other))
+        });
+        let followed = Followed { patterns: self.patterns.clone(), ids: self.table.ids() };
         self.gaps.recovering = true;
         let context = self.context.clone();
-        self.tasks.spawn(async move { Done::Recovered(recover_all(&context, searches).await) });
+        self.tasks
+            .spawn(async move { Done::Recovered(recover_all(&context, searches, followed).await) });
     }
 
     fn search(&self, vanished: Vanished) -> Option<Search> {
         // What the walk found under another name is no longer absent.
-        let checkpoint = self.table.absent(vanished.key)?.clone();
+        let checkpoint = self.table.absent.get(vanished.key)?.clone();
         let recipe = self.recipe(Path::new(&checkpoint.source), Path::new(&checkpoint.path));
         Some(Search { vanished, checkpoint, recipe })
     }
@@ -93,8 +108,8 @@ impl Shipper {
         for (vanished, fate) in fates {
             match fate {
                 Fate::Recovered(path) => {
-                    tracing::info!(file = %path.display(), "read the rest from the compressed file");
-                    self.table.forget_absent(vanished.key);
+                    tracing::info!(file = %path.display(), "read the rest from the compressed file or copy");
+                    self.table.absent.take(vanished.key);
                     self.changed_checkpoints();
                 }
                 Fate::Unsure if vanished.tries < TRIES_MAX => {
@@ -102,7 +117,11 @@ impl Shipper {
                 }
                 Fate::Lost | Fate::Unsure => {
                     if vanished.overwritten {
-                        self.table.forget_absent(vanished.key);
+                        self.table.absent.take(vanished.key);
+                        self.changed_checkpoints();
+                    }
+                    // Whatever is missing of it is told now, and not once more after a restart.
+                    if self.table.absent.told(vanished.key) {
                         self.changed_checkpoints();
                     }
                     if let Some(gap) = vanished.gap {
@@ -111,6 +130,9 @@ impl Shipper {
                 }
             }
         }
+        if self.gaps.vanished.iter().all(|vanished| vanished.tries > 0) {
+            self.release_held();
+        }
         if !self.gaps.vanished.is_empty() {
             // They came while these were looked for.
             self.schedule.walk_at(self.context.clock.elapsed() + WALK_DELAY);
@@ -118,12 +140,17 @@ impl Shipper {
     }
 }
 
-async fn recover_all(context: &Context, searches: Vec<Search>) -> Vec<(Vanished, Fate)> {
+async fn recover_all(
+    context: &Context,
+    searches: Vec<Search>,
+    followed: Followed,
+) -> Vec<(Vanished, Fate)> {
     let checkpoints: Vec<Checkpoint> =
         searches.iter().map(|search| search.checkpoint.clone()).collect();
     let found = tokio::task::spawn_blocking(move || {
         let mut folders = HashMap::new();
-        checkpoints.iter().map(|checkpoint| find(checkpoint, &mut folders)).collect::<Vec<_>>()
+        let found = checkpoints.iter().map(|known| find(known, &followed, &mut folders));
+        found.collect::<Vec<_>>()
     })
     .await
     .unwrap_or_default();
@@ -168,8 +195,14 @@ async fn recover(context: &Context, search: &Search, packed: Packed) -> Fate {
     }
 }
 
-/// A compressed file. It is read as it was opened: rotation gives its path to another.
-struct Packed {
+/// What is read anyway, and so is no copy of something else.
+struct Followed {
+    patterns: Arc<Patterns>,
+    ids: HashSet<FileId>,
+}
+
+/// A compressed file, or a copy of one. It is read as it was opened: rotation gives its path to another.
+pub(super) struct Packed {
     path: PathBuf,
     file: Arc<File>,
     wrapping: Wrapping,
@@ -182,7 +215,7 @@ enum Found {
     Unsettled,
 }
 
-/// The compressed files of a folder, and when its names last changed before they were listed.
+/// The compressed files of a folder and the copies that rotation made, and when its names last changed before they were listed.
 struct Folder {
     files: Vec<(String, PathBuf)>,
     changed_ns: Option<i64>,
@@ -190,8 +223,19 @@ struct Folder {
 
 /// The compressed file that has the content up to the checkpoint, and more: where the file stood
 /// last, or where its stream is.
-fn find(checkpoint: &Checkpoint, folders: &mut HashMap<PathBuf, Folder>) -> Found {
+fn find(
+    checkpoint: &Checkpoint,
+    followed: &Followed,
+    folders: &mut HashMap<PathBuf, Folder>,
+) -> Found {
     let (path, source) = (Path::new(&checkpoint.path), Path::new(&checkpoint.source));
+    // It was compressed when it was seen first.
+    if Seen::at(path, false).is_some_and(|seen| seen.id == checkpoint.id)
+        && compressed(path)
+        && let Ok(Some(packed)) = packed(path, checkpoint)
+    {
+        return Found::There(packed);
+    }
     let Some(stem) = source.file_name().and_then(|name| name.to_str()) else {
         return Found::Nowhere;
     };
@@ -199,7 +243,8 @@ fn find(checkpoint: &Checkpoint, folders: &mut HashMap<PathBuf, Folder>) -> Foun
     places.dedup();
     let mut fate = Found::Nowhere;
     for place in places {
-        let folder = folders.entry(place.to_owned()).or_insert_with(|| Folder::list(place));
+        let folder =
+            folders.entry(place.to_owned()).or_insert_with(|| Folder::list(place, followed));
         match folder.find(place, stem, checkpoint) {
             Found::Nowhere => {}
             Found::Unsettled => fate = Found::Unsettled,
@@ -230,12 +275,22 @@ impl Folder {
         }
     }
 
-    fn list(path: &Path) -> Self {
+    fn list(path: &Path, followed: &Followed) -> Self {
         let changed_ns = changed_ns(path);
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-        let paths = entries.map(|entry| entry.path()).filter(|path| compressed(path));
         let named = |path: PathBuf| Some((path.file_name()?.to_str()?.to_owned(), path));
-        Self { files: paths.filter_map(named).collect(), changed_ns }
+        let named = entries.filter_map(|entry| named(entry.path()));
+        let packed = |(name, path): &(String, PathBuf)| {
+            compressed(path) || rotated(name).is_some() && followed.by_nobody(path)
+        };
+        Self { files: named.filter(packed).collect(), changed_ns }
+    }
+}
+
+impl Followed {
+    fn by_nobody(&self, path: &Path) -> bool {
+        let seen = Seen::at(path, self.patterns.matches(path));
+        seen.is_some_and(|seen| !seen.matches && !self.ids.contains(&seen.id))
     }
 }
 
@@ -243,10 +298,14 @@ fn changed_ns(folder: &Path) -> Option<i64> {
     std::fs::metadata(folder).ok().map(|metadata| modified_ns(&metadata))
 }
 
-fn packed(path: &Path, checkpoint: &Checkpoint) -> io::Result<Option<Packed>> {
+/// The file, opened, if it has the content up to the checkpoint.
+///
+/// # Errors
+/// As the system says; also when what is compressed is damaged.
+pub(super) fn packed(path: &Path, checkpoint: &Checkpoint) -> io::Result<Option<Packed>> {
     let file = Arc::new(File::open(path)?);
     let wrapping = Wrapping::of(&file)?;
-    if wrapping == Wrapping::Plain {
+    if wrapping == Wrapping::Plain && compressed(path) {
         return Ok(None);
     }
     let mut content = Unwrapped::open(&file, wrapping)?;

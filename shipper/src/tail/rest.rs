@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::Shipper;
+use super::recover::Vanished;
 use super::step::{self, Rest};
 use super::table::Key;
+use super::{Shipper, WALK_DELAY, absent};
 use crate::config::Until;
+use crate::discover::Seen;
 
 /// A file without a name is looked at that often.
 const NAMELESS_PERIOD: Duration = Duration::from_millis(500);
@@ -46,16 +48,20 @@ impl Shipper {
 
     /// The next file of the same stream may begin.
     pub(super) fn release(&mut self, key: Key) {
-        let next = self.table.get_mut(key).and_then(|file| file.next.take());
+        let file = self.table.get_mut(key).filter(|file| !file.waits);
+        let next = file.and_then(|file| file.next.take());
         self.release_next(next);
     }
 
     pub(super) fn release_next(&mut self, next: Option<Key>) {
-        if let Some(next) = next
-            && let Some(file) = self.table.get_mut(next)
+        let mut next = next;
+        while let Some(key) = next
+            && let Some(file) = self.table.get_mut(key)
         {
             file.waits = false;
-            self.wake(next);
+            // One that is no text has no turn, and so no end of it.
+            next = file.next.take_if(|_| file.binary);
+            self.wake(key);
         }
     }
 
@@ -70,6 +76,25 @@ impl Shipper {
             self.release_next(file.next);
             self.changed_checkpoints();
         }
+    }
+
+    /// The path names it no more. If it is not gone it will be found by its inode.
+    pub(super) fn missing(&mut self, key: Key) {
+        let Some(file) = self.table.get(key) else { return };
+        let (path, absent) = (file.path.clone(), absent::absent_key(&file.checkpoint));
+        let (id, seen_to) = (file.checkpoint.id, file.verified.max(file.size));
+        let gap = file.gap(seen_to, self.context.clock.now());
+        if file.generation.is_kept() {
+            // More than was seen may stand in the file it was packed into.
+            self.vanished(Vanished { key: absent, gap, tries: 0, overwritten: false });
+        } else if let Some(gap) = gap {
+            self.gaps.unread.push((id, gap));
+        }
+        self.let_go(key, false);
+        if let Some(seen) = Seen::at(&path, self.patterns.matches(&path)) {
+            self.consider(&seen);
+        }
+        self.schedule.walk_at(self.context.clock.elapsed() + WALK_DELAY);
     }
 
     pub(super) fn binary(&mut self, key: Key) {

@@ -13,7 +13,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     ready: VecDeque<Key>,
+    looks: VecDeque<Key>,
     later: BinaryHeap<Reverse<(Duration, Key)>>,
+    holds: BinaryHeap<Reverse<(Duration, Key)>>,
     walk: Option<Duration>,
     save: Option<Duration>,
     /// No save before that, however urgent: the last one failed.
@@ -26,6 +28,16 @@ impl Schedule {
         self.ready.push_back(key);
     }
 
+    /// A file is to be looked at.
+    pub(super) fn push_look(&mut self, key: Key) {
+        self.looks.push_back(key);
+    }
+
+    /// The next one of those.
+    pub(super) fn next_look(&mut self) -> Option<Key> {
+        self.looks.pop_front()
+    }
+
     /// The file that waited longest.
     pub(super) fn next(&mut self) -> Option<Key> {
         self.ready.pop_front()
@@ -33,7 +45,7 @@ impl Schedule {
 
     /// Nobody waits for a turn.
     pub(super) fn is_idle(&self) -> bool {
-        self.ready.is_empty()
+        self.ready.is_empty() && self.looks.is_empty()
     }
 
     /// A file is looked at again at that time.
@@ -43,14 +55,17 @@ impl Schedule {
 
     /// Files to be looked at again by now.
     pub(super) fn due(&mut self, now: Duration) -> Vec<Key> {
-        let mut due = Vec::new();
-        while let Some(Reverse((at, key))) = self.later.peek().copied()
-            && at <= now
-        {
-            self.later.pop();
-            due.push(key);
-        }
-        due
+        due(&mut self.later, now)
+    }
+
+    /// A file that is gone is held until then.
+    pub(super) fn hold(&mut self, key: Key, until: Duration) {
+        self.holds.push(Reverse((until, key)));
+    }
+
+    /// Files that were held for long enough.
+    pub(super) fn holds_due(&mut self, now: Duration) -> Vec<Key> {
+        due(&mut self.holds, now)
     }
 
     /// A walk is wanted by that time, or before when it already was.
@@ -93,8 +108,8 @@ impl Schedule {
     /// its end is one.
     pub(super) fn pause(&self, now: Duration) -> Duration {
         let save = self.save.map(|at| at.max(self.save_blocked));
-        let later = self.later.peek().map(|Reverse((at, _))| *at);
-        [save, later, self.walk]
+        let first = |heap: &BinaryHeap<Reverse<(Duration, Key)>>| Some(heap.peek()?.0.0);
+        [save, first(&self.later), first(&self.holds), self.walk]
             .into_iter()
             .flatten()
             .filter_map(|at| at.checked_sub(now).filter(|left| !left.is_zero()))
@@ -102,4 +117,15 @@ impl Schedule {
             .unwrap_or(PAUSE_MAX)
             .min(PAUSE_MAX)
     }
+}
+
+fn due(heap: &mut BinaryHeap<Reverse<(Duration, Key)>>, now: Duration) -> Vec<Key> {
+    let mut due = Vec::new();
+    while let Some(Reverse((at, key))) = heap.peek().copied()
+        && at <= now
+    {
+        heap.pop();
+        due.push(key);
+    }
+    due
 }

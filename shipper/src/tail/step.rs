@@ -86,6 +86,8 @@ impl Hand {
 #[derive(Debug)]
 pub(super) struct Turn {
     pub(super) key: Key,
+    /// Nothing is sent in it: what the file is known by is established.
+    pub(super) look: bool,
     pub(super) path: PathBuf,
     pub(super) recipe: Arc<Recipe>,
     /// Bytes the file had when its content was last found to be this generation's.
@@ -97,6 +99,8 @@ pub(super) struct Turn {
     /// How many of its first bytes a restart knows it by.
     pub(super) head_kept: usize,
     pub(super) hand: Hand,
+    /// Ends it while it waits for a node.
+    pub(super) stop: Shutdown,
 }
 
 /// What a file looked like when there was nothing more to send.
@@ -132,7 +136,7 @@ pub(super) enum Outcome {
     Missing,
     /// It cannot be read, or its records are not taken.
     Failed(String),
-    /// We shall stop.
+    /// We shall stop, or it was held for long enough.
     Stopped,
 }
 
@@ -184,6 +188,7 @@ fn prepare(context: &Context, turn: &mut Turn) -> io::Result<Prepared> {
     }
     let prepared = match turn.generation {
         Generation::Unseen { start, look } => first_look(context, turn, &file, (start, look)),
+        _ if turn.look => look_again(turn, &file),
         _ => read(context, turn, &file),
     };
     // A stale handle stays one; the path leads to the file again when its server is back.
@@ -225,6 +230,21 @@ fn first_look(
     turn.checkpoint.fingerprint = Fingerprint { tail, ..head };
     turn.hand.place = Place::at(offset);
     Ok(Prepared::Done(Outcome::Looked))
+}
+
+/// More of a file that waits for its turn, when there is more.
+fn look_again(turn: &mut Turn, file: &File) -> io::Result<Prepared> {
+    let metadata = file.metadata()?;
+    let known = turn.checkpoint.fingerprint.head_bytes;
+    let Some(fingerprint) = turn.checkpoint.verify(file)? else {
+        return Ok(Prepared::Done(Outcome::Replaced { size: metadata.len() }));
+    };
+    turn.checkpoint.fingerprint = fingerprint;
+    turn.verified = metadata.len();
+    Ok(Prepared::Done(match fingerprint.head_bytes > known {
+        true => Outcome::Looked,
+        false => Outcome::Resting(rest(&metadata, 0)),
+    }))
 }
 
 fn read(context: &Context, turn: &mut Turn, file: &File) -> io::Result<Prepared> {
@@ -386,11 +406,7 @@ fn last_line_after(
 }
 
 async fn send(context: &Context, turn: &mut Turn, packed: &Packed, tail: u64) -> Outcome {
-    let reply = context
-        .target
-        .deliver(turn.checkpoint.producer, &packed.bytes, &context.board, &context.stop)
-        .await;
-    let Some(reply) = reply else { return Outcome::Stopped };
+    let Some(reply) = deliver(context, turn, packed).await else { return Outcome::Stopped };
     let hand = &mut turn.hand;
     match reply {
         Reply::Taken(_) => {
@@ -430,6 +446,20 @@ async fn send(context: &Context, turn: &mut Turn, packed: &Packed, tail: u64) ->
             )),
         },
         Reply::Recut { next } => recut(turn, packed, next),
+    }
+}
+
+/// The answer of a node, unless the turn is to end before.
+async fn deliver(context: &Context, turn: &Turn, packed: &Packed) -> Option<Reply> {
+    let producer = turn.checkpoint.producer;
+    let deliver = context.target.deliver(producer, &packed.bytes, &context.board, &turn.stop);
+    tokio::pin!(deliver);
+    tokio::select! {
+        reply = &mut deliver => reply,
+        () = context.stop.wait() => {
+            turn.stop.trigger();
+            deliver.await
+        }
     }
 }
 

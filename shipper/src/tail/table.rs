@@ -1,16 +1,18 @@
 //! Which files are followed, found by their id, their path, and the stream they feed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::time::Timestamp;
+use platform::shutdown::Shutdown;
 
+use super::absent::Absent;
 use super::gap::Gap;
 use super::step::Hand;
 use crate::checkpoint::{Checkpoint, Sent};
-use crate::identity::FileId;
+use crate::identity::{FileId, HEAD_BYTES_MAX};
 use crate::recipe::Recipe;
 use crate::status::{FileState, FileStatus};
 
@@ -80,8 +82,14 @@ pub(super) struct Tracked {
     pub(super) path: PathBuf,
     /// What is done to its lines.
     pub(super) recipe: Arc<Recipe>,
+    /// Where the path really leads, when it is reached by a link.
+    pub(super) real: Option<PathBuf>,
     /// Whether the path still names it.
     pub(super) present: bool,
+    /// Since when it does not.
+    pub(super) gone_at: Option<Duration>,
+    /// Ends the turn that it has.
+    pub(super) stop: Option<Shutdown>,
     /// None while a turn has it.
     pub(super) hand: Option<Hand>,
     pub(super) queued: bool,
@@ -95,6 +103,8 @@ pub(super) struct Tracked {
     pub(super) next: Option<Key>,
     /// Whether it waits for the one before.
     pub(super) waits: bool,
+    /// It has more, and waits as its rate says.
+    pub(super) paused: bool,
     /// Consecutive failures.
     pub(super) failures: u32,
     /// Bytes the file had when its content was last found to be this generation's.
@@ -106,18 +116,6 @@ pub(super) struct Tracked {
     lag: u64,
 }
 
-/// Checkpoints of files that are not found now are kept that long.
-const ABSENT_TIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
-/// And so many of them, the newest ones.
-const ABSENT_MAX: usize = 20_000;
-
-/// The inode of a file that is not found, and its generation: inodes are used again.
-pub(super) type AbsentKey = (u64, u64);
-
-pub(super) fn absent_key(checkpoint: &Checkpoint) -> AbsentKey {
-    (checkpoint.id.inode, checkpoint.producer)
-}
-
 /// All followed files.
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -125,15 +123,15 @@ pub(super) struct Table {
     by_id: HashMap<FileId, Key>,
     by_path: HashMap<PathBuf, Key>,
     by_source: HashMap<String, Key>,
-    absent: BTreeMap<AbsentKey, Checkpoint>,
+    /// Those that are known and not found now.
+    pub(super) absent: Absent,
     last: u64,
     lag: u64,
 }
 
 impl Table {
     pub(super) fn new(checkpoints: Vec<Checkpoint>) -> Self {
-        let absent = checkpoints.into_iter().map(|c| (absent_key(&c), c)).collect();
-        Self { absent, ..Self::default() }
+        Self { absent: Absent::new(checkpoints), ..Self::default() }
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Tracked> {
@@ -176,32 +174,9 @@ impl Table {
         self.by_path.get(path).copied()
     }
 
-    /// The checkpoints of files with this inode that were not found until now. More than one when
-    /// the inode was given to another file.
-    pub(super) fn absent_at(&self, inode: u64) -> impl Iterator<Item = (AbsentKey, &Checkpoint)> {
-        self.absent.range((inode, 0)..=(inode, u64::MAX)).map(|(key, known)| (*key, known))
-    }
-
-    /// It is found.
-    pub(super) fn take_absent(&mut self, key: AbsentKey) -> Option<Checkpoint> {
-        self.absent.remove(&key)
-    }
-
-    pub(super) fn absent(&self, key: AbsentKey) -> Option<&Checkpoint> {
-        self.absent.get(&key)
-    }
-
-    pub(super) fn absent_keys(&self) -> impl Iterator<Item = AbsentKey> {
-        self.absent.keys().copied()
-    }
-
-    /// All of it is stored, and it never grows again.
-    pub(super) fn forget_absent(&mut self, key: AbsentKey) {
-        self.absent.remove(&key);
-    }
-
-    pub(super) fn is_absent(&self, inode: u64) -> bool {
-        self.absent_at(inode).next().is_some()
+    /// The ids of all that are followed.
+    pub(super) fn ids(&self) -> HashSet<FileId> {
+        self.by_id.keys().copied().collect()
     }
 
     /// Inodes of everything known, found or not.
@@ -209,7 +184,7 @@ impl Table {
         self.by_id
             .keys()
             .map(|id| id.inode)
-            .chain(self.absent.keys().map(|(inode, _)| *inode))
+            .chain(self.absent.all().map(|((inode, _), _)| inode))
             .collect()
     }
 
@@ -254,24 +229,36 @@ impl Table {
             self.by_path.remove(&file.path);
         }
         path.clone_into(&mut file.path);
-        file.present = true;
+        (file.present, file.gone_at, file.real) = (true, None, None);
         self.by_path.insert(path.to_owned(), key);
     }
 
     /// The file is not followed any more. Its checkpoint is kept for when it is found again,
     /// unless it is `forgotten`: then nothing can have it any more.
     pub(super) fn remove(&mut self, key: Key, forgotten: bool) -> Option<Tracked> {
-        let file = self.files.remove(&key)?;
+        let mut file = self.files.remove(&key)?;
         self.lag -= file.lag;
         if self.by_id.get(&file.checkpoint.id) == Some(&key) {
             self.by_id.remove(&file.checkpoint.id);
         }
         self.by_path.retain(|_, other| *other != key);
+        // Of files that wait for each other the next one waits for the one before from now on.
+        let before = match file.waits {
+            true => self.files.iter_mut().find(|(_, before)| before.next == Some(key)),
+            false => None,
+        };
+        let before = before.map(|(before, tracked)| {
+            tracked.next = file.next.take();
+            *before
+        });
         if self.by_source.get(&file.checkpoint.source) == Some(&key) {
-            self.by_source.remove(&file.checkpoint.source);
+            match before {
+                Some(before) => self.by_source.insert(file.checkpoint.source.clone(), before),
+                None => self.by_source.remove(&file.checkpoint.source),
+            };
         }
         if !forgotten && file.generation.is_kept() {
-            self.absent.insert(absent_key(&file.checkpoint), file.placed());
+            self.absent.put(file.placed());
         }
         Some(file)
     }
@@ -280,7 +267,7 @@ impl Table {
     /// until it is clear whether that stands in a compressed file.
     pub(super) fn shelve(&mut self, key: Key) {
         if let Some(file) = self.files.get(&key) {
-            self.absent.insert(absent_key(&file.checkpoint), file.placed());
+            self.absent.put(file.placed());
         }
     }
 
@@ -306,17 +293,6 @@ impl Table {
         all
     }
 
-    /// Checkpoints of files that were not found for long, or too many of them, are let go.
-    pub(super) fn forget_long_absent(&mut self, now: Timestamp) {
-        self.absent.retain(|_, checkpoint| checkpoint.seen_within(ABSENT_TIME_MAX, now));
-        if self.absent.len() > ABSENT_MAX {
-            let mut ages: Vec<i64> = self.absent.values().map(|c| c.seen_ns).collect();
-            ages.sort_unstable();
-            let oldest = ages.get(ages.len() - ABSENT_MAX).copied().unwrap_or(i64::MIN);
-            self.absent.retain(|_, checkpoint| checkpoint.seen_ns >= oldest);
-        }
-    }
-
     /// What is to be saved: every established generation, those absent included; and those of
     /// which less was on disk before.
     pub(super) fn snapshot(&mut self, now: Timestamp) -> (Vec<Checkpoint>, Vec<Kept>) {
@@ -324,7 +300,7 @@ impl Table {
         for (key, file) in &mut self.files {
             file.save(*key, now, &mut checkpoints, &mut fresh);
         }
-        checkpoints.extend(self.absent.values().cloned());
+        checkpoints.extend(self.absent.all().map(|(_, known)| known.clone()));
         (checkpoints, fresh)
     }
 
@@ -377,7 +353,21 @@ impl Tracked {
         // From before a crash, until it is passed.
         let earlier = self.checkpoint.sent.filter(|sent| sent.to > offset);
         let sent = self.sent.behind(offset).max(earlier);
-        Checkpoint { path, sent, ..self.checkpoint.clone() }
+        let size = self.size.max(self.verified);
+        let real = self.real.as_ref().map(|real| real.to_string_lossy().into_owned());
+        Checkpoint { path, real, sent, size, ..self.checkpoint.clone() }
+    }
+
+    /// Whether it must be looked at, whoever has turns: what it is known by is not on disk yet, or
+    /// little is, and it waits.
+    pub(super) fn wants_look(&self) -> bool {
+        let head_bytes = self.checkpoint.fingerprint.head_bytes;
+        let little = head_bytes < HEAD_BYTES_MAX && self.size > head_bytes as u64;
+        match self.generation {
+            Generation::Unseen { .. } => true,
+            Generation::Saved => self.waits && little,
+            _ => false,
+        }
     }
 
     /// Where reading goes on, or begins.
@@ -397,8 +387,15 @@ impl Tracked {
             path: self.path.clone(),
             from,
             to,
+            sent_to: None,
             noticed_ns: now.0,
+            why: None,
         })
+    }
+
+    /// The end of what was sent and not answered.
+    pub(super) fn sent_to(&self) -> Option<u64> {
+        self.sent.behind(self.checkpoint.offset).map(|sent| sent.to)
     }
 
     /// Whether bytes of it are not acknowledged.
@@ -446,7 +443,10 @@ impl Tracked {
             generation,
             path: path.to_owned(),
             recipe,
+            real: None,
             present: true,
+            gone_at: None,
+            stop: None,
             queued: false,
             changed: false,
             binary: false,
@@ -454,6 +454,7 @@ impl Tracked {
             modified_ns: 0,
             next: None,
             waits: false,
+            paused: false,
             failures: 0,
             verified: 0,
             last_error: None,

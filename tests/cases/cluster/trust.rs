@@ -50,3 +50,45 @@ fn without_a_certificate_of_the_authority_nobody_comes_in() {
     }
     assert_eq!(list(&cluster.status(0).unwrap()["nodes"]).len(), 1);
 }
+
+#[test]
+fn a_node_whose_splits_would_be_elsewhere_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store =
+        vec!["--store".to_owned(), format!("file://{}", folder.path().join("store").display())];
+    let mut shared = Cluster::start(1, QUICK, |_, _| store.clone());
+    let without = shared.add(Vec::new());
+    shared.begin(without);
+    let words = refused(&mut shared, without);
+    assert!(words.contains("start this one with the same --store URL"), "{words}");
+    let mut copies = Cluster::start(1, QUICK, plain);
+    let with = copies.add(store);
+    copies.begin(with);
+    let words = refused(&mut copies, with);
+    assert!(words.contains("start this one without --store"), "{words}");
+}
+
+#[test]
+fn a_store_that_is_not_the_one_of_before_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (there, away) = (folder.path().join("store"), folder.path().join("away"));
+    let url = format!("file://{}", there.display());
+    let store = || vec!["--store".to_owned(), url.clone()];
+    let mut cluster = Cluster::start(1, QUICK, |_, _| store());
+    cluster.client(0).ingest("/api/v1/ingest?service=a", b"{\"message\":\"kept\"}\n");
+    cluster.stop(0);
+    std::fs::rename(&there, &away).unwrap();
+    cluster.begin(0);
+    let words = refused(&mut cluster, 0);
+    assert!(words.contains("is the folder mounted"), "{words}");
+    cluster.kill(0);
+    std::fs::remove_dir(&there).unwrap();
+    std::fs::rename(&away, &there).unwrap();
+    // Another cluster does not write between its objects.
+    let mut other = Cluster::new(1, QUICK, |_, _| store());
+    other.begin(0);
+    let words = refused(&mut other, 0);
+    assert!(words.contains("the store belongs to another one"), "{words}");
+    cluster.begin(0);
+    cluster.client(0).expect_records(1);
+}

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use platform::clock::Clock;
 use tests::client::Client;
+use tests::grpc;
 use tests::measure::{cpu_s, cpu_s_by_thread, mb};
 use tests::process::{Node, free_address};
 use tests::scene::{settle, time};
@@ -63,7 +64,7 @@ fn measure(wire: &Wire, lines: &[String], raw_bytes: u64) -> Figures {
     let bodies: Vec<Vec<u8>> = lines.chunks(BODY_RECORDS).map(wire.body).collect();
     let address = free_address();
     let more: &[&str] = match wire.way {
-        Way::Connection(option) => &[option, &address],
+        Way::Connection(option) | Way::Call { option, .. } => &[option, &address],
         Way::Post { .. } => &[],
     };
     let settings = "[index]\nfresh_age_max_s = 2\n";
@@ -102,6 +103,7 @@ fn send(wire: &Wire, node: &Node, address: &str, bodies: &[Vec<u8>]) {
                     let client = Client::new(server);
                     bodies.iter().for_each(|body| post(&client, path, kind, body));
                 }
+                Way::Call { path, .. } => grpc::call_all(address, path, bodies, PATIENCE),
                 Way::Connection(_) => {
                     let mut socket = TcpStream::connect(address).unwrap();
                     bodies.iter().for_each(|body| socket.write_all(body).unwrap());

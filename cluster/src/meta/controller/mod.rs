@@ -71,10 +71,19 @@ pub fn replica_count(nodes: usize) -> usize {
     if nodes < REPLICAS { 1 } else { REPLICAS }
 }
 
+/// The nodes that may keep replicas, and how many keep them with those that drain: who drains keeps
+/// what it has while there are too few others to keep it in its place.
+#[must_use]
+pub fn keepers(topology: &Topology) -> (Vec<&NodeInfo>, usize) {
+    let all = || topology.nodes.values().filter(|node| node.roles.ingest);
+    let members: Vec<&NodeInfo> = all().filter(|node| node.is_member()).collect();
+    let staying = members.len() + all().filter(|node| node.health == Health::Draining).count();
+    (members, staying)
+}
+
 fn places(topology: &Topology, sight: &Sight) -> Vec<Command> {
-    let members: Vec<&NodeInfo> =
-        topology.nodes.values().filter(|node| node.is_member() && node.roles.ingest).collect();
-    let count = replica_count(members.len());
+    let (members, staying) = keepers(topology);
+    let count = replica_count(staying);
     let mut commands = Vec::new();
     for number in 0..sight.partition_count {
         let partition = PartitionId(number);
@@ -130,13 +139,16 @@ struct Step<'a> {
     number: u32,
 }
 
-/// One step from a placement to the wanted one: a replica more, or, when all wanted ones are
-/// there, one less. Who is gone makes room only for who comes: with one of three gone the other
-/// two go on as two of three.
+/// One step from a placement to the wanted one: replicas more, or, when all wanted ones are
+/// there, less. Who is gone makes room only for who comes: with one of three gone the other
+/// two go on as two of three. Two, which need both to be there, are no step on the way; they are
+/// left only where a node is removed while another one drains.
 fn next_placement(step: &Step<'_>, sight: &Sight) -> Option<Placement> {
     let Step { known, wanted, count, topology, number } = *step;
     let mut replicas = known.replicas.clone();
-    let missing = wanted.iter().find(|node| !replicas.iter().any(|one| one.node == **node));
+    let is_missing = |node: &&NodeId| !replicas.iter().any(|one| one.node == **node);
+    let all_missing: Vec<NodeId> = wanted.iter().filter(is_missing).copied().collect();
+    let missing = all_missing.first();
     let is_lost = |replica: &Replica| {
         topology.nodes.get(&replica.node).is_none_or(|node| node.health == Health::Gone)
     };
@@ -145,14 +157,20 @@ fn next_placement(step: &Step<'_>, sight: &Sight) -> Option<Placement> {
         && missing.is_none()
     {
         replicas.remove(removed);
+        if count < REPLICAS {
+            few(&mut replicas, step);
+        }
     } else if let (Some(lost), Some(node)) = (replicas.iter().position(is_lost), missing) {
         // Who is not expected back makes room for who comes, in one step.
         replicas.remove(lost);
         replicas.push(new_replica(*node, number, sight));
-    } else if let Some(node) = missing {
-        let up = topology.nodes.get(node).is_some_and(NodeInfo::is_up);
+    } else if missing.is_some() {
         // A node that is down cannot be filled; who is there stays until it can.
-        replicas.extend(up.then(|| new_replica(*node, number, sight)));
+        let up = |node: &NodeId| topology.nodes.get(node).is_some_and(NodeInfo::is_up);
+        let coming: Vec<NodeId> = all_missing.iter().copied().filter(up).collect();
+        let too_few = count == REPLICAS && replicas.len() + coming.len() < REPLICAS;
+        let coming = coming.into_iter().filter(|_| !too_few);
+        replicas.extend(coming.map(|node| new_replica(node, number, sight)));
     } else {
         let gone = replicas.iter().filter(|replica| is_lost(replica)).count();
         if gone > 0 && replicas.len() <= REPLICAS || replicas.len() <= count {
@@ -160,9 +178,21 @@ fn next_placement(step: &Step<'_>, sight: &Sight) -> Option<Placement> {
         }
         let extra = replicas.iter().position(|replica| !wanted.contains(&replica.node))?;
         replicas.remove(extra);
+        few(&mut replicas, step);
     }
     (!replicas.is_empty() && replicas != known.replicas)
         .then_some(Placement { replicas, born: true })
+}
+
+/// Of two replicas one is left: a wanted one, if it is there.
+fn few(replicas: &mut Vec<Replica>, step: &Step<'_>) {
+    if replicas.len() >= REPLICAS {
+        return;
+    }
+    let is_up = |one: &Replica| step.topology.nodes.get(&one.node).is_some_and(NodeInfo::is_up);
+    let is_wanted = |one: &Replica| step.wanted.contains(&one.node);
+    let left = replicas.iter().copied().min_by_key(|one| (!is_up(one), !is_wanted(one)));
+    *replicas = left.into_iter().collect();
 }
 
 fn leases(topology: &Topology, sight: &Sight) -> Vec<Command> {
@@ -244,7 +274,13 @@ pub fn voters(topology: &Topology, voting: &BTreeSet<NodeId>) -> BTreeSet<NodeId
     let counts = |node: &&NodeInfo| {
         node.is_member() || node.health == Health::Gone && voting.contains(&node.id)
     };
-    let members: Vec<&NodeInfo> = topology.nodes.values().filter(counts).collect();
+    let mut members: Vec<&NodeInfo> = topology.nodes.values().filter(counts).collect();
+    if members.len() < REPLICAS {
+        // So does one that drains.
+        let drains =
+            |node: &&NodeInfo| node.health == Health::Draining && voting.contains(&node.id);
+        members.extend(topology.nodes.values().filter(drains));
+    }
     let count = match members.len() {
         0..3 => 1,
         3..5 => 3,

@@ -56,6 +56,8 @@ fn settle(topology: &mut Topology, sight: &Sight) -> usize {
                 }
                 Command::Place { partition, before, placement } => {
                     assert_eq!(topology.partitions.get(&partition), before.as_ref());
+                    let of_two = placement.replicas.len() == 2 && topology.nodes.len() > 2;
+                    assert!(!of_two, "one more that goes stops it: {placement:?}");
                     let born = Placement { born: true, ..placement };
                     topology.partitions.insert(partition, born);
                 }
@@ -155,6 +157,43 @@ fn a_node_that_drains_is_left_by_everything() {
     let kept = topology.partitions.values().flat_map(|placement| &placement.replicas);
     assert!(kept.clone().all(|replica| replica.node != NodeId(3)));
     assert!(indexers(&topology).values().all(|node| *node != NodeId(3)));
+}
+
+#[test]
+fn a_node_that_drains_stays_until_somebody_can_take_its_place() {
+    let mut topology = topology(1..=3);
+    let mut all = sight(&topology, 16);
+    settle(&mut topology, &all);
+    let before = topology.partitions.clone();
+    topology.nodes.get_mut(&NodeId(3)).unwrap().health = Health::Draining;
+    settle(&mut topology, &all);
+    assert_eq!(topology.partitions, before);
+    let voting: BTreeSet<NodeId> = (1..=3).map(NodeId).collect();
+    assert_eq!(voters(&topology, &voting), voting);
+    assert!(indexers(&topology).values().all(|node| *node != NodeId(3)));
+    // Somebody comes, and it may go; or it is removed all the same.
+    let mut removed = topology.clone();
+    topology.nodes.insert(NodeId(4), node(4, Health::Up));
+    all.heard.insert(NodeId(4));
+    settle(&mut topology, &all);
+    check_whole(&topology, 16);
+    let mut kept = topology.partitions.values().flat_map(|placement| &placement.replicas);
+    assert!(kept.all(|replica| replica.node != NodeId(3)));
+    assert_eq!(voters(&topology, &voting), [1, 2, 4].map(NodeId).into());
+    removed.nodes.remove(&NodeId(3));
+    settle(&mut removed, &all);
+    check_whole(&removed, 16);
+}
+
+#[test]
+fn of_two_nodes_one_may_drain() {
+    let mut topology = topology(1..=2);
+    let all = sight(&topology, 16);
+    settle(&mut topology, &all);
+    topology.nodes.get_mut(&NodeId(2)).unwrap().health = Health::Draining;
+    settle(&mut topology, &all);
+    check_whole(&topology, 16);
+    assert_eq!(voters(&topology, &[NodeId(2)].into()), [NodeId(1)].into());
 }
 
 #[test]

@@ -64,7 +64,8 @@ fn peer(node: u64) -> Peer {
 }
 
 async fn start(mesh: &Mesh, id: u64, node: u64, folder: TempDir) -> Member {
-    let settings = LogSettings { segment_bytes_max: 8 << 10, recent_bytes_max: 4 << 10 };
+    let settings =
+        LogSettings { segment_bytes_max: 8 << 10, recent_bytes_max: 4 << 10, room_bytes_min: None };
     let log = LogStore::open(folder.path(), Disk::default(), settings, Tally::default()).unwrap();
     let machine = Machine::new(log.clone()).await;
     let slot = u32::try_from(node).unwrap() - 1;
@@ -194,6 +195,44 @@ async fn who_steps_back_does_not_lead_again_at_once() {
         assert!(old.step_back(slowest.id, asked, PATIENCE).await, "nobody else leads");
     }
     check_equal(&mesh, &members.iter().collect::<Vec<_>>()).await;
+}
+
+/// The timers of the one that can win do not say that it stands: it has to find out by the other's try.
+async fn check_who_lacks_entries(late: u64) {
+    let mesh = Mesh::default();
+    let mut members = three(&mesh).await;
+    write(&mesh, "before".to_owned()).await;
+    let first = members.remove(0);
+    let other = members.iter().find(|member| member.id == late).unwrap();
+    let best = members.iter().find(|member| member.id != late).unwrap();
+    let led = leader(&mesh).await;
+    if led.settings().member != first.id {
+        let asked = async { first.group.raft().trigger().elect().await.is_ok() };
+        assert!(led.step_back(first.id, asked, PATIENCE).await);
+    }
+    // The entry is with the first, who dies then, and with the best.
+    let elect = |member: &Member, may| member.group.raft().runtime_config().elect(may);
+    members.iter().for_each(|member| elect(member, false));
+    mesh.0.lock().unwrap().remove(&other.node);
+    first.group.raft().client_write(Command(b"with two".to_vec().into())).await.unwrap();
+    stop(&mesh, first).await;
+    mesh.0.lock().unwrap().insert(other.node, other.group.clone());
+    elect(other, true);
+    let wait = best.group.raft().wait(Some(PATIENCE));
+    let leads =
+        |metrics: &openraft::RaftMetrics<u64, Peer>| metrics.current_leader == Some(best.id);
+    wait.metrics(leads, "who has all leads").await.unwrap();
+    check_equal(&mesh, &[other, best]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_refuses_a_candidate_that_lacks_entries_stands_itself() {
+    check_who_lacks_entries(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_refused_for_the_number_of_its_vote_alone_stands_again() {
+    check_who_lacks_entries(3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use platform::clock::Clock;
 use platform::disk::{self, Faults};
 
 use super::*;
@@ -12,10 +14,14 @@ type Act = fn(&LogStore<Tally>) -> Result<(), LogError>;
 
 /// Appends so many commands behind what is there.
 fn push(store: &LogStore<Tally>, count: u64) -> Result<(), LogError> {
+    store.0.append(&next(store, count))
+}
+
+/// So many commands that may stand behind what is there.
+fn next(store: &LogStore<Tally>, count: u64) -> Vec<Entry> {
     let next = store.tail(|_, last| behind(last.as_ref()));
     let text = |index: u64| format!("{index} is the number of this command").repeat(3);
-    let entries = (next..next + count).map(|index| command(1 + index / 4, index, &text(index)));
-    store.0.append(entries.collect())
+    (next..next + count).map(|index| command(1 + index / 4, index, &text(index))).collect()
 }
 
 fn ahead() -> SnapshotPoint {
@@ -251,6 +257,31 @@ fn a_full_disk_keeps_nothing_half_and_the_log_goes_on() {
     assert_eq!(view(&open(folder.path()).unwrap()), after);
 }
 
+/// Real time: the disk is looked at anew every quarter of a second.
+#[tokio::test]
+async fn who_waits_for_room_goes_on_when_there_is_some() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let disk = Disk::faulty(faults.clone());
+    let patient = LogSettings { room_bytes_min: Some(1), ..SMALL };
+    let store = LogStore::open(folder.path(), disk, patient, Tally::default()).unwrap();
+    faults.free_bytes.store(0, Ordering::SeqCst);
+    let (pushing, entries) = (store.clone(), next(&store, 3));
+    let mut pushed =
+        tokio::spawn(async move { pushing.written(move |log| log.append(&entries)).await });
+    let early = Clock::system().timeout(Duration::from_millis(400), &mut pushed).await;
+    assert!(early.is_none() && read_all(&store).is_empty(), "{early:?}");
+    faults.free_bytes.store(i64::MAX, Ordering::SeqCst);
+    pushed.await.unwrap().unwrap();
+    assert_eq!(read_all(&store).len(), 3);
+    // Whoever ends does not wait.
+    faults.free_bytes.store(0, Ordering::SeqCst);
+    store.give_up_waiting();
+    let entries = next(&store, 1);
+    let refused = store.written(move |log| log.append(&entries)).await;
+    assert!(matches!(refused, Err(LogError::Full(_))), "{refused:?}");
+}
+
 #[test]
 fn after_a_failed_sync_only_opening_again_writes() {
     let folder = tempfile::tempdir().unwrap();
@@ -273,7 +304,7 @@ fn entries_that_do_not_follow_are_refused() {
     let store = open(folder.path()).unwrap();
     push(&store, 3).unwrap();
     for entries in [vec![command(1, 4, "x")], vec![command(1, 3, "x"), command(1, 5, "x")]] {
-        assert!(matches!(store.0.append(entries), Err(LogError::Hole { .. })));
+        assert!(matches!(store.0.append(&entries), Err(LogError::Hole { .. })));
     }
     assert_eq!(read_all(&store).len(), 3);
 }

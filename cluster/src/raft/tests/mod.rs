@@ -50,7 +50,8 @@ impl Fold for Tally {
     }
 }
 
-const SMALL: LogSettings = LogSettings { segment_bytes_max: 600, recent_bytes_max: 300 };
+const SMALL: LogSettings =
+    LogSettings { segment_bytes_max: 600, recent_bytes_max: 300, room_bytes_min: None };
 
 fn open(folder: &Path) -> Result<LogStore<Tally>, LogError> {
     LogStore::open(folder, Disk::default(), SMALL, Tally::default())

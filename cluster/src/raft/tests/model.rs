@@ -128,7 +128,7 @@ fn append(store: &LogStore<Tally>, model: &mut Model, step: &Step) {
             _ => command(model.term, index, &text),
         });
     }
-    store.0.append(entries.clone()).unwrap();
+    store.0.append(&entries).unwrap();
     model.entries.extend(entries);
 }
 

@@ -134,13 +134,38 @@ fn side(bound: &Bound, value: &FieldValue, strict: impl Fn(std::cmp::Ordering) -
         // None of the names here says a unit of time; plain numbers are bytes.
         (Literal::Duration(_), _) => None,
         (Literal::Size(limit), value) => number(value).and_then(|n| n.partial_cmp(limit)),
-        (Literal::Text(_), FieldValue::Int(_) | FieldValue::Float(_)) => None,
-        (Literal::Text(limit), value) => {
-            let text: String = value.to_text().chars().map(fold).collect();
-            Some(text.as_str().cmp(limit.as_str()))
+        (Literal::Text(_) | Literal::Time { .. }, FieldValue::Int(_) | FieldValue::Float(_)) => {
+            None
         }
+        (Literal::Time { period, text }, value) => Some(match time(&value.to_text()) {
+            Some(moment) if moment < period.first => std::cmp::Ordering::Less,
+            Some(moment) if moment > period.last => std::cmp::Ordering::Greater,
+            Some(_) => std::cmp::Ordering::Equal,
+            None => order_of_texts(value, text),
+        }),
+        (Literal::Text(limit), value) => Some(order_of_texts(value, limit)),
     };
     order.is_some_and(|order| strict(order) || (inclusive && order.is_eq()))
+}
+
+fn order_of_texts(value: &FieldValue, limit: &str) -> std::cmp::Ordering {
+    let text: String = value.to_text().chars().map(fold).collect();
+    text.as_str().cmp(limit)
+}
+
+/// Texts that are times, with the first and the last moment that they name. No other text of the
+/// random records is one.
+pub(super) const TIMES: [(&str, i64, i64); 5] = [
+    ("2026-01", 1_767_225_600_000_000_000, 1_769_903_999_999_999_999),
+    ("2026-01-31", 1_769_817_600_000_000_000, 1_769_903_999_999_999_999),
+    ("2026-01-31 10:30", 1_769_855_400_000_000_000, 1_769_855_459_999_999_999),
+    ("2026-01-31T00:00:00+02:00", 1_769_810_400_000_000_000, 1_769_810_400_999_999_999),
+    ("2026-01-30T22:00:00.5Z", 1_769_810_400_500_000_000, 1_769_810_400_500_000_000),
+];
+
+fn time(text: &str) -> Option<Timestamp> {
+    let known = TIMES.iter().find(|(known, ..)| *known == text);
+    known.map(|(_, first, _)| Timestamp(*first))
 }
 
 fn level(test: &FieldTest, given: Level) -> bool {

@@ -236,6 +236,8 @@ impl Reader {
             let reason = format!("[{id}]: version conflict, document already exists");
             State::Refused(409, "version_conflict_engine_exception", reason)
         };
+        // What the document is, also where its id stands for another one.
+        let mut beside = None;
         let claimed = match id.map(|id| (id, self.ids.claim(index, id, document))) {
             None => None,
             Some((_, Claim::Take(claimed))) => Some(claimed),
@@ -250,7 +252,10 @@ impl Reader {
                 Some(_) if operation == Operation::Create => return Ok(conflict(id)),
                 Some((same, number)) if *same == content => return Ok(State::Twice(*number)),
                 // Kept beside the first, which the id stands for.
-                Some(_) => None,
+                Some(_) => {
+                    beside = Some((key, content));
+                    None
+                }
                 None => {
                     let reason = format!("[{id}] is being stored by another action: send it again");
                     return Ok(State::Refused(429, "es_rejected_execution_exception", reason));
@@ -261,6 +266,7 @@ impl Reader {
         if let Some(Claimed { key, content, .. }) = &claimed {
             self.own.insert(*key, (*content, number));
         }
+        let name = claimed.as_ref().map(|claimed| (claimed.key, claimed.content)).or(beside);
         self.records += 1;
         let pushed = match json::flat(document) {
             Ok(mut record) => {
@@ -279,6 +285,9 @@ impl Reader {
                 self.ids.settle(claimed, Err(()));
             }
             return Err(error);
+        }
+        if let Some(name) = name {
+            self.parcel.name(stream, name);
         }
         Ok(State::Pushed(number, claimed))
     }

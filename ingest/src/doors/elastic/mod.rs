@@ -4,6 +4,7 @@
 mod answer;
 mod bulk;
 mod documents;
+mod health;
 mod ids;
 mod kept;
 
@@ -27,6 +28,7 @@ use answer::VERSION;
 pub(super) use answer::refusal;
 use bulk::{Given, Item, Operation};
 use documents::Family;
+use health::Outlook;
 use ids::Ids;
 
 type Parameters = Query<std::collections::HashMap<String, String>>;
@@ -135,38 +137,21 @@ async fn xpack() -> Json<Value> {
     }))
 }
 
-async fn health() -> Json<Value> {
-    Json(json!({
-        "cluster_name": "sawlog",
-        "status": "green",
-        "timed_out": false,
-        "number_of_nodes": 1,
-        "number_of_data_nodes": 1,
-        "active_primary_shards": 1,
-        "active_shards": 1,
-        "relocating_shards": 0,
-        "initializing_shards": 0,
-        "unassigned_shards": 0,
-        "delayed_unassigned_shards": 0,
-        "number_of_pending_tasks": 0,
-        "number_of_in_flight_fetch": 0,
-        "task_max_waiting_in_queue_millis": 0,
-        "active_shards_percent_as_number": 100.0,
-    }))
+async fn health(State(elastic): State<Elastic>) -> Json<Value> {
+    Json(elastic.outlook().shown())
 }
 
 async fn cat_health(State(elastic): State<Elastic>, Query(parameters): Parameters) -> Response {
     let seconds = elastic.ingest.0.clock.now().0 / model::time::SECOND;
+    let outlook = elastic.outlook();
     if parameters.get("format").is_some_and(|format| format == "json") {
-        let row = json!({ "epoch": seconds.to_string(), "cluster": "sawlog", "status": "green", "node.total": "1", "node.data": "1" });
+        let nodes = outlook.nodes.to_string();
+        let row = json!({ "epoch": seconds.to_string(), "cluster": "sawlog", "status": outlook.status, "node.total": nodes, "node.data": nodes });
         return Json(json!([row])).into_response();
     }
     let (hour, minute) = (seconds / 3600 % 24, seconds / 60 % 60);
-    format!(
-        "{seconds} {hour:02}:{minute:02}:{:02} sawlog green 1 1 1 1 0 0 0 0 - 100.0%\n",
-        seconds % 60
-    )
-    .into_response()
+    format!("{seconds} {hour:02}:{minute:02}:{:02} {}\n", seconds % 60, outlook.line())
+        .into_response()
 }
 
 /// One node, at the address by which the client reached it: sniffing leads back here.
@@ -238,6 +223,11 @@ async fn create(
 }
 
 impl Elastic {
+    /// How the cluster is, as far as this node knows.
+    fn outlook(&self) -> Outlook {
+        Outlook::of(&self.catalog.topology().borrow())
+    }
+
     async fn store(
         &self,
         given: Given,

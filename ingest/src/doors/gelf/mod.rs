@@ -22,7 +22,7 @@ use self::record::Reader;
 use super::datagrams::{self, Datagram};
 use super::parcel::{self, Parcel};
 use super::stream::{self, Connection};
-use super::{IngestState, body};
+use super::{IngestState, body, ndjson};
 
 /// The door's name in figures.
 const DOOR: &str = "gelf";
@@ -51,10 +51,22 @@ async fn store(state: IngestState, headers: HeaderMap, body: Body) -> Result<Sta
             serde_json::Deserializer::from_slice(&body).into_iter::<Map<String, Value>>();
         let mut start = 0;
         while let Some(message) = messages.next() {
-            let message = message.map_err(|error| {
-                ApiError::new(Kind::Invalid, format!("not a message of GELF: {error}"))
-                    .hint("send one JSON object with version, host and short_message")
-            })?;
+            let message = match message {
+                Ok(message) => message,
+                // Nobody knows where a broken one ends: what is left is kept as it came, by lines,
+                // for a refusal would cost those before it.
+                Err(_) if start > 0 => {
+                    for line in ndjson::lines(body.get(start..).unwrap_or_default()) {
+                        reader.push(line, None)?;
+                    }
+                    break;
+                }
+                Err(error) => {
+                    let words = format!("not a message of GELF: {error}");
+                    return Err(ApiError::new(Kind::Invalid, words)
+                        .hint("send one JSON object with version, host and short_message"));
+                }
+            };
             let end = messages.byte_offset();
             reader.message(message, body.get(start..end).unwrap_or_default(), None)?;
             start = end;

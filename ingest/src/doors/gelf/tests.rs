@@ -48,6 +48,20 @@ async fn over_http() {
 }
 
 #[tokio::test]
+async fn a_broken_message_costs_its_neighbours_nothing() {
+    let fixture = fixture();
+    let body = format!("{MESSAGE}{{\"host\":\n{MESSAGE}\n5\n");
+    let (status, answer) = fixture.post("/gelf", &[], body.into_bytes()).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+    let (good, odd): (Vec<_>, Vec<_>) =
+        fixture.records().into_iter().partition(|record| field(record, "_poison").is_none());
+    assert_eq!((good.len(), odd.len()), (2, 2));
+    good.iter().for_each(check);
+    let texts: Vec<&str> = odd.iter().map(|record| record.message.as_str()).collect();
+    assert_eq!(texts, ["{\"host\":", "5"]);
+}
+
+#[tokio::test]
 async fn over_connections_and_datagrams() {
     let fixture = fixture();
     let (listener, address) = listener().await;

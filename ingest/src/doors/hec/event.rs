@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use model::json;
 use model::limits::{FIELD_NAME_BYTES_MAX, LABEL_BYTES_MAX, RECORD_FIELDS_MAX};
 use model::record::{FieldValue, Record};
-use model::stream::{IndexName, Labels};
+use model::stream::{IndexName, IndexNameError, Labels};
 use model::text::cut;
 use model::time::Timestamp;
 use platform::http::ApiError;
@@ -36,6 +36,14 @@ impl Meta {
             sourcetype: one("sourcetype"),
         }
     }
+
+    /// The index that is named, or the default.
+    pub(super) fn index(&self) -> Result<IndexName, IndexNameError> {
+        match self.index.as_deref().filter(|index| !index.is_empty()) {
+            None => Ok(IndexName::default()),
+            Some(name) => IndexName::new(name),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -52,44 +60,44 @@ struct Event {
 /// Reads the events of one request.
 pub(super) struct Reader {
     parcel: Parcel,
+    /// Events so far, and what stands in their place.
+    number: usize,
+    /// Whether one of them was an event.
+    has_event: bool,
+    /// What the table says of the first that was none.
+    refusal: Option<Refusal>,
 }
 
 impl Reader {
     pub(super) fn new(parcel: Parcel) -> Self {
-        Self { parcel }
+        Self { parcel, number: 0, has_event: false, refusal: None }
     }
 
-    pub(super) fn finish(self) -> Result<Packed, ApiError> {
-        self.parcel.finish()
+    /// What was read. Where nothing was an event it was no request.
+    pub(super) fn finish(self) -> Result<Packed, Error> {
+        match self.refusal.filter(|_| !self.has_event) {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok(self.parcel.finish()?),
+        }
     }
 
-    /// JSON objects, one behind the other, with or without anything between.
+    /// JSON objects, one behind the other, with or without anything between. What is no event is
+    /// kept as text: senders drop what is refused, and its neighbours with it.
     pub(super) fn events(&mut self, body: &[u8], meta: &Meta) -> Result<(), Error> {
         let mut values = serde_json::Deserializer::from_slice(body).into_iter::<IgnoredAny>();
-        let (mut start, mut number) = (0, 0);
-        while let Some(value) = values.next() {
-            let invalid = || Refusal::INVALID.at(number);
-            value.map_err(|_| invalid())?;
+        let mut start = 0;
+        while let Some(Ok(_)) = values.next() {
             let end = values.byte_offset();
-            let raw = body.get(start..end).unwrap_or_default();
+            self.value(body.get(start..end).unwrap_or_default().trim_ascii(), meta)?;
             start = end;
-            let event: Event = match serde_json::from_slice(raw) {
-                Ok(event) => event,
-                // Where it ends is known: its neighbours are not refused with it.
-                Err(error) if raw.trim_ascii_start().starts_with(b"{") => {
-                    let raw = raw.trim_ascii();
-                    let record = json::poisoned(raw, &format!("no event of HEC: {error}"));
-                    self.push(meta, record, raw)?;
-                    number += 1;
-                    continue;
-                }
-                Err(_) => return Err(invalid().into()),
-            };
-            self.event(event, raw, meta).map_err(|error| match error {
-                Error::Table(refusal) => Error::Table(refusal.at(number)),
-                shared @ Error::Shared(_) => shared,
-            })?;
-            number += 1;
+        }
+        // Where the JSON breaks nobody knows where that event ends: from there on each line stands
+        // for itself.
+        for line in ndjson::lines(body.get(start..).unwrap_or_default()) {
+            match serde_json::from_slice::<IgnoredAny>(line) {
+                Ok(_) => self.value(line, meta)?,
+                Err(_) => self.no_event(Refusal::INVALID, line, meta)?,
+            }
         }
         Ok(())
     }
@@ -102,29 +110,29 @@ impl Reader {
         Ok(())
     }
 
-    fn event(&mut self, event: Event, raw: &[u8], meta: &Meta) -> Result<(), Error> {
-        let mut record = match event.event {
-            None | Some(Value::Null) => return Err(Refusal::NO_EVENT.into()),
-            Some(Value::String(line)) if line.trim().is_empty() => {
-                return Err(Refusal::BLANK_EVENT.into());
-            }
-            Some(Value::String(line)) => json::line(line.as_bytes()),
-            Some(value @ Value::Object(_)) => {
-                let line = value.to_string();
-                json::record(line.as_bytes())
-                    .unwrap_or_else(|error| json::poisoned(line.as_bytes(), &error.to_string()))
-            }
-            Some(value) => json::plain(value.to_string().as_bytes()),
-        };
-        if let Some(time) = event.time {
-            match moment(&time) {
-                Some(moment) => record.timestamp = Some(moment),
-                // What it says is kept for those who know it.
-                None => field(&mut record, "time", time)?,
-            }
+    /// A whole value of JSON.
+    fn value(&mut self, raw: &[u8], meta: &Meta) -> Result<(), ApiError> {
+        if !raw.starts_with(b"{") {
+            return self.no_event(Refusal::INVALID, raw, meta);
         }
-        for (name, value) in event.fields.unwrap_or_default() {
-            field(&mut record, &name, value)?;
+        let mut event: Event = match serde_json::from_slice(raw) {
+            Ok(event) => event,
+            Err(error) => {
+                self.count_event();
+                let record = json::poisoned(raw, &format!("no event of HEC: {error}"));
+                return self.push(meta, record, raw);
+            }
+        };
+        let mut record = match event.event.take() {
+            None | Some(Value::Null) => return self.no_event(Refusal::NO_EVENT, raw, meta),
+            Some(Value::String(line)) if line.trim().is_empty() => {
+                return self.no_event(Refusal::BLANK_EVENT, raw, meta);
+            }
+            Some(said) => said_by(said),
+        };
+        self.count_event();
+        if let Err(reason) = surround(&mut record, event.time.take(), event.fields.take()) {
+            record = kept(&record, raw, &reason);
         }
         let meta = Meta {
             index: event.index.or_else(|| meta.index.clone()),
@@ -135,10 +143,26 @@ impl Reader {
         self.push(&meta, record, raw)
     }
 
-    fn push(&mut self, meta: &Meta, record: Record, raw: &[u8]) -> Result<(), Error> {
-        let index = match meta.index.as_deref().filter(|index| !index.is_empty()) {
-            None => IndexName::default(),
-            Some(name) => IndexName::new(name).map_err(|_| Refusal::INDEX)?,
+    fn count_event(&mut self) {
+        self.number += 1;
+        self.has_event = true;
+    }
+
+    /// Keeps what is no event with the words that the table has for it.
+    fn no_event(&mut self, refusal: Refusal, raw: &[u8], meta: &Meta) -> Result<(), ApiError> {
+        let record = json::poisoned(raw, refusal.text);
+        let number = self.number;
+        self.refusal.get_or_insert(refusal.at(number));
+        self.number += 1;
+        self.push(meta, record, raw)
+    }
+
+    /// Adds a record. One whose index cannot be is kept with the reason, in the index of all that
+    /// name none.
+    fn push(&mut self, meta: &Meta, record: Record, raw: &[u8]) -> Result<(), ApiError> {
+        let (index, record) = match meta.index() {
+            Ok(index) => (index, record),
+            Err(error) => (IndexName::default(), kept(&record, raw, &error.to_string())),
         };
         let pairs =
             [("host", &meta.host), ("source", &meta.source), ("sourcetype", &meta.sourcetype)];
@@ -146,10 +170,49 @@ impl Reader {
             let value = cut(value.as_deref()?, LABEL_BYTES_MAX);
             (!value.is_empty()).then(|| (name.to_owned(), value.to_owned()))
         });
-        let labels = Labels::new(pairs.collect()).map_err(|_| Refusal::INVALID)?;
+        // Three names that differ, values within the bound: they can always be labels.
+        let labels = Labels::new(pairs.collect()).unwrap_or_default();
         let stream = self.parcel.stream(index, labels)?;
-        Ok(self.parcel.push(stream, record, || raw.to_vec())?)
+        self.parcel.push(stream, record, || raw.to_vec())
     }
+}
+
+/// The record of what an event says.
+fn said_by(event: Value) -> Record {
+    match event {
+        Value::String(line) => json::line(line.as_bytes()),
+        value @ Value::Object(_) => {
+            let line = value.to_string();
+            json::record(line.as_bytes())
+                .unwrap_or_else(|error| json::poisoned(line.as_bytes(), &error.to_string()))
+        }
+        value => json::plain(value.to_string().as_bytes()),
+    }
+}
+
+/// Adds what stands around an event.
+fn surround(
+    record: &mut Record,
+    time: Option<Value>,
+    fields: Option<Map<String, Value>>,
+) -> Result<(), String> {
+    if let Some(time) = time {
+        match moment(&time) {
+            Some(moment) => record.timestamp = Some(moment),
+            // What it says is kept for those who know it.
+            None => field(record, "time", time)?,
+        }
+    }
+    for (name, value) in fields.unwrap_or_default() {
+        field(record, &name, value)?;
+    }
+    Ok(())
+}
+
+/// The event as it came, with the reason; its time and level are known.
+fn kept(record: &Record, raw: &[u8], reason: &str) -> Record {
+    let poisoned = json::poisoned(raw, reason);
+    Record { timestamp: record.timestamp, level: record.level, ..poisoned }
 }
 
 /// Seconds with a fraction, as number or text; milliseconds and finer are told by their size.
@@ -161,9 +224,12 @@ fn moment(value: &Value) -> Option<Timestamp> {
     }
 }
 
-fn field(record: &mut Record, name: &str, value: Value) -> Result<(), Refusal> {
-    if record.fields.len() >= RECORD_FIELDS_MAX || name.len() > FIELD_NAME_BYTES_MAX {
-        return Err(Refusal::FIELDS);
+fn field(record: &mut Record, name: &str, value: Value) -> Result<(), String> {
+    if record.fields.len() >= RECORD_FIELDS_MAX {
+        return Err(format!("more than {RECORD_FIELDS_MAX} fields"));
+    }
+    if name.len() > FIELD_NAME_BYTES_MAX {
+        return Err(format!("a field name is over {FIELD_NAME_BYTES_MAX} bytes"));
     }
     let value = match value {
         Value::Null => return Ok(()),

@@ -1,10 +1,10 @@
 //! Splunk's HTTP event collector: events, raw lines, health, acknowledgements, its table of codes.
 
+mod channels;
 mod event;
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::extract::{Query, State};
@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::parcel::{self, Parcel};
 use super::{IngestState, body};
+use channels::Channels;
 use event::{Meta, Reader};
 
 const CHANNEL: HeaderName = HeaderName::from_static("x-splunk-request-channel");
@@ -30,17 +31,12 @@ type Parameters = Query<HashMap<String, String>>;
 #[derive(Debug, Clone)]
 pub(super) struct Hec {
     ingest: IngestState,
-    /// The id of the next acknowledgement. Begins at the time of the start, so that none is given
-    /// twice over restarts. An answer is given when the records are durable: whatever was given
-    /// out is acknowledged.
-    next_ack: Arc<AtomicU64>,
+    channels: Arc<Mutex<Channels>>,
 }
 
 impl Hec {
     pub(super) fn new(ingest: IngestState) -> Self {
-        // Microseconds: below 2^53, which is as far as clients count.
-        let start = u64::try_from(ingest.0.clock.now().0 / 1_000).unwrap_or_default();
-        Self { ingest, next_ack: Arc::new(AtomicU64::new(start)) }
+        Self { ingest, channels: Arc::default() }
     }
 }
 
@@ -78,7 +74,6 @@ impl Refusal {
     const CHANNEL: Self = Self::new(10, "Data channel is missing");
     const NO_EVENT: Self = Self::new(12, "Event field is required");
     const BLANK_EVENT: Self = Self::new(13, "Event field cannot be blank");
-    const FIELDS: Self = Self::new(15, "Error in handling indexed fields");
 
     const fn new(code: u32, text: &'static str) -> Self {
         Self { status: StatusCode::BAD_REQUEST, code, text, event: None }
@@ -179,6 +174,7 @@ impl Hec {
         let packing = body::Packing::of(headers)?;
         let (arrival, with) = (self.ingest.0.clock.now(), headers.clone());
         let meta = Meta::of(parameters);
+        meta.index().map_err(|_| Refusal::INDEX)?;
         let body = body::read(body).await?;
         let parse = move || {
             let body = packing.unpack(body)?;
@@ -187,7 +183,7 @@ impl Hec {
             }
             let mut reader = Reader::new(Parcel::new(arrival, parcel::key(&with, &body))?);
             read(&mut reader, &body, &meta)?;
-            Ok::<_, Error>(reader.finish()?)
+            reader.finish()
         };
         let packed = tokio::task::spawn_blocking(parse)
             .await
@@ -197,11 +193,18 @@ impl Hec {
         let mut answer = Map::new();
         answer.insert("text".to_owned(), "Success".into());
         answer.insert("code".to_owned(), 0.into());
-        if channel(headers, parameters).is_some() {
-            let id = self.next_ack.fetch_add(1, Ordering::Relaxed);
-            answer.insert("ackId".to_owned(), id.into());
+        if let Some(channel) = channel(headers, parameters) {
+            answer.insert("ackId".to_owned(), self.acknowledged(channel).into());
         }
         Ok(Json(Value::Object(answer)))
+    }
+
+    /// An id for what is durable now.
+    fn acknowledged(&self, channel: &str) -> u64 {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = channels.give(channel, platform::random::u64());
+        self.ingest.0.metrics.hec_channels.set(channels.count() as u64);
+        id
     }
 }
 
@@ -217,9 +220,7 @@ async fn acks(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Error> {
-    if channel(&headers, &parameters).is_none() {
-        return Err(Refusal::CHANNEL.into());
-    }
+    let channel = channel(&headers, &parameters).ok_or(Refusal::CHANNEL)?;
     let packing = body::Packing::of(&headers)?;
     let body = packing.unpack(body::read(body).await?)?;
     let asked: Value = serde_json::from_slice(&body).map_err(|_| Refusal::INVALID)?;
@@ -227,9 +228,10 @@ async fn acks(
     if asked.len() > ACKS_MAX {
         return Err(Refusal::INVALID.into());
     }
-    let next = hec.next_ack.load(Ordering::Relaxed);
-    let answer = asked.iter().filter_map(Value::as_u64);
-    let answer: Map<_, _> = answer.map(|id| (id.to_string(), (id < next).into())).collect();
+    let asked: Vec<u64> = asked.iter().filter_map(Value::as_u64).collect();
+    let known = hec.channels.lock().unwrap_or_else(PoisonError::into_inner).asked(channel, &asked);
+    let answer = asked.iter().zip(known).map(|(id, is_known)| (id.to_string(), is_known.into()));
+    let answer: Map<_, _> = answer.collect();
     Ok(Json(json!({ "acks": answer })))
 }
 

@@ -4,7 +4,8 @@ use model::record::FieldValue;
 use proptest::prelude::*;
 
 use super::*;
-use crate::doors::tests::{Fixture, fixture};
+use crate::doors::tests::{Fixture, field, fixture, fixture_within};
+use crate::partition::PartitionSettings;
 
 async fn post(fixture: &Fixture, path: &str, body: &str) -> (u16, Value) {
     let path = format!("/services/collector{path}");
@@ -80,22 +81,64 @@ async fn an_object_over_a_bound_is_kept_with_the_reason() {
 #[tokio::test]
 async fn what_is_wrong_has_the_tables_code_and_the_events_number() {
     let fixture = fixture();
-    for (body, code, event) in [
-        ("", 5, None),
-        (" \n", 5, None),
-        ("nonsense", 6, Some(0)),
-        (r#"{"event":"x"}{"#, 6, Some(1)),
-        (r#"{"event":"x"}{"event":"y","time":1}{"a":1}"#, 12, Some(2)),
-        (r#"{"event":" "}"#, 13, Some(0)),
-        (r#"{"event":"x","index":"NOT"}"#, 7, Some(0)),
+    for (path, body, code, event) in [
+        ("", "", 5, None),
+        ("", " \n", 5, None),
+        ("", "nonsense", 6, Some(0)),
+        ("", r#"[{"event":"x"}]"#, 6, Some(0)),
+        ("", r#"{"a":1}{"event":"x""#, 12, Some(0)),
+        ("", r#"{"event":" "}"#, 13, Some(0)),
+        ("?index=NOT", r#"{"event":"x"}"#, 7, None),
+        ("/raw?index=NOT", "line", 7, None),
     ] {
-        let (status, answer) = post(&fixture, "", body).await;
+        let (status, answer) = post(&fixture, path, body).await;
         assert_eq!((status, answer["code"].as_u64()), (400, Some(code)), "{body}");
         assert_eq!(answer["invalid-event-number"].as_u64(), event, "{body}");
     }
     assert!(fixture.records().is_empty());
     let (status, answer) = post(&fixture, "/nowhere", "").await;
     assert_eq!((status, answer["code"].as_u64()), (404, Some(404)));
+}
+
+#[tokio::test]
+async fn what_is_no_event_or_over_a_bound_is_kept_beside_its_neighbours() {
+    let long = "n".repeat(model::limits::FIELD_NAME_BYTES_MAX + 1);
+    let many: Map<_, _> = (0..5_000).map(|n| (format!("f{n}"), n.into())).collect();
+    for (odd, reason) in [
+        (
+            json!({ "event": "x", "time": 1_700_000_000, "fields": { long: 1 } }).to_string(),
+            "a field name is over",
+        ),
+        (
+            json!({ "event": "x", "time": 1_700_000_000, "fields": many }).to_string(),
+            "more than 4096 fields",
+        ),
+        (r#"{"event":"x","time":1700000000,"index":"NOT"}"#.to_owned(), "index name \"NOT\""),
+        (r#"{"time":1,"a":1}"#.to_owned(), "Event field is required"),
+        (r#"{"event":"  "}"#.to_owned(), "Event field cannot be blank"),
+        (r#"["event"]"#.to_owned(), "Invalid data format"),
+        // What breaks the JSON ends at the end of its line.
+        (r#"{"event":"cut off, "a":{"#.to_owned(), "Invalid data format"),
+    ] {
+        let fixture = fixture();
+        let body = format!("{{\"event\":\"before\"}}{odd}\n{{\"event\":\"after\"}}\n");
+        let (status, answer) = post(&fixture, "?host=h", &body).await;
+        assert_eq!((status, answer["code"].as_u64()), (200, Some(0)), "{odd}: {answer}");
+        let records = fixture.records();
+        let messages: Vec<&str> = records.iter().map(|record| record.message.as_str()).collect();
+        assert_eq!(messages, ["before", &odd, "after"]);
+        let poison = |at: usize| field(&records[at], "_poison");
+        assert!(poison(1).is_some_and(|why| why.contains(reason)), "{:?}", poison(1));
+        assert_eq!((poison(0), poison(2)), (None, None));
+        if reason.contains("field name") || reason.contains("NOT") {
+            assert_eq!(
+                records[1].timestamp.unwrap().0,
+                1_700_000_000_000_000_000,
+                "its time is known"
+            );
+        }
+        assert!(fixture.labels().iter().all(|labels| labels.get("host") == Some("h")));
+    }
 }
 
 #[tokio::test]
@@ -110,8 +153,46 @@ async fn raw_lines_and_their_acknowledgement() {
     let asked = json!({ "acks": [id, id + 1] }).to_string();
     let (_, answer) = post(&fixture, "/ack?channel=c", &asked).await;
     assert_eq!(answer, json!({ "acks": { id.to_string(): true, (id + 1).to_string(): false } }));
+    let (_, answer) = post(&fixture, "?channel=c", "{\"event\":\"four\"}").await;
+    assert_eq!(answer["ackId"].as_u64(), Some(id + 1), "a channel counts");
     let (status, answer) = post(&fixture, "/ack", &asked).await;
     assert_eq!((status, answer["code"].as_u64()), (400, Some(10)));
+}
+
+/// The answers for these ids in a channel.
+async fn known(fixture: &Fixture, channel: &str, ids: &[u64]) -> Vec<bool> {
+    let asked = json!({ "acks": ids }).to_string();
+    let (_, answer) = post(fixture, &format!("/ack?channel={channel}"), &asked).await;
+    let of = |id: &u64| answer["acks"][id.to_string()].as_bool().expect("each id has an answer");
+    ids.iter().map(of).collect()
+}
+
+#[tokio::test]
+async fn an_acknowledgement_is_true_where_it_was_given_and_nowhere_else() {
+    let one = fixture();
+    let other = one.other_node();
+    let event = "{\"event\":\"x\"}";
+    let given = async |fixture: &Fixture, channel: &str| {
+        let (_, answer) = post(fixture, &format!("?channel={channel}"), event).await;
+        answer["ackId"].as_u64().expect("a channel is acknowledged")
+    };
+    let id = given(&one, "c").await;
+    assert_eq!(known(&one, "c", &[id, id + 1]).await, [true, false]);
+    // Of another channel, of another node, which a node is to itself after a restart.
+    given(&one, "d").await;
+    assert_eq!(known(&one, "d", &[id]).await, [false]);
+    assert_eq!(known(&other, "c", &[id]).await, [false]);
+    given(&other, "c").await;
+    assert_eq!(known(&other, "c", &[id]).await, [false]);
+    // What could not be stored has no id, and the next one follows the last.
+    let settings = PartitionSettings {
+        queue_bytes_max: 0,
+        disk_free_bytes_min: 0,
+        ..PartitionSettings::default()
+    };
+    let full = fixture_within(&[settings]);
+    let (status, answer) = post(&full, "?channel=c", event).await;
+    assert_eq!((status, answer.get("ackId")), (503, None), "{answer}");
 }
 
 proptest! {
@@ -123,12 +204,18 @@ proptest! {
         runtime.block_on(async {
             let fixture = fixture();
             let path = if raw { "/services/collector/raw" } else { "/services/collector" };
-            let body = [b"{\"event\":\"x\"}\n".as_slice(), &garbage].concat();
-            let (status, answer) = fixture.post(path, &[], body).await;
+            let (status, answer) = fixture.post(path, &[], garbage.clone()).await;
             let known = answer["code"].as_u64();
             assert!(status == StatusCode::OK && known == Some(0) || status.is_client_error() && known > Some(0), "{answer}");
-            // All or nothing.
-            assert_eq!(fixture.records().is_empty(), status != StatusCode::OK);
+            let event = |text: &str| format!("{{\"event\":\"{text}\"}}\n").into_bytes();
+            let body = [event("before"), garbage, b"\n".to_vec(), event("after")].concat();
+            let (status, answer) = fixture.post(path, &[], body).await;
+            assert_eq!(answer["code"], 0, "{answer}");
+            // There are events in it: whatever stands between them, they are stored.
+            assert_eq!(status, StatusCode::OK);
+            let records = fixture.records();
+            let count = |text: &str| records.iter().filter(|record| record.message == text).count();
+            assert_eq!([count("before"), count("after")], [1, 1], "{records:?}");
         });
     }
 }

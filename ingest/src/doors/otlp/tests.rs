@@ -228,6 +228,8 @@ proptest! {
             let fixture = fixture();
             let whole = request(&[LogRecord { body: any("b"), ..LogRecord::default() }]);
             let headers: &[(&str, &str)] = if json { &[("content-type", "application/json")] } else { &[] };
+            let first = request(&[LogRecord { body: any("first"), ..LogRecord::default() }]);
+            fixture.ask("POST", "/v1/logs", &[], first).await;
             let bent = [&whole[..cut.min(whole.len())], &garbage[..]].concat();
             for body in [garbage.clone(), bent] {
                 let (status, _) = fixture.ask("POST", "/v1/logs", headers, body).await;
@@ -237,6 +239,7 @@ proptest! {
             let before = fixture.records().len();
             let (status, _) = fixture.ask("POST", "/v1/logs", &[], whole).await;
             assert_eq!((status, fixture.records().len()), (StatusCode::OK, before + 1));
+            assert_eq!(fixture.records()[0].message, "first");
         });
     }
 }
@@ -358,5 +361,60 @@ mod over_grpc {
         assert_eq!(retry.retry_delay.unwrap().seconds, 1);
         let never = grpc::status(ApiError::new(Kind::Invalid, "no"));
         assert_eq!((never.code(), never.details().len()), (Code::InvalidArgument, 0));
+    }
+
+    /// Sends a body that need not be a message.
+    async fn say(channel: &Channel, body: Vec<u8>, packing: Option<&str>) -> Result<(), Status> {
+        let mut request = axum::http::Request::post(EXPORT)
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        if let Some(packing) = packing {
+            request = request.header("grpc-encoding", packing);
+        }
+        let body = tonic::body::Body::new(Body::from(body));
+        let answer = channel.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "the status of gRPC is in a header of its own");
+        match Status::from_header_map(answer.headers()) {
+            Some(status) => Err(status),
+            None => Ok(()),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Any bytes as a message, as a packed message, as what is no message at all: an answer in
+        /// gRPC's words, on a connection that goes on.
+        #[test]
+        fn any_bytes_are_answered_and_cost_no_neighbour(garbage: Vec<u8>, cut in 0_usize..60) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let fixture = fixture();
+                let (channel, shutdown) = serve(&fixture, Access::new(None, false)).await;
+                export(&channel, request(&[log("before")]), None, None).await.unwrap();
+                let whole = request(&[log("bent")]);
+                let bent = [&whole[..cut.min(whole.len())], &garbage[..]].concat();
+                for body in [garbage.clone(), bent] {
+                    for packing in [None, Some("gzip")] {
+                        let answer = export(&channel, body.clone(), packing, None).await;
+                        let code = answer.map_or_else(|status| status.code(), |_| Code::Ok);
+                        assert!(matches!(code, Code::Ok | Code::InvalidArgument), "{code:?}");
+                    }
+                }
+                // Nothing is gzip that begins so, and no frame has such a flag.
+                let length = u32::try_from(garbage.len() + 1).unwrap().to_be_bytes();
+                let unpacked = [&[1][..], &length, &[0], &garbage].concat();
+                let refused = say(&channel, unpacked, Some("gzip")).await.unwrap_err();
+                assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+                let frame = [&[7][..], &garbage].concat();
+                let refused = say(&channel, frame, None).await.unwrap_err();
+                assert_ne!(refused.code(), Code::Ok, "{refused:?}");
+                export(&channel, request(&[log("after")]), None, None).await.unwrap();
+                let records = fixture.records();
+                let count = |text: &str| records.iter().filter(|record| record.message == text).count();
+                assert_eq!([count("before"), count("after")], [1, 1], "{records:?}");
+                shutdown.trigger();
+            });
+        }
     }
 }

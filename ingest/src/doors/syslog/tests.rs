@@ -76,7 +76,7 @@ async fn a_connection_may_frame_as_it_likes() {
 #[tokio::test]
 async fn a_full_disk_holds_the_sender_back_and_costs_nothing() {
     let faults = Arc::new(Faults::default());
-    let fixture = fixture_on(Disk::faulty(faults.clone()));
+    let fixture = fixture_on(&Disk::faulty(faults.clone()));
     let (address, shutdown, task) = door(&fixture).await;
     faults.free_bytes.store(0, Ordering::SeqCst);
     let mut socket = TcpStream::connect(address).await.unwrap();

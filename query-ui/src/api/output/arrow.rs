@@ -1,4 +1,4 @@
-//! Rows as a stream of Arrow's record batches (IPC).
+//! Rows as Arrow's record batches: a stream of them (IPC), or a file of Parquet.
 
 use std::sync::Arc;
 
@@ -8,27 +8,45 @@ use arrow::error::ArrowError;
 use arrow_ipc::writer::StreamWriter;
 use datafusion::error::DataFusionError;
 use model::level::Level;
+use parquet::arrow::ArrowWriter as FileWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
 
 use super::RECORD_COLUMNS;
 use crate::plan::json::Records;
-use crate::plan::{ColumnKind, QueryFailure, Shape};
+use crate::plan::{ColumnKind, QueryFailure, RECORD, Shape};
 
 /// Writes one answer.
 pub(super) struct ArrowWriter {
     schema: SchemaRef,
-    writer: StreamWriter<Vec<u8>>,
+    writer: Writer,
 }
+
+enum Writer {
+    Stream(Box<StreamWriter<Vec<u8>>>),
+    File(Box<FileWriter<Vec<u8>>>),
+}
+
+/// Rows that a file of Parquet keeps together; so many are held in memory, coded.
+const GROUP_ROWS: usize = 65_536;
 
 impl ArrowWriter {
     /// Begins with the schema.
     pub(super) fn new(
         shape: &Shape,
         rows: &SchemaRef,
+        is_file: bool,
         to: &mut Vec<u8>,
     ) -> Result<Self, QueryFailure> {
         let fields: Vec<Field> = match shape {
             Shape::Records(_) => {
-                RECORD_COLUMNS.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect()
+                let kind = |name: &str| match moments(name) {
+                    Some(at) => rows.fields().get(at).map(|field| field.data_type().clone()),
+                    None => None,
+                };
+                let kind = |name: &str| kind(name).unwrap_or(DataType::Utf8);
+                RECORD_COLUMNS.iter().map(|name| Field::new(*name, kind(name), true)).collect()
             }
             Shape::Table(columns) => {
                 let field = |column: &crate::plan::OutputColumn, field: &Arc<Field>| {
@@ -42,9 +60,22 @@ impl ArrowWriter {
             }
         };
         let schema = Arc::new(Schema::new(fields));
-        let writer = StreamWriter::try_new(Vec::new(), &schema).map_err(failed)?;
+        let writer = match is_file {
+            false => {
+                let writer = StreamWriter::try_new(Vec::new(), &schema);
+                Writer::Stream(Box::new(writer.map_err(failed)?))
+            }
+            true => {
+                let properties = WriterProperties::builder()
+                    .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                    .set_max_row_group_row_count(Some(GROUP_ROWS))
+                    .build();
+                let writer = FileWriter::try_new(Vec::new(), schema.clone(), Some(properties));
+                Writer::File(Box::new(writer.map_err(unwritten)?))
+            }
+        };
         let mut begun = Self { schema, writer };
-        begun.take(to);
+        begun.take(to)?;
         Ok(begun)
     }
 
@@ -60,11 +91,15 @@ impl ArrowWriter {
                 let Some(records) = Records::of(rows, extras) else { return Ok(()) };
                 let cells: Vec<[String; 8]> =
                     (0..rows.num_rows()).map(|row| records.cells(row)).collect();
-                let column = |at: usize| {
+                let texts = |at: usize| {
                     let texts = cells.iter().map(|row| row.get(at));
                     Arc::new(texts.collect::<StringArray>()) as ArrayRef
                 };
-                (0..RECORD_COLUMNS.len()).map(column).collect()
+                let column = |(at, name): (usize, &&str)| {
+                    let times = moments(name).and_then(|at| rows.columns().get(at).cloned());
+                    times.unwrap_or_else(|| texts(at))
+                };
+                RECORD_COLUMNS.iter().enumerate().map(column).collect()
             }
             Shape::Table(columns) => columns
                 .iter()
@@ -76,21 +111,37 @@ impl ArrowWriter {
                 .collect(),
         };
         let rows = RecordBatch::try_new(self.schema.clone(), arrays).map_err(failed)?;
-        self.writer.write(&rows).map_err(failed)?;
-        self.take(to);
-        Ok(())
+        match &mut self.writer {
+            Writer::Stream(writer) => writer.write(&rows).map_err(failed)?,
+            Writer::File(writer) => writer.write(&rows).map_err(unwritten)?,
+        }
+        self.take(to)
     }
 
-    /// The end of the stream.
+    /// The end of it.
     pub(super) fn finish(&mut self, to: &mut Vec<u8>) -> Result<(), QueryFailure> {
-        self.writer.finish().map_err(failed)?;
-        self.take(to);
-        Ok(())
+        match &mut self.writer {
+            Writer::Stream(writer) => writer.finish().map_err(failed)?,
+            Writer::File(writer) => drop(writer.finish().map_err(unwritten)?),
+        }
+        self.take(to)
     }
 
-    fn take(&mut self, to: &mut Vec<u8>) {
-        to.append(self.writer.get_mut());
+    fn take(&mut self, to: &mut Vec<u8>) -> Result<(), QueryFailure> {
+        match &mut self.writer {
+            Writer::Stream(writer) => to.append(writer.get_mut()),
+            Writer::File(writer) => {
+                writer.sync().map_err(|error| unwritten(error.into()))?;
+                to.append(writer.inner_mut());
+            }
+        }
+        Ok(())
     }
+}
+
+/// Where among a record's columns the times of that name are.
+fn moments(name: &str) -> Option<usize> {
+    RECORD.iter().take(2).position(|column| column.name() == name)
 }
 
 fn level_names(numbers: &ArrayRef) -> ArrayRef {
@@ -99,6 +150,10 @@ fn level_names(numbers: &ArrayRef) -> ArrayRef {
         number.map(|number| Level::from_number(u8::try_from(number).unwrap_or(0)).name())
     };
     Arc::new(numbers.iter().map(name).collect::<StringArray>())
+}
+
+fn unwritten(error: ParquetError) -> QueryFailure {
+    QueryFailure::Engine(DataFusionError::External(Box::new(error)))
 }
 
 fn failed(error: ArrowError) -> QueryFailure {

@@ -1,4 +1,4 @@
-//! An answer on its way out: lines, JSON, CSV or Arrow, in chunks, packed if asked for.
+//! An answer on its way out: lines, JSON, CSV, Arrow or Parquet, in chunks, packed if asked for.
 
 mod arrow;
 mod csv;
@@ -25,6 +25,7 @@ use tracing::Instrument as _;
 
 use self::arrow::ArrowWriter;
 use super::refusal;
+use super::request::Page;
 use crate::plan::json::{Records, put_cell, put_text};
 use crate::plan::{Answer, Engine, OutputColumn, QueryFailure, Shape, Ticket};
 
@@ -51,14 +52,17 @@ pub(super) enum Format {
     Csv,
     /// A stream of Arrow's record batches.
     Arrow,
+    /// A file of Parquet.
+    Parquet,
 }
 
 impl Format {
-    const TYPES: [(&'static str, Self); 6] = [
+    const TYPES: [(&'static str, Self); 7] = [
         ("application/x-ndjson", Self::Stream),
         ("application/json", Self::Json),
         ("text/csv", Self::Csv),
         ("application/vnd.apache.arrow.stream", Self::Arrow),
+        ("application/vnd.apache.parquet", Self::Parquet),
         ("application/*", Self::Stream),
         ("*/*", Self::Stream),
     ];
@@ -81,7 +85,7 @@ impl Format {
             }
         }
         best.map(|(_, format)| format).ok_or_else(|| {
-            let names: Vec<&str> = Self::TYPES.iter().take(4).map(|(name, _)| *name).collect();
+            let names: Vec<&str> = Self::TYPES.iter().take(5).map(|(name, _)| *name).collect();
             ApiError::new(Kind::Invalid, format!("an answer cannot be {accept:?}"))
                 .code("not_acceptable")
                 .hint(format!("accept one of {}", names.join(", ")))
@@ -94,6 +98,7 @@ impl Format {
             Self::Json => "application/json",
             Self::Csv => "text/csv; charset=utf-8; header=present",
             Self::Arrow => "application/vnd.apache.arrow.stream",
+            Self::Parquet => "application/vnd.apache.parquet",
         }
     }
 }
@@ -203,7 +208,9 @@ fn last_words(
     match format {
         Format::Stream => Ok(Bytes::from(format!("{}\n", json!({ "error": error })))),
         Format::Json => Ok(Bytes::from(format!("],\"error\":{}}}\n", json!(error)))),
-        Format::Lines | Format::Csv | Format::Arrow => Err(io::Error::other(failure)),
+        Format::Lines | Format::Csv | Format::Arrow | Format::Parquet => {
+            Err(io::Error::other(failure))
+        }
     }
 }
 
@@ -245,13 +252,14 @@ impl Output {
             }
             count += rows.num_rows() as u64;
         }
-        let partial = answer.missing();
+        let (warnings, partial) = (answer.warnings().await, answer.missing());
         let elapsed_ms = u64::try_from(ticket.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let cursor = answer.next_page(count, last).map(|cursor| cursor.to_string());
+        let page = |place| Page { place, times: Some(times) }.to_string();
+        let cursor = answer.next_page(count, last).map(page);
         let progress = answer.progress();
         let end = json!({
             "rows": count, "matched": answer.matched(), "elapsed_ms": elapsed_ms, "cursor": cursor,
-            "partial": partial,
+            "partial": partial, "warnings": warnings,
             "stats": { "units": progress.units, "units_read": progress.units_done,
                 "records_passed": progress.rows,
                 "plan_us": u64::try_from(answer.planned().as_micros()).unwrap_or(u64::MAX) },
@@ -262,7 +270,7 @@ impl Output {
                 self.buffer.extend_from_slice(format!("],\"end\":{end}}}\n").as_bytes());
             }
             // A file cannot say that something is missing: it is not whole, so it does not end.
-            Format::Lines | Format::Csv | Format::Arrow => {
+            Format::Lines | Format::Csv | Format::Arrow | Format::Parquet => {
                 if let Some(missing) = partial.into_iter().next() {
                     return Err(QueryFailure::Incomplete(missing.what, missing.why));
                 }
@@ -320,8 +328,9 @@ impl Output {
             }
             Format::Lines => {}
             Format::Csv => csv::header(shape, &mut self.buffer),
-            Format::Arrow => {
-                self.arrow = Some(ArrowWriter::new(shape, &answer.schema(), &mut self.buffer)?);
+            Format::Arrow | Format::Parquet => {
+                let (schema, is_file) = (answer.schema(), self.format == Format::Parquet);
+                self.arrow = Some(ArrowWriter::new(shape, &schema, is_file, &mut self.buffer)?);
             }
         }
         Ok(())
@@ -355,7 +364,7 @@ impl Output {
                     json_row(rows, row, shape, &mut self.buffer);
                     self.buffer.extend_from_slice(b"}\n");
                 }
-                Format::Lines | Format::Arrow => {
+                Format::Lines | Format::Arrow | Format::Parquet => {
                     json_row(rows, row, shape, &mut self.buffer);
                     self.buffer.push(b'\n');
                 }

@@ -476,7 +476,11 @@ async fn the_page_is_guarded() {
 }
 
 mod reading;
+mod reference;
+mod computed;
+mod warned;
 mod deleting;
 mod formats;
 mod tail;
 mod stored;
+mod whole;

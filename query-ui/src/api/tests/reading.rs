@@ -35,6 +35,19 @@ async fn a_query_is_taken_apart_for_editors() {
         let unknown = parsed(json!({"query":"statsu:200"})).await;
         assert_eq!(unknown["diagnostics"][0]["severity"], "warning");
         assert_eq!(unknown["diagnostics"][0]["hint"], "did you mean status?");
+        for (query, place, hint) in [
+            ("| stats count() by statsu", [19, 25], "did you mean status?"),
+            ("| where tooks > 5", [8, 13], "did you mean took?"),
+            ("| eval t = took | sort t, hots", [26, 30], "did you mean host?"),
+            ("| union (level:info | dedup `hots`)", [28, 34], "did you mean host?"),
+        ] {
+            let found = parsed(json!({ "query": query })).await["diagnostics"].clone();
+            assert_eq!(found.as_array().map(Vec::len), Some(1), "{query}: {found}");
+            let [start, end] = place;
+            let expected = json!({"severity": "warning", "start": start, "end": end, "hint": hint,
+                "message": found[0]["message"], "expected": []});
+            assert_eq!(found[0], expected, "{query}");
+        }
         let fields = parsed(json!({"query":"GET sta"})).await;
         // Those that begin so, then those that hold it.
         assert_eq!(texts(&fields["completions"]), ["status", "timestamp"]);
@@ -170,16 +183,4 @@ async fn the_whole_answer_is_a_file() {
     assert_eq!(wrong.status(), StatusCode::BAD_REQUEST);
     let wrong = get(&app, "/api/v1/export?format=xml", "identity").await;
     assert_eq!(wrong.status(), StatusCode::UNPROCESSABLE_ENTITY);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_example_of_the_reference_runs() {
-    for rest in BOTH {
-        let (_fixture, app) = small(rest).await;
-        for query in crate::language::tests::examples("query") {
-            let lines = lines(&app, json!({ "query": query })).await;
-            let end = &lines.last().unwrap()["end"];
-            assert_eq!(end["partial"], json!([]), "{query}: {lines:?}");
-        }
-    }
 }

@@ -6,12 +6,19 @@ use serde_json::{Map, Value, json};
 use crate::elastic::dates::in_format;
 use crate::elastic::names;
 use crate::elastic::refusal::{Refusal, set};
+use crate::elastic::taken::{self, Fields};
 use crate::language::{Aggregate, Expr, Function, Operator};
 
 /// A figure.
 #[derive(Debug)]
 pub(super) struct Metric {
     kind: Figure,
+    /// The field that it is of.
+    pub(super) field: String,
+    /// What stands in for it in records without it.
+    own: Option<&'static str>,
+    /// What stands in where there is neither.
+    missing: Option<Expr>,
     number: Expr,
     value: Expr,
     /// Of times: how they are written.
@@ -66,38 +73,69 @@ impl Metric {
             _ => &["field", "missing", "format"],
         };
         super::read::only(kind, body, known)?;
-        let field = names::field(super::read::text(kind, body, "field")?)?;
-        let column = Expr::Column(field.clone());
-        let is_time = field == "timestamp" || field == "ingest_time";
+        let name = super::read::text(kind, body, "field")?;
+        let (field, own) = (names::field(name)?, names::taken(name));
         let format = match body.get("format") {
-            None | Some(Value::Null) => is_time.then(String::new),
-            Some(Value::String(format)) if is_time => Some(format.clone()),
+            None | Some(Value::Null) => None,
+            Some(Value::String(format))
+                if names::is_time(&field) || own.is_some_and(names::is_time) =>
+            {
+                Some(format.clone())
+            }
             Some(_) => {
                 let reason = format!("[{kind}] [format] is supported of times alone");
                 return Err(Refusal::parsing(reason));
             }
         };
-        let mut number = Expr::Call("number", vec![column.clone()]);
-        if is_time {
-            let millis =
-                Expr::Binary(Operator::Multiply, Box::new(number), Box::new(Expr::Int(1_000)));
-            number = Expr::Call("round", vec![millis]);
+        let missing = match body.get("missing").filter(|missing| !missing.is_null()) {
+            None => None,
+            Some(Value::String(text)) => Some(match text.parse::<f64>() {
+                Ok(number) if figure != Figure::Cardinality => Expr::Float(number),
+                _ => Expr::Text(text.clone()),
+            }),
+            Some(other) => Some(Expr::Float(other.as_f64().ok_or_else(|| {
+                Refusal::parsing(format!("[{kind}] [missing] wants a number or a text"))
+            })?)),
+        };
+        let (number, value) = (Expr::Null, Expr::Column(field.clone()));
+        let mut metric = Self { kind: figure, field, own, missing, number, value, format };
+        metric.make();
+        Ok(Some(metric))
+    }
+
+    /// With the fields that there are among those asked for.
+    pub(super) fn settle(&mut self, fields: &Fields) {
+        let Some(own) = self.own.take() else { return };
+        self.value = match fields.get(&self.field) {
+            Some(held) => taken::value(&self.field, own, held.kind),
+            None => {
+                own.clone_into(&mut self.field);
+                Expr::Column(own.to_owned())
+            }
+        };
+        self.make();
+    }
+
+    /// Makes the number of the value, and puts in what stands in for both.
+    fn make(&mut self) {
+        let value = self.value.clone();
+        self.number = match names::is_time(&self.field) {
+            true => taken::in_millis(value),
+            false => Expr::Call("number", vec![value]),
+        };
+        if self.field == "level" {
+            self.value = taken::level("text");
         }
-        let mut value = column;
-        if let Some(missing) = body.get("missing").filter(|missing| !missing.is_null()) {
-            let literal = match missing {
-                Value::String(text) => match text.parse::<f64>() {
-                    Ok(number) if figure != Figure::Cardinality => Expr::Float(number),
-                    _ => Expr::Text(text.clone()),
-                },
-                other => Expr::Float(other.as_f64().ok_or_else(|| {
-                    Refusal::parsing(format!("[{kind}] [missing] wants a number or a text"))
-                })?),
-            };
-            number = Expr::Call("coalesce", vec![number, literal.clone()]);
-            value = Expr::Call("coalesce", vec![value, literal]);
+        // What was taken is looked at once it is known which fields there are.
+        if let Some(missing) = self.missing.as_ref().filter(|_| self.own.is_none()) {
+            let or = |value: &Expr| Expr::Call("coalesce", vec![value.clone(), missing.clone()]);
+            (self.number, self.value) = (or(&self.number), or(&self.value));
         }
-        Ok(Some(Self { kind: figure, number, value, format }))
+    }
+
+    /// How times of it are written.
+    fn format(&self) -> Option<&str> {
+        names::is_time(&self.field).then(|| self.format.as_deref().unwrap_or_default())
     }
 
     /// What is computed for it.
@@ -140,7 +178,7 @@ impl Metric {
         let count = |at: usize| cells.get(at).and_then(Value::as_u64).unwrap_or(0);
         let single = |value: Value| {
             let mut shown = json!({ "value": value });
-            if let (Some(millis), Some(format)) = (value.as_f64(), &self.format) {
+            if let (Some(millis), Some(format)) = (value.as_f64(), self.format()) {
                 set(&mut shown, "value_as_string", time_of(millis, format).into());
             }
             shown

@@ -1,20 +1,22 @@
 //! JSON → aggregations. What is not known is refused by its name.
 
-use model::query::{Bound, FieldTest, Filter, Literal};
+use model::query::Filter;
 use model::time::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::branch::{date_ranges, filters, one_branch, ranges};
+use super::few::given;
 use super::key::{Part, interval, read_bins};
 use super::metric::Metric;
 use super::{
-    AGGREGATIONS_MAX, Aggregation, Branch, Branches, Choice, Composite, DEPTH_MAX, Dates, Kind,
-    Shape, Steps, Terms,
+    AGGREGATIONS_MAX, Aggregation, Branches, Choice, Composite, DEPTH_MAX, Dates, Kind, Shape,
+    Source, Steps, Terms,
 };
-use crate::elastic::dates::{Dates as Reading, Edge, millis, shown};
+use crate::elastic::dates::{Dates as Reading, Edge, millis};
 use crate::elastic::dsl::Reader;
 use crate::elastic::refusal::Refusal;
 use crate::elastic::search::{Params, Search};
-use crate::elastic::{names, values};
+use crate::elastic::values;
 
 /// The aggregations of a body.
 pub(in crate::elastic) fn read(body: &Value, now: Timestamp) -> Result<Vec<Aggregation>, Refusal> {
@@ -143,11 +145,6 @@ fn kind_of(kind: &str, given: &Value, now: Timestamp) -> Result<Kind, Refusal> {
     }
 }
 
-fn one_branch(filter: Filter) -> Result<Kind, Refusal> {
-    let branch = Branch { key: String::new(), filter, about: Map::new() };
-    Ok(Kind::Branches(Branches { list: vec![branch], shape: Shape::One }))
-}
-
 /// Refuses members that are not known.
 pub(super) fn only(kind: &str, body: &Map<String, Value>, known: &[&str]) -> Result<(), Refusal> {
     match body.keys().find(|name| !known.contains(&name.as_str())) {
@@ -167,6 +164,25 @@ pub(super) fn text<'a>(
     body.get(name)
         .and_then(Value::as_str)
         .ok_or_else(|| Refusal::parsing(format!("[{kind}] wants [{name}], a text")))
+}
+
+/// A truth, false where it is not said.
+pub(super) fn boolean(kind: &str, body: &Map<String, Value>, name: &str) -> Result<bool, Refusal> {
+    match body.get(name) {
+        None | Some(Value::Null) => Ok(false),
+        Some(value) => value
+            .as_bool()
+            .ok_or_else(|| Refusal::parsing(format!("[{kind}] [{name}] wants a truth"))),
+    }
+}
+
+/// A number; Grafana sends them as texts.
+fn number(kind: &str, body: &Map<String, Value>, name: &str) -> Result<f64, Refusal> {
+    let Some(value) = body.get(name).filter(|value| !value.is_null()) else { return Ok(0.0) };
+    let number = value.as_f64().or_else(|| value.as_str()?.parse().ok());
+    number
+        .filter(|number| number.is_finite())
+        .ok_or_else(|| Refusal::argument(format!("[{kind}] [{name}] wants a number")))
 }
 
 fn whole(body: &Map<String, Value>, name: &str, usual: u64) -> Result<u64, Refusal> {
@@ -245,6 +261,12 @@ fn terms(kind: &str, body: &Map<String, Value>) -> Result<Kind, Refusal> {
     } else {
         vec![Part::field(text(kind, body, "field")?, body.get("missing"))?]
     };
+    let count_min = whole(body, "min_doc_count", 1)?;
+    if count_min == 0 {
+        let reason =
+            format!("[{kind}] does not support [min_doc_count] 0: terms that no record has");
+        return Err(Refusal::argument(reason));
+    }
     let order = match order(body.get("order"))? {
         order if order.is_empty() => vec![("_count".to_owned(), true)],
         order => order,
@@ -254,9 +276,10 @@ fn terms(kind: &str, body: &Map<String, Value>) -> Result<Kind, Refusal> {
         multiple,
         size: size(body, 10)?,
         order,
-        count_min: whole(body, "min_doc_count", 1)?.max(1),
+        count_min,
         include: choice("include", body.get("include"))?,
         exclude: choice("exclude", body.get("exclude"))?,
+        tells_error: boolean(kind, body, "show_term_doc_count_error")?,
     }))
 }
 
@@ -330,7 +353,8 @@ fn steps(kind: &str, body: &Map<String, Value>) -> Result<Kind, Refusal> {
         ["field", "interval", "offset", "min_doc_count", "extended_bounds", "keyed", "order"];
     only(kind, body, &known)?;
     let width = interval(kind, body)?;
-    let offset = body.get("offset").and_then(Value::as_f64).unwrap_or(0.0);
+    // As many widths further, steps begin at the same places.
+    let offset = number(kind, body, "offset")?.rem_euclid(width);
     let bounds = match body.get("extended_bounds") {
         None | Some(Value::Null) => None,
         Some(bounds) => {
@@ -344,6 +368,7 @@ fn steps(kind: &str, body: &Map<String, Value>) -> Result<Kind, Refusal> {
     Ok(Kind::Steps(Steps {
         part: Part::steps(text(kind, body, "field")?, width, offset)?,
         width,
+        offset,
         count_min: whole(body, "min_doc_count", 0)?,
         bounds,
         keyed: body.get("keyed") == Some(&Value::Bool(true)),
@@ -361,8 +386,7 @@ fn composite(body: &Map<String, Value>) -> Result<Kind, Refusal> {
         let source = source.as_object().and_then(|source| source.iter().next());
         let (kind, source) = source.ok_or_else(refused)?;
         let source = source.as_object().ok_or_else(refused)?;
-        let descending = source.get("order").and_then(Value::as_str) == Some("desc");
-        sources.push((name.clone(), Part::source(kind, source)?, descending));
+        sources.push(Part::source(name, kind, source)?);
     }
     if sources.is_empty() {
         return Err(refused());
@@ -370,120 +394,14 @@ fn composite(body: &Map<String, Value>) -> Result<Kind, Refusal> {
     let after = match body.get("after") {
         None | Some(Value::Null) => None,
         Some(after) => {
-            let value = |(name, ..): &(String, Part, bool)| after.get(name).cloned();
-            let all: Option<Vec<Value>> = sources.iter().map(value).collect();
-            Some(all.ok_or_else(|| Refusal::argument("[after] has not the names of [sources]"))?)
+            let value = |source: &Source| {
+                let told = after
+                    .get(&source.name)
+                    .ok_or_else(|| Refusal::argument("[after] has not the names of [sources]"))?;
+                given(source, told)
+            };
+            Some(sources.iter().map(value).collect::<Result<_, _>>()?)
         }
     };
     Ok(Kind::Composite(Composite { sources, size: size(body, 10)?, after }))
-}
-
-fn filters(body: &Map<String, Value>, now: Timestamp) -> Result<Kind, Refusal> {
-    only("filters", body, &["filters", "other_bucket", "other_bucket_key", "keyed"])?;
-    let mut reader = Reader::new(now);
-    let mut branch = |key: &str, query: &Value| -> Result<Branch, Refusal> {
-        Ok(Branch { key: key.to_owned(), filter: reader.query(query)?, about: Map::new() })
-    };
-    let (mut list, mut shape) = match body.get("filters") {
-        Some(Value::Object(named)) => {
-            let list: Result<Vec<_>, _> =
-                named.iter().map(|(key, query)| branch(key, query)).collect();
-            (list?, Shape::Keyed)
-        }
-        Some(Value::Array(list)) => {
-            let list: Result<Vec<_>, _> = list.iter().map(|query| branch("", query)).collect();
-            (list?, Shape::Anonymous)
-        }
-        _ => return Err(Refusal::parsing("[filters] wants [filters]")),
-    };
-    let other = body.get("other_bucket_key").and_then(Value::as_str);
-    if other.is_some() || body.get("other_bucket") == Some(&Value::Bool(true)) {
-        let any = values::any(list.iter().map(|branch| branch.filter.clone()).collect());
-        let key = other.unwrap_or("_other_").to_owned();
-        list.push(Branch { key, filter: Filter::Not(Box::new(any)), about: Map::new() });
-    }
-    if shape == Shape::Keyed && body.get("keyed") == Some(&Value::Bool(false)) {
-        shape = Shape::List;
-    }
-    Ok(Kind::Branches(Branches { list, shape }))
-}
-
-fn list_shape(body: &Map<String, Value>) -> Shape {
-    if body.get("keyed") == Some(&Value::Bool(true)) { Shape::Keyed } else { Shape::List }
-}
-
-fn ranges(body: &Map<String, Value>) -> Result<Kind, Refusal> {
-    only("range", body, &["field", "ranges", "keyed"])?;
-    let field = names::field(text("range", body, "field")?)?;
-    let refused = || Refusal::parsing("[range] wants [ranges], a list of {from, to, key}");
-    let mut list = Vec::new();
-    for range in body.get("ranges").and_then(Value::as_array).ok_or_else(refused)? {
-        let range = range.as_object().ok_or_else(refused)?;
-        only("range", range, &["from", "to", "key"])?;
-        let mut about = Map::new();
-        let mut end = |name: &str| -> Result<Option<f64>, Refusal> {
-            match range.get(name).filter(|end| !end.is_null()) {
-                None => Ok(None),
-                Some(value) => {
-                    let number = value.as_f64().or_else(|| value.as_str()?.parse().ok());
-                    let number = number.ok_or_else(refused)?;
-                    about.insert(name.to_owned(), number.into());
-                    Ok(Some(number))
-                }
-            }
-        };
-        let (from, to) = (end("from")?, end("to")?);
-        let shown = |end: Option<f64>| end.map_or("*".to_owned(), |end| format!("{end:?}"));
-        let key = range.get("key").and_then(Value::as_str);
-        let key = key.map_or_else(|| format!("{}-{}", shown(from), shown(to)), str::to_owned);
-        let number = |end: f64| Literal::Number(end);
-        let filter = match (from, to) {
-            (None, None) => values::test(&field, FieldTest::Exists),
-            (from, to) => {
-                let from = from.map_or(Bound::Open, |from| Bound::Inclusive(number(from)));
-                let to = to.map_or(Bound::Open, |to| Bound::Exclusive(number(to)));
-                values::test(&field, FieldTest::Between { from, to })
-            }
-        };
-        list.push(Branch { key, filter, about });
-    }
-    Ok(Kind::Branches(Branches { list, shape: list_shape(body) }))
-}
-
-fn date_ranges(body: &Map<String, Value>, now: Timestamp) -> Result<Kind, Refusal> {
-    let kind = "date_range";
-    only(kind, body, &["field", "ranges", "keyed", "format", "time_zone"])?;
-    let field = names::field(text(kind, body, "field")?)?;
-    let zone = body.get("time_zone").and_then(Value::as_str).unwrap_or_default();
-    let reading = Reading::new(now, zone, "")
-        .ok_or_else(|| Refusal::argument(format!("[time_zone] {zone} is no time zone")))?;
-    let refused =
-        || Refusal::parsing("[date_range] wants [ranges], a list of {from, to, key}: times");
-    let mut list = Vec::new();
-    for range in body.get("ranges").and_then(Value::as_array).ok_or_else(refused)? {
-        let range = range.as_object().ok_or_else(refused)?;
-        only(kind, range, &["from", "to", "key"])?;
-        let mut about = Map::new();
-        let mut end = |name: &str| -> Result<Option<Timestamp>, Refusal> {
-            match range.get(name).filter(|end| !end.is_null()) {
-                None => Ok(None),
-                Some(value) => {
-                    let time = reading.read(value, Edge::First).ok_or_else(refused)?;
-                    about.insert(name.to_owned(), (millis(time) as f64).into());
-                    about.insert(format!("{name}_as_string"), shown(time).into());
-                    Ok(Some(time))
-                }
-            }
-        };
-        let (from, to) = (end("from")?, end("to")?);
-        let as_text = |end: Option<Timestamp>| end.map_or("*".to_owned(), shown);
-        let key = range.get("key").and_then(Value::as_str);
-        let key = key.map_or_else(|| format!("{}-{}", as_text(from), as_text(to)), str::to_owned);
-        let literal = |time: Timestamp| Literal::Text(time.to_string());
-        let from = from.map_or(Bound::Open, |from| Bound::Inclusive(literal(from)));
-        let to = to.map_or(Bound::Open, |to| Bound::Exclusive(literal(to)));
-        let filter = values::test(&field, FieldTest::Between { from, to });
-        list.push(Branch { key, filter, about });
-    }
-    Ok(Kind::Branches(Branches { list, shape: list_shape(body) }))
 }

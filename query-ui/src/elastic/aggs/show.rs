@@ -1,26 +1,24 @@
 //! Buckets as answers show them: chosen, ordered, gaps filled.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use model::time::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::buckets::{Bucket, compare, sort};
+use super::buckets::{Bucket, sort};
 use super::key::Part;
 use super::{
-    Aggregation, BUCKETS_MAX, Branches, Choice, Composite, Dates, Kind, Shape, Steps, Terms,
+    Aggregation, BUCKETS_MAX, Branches, Choice, Composite, Dates, Kind, Shape, Source, Steps, Terms,
 };
 use crate::elastic::dates::{in_format, millis};
-use crate::elastic::refusal::Refusal;
+use crate::elastic::refusal::{Refusal, set};
 use crate::elastic::values::text_of;
-use crate::language::Expr;
 
 /// An aggregation whose buckets have keys.
 pub(super) fn keyed(aggregation: &Aggregation, buckets: Vec<Bucket>) -> Result<Value, Refusal> {
     let inner = &aggregation.inner;
     match &aggregation.kind {
-        Kind::Terms(terms) => Ok(of_terms(terms, buckets)),
+        Kind::Terms(terms) => Ok(of_terms(terms, buckets, 0)),
         Kind::Dates(dates) => of_dates(dates, buckets, inner),
         Kind::Steps(steps) => of_steps(steps, buckets, inner),
         Kind::Composite(composite) => Ok(of_composite(composite, buckets)),
@@ -30,11 +28,9 @@ pub(super) fn keyed(aggregation: &Aggregation, buckets: Vec<Bucket>) -> Result<V
 
 /// A key as it is shown, and as text where that differs.
 fn key_of(part: &Part, value: &Value) -> (Value, Option<String>) {
-    let time =
-        matches!(&part.expr, Expr::Column(name) if name == "timestamp" || name == "ingest_time");
     match value {
         Value::Bool(truth) => (u8::from(*truth).into(), Some(truth.to_string())),
-        Value::String(text) if time => match Timestamp::parse(text) {
+        Value::String(text) if part.is_time() => match Timestamp::parse(text) {
             Some(time) => (millis(time).into(), Some(in_format(time, "", ""))),
             None => (value.clone(), None),
         },
@@ -51,7 +47,8 @@ impl Choice {
     }
 }
 
-fn of_terms(terms: &Terms, mut buckets: Vec<Bucket>) -> Value {
+/// The buckets of terms; behind them are so many records of others that were not read.
+pub(super) fn of_terms(terms: &Terms, mut buckets: Vec<Bucket>, beyond: u64) -> Value {
     buckets.retain(|bucket| {
         let key = bucket.keys.iter().map(|key| text_of(key).unwrap_or_default());
         let key = key.collect::<Vec<_>>().join("|");
@@ -79,10 +76,14 @@ fn of_terms(terms: &Terms, mut buckets: Vec<Bucket>) -> Value {
                 before.insert("key_as_string".to_owned(), text.into());
             }
         }
-        bucket.shown(before)
+        let mut shown = bucket.shown(before);
+        if terms.tells_error {
+            set(&mut shown, "doc_count_error_upper_bound", 0.into());
+        }
+        shown
     };
     json!({
-        "doc_count_error_upper_bound": 0, "sum_other_doc_count": others,
+        "doc_count_error_upper_bound": 0, "sum_other_doc_count": others + beyond,
         "buckets": buckets.into_iter().map(shown).collect::<Vec<_>>(),
     })
 }
@@ -150,34 +151,34 @@ fn of_steps(
     inner: &[Aggregation],
 ) -> Result<Value, Refusal> {
     let key = |bucket: &Bucket| bucket.keys.first().and_then(Value::as_f64).unwrap_or_default();
-    sort(&mut buckets, &[]);
     if steps.count_min == 0 {
-        let width = steps.width;
-        let bounds = steps
-            .bounds
-            .map(|(min, max)| ((min / width).floor() * width, (max / width).floor() * width));
-        let least = buckets.first().map(key).into_iter().chain(bounds.map(|(min, _)| min));
-        let most = buckets.last().map(key).into_iter().chain(bounds.map(|(_, max)| max));
-        if let (Some(least), Some(most)) = (least.reduce(f64::min), most.reduce(f64::max)) {
-            let steps_between = ((most - least) / width).round();
-            if steps_between >= BUCKETS_MAX as f64 || steps_between.is_nan() {
-                return Err(Refusal::buckets(BUCKETS_MAX));
-            }
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded")]
-            let count = steps_between as usize;
-            let mut all = Vec::new();
-            let mut known = buckets.into_iter().peekable();
-            for step in 0..=count {
-                let at = least + step as f64 * width;
-                match known.next_if(|bucket| (key(bucket) - at).abs() < width / 2.0) {
-                    Some(bucket) => all.push(bucket),
-                    None => all.push(Bucket::empty(vec![at.into()], inner)?),
-                }
-            }
-            buckets = all;
-        } else {
-            buckets = Vec::new();
+        // Steps are told apart by their number, which rounding does not touch.
+        let step = |at: f64| ((at - steps.offset) / steps.width).round();
+        let holding = |at: f64| ((at - steps.offset) / steps.width).floor();
+        let ends = steps.bounds.map(|(min, max)| [holding(min), holding(max)]);
+        let numbers = buckets.iter().map(|bucket| step(key(bucket)));
+        let numbers = numbers.chain(ends.into_iter().flatten());
+        let least = numbers.clone().reduce(f64::min).unwrap_or_default();
+        let most = numbers.clone().reduce(f64::max);
+        let count = most.map_or(0.0, |most| most - least + 1.0);
+        if count > BUCKETS_MAX as f64 || count.is_nan() {
+            return Err(Refusal::buckets(BUCKETS_MAX));
         }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded")]
+        let place = |number: f64| (number - least) as usize;
+        let mut known: BTreeMap<usize, Bucket> = BTreeMap::new();
+        for bucket in buckets {
+            known.insert(place(step(key(&bucket))), bucket);
+        }
+        let mut all = Vec::new();
+        for at in 0..place(least + count) {
+            let start = (least + at as f64) * steps.width + steps.offset;
+            all.push(match known.remove(&at) {
+                Some(bucket) => bucket,
+                None => Bucket::empty(vec![start.into()], inner)?,
+            });
+        }
+        buckets = all;
     }
     buckets.retain(|bucket| bucket.count >= steps.count_min);
     sort(&mut buckets, &steps.order);
@@ -189,37 +190,10 @@ fn of_steps(
     Ok(listed(buckets.into_iter().map(shown).collect(), steps.keyed))
 }
 
-fn of_composite(composite: &Composite, mut buckets: Vec<Bucket>) -> Value {
-    let shown = |(_, part, _): &(String, Part, bool), value: &Value| {
-        let is_bin = matches!(&part.expr, Expr::Call("time_bin", _));
-        match value.as_str().and_then(Timestamp::parse).filter(|_| is_bin) {
-            Some(start) => Value::from(millis(start)),
-            None if value.is_boolean() => value.clone(),
-            None => key_of(part, value).0,
-        }
-    };
-    for bucket in &mut buckets {
-        let keys = composite.sources.iter().zip(&bucket.keys);
-        bucket.keys = keys.map(|(source, value)| shown(source, value)).collect();
-    }
-    let order = |a: &[Value], b: &[Value]| {
-        for ((_, _, descending), (a, b)) in composite.sources.iter().zip(a.iter().zip(b)) {
-            let found = compare_nulls_first(a, b);
-            let found = if *descending { found.reverse() } else { found };
-            if found.is_ne() {
-                return found;
-            }
-        }
-        Ordering::Equal
-    };
-    buckets.sort_by(|a, b| order(&a.keys, &b.keys));
-    if let Some(after) = &composite.after {
-        buckets.retain(|bucket| order(&bucket.keys, after).is_gt());
-    }
-    buckets.truncate(composite.size);
+fn of_composite(composite: &Composite, buckets: Vec<Bucket>) -> Value {
     let named = |keys: &[Value]| -> Value {
-        let names = composite.sources.iter().map(|(name, ..)| name.clone());
-        Value::Object(names.zip(keys.iter().cloned()).collect())
+        let pairs = composite.sources.iter().zip(keys);
+        Value::Object(pairs.map(|(source, key)| (source.name.clone(), told(source, key))).collect())
     };
     let last = buckets.last().map(|bucket| named(&bucket.keys));
     let shown = |bucket: Bucket| {
@@ -234,11 +208,13 @@ fn of_composite(composite: &Composite, mut buckets: Vec<Bucket>) -> Value {
     Value::Object(answer)
 }
 
-fn compare_nulls_first(a: &Value, b: &Value) -> Ordering {
-    match (a.is_null(), b.is_null()) {
-        (true, false) => Ordering::Less,
-        (false, true) => Ordering::Greater,
-        _ => compare(a, b),
+/// The key of a source as it is told: times in milliseconds, or in the format of the request.
+fn told(source: &Source, key: &Value) -> Value {
+    let time = key.as_str().filter(|_| source.part.is_time()).and_then(Timestamp::parse);
+    match (time, &source.format) {
+        (Some(time), Some(format)) => in_format(time, format, &source.zone).into(),
+        (Some(time), None) => millis(time).into(),
+        (None, _) => key.clone(),
     }
 }
 

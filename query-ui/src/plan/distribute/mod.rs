@@ -25,6 +25,7 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
 use index::remote::HeldUnit;
 use index::searcher::Unit;
@@ -109,6 +110,7 @@ fn part_of(plan: &Arc<dyn ExecutionPlan>) -> Option<(Part, Arc<LogScanExec>)> {
         }
         let is_by_row = below.is::<ProjectionExec>()
             || below.is::<FilterExec>()
+            || below.is::<UnnestExec>()
             || below.is::<CooperativeExec>()
             || below.is::<CoalescePartitionsExec>();
         if !is_by_row {

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::codec::Codec;
 use crate::plan::scan::{Scanner, StopGuard};
-use crate::plan::{Engine, Shape};
+use crate::plan::{CANCEL_CALL, Engine, Shape};
 
 /// Batches that may be ahead of the asker.
 const AHEAD: usize = 2;
@@ -44,8 +44,13 @@ struct Work {
 }
 
 impl Engine {
-    /// Runs parts of other nodes' plans from now on.
+    /// Runs parts of other nodes' plans, and ends queries for them, from now on.
     pub fn serve(&self, host: &Host, server: &PeerServer) {
+        let engine = self.clone();
+        server.on_call(CANCEL_CALL, move |body| {
+            let engine = engine.clone();
+            async move { Ok(engine.cancel_here(&body)) }
+        });
         let engine = self.clone();
         host.on_fragment(server, move |units, plan| {
             let engine = engine.clone();

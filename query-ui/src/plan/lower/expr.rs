@@ -11,12 +11,12 @@ use datafusion::logical_expr::expr::{Case, InSubquery};
 use datafusion::logical_expr::{Expr, Subquery, cast, lit};
 use model::level::Level;
 use model::quantity::{duration_unit, size_unit};
-use model::time::{SECOND, Timestamp};
+use model::time::SECOND;
 
 use super::frame::{Frame, Value, nanos};
 use super::functions::Function;
-use super::{ColumnKind, Lowering};
-use crate::language::{Expr as Given, Operator, Query, nearest, read_moment};
+use super::{ColumnKind, Lowering, moments};
+use crate::language::{Expr as Given, Operator, Query, nearest};
 use crate::plan::calendar::Bins;
 
 impl Lowering<'_> {
@@ -108,33 +108,20 @@ impl Lowering<'_> {
         left: &Given,
         right: &Given,
     ) -> Result<Expr> {
-        if let Given::Duration(_) | Given::Size(_) = left {
+        if is_literal(left) && !is_literal(right) {
             return self.compare(frame, turned(operator), right, left);
         }
         let (a, b) = (self.value(frame, left)?, self.value(frame, right)?);
+        if let Some(test) = moments::compared(operator, &a, (&b, right))? {
+            return Ok(test.is_true());
+        }
         let (a, b) = match (a.kind, right) {
             (_, Given::Duration(limit)) => (measured(&a, Measure::Duration), lit(*limit)),
             (_, Given::Size(limit)) => (measured(&a, Measure::Size), lit(*limit)),
             (ColumnKind::Level, Given::Text(text)) => (a.expr, level(text)?),
-            (ColumnKind::Time, Given::Text(text)) => (nanos(a.expr), moment(text)?),
-            (ColumnKind::Time, Given::Int(number)) => {
-                let moment = Timestamp::from_epoch(*number).unwrap_or(Timestamp::MAX);
-                (nanos(a.expr), lit(moment.0))
-            }
-            _ => match (b.kind, left) {
-                (ColumnKind::Level, Given::Text(text)) => (level(text)?, b.expr),
-                (ColumnKind::Time, Given::Text(text)) => (moment(text)?, nanos(b.expr)),
-                _ => alike(&a, &b),
-            },
+            _ => alike(&a, &b),
         };
-        Ok(match operator {
-            Operator::Less => a.lt(b),
-            Operator::LessEqual => a.lt_eq(b),
-            Operator::Greater => a.gt(b),
-            Operator::GreaterEqual => a.gt_eq(b),
-            _ => a.eq(b),
-        }
-        .is_true())
+        Ok(by(operator, a, b).is_true())
     }
 
     fn in_query(
@@ -365,6 +352,22 @@ fn measured(value: &Value, measure: Measure) -> Expr {
     }
 }
 
+/// A value that was written down.
+fn is_literal(given: &Given) -> bool {
+    matches!(given, Given::Text(_) | Given::Int(_) | Given::Duration(_) | Given::Size(_))
+}
+
+/// Two values as an operator compares them.
+pub(super) fn by(operator: Operator, a: Expr, b: Expr) -> Expr {
+    match operator {
+        Operator::Less => a.lt(b),
+        Operator::LessEqual => a.lt_eq(b),
+        Operator::Greater => a.gt(b),
+        Operator::GreaterEqual => a.gt_eq(b),
+        _ => a.eq(b),
+    }
+}
+
 fn compares(operator: Operator) -> bool {
     use Operator::{Equal, Greater, GreaterEqual, Less, LessEqual};
     matches!(operator, Equal | Less | LessEqual | Greater | GreaterEqual)
@@ -385,13 +388,6 @@ fn level(text: &str) -> Result<Expr> {
     match Level::from_word(text) {
         Some(level) => Ok(lit(i64::from(level.number()))),
         None => plan_err!("{text:?} is no level: {}", Level::ALL.map(Level::name).join(", ")),
-    }
-}
-
-fn moment(text: &str) -> Result<Expr> {
-    match read_moment(text) {
-        Some(moment) => Ok(lit(moment.0)),
-        None => plan_err!("{text:?} is no time: write 2026-01-31 or 2026-01-31T23:59:59Z"),
     }
 }
 

@@ -10,7 +10,9 @@ use index::scan::Column;
 use model::record::FieldType;
 
 use super::functions::Function;
+use super::references::{fields_of, lists_of};
 use super::{ColumnKind, OutputColumn, RECORD, fixed};
+use crate::language::Query;
 use crate::plan::table::Source;
 use crate::plan::types::{Types, resolve};
 
@@ -229,13 +231,20 @@ pub(super) struct ScanColumns {
 
 impl ScanColumns {
     /// Columns for whole records and for every name that is asked for.
-    pub(super) fn new(number: usize, names: &BTreeSet<String>, types: Types) -> Self {
+    pub(super) fn new(
+        number: usize,
+        query: &Query,
+        asked: &BTreeSet<String>,
+        types: Types,
+    ) -> Self {
+        let mut names = fields_of(query);
+        names.extend(asked.iter().cloned());
         let mut sources = RECORD.map(Source::Stored).to_vec();
         for name in names {
-            let source = match fixed(name) {
+            let source = match fixed(&name) {
                 Some((source, _)) => source,
                 None => {
-                    let kind: FieldType = resolve(&types, name);
+                    let kind: FieldType = resolve(&types, &name);
                     Source::Stored(Column::Field { name: name.clone(), kind })
                 }
             };
@@ -243,7 +252,21 @@ impl ScanColumns {
                 sources.push(source);
             }
         }
+        for (name, distinct) in lists_of(query) {
+            if fixed(&name).is_none() {
+                let kind = resolve(&types, &name);
+                sources.push(Source::Stored(Column::Values { name, kind, distinct }));
+            }
+        }
         Self { number, sources, types }
+    }
+
+    /// All values of a field, and their type.
+    pub(super) fn values(&self, name: &str, distinct: bool) -> Option<(Expr, ColumnKind)> {
+        let kind = resolve(&self.types, name);
+        let name = name.to_owned();
+        let expr = self.of(&Source::Stored(Column::Values { name, kind, distinct }))?;
+        Some((expr, ColumnKind::of(kind)))
     }
 
     pub(super) fn of(&self, source: &Source) -> Option<Expr> {

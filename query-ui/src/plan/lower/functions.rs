@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, BooleanArray, Float64Array, StringArray, StructArray,
-    TimestampNanosecondArray,
+    Array as _, ArrayRef, AsArray as _, BooleanArray, Float64Array, Int64Array, StringArray,
+    StructArray, TimestampNanosecondArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
@@ -21,7 +21,7 @@ use index::matcher::Matcher;
 use model::level::Level;
 use model::quantity::{read_duration, read_size};
 use model::query::TextMatch;
-use model::time::Timestamp;
+use model::time::{Period, Timestamp};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,8 @@ pub(in crate::plan) enum Function {
     Duration,
     /// A text as bytes.
     Size,
+    /// A text as the first moment that it names, in nanoseconds since 1970.
+    Moment,
     /// Whether a text matches a regular expression.
     Matches(String),
     /// Whether an address in a text lies in a network.
@@ -97,6 +99,7 @@ impl ScalarUDFImpl for Called {
             Function::Number => "number",
             Function::Duration => "duration",
             Function::Size => "size",
+            Function::Moment => "moment",
             Function::Matches(_) => "matches_regex",
             Function::InNetwork(..) => "in_cidr",
             Function::Extract(_) => "extract",
@@ -115,6 +118,7 @@ impl ScalarUDFImpl for Called {
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(match &self.function {
             Function::Number | Function::Duration | Function::Size => DataType::Float64,
+            Function::Moment => DataType::Int64,
             Function::Matches(_) | Function::InNetwork(..) | Function::Sampled(_) => {
                 DataType::Boolean
             }
@@ -159,6 +163,10 @@ impl Function {
             Self::Number => numbers(read_number),
             Self::Duration => numbers(read_duration),
             Self::Size => numbers(read_size),
+            Self::Moment => {
+                let moment = |text: Option<&str>| Some(Period::read(text?)?.first.0);
+                Arc::new(texts.iter().map(moment).collect::<Int64Array>())
+            }
             Self::Matches(source) => matched(texts, &TextMatch::Regex(source.clone())),
             Self::InNetwork(address, prefix) => {
                 matched(texts, &TextMatch::Network { address: *address, prefix: *prefix })

@@ -4,6 +4,7 @@ mod references;
 mod structure;
 mod functions;
 mod frame;
+mod moments;
 mod expr;
 mod counted;
 mod aggregate;
@@ -25,6 +26,7 @@ use model::time::TimeRange;
 pub(super) use aggregate::origin;
 use frame::{Frame, Rows, ScanColumns};
 pub(super) use functions::Function;
+pub(crate) use references::asked;
 pub(super) use references::{fields_of, queries};
 
 use super::scan::Scanner;
@@ -229,7 +231,7 @@ impl<'a> Lowering<'a> {
         if order == Order::Any {
             frame.order = Vec::new();
         }
-        for pipe in &query.pipes {
+        for pipe in wanted(&query.pipes) {
             match pipe {
                 // A great limit at the end is a cut of the answer, not a bound of the sorting:
                 // DataFusion keeps the rows of a bounded sort in memory, but sorts without bound
@@ -277,7 +279,7 @@ impl<'a> Lowering<'a> {
         let small = bounds.newest.filter(|_| bounds.take.is_none());
         let counted = self.counted(query);
         let mut frame = self.scan(query, small, counted)?;
-        for pipe in &query.pipes {
+        for pipe in wanted(&query.pipes) {
             frame = self.pipe(frame, pipe)?;
         }
         Ok(frame)
@@ -291,10 +293,8 @@ impl<'a> Lowering<'a> {
         counted: Option<Vec<Source>>,
     ) -> Result<Frame> {
         let reading = self.reading(query)?;
-        let mut names = fields_of(query);
-        names.extend(self.asked.iter().cloned());
         let number = self.scans.len();
-        let mut scan = ScanColumns::new(number, &names, reading.types.clone());
+        let mut scan = ScanColumns::new(number, query, &self.asked, reading.types.clone());
         scan.sources.extend(counted.into_iter().flatten());
         let table = LogTable {
             scanner: self.scanner.clone(),
@@ -359,6 +359,23 @@ fn shaped(frame: &Frame) -> (Vec<Expr>, Shape) {
     }
 }
 
+/// The pipes without a first one that sorts records as they are sorted anyway.
+fn wanted(pipes: &[Pipe]) -> &[Pipe] {
+    match pipes {
+        [Pipe::Sort(keys), rest @ ..] if matches!(&**keys, [key] if key.descending && key.name == "timestamp") => {
+            rest
+        }
+        pipes => pipes,
+    }
+}
+
+/// Whether a query gives its records one by one, newest first and so many that they are sorted: each
+/// part of its range by itself, then, makes the same.
+pub(super) fn is_sliced(query: &Query, limit: u64) -> bool {
+    let bounds = Bounds::new(&query.pipes, limit);
+    bounds.newest.is_none() && bounds.gives_records
+}
+
 /// How many rows a query needs.
 #[derive(Debug, Default)]
 struct Bounds {
@@ -370,6 +387,8 @@ struct Bounds {
     take: Option<u64>,
     /// Whether there may be a next page.
     pages: bool,
+    /// No pipe but a limit at the end keeps records from going out one by one.
+    gives_records: bool,
 }
 
 impl Bounds {
@@ -388,6 +407,7 @@ impl Bounds {
         let orders =
             |pipe: &Pipe| matches!(pipe, Pipe::Stats { .. } | Pipe::Sort(_) | Pipe::Limit(_));
         let limit = (limit > 0 && !pipes.iter().any(orders)).then_some(limit);
+        let pipes = wanted(pipes);
         let first = pipes.iter().position(|pipe| !keeps_rows(pipe));
         let (wanted, is_last) = match first.and_then(|at| Some((at, pipes.get(at)?))) {
             None => (limit, true),
@@ -398,10 +418,14 @@ impl Bounds {
             Some(_) => (None, false),
         };
         let small = wanted.filter(|most| *most <= NEWEST_MAX);
+        let take = wanted.filter(|_| small.is_none() && is_last);
         Self {
             newest: small.and_then(|most| usize::try_from(most).ok()),
-            take: wanted.filter(|_| small.is_none() && is_last),
-            pages: first.is_none() && !pipes.iter().any(|pipe| matches!(pipe, Pipe::Fields(_))),
+            take,
+            gives_records: first.is_none() || take.is_some(),
+            pages: first.is_none()
+                && limit.is_some()
+                && !pipes.iter().any(|pipe| matches!(pipe, Pipe::Fields(_))),
             limit,
         }
     }

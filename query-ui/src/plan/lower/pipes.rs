@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use arrow::datatypes::DataType;
-use datafusion::common::{JoinType, Result, ScalarValue, plan_err};
+use datafusion::common::{JoinType, Result, ScalarValue, UnnestOptions, plan_err};
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{
@@ -43,6 +43,7 @@ impl Lowering<'_> {
             Pipe::Rename(pairs) => self.rename(frame, pairs),
             Pipe::Eval(computed) => self.eval(frame, computed),
             Pipe::Dedup { keep, by } => self.dedup(frame, *keep, by),
+            Pipe::Expand { from, into, distinct } => self.expand(frame, (from, into), *distinct),
             Pipe::Extract { from, pattern } => self.extract(frame, from, pattern),
             Pipe::Parse { format, from } => self.parse(frame, *format, from),
             Pipe::Join { keep_all, on, query } => self.join(frame, *keep_all, on, query),
@@ -142,6 +143,49 @@ impl Lowering<'_> {
         let window = frame.plan.window([numbered.alias(&number)])?;
         frame.plan = window.filter(column(&number).lt_eq(lit(keep)))?;
         frame.is_sorted = false;
+        Ok(frame)
+    }
+
+    fn expand(
+        &mut self,
+        mut frame: Frame,
+        (from, into): (&str, &str),
+        distinct: bool,
+    ) -> Result<Frame> {
+        if frame.is_records() && super::fixed(into).is_some() {
+            return plan_err!("every record has {into:?}: write `expand {from} as` another name");
+        }
+        let is_computed = frame.columns.iter().any(|named| named.name == from);
+        let (expr, kind) = match &frame.rows {
+            Rows::Records { scan, parsed, dropped, .. }
+                if !is_computed && !dropped.contains(from) && super::fixed(from).is_none() =>
+            {
+                let scan = scan.and_then(|scan| self.scans.get(scan));
+                let values = scan.and_then(|scan| scan.values(from, distinct));
+                let Some((expr, kind)) = values.filter(|_| parsed.is_empty()) else {
+                    return plan_err!("`expand` stands before `parse`, `union` and `context`");
+                };
+                (expr, kind)
+            }
+            _ => {
+                let value = self.named(&frame, from)?;
+                match value.kind {
+                    ColumnKind::List => (value.expr, ColumnKind::Text),
+                    _ => {
+                        let value = self.with_column(&mut frame, value)?;
+                        frame.set(into, value);
+                        return Ok(frame);
+                    }
+                }
+            }
+        };
+        let list = self.with_column(&mut frame, Value::new(expr, kind))?;
+        let Expr::Column(name) = list.expr.clone() else {
+            return plan_err!("a list that is no column");
+        };
+        let options = UnnestOptions::new().with_preserve_nulls(true);
+        frame.plan = frame.plan.unnest_column_with_options(name, options)?;
+        frame.set(into, list);
         Ok(frame)
     }
 

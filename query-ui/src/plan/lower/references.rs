@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::language::{Expr, Group, Pipe, Query};
+use index::schema::STREAM;
+use model::query::Filter;
+
+use super::fixed;
+use crate::language::{Expr, Group, MATCHED, Pipe, Query, Scope};
 
 /// A query and those inside of it, each with its own records.
 pub(crate) fn queries(query: &Query) -> Vec<&Query> {
@@ -27,6 +31,79 @@ pub(crate) fn fields_of(query: &Query) -> BTreeSet<String> {
         }
     }
     names
+}
+
+/// The fields that a query and those inside of it ask of records: not what every record has, nor what
+/// a pipe computed before.
+pub(crate) fn asked(query: &Query) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for query in queries(query) {
+        searched(&query.filter, &mut names);
+        piped(query, &mut names);
+    }
+    names.retain(|name| fixed(name).is_none() && name != STREAM && name != MATCHED);
+    names
+}
+
+fn searched(filter: &Filter, names: &mut BTreeSet<String>) {
+    match filter {
+        Filter::And(parts) | Filter::Or(parts) => {
+            parts.iter().for_each(|part| searched(part, names));
+        }
+        Filter::Not(part) => searched(part, names),
+        Filter::Field { name, .. } => {
+            names.insert(name.clone());
+        }
+        Filter::All | Filter::Text(_) => {}
+    }
+}
+
+/// What the pipes ask of records, as long as it is known what a name means. Gives what they
+/// computed; `None` where any name may have been.
+fn piped(query: &Query, names: &mut BTreeSet<String>) -> Option<BTreeSet<String>> {
+    let mut computed = BTreeSet::new();
+    for pipe in &query.pipes {
+        let mut ask = |name: String, computed: &BTreeSet<String>| {
+            if !computed.contains(&name) {
+                names.insert(name);
+            }
+        };
+        match pipe {
+            Pipe::Eval(pairs) => {
+                for (name, expr) in pairs {
+                    columns(expr).into_iter().for_each(|name| ask(name, &computed));
+                    computed.insert(name.clone());
+                }
+                continue;
+            }
+            Pipe::Drop(dropped) => dropped.iter().for_each(|name| ask(name.clone(), &computed)),
+            pipe => names_in(pipe).into_iter().for_each(|name| ask(name, &computed)),
+        }
+        match pipe {
+            // Behind them names are those of columns, or of anything that a text holds.
+            Pipe::Stats { .. } | Pipe::Fields(_) | Pipe::Parse { .. } => return None,
+            Pipe::Union(other) => computed.extend(piped(other, &mut BTreeSet::new())?),
+            Pipe::Join { query, .. } => {
+                computed.extend(Scope::behind(&query.pipes).columns()?.iter().cloned());
+            }
+            Pipe::Rename(pairs) => computed.extend(pairs.iter().map(|(_, new)| new.clone())),
+            Pipe::Extract { pattern, .. } => computed.extend(pattern.names()),
+            Pipe::Expand { into, .. } => {
+                computed.insert(into.clone());
+            }
+            _ => {}
+        }
+    }
+    Some(computed)
+}
+
+/// The fields of which all values are wanted, and whether each of them once.
+pub(crate) fn lists_of(query: &Query) -> BTreeSet<(String, bool)> {
+    let list = |pipe: &Pipe| match pipe {
+        Pipe::Expand { from, distinct, .. } => Some((from.clone(), *distinct)),
+        _ => None,
+    };
+    query.pipes.iter().filter_map(list).collect()
 }
 
 /// Names that another query, whose records take part, must have as well: all that come behind it.
@@ -58,7 +135,7 @@ fn names_in(pipe: &Pipe) -> BTreeSet<String> {
             names.extend(columns.iter().cloned());
         }
         Pipe::Rename(pairs) => names.extend(pairs.iter().map(|(old, _)| old.clone())),
-        Pipe::Extract { from, .. } | Pipe::Parse { from, .. } => {
+        Pipe::Extract { from, .. } | Pipe::Parse { from, .. } | Pipe::Expand { from, .. } => {
             names.insert(from.clone());
         }
         Pipe::Limit(_)

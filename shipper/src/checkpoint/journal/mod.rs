@@ -114,6 +114,15 @@ impl Journal {
         open.number
     }
 
+    /// Makes sure that the journal that is appended to is there: whoever names it finds out when it
+    /// is lost.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(super) fn begin(&self) -> io::Result<()> {
+        self.open().file(&self.folder, &self.disk).map(drop)
+    }
+
     /// Everything before was saved as a whole, in so many bytes.
     pub(super) fn saved(&self, bytes: u64) {
         let mut open = self.open();
@@ -201,6 +210,8 @@ pub(super) struct Replayed {
     pub(super) next: u64,
     /// Whether there was any.
     pub(super) found: bool,
+    /// Whether one that was before the last of them is not there.
+    pub(super) hole: bool,
     /// Lines that could not be read, other than at an end.
     pub(super) damaged: usize,
 }
@@ -217,11 +228,14 @@ pub(super) fn replay(
     let mut known: HashMap<u64, Checkpoint> =
         saved.into_iter().map(|checkpoint| (checkpoint.producer, checkpoint)).collect();
     let (mut next, mut found, mut damaged) = (from, false, 0);
+    let mut hole = false;
     for (number, path) in files(&state.join(FOLDER)) {
-        next = next.max(number + 1);
         if number < from {
+            next = next.max(number + 1);
             continue;
         }
+        hole |= number != next.max(from);
+        next = number + 1;
         found = true;
         let bytes = match disk::read(&path) {
             Ok(bytes) => bytes,
@@ -229,7 +243,7 @@ pub(super) fn replay(
         };
         damaged += replay_one(&path, &bytes, &mut known)?;
     }
-    Ok(Replayed { checkpoints: known.into_values().collect(), next, found, damaged })
+    Ok(Replayed { checkpoints: known.into_values().collect(), next, found, hole, damaged })
 }
 
 fn replay_one(

@@ -109,6 +109,43 @@ fn journals_are_removed_once_two_whole_saves_passed_them() {
 }
 
 #[test]
+fn a_journal_that_is_missing_is_told() {
+    for missing in 0..2 {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(folder.path()).unwrap();
+        store.append(&[known(1, 1)]).unwrap();
+        store.replace(store.turn_over(), &[known(1, 1)]).unwrap();
+        store.note(1, sent(9));
+        drop(store);
+        assert_eq!(read(folder.path()).1, None);
+        let (store, _) = Store::open(folder.path()).unwrap();
+        store.append(&[known(1, 5)]).unwrap();
+        drop(store);
+        assert_eq!(read(folder.path()), (vec![(1, 5, Some(9))], None, false));
+        // Of the two behind the whole save the first; then both.
+        let behind = journals(folder.path()).split_off(1);
+        assert_eq!(behind.len(), 2);
+        behind.iter().take(missing + 1).for_each(|path| fs::remove_file(path).unwrap());
+        let (known, complaint, first) = read(folder.path());
+        assert_eq!(known.len(), 1);
+        assert!(complaint.unwrap().contains("is missing") && !first);
+    }
+}
+
+#[test]
+fn a_whole_save_of_the_last_version_needs_no_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(folder.path()).unwrap();
+    store.replace(store.turn_over(), &[known(1, 1)]).unwrap();
+    drop(store);
+    let path = folder.path().join("checkpoints.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace(",\"begun\":true", "")).unwrap();
+    fs::remove_dir_all(folder.path().join(FOLDER)).unwrap();
+    assert_eq!(read(folder.path()), (vec![(1, 1, None)], None, false));
+}
+
+#[test]
 fn wherever_a_journal_is_cut_or_damaged_the_rest_of_it_counts() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(folder.path()).unwrap();

@@ -11,6 +11,25 @@ use nom::{IResult, Parser as _};
 
 use super::Said;
 
+/// The pairs of a line that nobody said to be of this format: at least two, and nothing else, each
+/// named as programs name fields. Prose may have an `=` in it.
+pub(super) fn detect(line: &str) -> Option<Said> {
+    let mut rest = line.trim();
+    let mut count = 0;
+    while !rest.is_empty() {
+        let (left, (name, value)) = pair(rest).ok()?;
+        value?;
+        let is_name = name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_alphanumeric() || "_.-/@".contains(c));
+        if !is_name || !(left.is_empty() || left.starts_with(char::is_whitespace)) {
+            return None;
+        }
+        rest = left.trim_start();
+        count += 1;
+    }
+    if count < 2 { None } else { read(line) }
+}
+
 /// The line's pairs; `None` when anything in it is no pair, or there is none.
 pub(super) fn read(line: &str) -> Option<Said> {
     let mut said = Said::default();

@@ -130,5 +130,5 @@ fn detect(line: &str) -> Option<Said> {
         .or_else(|| access::read(line))
         .or_else(|| server::read(line))
         .or_else(|| syslog::read(line))
-        .or_else(|| logfmt::read(line).filter(|said| said.fields.len() >= 2))
+        .or_else(|| logfmt::detect(line))
 }

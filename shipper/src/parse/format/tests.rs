@@ -112,6 +112,10 @@ fn detection_depends_on_the_line_alone() {
     check(detect, "Jun 14 15:16:01 h app[1]: a=1", None, "hostname=h app=app pid=1");
     refused(detect, "plain text, nothing else");
     refused(detect, "x=1");
+    check(detect, r#"time=12 msg="a b" x.y=2"#, None, "time=12 msg=a b x.y=2");
+    refused(detect, "connection from user=bob to host=a failed");
+    refused(detect, "a=1 b=2 done");
+    refused(detect, "2015-10-18=a [x=1");
 }
 
 #[test]

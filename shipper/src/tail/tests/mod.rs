@@ -2,7 +2,10 @@
 //! exactly once. Each line carries its number; the receiver is the judge.
 #![expect(clippy::disallowed_methods, reason = "tests treat files as other programs do")]
 
+mod held;
 mod replaced;
+mod rotated;
+mod waiting;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;

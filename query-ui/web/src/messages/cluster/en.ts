@@ -44,6 +44,8 @@ export const en: ClusterMessages = {
     'Others make the copies that it had. It does not come back: its data folder is of no use afterwards.',
   onlyOnce:
     'Fewer than three nodes are left then: each partition is kept by one node only, and a machine that breaks takes records with it. Start another node first.',
+  waits:
+    'Fewer than three nodes are left to keep its partitions: it keeps its replicas until another one has come. Start another node first.',
   nowhere: 'No other node takes records: what it keeps has nowhere to go.',
   here: 'This page is served by it.',
   alone: 'This node is on its own',

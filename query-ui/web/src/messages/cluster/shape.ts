@@ -41,6 +41,7 @@ export type ClusterMessages = Record<
   | 'onlyCopies'
   | 'removeFolder'
   | 'onlyOnce'
+  | 'waits'
   | 'nowhere'
   | 'here'
   | 'alone'

@@ -1,10 +1,13 @@
 //! Exchanges as the clients have them, down to their oddities.
 
+mod exchanges;
+
 use axum::http::StatusCode;
 use model::record::{FieldValue, POISON_FIELD, Record};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::doors::parcel::NAMED_MIN;
 use crate::doors::tests::{Fixture, fixture};
 
 #[track_caller]
@@ -125,6 +128,64 @@ async fn an_id_twice_in_one_bulk_is_stored_once() {
     assert_eq!(messages(&fixture), ["x", "y"]);
 }
 
+/// A bulk of documents with ids.
+fn named(numbers: std::ops::Range<usize>) -> String {
+    let line =
+        |n| format!("{{\"index\":{{\"_index\":\"a\",\"_id\":\"{n}\"}}}}\n{{\"msg\":\"m{n}\"}}\n");
+    numbers.map(line).collect()
+}
+
+#[tokio::test]
+async fn a_bulk_of_documents_with_ids_is_recognised_at_another_node() {
+    let one = fixture();
+    let body = named(0..NAMED_MIN);
+    let (_, answer) = bulk(&one, &body).await;
+    assert_eq!(statuses(&answer), [201; NAMED_MIN]);
+    // Its answer was lost, and that of the next node as well, and then the node's files.
+    for node in [one.other_node(), one.other_node()] {
+        let (status, answer) = bulk(&node, &body).await;
+        assert_eq!((status, &answer["errors"]), (StatusCode::OK, &json!(false)), "{answer}");
+        assert_eq!(answer["items"].as_array().map(Vec::len), Some(NAMED_MIN));
+    }
+    assert_eq!(messages(&one).len(), NAMED_MIN);
+    // Others are others: nothing of them is passed over, at the price that some are twice.
+    let more = named(0..NAMED_MIN + 1);
+    bulk(&one.other_node(), &more).await;
+    assert_eq!(messages(&one).len(), 2 * NAMED_MIN + 1);
+    let changed = body.replace("m7\"", "another\"");
+    bulk(&one.other_node(), &changed).await;
+    assert_eq!(messages(&one).iter().filter(|text| *text == "another").count(), 1);
+}
+
+#[tokio::test]
+async fn documents_without_ids_are_stored_each_time() {
+    let one = fixture();
+    let without = "{\"index\":{\"_index\":\"a\"}}\n{\"msg\":\"x\"}\n";
+    for body in [without.repeat(NAMED_MIN), named(0..NAMED_MIN) + without] {
+        let before = messages(&one).len();
+        bulk(&one, &body).await;
+        let stored = messages(&one).len() - before;
+        bulk(&one.other_node(), &body).await;
+        assert_eq!(messages(&one).len(), before + 2 * stored);
+    }
+}
+
+#[tokio::test]
+async fn a_bulk_of_which_some_is_known_is_not_taken_for_the_whole() {
+    let one = fixture();
+    let whole = named(0..NAMED_MIN + 3);
+    bulk(&one, &named(0..3)).await;
+    let (_, answer) = bulk(&one, &whole).await;
+    assert_eq!(statuses(&answer)[..4], [200, 200, 200, 201]);
+    assert_eq!(messages(&one).len(), NAMED_MIN + 3);
+    // As one batch these were never stored: rather twice than not at all.
+    bulk(&one.other_node(), &whole).await;
+    assert_eq!(messages(&one).len(), 2 * (NAMED_MIN + 3));
+    // And these were.
+    bulk(&one.other_node(), &named(3..NAMED_MIN + 3)).await;
+    assert_eq!(messages(&one).len(), 2 * (NAMED_MIN + 3));
+}
+
 #[tokio::test]
 async fn what_is_written_to_an_alias_goes_to_its_index() {
     let fixture = fixture();
@@ -240,6 +301,9 @@ proptest! {
             } else {
                 assert_eq!((status, records.len()), (StatusCode::BAD_REQUEST, 1), "{answer}");
             }
+            let after = b"{\"index\":{\"_index\":\"a\"}}\n{\"msg\":\"after\"}\n".to_vec();
+            let (status, _) = fixture.post("/es/_bulk", &[], after).await;
+            assert_eq!((status, fixture.records().len()), (StatusCode::OK, records.len() + 1));
         });
     }
 }

@@ -1,14 +1,22 @@
 //! Aggregations over real records.
 
+mod few;
+mod kinds;
+
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::elastic::router;
 use crate::elastic::tests::{ask, post, small};
-use crate::fixture::Rest;
+use crate::fixture::{Fixture, Rest};
 
 async fn check(app: &axum::Router, aggs: Value, expected: Value) {
     let answer = post(app, "/es/main/_search", json!({ "size": 0, "aggs": aggs })).await;
     assert_eq!(answer["aggregations"], expected, "{aggs}");
+}
+
+fn keys(members: &Value) -> Vec<&String> {
+    members.as_object().unwrap().keys().collect()
 }
 
 fn buckets(pairs: &[(Value, u64)]) -> Value {
@@ -52,6 +60,67 @@ async fn buckets_hold_what_they_say() {
             json!({"a": {"buckets": {"get": {"doc_count": 4, "took": {"value": 2.0}}, "job": {"doc_count": 3, "took": {"value": 7.0}}}}})).await;
         check(&app, json!({"a": {"missing": {"field": "status"}}, "b": {"cardinality": {"field": "status"}}, "c": {"value_count": {"field": "took"}}}),
             json!({"a": {"doc_count": 3}, "b": {"value": 4}, "c": {"value": 4}})).await;
+    }
+}
+
+/// Records with lists: repeated values, single ones, none, and values of two types.
+async fn with_lists(rest: Rest) -> (Fixture, axum::Router) {
+    let fixture = Fixture::new(rest);
+    let records = [
+        json!({"ts":"2026-01-01T00:00:01Z","msg":"one","tags":["a","b","a"],"sizes":[1,2,2],"took":1}),
+        json!({"ts":"2026-01-01T00:00:02Z","msg":"two","tags":["b"],"sizes":[10],"took":2}),
+        json!({"ts":"2026-01-01T00:00:03Z","msg":"three","tags":"c","took":4}),
+        json!({"ts":"2026-01-01T00:00:04Z","msg":"four","mixed":[7,"x"],"took":8}),
+    ];
+    fixture.append(0, &[("host", "web1")], records.map(|line| line.to_string())).await;
+    if rest == Rest::Splits {
+        fixture.settle().await;
+    }
+    let app = router(fixture.engine.clone());
+    (fixture, app)
+}
+
+#[tokio::test]
+async fn every_value_of_a_list_counts() {
+    let keys = |pairs: &[(&str, u64)]| {
+        let pairs: Vec<_> = pairs.iter().map(|(key, count)| (json!(key), *count)).collect();
+        json!({"doc_count_error_upper_bound": 0, "sum_other_doc_count": 0, "buckets": buckets(&pairs)})
+    };
+    for rest in [Rest::Fresh, Rest::Splits] {
+        let (_fixture, app) = with_lists(rest).await;
+        let terms = |field: &str| json!({"terms": {"field": field}});
+        check(&app, json!({"a": terms("tags"), "b": terms("mixed"), "c": {"cardinality": {"field": "tags"}}, "d": {"value_count": {"field": "tags"}}}),
+            json!({"a": keys(&[("b", 2), ("a", 1), ("c", 1)]), "b": keys(&[("7", 1), ("x", 1)]), "c": {"value": 3}, "d": {"value": 4}})).await;
+        check(&app, json!({"a": {"stats": {"field": "sizes"}}, "b": {"percentiles": {"field": "sizes", "percents": [100]}}, "c": {"cardinality": {"field": "sizes"}}, "d": {"avg": {"field": "took"}}}),
+            json!({"a": {"count": 4, "min": 1.0, "max": 10.0, "avg": 3.75, "sum": 15.0}, "b": {"values": {"100.0": 10.0}}, "c": {"value": 3}, "d": {"value": 3.75}})).await;
+        // A record counts once in a step, however many of its values are in it.
+        check(&app, json!({"a": {"histogram": {"field": "sizes", "interval": 5}, "aggs": {"t": {"sum": {"field": "took"}}, "s": {"sum": {"field": "sizes"}}}}}),
+            json!({"a": {"buckets": [
+                {"key": 0.0, "doc_count": 1, "t": {"value": 1.0}, "s": {"value": 5.0}},
+                {"key": 5.0, "doc_count": 0, "t": {"value": 0.0}, "s": {"value": 0.0}},
+                {"key": 10.0, "doc_count": 1, "t": {"value": 2.0}, "s": {"value": 10.0}}]}})).await;
+        let inner = |key: &str, count: u64, sum: f64, pairs: &[(&str, u64)]| json!({"key": key, "doc_count": count, "s": {"value": sum}, "again": keys(pairs)});
+        check(&app, json!({"a": {"terms": {"field": "tags"}, "aggs": {"s": {"sum": {"field": "sizes"}}, "again": terms("tags")}}}),
+            json!({"a": {"doc_count_error_upper_bound": 0, "sum_other_doc_count": 0, "buckets": [
+                inner("b", 2, 15.0, &[("b", 2), ("a", 1)]), inner("a", 1, 5.0, &[("a", 1), ("b", 1)]), inner("c", 1, 0.0, &[("c", 1)])]}})).await;
+        let composite =
+            json!({"a": {"composite": {"sources": [{"t": {"terms": {"field": "tags"}}}]}}});
+        let answer = post(&app, "/es/main/_search", json!({"size": 0, "aggs": composite})).await;
+        let found: Vec<_> = answer["aggregations"]["a"]["buckets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|bucket| {
+                (bucket["key"]["t"].as_str().unwrap(), bucket["doc_count"].as_u64().unwrap())
+            })
+            .collect();
+        assert_eq!(found, [("a", 1), ("b", 2), ("c", 1)]);
+        let top = json!({"a": {"terms": {"field": "tags"}, "aggs": {"h": {"top_hits": {"size": 1, "_source": ["tags"]}}}}});
+        let answer = post(&app, "/es/main/_search", json!({"size": 0, "aggs": top})).await;
+        let first = |at: usize| {
+            answer["aggregations"]["a"]["buckets"][at]["h"]["hits"]["hits"][0]["_source"].clone()
+        };
+        assert_eq!([first(0), first(1)], [json!({"tags": "b"}), json!({"tags": ["a", "b", "a"]})]);
     }
 }
 
@@ -137,6 +206,16 @@ async fn what_aggregations_cannot_do_is_named() {
         (json!({"a": {"terms": {"field": "x", "script": "1"}}}), "script"),
         (json!({"a": {"terms": {"field": "x", "order": {"nope": "asc"}}}}), "nope"),
         (json!({"a": {"date_histogram": {"field": "@timestamp"}}}), "fixed_interval"),
+        (json!({"a": {"terms": {"field": "x", "min_doc_count": 0}}}), "min_doc_count"),
+        (json!({"a": {"histogram": {"field": "x", "interval": 1, "offset": "far"}}}), "offset"),
+        (
+            json!({"a": {"composite": {"sources": [{"x": {"terms": {"field": "x", "missing_order": "middle"}}}]}}}),
+            "missing_order",
+        ),
+        (
+            json!({"a": {"composite": {"sources": [{"x": {"date_histogram": {"field": "@timestamp", "fixed_interval": "1h", "format": "yyyy-MM"}}}], "after": {"x": "2026-01-05"}}}}),
+            "after",
+        ),
         (
             json!({"a": {"date_histogram": {"field": "@timestamp", "fixed_interval": "1ms", "extended_bounds": {"min": 0, "max": "now"}}}}),
             "too many buckets",
@@ -215,8 +294,8 @@ async fn typed_keys_name_the_types() {
     }});
     let answer = post(&app, "/es/main/_search?typed_keys=true", body).await;
     let found = &answer["aggregations"];
-    let names: Vec<&String> = found.as_object().unwrap().keys().collect();
-    assert_eq!(names, ["sterms#hosts", "lterms#codes", "umterms#none", "filter#bad"]);
+    let names = ["sterms#hosts", "lterms#codes", "umterms#none", "filter#bad"];
+    assert_eq!(keys(found), names);
     let bucket = &found["sterms#hosts"]["buckets"][0];
     assert!(bucket.get("tdigest_percentiles#p").is_some(), "{bucket}");
     assert_eq!(found["filter#bad"]["max#most"]["value"], 7.0);

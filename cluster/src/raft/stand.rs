@@ -1,0 +1,88 @@
+//! Standing for election at once, where to wait for a timer would only prolong that nobody leads.
+//!
+//! When a leader dies with entries on their way, the first member to stand may lack one that another
+//! has. It cannot win; the other one stands when its own timer says so, may then be refused because
+//! the vote of the first has the same number and a higher name, and waits once more. So who refuses
+//! a vote because its candidate lacks entries stands itself, and who is refused for the number
+//! alone, by one that lacks entries, stands with the next number. Who may win is openraft's to say
+//! as before; only when is ours.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use platform::clock::Clock;
+
+use super::types::{LogId, Raft, Vote, VoteAnswer};
+
+/// When a member stands beside what its timers say. Clones share it.
+#[derive(Clone)]
+pub(super) struct Stand(Arc<Inner>);
+
+struct Inner {
+    raft: OnceLock<Raft>,
+    /// When it last took something of a leader, nanoseconds of the clock's elapsed time.
+    heard_ns: AtomicU64,
+    /// It may stand: not while it wants another to lead.
+    may: AtomicBool,
+    /// How long it votes for nobody after it heard of a leader.
+    lease: Duration,
+}
+
+impl Stand {
+    pub(super) fn new(lease: Duration) -> Self {
+        let (heard_ns, may) = (AtomicU64::new(0), AtomicBool::new(true));
+        let stand = Self(Arc::new(Inner { raft: OnceLock::new(), heard_ns, may, lease }));
+        stand.heard();
+        stand
+    }
+
+    /// The member is there.
+    pub(super) fn begin(&self, raft: &Raft) {
+        self.0.raft.get_or_init(|| raft.clone());
+    }
+
+    /// The member took something of a leader.
+    pub(super) fn heard(&self) {
+        self.0.heard_ns.store(now_ns(), Ordering::Relaxed);
+    }
+
+    /// Whether the member may stand at all.
+    pub(super) fn may(&self, may: bool) {
+        self.0.may.store(may, Ordering::Relaxed);
+        if let Some(raft) = self.0.raft.get() {
+            raft.runtime_config().elect(may);
+        }
+    }
+
+    /// The member answered a candidate whose last entry is `theirs`.
+    pub(super) async fn answered(&self, theirs: Option<LogId>, answer: &VoteAnswer) {
+        if !answer.vote_granted && answer.last_log_id > theirs {
+            self.now().await;
+        }
+    }
+
+    /// The member asked for a vote, its last entry being `mine`, and this was the answer.
+    pub(super) async fn asked(&self, vote: Vote, mine: Option<LogId>, answer: &VoteAnswer) {
+        if !answer.vote_granted && answer.vote > vote && answer.last_log_id < mine {
+            self.now().await;
+        }
+    }
+
+    async fn now(&self) {
+        let silent_ns = now_ns().saturating_sub(self.0.heard_ns.load(Ordering::Relaxed));
+        let leads = Duration::from_nanos(silent_ns) <= self.0.lease;
+        let Some(raft) = self.0.raft.get() else { return };
+        if leads || !self.0.may.load(Ordering::Relaxed) {
+            return;
+        }
+        // Who leads, or does not vote, does not stand.
+        if let Err(error) = raft.trigger().elect().await {
+            tracing::debug!(%error, "the member does not stand");
+        }
+    }
+}
+
+fn now_ns() -> u64 {
+    u64::try_from(Clock::system().elapsed().as_nanos()).unwrap_or(u64::MAX)
+}

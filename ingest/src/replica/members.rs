@@ -1,0 +1,45 @@
+//! Who belongs to the group of a replica: as it knows itself, and for sure.
+
+use cluster::raft::Peer;
+use openraft::{RaftMetrics, StoredMembership};
+
+use super::{LEASE_MS, Replica};
+
+type Metrics = RaftMetrics<u64, Peer>;
+
+impl Replica {
+    /// Whether its own log says that the group goes on without it. What it does not say may be
+    /// true all the same: members that have gone are sent nothing.
+    pub(crate) fn has_gone(&self) -> bool {
+        let metrics = self.0.group.raft().metrics().borrow().clone();
+        decided(&metrics).is_some_and(|known| known.membership().get_node(&self.0.member).is_none())
+    }
+
+    /// The members of the group, those that learn with them, when this one leads it for sure and
+    /// no change of them is on its way.
+    pub(crate) async fn members_now(&self) -> Option<Vec<u64>> {
+        let metrics = || self.0.group.raft().metrics().borrow().clone();
+        let before = metrics();
+        if before.current_leader != Some(self.0.member) || !self.leads_surely(&before).await {
+            return None;
+        }
+        let metrics = metrics();
+        let known = decided(&metrics)?.membership();
+        // Who leaves is a voter until the second entry of the change.
+        let is_whole = known.get_joint_config().len() == 1;
+        is_whole.then(|| known.nodes().map(|(member, _)| *member).collect())
+    }
+
+    /// Whether nobody else leads, where this one does as far as it knows.
+    pub(super) async fn leads_surely(&self, metrics: &Metrics) -> bool {
+        // Nobody else can have been elected within the shortest election timeout.
+        metrics.millis_since_quorum_ack.is_some_and(|ms| ms < LEASE_MS)
+            || self.0.group.raft().ensure_linearizable().await.is_ok()
+    }
+}
+
+/// The members that were decided; a change that is not committed may be taken back.
+fn decided(metrics: &Metrics) -> Option<&StoredMembership<u64, Peer>> {
+    let known = &*metrics.membership_config;
+    (known.log_id().is_some() && *known.log_id() <= metrics.last_applied).then_some(known)
+}

@@ -1,0 +1,150 @@
+//! Small tables of `_cat`: how many records, which nodes, which templates.
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::routing::get;
+use cluster::documents::DocumentKind;
+use model::node::NodeInfo;
+use model::time::SECOND;
+use serde_json::{Value, json};
+
+use super::aliases::kept;
+use super::catalog::tabled;
+use super::names;
+use super::refusal::Refusal;
+use super::request::Asked;
+use super::routes::{Answered, named, run};
+use super::search::{Params, Search};
+use crate::plan::Engine;
+
+/// The routes.
+pub(super) fn router() -> Router<Engine> {
+    Router::new()
+        .route("/es/_cat/count", get(count_all))
+        .route("/es/_cat/count/{index}", get(count))
+        .route("/es/_cat/nodes", get(nodes))
+        .route("/es/_cat/templates", get(templates_all))
+        .route("/es/_cat/templates/{name}", get(templates))
+        .route("/es/_cat/{table}", get(unknown))
+        .route("/es/_cat/{table}/{name}", get(unknown_of))
+}
+
+async fn unknown(Path(table): Path<String>) -> Refusal {
+    Refusal::argument(format!(
+        "[_cat/{table}] is not supported: aliases, count, health, indices, nodes, templates"
+    ))
+}
+
+async fn unknown_of(Path((table, _)): Path<(String, String)>) -> Refusal {
+    unknown(Path(table)).await
+}
+
+async fn count_all(State(engine): State<Engine>, headers: HeaderMap, asked: Asked) -> Answered {
+    counted(&engine, "_all", &headers, &asked).await
+}
+
+async fn count(
+    State(engine): State<Engine>,
+    Path(index): Path<String>,
+    headers: HeaderMap,
+    asked: Asked,
+) -> Answered {
+    counted(&engine, &index, &headers, &asked).await
+}
+
+async fn counted(
+    engine: &Engine,
+    expression: &str,
+    headers: &HeaderMap,
+    asked: &Asked,
+) -> Answered {
+    let indexes = named(engine, expression, asked).await?;
+    let now = engine.clock().now();
+    let search = Search::read(&json!({}), &Params::new(), indexes, now)?;
+    let cost = search.cost();
+    let (count, _) = run(engine, Some(&cost), |engine| async move {
+        search.count(&engine, search.filter.clone()).await
+    })
+    .await?;
+    let seconds = now.0.div_euclid(SECOND);
+    let (hour, minute) = (seconds / 3_600 % 24, seconds / 60 % 60);
+    let clock = format!("{hour:02}:{minute:02}:{:02}", seconds % 60);
+    let columns = [("epoch", "t"), ("timestamp", "ts"), ("count", "dc")];
+    tabled(&columns, vec![vec![seconds.to_string(), clock, count.to_string()]], headers, asked)
+}
+
+/// The nodes that are there, as far as this one knows.
+async fn nodes(State(engine): State<Engine>, headers: HeaderMap, asked: Asked) -> Answered {
+    let topology = engine.searcher().catalog().topology().borrow().clone();
+    let row = |node: &NodeInfo| {
+        let address = node.http.rsplit_once(':').map_or(node.http.as_str(), |(host, _)| host);
+        let roles = [(node.roles.ingest, 'i'), (node.roles.index, 'd'), (node.roles.query, 'c')];
+        let roles = roles.iter().filter(|(has, _)| *has).map(|(_, letter)| letter);
+        let name = node.id.to_string();
+        vec![address.to_owned(), roles.collect(), "-".to_owned(), node.version.clone(), name]
+    };
+    let there = topology.nodes.values().filter(|node| node.answers());
+    let mut rows: Vec<Vec<String>> = there.map(row).collect();
+    if topology.nodes.is_empty() {
+        let version = env!("CARGO_PKG_VERSION");
+        rows.push(["127.0.0.1", "idc", "*", version, "sawlog"].map(str::to_owned).to_vec());
+    }
+    let columns =
+        [("ip", "i"), ("node.role", "r"), ("master", "m"), ("version", "v"), ("name", "n")];
+    tabled(&columns, rows, &headers, &asked)
+}
+
+async fn templates_all(State(engine): State<Engine>, headers: HeaderMap, asked: Asked) -> Answered {
+    stored(&engine, "*", &headers, &asked).await
+}
+
+async fn templates(
+    State(engine): State<Engine>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    asked: Asked,
+) -> Answered {
+    stored(&engine, &name, &headers, &asked).await
+}
+
+/// The templates that clients left.
+async fn stored(engine: &Engine, pattern: &str, headers: &HeaderMap, asked: &Asked) -> Answered {
+    let found = kept(engine, |catalog| {
+        let mut found: Vec<(String, Value)> = Vec::new();
+        for family in ["index_template/", "template/"] {
+            let documents = catalog.documents_below(DocumentKind::Elastic, family)?;
+            found.extend(documents.into_iter().map(|(key, document): (String, Value)| {
+                (key.trim_start_matches(family).to_owned(), document)
+            }));
+        }
+        Ok(found)
+    })
+    .await?;
+    let row = |(name, document): (String, Value)| {
+        let said = |names: [&str; 2]| {
+            let value = names.iter().find_map(|name| document.get(name));
+            value.map_or_else(String::new, |value| match value {
+                Value::Array(list) => {
+                    let list: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+                    format!("[{}]", list.join(", "))
+                }
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            })
+        };
+        let patterns = said(["index_patterns", "template"]);
+        let order = said(["priority", "order"]);
+        let (version, parts) = (said(["version", "version"]), said(["composed_of", "composed_of"]));
+        vec![name, patterns, order, version, parts]
+    };
+    let rows = found.into_iter().filter(|(name, _)| names::matches(pattern, name)).map(row);
+    let columns = [
+        ("name", "n"),
+        ("index_patterns", "t"),
+        ("order", "o"),
+        ("version", "v"),
+        ("composed_of", "c"),
+    ];
+    tabled(&columns, rows.collect(), headers, asked)
+}

@@ -1,0 +1,199 @@
+//! Conditions of a plan as a filter of its scan, as far as one can say them: `where`, and SQL's WHERE.
+//!
+//! What a condition becomes lets pass at least what the condition does, and indexes and statistics
+//! leave out the rest unread; the plan keeps the condition and says exactly. A column holds the first
+//! value of a field, a filter is content with any of them.
+
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use index::scan::Column;
+use model::level::Level;
+use model::query::{Bound, FieldTest, Filter, Literal, TextMatch};
+use model::record::FieldType;
+use model::text::fold_text;
+use model::time::Timestamp;
+
+use super::lower::Function;
+use super::table::Source;
+
+/// Whole numbers up to this are the same as floats.
+const EXACT_MAX: i64 = 1 << 53;
+/// Values of a list that is worth looking up.
+const LIST_MAX: usize = 256;
+
+/// What lets pass all that the condition does; `None` where nothing can be said. `source` tells what
+/// the scan's column of a name is.
+pub(super) fn implied<'a>(
+    condition: &Expr,
+    source: &dyn Fn(&str) -> Option<&'a Source>,
+) -> Option<Filter> {
+    match condition {
+        Expr::Alias(alias) => implied(&alias.expr, source),
+        Expr::IsTrue(inner) => implied(inner, source),
+        // So `where` says that what has no value does not hold.
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::IsNotDistinctFrom, right })
+            if matches!(&**right, Expr::Literal(ScalarValue::Boolean(Some(true)), _)) =>
+        {
+            implied(left, source)
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+            let parts = [implied(left, source), implied(right, source)];
+            let mut parts: Vec<Filter> = parts.into_iter().flatten().collect();
+            if parts.len() > 1 { Some(Filter::And(parts)) } else { parts.pop() }
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            Some(Filter::Or(vec![implied(left, source)?, implied(right, source)?]))
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            compared(left, *op, right, source).or_else(|| compared(right, op.swap()?, left, source))
+        }
+        Expr::InList(list) if !list.negated && list.list.len() <= LIST_MAX => {
+            let one = |value: &Expr| compared(&list.expr, Operator::Eq, value, source);
+            list.list.iter().map(one).collect::<Option<Vec<_>>>().map(Filter::Or)
+        }
+        Expr::ScalarFunction(call) => {
+            let text = match Function::of(&call.func)? {
+                Function::Matches(pattern) => TextMatch::Regex(pattern.clone()),
+                Function::InNetwork(address, prefix) => {
+                    TextMatch::Network { address: *address, prefix: *prefix }
+                }
+                _ => return None,
+            };
+            let (name, kind) = text_of(column(call.args.first()?, source)?)?;
+            (kind == FieldType::Text).then(|| field(name, FieldTest::Matches(text)))
+        }
+        _ => None,
+    }
+}
+
+/// What a comparison of a column with a literal implies.
+fn compared<'a>(
+    value: &Expr,
+    operator: Operator,
+    literal: &Expr,
+    source: &dyn Fn(&str) -> Option<&'a Source>,
+) -> Option<Filter> {
+    let Expr::Literal(literal, _) = literal else { return None };
+    if let Expr::ScalarFunction(call) = value {
+        let severity = Function::of(&call.func) == Some(&Function::LevelName)
+            && column(call.args.first()?, source) == Some(&Source::Severity);
+        let level = Level::from_word(text(literal)?)?;
+        return levels(|one| one == level).filter(|_| severity && operator == Operator::Eq);
+    }
+    match column(value, source)? {
+        Source::Stored(Column::Timestamp) => moment(operator, literal),
+        Source::Severity => {
+            let number = literal.cast_to(&DataType::Int64).ok()?;
+            let ScalarValue::Int64(Some(number)) = number else { return None };
+            levels(|one| holds(i64::from(one.number()), operator, number))
+        }
+        column => {
+            let (name, kind) = text_of(column)?;
+            match kind {
+                FieldType::Text => same_text(name, operator, text(literal)?),
+                FieldType::Int | FieldType::Float => number(name, operator, literal),
+                FieldType::Bool => None,
+            }
+        }
+    }
+}
+
+/// What a column is, under casts of numbers, which keep their order.
+fn column<'a>(value: &Expr, source: &dyn Fn(&str) -> Option<&'a Source>) -> Option<&'a Source> {
+    match value {
+        Expr::Column(column) => source(&column.name),
+        Expr::Cast(cast) if cast.field.data_type().is_numeric() => {
+            let inner = column(&cast.expr, source)?;
+            let is_number = match inner {
+                Source::Stored(Column::Field { kind, .. }) => {
+                    matches!(kind, FieldType::Int | FieldType::Float)
+                }
+                Source::Severity => true,
+                _ => false,
+            };
+            is_number.then_some(inner)
+        }
+        _ => None,
+    }
+}
+
+/// The name under which a filter finds the values of a column, and their type.
+fn text_of(column: &Source) -> Option<(&str, FieldType)> {
+    match column {
+        Source::Stored(Column::Field { name, kind }) => Some((name, *kind)),
+        Source::Stored(Column::Message) => Some(("message", FieldType::Text)),
+        Source::Stored(Column::Index) => Some(("index", FieldType::Text)),
+        _ => None,
+    }
+}
+
+fn field(name: &str, test: FieldTest) -> Filter {
+    Filter::Field { name: name.to_owned(), test }
+}
+
+fn text(literal: &ScalarValue) -> Option<&str> {
+    literal.try_as_str().flatten()
+}
+
+/// A text that is the same has the same words.
+fn same_text(name: &str, operator: Operator, text: &str) -> Option<Filter> {
+    let phrase = fold_text(text).into_owned();
+    let test = FieldTest::Matches(TextMatch::Phrase(phrase));
+    (operator == Operator::Eq && !text.trim().is_empty()).then(|| field(name, test))
+}
+
+fn number(name: &str, operator: Operator, literal: &ScalarValue) -> Option<Filter> {
+    if let Ok(ScalarValue::Int64(Some(whole))) = literal.cast_to(&DataType::Int64)
+        && literal.data_type().is_integer()
+        && !(-EXACT_MAX..=EXACT_MAX).contains(&whole)
+    {
+        return None;
+    }
+    let ScalarValue::Float64(Some(number)) = literal.cast_to(&DataType::Float64).ok()? else {
+        return None;
+    };
+    between(name, operator, Literal::Number(number)).filter(|_| number.is_finite())
+}
+
+fn moment(operator: Operator, literal: &ScalarValue) -> Option<Filter> {
+    let ScalarValue::TimestampNanosecond(Some(nanos), _) = literal else { return None };
+    between("timestamp", operator, Literal::Text(Timestamp(*nanos).to_string()))
+}
+
+/// The bound itself may be inside: the plan says exactly.
+fn between(name: &str, operator: Operator, literal: Literal) -> Option<Filter> {
+    let at = Bound::Inclusive(literal);
+    let (from, to) = match operator {
+        Operator::Eq => (at.clone(), at),
+        Operator::Gt | Operator::GtEq => (at, Bound::Open),
+        Operator::Lt | Operator::LtEq => (Bound::Open, at),
+        _ => return None,
+    };
+    Some(field(name, FieldTest::Between { from, to }))
+}
+
+/// The levels of which something holds; records without one are not found by it.
+fn levels(is_meant: impl Fn(Level) -> bool) -> Option<Filter> {
+    if is_meant(Level::Unknown) {
+        return None;
+    }
+    let level = |level: Level| {
+        let at = Bound::Inclusive(Literal::Text(level.name().to_owned()));
+        field("level", FieldTest::Between { from: at.clone(), to: at })
+    };
+    Some(Filter::Or(Level::ALL.into_iter().filter(|one| is_meant(*one)).map(level).collect()))
+}
+
+fn holds(number: i64, operator: Operator, other: i64) -> bool {
+    match operator {
+        Operator::Eq => number == other,
+        Operator::NotEq => number != other,
+        Operator::Gt => number > other,
+        Operator::GtEq => number >= other,
+        Operator::Lt => number < other,
+        Operator::LtEq => number <= other,
+        // Not a comparison that is known here: everything may pass.
+        _ => true,
+    }
+}

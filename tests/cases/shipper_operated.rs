@@ -1,0 +1,196 @@
+//! What operators do to a shipper, and what it does to their machine: signals, figures, flags, files it
+//! holds, senders that must show who they are.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use platform::clock::Clock;
+use tests::client::Client;
+use tests::process::{Process, free_address, refuses, run};
+use tests::wait::eventually;
+
+use crate::shipper::{ALL, World, append, lines, text};
+use crate::shipper_front::{Fault, Front};
+
+/// A request under way has five seconds; the rest is for a busy machine.
+const STOP_TIME_MAX: Duration = Duration::from_secs(15);
+
+#[test]
+fn figures_are_served_as_soon_as_their_address_is_free_and_files_shipped_before() {
+    let world = World::new();
+    let address = free_address();
+    let taken = TcpListener::bind(&address).unwrap();
+    world.settings(&format!("metrics_listen = {address:?}"), ALL);
+    append(&world.path("app"), "one\ntwo\n");
+    let mut shipper = world.ship();
+    world.expect(&["one", "two"]);
+    eventually("the trouble to be said", || {
+        let error = world.status()?["last_error"].as_str()?.to_owned();
+        (error.contains("figures are not served") && error.contains(&address)).then_some(())
+    });
+    drop(taken);
+    let client = Client::new(&address);
+    let figures = eventually("the figures", || {
+        let answer = client.send("GET", "/metrics", &[], Vec::new())?;
+        (answer.status == 200).then_some(answer.body)
+    });
+    for line in ["shipper_records_total 2", "shipper_files 1", "shipper_lag_bytes 0"] {
+        assert!(figures.lines().any(|it| it == line), "{line} is missing in {figures}");
+    }
+    assert_eq!(client.status_of("/livez"), Some(200));
+    assert!(world.status().unwrap()["last_error"].is_null());
+    assert!(shipper.stop());
+}
+
+#[test]
+fn with_flags_alone_a_hang_up_ends_nothing_and_an_exclude_for_nothing_is_refused() {
+    let world = World::new();
+    let (state, glob) = (world.state(), world.path("*"));
+    let [state, glob] = [&state, &glob].map(|path| path.to_str().unwrap());
+    let args = ["--to", world.node.url(), "--state-dir", state, "--path", glob];
+    let words = world.folder.path().join("shipper.words");
+    let mut shipper = Process::start("sawlog-shipper", &args, &words);
+    // A SIGHUP before it listens for one ends it.
+    eventually("it to answer", || world.status());
+    for round in 0..3 {
+        shipper.hang_up();
+        append(&world.path("app"), format!("round {round}\n"));
+        world.node.client.expect_records(round + 1);
+    }
+    assert_eq!(shipper.ended(), None, "{}", shipper.words());
+    assert!(shipper.words().contains("no settings file"), "{}", shipper.words());
+    assert!(shipper.stop());
+    let without = [&args[..4], &["--exclude", glob]].concat();
+    refuses("sawlog-shipper", &without, &["--exclude narrows what --path names"]);
+}
+
+/// S31: nobody answers, and it ends all the same; what was under way is not stored twice.
+#[test]
+fn with_a_silent_node_it_ends_within_its_grace() {
+    let world = World::new();
+    let front = Front::of(world.node.url());
+    front.fail(Fault::Silence);
+    world.settings_to(&front.url, "", ALL);
+    let expected = lines("line", 100);
+    append(&world.path("app"), text(&expected));
+    let mut shipper = world.ship();
+    eventually("it to be sent in vain", || {
+        let status = world.status()?;
+        (status["followed"][0]["sent"].as_u64()? > 0).then_some(())
+    });
+    let clock = Clock::system();
+    let start = clock.elapsed();
+    assert!(shipper.stop());
+    let took = clock.elapsed() - start;
+    assert!(took < STOP_TIME_MAX, "{took:?}");
+    front.fail(Fault::None);
+    world.once();
+    world.expect(&expected);
+}
+
+/// S26: a deleted file that nobody takes does not fill the disk for ever.
+#[test]
+fn a_deleted_file_is_held_for_a_while_and_then_its_loss_is_said() {
+    let world = World::new();
+    let front = Front::of(world.node.url());
+    front.fail(Fault::Answer("503 Service Unavailable"));
+    world.settings_to(&front.url, "deleted_hold_s = 2", ALL);
+    let lost = text(&lines("lost", 100));
+    append(&world.path("app"), &lost);
+    let mut shipper = world.ship();
+    eventually("it to be sent in vain", || {
+        let status = world.status()?;
+        (status["followed"][0]["sent"].as_u64()? > 0).then_some(())
+    });
+    fs::remove_file(world.path("app")).unwrap();
+    let descriptors = format!("/proc/{}/fd", shipper.id());
+    let holds = || {
+        let links = fs::read_dir(&descriptors).unwrap().flatten();
+        let mut links = links.filter_map(|entry| fs::read_link(entry.path()).ok());
+        links.any(|link| link.to_string_lossy().contains("/logs/app"))
+    };
+    assert!(holds());
+    eventually("it to be let go", || (!holds()).then_some(()));
+    append(&world.path("next"), "next\n");
+    front.fail(Fault::None);
+    world.node.client.expect_records(2);
+    let said = world.rows("gap").remove(0).to_string();
+    let to = format!("\"gap_to\":{}", lost.len());
+    for word in ["\"gap_from\":0", &to, "/logs/app", "deleted_hold_s", "may be stored"] {
+        assert!(said.contains(word), "{word} is missing in {said}");
+    }
+    assert!(shipper.stop());
+}
+
+/// Sends one message over TLS: arguments are port, authority, message, and perhaps certificate and key.
+const TLS_SENDER: &str = r#"
+import socket, ssl, sys
+port, authority, message = sys.argv[1:4]
+context = ssl.create_default_context(cafile=authority)
+context.check_hostname = False
+# Newer Pythons ask for more of a certificate than it needs.
+context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+if len(sys.argv) > 4:
+    context.load_cert_chain(sys.argv[4], sys.argv[5])
+with context.wrap_socket(socket.create_connection(("127.0.0.1", int(port)))) as sender:
+    sender.sendall(message.encode() + b"\n")
+    sender.settimeout(5)
+    # With TLS 1.3 a server refuses a certificate only after the handshake; silence is consent.
+    try:
+        sys.exit(0 if sender.recv(1) else 1)
+    except TimeoutError:
+        sys.exit(0)
+"#;
+
+fn send(address: &str, authority: &Path, message: &str, identity: Option<&Path>) -> bool {
+    let port = address.rsplit(':').next().unwrap();
+    let mut command = Command::new("python3");
+    command.args(["-c", TLS_SENDER, port]).arg(authority).arg(message);
+    if let Some(folder) = identity {
+        command.args([folder.join("node.crt"), folder.join("node.key")]);
+    }
+    command.output().unwrap().status.success()
+}
+
+/// A listener that asks nobody who he is, and one that takes only those its authority vouches for.
+#[test]
+fn syslog_over_tls_comes_from_everybody_or_from_those_who_show_a_certificate() {
+    let world = World::new();
+    let certs = |authority: &str| {
+        let folder = world.folder.path().join(authority);
+        let made = run("sawlog", &["cluster", "certs", folder.to_str().unwrap(), "a"]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        folder.join("a")
+    };
+    let (ours, theirs) = (certs("ours"), certs("theirs"));
+    let authority = ours.join("ca.crt");
+    let (open, closed) = (free_address(), free_address());
+    let listener = |address: &str| {
+        let (cert, key) = (ours.join("node.crt"), ours.join("node.key"));
+        format!(
+            "[[syslog]]\nlisten = \"tls://{address}\"\ncert_file = {cert:?}\nkey_file = {key:?}\n"
+        )
+    };
+    world.settings(
+        "",
+        &format!("{}{}ca_file = {authority:?}\n", listener(&open), listener(&closed)),
+    );
+    let mut shipper = world.ship();
+    for address in [&open, &closed] {
+        eventually("the listener", || std::net::TcpStream::connect(address).ok());
+    }
+    let message = |what: &str| format!("<13>1 2026-11-23T10:00:00Z web app - - - {what}");
+    assert!(send(&open, &authority, &message("from anybody"), None));
+    assert!(send(&closed, &authority, &message("from one of ours"), Some(&ours)));
+    assert!(!send(&closed, &authority, &message("from nobody"), None));
+    assert!(!send(&closed, &authority, &message("from one of theirs"), Some(&theirs)));
+    // Who asks for another authority does not speak to us at all.
+    assert!(!send(&open, &theirs.join("ca.crt"), &message("to somebody else"), None));
+    world.expect(&[message("from anybody"), message("from one of ours")]);
+    assert!(shipper.stop());
+    world.once();
+    world.node.client.expect_records(2);
+}
