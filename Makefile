@@ -50,6 +50,9 @@ test-outside:
 
 # The integration tests wait more than they compute.
 test-rust: build
+ifdef LINTED_AS_COMPILED
+	$(CARGO) test --workspace --all-targets --no-run
+endif
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 1))} $(CARGO) test --workspace
 
 test-ui: $(WEB)/node_modules/.package-lock.json
@@ -101,8 +104,10 @@ test-browser: build $(BROWSER)/node_modules/.package-lock.json
 
 lint: lint-ui ui ## Format, clippy and documentation, all warnings denied
 	cargo fmt --all -- --check
+ifndef LINTED_AS_COMPILED
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc --workspace --no-deps --document-private-items
+endif
 
 lint-ui: $(WEB)/node_modules/.package-lock.json
 	cd $(WEB) && npm run lint
@@ -143,7 +148,7 @@ deb: ## Build the shipper's Debian package into target/deb
 	deploy/deb/build $(TARGET)/ship/sawlog-shipper $$($(CARGO) pkgid -p shipper | sed 's/.*[#@]//') $(TARGET)/deb
 
 fuzz: ## Any bytes into what reads bytes, each target for FUZZ_SECONDS=60; wants a nightly compiler and cargo-fuzz
-	for target in lines syslog spool settings batch doors listeners; do \
+	for target in lines syslog spool settings batch doors listeners split; do \
 	  (cd tests/fuzz && cargo +nightly fuzz run --fuzz-dir . $$target -- -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=4096 -timeout=10); done
 
 fuzz-doors: ## Damaged requests of every door at length (FUZZ_CASES=100000, FUZZ_FIRST=1)
@@ -173,4 +178,4 @@ tools-build:
 	@deploy/tools cc cargo npm
 
 tools-test:
-	@deploy/tools cc cargo npm chromium rg python3 rsyslogd logger systemd-journal-upload
+	@deploy/tools cc cargo npm chromium rg python3 rsyslogd omelasticsearch.so logger systemd-journal-upload

@@ -71,6 +71,9 @@ def test_rsyslog(node):
         conf = pathlib.Path(folder) / "rsyslog.conf"
         conf.write_text(CONF.format(folder=folder, syslog=node.ports["syslog"], es=node.ports["es"], token=TOKEN))
         command = ["/usr/sbin/rsyslogd", "-n", "-f", conf, "-i", f"{folder}/pid"]
+        # A plugin that is not there would only be passed over.
+        checked = subprocess.run([*command, "-N1"], capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stderr
         words = (pathlib.Path(folder) / "words").open("wb")
         process = subprocess.Popen(command, stdout=words, stderr=words)
         try:
