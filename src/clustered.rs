@@ -13,6 +13,7 @@ use index::indexer::Indexer;
 use index::keep::{Copies, Keeper};
 use index::metrics::IndexMetrics;
 use index::remote::{Host, Remote};
+use index::room::Room;
 use index::searcher::{Parties, Searcher};
 use ingest::fleet::Fleet;
 use ingest::partition::PartitionSettings;
@@ -69,7 +70,7 @@ impl Clustered {
                 shutdown.trigger();
             }
         });
-        let seeds = settle::seeds(base).await?;
+        let seeds = Arc::new(settle::seeds(base).await?);
         let settings = meta_settings(base, bound, seeds.partition_count());
         tell(&format!("other nodes are heard at {}", settings.address));
         let metadata = Metadata::start(
@@ -92,7 +93,8 @@ impl Clustered {
         let fleet = Fleet::new(metadata.clone(), members.clone(), replica_parties, folder, &server);
         fleet.serve_leading(&server);
         fleet.serve_reading(&server);
-        let tending = fleet.clone().tend(seeds.into_source(), base.shutdown.clone());
+        fleet.serve_seeds(&server, seeds.clone());
+        let tending = fleet.clone().tend(seeds, base.shutdown.clone());
         tokio::spawn(tending);
         let clustered = Self { metadata, fleet, server, members };
         let own = clustered.clone();
@@ -168,7 +170,8 @@ impl Clustered {
             let objects = Objects::shared(url, &options, &cache, bytes, runtime);
             return Ok((objects.with_context(|| format!("cannot use the store {url}"))?, None));
         }
-        let copies = Copies::new(self.metadata.clone());
+        let room = Room::new(config.data_dir.clone(), &index_settings(config));
+        let copies = Copies::new(self.metadata.clone(), room);
         let objects = local_objects(config)?.with_fallback(Arc::new(copies.clone()));
         copies.own(objects.clone());
         copies.serve(&self.server);
@@ -268,5 +271,6 @@ fn meta_settings(base: &Base, bound: std::net::SocketAddr, solo_count: u32) -> M
         partition_count: config.partitions.max(solo_count),
         gone_after: Duration::from_secs(config.cluster.gone_after_s),
         store: config.cluster.store.is_some(),
+        had_partitions: solo_count > 0,
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use cluster::meta::Founder;
 use cluster::queue::Queue as _;
 use index::indexer::Indexer;
 use index::metrics::IndexMetrics;
@@ -18,15 +19,17 @@ use crate::tell;
 /// How often is looked whether all is in splits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Where the partitions of this node ended, if it was on its own before.
+/// Where the partitions of this node ended, if it was on its own before: as long as it founds the
+/// cluster, and some of the cluster's have not begun there.
 pub(crate) async fn seeds(base: &Base) -> Result<Seeds> {
     let was_alone = base.config.data_dir.join("queue/0000").exists();
-    if !was_alone || !base.config.cluster.bootstrap {
+    let founds = base.config.cluster.bootstrap && base.catalog.local("cluster")?.is_none();
+    if !was_alone || !(founds || Founder::is_asked(&base.catalog)?) {
         return Ok(Seeds::default());
     }
     let alone = crate::config::Config { partitions: count(base), ..base.config.clone() };
     let partitions = open_partitions(&alone, &base.clock, &base.ingest_metrics)?;
-    if base.catalog.local("cluster")?.is_none() {
+    if founds {
         ensure!(
             base.config.cluster.store.is_none(),
             "this node has records on its own disk, which a cluster with a store that all share would not find: \

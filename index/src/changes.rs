@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use cluster::catalog::{CatalogError, Change, Publication};
+use cluster::catalog::{CatalogError, Change, Fence, Publication};
 use model::node::RETENTION_LEASE;
 use model::split::{SplitId, SplitMeta};
 
+use crate::core::NotHere;
 use crate::delete;
 use crate::searcher::{Core, State};
 
@@ -21,8 +22,8 @@ impl Core {
             }
             Change::Copies(metas) => self.change(|state| {
                 for meta in metas {
-                    if let Some(known) = state.splits.get_mut(&meta.id) {
-                        *known = Arc::new(meta.clone());
+                    if state.splits.contains_key(&meta.id) {
+                        state.know(Arc::new(meta.clone()));
                     }
                 }
             }),
@@ -45,27 +46,37 @@ impl Core {
         self.change(|state| {
             let before = std::mem::take(&mut state.splits);
             state.splits = splits.into_iter().map(|split| (split.id.clone(), split)).collect();
-            let gone = before.into_iter().filter(|(id, _)| !state.splits.contains_key(id));
-            let gone: Vec<Arc<SplitMeta>> = gone.map(|(_, split)| split).collect();
+            let before = before.into_values();
+            let (stay, gone): (Vec<_>, Vec<_>) =
+                before.partition(|split| state.splits.contains_key(&split.id));
             state.removed.extend(gone);
+            state.older.extend(stay.into_iter().filter(|split| Arc::strong_count(split) > 1));
             state.deletions = deletions;
+            delete::forget_done(state);
             state.published = published;
         });
         Ok(())
     }
 
-    /// Whether this node expires records by age for all.
-    pub(crate) fn keeps_time(&self) -> bool {
+    /// The lease under which this node expires records by age for all, in a cluster; `Err` when
+    /// another node does it.
+    pub(crate) fn time_lease(&self) -> Result<Option<Fence>, NotHere> {
         let topology = self.parties.catalog.topology();
         let topology = topology.borrow();
-        let holder = topology.leases.get(RETENTION_LEASE);
-        holder.map_or(topology.nodes.is_empty(), |lease| lease.node == self.parties.node)
+        let lease = RETENTION_LEASE.to_owned();
+        match topology.leases.get(RETENTION_LEASE) {
+            Some(held) if held.node == self.parties.node => {
+                Ok(Some(Fence { lease, token: held.token }))
+            }
+            None if self.parties.remote.is_none() => Ok(None),
+            _ => Err(NotHere),
+        }
     }
 }
 
 fn published(state: &mut State, publication: &Publication) {
     for meta in &publication.add {
-        state.splits.insert(meta.id.clone(), Arc::new(meta.clone()));
+        state.know(Arc::new(meta.clone()));
     }
     state.published.insert(publication.partition, publication.to);
     if let Some(partition) = state.partitions.get_mut(&publication.partition) {
@@ -86,6 +97,6 @@ fn replaced(state: &mut State, remove: &[SplitId], add: &[SplitMeta]) {
         state.removed.extend(state.splits.remove(id));
     }
     for meta in add {
-        state.splits.insert(meta.id.clone(), Arc::new(meta.clone()));
+        state.know(Arc::new(meta.clone()));
     }
 }

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use cluster::queue::{Queue, QueueError};
 use model::batch::BatchBuilder;
-use model::codec;
+use model::codec::{self, DecodeError};
 use model::json::poisoned;
 use model::partition::{Entry, Offset, PartitionId};
 use model::stream::{IndexName, Labels};
 use platform::disk;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::fresh::{FreshPart, Parts};
+use crate::guard::guarded;
 use crate::indexer::Tenure;
 use crate::publish::Cut;
 use crate::schema::rows_of;
@@ -35,29 +38,58 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
-    pub(crate) fn run(mut self, runtime: &tokio::runtime::Handle) {
+    pub(crate) fn run(mut self, runtime: &Handle) {
         let mut committed = self.queue.committed();
         while !self.tenure.is_over() {
-            self.cut_if_due();
-            if !self.has_room() {
-                runtime.block_on(self.core.parties.clock.sleep(Duration::from_millis(20)));
-                continue;
-            }
-            match self.queue.read(self.at, READ_BYTES) {
-                Ok(entries) if entries.is_empty() => runtime.block_on(self.wait(&mut committed)),
-                Ok(entries) => entries.iter().for_each(|entry| self.take(entry)),
-                Err(QueueError::Trimmed { first, .. }) if first > self.at => {
-                    tracing::error!(partition = %self.queue.partition(), from = %self.at, to = %first,
-                        "records are neither in the queue nor in a split: going on behind the gap");
-                    self.at = first;
-                }
-                Err(error) => {
-                    let why = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::error!(%error, why, "reading the queue failed; trying again");
-                    runtime.block_on(self.core.parties.clock.sleep(RETRY));
-                }
+            if let Err(broken) = guarded(|| self.step(&mut committed, runtime)) {
+                self.core.parties.metrics.failures.inc();
+                tracing::error!(%broken, partition = %self.queue.partition(),
+                    "reading a partition broke off; trying again");
+                self.go_back();
+                runtime.block_on(self.core.parties.clock.sleep(RETRY));
             }
         }
+    }
+
+    /// Takes some entries, or waits for some.
+    fn step(&mut self, committed: &mut watch::Receiver<Offset>, runtime: &Handle) {
+        self.cut_if_due();
+        if !self.has_room() {
+            runtime.block_on(self.core.parties.clock.sleep(Duration::from_millis(20)));
+            return;
+        }
+        match self.queue.read(self.at, READ_BYTES) {
+            Ok(entries) if entries.is_empty() => runtime.block_on(self.wait(committed)),
+            Ok(entries) => self.take_all(&entries),
+            Err(QueueError::Trimmed { first, .. }) if first > self.at => {
+                tracing::error!(partition = %self.queue.partition(), from = %self.at, to = %first,
+                    "records are neither in the queue nor in a split: going on behind the gap");
+                self.at = first;
+            }
+            Err(error) => {
+                let why = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, why, "reading the queue failed; trying again");
+                runtime.block_on(self.core.parties.clock.sleep(RETRY));
+            }
+        }
+    }
+
+    /// Takes entries as long as there is room: unpacked they may be a hundred times as large. Those
+    /// that are left are read again.
+    fn take_all(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            if !self.has_room() {
+                return;
+            }
+            self.take(entry);
+        }
+    }
+
+    /// Goes back to what is not shown yet.
+    fn go_back(&mut self) {
+        let partition = self.queue.partition();
+        let shown = self.core.read(|state| Some(state.partitions.get(&partition)?.active.end));
+        self.at = shown.unwrap_or(self.at);
     }
 
     /// Until more is committed, a split is due, or the shutdown.
@@ -74,14 +106,10 @@ impl Consumer {
     /// Opens an entry and makes its records searchable.
     fn take(&mut self, entry: &Entry) {
         let partition = self.queue.partition();
-        let (index, rows) = match codec::decode(&entry.batch) {
-            Ok((head, batch)) => (head.index.to_string(), rows_of(entry, &batch)),
-            Err(error) => {
-                self.core.parties.metrics.poisoned.inc();
-                let reason = format!("batch kept aside, it could not be opened: {error}");
-                self.keep_aside(entry);
-                (IndexName::default().to_string(), poison_rows(entry, &reason))
-            }
+        let (index, rows) = match guarded(|| opened(entry)) {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error)) => self.poisoned(entry, &error.to_string()),
+            Err(broken) => self.poisoned(entry, &broken.to_string()),
         };
         self.at = entry.end();
         match rows {
@@ -97,6 +125,14 @@ impl Consumer {
                 });
             }
         }
+    }
+
+    /// What is shown of an entry that cannot be opened; its bytes are kept aside.
+    fn poisoned(&self, entry: &Entry, why: &str) -> (String, Result<RecordBatch, ArrowError>) {
+        self.core.parties.metrics.poisoned.inc();
+        let reason = format!("batch kept aside, it could not be opened: {why}");
+        self.keep_aside(entry);
+        (IndexName::default().to_string(), poison_rows(entry, &reason))
     }
 
     fn show(&mut self, partition: PartitionId, index: Arc<str>, rows: RecordBatch) {
@@ -188,9 +224,95 @@ impl Consumer {
     }
 }
 
+/// The index of an entry and its rows.
+fn opened(entry: &Entry) -> Result<(String, Result<RecordBatch, ArrowError>), DecodeError> {
+    let (head, batch) = codec::decode(&entry.batch)?;
+    Ok((head.index.to_string(), rows_of(entry, &batch)))
+}
+
 /// The record in the place of a batch that could not be opened. It says why.
-fn poison_rows(entry: &Entry, reason: &str) -> Result<RecordBatch, arrow::error::ArrowError> {
+fn poison_rows(entry: &Entry, reason: &str) -> Result<RecordBatch, ArrowError> {
     let mut builder = BatchBuilder::new(IndexName::default(), Labels::default());
     builder.push(poisoned(reason.as_bytes(), reason), entry.ingest_time);
     rows_of(entry, &builder.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use platform::shutdown::Shutdown;
+
+    use super::*;
+    use crate::fixture::{Fixture, PARTITION};
+
+    /// A consumer of ten batches of thirty rows, where splits are cut at fifty.
+    fn consumer(fixture: &Fixture) -> (Consumer, flume::Receiver<Cut>) {
+        for _ in 0..10 {
+            fixture.queue.append(&["a line"; 30]);
+        }
+        let (builder, cuts) = flume::bounded(1);
+        let (core, queue) = (fixture.core.clone(), fixture.queue.clone());
+        let tenure = Tenure::new(Shutdown::default(), None);
+        (Consumer { core, queue, builder, tenure, at: Offset(0) }, cuts)
+    }
+
+    fn step(fixture: &Fixture, consumer: &mut Consumer) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        consumer.step(&mut fixture.queue.committed(), runtime.handle());
+    }
+
+    /// Rows that are being built, and others.
+    fn held(fixture: &Fixture) -> (u64, u64) {
+        fixture.core.read(|state| {
+            let state = &state.partitions[&PARTITION];
+            let frozen = state.frozen.as_ref().map_or(0, |frozen| frozen.row_count());
+            (frozen, state.active.row_count())
+        })
+    }
+
+    #[test]
+    fn no_more_is_held_than_fits_though_more_was_read() {
+        let fixture = Fixture::new();
+        let (mut consumer, cuts) = consumer(&fixture);
+        step(&fixture, &mut consumer);
+        assert_eq!((held(&fixture), consumer.at), ((60, 60), Offset(120)));
+        let cut = cuts.try_recv().unwrap();
+        assert_eq!((cut.from, cut.to), (Offset(0), Offset(60)));
+        // It is built.
+        fixture.core.change(|state| {
+            state.partitions.get_mut(&PARTITION).unwrap().frozen = None;
+        });
+        step(&fixture, &mut consumer);
+        assert_eq!((held(&fixture), consumer.at), ((60, 60), Offset(180)));
+    }
+
+    #[test]
+    fn what_was_cut_in_vain_is_cut_again() {
+        let fixture = Fixture::new();
+        let (mut consumer, cuts) = consumer(&fixture);
+        step(&fixture, &mut consumer);
+        drop(cuts.try_recv().unwrap());
+        let now = fixture.core.parties.clock.elapsed();
+        fixture.core.change(|state| state.partitions.get_mut(&PARTITION).unwrap().thaw(now));
+        assert_eq!(held(&fixture), (0, 120));
+        consumer.cut_if_due();
+        let cut = cuts.try_recv().unwrap();
+        assert_eq!((cut.from, cut.to, cut.parts.row_count()), (Offset(0), Offset(120), 120));
+        let firsts = cut.parts.iter().map(|part| part.offsets().0);
+        assert!(firsts.is_sorted());
+    }
+
+    #[test]
+    fn what_is_not_shown_is_read_again() {
+        let fixture = Fixture::new();
+        let (mut consumer, _cuts) = consumer(&fixture);
+        // It broke off before anything was shown.
+        consumer.at = Offset(90);
+        consumer.go_back();
+        assert_eq!(consumer.at, Offset(0));
+        step(&fixture, &mut consumer);
+        assert_eq!(held(&fixture), (60, 60));
+        consumer.at = Offset(300);
+        consumer.go_back();
+        assert_eq!(consumer.at, Offset(120));
+    }
 }

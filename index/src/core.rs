@@ -16,6 +16,7 @@ use platform::objects::Objects;
 use platform::shutdown::Shutdown;
 use tokio::sync::{broadcast, watch};
 
+use crate::aside::Aside;
 use crate::delete::Deletions;
 use crate::fresh::{FreshPart, Parts};
 use crate::keep::Keeper;
@@ -89,10 +90,14 @@ pub(crate) struct State {
     pub(crate) published: BTreeMap<PartitionId, Offset>,
     /// Splits that left the catalog; their objects go when no view holds them.
     pub(crate) removed: Vec<Arc<SplitMeta>>,
+    /// As what splits were known before, where views may hold them so.
+    pub(crate) older: Vec<Arc<SplitMeta>>,
     /// Those that no view of this node holds any more, and when their objects go.
     pub(crate) doomed: Vec<(Duration, Arc<SplitMeta>)>,
     /// What was asked to be deleted.
     pub(crate) deletions: Deletions,
+    /// Splits that are not written anew now.
+    pub(crate) aside: Aside,
     pub(crate) view: Option<Arc<View>>,
 }
 
@@ -121,9 +126,36 @@ impl PartitionState {
         let frozen = self.frozen.iter().flat_map(|parts| parts.iter().cloned());
         frozen.chain(self.active.iter().cloned())
     }
+
+    /// What was frozen is to be cut again: nobody builds it any more.
+    pub(crate) fn thaw(&mut self, now: Duration) {
+        if let Some(frozen) = self.frozen.take() {
+            self.active.put_before(&frozen);
+            self.since.get_or_insert(now);
+        }
+    }
 }
 
 impl State {
+    /// A split is known as this from now on.
+    pub(crate) fn know(&mut self, meta: Arc<SplitMeta>) {
+        let before = self.splits.insert(meta.id.clone(), meta);
+        self.older.extend(before.filter(|before| Arc::strong_count(before) > 1));
+    }
+
+    /// Of the splits that left the catalog those that no view holds any more, under whatever they
+    /// were known as.
+    pub(crate) fn let_go(&mut self) -> Vec<Arc<SplitMeta>> {
+        self.older.retain(|before| Arc::strong_count(before) > 1);
+        let older = &self.older;
+        let is_held = |split: &Arc<SplitMeta>| {
+            Arc::strong_count(split) > 1 || older.iter().any(|before| before.id == split.id)
+        };
+        let (held, free) = std::mem::take(&mut self.removed).into_iter().partition(is_held);
+        self.removed = held;
+        free
+    }
+
     /// Whether the partitions are consumed up to these offsets.
     pub(crate) fn has_shown(&self, wanted: &[(PartitionId, Offset)]) -> bool {
         let shown = |id| self.partitions.get(id).map(|partition| partition.active.end);
@@ -207,6 +239,13 @@ impl Core {
         let bytes = i64::try_from(self.cache.weighted_size()).unwrap_or(i64::MAX);
         self.parties.metrics.cache_bytes.set(bytes);
         Ok(split)
+    }
+
+    /// Has the copy of a split looked at that could not be read here.
+    pub(crate) fn suspect(&self, id: &SplitId, error: &ScanError) {
+        if let (ScanError::Corrupt { .. }, Some(keeper)) = (error, &self.parties.keeper) {
+            keeper.suspect(id);
+        }
     }
 
     pub(crate) fn forget(&self, id: &SplitId) {

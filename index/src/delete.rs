@@ -8,10 +8,12 @@ use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
 use cluster::catalog::{CatalogError, Command};
 use model::deletion::Deletion;
-use model::query::Filter;
+use model::partition::RecordId;
+use model::query::{Bound, FieldTest, Filter, Literal};
 use model::split::SplitMeta;
 use model::time::{TimeRange, Timestamp};
 
+use crate::aside::written_anew;
 use crate::columns::numbers;
 use crate::evaluate::{Evaluator, Place};
 use crate::fresh::{FreshPart, Parts};
@@ -26,6 +28,8 @@ use crate::split::{Origin, Split, build};
 pub(crate) struct Deletions {
     /// Those that are not done.
     pub(crate) open: Vec<Arc<Deletion>>,
+    /// Those that are done and concern splits that left the catalog: views may still hold them.
+    pub(crate) done: Vec<Arc<Deletion>>,
     /// The number of the last that was asked, done or not.
     pub(crate) last: u64,
 }
@@ -34,21 +38,51 @@ impl Deletions {
     /// Of all that were ever asked.
     pub(crate) fn of(all: Vec<Deletion>) -> Self {
         let last = all.iter().map(|deletion| deletion.number).max().unwrap_or(0);
-        let open = all.into_iter().filter(|deletion| deletion.done.is_none());
-        Self { open: open.map(Arc::new).collect(), last }
+        let all = all.into_iter().map(Arc::new);
+        let (open, done) = all.partition(|deletion| deletion.done.is_none());
+        Self { open, done, last }
     }
 
     /// What of a split is to go; `None` when nothing is.
     pub(crate) fn of_split(&self, split: &SplitMeta) -> Option<Filter> {
-        let concerned = self.open.iter().filter(|deletion| deletion.concerns(split));
-        let filters: Vec<Filter> = concerned.map(|deletion| deletion.filter.clone()).collect();
+        let all = self.open.iter().chain(&self.done);
+        let concerned = all.filter(|deletion| deletion.concerns(split));
+        let filters: Vec<Filter> = concerned.map(|deletion| going(deletion, split)).collect();
         (!filters.is_empty()).then_some(Filter::Or(filters))
+    }
+
+    /// Takes over what is known of a deletion.
+    fn hear(&mut self, deletion: &Deletion) {
+        self.last = self.last.max(deletion.number);
+        self.open.retain(|one| one.number != deletion.number);
+        self.done.retain(|one| one.number != deletion.number);
+        let all = if deletion.done.is_none() { &mut self.open } else { &mut self.done };
+        all.push(Arc::new(deletion.clone()));
+    }
+
+    /// Forgets what is done, but for what concerns one of these splits.
+    fn forget_done(&mut self, removed: &[&SplitMeta]) -> usize {
+        let before = self.done.len();
+        self.done.retain(|deletion| removed.iter().any(|split| deletion.concerns(split)));
+        before - self.done.len()
     }
 
     /// A fresh part without the records that are to go.
     pub(crate) fn kept(&self, part: Arc<FreshPart>) -> Arc<FreshPart> {
         self.open.iter().fold(part, |part, deletion| without(&part, deletion).unwrap_or(part))
     }
+}
+
+/// What of a split is to go: records at the bound and behind it came later.
+fn going(deletion: &Deletion, split: &SplitMeta) -> Filter {
+    let (filter, bound) = (deletion.filter.clone(), deletion.bound(split.partition));
+    if split.offset_last < bound {
+        return filter;
+    }
+    let bound = RecordId { partition: split.partition, offset: bound };
+    let to = Bound::Exclusive(Literal::Text(bound.to_string()));
+    let test = FieldTest::Between { from: Bound::Open, to };
+    Filter::And(vec![filter, Filter::Field { name: "id".to_owned(), test }])
 }
 
 /// A part without the records of a deletion; `None` when it has none of them.
@@ -95,17 +129,21 @@ pub(crate) fn begin(core: &Core, mut deletion: Deletion) -> Result<Deletion, Cat
 pub(crate) fn heard(core: &Core, deletion: &Deletion) {
     let gone = core.change(|state| {
         let is_new = deletion.number > state.deletions.last;
-        state.deletions.last = state.deletions.last.max(deletion.number);
-        state.deletions.open.retain(|one| one.number != deletion.number);
-        if deletion.done.is_none() {
-            state.deletions.open.push(Arc::new(deletion.clone()));
-        }
+        state.deletions.hear(deletion);
+        forget_done(state);
         if is_new { take_fresh(state, deletion) } else { 0 }
     });
     if gone > 0 {
         let mut taken = core.taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *taken.entry(deletion.number).or_default() += gone;
     }
+}
+
+/// Forgets deletions that are done and that no view needs any more. How many.
+pub(crate) fn forget_done(state: &mut State) -> usize {
+    let State { deletions, removed, .. } = state;
+    let removed: Vec<&SplitMeta> = removed.iter().map(|split| &**split).collect();
+    deletions.forget_done(&removed)
 }
 
 /// Takes the records of a deletion from memory. How many.
@@ -152,6 +190,7 @@ fn progress(
 /// One step: writes one split anew, or says that a deletion is done. Whether there was anything.
 pub(crate) fn advance(core: &Core) -> Result<bool, PublishError> {
     tell_taken(core)?;
+    core.change_if(|state| (forget_done(state) > 0).then_some(()));
     let open = core.read(|state| state.deletions.open.clone());
     core.parties.metrics.deletions.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
     for deletion in &open {
@@ -163,11 +202,13 @@ pub(crate) fn advance(core: &Core) -> Result<bool, PublishError> {
                 .partition(|split| state.partitions.contains_key(&split.partition));
             (own, others.len())
         });
-        if let Some(split) = own.first() {
-            rewrite(core, split)?;
+        let is_written = own.is_empty() && others == 0;
+        // One that cannot be read does not keep the others waiting.
+        if let Some(split) = core.not_aside(own).first() {
+            written_anew(core, std::slice::from_ref(split), || rewrite(core, split))?;
             return Ok(true);
         }
-        if others == 0 && is_published(core, deletion)? {
+        if is_written && is_published(core, deletion)? {
             progress(core, deletion.number, 0, Some(core.parties.clock.now()))?;
             let (number, deleted) = (deletion.number, deletion.deleted);
             tracing::info!(number, deleted, "a deletion is done");
@@ -204,8 +245,12 @@ fn rewrite(core: &Core, meta: &Arc<SplitMeta>) -> Result<(), PublishError> {
             merges: meta.merges,
             deletions: last,
         };
+        let begun = core.parties.clock.elapsed();
         let source = source_of(&opened, &[Some(filter)])?;
-        build(origin, source, &core.parties.work.join(&id.0), &core.parties.objects)?
+        let built = build(origin, source, &core.parties.work.join(&id.0), &core.parties.objects)?;
+        let took = core.parties.clock.elapsed().saturating_sub(begun);
+        core.parties.metrics.merges.add(built.as_ref(), took);
+        built
     };
     let concerned = core.read(|state| {
         let mut open = state.deletions.open.iter();
@@ -240,4 +285,93 @@ fn count(opened: &[Split], filter: &Filter) -> Result<u64, ScanError> {
         })?;
     }
     Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fixture::{Fixture, deletion};
+    use crate::retain;
+    use crate::view::Unit;
+
+    /// As another node asks for it: the bound is given.
+    fn begun(fixture: &Fixture, word: &str, below: u64) {
+        let command = Command::BeginDeletion(deletion(word, below));
+        fixture.core.parties.catalog.execute(command).unwrap();
+    }
+
+    fn advanced(fixture: &Fixture) {
+        while advance(&fixture.core).unwrap() {}
+    }
+
+    #[test]
+    fn what_came_behind_the_bound_stays() {
+        let fixture = Fixture::new();
+        fixture.publish(&["secret 0", "secret 1", "secret 2", "other 3"]);
+        begun(&fixture, "secret", 2);
+        let left = ["secret 2", "other 3"];
+        assert_eq!(fixture.stored(), left);
+        advanced(&fixture);
+        assert_eq!(fixture.stored(), left);
+        let deletions = fixture.searcher.deletions().unwrap();
+        assert_eq!((deletions[0].0.deleted, deletions[0].0.done.is_some()), (2, true));
+    }
+
+    #[test]
+    fn a_view_shows_nothing_of_a_deletion_that_is_done() {
+        let fixture = Fixture::new();
+        fixture.publish(&["secret 0", "other 1"]);
+        begun(&fixture, "secret", 2);
+        let view = fixture.searcher.view();
+        advanced(&fixture);
+        assert!(fixture.core.read(|state| state.deletions.open.is_empty()));
+        let old: Vec<Unit> = view.units().collect();
+        assert_eq!(fixture.messages(&old[0]).unwrap(), ["other 1"]);
+        assert!(!fixture.searcher.is_whole(&old[0]));
+        let new: Vec<Unit> = fixture.searcher.view().units().collect();
+        assert!(fixture.searcher.is_whole(&new[0]));
+    }
+
+    #[test]
+    fn what_is_done_is_forgotten_when_no_view_holds_its_splits() {
+        let fixture = Fixture::new();
+        fixture.publish(&["secret 0", "other 1"]);
+        begun(&fixture, "secret", 2);
+        let view = fixture.searcher.view();
+        advanced(&fixture);
+        let known = || fixture.core.read(|state| state.deletions.done.len());
+        assert_eq!(known(), 1);
+        fixture.core.read_all().unwrap();
+        assert_eq!(known(), 1);
+        drop(view);
+        retain::sweep(&fixture.core);
+        advanced(&fixture);
+        assert_eq!(known(), 0);
+    }
+
+    #[test]
+    fn a_damaged_split_does_not_keep_the_others_waiting() {
+        let fixture = Fixture::new();
+        let damaged = fixture.publish(&["secret 0", "other 1"]);
+        let whole = fixture.publish(&["secret 2", "other 3"]);
+        let body = fixture.damage(&damaged);
+        begun(&fixture, "secret", 4);
+        assert!(advance(&fixture.core).is_err());
+        advanced(&fixture);
+        let is_there =
+            |split: &SplitMeta| fixture.core.read(|state| state.splits.contains_key(&split.id));
+        assert!(is_there(&damaged) && !is_there(&whole));
+        let left = || fixture.searcher.deletions().unwrap().remove(0);
+        assert_eq!((left().1, left().0.done), (1, None));
+        // A good copy is in its place.
+        fixture.mend(&damaged, &body);
+        fixture.clock.advance(Duration::from_secs(1_000));
+        advanced(&fixture);
+        assert!(left().0.done.is_some());
+        let mut stored = fixture.stored();
+        stored.sort_unstable();
+        assert_eq!(stored, ["other 1", "other 3"]);
+    }
 }

@@ -85,6 +85,8 @@ pub(crate) struct Parts {
 const JOIN: usize = 8;
 /// Rows of a part that is not joined any more.
 const JOINED_ROWS_MAX: usize = 1 << 16;
+/// Bytes of such a part: Arrow's texts end at 2 GiB, and a scan holds a part's answer at once.
+const JOINED_BYTES_MAX: u64 = 64 << 20;
 
 impl Parts {
     /// No part, behind an offset.
@@ -97,11 +99,13 @@ impl Parts {
         self.parts.push(part);
         // Joins cascade, so a row is copied once per size: 8, 64, 512 … parts.
         while let Some(first) = self.tail_to_join(&index) {
-            let joined: Vec<Arc<FreshPart>> = self.parts.drain(first..).collect();
-            let Some(one) = joined.first() else { break };
-            let rows: Vec<&RecordBatch> = joined.iter().map(|part| &part.rows).collect();
-            let rows = join(&rows)?;
-            self.parts.push(Arc::new(FreshPart::new(one.partition, index.clone(), rows)));
+            let tail = self.parts.get(first..).unwrap_or_default();
+            let Some(one) = tail.first() else { break };
+            let rows: Vec<&RecordBatch> = tail.iter().map(|part| &part.rows).collect();
+            // What cannot be joined stays as it is.
+            let joined = FreshPart::new(one.partition, index.clone(), join(&rows)?);
+            self.parts.truncate(first);
+            self.parts.push(Arc::new(joined));
         }
         Ok(())
     }
@@ -112,8 +116,10 @@ impl Parts {
         let tail = self.parts.get(first..)?;
         let largest = tail.iter().map(|part| part.rows.num_rows()).max()?;
         let sum: usize = tail.iter().map(|part| part.rows.num_rows()).sum();
+        let bytes: u64 = tail.iter().map(|part| part.bytes).sum();
+        let fits = sum <= JOINED_ROWS_MAX && bytes <= JOINED_BYTES_MAX;
         let alike = tail.iter().all(|part| part.index == *index);
-        (alike && sum <= JOINED_ROWS_MAX && largest <= sum / 2).then_some(first)
+        (alike && fits && largest <= sum / 2).then_some(first)
     }
 
     /// Lets go what is below an offset: it is in splits.
@@ -135,6 +141,12 @@ impl Parts {
             }
         }
         self.parts.retain(|part| part.rows.num_rows() > 0);
+    }
+
+    /// Puts earlier parts before these.
+    pub(crate) fn put_before(&mut self, earlier: &Self) {
+        drop(self.parts.splice(..0, earlier.parts.iter().cloned()));
+        self.start = earlier.start;
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<FreshPart>> {
@@ -170,4 +182,26 @@ pub(crate) fn join(rows: &[&RecordBatch]) -> Result<RecordBatch, ArrowError> {
     let schema = shared_schema(rows.iter().copied());
     let adapted = rows.iter().map(|rows| adapt(rows, &schema)).collect::<Result<Vec<_>, _>>()?;
     concat_batches(&schema, &adapted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::schema;
+
+    #[test]
+    fn parts_are_joined_unless_that_is_too_large() {
+        let part = |bytes| {
+            let (partition, index) = (PartitionId(0), Arc::from("main"));
+            let rows = RecordBatch::new_empty(schema(&[]));
+            Arc::new(FreshPart { partition, index, rows, time_first: 0, time_last: 0, bytes })
+        };
+        for (bytes, left) in [(1, 1), (JOINED_BYTES_MAX / 4, JOIN)] {
+            let mut parts = Parts::default();
+            for _ in 0..JOIN {
+                parts.push(part(bytes)).unwrap();
+            }
+            assert_eq!(parts.iter().count(), left);
+        }
+    }
 }

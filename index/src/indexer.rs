@@ -14,17 +14,24 @@ use tokio::runtime::Handle;
 
 use crate::consume::Consumer;
 use crate::fresh::Parts;
-use crate::publish::{PublishError, Publisher, chain_of};
+use crate::guard::guarded;
+use crate::patience::Patience;
+use crate::publish::{Cut, PublishError, Publisher, chain_of};
 use crate::searcher::{Core, Parties, PartitionState, Searcher};
+use crate::split::BuildError;
 use crate::{delete, merge, retain};
 
 /// How often merges and sweeps are looked for.
 const MAINTENANCE: Duration = Duration::from_secs(1);
 /// Maintenance rounds between two looks at age and disk.
 const EXPIRE_ROUNDS: u64 = 60;
+/// How long publishing rests after it broke off.
+const REST: Duration = Duration::from_secs(5);
 
 /// Maintenance rounds between two sweeps of a store that all nodes share.
 const SHARED_ROUNDS: u64 = 600;
+/// How long merging or deleting rests at most that fails again and again.
+const REWRITING_REST_MAX: Duration = Duration::from_secs(300);
 
 /// Why the indexer did not start.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +74,11 @@ pub(crate) struct Tenure {
 }
 
 impl Tenure {
+    /// From now on, on a node that runs until its shutdown.
+    pub(crate) fn new(node: Shutdown, fence: Option<Fence>) -> Self {
+        Self { node, own: Shutdown::default(), fence }
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.own.is_triggered() || self.node.is_triggered()
     }
@@ -114,7 +126,7 @@ impl Indexer {
         let partition = queue.partition();
         self.release(partition);
         let core = &self.searcher.0;
-        let tenure = Tenure { node: core.shutdown.clone(), own: Shutdown::default(), fence };
+        let tenure = Tenure::new(core.shutdown.clone(), fence);
         // Nobody publishes meanwhile: the lease is ours.
         let at = core.parties.catalog.indexed_offset(partition)?;
         let state = PartitionState {
@@ -134,11 +146,11 @@ impl Indexer {
             tenure: tenure.clone(),
             at,
         };
-        let publisher = Publisher { core: core.clone(), queue, tenure: tenure.clone() };
+        let publisher = (core.clone(), queue, tenure.clone());
         let (handle, other) = (self.runtime.clone(), self.runtime.clone());
         let threads = vec![
             spawn(format!("consume-{partition}"), move || consumer.run(&handle))?,
-            spawn(format!("publish-{partition}"), move || publisher.run(&cuts, &other))?,
+            spawn(format!("publish-{partition}"), move || publish(&publisher, &cuts, &other))?,
         ];
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         seats.insert(partition, Seat { tenure, threads });
@@ -198,20 +210,51 @@ fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<
     std::thread::Builder::new().name(name).spawn(work)
 }
 
+/// Publishes what is cut until the tenure is over. Where that breaks off, what was cut is cut again.
+fn publish(
+    (core, queue, tenure): &(Arc<Core>, Arc<dyn Queue>, Tenure),
+    cuts: &flume::Receiver<Cut>,
+    runtime: &Handle,
+) {
+    let partition = queue.partition();
+    let publisher =
+        || Publisher { core: core.clone(), queue: queue.clone(), tenure: tenure.clone() };
+    while let Err(broken) = guarded(|| publisher().run(cuts, runtime)) {
+        core.parties.metrics.failures.inc();
+        tracing::error!(%broken, %partition, "publishing broke off; trying again");
+        let wait = core.parties.clock.sleep(REST);
+        runtime.block_on(async {
+            tokio::select! { () = wait => {}, () = tenure.over() => {} }
+        });
+        let now = core.parties.clock.elapsed();
+        core.change(|state| {
+            if let Some(state) = state.partitions.get_mut(&partition) {
+                state.thaw(now);
+            }
+        });
+    }
+}
+
 /// Merges, expires and sweeps until the shutdown.
 fn maintain(core: &Core, data: &std::path::Path, runtime: &Handle) {
     let mut round = 0_u64;
+    let (mut deleting, mut merging) = (Rewriting::new(), Rewriting::new());
     while !core.shutdown.is_triggered() {
-        let deleted = report(core, "deleting", delete::advance(core)).unwrap_or(false);
-        let merged = report(core, "merging", merge::merge_one(core)).unwrap_or(false);
+        let deleted = deleting.step(core, "deleting", || delete::advance(core));
+        let merged = merging.step(core, "merging", || merge::merge_one(core));
         if round.is_multiple_of(EXPIRE_ROUNDS) {
-            report(core, "expiring", retain::expire(core, data));
+            report(core, "expiring", || retain::expire(core, data));
         }
-        retain::sweep(core);
-        if round.is_multiple_of(SHARED_ROUNDS)
-            && let Err(error) = retain::sweep_shared(core)
-        {
-            tracing::warn!(%error, "the store could not be swept; it is tried again");
+        report(core, "sweeping", || {
+            retain::sweep(core);
+            Ok(())
+        });
+        if round.is_multiple_of(SHARED_ROUNDS) {
+            report(core, "closing the past", || retain::close_past(core));
+            report(core, "sweeping the store", || {
+                sweep_shared(core);
+                Ok(())
+            });
         }
         round += 1;
         if !merged && !deleted {
@@ -223,13 +266,104 @@ fn maintain(core: &Core, data: &std::path::Path, runtime: &Handle) {
     }
 }
 
-fn report<T>(core: &Core, what: &str, outcome: Result<T, PublishError>) -> Option<T> {
-    match outcome {
-        Ok(value) => Some(value),
-        Err(error) => {
-            core.parties.metrics.failures.inc();
-            tracing::error!(why = chain_of(&error), "{what} failed; trying again later");
-            None
+/// Work that writes splits anew. When it fails it rests; and while it is in doubt what became of the
+/// last one, no other is built: until the catalog decides again each would stay.
+struct Rewriting {
+    patience: Patience,
+    in_doubt: bool,
+}
+
+impl Rewriting {
+    fn new() -> Self {
+        Self { patience: Patience::new(MAINTENANCE, REWRITING_REST_MAX), in_doubt: false }
+    }
+
+    /// Does one piece of it, unless it rests. Whether there was any.
+    fn step(
+        &mut self,
+        core: &Core,
+        what: &str,
+        work: impl FnOnce() -> Result<bool, PublishError>,
+    ) -> bool {
+        if !self.patience.is_over(core.parties.clock.elapsed()) {
+            return false;
         }
+        let (in_doubt, mut rests) = (&mut self.in_doubt, true);
+        let done = report(core, what, || {
+            if *in_doubt {
+                retain::await_decision(core, None)?;
+            }
+            let done = work();
+            *in_doubt = matches!(done, Err(PublishError::Catalog(CatalogError::Undecided { .. })));
+            // Splits that cannot be read are left alone by now: there may be others.
+            rests = !matches!(
+                done,
+                Err(PublishError::Build(BuildError::Rows(_) | BuildError::Broken(_)))
+            );
+            done
+        });
+        match done {
+            Some(_) => self.patience.done(),
+            None if rests => {
+                self.patience.failed(core.parties.clock.elapsed());
+            }
+            None => {}
+        }
+        done.unwrap_or(false)
+    }
+}
+
+fn sweep_shared(core: &Core) {
+    if let Err(error) = retain::sweep_shared(core) {
+        tracing::warn!(%error, "the store could not be swept; it is tried again");
+    }
+}
+
+/// What came of some work; what went wrong, also where it broke off, is said and counted.
+fn report<T>(core: &Core, what: &str, work: impl FnOnce() -> Result<T, PublishError>) -> Option<T> {
+    let why = match guarded(work) {
+        Ok(Ok(value)) => return Some(value),
+        Ok(Err(error)) => chain_of(&error),
+        Err(broken) => broken.to_string(),
+    };
+    core.parties.metrics.failures.inc();
+    tracing::error!(why, "{what} failed; trying again later");
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+
+    #[test]
+    fn what_breaks_off_is_counted_and_others_go_on() {
+        let fixture = Fixture::new();
+        let broken = report(&fixture.core, "merging", || -> Result<u32, PublishError> {
+            panic!("a row is not there")
+        });
+        assert_eq!(broken, None);
+        assert_eq!(fixture.core.parties.metrics.failures.get(), 1);
+        assert_eq!(report(&fixture.core, "expiring", || Ok(3)), Some(3));
+    }
+
+    #[test]
+    fn nothing_is_built_while_it_rests_and_a_doubt_ends_with_a_decision() {
+        let fixture = Fixture::new();
+        let (core, mut merging) = (&fixture.core, Rewriting::new());
+        let undecided = || CatalogError::Undecided { why: "no majority".to_owned() };
+        assert!(!merging.step(core, "merging", || Err(undecided().into())));
+        assert!(merging.in_doubt);
+        assert!(!merging.step(core, "merging", || panic!("it rests")));
+        fixture.clock.advance(MAINTENANCE);
+        assert!(merging.step(core, "merging", || Ok(true)));
+        assert!(!merging.in_doubt, "the catalog has decided");
+        // What cannot be read is no reason to rest.
+        let damaged = || -> Result<bool, PublishError> {
+            let (object, what) = ("splits/a".to_owned(), "damaged".to_owned());
+            Err(BuildError::Rows(crate::scan::ScanError::Corrupt { object, what }).into())
+        };
+        assert!(!merging.step(core, "merging", damaged));
+        assert!(merging.step(core, "merging", || Ok(true)));
     }
 }

@@ -13,22 +13,28 @@ use model::query::Filter;
 use model::split::{FieldStat, SplitMeta};
 use model::time::TimeRange;
 
+use crate::aside::written_anew;
 use crate::columns::{Values, numbers, times};
 use crate::evaluate::{Evaluator, Place};
 use crate::pick::pick;
 use crate::publish::{PublishError, new_id, not_published, secured};
 use crate::scan::ScanError;
-use crate::schema::{FieldColumnId, adapt, batch_rows, united};
+use crate::schema::{BATCH_BYTES, FieldColumnId, adapt, batch_rows, text_bytes, united};
 use crate::searcher::Core;
 use crate::split::{
     Arrivals, BuildError, IngestTimes, Origin, PageCache, Piece, Sketches, Source, Split,
-    TemplateKey, Unit, build,
+    TemplateKey, Unit, body_name, build, bundle_name,
 };
 
 /// Each size is so many times the one before.
 const TIER: u64 = 8;
 /// Rows of the smallest size.
 const TIER_ROWS: u64 = 1 << 12;
+/// Inputs of a merge at most, in fan-ins: all of them are open at once.
+const INPUTS: usize = 4;
+/// Bytes of a row's texts that a split's size is counted in where they are more, however well they are
+/// packed.
+const TEXT_BYTES: u64 = 4 << 10;
 /// Bytes of a row at rest that a split's size is counted in: a merge holds the pages and the tokens of
 /// the split that it makes, so wider rows count for more.
 const ROW_BYTES: u64 = 64;
@@ -43,12 +49,19 @@ pub(crate) fn merge_one(core: &Core) -> Result<bool, PublishError> {
         let own = |split: &&Arc<SplitMeta>| state.partitions.contains_key(&split.partition);
         state.splits.values().filter(own).cloned().collect()
     });
+    let splits = core.not_aside(splits);
     let Some(group) = choose(&splits, settings.merge_fan_in, settings.merge_rows_max) else {
         return Ok(false);
     };
-    let Some(one) = group.first() else { return Ok(false) };
+    written_anew(core, &group, || merge(core, &group))?;
+    Ok(true)
+}
+
+/// Merges a group.
+fn merge(core: &Core, group: &[Arc<SplitMeta>]) -> Result<(), PublishError> {
+    let Some(one) = group.first() else { return Ok(()) };
     let id = new_id(core, one.partition);
-    let opened = open_all(core, &group)?;
+    let opened = open_all(core, group)?;
     // What was asked to be deleted until now goes with it.
     let (deletions, going) = core.read(|state| {
         let going: Vec<Option<Filter>> =
@@ -59,17 +72,20 @@ pub(crate) fn merge_one(core: &Core) -> Result<bool, PublishError> {
         id: id.clone(),
         index: one.index.clone(),
         partition: one.partition,
-        merges: group.iter().map(|split| split.merges).max().unwrap_or(0) + 1,
+        merges: group.iter().map(|split| split.merges).max().unwrap_or(0).saturating_add(1),
         deletions,
     };
+    let begun = core.parties.clock.elapsed();
     let source = source_of(&opened, &going)?;
     let built = build(origin, source, &core.parties.work.join(&id.0), &core.parties.objects)?;
+    let took = core.parties.clock.elapsed().saturating_sub(begun);
+    core.parties.metrics.merges.add(built.as_ref(), took);
     let rows = built.as_ref().map_or(0, |meta| meta.row_count);
     let from = group.len() as u64;
-    put_in_place(core, &group, built)?;
+    put_in_place(core, group, built)?;
     core.parties.metrics.splits_merged.inc_by(from);
     tracing::info!(split = %id, from, rows, "splits merged");
-    Ok(true)
+    Ok(())
 }
 
 /// Puts what was built in the place of splits of one partition, kept as often as it has to be.
@@ -83,11 +99,13 @@ pub(crate) fn put_in_place(
         // The partition is another node's by now.
         if let Some(meta) = built {
             tracing::warn!(split = %meta.id, "built and not published");
+            discard(core, group, &meta);
         }
         return Ok(());
     };
-    let add: Vec<SplitMeta> =
-        built.into_iter().map(|meta| secured(core, meta)).collect::<Result<_, _>>()?;
+    let kept =
+        |meta: SplitMeta| secured(core, meta.clone()).inspect_err(|_| discard(core, group, &meta));
+    let add: Vec<SplitMeta> = built.into_iter().map(kept).collect::<Result<_, _>>()?;
     let remove: Vec<_> = group.iter().map(|split| split.id.clone()).collect();
     let command = Command::Replace { remove, add: add.clone() };
     let replaced = core.parties.catalog.execute(Order { command, fence });
@@ -97,24 +115,25 @@ pub(crate) fn put_in_place(
     })
 }
 
+/// Deletes the objects of a split that was built and that nobody was told of.
+fn discard(core: &Core, group: &[Arc<SplitMeta>], meta: &SplitMeta) {
+    // One that stays under its name was not built.
+    if group.iter().any(|split| split.id == meta.id) {
+        return;
+    }
+    for name in [body_name(&meta.id), bundle_name(&meta.id)] {
+        if let Err(error) = core.parties.objects.delete(&name) {
+            tracing::warn!(%error, name, "an object could not be deleted; a sweep tries again");
+        }
+    }
+}
+
 /// Opened splits are not cached: they are about to go.
 pub(crate) fn open_all(core: &Core, group: &[Arc<SplitMeta>]) -> Result<Vec<Split>, PublishError> {
     let pages = PageCache::none();
     let open = |meta: &Arc<SplitMeta>| Split::open(meta.clone(), &core.parties.objects, &pages);
-    group.iter().map(open).collect::<Result<_, ScanError>>().map_err(|error| {
-        // A damaged split would be met again and again: it is left out of merges until restart.
-        if let ScanError::Corrupt { object, .. } = &error {
-            let damaged = group.iter().find(|split| object.contains(&split.id.0));
-            core.change(|state| {
-                if let Some(meta) = damaged.and_then(|split| state.splits.get_mut(&split.id)) {
-                    let mut left_out = SplitMeta::clone(meta);
-                    left_out.merges = u32::MAX;
-                    *meta = Arc::new(left_out);
-                }
-            });
-        }
-        PublishError::Build(BuildError::Rows(error))
-    })
+    let opened = group.iter().map(open).collect::<Result<_, ScanError>>();
+    opened.map_err(|error| PublishError::Build(BuildError::Rows(error)))
 }
 
 /// Splits of one index, partition and size, oldest first: of one day before others.
@@ -122,35 +141,36 @@ fn choose(splits: &[Arc<SplitMeta>], fan_in: usize, rows_max: u64) -> Option<Vec
     let mut by_day: BTreeMap<(u32, i64, &str, PartitionId), Vec<&Arc<SplitMeta>>> = BTreeMap::new();
     let mut by_size: BTreeMap<(u32, &str, PartitionId), Vec<&Arc<SplitMeta>>> = BTreeMap::new();
     // What is more than half of the bound is done: hardly another would fit beside it.
-    let open = |split: &&Arc<SplitMeta>| size(split) <= rows_max / 2 && split.merges < u32::MAX;
+    let open = |split: &&Arc<SplitMeta>| size(split) <= rows_max / 2;
     for split in splits.iter().filter(open) {
         let tier = (size(split) / TIER_ROWS).max(1).ilog(TIER);
         let day = split.time_last.div_euclid(DAY);
         by_day.entry((tier, day, &split.index, split.partition)).or_default().push(split);
         by_size.entry((tier, &split.index, split.partition)).or_default().push(split);
     }
-    by_day.into_values().find_map(|group| fitting(group, fan_in, rows_max)).or_else(|| {
+    let most = (fan_in.saturating_mul(INPUTS), rows_max);
+    by_day.into_values().find_map(|group| fitting(group, fan_in, most)).or_else(|| {
         // Days with few splits would keep them for ever: merge them across days when there are
         // very many.
-        by_size.into_values().find_map(|group| fitting(group, fan_in * 4, rows_max))
+        by_size.into_values().find_map(|group| fitting(group, most.0, most))
     })
 }
 
-/// The rows of a split, counted in rows of [`ROW_BYTES`] where its own are wider.
+/// The rows of a split, counted in rows of [`ROW_BYTES`] and of [`TEXT_BYTES`] where its own are wider.
 fn size(split: &SplitMeta) -> u64 {
-    split.row_count.max(split.stored_bytes / ROW_BYTES)
+    split.row_count.max(split.stored_bytes / ROW_BYTES).max(split.raw_bytes / TEXT_BYTES)
 }
 
 fn fitting(
     mut group: Vec<&Arc<SplitMeta>>,
     fan_in: usize,
-    rows_max: u64,
+    (inputs_max, rows_max): (usize, u64),
 ) -> Option<Vec<Arc<SplitMeta>>> {
     group.sort_by_key(|split| (split.time_last, split.offset_first));
     let (mut run, mut rows): (Vec<Arc<SplitMeta>>, u64) = (Vec::new(), 0);
     let waiting = group.len();
     for split in group {
-        if rows + size(split) > rows_max {
+        if run.len() == inputs_max || rows + size(split) > rows_max {
             // No more would fit: there is nothing to wait for.
             if run.len() >= 2 {
                 return Some(run);
@@ -212,6 +232,8 @@ struct Input {
     /// What its rows must not match.
     going: Option<(Evaluator, Arc<SplitMeta>)>,
     batch: RecordBatch,
+    /// Bytes of the texts of each row of the batch.
+    bytes: Vec<u64>,
     /// The template of each row of the batch, by the numbers of the merged split.
     templates: Vec<u32>,
     /// The numbers of its templates in the merged split.
@@ -275,7 +297,8 @@ impl Merging {
                 .get(at)
                 .and_then(Option::as_ref)
                 .map(|filter| (Evaluator::new(filter, TimeRange::ALL), split.meta().clone()));
-            merging.inputs.push(Input { rows, going, batch, templates, renumbered, at: 0 });
+            let bytes = Vec::new();
+            merging.inputs.push(Input { rows, going, batch, bytes, templates, renumbered, at: 0 });
             merging.refill(at)?;
         }
         Ok(merging)
@@ -288,6 +311,7 @@ impl Merging {
             let Some(next) = input.rows.next() else { return Ok(()) };
             let (batch, templates) = input.kept(next?)?;
             input.batch = adapt(&batch, &self.schema)?;
+            input.bytes = text_bytes(&input.batch);
             let renumbered = &input.renumbered;
             let number = |own: u32| renumbered.get(own as usize).copied().unwrap_or(u32::MAX);
             input.templates = templates.into_iter().map(number).collect();
@@ -305,8 +329,8 @@ impl Merging {
         let mut current: Vec<Option<usize>> = vec![None; self.inputs.len()];
         let batch_rows = batch_rows(self.schema.fields().len());
         let mut picks: Vec<(usize, usize)> = Vec::with_capacity(batch_rows);
-        let mut templates = Vec::with_capacity(batch_rows);
-        while picks.len() < batch_rows {
+        let (mut templates, mut bytes) = (Vec::with_capacity(batch_rows), 0);
+        while picks.len() < batch_rows && bytes < BATCH_BYTES {
             let Some(Reverse(((template, ..), at))) = self.heap.pop() else { break };
             let (Some(input), Some(place)) = (self.inputs.get_mut(at), current.get_mut(at)) else {
                 break;
@@ -316,6 +340,7 @@ impl Merging {
                 batches.len() - 1
             });
             picks.push((batch, input.at));
+            bytes += input.bytes.get(input.at).copied().unwrap_or(0);
             templates.push(template);
             input.at += 1;
             if input.at == input.batch.num_rows() {
@@ -346,6 +371,43 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::fixture::Fixture;
+
+    #[test]
+    fn a_damaged_split_is_left_out_for_a_while() {
+        let fixture = Fixture::new();
+        let damaged = fixture.publish(&["a 0"]);
+        for message in ["a 1", "a 2", "a 3"] {
+            fixture.publish(&[message]);
+        }
+        let body = fixture.damage(&damaged);
+        assert!(merge_one(&fixture.core).is_err());
+        assert!(merge_one(&fixture.core).unwrap());
+        let known = |split: &SplitMeta| fixture.core.parties.catalog.split(&split.id).unwrap();
+        assert_eq!(known(&damaged).as_ref(), Some(&*damaged));
+        assert_eq!(fixture.searcher.view().splits.len(), 2);
+        fixture.mend(&damaged, &body);
+        assert_eq!(fixture.stored(), ["a 0", "a 1", "a 2", "a 3"]);
+    }
+
+    #[test]
+    fn many_small_splits_are_merged_some_at_a_time() {
+        let splits: Vec<Arc<SplitMeta>> = (0..1_000).map(|at| split(at, 1)).collect();
+        let group = choose(&splits, 8, 1_000_000).unwrap();
+        // The oldest of them.
+        assert_eq!(group, splits[..32]);
+        let days = |at| SplitMeta { time_last: at * DAY, ..SplitMeta::clone(&split(0, 1)) };
+        let splits: Vec<Arc<SplitMeta>> = (0..1_000).map(|at| Arc::new(days(at))).collect();
+        assert_eq!(choose(&splits, 8, 1_000_000).unwrap(), splits[..32]);
+    }
+
+    #[test]
+    fn texts_that_pack_well_are_merged_up_to_a_bound() {
+        let wide = |at| SplitMeta { raw_bytes: 1 << 28, ..SplitMeta::clone(&split(at, 1_000)) };
+        let splits: Vec<Arc<SplitMeta>> = (0..40).map(|at| Arc::new(wide(at))).collect();
+        let group = choose(&splits, 8, 1_000_000).unwrap();
+        assert_eq!(group.iter().map(|split| split.raw_bytes).sum::<u64>(), 15 << 28);
+    }
 
     fn split(at: usize, row_count: u64) -> Arc<SplitMeta> {
         let time = i64::try_from(at).unwrap() * 60_000_000_000;
@@ -365,6 +427,7 @@ mod tests {
             merges: 0,
             deletions: 0,
             copies: Vec::new(),
+            sums: None,
         })
     }
 

@@ -1,5 +1,9 @@
 //! Figures of the index.
 
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use model::split::SplitMeta;
 use platform::telemetry::Metrics;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -17,6 +21,10 @@ pub struct IndexMetrics {
     pub splits_built: Counter,
     /// Splits that were merged away.
     pub splits_merged: Counter,
+    /// Splits written from fresh rows.
+    pub builds: WriteMetrics,
+    /// Splits written from others: merged, or without what was deleted.
+    pub merges: WriteMetrics,
     /// Splits expired by age or by disk share.
     pub splits_expired: Counter,
     /// Rows deleted from splits.
@@ -46,6 +54,7 @@ impl IndexMetrics {
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
         let counter = |name, help| metrics.register(name, help, Counter::default());
+        let seconds = |name, help| metrics.register(name, help, Seconds::default());
         let gauge = |name, help| metrics.register(name, help, Gauge::default());
         Self {
             records: counter("index_records", "Records made searchable"),
@@ -53,6 +62,16 @@ impl IndexMetrics {
             fresh_bytes: gauge("index_fresh_bytes", "Bytes of fresh rows"),
             splits_built: counter("index_splits_built", "Splits published"),
             splits_merged: counter("index_splits_merged", "Splits that were merged away"),
+            builds: WriteMetrics {
+                rows: counter("index_build_rows", "Rows of splits written from fresh rows"),
+                bytes: counter("index_build_bytes", "Bytes of splits written from fresh rows"),
+                seconds: seconds("index_build_seconds", "Time spent writing them"),
+            },
+            merges: WriteMetrics {
+                rows: counter("index_merge_rows", "Rows of splits written from other splits"),
+                bytes: counter("index_merge_bytes", "Bytes of splits written from other splits"),
+                seconds: seconds("index_merge_seconds", "Time spent writing them"),
+            },
             splits_expired: counter("index_splits_expired", "Splits expired by age or disk share"),
             rows_deleted: counter("index_rows_deleted", "Rows deleted from splits"),
             deletions: gauge("index_deletions", "Deletions that go on"),
@@ -64,6 +83,62 @@ impl IndexMetrics {
             page_hits: counter("index_page_hits", "Pages of splits found unpacked in memory"),
             page_misses: counter("index_page_misses", "Pages that had to be read and unpacked"),
             page_bytes: gauge("index_page_bytes", "Bytes of pages of splits kept in memory"),
+        }
+    }
+}
+
+/// Counts seconds, with their fractions.
+type Seconds = Counter<f64, AtomicU64>;
+
+/// What is written of splits. All that is written beside what builds write is the amplification of
+/// writing.
+#[derive(Debug, Clone, Default)]
+pub struct WriteMetrics {
+    /// Their rows.
+    pub rows: Counter,
+    /// Their bytes, with all their indexes.
+    pub bytes: Counter,
+    /// The time that it took.
+    pub seconds: Seconds,
+}
+
+impl WriteMetrics {
+    /// Counts a split that was written, or the time after which nothing was left to write.
+    pub(crate) fn add(&self, split: Option<&SplitMeta>, took: Duration) {
+        self.seconds.inc_by(took.as_secs_f64());
+        if let Some(split) = split {
+            self.rows.inc_by(split.row_count);
+            self.bytes.inc_by(split.stored_bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+    use crate::merge::merge_one;
+
+    #[test]
+    fn what_is_written_is_counted() {
+        let registry = Metrics::default();
+        let (metrics, fixture) = (IndexMetrics::new(&registry), Fixture::new());
+        for message in ["a 1", "a 2", "a 3"] {
+            let split = fixture.publish(&[message]);
+            metrics.builds.add(Some(&*split), Duration::from_millis(500));
+        }
+        metrics.builds.add(None, Duration::from_millis(250));
+        assert!(merge_one(&fixture.core).unwrap());
+        let merged = fixture.searcher.view().splits[0].clone();
+        let merges = &fixture.core.parties.metrics.merges;
+        assert_eq!((merges.rows.get(), merges.bytes.get()), (3, merged.stored_bytes));
+        let text = registry.encode();
+        for line in [
+            "index_build_rows_total 3",
+            "index_build_seconds_total 1.75",
+            "index_merge_rows_total 0",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} in {text}");
         }
     }
 }

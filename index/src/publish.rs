@@ -2,6 +2,8 @@
 //! step, show it, trim the queue. Whatever dies when, a record is in the queue or in a split, and
 //! a view shows it once.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +12,12 @@ use cluster::catalog::{CatalogError, Command, Order, Publication, Refusal};
 use cluster::queue::Queue;
 use model::partition::{Offset, PartitionId};
 use model::split::{SplitId, SplitMeta};
+use model::time::Timestamp;
 
 use crate::fresh::{FreshPart, Parts, shared_schema};
 use crate::indexer::Tenure;
 use crate::keep::KeepError;
+use crate::patience::Patience;
 use crate::pick::pick;
 use crate::schema::{adapt, batch_rows};
 use crate::searcher::Core;
@@ -21,8 +25,10 @@ use crate::split::{
     Arrivals, BuildError, Clustered, IngestTimes, Piece, Sketches, Source, Unit, build, cluster,
 };
 
-/// How long a failed build waits before it is tried again.
+/// How long what failed waits before it is tried again, at first.
 const RETRY: Duration = Duration::from_secs(5);
+/// The same when it fails again and again.
+const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// Fresh rows that are to become splits.
 #[derive(Debug)]
@@ -53,11 +59,16 @@ pub(crate) enum PublishError {
     Keep(#[from] KeepError),
 }
 
+/// The splits of a cut that are built, by index; `None` where nothing was to be kept. They are kept
+/// between tries, so that what fails again and again leaves nothing behind it.
+type Built = BTreeMap<Arc<str>, Option<SplitMeta>>;
+
 impl Publisher {
     pub(crate) fn run(self, cuts: &flume::Receiver<Cut>, runtime: &tokio::runtime::Handle) {
         while let Ok(cut) = cuts.recv() {
+            let (mut built, mut patience) = (Built::new(), Patience::new(RETRY, RETRY_MAX));
             while !self.tenure.is_over() {
-                match self.publish(&cut) {
+                match self.publish(&cut, &mut built) {
                     Ok(()) => break,
                     Err(PublishError::Catalog(CatalogError::Refused(refusal)))
                         if matches!(refusal, Refusal::Fenced { .. } | Refusal::Moved { .. }) =>
@@ -69,7 +80,11 @@ impl Publisher {
                         self.core.parties.metrics.failures.inc();
                         let why = chain_of(&error);
                         tracing::error!(why, partition = %cut.partition, "publishing failed; trying again");
-                        let wait = self.core.parties.clock.sleep(RETRY);
+                        if is_of_no_use(&error) {
+                            built.clear();
+                        }
+                        let wait = patience.failed(self.core.parties.clock.elapsed());
+                        let wait = self.core.parties.clock.sleep(wait);
                         runtime.block_on(async {
                             tokio::select! { () = wait => {}, () = self.tenure.over() => {} }
                         });
@@ -84,19 +99,18 @@ impl Publisher {
 
     /// Builds the splits of a cut, has them kept, and publishes them. What is shown changes when
     /// the catalog tells of it.
-    fn publish(&self, cut: &Cut) -> Result<(), PublishError> {
-        let mut add = Vec::new();
+    fn publish(&self, cut: &Cut, built: &mut Built) -> Result<(), PublishError> {
         for (index, parts) in cut.parts.by_index() {
-            if let Some(meta) = self.build(cut, &index, &parts)? {
-                add.push(secured(&self.core, meta)?);
+            if let Entry::Vacant(place) = built.entry(index.clone()) {
+                place.insert(self.build(cut, &index, &parts)?);
             }
         }
+        for meta in built.values_mut().flatten() {
+            *meta = secured(&self.core, meta.clone())?;
+        }
+        let add: Vec<SplitMeta> = built.values().flatten().cloned().collect();
         let (partition, from, to) = (cut.partition, cut.from, cut.to);
         let publication = Publication { partition, from, to, add };
-        for meta in &publication.add {
-            tracing::info!(split = %meta.id, rows = meta.row_count, bytes = meta.stored_bytes,
-                raw_bytes = meta.raw_bytes, "split built");
-        }
         let (command, fence) = (Command::Publish(publication.clone()), self.tenure.fence.clone());
         match self.core.parties.catalog.execute(Order { command, fence }) {
             Ok(_) => {}
@@ -129,12 +143,29 @@ impl Publisher {
             deletions: cut.deletions,
         };
         let parties = &self.core.parties;
-        build(origin, source_of(&rows)?, &parties.work.join(&id.0), &parties.objects)
+        let begun = parties.clock.elapsed();
+        let built = build(origin, source_of(&rows)?, &parties.work.join(&id.0), &parties.objects)?;
+        let took = parties.clock.elapsed().saturating_sub(begun);
+        parties.metrics.builds.add(built.as_ref(), took);
+        if let Some(meta) = &built {
+            tracing::info!(split = %meta.id, rows = meta.row_count, bytes = meta.stored_bytes,
+                raw_bytes = meta.raw_bytes, "split built");
+        }
+        Ok(built)
     }
 }
 
-/// Says which splits were built in vain. Their objects stay until they are old: the answer to a first try
-/// may be lost, and what is published must not be deleted.
+/// Whether what was built cannot be published any more, so that it is to be built anew.
+fn is_of_no_use(error: &PublishError) -> bool {
+    matches!(
+        error,
+        PublishError::Keep(KeepError::Damaged { .. })
+            | PublishError::Catalog(CatalogError::Refused(Refusal::Swept { .. }))
+    )
+}
+
+/// Says which splits are not published. Their objects stay: the answer to a first try may be lost, and
+/// it may be decided yet. They are swept when the catalog refuses what was begun so long ago.
 pub(crate) fn not_published(add: &[SplitMeta], error: &CatalogError) {
     for meta in add {
         tracing::warn!(split = %meta.id, %error, "built and not published");
@@ -176,10 +207,11 @@ pub(crate) fn source_of(
     Ok(Source { schema, unit, templates, ingest, arrivals, sketches, pieces })
 }
 
-/// A name that no other split has: its time, its partition, chance.
+/// A name that no other split has. It is no older than what is swept, whatever this node's clock says.
 pub(crate) fn new_id(core: &Core, partition: PartitionId) -> SplitId {
-    let now = core.parties.clock.now().0;
-    SplitId(format!("{now:016x}-{:02x}-{:016x}", partition.0, platform::random::u64()))
+    let swept = core.parties.catalog.swept_before().unwrap_or(Timestamp::MIN);
+    let begun = core.parties.clock.now().max(swept);
+    SplitId::new(begun, partition, platform::random::u64())
 }
 
 /// An error and its causes in one line.
@@ -192,4 +224,76 @@ pub(crate) fn chain_of(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::catalog::Fence;
+    use model::codec;
+    use platform::shutdown::Shutdown;
+
+    use super::*;
+    use crate::fixture::{Fixture, PARTITION};
+    use crate::schema::rows_of;
+
+    fn publisher(fixture: &Fixture, fence: Option<Fence>) -> Publisher {
+        let tenure = Tenure::new(Shutdown::default(), fence);
+        Publisher { core: fixture.core.clone(), queue: fixture.queue.clone(), tenure }
+    }
+
+    fn cut(fixture: &Fixture, messages: &[&str]) -> Cut {
+        let entry = fixture.queue.append(messages);
+        let rows = rows_of(&entry, &codec::decode(&entry.batch).unwrap().1).unwrap();
+        let (from, to) = (entry.first, entry.end());
+        let mut parts = Parts::from(from);
+        parts.push(Arc::new(FreshPart::new(PARTITION, "main".into(), rows))).unwrap();
+        parts.end = to;
+        Cut { partition: PARTITION, from, to, parts: Arc::new(parts), deletions: 0 }
+    }
+
+    fn ids(built: &Built) -> Vec<SplitId> {
+        built.values().flatten().map(|meta| meta.id.clone()).collect()
+    }
+
+    #[test]
+    fn what_is_built_is_kept_while_publishing_fails() {
+        let fixture = Fixture::new();
+        let (cut, mut built) = (cut(&fixture, &["one", "two"]), Built::new());
+        let (catalog, objects) = (&fixture.core.parties.catalog, &fixture.core.parties.objects);
+        let fence = Some(Fence { lease: "indexer/0000".to_owned(), token: 7 });
+        let stranger = publisher(&fixture, fence);
+        for _ in 0..3 {
+            let refused = stranger.publish(&cut, &mut built).unwrap_err();
+            assert!(!is_of_no_use(&refused), "{refused}");
+        }
+        let first = ids(&built);
+        assert_eq!(objects.list().unwrap().len(), 2, "one split has two objects");
+        let owner = publisher(&fixture, None);
+        owner.publish(&cut, &mut built).unwrap();
+        assert_eq!(ids(&built), first);
+        // Its answer was lost, say: it is known by its name.
+        owner.publish(&cut, &mut built).unwrap();
+        assert_eq!(fixture.stored(), ["one", "two"]);
+        assert_eq!(catalog.indexed_offset(PARTITION).unwrap(), cut.to);
+    }
+
+    #[test]
+    fn what_may_be_swept_is_built_anew() {
+        let fixture = Fixture::new();
+        let (cut, mut built) = (cut(&fixture, &["one"]), Built::new());
+        let owner = publisher(&fixture, None);
+        let meta = owner.build(&cut, &"main".into(), &cut.parts.by_index()["main"]).unwrap();
+        built.insert("main".into(), meta);
+        let (old, moment) = (ids(&built), Timestamp(5));
+        fixture.core.parties.catalog.execute(Command::SweepBefore(moment)).unwrap();
+        let refused = owner.publish(&cut, &mut built).unwrap_err();
+        assert!(is_of_no_use(&refused), "{refused}");
+        assert!(fixture.stored().is_empty());
+        built.clear();
+        // The clock of this node is behind: what it builds is not older than what is swept.
+        owner.publish(&cut, &mut built).unwrap();
+        let [new]: [SplitId; 1] = ids(&built).try_into().unwrap();
+        assert_eq!((new.begun(), old.contains(&new)), (Some(moment), false));
+        assert_eq!(fixture.stored(), ["one"]);
+    }
 }

@@ -91,13 +91,14 @@ pub(crate) fn with(rows: &RecordBatch, columns: &[usize]) -> ArrayRef {
     for row in 0..rows.num_rows() {
         let text = old.filter(|old| old.is_valid(row)).map(|old| old.value(row));
         let mut object = Map::new();
-        for (name, value) in text.map(values).unwrap_or_default() {
-            add(&mut object, &name, value);
-        }
+        // What has a column comes before what has none: it is the first of several values.
         for (at, name) in columns.iter().zip(&names) {
             if let Some(value) = value_at(rows, *at, row) {
                 add(&mut object, name, value);
             }
+        }
+        for (name, value) in text.map(values).unwrap_or_default() {
+            add(&mut object, &name, value);
         }
         builder.append_option((!object.is_empty()).then(|| Value::Object(object).to_string()));
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::catalog::{CatalogError, Command};
+use cluster::catalog::{CatalogError, Command, Fence, Order};
 use cluster::documents::DocumentKind;
 use model::split::{SplitId, SplitMeta};
 use model::time::Timestamp;
@@ -14,8 +14,9 @@ use model::wire::IndexSettings;
 use platform::disk;
 
 use crate::publish::PublishError;
+use crate::room::Room;
 use crate::searcher::{Core, Searcher};
-use crate::split::{body_name, bundle_name};
+use crate::split::{body_name, bundle_name, split_of};
 
 /// Nanoseconds of a day.
 const DAY_NS: i64 = 86_400_000_000_000;
@@ -83,11 +84,44 @@ fn index_settings(core: &Core) -> Result<IndexDocuments, CatalogError> {
     Ok(core.parties.catalog.documents(DocumentKind::Index)?.into_iter().collect())
 }
 
-/// Expires splits by age and by disk share. How many went.
+/// Expires splits by age; and looks at the disk. How many went.
+///
+/// On a node of its own the oldest splits go when the disk is short of room. In a cluster they are
+/// everybody's: with a store that all share only what this node keeps of it for itself goes; of
+/// copies only this node's own (`keep/sweep.rs`).
 pub(crate) fn expire(core: &Core, data: &Path) -> Result<usize, PublishError> {
-    let settings = &core.parties.settings;
-    let splits: Vec<Arc<SplitMeta>> = core.read(|state| state.splits.values().cloned().collect());
-    let age = i64::try_from(settings.retention.as_nanos()).unwrap_or(i64::MAX);
+    let aged = expire_old(core)?;
+    let is_shared = core.parties.objects.is_shared();
+    if core.parties.remote.is_some() && !is_shared {
+        return Ok(aged);
+    }
+    let Some(space) = Room::new(data.to_owned(), &core.parties.settings).measure() else {
+        return Ok(aged);
+    };
+    if is_shared {
+        core.parties.objects.bound_cache(space.bound(core.parties.objects.cache_bytes()));
+        return Ok(aged);
+    }
+    Ok(aged + expire_full(core, space.short)?)
+}
+
+/// Expires what is too old. One node does it for all.
+fn expire_old(core: &Core) -> Result<usize, PublishError> {
+    let Ok(fence) = core.time_lease() else { return Ok(0) };
+    if core.parties.remote.as_ref().is_some_and(|remote| !remote.clock_agrees()) {
+        // By a clock that is wrong everything may be too old.
+        return Ok(0);
+    }
+    if fence.is_some() && !too_old(core)?.is_empty() {
+        // This node may be behind: settings that were changed until now hold.
+        await_decision(core, fence.clone())?;
+    }
+    let gone = too_old(core)?;
+    remove(core, &gone, fence)
+}
+
+fn too_old(core: &Core) -> Result<Vec<Arc<SplitMeta>>, CatalogError> {
+    let age = i64::try_from(core.parties.settings.retention.as_nanos()).unwrap_or(i64::MAX);
     let now = core.parties.clock.now();
     let usual = Timestamp(now.0.saturating_sub(age));
     let own = index_settings(core)?;
@@ -95,47 +129,81 @@ pub(crate) fn expire(core: &Core, data: &Path) -> Result<usize, PublishError> {
         let days = own.get(index).and_then(|settings| settings.retention_days);
         days.map_or(usual, |days| before(now, days))
     };
-    // By age one node does it for all; a full disk is the business of who has it.
-    let is_keeper = core.keeps_time();
-    let (old, mut young): (Vec<_>, Vec<_>) =
-        splits.into_iter().partition(|split| is_keeper && split.older_than(limit(&split.index)));
-    let me = core.parties.node;
-    young.retain(|split| split.copies.is_empty() || split.copies.contains(&me));
-    let mut gone: Vec<Arc<SplitMeta>> = old;
-    if let Ok((free, total)) = disk::space(data) {
-        let used = disk::folder_bytes(data);
-        let mut excess =
-            over(used, free, total, settings.disk_percent_max, settings.disk_free_bytes_min)
-                .saturating_sub(gone.iter().map(|split| split.stored_bytes).sum());
-        young.sort_by_key(|split| (split.time_last.max(split.ingest_last), split.offset_first));
-        for split in young {
-            if excess == 0 {
-                break;
-            }
-            excess = excess.saturating_sub(split.stored_bytes);
-            tracing::warn!(split = %split.id, rows = split.row_count, "the disk is full: the oldest split goes before its time");
-            gone.push(split);
-        }
+    let is_old = |split: &&Arc<SplitMeta>| split.older_than(limit(&split.index));
+    Ok(core.read(|state| state.splits.values().filter(is_old).cloned().collect()))
+}
+
+/// Expires the oldest splits until so many bytes become free.
+fn expire_full(core: &Core, short: u64) -> Result<usize, PublishError> {
+    let (mut splits, going) = core.read(|state| {
+        let splits: Vec<Arc<SplitMeta>> = state.splits.values().cloned().collect();
+        let going = state.removed.iter().chain(state.doomed.iter().map(|(_, split)| split));
+        (splits, going.map(|split| split.stored_bytes).sum::<u64>())
+    });
+    splits.sort_by_key(|split| split.age());
+    // What views hold still goes by itself.
+    let gone = until_free(splits, short.saturating_sub(going));
+    for split in &gone {
+        tracing::warn!(split = %split.id, rows = split.row_count, "the disk is full: the oldest split goes before its time");
     }
+    remove(core, &gone, None)
+}
+
+/// The first of some splits that free so many bytes together, or all.
+pub(crate) fn until_free(splits: Vec<Arc<SplitMeta>>, mut bytes: u64) -> Vec<Arc<SplitMeta>> {
+    let is_wanted = |split: &Arc<SplitMeta>| {
+        let is_wanted = bytes > 0;
+        bytes = bytes.saturating_sub(split.stored_bytes);
+        is_wanted
+    };
+    splits.into_iter().take_while(is_wanted).collect()
+}
+
+fn remove(
+    core: &Core,
+    gone: &[Arc<SplitMeta>],
+    fence: Option<Fence>,
+) -> Result<usize, PublishError> {
     if gone.is_empty() {
         return Ok(0);
     }
-    let ids: Vec<SplitId> = gone.iter().map(|split| split.id.clone()).collect();
-    core.parties.catalog.execute(Command::Replace { remove: ids.clone(), add: Vec::new() })?;
-    core.parties.metrics.splits_expired.inc_by(ids.len() as u64);
-    for id in &ids {
-        tracing::info!(split = %id, "split expired");
+    let remove: Vec<SplitId> = gone.iter().map(|split| split.id.clone()).collect();
+    let command = Command::Replace { remove, add: Vec::new() };
+    core.parties.catalog.execute(Order { command, fence })?;
+    core.parties.metrics.splits_expired.inc_by(gone.len() as u64);
+    for split in gone {
+        tracing::info!(split = %split.id, "split expired");
     }
-    Ok(ids.len())
+    Ok(gone.len())
 }
 
-/// Bytes that must go so that we keep to our share and the disk keeps its free bytes.
-fn over(used: u64, free: u64, total: u64, percent_max: u64, free_min: u64) -> u64 {
-    let share = u128::from(total) * u128::from(percent_max) / 100;
-    let over_share = u64::try_from(u128::from(used).saturating_sub(share)).unwrap_or(u64::MAX);
-    // Never more than a twentieth of a small disk is kept free.
-    let free_min = free_min.min(total / 20);
-    over_share.max(free_min.saturating_sub(free))
+/// How long ago a split was begun at least that is not known and never will be, nanoseconds: building
+/// one takes less.
+const ORPHAN_AGE_NS: i64 = 900_000_000_000;
+/// The same where its objects go to a store that all nodes share, which may be slow.
+const ORPHAN_AGE_SHARED_NS: i64 = 3_600_000_000_000;
+
+/// In a cluster: has it decided that splits which were begun a while ago and are not known by now
+/// never will be. From then on whoever knows of it may sweep their objects. One node does it for all.
+pub(crate) fn close_past(core: &Core) -> Result<(), PublishError> {
+    let Ok(Some(fence)) = core.time_lease() else { return Ok(()) };
+    if core.parties.remote.as_ref().is_some_and(|remote| !remote.clock_agrees()) {
+        return Ok(());
+    }
+    let is_shared = core.parties.objects.is_shared();
+    let age = if is_shared { ORPHAN_AGE_SHARED_NS } else { ORPHAN_AGE_NS };
+    let before = Timestamp(core.parties.clock.now().0.saturating_sub(age));
+    let command = Command::SweepBefore(before);
+    core.parties.catalog.execute(Order { command, fence: Some(fence) })?;
+    Ok(())
+}
+
+/// Waits until the catalog decides: what was proposed before is decided then too, and known here.
+pub(crate) fn await_decision(core: &Core, fence: Option<Fence>) -> Result<(), PublishError> {
+    // It changes nothing.
+    let command = Command::Copied { splits: Vec::new(), node: core.parties.node };
+    core.parties.catalog.execute(Order { command, fence })?;
+    Ok(())
 }
 
 /// How long objects of splits that left the catalog stay in a cluster: other nodes may still answer
@@ -144,8 +212,6 @@ const GRACE: Duration = Duration::from_secs(60);
 /// How much longer they stay in a shared store for those nodes whose turn it is not: should the one
 /// whose turn it is have started again and never heard of them, they are deleted all the same.
 const TURN: Duration = Duration::from_secs(15);
-/// How old an object of a shared store is that no split has, nanoseconds: it is published long before.
-const ORPHAN_AGE_NS: i64 = 3_600_000_000_000;
 
 /// Deletes the objects of splits that left the catalog and that no view holds any more. In a store
 /// that all share one node does it first; to the others nothing is left.
@@ -155,15 +221,12 @@ pub(crate) fn sweep(core: &Core) {
         core.read(|state| state.removed.iter().map(|split| split.id.clone()).collect());
     core.close(&removed);
     let now = core.parties.clock.elapsed();
-    let turn =
-        if core.parties.objects.is_shared() && !core.keeps_time() { TURN } else { Duration::ZERO };
+    let is_second = core.parties.objects.is_shared() && core.time_lease().is_err();
+    let turn = if is_second { TURN } else { Duration::ZERO };
     let grace = if core.parties.remote.is_some() { GRACE + turn } else { Duration::ZERO };
     let removable: Vec<Arc<SplitMeta>> = core
         .change_if(|state| {
-            let (held, free): (Vec<_>, Vec<_>) = std::mem::take(&mut state.removed)
-                .into_iter()
-                .partition(|split| Arc::strong_count(split) > 1);
-            state.removed = held;
+            let free = state.let_go();
             state.doomed.extend(free.into_iter().map(|split| (now + grace, split)));
             let (due, later): (Vec<_>, Vec<_>) =
                 std::mem::take(&mut state.doomed).into_iter().partition(|(at, _)| *at <= now);
@@ -196,13 +259,13 @@ pub(crate) fn sweep_leftovers(core: &Core) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Objects of a shared store that no split has and that are old, and uploads that were never
-/// finished. One node does it for all.
+/// Objects of a shared store that no split has or will have, and uploads that were never finished.
+/// One node does it for all.
 pub(crate) fn sweep_shared(core: &Core) -> std::io::Result<()> {
-    if !core.parties.objects.is_shared() || !core.keeps_time() {
+    if !core.parties.objects.is_shared() || core.time_lease().is_err() {
         return Ok(());
     }
-    let before = Timestamp(core.parties.clock.now().0.saturating_sub(ORPHAN_AGE_NS));
+    let before = core.parties.catalog.swept_before().map_err(std::io::Error::other)?;
     sweep_unknown(core, before)?;
     let swept = core.parties.objects.sweep_half(before)?;
     if swept > 0 {
@@ -211,18 +274,21 @@ pub(crate) fn sweep_shared(core: &Core) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Deletes objects of no split that were put before a moment.
+/// Deletes objects of no split that were put before a moment, and of splits that were begun before.
 fn sweep_unknown(core: &Core, before: Timestamp) -> std::io::Result<()> {
     let listed = core.parties.objects.list_with_age()?;
-    let known: HashSet<String> = core.read(|state| {
-        let names = |id: &SplitId| [body_name(id), bundle_name(id)];
+    // As it is now: what this node was told of may be less, and what it shows more.
+    let splits = core.parties.catalog.splits().map_err(std::io::Error::other)?;
+    let mut known: HashSet<SplitId> = splits.iter().map(|split| split.id.clone()).collect();
+    core.read(|state| {
         let going = state.removed.iter().chain(state.doomed.iter().map(|(_, split)| split));
-        let going = going.map(|split| &split.id);
-        state.splits.keys().chain(going).flat_map(names).collect()
+        known.extend(state.splits.keys().chain(going.map(|split| &split.id)).cloned());
     });
+    let is_alone = core.parties.remote.is_none();
     for object in listed {
-        let is_unknown = object.name.starts_with("splits/") && !known.contains(&object.name);
-        if is_unknown && object.changed < before {
+        let Some(id) = split_of(&object.name).filter(|id| !known.contains(id)) else { continue };
+        let is_never = is_alone || id.begun().is_some_and(|begun| begun < before);
+        if is_never && object.changed < before {
             let (name, bytes) = (&object.name, object.bytes);
             tracing::info!(name, bytes, "sweeping an object that was never published");
             core.parties.objects.delete(name)?;
@@ -233,13 +299,81 @@ fn sweep_unknown(core: &Core, before: Timestamp) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::over;
+    use model::node::NodeId;
+
+    use super::*;
+    use crate::fixture::Fixture;
+
+    fn bytes_of(fixture: &Fixture) -> Vec<u64> {
+        let splits = fixture.searcher.view().splits.clone();
+        splits.iter().map(|split| split.stored_bytes).collect()
+    }
 
     #[test]
-    fn the_share_and_the_free_bytes_are_both_kept() {
-        assert_eq!(over(50, 50, 100, 80, 0), 0);
-        assert_eq!(over(90, 10, 100, 80, 0), 10);
-        assert_eq!(over(10, 100, 10_000, 80, 300), 200);
-        assert_eq!(over(10, 1, 100, 80, 300), 4);
+    fn a_node_of_its_own_lets_its_oldest_splits_go_when_the_disk_is_short() {
+        let fixture = Fixture::new();
+        for message in ["one", "two", "three"] {
+            fixture.publish(&[message]);
+        }
+        let core = &fixture.core;
+        assert_eq!(expire_full(core, 0).unwrap(), 0);
+        let short = bytes_of(&fixture)[0] + 1;
+        let view = fixture.searcher.view();
+        assert_eq!(expire_full(core, short).unwrap(), 2);
+        assert_eq!(fixture.stored(), ["three"]);
+        // What a question still reads goes when it is done: no more has to go for that.
+        sweep(core);
+        assert_eq!(expire_full(core, short).unwrap(), 0);
+        drop(view);
+        sweep(core);
+        assert_eq!(core.parties.objects.list().unwrap().len(), 2, "one split has two objects");
+        assert_eq!(expire_full(core, 1).unwrap(), 1);
+        assert_eq!(core.parties.metrics.splits_expired.get(), 3);
+    }
+
+    #[test]
+    fn what_is_too_old_goes_by_the_settings_of_its_index() {
+        let fixture = Fixture::new();
+        fixture.publish(&["one"]);
+        fixture.clock.advance(Duration::from_secs(3 * 86_400));
+        assert_eq!(expire_old(&fixture.core).unwrap(), 0);
+        let settings = IndexSettings { retention_days: Some(2) };
+        fixture.searcher.set_index_settings("main", &settings).unwrap();
+        assert_eq!(fixture.searcher.expiring("main", 2).records, 1);
+        assert_eq!(expire_old(&fixture.core).unwrap(), 1);
+        assert!(fixture.stored().is_empty());
+    }
+
+    #[test]
+    fn what_a_question_reads_stays_under_whatever_it_was_known_as() {
+        let fixture = Fixture::new();
+        let id = fixture.publish(&["one"]).id.clone();
+        let core = &fixture.core;
+        let (view, catalog) = (fixture.searcher.view(), &core.parties.catalog);
+        let splits = vec![id.clone()];
+        catalog.execute(Command::Copied { splits, node: NodeId(7) }).unwrap();
+        let remove = vec![id.clone()];
+        catalog.execute(Command::Replace { remove, add: Vec::new() }).unwrap();
+        sweep(core);
+        assert!(core.parties.objects.has_local(&body_name(&id)));
+        drop(view);
+        sweep(core);
+        assert!(!core.parties.objects.has_local(&body_name(&id)));
+    }
+
+    #[test]
+    fn objects_that_were_never_published_are_swept_at_the_start() {
+        let fixture = Fixture::new();
+        let known = fixture.publish(&["one"]);
+        let objects = &fixture.core.parties.objects;
+        for name in ["splits/other/body.parquet", "owner"] {
+            objects.put_new(name, b"x").unwrap();
+        }
+        sweep_leftovers(&fixture.core).unwrap();
+        let mut left: Vec<String> =
+            objects.list().unwrap().into_iter().map(|(name, _)| name).collect();
+        left.sort();
+        assert_eq!(left, ["owner".to_owned(), body_name(&known.id), bundle_name(&known.id)]);
+        assert_eq!(fixture.stored(), ["one"]);
     }
 }

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch,
-    StringArray, StringBuilder, TimestampNanosecondArray, UInt32Array, UInt64Array,
-};
+use arrow::array::{AsArray as _, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -13,16 +10,14 @@ use model::query::Filter;
 use model::record::FieldType;
 use model::time::TimeRange;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use crate::columns::{Values, numbers, read_number, times};
+use crate::columns::{numbers, times};
 use crate::evaluate::{Evaluator, Place};
-use crate::rest;
 use crate::schema::{FieldColumnId, REST, STREAM, field_type, time_type};
-use crate::several::{list_type, lists};
-use crate::split::pattern_of;
+use crate::several::list_type;
 use crate::tally::Tally;
 
+pub(crate) use crate::render::{own_columns, render, rest_is_empty};
 pub use crate::tally::COUNTED_COLUMNS_MAX;
 
 /// A column of an answer.
@@ -46,7 +41,8 @@ pub enum Column {
     Labels,
     /// Its fields as a JSON object.
     Fields,
-    /// What its message has in common with others: the template, `<*>` for tokens that vary.
+    /// What its message has in common with others: `<*>` in the place of the tokens that vary by
+    /// their look, so that a message has one pattern wherever it is stored.
     Pattern,
     /// The beginning of the bin of time in which its timestamp is.
     Bin {
@@ -74,6 +70,12 @@ pub enum Column {
         /// Each value once.
         distinct: bool,
     },
+    /// The earliest timestamp of the records that a row stands for: of one record its own.
+    Earliest,
+    /// The latest timestamp of the records that a row stands for.
+    Latest,
+    /// The least message, by its bytes, of the records that a row stands for.
+    Example,
 }
 
 impl Column {
@@ -93,6 +95,9 @@ impl Column {
             Self::Pattern => "pattern",
             Self::Bin { .. } => "bin",
             Self::Field { name, .. } | Self::Values { name, .. } => name,
+            Self::Earliest => "earliest",
+            Self::Latest => "latest",
+            Self::Example => "example",
         }
     }
 
@@ -103,14 +108,25 @@ impl Column {
             self,
             Self::Level
                 | Self::Index
+                | Self::Pattern
                 | Self::Bin { .. }
                 | Self::Field { kind: FieldType::Text, .. }
         )
     }
 
+    /// Whether it tells something of the records of a group, beside what they are counted by.
+    #[must_use]
+    pub fn is_measured(&self) -> bool {
+        matches!(self, Self::Earliest | Self::Latest | Self::Example)
+    }
+
     fn data_type(&self) -> DataType {
         match self {
-            Self::Timestamp | Self::IngestTime | Self::Bin { .. } => time_type(),
+            Self::Timestamp
+            | Self::IngestTime
+            | Self::Bin { .. }
+            | Self::Earliest
+            | Self::Latest => time_type(),
             Self::Partition => DataType::UInt32,
             Self::Offset => DataType::UInt64,
             Self::Field { kind, .. } => field_type(*kind),
@@ -125,8 +141,8 @@ impl Column {
                 name == self.name()
             }
             Self::Partition | Self::Index => false,
-            Self::Pattern => name == "message",
-            Self::Bin { .. } => name == "timestamp",
+            Self::Pattern | Self::Example => name == "message",
+            Self::Bin { .. } | Self::Earliest | Self::Latest => name == "timestamp",
             Self::Labels => id.is_some_and(|id| id.kind.is_none()),
             Self::Fields => id.is_some_and(|id| id.kind.is_some()) || name == REST,
             Self::Field { name: wanted, .. } | Self::Values { name: wanted, .. } => match id {
@@ -136,9 +152,6 @@ impl Column {
         }
     }
 }
-
-/// The column of patterns, among rows of a split whose templates are known.
-pub(crate) const PATTERN: &str = "_pattern";
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -154,7 +167,8 @@ pub struct ScanRequest {
     pub newest: Option<usize>,
     /// How many rows have the same values in these columns, instead of the rows: a last column
     /// `count` (i64) stands behind them. A group may come several times. Not together with
-    /// `newest`; at most [`COUNTED_COLUMNS_MAX`] columns, of which each [`Column::is_counted`].
+    /// `newest`; at most [`COUNTED_COLUMNS_MAX`] columns, of which each [`Column::is_counted`],
+    /// and any that [`Column::is_measured`].
     pub counted: bool,
 }
 
@@ -314,184 +328,4 @@ impl Newest {
     pub(crate) fn into_sorted(self) -> Vec<((i64, u64), usize)> {
         self.heap.into_sorted_vec().into_iter().map(|std::cmp::Reverse(entry)| entry).collect()
     }
-}
-
-/// The output columns of rows that were chosen.
-///
-/// # Errors
-/// [`ScanError::Arrow`] only.
-pub(crate) fn render(
-    rows: &RecordBatch,
-    place: Place<'_>,
-    columns: &[Column],
-) -> Result<RecordBatch, ScanError> {
-    let count = rows.num_rows();
-    let fixed = |name: &str| {
-        let column = rows.column_by_name(name).cloned();
-        column.ok_or_else(|| ArrowError::SchemaError(format!("rows without {name}")))
-    };
-    let text = |name: &str| -> ArrayRef {
-        let values = Values::named(rows, name);
-        Arc::new((0..count).map(|row| values.text(row)).collect::<StringArray>())
-    };
-    let mut output: Vec<ArrayRef> = Vec::with_capacity(columns.len());
-    for column in columns {
-        output.push(match column {
-            Column::Timestamp | Column::IngestTime | Column::Message => fixed(column.name())?,
-            Column::Offset => Arc::new(
-                numbers(rows, "offset").cloned().unwrap_or_else(|| UInt64Array::new_null(count)),
-            ),
-            Column::Partition => Arc::new(UInt32Array::from(vec![place.partition.0; count])),
-            Column::Index => Arc::new(StringArray::from(vec![place.index; count])),
-            Column::Level => text("level"),
-            Column::Pattern => patterns(rows),
-            Column::Bin { width, origin } => bins(rows, *width, *origin)?,
-            Column::Labels => objects(rows, Part::Labels),
-            Column::Fields => objects(rows, Part::Fields),
-            Column::Field { name, kind } => named(rows, place, name, *kind),
-            Column::Values { name, kind, distinct } => lists(rows, name, *kind, *distinct),
-        });
-    }
-    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(count));
-    Ok(RecordBatch::try_new_with_options(output_schema(columns), output, &options)?)
-}
-
-/// The beginnings of the bins in which rows are.
-fn bins(rows: &RecordBatch, width: i64, origin: i64) -> Result<ArrayRef, ScanError> {
-    let missing = || ArrowError::SchemaError("rows without timestamp".to_owned());
-    let times = times(rows, "timestamp").ok_or_else(missing)?;
-    let begin =
-        |time: i64| time.saturating_sub(time.saturating_sub(origin).rem_euclid(width.max(1)));
-    let bins: TimestampNanosecondArray = times.unary(begin);
-    Ok(Arc::new(bins.with_timezone("UTC")))
-}
-
-/// The patterns of rows: of their split, or found by the look of their tokens alone.
-fn patterns(rows: &RecordBatch) -> ArrayRef {
-    let (known, messages) = (Values::named(rows, PATTERN), Values::named(rows, "message"));
-    let pattern = |row| {
-        let pattern = known.text(row).map(std::borrow::Cow::into_owned);
-        pattern.or_else(|| messages.text(row).map(|message| pattern_of(&message)))
-    };
-    Arc::new((0..rows.num_rows()).map(pattern).collect::<StringArray>())
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Labels,
-    Fields,
-}
-
-/// Labels or fields as JSON objects, names sorted.
-fn objects(rows: &RecordBatch, part: Part) -> ArrayRef {
-    let schema = rows.schema();
-    let mut columns: Vec<(String, Values<'_>)> = Vec::new();
-    for (field, column) in schema.fields().iter().zip(rows.columns()) {
-        let id = FieldColumnId::of(field);
-        if let Some(id) = id.filter(|id| id.kind.is_none() == (part == Part::Labels))
-            && column.null_count() < column.len()
-        {
-            columns.push((id.name, Values::of(column)));
-        }
-    }
-    columns.sort_by(|a, b| a.0.cmp(&b.0));
-    let rest = Values::named(rows, REST);
-    let mut builder = StringBuilder::new();
-    for row in 0..rows.num_rows() {
-        let mut object = Map::new();
-        for (name, values) in &columns {
-            if let Some(value) = values.value(row) {
-                rest::add(&mut object, name, value);
-            }
-        }
-        if part == Part::Fields
-            && let Some(text) = rest.text(row)
-        {
-            for (name, value) in rest::values(&text) {
-                rest::add(&mut object, &name, value);
-            }
-            object.sort_keys();
-        }
-        builder.append_value(Value::Object(object).to_string());
-    }
-    Arc::new(builder.finish())
-}
-
-/// The columns of a name that have values.
-pub(crate) fn own_columns<'a>(rows: &'a RecordBatch, name: &str) -> Vec<Values<'a>> {
-    let mut columns: Vec<Values<'_>> = Vec::new();
-    for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
-        let own = match FieldColumnId::of(field) {
-            Some(id) => id.name == name,
-            None => field.name() == name && matches!(name, "level" | "message"),
-        };
-        if own && column.null_count() < column.len() {
-            columns.push(Values::of(column));
-        }
-    }
-    columns
-}
-
-/// One named value of each row, in one type.
-fn named(rows: &RecordBatch, place: Place<'_>, name: &str, kind: FieldType) -> ArrayRef {
-    let columns = own_columns(rows, name);
-    let rest = Values::named(rows, REST);
-    let quoted = Value::from(name).to_string();
-    let value = |row: usize| {
-        if name == "index" {
-            return Some(model::record::FieldValue::Text(place.index.to_owned()));
-        }
-        columns.iter().find_map(|values| values.value(row)).or_else(|| {
-            let text = rest.text(row).filter(|text| text.contains(&quoted))?;
-            rest::values(&text).into_iter().find(|(other, _)| other == name).map(|(_, value)| value)
-        })
-    };
-    let count = rows.num_rows();
-    match kind {
-        FieldType::Text => {
-            // The common cases without a copy per value.
-            if let ([Values::Text(texts)], true) = (columns.as_slice(), rest_is_empty(rows)) {
-                return Arc::new((*texts).clone());
-            }
-            if let ([values], true) = (columns.as_slice(), rest_is_empty(rows)) {
-                return Arc::new((0..count).map(|row| values.text(row)).collect::<StringArray>());
-            }
-            Arc::new(
-                (0..count)
-                    .map(|row| value(row).map(|value| value.to_text()))
-                    .collect::<StringArray>(),
-            )
-        }
-        FieldType::Int => {
-            let mut builder = Int64Builder::with_capacity(count);
-            for row in 0..count {
-                builder.append_option(value(row).and_then(|value| match value {
-                    model::record::FieldValue::Int(number) => Some(number),
-                    other => other.to_text().parse().ok(),
-                }));
-            }
-            Arc::new(builder.finish())
-        }
-        FieldType::Float => {
-            let mut builder = Float64Builder::with_capacity(count);
-            for row in 0..count {
-                let number = columns.iter().find_map(|values| values.number(row));
-                builder.append_option(
-                    number.or_else(|| value(row).and_then(|value| read_number(&value.to_text()))),
-                );
-            }
-            Arc::new(builder.finish())
-        }
-        FieldType::Bool => {
-            let mut builder = BooleanBuilder::with_capacity(count);
-            for row in 0..count {
-                builder.append_option(value(row).and_then(|value| value.to_text().parse().ok()));
-            }
-            Arc::new(builder.finish())
-        }
-    }
-}
-
-pub(crate) fn rest_is_empty(rows: &RecordBatch) -> bool {
-    rows.column_by_name(REST).is_none_or(|rest| rest.null_count() == rest.len())
 }

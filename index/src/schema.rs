@@ -21,6 +21,7 @@ use model::partition::Entry;
 use model::record::{FieldType, FieldValue};
 use serde_json::{Map, Value};
 
+use crate::columns::Values;
 use crate::rest;
 
 /// Field columns of one set of rows; values of rarer fields go to `_rest`.
@@ -128,7 +129,14 @@ pub fn rows_of(entry: &Entry, batch: &Batch) -> Result<RecordBatch, ArrowError> 
     let count = batch.record_count();
     let mut by_size: Vec<&FieldColumn> = batch.fields.iter().collect();
     by_size.sort_by_key(|column| std::cmp::Reverse(column.rows.len()));
-    let (own, rare) = by_size.split_at(by_size.len().min(COLUMNS_MAX));
+    let own_count = by_size.len().min(COLUMNS_MAX);
+    let (own, rare) = by_size.split_at_mut(own_count);
+    // As in a split: which of several values is the first is the same there.
+    let in_order = |a: &&FieldColumn, b: &&FieldColumn| {
+        (&a.name, a.values.kind()).cmp(&(&b.name, b.values.kind()))
+    };
+    own.sort_by(in_order);
+    rare.sort_by(in_order);
 
     let label = |(name, _): (&str, &str)| FieldColumnId { name: name.to_owned(), kind: None };
     let mut ids: Vec<FieldColumnId> = batch.labels.iter().map(label).collect();
@@ -154,10 +162,10 @@ pub fn rows_of(entry: &Entry, batch: &Batch) -> Result<RecordBatch, ArrowError> 
         columns.push(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values)?));
     }
     let mut rest: HashMap<u32, Map<String, Value>> = HashMap::new();
-    for column in own {
+    for column in own.iter() {
         columns.push(own_column(column, count, &mut rest));
     }
-    for column in rare {
+    for column in rare.iter() {
         for (at, row) in column.rows.iter().enumerate() {
             if let Some(value) = column.values.get(at) {
                 rest::add(rest.entry(*row).or_default(), &column.name, value);
@@ -248,6 +256,32 @@ pub(crate) fn batch_rows(columns: usize) -> usize {
     (BATCH_CELLS / columns.max(1)).clamp(*BATCH_ROWS.start(), *BATCH_ROWS.end())
 }
 
+/// Bytes of texts of a batch: each input of a merge and each scanning thread has one in memory, and
+/// Arrow's texts end at 2 GiB.
+pub(crate) const BATCH_BYTES: u64 = 8 << 20;
+
+/// The same for rows whose texts take so many bytes.
+#[must_use]
+pub(crate) fn batch_rows_of(columns: usize, row_bytes: u64) -> usize {
+    let fitting = usize::try_from(BATCH_BYTES / row_bytes.max(1)).unwrap_or(usize::MAX);
+    batch_rows(columns).min(fitting.max(1))
+}
+
+/// Bytes of the texts of each row.
+#[must_use]
+pub(crate) fn text_bytes(rows: &RecordBatch) -> Vec<u64> {
+    let mut bytes = vec![0_u64; rows.num_rows()];
+    for column in rows.columns().iter().filter(|column| column.null_count() < column.len()) {
+        let Values::Text(texts) = Values::of(column) else { continue };
+        for (sum, ends) in bytes.iter_mut().zip(texts.value_offsets().windows(2)) {
+            if let [from, to] = ends {
+                *sum += u64::from(to.abs_diff(*from));
+            }
+        }
+    }
+    bytes
+}
+
 /// How many rows have a value in each label and field column.
 pub fn counts(rows: &RecordBatch) -> impl Iterator<Item = (FieldColumnId, u64)> + '_ {
     let schema = rows.schema();
@@ -272,11 +306,12 @@ pub fn adapt(rows: &RecordBatch, target: &SchemaRef) -> Result<RecordBatch, Arro
         .collect();
     let wanted: Vec<Option<FieldColumnId>> =
         target.fields().iter().map(|field| FieldColumnId::of(field)).collect();
-    let left: Vec<usize> = source
+    let mut left: Vec<usize> = source
         .iter()
         .filter(|(id, _)| !wanted.iter().flatten().any(|wanted| wanted == *id))
         .map(|(_, at)| *at)
         .collect();
+    left.sort_unstable();
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(target.fields().len());
     for (field, id) in target.fields().iter().zip(&wanted) {
         columns.push(match id {
@@ -297,5 +332,5 @@ pub fn adapt(rows: &RecordBatch, target: &SchemaRef) -> Result<RecordBatch, Arro
 /// The value of a field or label column in a row.
 #[must_use]
 pub fn value_at(rows: &RecordBatch, column: usize, row: usize) -> Option<FieldValue> {
-    crate::columns::Values::of(rows.column(column)).value(row)
+    Values::of(rows.column(column)).value(row)
 }

@@ -15,7 +15,7 @@ use model::partition::{Offset, PartitionId};
 use model::query::Filter;
 use model::record::FieldType;
 use model::split::{FieldStat, SplitMeta};
-use model::time::{TimeRange, Timestamp};
+use model::time::TimeRange;
 use tokio::sync::broadcast;
 
 pub use crate::core::Parties;
@@ -115,7 +115,7 @@ impl Searcher {
     #[must_use]
     pub fn units(&self, view: &View, range: &TimeRange, indexes: Option<&[String]>) -> Vec<Unit> {
         let inside = |unit: &Unit| {
-            range.overlaps(Timestamp(unit.time_first()), Timestamp(unit.time_last()))
+            unit.overlaps(range)
                 && indexes.is_none_or(|indexes| indexes.iter().any(|index| index == unit.index()))
         };
         let mut units: Vec<Unit> = view.units().filter(inside).collect();
@@ -145,8 +145,8 @@ impl Searcher {
         let evaluator = Evaluator::new(&request.filter, request.range);
         match unit {
             Unit::Split(meta) => match self.elsewhere(meta) {
-                Some(remote) => remote.scan_split(meta, request, emit),
-                None => self.0.open(meta)?.scan(&evaluator, request, emit),
+                Some(remote) => remote.scan_split(meta, request, 0, emit),
+                None => self.scan_own(meta, &evaluator, request, emit),
             },
             Unit::Fresh(part) => {
                 let place = Place { partition: part.partition, index: &part.index };
@@ -159,6 +159,36 @@ impl Searcher {
                 Ok(())
             }
             Unit::Remote(part) => self.remote_of(part)?.scan(part, request, emit),
+        }
+    }
+
+    /// Scans a split with what this node has of it. Where that turns out to be damaged it goes on with
+    /// another copy, which gives the same rows in the same order.
+    fn scan_own(
+        &self,
+        meta: &Arc<SplitMeta>,
+        evaluator: &Evaluator,
+        request: &ScanRequest,
+        emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
+    ) -> Result<(), ScanError> {
+        let mut came = 0;
+        let mut counting = |rows: RecordBatch| {
+            came += rows.num_rows();
+            emit(rows)
+        };
+        let scanned =
+            self.0.open(meta).and_then(|split| split.scan(evaluator, request, &mut counting));
+        let Err(error) = scanned else { return Ok(()) };
+        self.0.suspect(&meta.id, &error);
+        let is_kept_elsewhere = meta.copies.iter().any(|node| *node != self.node());
+        let is_damaged = matches!(error, ScanError::Corrupt { .. });
+        match self.remote().filter(|_| is_damaged && is_kept_elsewhere) {
+            // Its own words say what an operator should look at.
+            Some(remote) => remote.scan_split(meta, request, came, emit).map_err(|away| {
+                tracing::warn!(%away, "no other copy was read in the place of a damaged one");
+                error
+            }),
+            None => Err(error),
         }
     }
 
@@ -184,7 +214,8 @@ impl Searcher {
         emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
     ) -> Result<(), ScanError> {
         let evaluator = Evaluator::new(&request.filter, request.range);
-        self.0.open(meta)?.scan(&evaluator, request, emit)
+        let scanned = self.0.open(meta).and_then(|split| split.scan(&evaluator, request, emit));
+        scanned.inspect_err(|error| self.0.suspect(&meta.id, error))
     }
 
     fn remote_of(&self, part: &RemotePart) -> Result<&Remote, ScanError> {

@@ -11,12 +11,16 @@ use hashbrown::HashMap;
 
 use crate::columns::Values;
 use crate::evaluate::Place;
+use crate::measure::{self, Measured, Measures, Sum};
+use crate::render::told_patterns;
 use crate::scan::{Column, ScanError, output_schema_counted, own_columns, render, rest_is_empty};
 
 /// Columns by which rows can be counted together.
 pub const COUNTED_COLUMNS_MAX: usize = 4;
 /// Groups that are kept; more are given out and begun anew.
 const GROUPS_MAX: usize = 65_536;
+/// Bytes of their examples, likewise.
+const EXAMPLE_BYTES_MAX: usize = 8 << 20;
 
 /// Cells of a table of groups that are counted whatever the number of rows.
 const CELLS_MIN: usize = 4_096;
@@ -24,13 +28,30 @@ const CELLS_MIN: usize = 4_096;
 /// Numbers of the values of a group.
 type Key = [u32; COUNTED_COLUMNS_MAX];
 
-/// Counts rows by some columns.
+/// Counts rows by some columns, and measures them where that is asked too.
 #[derive(Debug)]
 pub(crate) struct Tally<'a> {
     columns: &'a [Column],
     place: Place<'a>,
+    /// Of each column by which rows are counted.
     seen: Vec<Seen>,
     counts: HashMap<Key, i64>,
+    /// What the rows of each group measure, where anything is asked of it.
+    sums: Option<HashMap<Key, Sum>>,
+    example_bytes: usize,
+}
+
+/// A value that is known of many rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Known<'a> {
+    Text(Option<&'a str>),
+    /// The beginning of a bin.
+    Time(i64),
+}
+
+/// The columns by which rows are counted.
+pub(crate) fn keys(columns: &[Column]) -> impl Iterator<Item = &Column> {
+    columns.iter().filter(|column| !column.is_measured())
 }
 
 /// The values of a column that were met, by number.
@@ -93,23 +114,26 @@ impl Seen {
 }
 
 impl<'a> Tally<'a> {
-    /// Counts by these columns, of which each [`Column::is_counted`].
+    /// Counts by these columns, of which each [`Column::is_counted`] or [`Column::is_measured`].
     pub(crate) fn new(columns: &'a [Column], place: Place<'a>) -> Self {
-        let seen = columns.iter().map(Seen::of).collect();
-        Self { columns, place, seen, counts: HashMap::new() }
+        let seen = keys(columns).map(Seen::of).collect();
+        let sums = columns.iter().any(Column::is_measured).then(HashMap::new);
+        Self { columns, place, seen, counts: HashMap::new(), sums, example_bytes: 0 }
     }
 
     /// Counts rows.
     pub(crate) fn add(&mut self, rows: &RecordBatch) -> Result<(), ScanError> {
-        let mut numbers = Vec::with_capacity(self.columns.len());
-        for (column, seen) in self.columns.iter().zip(&mut self.seen) {
+        let mut numbers = Vec::with_capacity(self.seen.len());
+        for (column, seen) in keys(self.columns).zip(&mut self.seen) {
             numbers.push(numbered(rows, self.place, column, seen)?);
         }
         let count = rows.num_rows();
-        if let Some(cells) = self.cells().filter(|cells| *cells <= CELLS_MIN.max(count)) {
+        let cells = self.cells().filter(|cells| *cells <= CELLS_MIN.max(count));
+        if let Some(cells) = cells.filter(|_| self.sums.is_none()) {
             self.add_cells(&numbers, count, cells);
             return Ok(());
         }
+        let measures = Measures::of(rows, self.columns);
         let key = |row: usize| {
             let mut key = Key::default();
             for (place, numbers) in key.iter_mut().zip(&numbers) {
@@ -122,11 +146,18 @@ impl<'a> Tally<'a> {
         while from < count {
             let first = key(from);
             let run = (from..count).take_while(|row| key(*row) == first).count();
-            let rows = i64::try_from(run).unwrap_or(i64::MAX);
-            *self.counts.entry(first).or_default() += rows;
+            self.add_group(first, run as u64, || measures.over(from..from + run));
             from += run;
         }
         Ok(())
+    }
+
+    /// Counts rows of one group.
+    fn add_group<'b>(&mut self, key: Key, rows: u64, measured: impl FnOnce() -> Measured<'b>) {
+        *self.counts.entry(key).or_default() += i64::try_from(rows).unwrap_or(i64::MAX);
+        if let Some(sums) = &mut self.sums {
+            self.example_bytes += sums.entry(key).or_default().add(measured());
+        }
     }
 
     /// How many groups the values met so far can make.
@@ -161,25 +192,37 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Counts many rows that have the same text in each column.
-    pub(crate) fn add_known(&mut self, texts: &[Option<&str>], rows: u64) {
+    /// Counts many rows that have the same value in each column by which they are counted.
+    pub(crate) fn add_known(&mut self, values: &[Known<'_>], rows: u64, measured: Measured<'_>) {
         let mut key = Key::default();
-        for ((place, seen), text) in key.iter_mut().zip(&mut self.seen).zip(texts) {
-            *place = seen.text(*text);
+        for ((place, seen), value) in key.iter_mut().zip(&mut self.seen).zip(values) {
+            *place = match value {
+                Known::Text(text) => seen.text(*text),
+                Known::Time(time) => seen.time(*time),
+            };
         }
-        *self.counts.entry(key).or_default() += i64::try_from(rows).unwrap_or(i64::MAX);
+        self.add_group(key, rows, || measured);
     }
 
     /// Whether what was counted must be given out.
     pub(crate) fn is_full(&self) -> bool {
-        self.counts.len() >= GROUPS_MAX
+        self.counts.len() >= GROUPS_MAX || self.example_bytes >= EXAMPLE_BYTES_MAX
     }
 
     /// The groups counted since the last time, each with its rows.
     pub(crate) fn take(&mut self) -> Result<RecordBatch, ScanError> {
         let counts = std::mem::take(&mut self.counts);
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.seen.len() + 1);
-        for (at, (seen, column)) in self.seen.iter_mut().zip(self.columns).enumerate() {
+        let sums = self.sums.as_mut().map(std::mem::take).unwrap_or_default();
+        self.example_bytes = 0;
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.columns.len() + 1);
+        let mut seen = self.seen.iter_mut().enumerate();
+        for column in self.columns {
+            if column.is_measured() {
+                let groups = counts.keys().map(|key| sums.get(key).map(Sum::measured));
+                columns.push(measure::column(column, groups));
+                continue;
+            }
+            let Some((at, seen)) = seen.next() else { continue };
             let numbers = counts.keys().map(|key| key.get(at).copied().unwrap_or(0));
             columns.push(seen.column(numbers));
             *seen = Seen::of(column);
@@ -199,6 +242,7 @@ fn numbered(
     let labels = match column {
         Column::Index => return Ok(vec![seen.text(Some(place.index)); rows.num_rows()]),
         Column::Level => vec![Values::named(rows, "level")],
+        Column::Pattern => vec![told_patterns(rows)],
         Column::Field { name, .. } if rest_is_empty(rows) => own_columns(rows, name),
         _ => Vec::new(),
     };

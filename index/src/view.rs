@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use model::partition::{Offset, PartitionId, RecordId};
 use model::split::SplitMeta;
+use model::time::{TimeRange, Timestamp};
 use model::wire::Missing;
 
 use crate::fresh::FreshPart;
@@ -64,6 +65,18 @@ impl Unit {
             Self::Fresh(part) => part.time_last,
             Self::Remote(part) => part.span().1,
         }
+    }
+
+    /// Whether it may hold records of the range.
+    #[must_use]
+    pub fn overlaps(&self, range: &TimeRange) -> bool {
+        range.overlaps(Timestamp(self.time_first()), Timestamp(self.time_last()))
+    }
+
+    /// Whether all its records are in the range.
+    #[must_use]
+    pub fn is_inside(&self, range: &TimeRange) -> bool {
+        range.covers(Timestamp(self.time_first()), Timestamp(self.time_last()))
     }
 
     /// Rows in it.

@@ -1,6 +1,6 @@
 //! A node of the cluster: its name for others, what it does, and the replicas it keeps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -193,6 +193,10 @@ pub struct Topology {
     pub partitions: BTreeMap<PartitionId, Placement>,
     /// Who has which lease.
     pub leases: BTreeMap<String, Lease>,
+    /// Nodes that are to be left, also while they are down or have just come back.
+    pub draining: BTreeSet<NodeId>,
+    /// Nodes that were removed: what they say is not heard any more.
+    pub forgotten: BTreeSet<NodeId>,
 }
 
 impl Topology {
@@ -202,9 +206,21 @@ impl Topology {
         self.leases.get(&indexer_lease(partition)).copied()
     }
 
+    /// Whether what a node keeps counts as kept, and is to stay there.
+    #[must_use]
+    pub fn stays(&self, node: &NodeInfo) -> bool {
+        node.is_member() && !self.draining.contains(&node.id)
+    }
+
+    /// Whether a node is being left: it keeps what it has until others have it.
+    #[must_use]
+    pub fn is_left(&self, node: &NodeInfo) -> bool {
+        node.health == Health::Draining || node.is_member() && !self.stays(node)
+    }
+
     /// The nodes that may keep splits.
     pub fn keepers(&self) -> impl Iterator<Item = &NodeInfo> {
-        self.nodes.values().filter(|node| node.is_member() && node.roles.index)
+        self.nodes.values().filter(move |node| self.stays(node) && node.roles.index)
     }
 }
 

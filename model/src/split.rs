@@ -13,10 +13,48 @@ use crate::time::Timestamp;
 )]
 pub struct SplitId(pub String);
 
+/// Hexadecimal digits of a moment at the beginning of a split's name.
+const BUILT_DIGITS: usize = 16;
+
+impl SplitId {
+    /// A name that no other split has: when it was begun, its partition, chance.
+    #[must_use]
+    pub fn new(begun: Timestamp, partition: PartitionId, chance: u64) -> Self {
+        Self(format!("{:016x}-{:02x}-{chance:016x}", begun.0.max(0), partition.0))
+    }
+
+    /// When building it was begun, as its name says; `None` where the name says nothing of it.
+    #[must_use]
+    pub fn begun(&self) -> Option<Timestamp> {
+        let (digits, _) = self.0.split_once('-')?;
+        let moment =
+            (digits.len() == BUILT_DIGITS).then(|| u64::from_str_radix(digits, 16).ok())?;
+        i64::try_from(moment?).ok().map(Timestamp)
+    }
+}
+
 impl fmt::Display for SplitId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// What an object of a split is, as it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ObjectSum {
+    /// Its length.
+    pub bytes: u64,
+    /// CRC32C of its bytes.
+    pub crc32c: u32,
+}
+
+/// What the objects of a split are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SplitSums {
+    /// The body.
+    pub body: ObjectSum,
+    /// The index bundle.
+    pub bundle: ObjectSum,
 }
 
 /// One published split.
@@ -55,6 +93,10 @@ pub struct SplitMeta {
     /// store.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<NodeId>,
+    /// What its objects were when they were built, which tells whole copies from damaged ones;
+    /// `None` of a split that was built before this was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sums: Option<SplitSums>,
 }
 
 impl SplitMeta {
@@ -63,6 +105,12 @@ impl SplitMeta {
     #[must_use]
     pub fn older_than(&self, moment: Timestamp) -> bool {
         self.time_last < moment.0 && self.ingest_last < moment.0
+    }
+
+    /// By this those are first that go first when there is no room.
+    #[must_use]
+    pub fn age(&self) -> (i64, Offset) {
+        (self.time_last.max(self.ingest_last), self.offset_first)
     }
 }
 
@@ -92,5 +140,22 @@ impl FieldStat {
             (Some(false), Some(false)) => Some(false),
             _ => None,
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_when_it_was_begun() {
+        let (begun, partition) = (Timestamp(1_767_225_600_000_000_000), PartitionId(3));
+        let id = SplitId::new(begun, partition, 7);
+        assert_eq!(id.0, format!("{:016x}-03-0000000000000007", begun.0));
+        assert_eq!(id.begun(), Some(begun));
+        assert_eq!(SplitId::new(Timestamp::MIN, partition, 7).begun(), Some(Timestamp(0)));
+        for other in ["s", "abc-03", "zzzzzzzzzzzzzzzz-03-1", "ffffffffffffffff-03-1", ""] {
+            assert_eq!(SplitId(other.to_owned()).begun(), None, "{other:?}");
+        }
     }
 }

@@ -243,12 +243,8 @@ async fn drain(
     Json(named): Json<Named>,
 ) -> Result<Json<Value>, ApiError> {
     let node = find(&clustered, &named.node)?;
-    set_health(&clustered, &node, Health::Draining).await?;
-    let mut topology = Topology::clone(&clustered.metadata.catalog().topology().borrow());
-    // This node may hear of it a little later.
-    if let Some(drained) = topology.nodes.get_mut(&node.id) {
-        drained.health = Health::Draining;
-    }
+    decided(clustered.metadata.drain(&node).await)?;
+    let topology = clustered.metadata.catalog().topology().borrow().clone();
     let (others, staying) = keepers(&topology);
     let message = match staying >= REPLICAS && others.len() < REPLICAS {
         true => format!(
@@ -268,10 +264,11 @@ async fn undrain(
     Json(named): Json<Named>,
 ) -> Result<Json<Value>, ApiError> {
     let node = find(&clustered, &named.node)?;
-    if node.health != Health::Draining {
+    let topology = clustered.metadata.catalog().topology().borrow().clone();
+    if !topology.draining.contains(&node.id) && node.health != Health::Draining {
         return Err(refused(format!("node {} is not being drained", node.id)));
     }
-    set_health(&clustered, &node, Health::Up).await?;
+    decided(clustered.metadata.undrain(&node).await)?;
     Ok(Json(json!({ "message": format!("node {} takes work again", node.id) })))
 }
 
@@ -284,24 +281,14 @@ async fn remove(
         return Err(refused(format!("node {} is up", node.id))
             .hint("drain it first, so that what it keeps is kept by others; or stop it"));
     }
-    decide(&clustered, Command::Forget(node.id)).await?;
+    decided(clustered.metadata.decide(&Command::Forget(node.id).into()).await)?;
     let message = format!("node {} is out; others make the copies that it had", node.id);
     Ok(Json(json!({ "message": message })))
 }
 
-async fn set_health(
-    clustered: &Clustered,
-    node: &NodeInfo,
-    health: Health,
-) -> Result<(), ApiError> {
-    let since = clustered.metadata.clock().now().0;
-    let (node, epoch) = (node.id, node.epoch);
-    decide(clustered, Command::SetHealth { node, epoch, health, since }).await
-}
-
-async fn decide(clustered: &Clustered, command: Command) -> Result<(), ApiError> {
-    let decided = clustered.metadata.decide(&command.into()).await;
-    decided.map(drop).map_err(|error| match error {
+/// What came of what was asked, in words.
+fn decided<T>(outcome: Result<T, CatalogError>) -> Result<T, ApiError> {
+    outcome.map_err(|error| match error {
         CatalogError::Refused(refusal) => refused(refusal.to_string()),
         error => ApiError::new(Kind::Unavailable, error.to_string())
             .hint("a majority of the voters must be there: see `sawlog cluster status`"),

@@ -46,11 +46,14 @@ fn check_answers(node: &Node) {
     let rows = node.client.rows(&json!({ "query": "* | patterns" }));
     let expected = [
         json!({ "_pattern": "GET /item/<*> took <*>", "count": 400,
-            "first_seen": "2026-01-01T00:00:10.000000000Z", "last_seen": "2026-01-01T01:23:10.000000000Z" }),
+            "first_seen": "2026-01-01T00:00:10.000000000Z", "last_seen": "2026-01-01T01:23:10.000000000Z",
+            "example": "GET /item/1 took 1ms" }),
         json!({ "_pattern": "disk <*> is full on <*>", "count": 100,
-            "first_seen": "2026-01-01T00:00:00.000000000Z", "last_seen": "2026-01-01T01:22:30.000000000Z" }),
+            "first_seen": "2026-01-01T00:00:00.000000000Z", "last_seen": "2026-01-01T01:22:30.000000000Z",
+            "example": "disk 0 is full on web0" }),
         json!({ "_pattern": "once upon a time", "count": 1,
-            "first_seen": "2026-01-01T01:23:20.000000000Z", "last_seen": "2026-01-01T01:23:20.000000000Z" }),
+            "first_seen": "2026-01-01T01:23:20.000000000Z", "last_seen": "2026-01-01T01:23:20.000000000Z",
+            "example": "once upon a time" }),
     ];
     assert_eq!(rows, expected);
     let question = json!({ "query": "*", "buckets": 10, "from": "2026-01-01T00:00:00Z",

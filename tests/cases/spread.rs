@@ -15,7 +15,7 @@ const RECORDS_EACH: usize = 600;
 
 /// Every kind of part: halves of each aggregate, groups of each kind, functions of our own, first
 /// rows; and plans that have none.
-const QUESTIONS: [&str; 29] = [
+const QUESTIONS: [&str; 31] = [
     "| stats count() as n",
     "refused | stats count() as n by service",
     "| stats count(took) as n, sum(took) as s, min(took) as least, max(took) as most by service, level",
@@ -44,6 +44,8 @@ const QUESTIONS: [&str; 29] = [
     "user:u1 level:error | context before 2 after 1 | stats count() as n, count() where _matched as m by service",
     "level:error | limit 5 | context 3 | fields timestamp, service, user, _matched",
     "| expand note as one | stats count() as n by one",
+    "refused | patterns",
+    "| stats max(timestamp) as l, min(message) as m, max(level) as w by _pattern, service",
     "level:error | dedup service | context after 4 | where not _matched | stats count() as n by service",
 ];
 

@@ -1,5 +1,6 @@
 //! Disks that are not as they should be: slow, full, with bits that flipped.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -102,6 +103,22 @@ impl SmallDisk {
             }
             Self::Limited => Self::limit(node, Some(4096)),
         }
+    }
+
+    /// So many bytes more can be written. Whether the system says how much that is: a limit of the size
+    /// of files does not.
+    ///
+    /// # Panics
+    /// It cannot be filled.
+    #[must_use]
+    pub fn fill_but(&self, node: &Process, bytes: u64) -> bool {
+        let Self::Mounted { at } = self else { return false };
+        let filler = Self::filler(at, node);
+        let mut file = std::fs::File::create(&filler).unwrap();
+        let stat = rustix::fs::statvfs(&filler).unwrap();
+        let full = (stat.f_bavail * stat.f_frsize).saturating_sub(bytes);
+        std::io::copy(&mut std::io::repeat(0).take(full), &mut file).unwrap();
+        true
     }
 
     /// There is room again.

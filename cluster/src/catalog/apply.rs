@@ -4,12 +4,14 @@
 use model::deletion::Deletion;
 use model::node::{Health, Lease, NodeId, NodeInfo, Placement};
 use model::split::{SplitId, SplitMeta};
+use model::time::Timestamp;
 use redb::{ReadableTable as _, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::command::{Answer, Change, Command, Fence, Joining, Order, Publication, Refusal};
 use super::{CatalogError, storage};
+use crate::peer::REMOVED;
 
 pub(super) const SPLITS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("splits");
 pub(super) const PARTITIONS: TableDefinition<'_, u32, u64> = TableDefinition::new("partitions");
@@ -24,6 +26,13 @@ pub(super) const LEASES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new
 pub(super) const CLUSTER: &str = "cluster";
 /// The fact that counts the tokens of leases.
 const TOKENS: &str = "tokens";
+/// The fact that says before which moment objects of unknown splits are swept.
+pub(super) const SWEPT: &str = "swept";
+/// How the fact begins that a node is to be left, with its id behind it. It says something as long
+/// as that holds. (A node's health is told anew whenever it comes.)
+pub(crate) const DRAINING: &str = "draining ";
+/// How the fact begins that a node was removed, with its id behind it.
+pub(super) const FORGOTTEN: &str = "forgotten ";
 
 /// What came of a command.
 pub(super) type Outcome = Result<(Answer, Option<Change>), Refusal>;
@@ -46,7 +55,8 @@ impl Tables<'_> {
             Command::Publish(publication) => self.publish(publication),
             Command::Replace { remove, add } => self.replace(remove, add),
             Command::Copied { splits, node } => self.copies(splits, *node, &keep),
-            Command::Dropped { splits, node } => self.copies(splits, *node, &drop_one),
+            Command::Dropped { splits, node, least } => self.dropped(splits, *node, *least),
+            Command::SweepBefore(moment) => self.sweep_before(*moment),
             Command::BeginDeletion(deletion) => self.begin_deletion(deletion),
             Command::ProgressDeletion { number, deleted, done } => {
                 self.progress(*number, |deletion| {
@@ -66,7 +76,8 @@ impl Tables<'_> {
             }
             Command::Remember { name, fact } => {
                 self.remember(name, fact)?;
-                Ok(Ok((Answer::Done, None)))
+                let of_nodes = name.starts_with(DRAINING);
+                Ok(Ok((Answer::Done, of_nodes.then_some(Change::Topology))))
             }
             Command::Found { cluster } => self.found(cluster),
             Command::Adopt(estate) => self.adopt(estate),
@@ -99,12 +110,19 @@ impl Tables<'_> {
             let (current, expected) = (model::partition::Offset(current), publication.from);
             return Ok(Err(Refusal::Moved { partition, current, expected }));
         }
+        if let Some(refusal) = self.swept(&publication.add)? {
+            return Ok(Err(refusal));
+        }
         partitions.insert(partition.0, publication.to.0).map_err(storage)?;
         self.insert(&publication.add)?;
         Ok(Ok((Answer::Done, Some(Change::Published(publication.clone())))))
     }
 
     fn replace(&self, remove: &[SplitId], add: &[SplitMeta]) -> Result<Outcome, CatalogError> {
+        if let Some(refusal) = self.swept(add)? {
+            return Ok(Err(refusal));
+        }
+        let add = self.as_kept(add)?;
         {
             let mut splits = self.0.open_table(SPLITS).map_err(storage)?;
             for id in remove {
@@ -116,8 +134,8 @@ impl Tables<'_> {
                 splits.remove(id.0.as_str()).map_err(storage)?;
             }
         }
-        self.insert(add)?;
-        let change = Change::Replaced { remove: remove.to_vec(), add: add.to_vec() };
+        self.insert(&add)?;
+        let change = Change::Replaced { remove: remove.to_vec(), add };
         Ok(Ok((Answer::Done, Some(change))))
     }
 
@@ -126,6 +144,53 @@ impl Tables<'_> {
             self.put(SPLITS, meta.id.0.as_str(), meta)?;
         }
         Ok(())
+    }
+
+    /// Splits that stay under their name stay with who keeps them by now.
+    fn as_kept(&self, add: &[SplitMeta]) -> Result<Vec<SplitMeta>, CatalogError> {
+        if self.fact(SWEPT)?.is_none() {
+            // There may be nodes of the first version, which do not do so.
+            return Ok(add.to_vec());
+        }
+        let kept = |meta: &SplitMeta| {
+            let known: Option<SplitMeta> = self.get(SPLITS, meta.id.0.as_str())?;
+            let copies = known.map_or_else(|| meta.copies.clone(), |known| known.copies);
+            Ok(SplitMeta { copies, ..meta.clone() })
+        };
+        add.iter().map(kept).collect()
+    }
+
+    /// What refuses a split that is not known and was begun before what is swept.
+    fn swept(&self, add: &[SplitMeta]) -> Result<Option<Refusal>, CatalogError> {
+        let Some(before) = self.fact(SWEPT)?.as_deref().and_then(moment) else { return Ok(None) };
+        for meta in add.iter().filter(|meta| meta.id.begun().is_some_and(|begun| begun < before)) {
+            if self.get::<_, SplitMeta>(SPLITS, meta.id.0.as_str())?.is_none() {
+                return Ok(Some(Refusal::Swept { split: meta.id.clone(), before }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn sweep_before(&self, before: Timestamp) -> Result<Outcome, CatalogError> {
+        if self.fact(SWEPT)?.as_deref().and_then(moment).is_none_or(|known| known < before) {
+            self.remember(SWEPT, &before.0.to_string())?;
+        }
+        Ok(Ok((Answer::Done, None)))
+    }
+
+    fn dropped(
+        &self,
+        splits: &[SplitId],
+        node: NodeId,
+        least: usize,
+    ) -> Result<Outcome, CatalogError> {
+        let nodes = self.nodes()?;
+        let is_up = |id: &NodeId| nodes.iter().any(|info| info.id == *id && info.is_up());
+        self.copies(splits, node, &|copies, node| {
+            if copies.iter().filter(|id| **id != node && is_up(id)).count() >= least {
+                drop_one(copies, node);
+            }
+        })
     }
 
     fn copies(
@@ -183,10 +248,7 @@ impl Tables<'_> {
 
     fn register(&self, joining: &Joining) -> Result<Outcome, CatalogError> {
         if self.fact(&forgotten(joining.id))?.is_some() {
-            let why = format!(
-                "node {} was removed from the cluster: start it with an empty --data-dir",
-                joining.id
-            );
+            let why = format!("node {} {REMOVED}: start it with an empty --data-dir", joining.id);
             return Ok(Err(Refusal::Stranger { why }));
         }
         let known: Option<NodeInfo> = self.get(NODES, joining.id.0)?;
@@ -319,9 +381,14 @@ fn drop_one(copies: &mut Vec<NodeId>, node: NodeId) {
     copies.retain(|copy| *copy != node);
 }
 
+/// Reads a moment that is a fact.
+pub(super) fn moment(fact: &str) -> Option<Timestamp> {
+    fact.parse().ok().map(Timestamp)
+}
+
 /// The fact that a node was removed.
 fn forgotten(node: NodeId) -> String {
-    format!("forgotten {node}")
+    format!("{FORGOTTEN}{node}")
 }
 
 fn changed(what: String) -> Refusal {

@@ -10,6 +10,11 @@ use model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::estate::Estate;
+use super::written::PROTOCOL_FIRST;
+
+/// The version since which objects are swept up to a moment that the catalog knows, and copies are
+/// given up where enough others keep them.
+const PROTOCOL_SWEEPS: u32 = 2;
 
 /// A partition's records `from..to` became these splits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,13 +58,20 @@ pub enum Command {
         /// Who.
         node: NodeId,
     },
-    /// A node does not keep the objects of these splits any more.
+    /// A node does not keep the objects of these splits any more; of each only where so many others
+    /// that are up keep it.
     Dropped {
         /// Which splits.
         splits: Vec<SplitId>,
         /// Who.
         node: NodeId,
+        /// How many others there must be.
+        #[serde(default, skip_serializing_if = "is_none")]
+        least: usize,
     },
+    /// Splits that were begun before this moment and are not known by now are refused from now on, so
+    /// that their objects may be swept. It never goes back: an earlier one changes nothing.
+    SweepBefore(Timestamp),
     /// Begins a deletion; its number is set.
     BeginDeletion(Deletion),
     /// Says how far a deletion is.
@@ -136,6 +148,38 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The version of the nodes' protocol that it takes to carry it out. What is new, a command or a
+    /// field of one, takes a version that is new with it: it is not proposed before all nodes speak
+    /// that.
+    #[must_use]
+    pub fn protocol(&self) -> u32 {
+        match self {
+            Self::Publish(_)
+            | Self::Replace { .. }
+            | Self::Copied { .. }
+            | Self::Dropped { least: 0, .. }
+            | Self::BeginDeletion(_)
+            | Self::ProgressDeletion { .. }
+            | Self::PutDocument { .. }
+            | Self::RemoveDocument { .. }
+            | Self::Remember { .. }
+            | Self::Found { .. }
+            | Self::Adopt(_)
+            | Self::Register(_)
+            | Self::SetHealth { .. }
+            | Self::Forget(_)
+            | Self::Place { .. }
+            | Self::Grant { .. } => PROTOCOL_FIRST,
+            Self::Dropped { .. } | Self::SweepBefore(_) => PROTOCOL_SWEEPS,
+        }
+    }
+}
+
+fn is_none(number: &usize) -> bool {
+    *number == 0
+}
+
 /// A node that comes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Joining {
@@ -151,7 +195,7 @@ pub struct Joining {
     pub version: String,
     /// Version of what nodes say to each other.
     pub protocol: u32,
-    /// When, nanoseconds UTC.
+    /// When, nanoseconds UTC, by the clock of who leads.
     pub at: i64,
 }
 
@@ -217,6 +261,14 @@ pub enum Refusal {
     /// A split to be replaced is gone; what was built is to be thrown away.
     #[error("split {0} is not in the catalog any more")]
     Gone(SplitId),
+    /// It was begun so long ago that its objects may be swept; it is to be built anew.
+    #[error("split {split} was begun before {before}: what was not known of that time is swept")]
+    Swept {
+        /// Which split.
+        split: SplitId,
+        /// The moment.
+        before: Timestamp,
+    },
     /// The lease was granted anew; who had it is to stop.
     #[error("the lease {lease} has token {current} now: somebody else has it")]
     Fenced {
@@ -236,6 +288,18 @@ pub enum Refusal {
     Stranger {
         /// Why.
         why: String,
+    },
+    /// Not every node could read it.
+    #[error(
+        "node {node} speaks version {has} of the nodes' protocol, and this takes version {needed}: start every node with the newest program first"
+    )]
+    Early {
+        /// A node of an earlier version.
+        node: NodeId,
+        /// Its version.
+        has: u32,
+        /// The version that it takes.
+        needed: u32,
     },
     /// It cannot be read: a neighbour of another version gave it.
     #[error("a command that this version does not know")]

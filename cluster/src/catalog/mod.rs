@@ -3,6 +3,7 @@
 //! on a node of its own, through the metadata group in a cluster.
 
 mod command;
+mod written;
 mod apply;
 mod dump;
 mod estate;
@@ -15,6 +16,7 @@ use model::deletion::Deletion;
 use model::node::{Lease, NodeId, NodeInfo, Placement, Topology};
 use model::partition::{Offset, PartitionId};
 use model::split::{SplitId, SplitMeta};
+use model::time::Timestamp;
 use redb::{
     Database, Durability, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
     TableDefinition, WriteTransaction,
@@ -22,12 +24,15 @@ use redb::{
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-pub(crate) use apply::DOCUMENTS;
 use apply::{
-    CLUSTER, DELETIONS, LEASES, META, NODES, PARTITIONS, PLACEMENTS, SPLITS, Tables, read,
+    CLUSTER, DELETIONS, FORGOTTEN, LEASES, META, NODES, PARTITIONS, PLACEMENTS, SPLITS, SWEPT,
+    Tables, moment, read,
 };
+pub(crate) use apply::{DOCUMENTS, DRAINING};
 pub use command::{Answer, Change, Command, Fence, Joining, Order, Publication, Refusal};
 pub use estate::Estate;
+pub use written::UnreadError;
+pub(crate) use written::{PROTOCOL_FIRST, read as read_order, write as write_order};
 
 /// What is this node's alone: its id, how far it has carried out what the group decided.
 const LOCAL: TableDefinition<'_, &str, &str> = TableDefinition::new("local");
@@ -92,6 +97,9 @@ pub enum CatalogError {
         #[source]
         source: serde_json::Error,
     },
+    /// It was decided, and this program cannot carry it out: the node stops.
+    #[error(transparent)]
+    Unread(#[from] UnreadError),
     /// The file cannot be opened, read or written.
     #[error(
         "the catalog failed: if its disk is full make room; if catalog.redb is damaged restore it"
@@ -176,16 +184,15 @@ impl Catalog {
         if let Some(proposer) = self.seat.proposer.get() {
             return proposer.propose(order);
         }
-        let outcomes = self.carry_out(&[Some(order)], &[], Durability::Immediate)?;
+        let outcomes = self.carry_out(&[order], &[], Durability::Immediate)?;
         let outcome = outcomes.into_iter().next().unwrap_or(Err(Refusal::Unknown));
         Ok(outcome?)
     }
 
     /// Carries out what was decided, with what is to be remembered of it, in one transaction.
-    /// `None` stands for a command that could not be read.
     pub(crate) fn carry_out(
         &self,
-        orders: &[Option<Order>],
+        orders: &[Order],
         local: &[(&str, &str)],
         durability: Durability,
     ) -> Result<Vec<Result<Answer, Refusal>>, CatalogError> {
@@ -193,10 +200,7 @@ impl Catalog {
         let write = self.write(durability)?;
         let (mut answers, mut changes) = (Vec::with_capacity(orders.len()), Vec::new());
         for order in orders {
-            let outcome = match order {
-                Some(order) => Tables(&write).apply(order)?,
-                None => Err(Refusal::Unknown),
-            };
+            let outcome = Tables(&write).apply(order)?;
             answers.push(outcome.map(|(answer, change)| {
                 changes.extend(change);
                 answer
@@ -237,11 +241,15 @@ impl Catalog {
         let nodes: Vec<(NodeId, NodeInfo)> = entries(&read, NODES, NodeId)?;
         let partitions: Vec<(PartitionId, Placement)> = entries(&read, PLACEMENTS, PartitionId)?;
         let leases: Vec<(String, Lease)> = entries(&read, LEASES, str::to_owned)?;
+        let of_nodes = |kind| facts_of_nodes(&read, kind);
+        let draining = of_nodes(DRAINING)?.into_iter().filter(|(_, fact)| !fact.is_empty());
         let topology = Topology {
             cluster: self.fact(CLUSTER)?.unwrap_or_default(),
             nodes: nodes.into_iter().collect(),
             partitions: partitions.into_iter().collect(),
             leases: leases.into_iter().collect(),
+            draining: draining.map(|(node, _)| node).collect(),
+            forgotten: of_nodes(FORGOTTEN)?.into_keys().collect(),
         };
         self.seat.topology.send_replace(Arc::new(topology));
         Ok(())
@@ -266,6 +274,15 @@ impl Catalog {
         let table = read.open_table(SPLITS).map_err(storage)?;
         let value = table.get(id.0.as_str()).map_err(storage)?;
         value.map(|value| self::read(&id.0, value.value())).transpose()
+    }
+
+    /// The moment before which splits were begun that will never be known when they are not by now.
+    /// To be asked before the splits are.
+    ///
+    /// # Errors
+    /// [`CatalogError::Storage`].
+    pub fn swept_before(&self) -> Result<Timestamp, CatalogError> {
+        Ok(self.fact(SWEPT)?.as_deref().and_then(moment).unwrap_or(Timestamp::MIN))
     }
 
     /// The offset below which a partition's records are in splits.
@@ -366,6 +383,21 @@ fn remember_local(write: &WriteTransaction, facts: &[(&str, &str)]) -> Result<()
     Ok(())
 }
 
+/// The facts that begin so and name a node, by node.
+fn facts_of_nodes(
+    read: &ReadTransaction,
+    kind: &str,
+) -> Result<BTreeMap<NodeId, String>, CatalogError> {
+    let table = read.open_table(META).map_err(storage)?;
+    let mut facts = BTreeMap::new();
+    for entry in table.iter().map_err(storage)? {
+        let (name, fact) = entry.map_err(storage)?;
+        let node = name.value().strip_prefix(kind).and_then(NodeId::parse);
+        facts.extend(node.map(|node| (node, fact.value().to_owned())));
+    }
+    Ok(facts)
+}
+
 /// All entries of a table, by key.
 fn entries<K: redb::Key + 'static, O, T: DeserializeOwned>(
     read: &ReadTransaction,
@@ -386,74 +418,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn meta(id: &str) -> SplitMeta {
-        SplitMeta {
-            id: SplitId(id.to_owned()),
-            index: "main".to_owned(),
-            partition: PartitionId(0),
-            offset_first: Offset(0),
-            offset_last: Offset(9),
-            row_count: 10,
-            time_first: 0,
-            time_last: 9,
-            ingest_last: 9,
-            level_counts: [0, 0, 0, 10, 0, 0, 0],
-            stored_bytes: 100,
-            raw_bytes: 1000,
-            merges: 0,
-            deletions: 0,
-            copies: Vec::new(),
-        }
-    }
-
-    fn ids(catalog: &Catalog) -> Vec<String> {
-        catalog.splits().unwrap().iter().map(|split| split.id.0.clone()).collect()
-    }
-
-    #[test]
-    fn publishing_moves_the_offset_and_adds_in_one_step() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("catalog.redb");
-        let publish = |catalog: &Catalog, from, to, id| {
-            let (partition, from, to) = (PartitionId(3), Offset(from), Offset(to));
-            catalog.execute(Command::Publish(Publication {
-                partition,
-                from,
-                to,
-                add: vec![meta(id)],
-            }))
-        };
-        let catalog = Catalog::open(&path).unwrap();
-        publish(&catalog, 0, 10, "a").unwrap();
-        assert!(matches!(
-            publish(&catalog, 0, 10, "b"),
-            Err(CatalogError::Refused(Refusal::Moved { .. }))
-        ));
-        drop(catalog);
-        let catalog = Catalog::open(&path).unwrap();
-        assert_eq!(catalog.indexed_offset(PartitionId(3)).unwrap(), Offset(10));
-        assert_eq!(catalog.indexed_offset(PartitionId(4)).unwrap(), Offset(0));
-        assert_eq!(ids(&catalog), ["a"]);
-    }
-
-    #[test]
-    fn replacing_needs_all_the_old_ones() {
-        let folder = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
-        let replace = |remove: &[SplitId], add: &[SplitMeta]| {
-            let (remove, add) = (remove.to_vec(), add.to_vec());
-            catalog.execute(Command::Replace { remove, add })
-        };
-        replace(&[], &[meta("a"), meta("b")]).unwrap();
-        let old = [SplitId("a".to_owned()), SplitId("x".to_owned())];
-        let refused = replace(&old, &[meta("c")]);
-        assert!(matches!(refused, Err(CatalogError::Refused(Refusal::Gone(_)))));
-        assert_eq!(ids(&catalog), ["a", "b"]);
-        let old = [SplitId("a".to_owned()), SplitId("b".to_owned())];
-        replace(&old, &[meta("c")]).unwrap();
-        assert_eq!(ids(&catalog), ["c"]);
-    }
-}
+mod tests;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Metadata;
 use super::join::{CALL_WAIT, text};
-use crate::peer::PeerServer;
+use crate::peer::{PeerError, PeerServer, REMOVED};
 
 /// The name of the call by which a node says that it is there.
 const BEAT_CALL: &str = "beat";
@@ -21,8 +21,8 @@ const HEARD_CALL: &str = "heard";
 const BEAT_INTERVAL: Duration = Duration::from_millis(700);
 /// How long a node waits for the leader to hear that it is there.
 const BEAT_WAIT: Duration = Duration::from_secs(1);
-/// How long ago a majority may have answered for a leader to be sure of itself, milliseconds.
-const LEASE_MS: u64 = 2_000;
+/// How long ago a majority may have answered for a leader to be sure of itself.
+const LEASE: Duration = Duration::from_secs(2);
 
 /// What a node says of itself, again and again.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -139,8 +139,7 @@ impl Metadata {
             None => true,
             Some(leader) if leader == self.0.me => {
                 // Who leads hears of itself as long as a majority hears of it.
-                let metrics = self.0.group.raft().metrics().borrow().clone();
-                if metrics.millis_since_quorum_ack.is_some_and(|ms| ms < LEASE_MS) {
+                if self.0.group.is_heard_within(LEASE) {
                     self.heard_leader();
                 }
                 text(&beat).is_ok_and(|body| self.hear(&body))
@@ -156,6 +155,8 @@ impl Metadata {
                 self.heard_leader();
                 serde_json::from_slice(&answer).unwrap_or(true)
             }
+            // It is told for good where it comes in.
+            Err(PeerError::Refused { why, .. }) => !why.contains(REMOVED),
             Err(_) => true,
         }
     }

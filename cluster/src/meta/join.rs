@@ -1,11 +1,10 @@
 //! Coming into the cluster.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::node::NodeId;
+use model::node::{Health, NodeId, Topology};
 use openraft::ChangeMembers;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +12,7 @@ use super::beat::Beat;
 use super::lead::PARTITIONS;
 use super::propose::PROPOSE_CALL;
 use super::{MetaError, Metadata, Start};
-use crate::catalog::{Answer, Catalog, CatalogError, Command, Joining, Order, Refusal};
+use crate::catalog::{Answer, Catalog, CatalogError, Command, Joining, Refusal};
 use crate::peer::{PROTOCOL, PeerError, PeerServer, Peers};
 use crate::raft::Peer;
 
@@ -36,8 +35,13 @@ const JOIN_PAUSE: Duration = Duration::from_millis(300);
 /// How long a node may take to hear that it is in.
 const FOLLOW_WAIT: Duration = Duration::from_secs(30);
 
+/// What is said while the founder puts into the catalog what it had.
+const BEING_FOUNDED: &str = "the cluster is being founded";
+/// What a node says to itself that stopped meanwhile.
+const BROKE_OFF: &str = "founding the cluster broke off: start this node with --bootstrap again";
+
 /// The fact that says where the splits of all nodes are.
-const STORE: &str = "store";
+pub(super) const STORE: &str = "store";
 /// The fact that the store was found to be the cluster's.
 const STORE_CLAIMED: &str = "store claimed";
 
@@ -87,7 +91,7 @@ impl Metadata {
         });
     }
 
-    fn joining(&self) -> Joining {
+    pub(super) fn joining(&self) -> Joining {
         let settings = &self.0.settings;
         Joining {
             id: self.0.me,
@@ -159,42 +163,6 @@ impl Metadata {
         self.decide(&Command::Remember { name, fact }.into()).await.map(drop)
     }
 
-    async fn found(&self) -> Result<(), MetaError> {
-        let me = self.0.me;
-        let peer = Peer { node: me.0, address: self.0.settings.address.clone() };
-        let begun = self.0.group.raft().initialize(BTreeMap::from([(me.0, peer)]));
-        // A first try may have broken off behind this.
-        if let Err(error) = begun.await {
-            tracing::debug!(%error, "the metadata group has begun before");
-        }
-        let cluster = format!("{:016x}", platform::random::u64());
-        let found = Order::from(Command::Found { cluster: cluster.clone() });
-        let cluster = match self.decide(&found).await {
-            Ok(_) => cluster,
-            Err(error) => match self.0.catalog.fact("cluster")? {
-                Some(cluster) => cluster,
-                None => return Err(error.into()),
-            },
-        };
-        self.0.peers.belong_to(&cluster);
-        // Whoever comes finds in the log what this node had on its own.
-        for estate in self.0.catalog.estate(me)? {
-            self.decide(&Command::Adopt(estate).into()).await?;
-        }
-        let count = self.0.settings.partition_count.to_string();
-        let fact = Command::Remember { name: PARTITIONS.to_owned(), fact: count };
-        self.decide(&fact.into()).await?;
-        let place = place_of_splits(self.0.settings.store).to_owned();
-        let fact = Command::Remember { name: STORE.to_owned(), fact: place };
-        self.decide(&fact.into()).await?;
-        let epoch = self.decide(&Command::Register(self.joining()).into()).await?;
-        self.0.epoch.store(epoch.number(), Ordering::Relaxed);
-        self.heard_leader();
-        self.0.catalog.remember_local("cluster", &cluster)?;
-        tracing::info!(cluster, node = %me, "a cluster begins");
-        Ok(())
-    }
-
     /// How many partitions the cluster wants.
     pub(super) fn partition_count(&self) -> u32 {
         let stored = self.0.catalog.fact(PARTITIONS).ok().flatten();
@@ -222,21 +190,13 @@ impl Metadata {
         let mut told: Option<Duration> = None;
         // A node that knows its cluster waits for it as long as it takes.
         while is_known || clock.elapsed() < until {
+            if let Some(why) = self.failure() {
+                return Err(MetaError::Group(why));
+            }
             for address in self.doors() {
                 match self.knock_at(&address).await {
-                    Welcome::In { cluster, epoch } => {
-                        self.0.peers.belong_to(&cluster);
-                        self.0.epoch.store(epoch, Ordering::Relaxed);
-                        self.0.catalog.remember_local("cluster", &cluster)?;
-                        self.is_in().await?;
-                        self.heard_leader();
-                        self.raise_partitions().await;
-                        tracing::info!(cluster, node = %self.0.me, epoch, "this node is in its cluster");
-                        return Ok(());
-                    }
-                    // Its own words help nobody: it is not in.
-                    Welcome::NotNow(_) if address == self.0.settings.address => {}
-                    Welcome::NotNow(words) => why = format!("{words}{}", hint(&words)),
+                    Welcome::In { cluster, epoch } => return self.go_in(&cluster, epoch).await,
+                    Welcome::NotNow(words) => why = self.why(&address, &words).unwrap_or(why),
                     Welcome::No(words) => return Err(MetaError::Alone(words)),
                 }
             }
@@ -248,6 +208,27 @@ impl Metadata {
             }
         }
         Err(MetaError::Alone(why))
+    }
+
+    /// Takes its place, and returns when its own catalog knows it.
+    async fn go_in(&self, cluster: &str, epoch: u64) -> Result<(), MetaError> {
+        self.0.peers.belong_to(cluster);
+        self.0.epoch.store(epoch, Ordering::Relaxed);
+        self.0.catalog.remember_local("cluster", cluster)?;
+        self.is_in().await?;
+        self.heard_leader();
+        self.raise_partitions().await;
+        tracing::info!(cluster, node = %self.0.me, epoch, "this node is in its cluster");
+        Ok(())
+    }
+
+    /// Why it is not in, by what was said at a door.
+    fn why(&self, address: &str, words: &str) -> Option<String> {
+        if address != self.0.settings.address {
+            return Some(format!("{words}{}", hint(words)));
+        }
+        // Its own words help nobody: it is not in.
+        (words == BEING_FOUNDED).then(|| BROKE_OFF.to_owned())
     }
 
     /// Where to knock: at this node itself too, when it leads already.
@@ -298,31 +279,22 @@ impl Metadata {
 
     /// Lets a node in, if this one leads, or asks who does.
     async fn welcome(&self, body: Bytes) -> Welcome {
-        let Ok(Knock { joining, store }) = serde_json::from_slice::<Knock>(&body) else {
+        let Ok(knock) = serde_json::from_slice::<Knock>(&body) else {
             return Welcome::No("a request to join that cannot be read".to_owned());
         };
-        let place = self.0.catalog.fact(STORE).ok().flatten();
-        if let (Some(place), Some(store)) = (place, store)
-            && place != place_of_splits(store)
-        {
-            return Welcome::No(wrong_place(store).to_owned());
-        }
-        if joining.protocol.abs_diff(PROTOCOL) > 1 {
-            return Welcome::No(format!(
-                "version {} of the nodes' protocol is too far from {PROTOCOL}",
-                joining.protocol
-            ));
+        if let Some(words) = self.no_to(&knock) {
+            return Welcome::No(words);
         }
         let metrics = self.0.group.raft().metrics().borrow().clone();
         match metrics.current_leader {
             None => Welcome::NotNow("the cluster has no leader now".to_owned()),
-            Some(leader) if leader == self.0.me.0 => self.let_in(joining).await,
+            Some(leader) if leader == self.0.me.0 => self.let_in(knock).await,
             Some(leader) => {
                 let peer = metrics.membership_config.membership().get_node(&leader).cloned();
                 let Some(peer) = peer else {
                     return Welcome::NotNow("the leader is not known".to_owned());
                 };
-                if peer.address == joining.address {
+                if peer.address == knock.joining.address {
                     return Welcome::NotNow("the leader is not known".to_owned());
                 }
                 match self.0.peers.call(&peer.address, JOIN_CALL, body, CALL_WAIT).await {
@@ -334,11 +306,73 @@ impl Metadata {
         }
     }
 
-    async fn let_in(&self, joining: Joining) -> Welcome {
-        let Some(cluster) = self.0.catalog.fact("cluster").ok().flatten() else {
-            return Welcome::NotNow("the cluster is being founded".to_owned());
+    /// Why a node never comes in as it is, if so.
+    fn no_to(&self, Knock { joining, store }: &Knock) -> Option<String> {
+        let place = self.0.catalog.fact(STORE).ok().flatten();
+        if let (Some(place), Some(store)) = (place, *store)
+            && place != place_of_splits(store)
+        {
+            return Some(wrong_place(store).to_owned());
+        }
+        let (theirs, log) = (joining.protocol, self.log_protocol());
+        if theirs.abs_diff(PROTOCOL) > 1 {
+            return Some(format!(
+                "version {theirs} of the nodes' protocol is too far from {PROTOCOL}"
+            ));
+        }
+        (theirs < log).then(|| {
+            format!(
+                "it takes version {log} of the nodes' protocol to read what the cluster decided, this node speaks version {theirs}: start it with the program that the other nodes have"
+            )
+        })
+    }
+
+    /// Why a node does not come in whose address may be another's: whoever registers there takes the
+    /// place of who was there before.
+    async fn doubt(&self, joining: &Joining, topology: &Topology) -> Option<Welcome> {
+        let (id, address) = (joining.id, &joining.address);
+        let asked = self.0.peers.knock(address, WHO_CALL, Bytes::new(), WHO_WAIT).await;
+        let heard = asked.ok().and_then(|body| serde_json::from_slice::<NodeId>(&body).ok());
+        match heard {
+            Some(heard) if heard == id => None,
+            Some(heard) => {
+                let words = format!(
+                    "node {heard} is heard at {address}, and not node {id}: give the address of this node with --advertise"
+                );
+                // One of ours that moves may be reached there a little later.
+                let is_ours = topology.nodes.contains_key(&id);
+                Some(if is_ours { Welcome::NotNow(words) } else { Welcome::No(words) })
+            }
+            None => {
+                let mut others = topology.nodes.values().filter(|node| node.id != id);
+                let before =
+                    others.find(|node| node.address == *address && node.health != Health::Gone)?;
+                Some(Welcome::NotNow(format!(
+                    "nobody is heard at {address}, where node {} was",
+                    before.id
+                )))
+            }
+        }
+    }
+
+    async fn let_in(&self, knock: Knock) -> Welcome {
+        let topology = self.0.catalog.topology().borrow().clone();
+        // The founder registers when everything is there that the others are to find.
+        let is_founded = !topology.nodes.is_empty();
+        let cluster = self.0.catalog.fact("cluster").ok().flatten();
+        let Some(cluster) = cluster.filter(|_| is_founded) else {
+            return Welcome::NotNow(BEING_FOUNDED.to_owned());
         };
+        if let Some(words) = self.no_to(&knock) {
+            return Welcome::No(words);
+        }
+        let Knock { joining, .. } = knock;
+        if let Some(doubt) = self.doubt(&joining, &topology).await {
+            return doubt;
+        }
         let (id, at) = (joining.id, joining.at);
+        // Nobody knows whether its clock is right.
+        let joining = Joining { at: self.0.clock.now().0, ..joining };
         let peer = Peer { node: id.0, address: joining.address.clone() };
         // Who was removed, or is of another cluster, is told so before it becomes a member.
         let epoch = match self.decide(&Command::Register(joining).into()).await {
@@ -369,7 +403,7 @@ impl Metadata {
 }
 
 /// Where splits are, in the word that the cluster keeps.
-fn place_of_splits(store: bool) -> &'static str {
+pub(super) fn place_of_splits(store: bool) -> &'static str {
     if store { "shared" } else { "copies" }
 }
 

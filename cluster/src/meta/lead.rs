@@ -9,6 +9,7 @@ use model::node::{Health, NodeId, Topology};
 use openraft::{ChangeMembers, ServerState};
 use platform::shutdown::Shutdown;
 
+use super::ages::Ages;
 use super::controller::{SESSION_NS, Sight, plan, voters};
 use super::join::ELECT_CALL;
 use super::{LOG_BYTES_MAX, Metadata};
@@ -31,20 +32,21 @@ const STEP_BACK_WAIT: Duration = Duration::from_secs(3);
 impl Metadata {
     /// Until the shutdown.
     pub(super) async fn lead(self, shutdown: Shutdown) {
-        let mut leading_since = None;
+        let (mut leading_since, mut ages) = (None, Ages::default());
         loop {
             tokio::select! {
                 () = self.0.clock.sleep(LOOK_INTERVAL) => {}
                 () = shutdown.wait() => return,
             }
             self.cut_log().await;
+            ages.look(&self.0.catalog.topology().borrow(), self.0.clock.elapsed());
             let state = self.0.group.raft().metrics().borrow().state;
             if state != ServerState::Leader {
                 leading_since = None;
                 continue;
             }
             let since = *leading_since.get_or_insert_with(|| self.0.clock.elapsed());
-            self.look(since).await;
+            self.look(since, &ages).await;
         }
     }
 
@@ -57,9 +59,9 @@ impl Metadata {
         }
     }
 
-    async fn look(&self, leading_since: Duration) {
+    async fn look(&self, leading_since: Duration, ages: &Ages) {
         let topology = self.0.catalog.topology().borrow().clone();
-        let sight = self.sight(&topology, leading_since);
+        let sight = self.sight(&topology, leading_since, ages);
         for command in plan(&topology, &sight) {
             tracing::info!(?command, "deciding");
             if let Err(error) = self.decide(&command.into()).await {
@@ -70,7 +72,7 @@ impl Metadata {
         self.keep_members(&topology).await;
     }
 
-    fn sight(&self, topology: &Topology, leading_since: Duration) -> Sight {
+    fn sight(&self, topology: &Topology, leading_since: Duration, ages: &Ages) -> Sight {
         let elapsed = self.0.clock.elapsed();
         let session = Duration::from_nanos(SESSION_NS.unsigned_abs());
         // Who leads anew has heard of nobody yet.
@@ -83,6 +85,7 @@ impl Metadata {
         };
         Sight {
             now: self.0.clock.now().0,
+            ages: ages.at(elapsed),
             heard: topology.nodes.keys().copied().filter(is_heard).collect(),
             partition_count: self.partition_count(),
             gone_after: i64::try_from(self.0.settings.gone_after.as_nanos()).unwrap_or(i64::MAX),

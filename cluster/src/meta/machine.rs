@@ -12,7 +12,8 @@ use redb::Durability;
 use serde::{Deserialize, Serialize};
 
 use super::MetaError;
-use crate::catalog::{Answer, Catalog, CatalogError, Order, Refusal};
+use crate::catalog::{Answer, Catalog, CatalogError, Refusal, read_order};
+use crate::peer::PROTOCOL;
 use crate::raft::types::{
     Entry, LogId, Reply, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig,
 };
@@ -63,8 +64,8 @@ impl MetaMachine {
             places.push(match entry.payload {
                 EntryPayload::Blank => None,
                 EntryPayload::Normal(command) => {
-                    // What a newer version proposes is refused by all that do not know it.
-                    orders.push(serde_json::from_slice::<Order>(&command.0).ok());
+                    // Whoever passed over what others carry out would have another catalog.
+                    orders.push(read_order(&command.0, PROTOCOL)?.0);
                     Some(orders.len() - 1)
                 }
                 EntryPayload::Membership(membership) => {
@@ -150,8 +151,12 @@ impl RaftStateMachine<TypeConfig> for MetaMachine {
         let entries: Vec<Entry> = entries.into_iter().collect();
         // A catalog that could not be written must be opened anew.
         self.store.room().await;
-        tokio::task::block_in_place(|| self.carry_out(entries))
-            .map_err(|error| failed(ErrorVerb::Write, &error))
+        tokio::task::block_in_place(|| self.carry_out(entries)).map_err(|error| {
+            if matches!(error, CatalogError::Unread(_)) {
+                tracing::error!(%error, "this node cannot go on");
+            }
+            failed(ErrorVerb::Write, &error)
+        })
     }
 
     async fn get_snapshot_builder(&mut self) -> Self {
@@ -194,5 +199,44 @@ impl RaftStateMachine<TypeConfig> for MetaMachine {
 impl RaftSnapshotBuilder<TypeConfig> for MetaMachine {
     async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
         tokio::task::block_in_place(|| self.dump()).map_err(|error| failed(ErrorVerb::Read, &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use platform::disk::Disk;
+
+    use super::*;
+    use crate::raft::types::log_id;
+    use crate::raft::{Command, LogSettings};
+
+    fn entry(index: u64, text: &str) -> Entry {
+        let command = Command(Bytes::copy_from_slice(text.as_bytes()));
+        Entry { log_id: log_id(1, 1, index), payload: EntryPayload::Normal(command) }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_cannot_read_what_was_decided_stops_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
+        let log = folder.path().join("meta");
+        let store = LogStore::open(&log, Disk::default(), LogSettings::default(), ()).unwrap();
+        let mut machine = MetaMachine::new(catalog.clone(), store).await.unwrap();
+        let known = r#"{"command":{"Remember":{"name":"a","fact":"1"}},"fence":null}"#;
+        machine.apply([entry(1, known)]).await.unwrap();
+        let later = known.replacen('{', &format!("{{\"protocol\":{},", PROTOCOL + 1), 1);
+        let later = later.replace("\"1\"", "\"2\"");
+        for text in [later.as_str(), r#"{"command":{"Dance":{}},"fence":null}"#] {
+            let failed = machine.apply([entry(2, known), entry(3, text)]).await.unwrap_err();
+            let words = failed.to_string();
+            assert!(words.contains("the program that the other nodes have"), "{words}");
+            assert_eq!(catalog.fact("a").unwrap().as_deref(), Some("1"));
+            let (applied, _) = machine.applied_state().await.unwrap();
+            assert_eq!(applied, Some(log_id(1, 1, 1)));
+        }
+        // With a program that reads it the node goes on where it stopped.
+        let read = later.replacen(&format!("\"protocol\":{}", PROTOCOL + 1), "\"protocol\":1", 1);
+        machine.apply([entry(2, known), entry(3, &read)]).await.unwrap();
+        assert_eq!(catalog.fact("a").unwrap().as_deref(), Some("2"));
     }
 }

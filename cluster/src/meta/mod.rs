@@ -2,9 +2,13 @@
 //! node is a member; one, three or five of them vote.
 
 mod beat;
+mod clocks;
+mod ages;
 pub mod controller;
 mod machine;
+mod founding;
 mod join;
+mod drain;
 mod lead;
 mod propose;
 
@@ -25,6 +29,7 @@ use crate::log::LogError;
 use crate::peer::{Members, PeerServer, Peers};
 use crate::raft::{Group, GroupId, GroupSettings, LogSettings, LogStore};
 pub use beat::{Beat, NodeReport};
+pub use founding::Founder;
 use machine::MetaMachine;
 
 /// How often a leader of the metadata group says that it lives.
@@ -68,6 +73,9 @@ pub struct MetaSettings {
     pub gone_after: Duration,
     /// Whether its splits are in a store that all nodes share: for all of them, or for none.
     pub store: bool,
+    /// Whether it had partitions of its own: where these ended, those of a cluster that it founds
+    /// begin.
+    pub had_partitions: bool,
 }
 
 /// Why a node is not in its cluster.
@@ -124,6 +132,8 @@ struct Inner {
     leaving: AtomicBool,
     /// When this node last heard of the leader, nanoseconds of the clock's elapsed time.
     heard_leader_ns: AtomicU64,
+    /// Whether this node's clock says what most say.
+    clock_agrees: AtomicBool,
     /// When the leader heard of each node, by the clock's elapsed time, and what it said.
     heard: Mutex<BTreeMap<NodeId, (Duration, Beat)>>,
 }
@@ -142,6 +152,9 @@ impl Metadata {
         shutdown: Shutdown,
     ) -> Result<Self, MetaError> {
         let me = catalog.node_id()?;
+        peers.speak_as(me);
+        let topology = catalog.topology();
+        server.turn_away(move |node| topology.borrow().forgotten.contains(&node));
         let known = catalog.local("cluster")?;
         if let (Some(cluster), Start::Bootstrap) = (&known, &settings.start)
             && !catalog.topology().borrow().nodes.is_empty()
@@ -178,12 +191,14 @@ impl Metadata {
             epoch: AtomicU64::new(0),
             leaving: AtomicBool::new(false),
             heard_leader_ns: AtomicU64::new(0),
+            clock_agrees: AtomicBool::new(false),
             heard: Mutex::default(),
         }));
         metadata.answer(server);
         metadata.come_in(known).await?;
         catalog.share(Arc::new(metadata.clone()));
         tokio::spawn(metadata.clone().beat(shutdown.clone()));
+        tokio::spawn(metadata.clone().compare_clocks(shutdown.clone()));
         tokio::spawn(metadata.clone().lead(shutdown.clone()));
         tokio::spawn(metadata.clone().watch(shutdown));
         Ok(metadata)
@@ -252,8 +267,15 @@ impl Metadata {
         metrics.membership_config.membership().voter_ids().map(NodeId).collect()
     }
 
-    /// A member whose disk failed decides nothing any more, and cannot say so by itself: the node
-    /// stops, so that whoever looks after it starts it again when there is room.
+    /// Why the member decides nothing any more, if it does not.
+    fn failure(&self) -> Option<String> {
+        let metrics = self.0.group.raft().metrics().borrow().clone();
+        metrics.running_state.err().map(|why| why.to_string())
+    }
+
+    /// A member whose disk failed, or that cannot read what was decided, decides nothing any more,
+    /// and cannot say so by itself: the node stops, so that whoever looks after it mends that and
+    /// starts it again.
     async fn watch(self, shutdown: Shutdown) {
         let mut metrics = self.0.group.raft().metrics();
         let failed = metrics.wait_for(|metrics| metrics.running_state.is_err());
@@ -261,7 +283,7 @@ impl Metadata {
             failed = failed => {
                 let why = failed.ok().and_then(|metrics| metrics.running_state.clone().err());
                 if let Some(why) = why.filter(|_| !shutdown.is_triggered()) {
-                    tracing::error!(%why, "the metadata's log failed: make room on its disk, then start the node again");
+                    tracing::error!(%why, "the metadata's member failed: mend that (of a full disk: make room), then start the node again");
                     shutdown.trigger();
                 }
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{Action, FlightData, Ticket};
 use bytes::Bytes;
+use model::node::NodeId;
 use platform::clock::Clock;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
@@ -14,7 +15,7 @@ use tonic::{Code, Request, Status, Streaming};
 
 use super::{
     ALIVE_INTERVAL, ALIVE_WAIT, CLUSTER_HEADER, CONNECT_WAIT, CONNECTION_WINDOW_BYTES,
-    MESSAGE_BYTES_MAX, NO_CLUSTER, PROTOCOL, PROTOCOL_HEADER, PeerError, PeerTls,
+    MESSAGE_BYTES_MAX, NO_CLUSTER, NODE_HEADER, PROTOCOL, PROTOCOL_HEADER, PeerError, PeerTls,
     STREAM_WINDOW_BYTES,
 };
 
@@ -30,6 +31,7 @@ struct Inner {
     clock: Clock,
     tls: Option<PeerTls>,
     cluster: OnceLock<String>,
+    node: OnceLock<NodeId>,
     channels: Mutex<HashMap<String, Channel>>,
 }
 
@@ -37,8 +39,16 @@ impl Peers {
     /// No connection yet.
     #[must_use]
     pub fn new(clock: Clock, tls: Option<PeerTls>) -> Self {
-        let (cluster, channels) = Default::default();
-        Self(Arc::new(Inner { clock, tls, cluster, channels }))
+        let (cluster, node, channels) = Default::default();
+        Self(Arc::new(Inner { clock, tls, cluster, node, channels }))
+    }
+
+    /// From now on every request says that this node speaks. Once only; said twice it must be the
+    /// same.
+    pub fn speak_as(&self, node: NodeId) {
+        if *self.0.node.get_or_init(|| node) != node {
+            tracing::error!(%node, "this node has another name already");
+        }
     }
 
     /// From now on every request says that it is of this cluster. Once only; said twice it must
@@ -66,8 +76,34 @@ impl Peers {
         body: Bytes,
         deadline: Duration,
     ) -> Result<Bytes, PeerError> {
+        let cluster = self.cluster().unwrap_or(NO_CLUSTER);
+        let action = self.request(Action { r#type: name.to_owned(), body }, cluster);
+        self.ask(address, action, deadline).await
+    }
+
+    /// Asks a node for what it tells everybody, as one that knows no cluster: another one of those
+    /// answers it too.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn knock(
+        &self,
+        address: &str,
+        name: &str,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, PeerError> {
+        let action = self.request(Action { r#type: name.to_owned(), body }, NO_CLUSTER);
+        self.ask(address, action, deadline).await
+    }
+
+    async fn ask(
+        &self,
+        address: &str,
+        action: Request<Action>,
+        deadline: Duration,
+    ) -> Result<Bytes, PeerError> {
         let mut client = self.client(address)?;
-        let action = self.request(Action { r#type: name.to_owned(), body });
         let asked = async {
             let mut results = client.do_action(action).await?.into_inner();
             let result = results.message().await?;
@@ -75,7 +111,7 @@ impl Peers {
         };
         match self.0.clock.timeout(deadline, asked).await {
             Some(Ok(body)) => Ok(body),
-            Some(Err(status)) => Err(failure(address, &status)),
+            Some(Err(status)) => Err(undone(address, &status)),
             None => {
                 let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
                 Err(PeerError::Late { address: address.to_owned(), ms })
@@ -94,7 +130,7 @@ impl Peers {
         deadline: Duration,
     ) -> Result<FlightStream, PeerError> {
         let mut client = self.client(address)?;
-        let ticket = self.request(Ticket { ticket });
+        let ticket = self.request(Ticket { ticket }, self.cluster().unwrap_or(NO_CLUSTER));
         match self.0.clock.timeout(deadline, client.do_get(ticket)).await {
             Some(Ok(stream)) => Ok(stream.into_inner()),
             Some(Err(status)) => Err(failure(address, &status)),
@@ -111,11 +147,14 @@ impl Peers {
         failure(address, status)
     }
 
-    fn request<T>(&self, message: T) -> Request<T> {
+    fn request<T>(&self, message: T, cluster: &str) -> Request<T> {
         let mut request = Request::new(message);
-        let cluster = self.cluster().unwrap_or(NO_CLUSTER);
         if let Ok(cluster) = MetadataValue::try_from(cluster) {
             request.metadata_mut().insert(CLUSTER_HEADER, cluster);
+        }
+        let node = self.0.node.get().map(|node| MetadataValue::try_from(node.to_string()));
+        if let Some(Ok(node)) = node {
+            request.metadata_mut().insert(NODE_HEADER, node);
         }
         request.metadata_mut().insert(PROTOCOL_HEADER, MetadataValue::from(PROTOCOL));
         request
@@ -156,6 +195,16 @@ impl Peers {
         }
         // It connects when it is used, and again when it broke.
         Ok(endpoint.connect_lazy())
+    }
+}
+
+/// Why something was not done: only what the other node itself says is sure.
+fn undone(address: &str, status: &Status) -> PeerError {
+    match (failure(address, status), status.code()) {
+        (said, Code::FailedPrecondition | Code::Unimplemented | Code::OutOfRange) => said,
+        // A connection that broke, say: it may have been done before.
+        (PeerError::Failed { address, why }, _) => PeerError::Unreachable { address, why },
+        (said, _) => said,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What nodes say to each other: calls and streams over Arrow Flight (gRPC, HTTP/2), with mutual
 //! TLS where there are certificates. A call is a Flight action with bytes for a body; a stream is
-//! a ticket's flight. Every request says which cluster it belongs to; strangers are refused.
+//! a ticket's flight. Every request says which cluster it belongs to, and which node speaks;
+//! strangers are refused, and nodes that were removed.
 
 mod beats;
 mod client;
@@ -12,11 +13,13 @@ use std::time::Duration;
 
 pub use client::{FlightStream, Peers};
 pub use raft::{Members, PeerTransport};
+pub(crate) use serve::REMOVED;
 pub use serve::{PeerServer, PeerServerError, Served};
 pub use tls::{CertificateError, Certificates, PeerTls, has_certificate, issue};
 
-/// Version of what nodes say to each other. Neighbours of one version apart work together.
-pub const PROTOCOL: u32 = 1;
+/// Version of what nodes say to each other. Neighbours of one version apart work together; what is
+/// new among the commands of the catalog waits until every node speaks it.
+pub const PROTOCOL: u32 = 2;
 /// Bytes of one message at most: a batch of entries, a catalog as a snapshot.
 pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
 /// Bytes on their way on one connection before somebody has read them.
@@ -32,6 +35,8 @@ const CONNECT_WAIT: Duration = Duration::from_secs(1);
 
 /// Header with the cluster's id.
 const CLUSTER_HEADER: &str = "sawlog-cluster";
+/// Header with the id of the node that speaks; earlier programs did not say it.
+const NODE_HEADER: &str = "sawlog-node";
 /// Header with the version of what is said.
 const PROTOCOL_HEADER: &str = "sawlog-protocol";
 /// What a node says that knows no cluster yet: it may only ask to join.
@@ -56,7 +61,7 @@ pub enum PeerError {
         /// The deadline, milliseconds.
         ms: u64,
     },
-    /// It is of another cluster, or of a version too far away.
+    /// It is of another cluster, or of a version too far away; or we were removed.
     #[error("node {address} refuses us: {why}")]
     Refused {
         /// Where.

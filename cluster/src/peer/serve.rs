@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
 use arrow_flight::{
@@ -12,6 +12,7 @@ use arrow_flight::{
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt as _};
+use model::node::NodeId;
 use platform::shutdown::Shutdown;
 use tokio::net::TcpListener;
 use tonic::metadata::MetadataMap;
@@ -21,16 +22,19 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     ALIVE_INTERVAL, ALIVE_WAIT, CLUSTER_HEADER, CONNECTION_WINDOW_BYTES, MESSAGE_BYTES_MAX,
-    NO_CLUSTER, PROTOCOL, PROTOCOL_HEADER, PeerTls, Peers, STREAM_WINDOW_BYTES,
+    NO_CLUSTER, NODE_HEADER, PROTOCOL, PROTOCOL_HEADER, PeerTls, Peers, STREAM_WINDOW_BYTES,
 };
 
 /// How the answer to a call begins that this version does not know.
 pub(super) const NOT_DONE: &str = "this node does not do";
+/// What a node is told that was removed.
+pub(crate) const REMOVED: &str = "was removed from the cluster";
 
 /// What came of a call: bytes, or why not in words.
 pub type Served = Result<Bytes, String>;
 type Call = Arc<dyn Fn(Bytes) -> BoxFuture<'static, Served> + Send + Sync>;
 type Flights = BoxStream<'static, Result<FlightData, Status>>;
+type IsRemoved = Box<dyn Fn(NodeId) -> bool + Send + Sync>;
 type Flight = Arc<dyn Fn(Bytes) -> BoxFuture<'static, Result<Flights, String>> + Send + Sync>;
 
 /// Why other nodes are not heard.
@@ -49,6 +53,7 @@ struct Inner {
     peers: Peers,
     calls: RwLock<HashMap<String, (Call, Guests)>>,
     flights: RwLock<HashMap<u8, Flight>>,
+    is_removed: OnceLock<IsRemoved>,
 }
 
 /// Who may call.
@@ -70,7 +75,16 @@ impl PeerServer {
     /// Does nothing yet. The cluster is the one that `peers` belongs to.
     #[must_use]
     pub fn new(peers: Peers) -> Self {
-        Self(Arc::new(Inner { peers, calls: RwLock::default(), flights: RwLock::default() }))
+        let (calls, flights, is_removed) = Default::default();
+        Self(Arc::new(Inner { peers, calls, flights, is_removed }))
+    }
+
+    /// From now on a node of which this is true is not heard, but for what everybody may ask. Once
+    /// only.
+    pub fn turn_away(&self, is_removed: impl Fn(NodeId) -> bool + Send + Sync + 'static) {
+        if self.0.is_removed.set(Box::new(is_removed)).is_err() {
+            tracing::error!("this node knows already whom it turns away");
+        }
     }
 
     /// Answers calls of that name from nodes of this cluster.
@@ -154,11 +168,26 @@ impl PeerServer {
         let theirs = text(CLUSTER_HEADER).unwrap_or(NO_CLUSTER);
         match self.0.peers.cluster() {
             _ if theirs == NO_CLUSTER && guests == Guests::Everybody => Ok(()),
-            Some(ours) if ours == theirs => Ok(()),
-            Some(ours) => Err(Status::permission_denied(format!(
-                "this is cluster {ours}, you are of {theirs}: check --join, or start with an empty --data-dir"
+            Some(ours) if ours == theirs => {
+                let node = text(NODE_HEADER).and_then(NodeId::parse);
+                self.hear(node.filter(|_| guests == Guests::Members))
+            }
+            // Which cluster it is, is no business of strangers.
+            Some(_) => Err(Status::permission_denied(format!(
+                "this is another cluster than {theirs}: check --join, or start with an empty --data-dir"
             ))),
             None => Err(Status::unavailable("this node is starting")),
+        }
+    }
+
+    /// Whether a node is heard; one that says no name is.
+    fn hear(&self, node: Option<NodeId>) -> Result<(), Status> {
+        let is_removed = |node: &NodeId| self.0.is_removed.get().is_some_and(|is| is(*node));
+        match node.filter(is_removed) {
+            Some(node) => Err(Status::permission_denied(format!(
+                "node {node} {REMOVED}: start it with an empty --data-dir"
+            ))),
+            None => Ok(()),
         }
     }
 }

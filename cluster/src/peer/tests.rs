@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use model::node::NodeId;
 use platform::clock::Clock;
 use platform::shutdown::Shutdown;
 use tokio::net::TcpListener;
@@ -67,13 +68,48 @@ async fn strangers_are_refused_and_may_knock() {
     let body = Bytes::from_static(b"x");
     let other = peers("two", None);
     let refused = other.call(&address, "twice", body.clone(), WAIT).await;
-    assert!(matches!(refused, Err(PeerError::Refused { why, .. }) if why.contains("cluster one")));
+    let Err(PeerError::Refused { why, .. }) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("another cluster than two") && !why.contains("one"), "{why}");
     let nobody = peers(NO_CLUSTER, None);
     assert!(nobody.call(&address, "twice", body.clone(), WAIT).await.is_err());
     assert_eq!(nobody.call(&address, "knock", body.clone(), WAIT).await.unwrap(), body);
     shutdown.trigger();
     let gone = other.call("127.0.0.1:1", "knock", body, WAIT).await;
     assert!(matches!(gone, Err(PeerError::Unreachable { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_removed_is_not_heard() {
+    let (address, server, _) = serve("one", None).await;
+    server.turn_away(|node| node == NodeId(7));
+    let body = Bytes::from_static(b"x");
+    // Programs before this one do not say who speaks.
+    let [nameless, other, removed] = [(); 3].map(|()| peers("one", None));
+    other.speak_as(NodeId(8));
+    removed.speak_as(NodeId(7));
+    for ours in [&nameless, &other] {
+        assert_eq!(ours.call(&address, "twice", body.clone(), WAIT).await.unwrap(), "xx");
+    }
+    let refused = removed.call(&address, "twice", body.clone(), WAIT).await;
+    let Err(PeerError::Refused { why, .. }) = refused else { panic!("{refused:?}") };
+    assert!(why.contains(REMOVED) && why.contains(&NodeId(7).to_string()), "{why}");
+    let stream = removed.stream(&address, Bytes::from_static(b"Cx"), WAIT).await;
+    assert!(matches!(stream, Err(PeerError::Refused { .. })));
+    // What everybody may ask tells it why.
+    assert_eq!(removed.call(&address, "knock", body.clone(), WAIT).await.unwrap(), body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_knows_no_cluster_yet_answers_who_knocks() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = PeerServer::new(peers(NO_CLUSTER, None));
+    server.on_knock("knock", |body| async move { Ok(body) });
+    tokio::spawn(server.serve(listener, None, Shutdown::default()));
+    let (ours, body) = (peers("one", None), Bytes::from_static(b"x"));
+    let starting = ours.call(&address, "knock", body.clone(), WAIT).await;
+    assert!(matches!(starting, Err(PeerError::Unreachable { .. })), "{starting:?}");
+    assert_eq!(ours.knock(&address, "knock", body.clone(), WAIT).await.unwrap(), body);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use openraft::error::{Fatal, RaftError};
 use openraft::storage::RaftStateMachine;
 use openraft::{Config, ConfigError, RaftMetrics, ServerState, SnapshotPolicy};
+use platform::clock::Clock;
 
+use super::acks::Acks;
 use super::codec::{self, CodecError, SnapshotPiece};
 use super::network::Network;
 use super::stand::Stand;
@@ -185,6 +187,7 @@ pub struct Group {
     raft: Raft,
     settings: GroupSettings,
     stand: Stand,
+    acks: Acks,
     incoming: Arc<Mutex<Option<Incoming>>>,
 }
 
@@ -215,12 +218,12 @@ impl Group {
         transport: Arc<dyn Transport>,
     ) -> Result<Self, StartError> {
         let config = Arc::new(settings.config()?);
-        let stand = Stand::new(Duration::from_millis(config.election_timeout_max));
-        let network = Network::new(transport, settings.group, stand.clone());
+        let (stand, acks) = (Stand::new(2 * settings.heartbeat), Acks::default());
+        let network = Network::new(transport, settings.group, stand.clone(), acks.clone());
         let raft = Raft::new(settings.member, config, network, log, machine).await;
         let raft = raft.map_err(Box::new)?;
         stand.begin(&raft);
-        Ok(Self { raft, settings, stand, incoming: Arc::default() })
+        Ok(Self { raft, settings, stand, acks, incoming: Arc::default() })
     }
 
     /// The member itself: to write, to read its metrics, to change its group.
@@ -246,6 +249,16 @@ impl Group {
     pub fn heard_of(&self) -> Duration {
         let unheard = self.raft.metrics().borrow().millis_since_quorum_ack;
         unheard.map_or(Duration::ZERO, Duration::from_millis)
+    }
+
+    /// Whether a majority took something of this leader that was sent within that time: nobody else
+    /// leads then, if no member votes for another one as soon.
+    #[must_use]
+    pub fn is_heard_within(&self, time: Duration) -> bool {
+        let now = Clock::system().elapsed();
+        let metrics = self.raft.metrics().borrow().clone();
+        let sent = self.acks.majority(self.settings.member, &metrics, now);
+        sent.is_some_and(|sent| now.saturating_sub(sent) < time)
     }
 
     /// Lets another member lead: `ask` asks one to stand for election, and says whether it was
@@ -293,6 +306,11 @@ impl Group {
             CallKind::Append | CallKind::Beat => {
                 let (wanted, request) = codec::decode_append(&body)?;
                 self.check(wanted)?;
+                // It may take a while to write, and whoever sent it leads all the same.
+                if request.vote.is_committed() && request.vote >= self.raft.metrics().borrow().vote
+                {
+                    self.stand.heard();
+                }
                 let answer = self.raft.append_entries(request).await.map_err(stopped)?;
                 if !matches!(answer, AppendAnswer::HigherVote(_)) {
                     self.stand.heard();

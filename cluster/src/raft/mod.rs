@@ -13,6 +13,7 @@ mod shared;
 mod reader;
 mod storage;
 mod network;
+mod acks;
 mod stand;
 
 pub use group::{CallError, CallKind, Group, GroupId, GroupSettings, Transport, TransportError};

@@ -20,6 +20,7 @@ use openraft::{OptionalSend, RPCTypes, RaftNetwork, RaftNetworkFactory};
 use platform::clock::Clock;
 use tokio::task::JoinHandle;
 
+use super::acks::Acks;
 use super::codec::{self, CodecError, SNAPSHOT_PIECE_BYTES, SnapshotPiece};
 use super::group::{CallKind, GroupId, Transport, TransportError};
 use super::stand::Stand;
@@ -52,11 +53,17 @@ pub(super) struct Network {
     transport: Arc<dyn Transport>,
     group: GroupId,
     stand: Stand,
+    acks: Acks,
 }
 
 impl Network {
-    pub(super) fn new(transport: Arc<dyn Transport>, group: GroupId, stand: Stand) -> Self {
-        Self { transport, group, stand }
+    pub(super) fn new(
+        transport: Arc<dyn Transport>,
+        group: GroupId,
+        stand: Stand,
+        acks: Acks,
+    ) -> Self {
+        Self { transport, group, stand, acks }
     }
 }
 
@@ -69,6 +76,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
             group: self.group,
             target,
             peer: node.clone(),
+            acks: self.acks.clone(),
         };
         Connection { line, stand: self.stand.clone(), flight: None }
     }
@@ -87,6 +95,7 @@ struct Line {
     group: GroupId,
     target: u64,
     peer: Peer,
+    acks: Acks,
 }
 
 /// Entries on their way.
@@ -126,7 +135,12 @@ impl Line {
     ) -> Result<AppendAnswer, CallFailed> {
         let kind = if request.entries.is_empty() { CallKind::Beat } else { CallKind::Append };
         let body = codec::encode_append(self.target, request);
-        self.call(kind, body, wait, codec::decode_append_answer).await
+        let sent = Clock::system().elapsed();
+        let answer = self.call(kind, body, wait, codec::decode_append_answer).await?;
+        if !matches!(answer, AppendAnswer::HigherVote(_)) {
+            self.acks.note(request.vote, self.target, sent);
+        }
+        Ok(answer)
     }
 
     fn failed(&self, error: CallFailed) -> RpcError {
@@ -252,7 +266,7 @@ impl RaftNetwork<TypeConfig> for Connection {
         let call =
             self.line.call(CallKind::Vote, body, option.hard_ttl(), codec::decode_vote_answer);
         let answer = call.await.map_err(|error| self.line.failed(error))?;
-        self.stand.asked(rpc.vote, rpc.last_log_id, &answer).await;
+        self.stand.asked(rpc.vote, rpc.last_log_id, &answer);
         Ok(answer)
     }
 

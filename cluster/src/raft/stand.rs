@@ -8,12 +8,15 @@
 //! as before; only when is ours.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use platform::clock::Clock;
 
 use super::types::{LogId, Raft, Vote, VoteAnswer};
+
+/// How long openraft may take to read an answer to a vote.
+const SEEN_WAIT: Duration = Duration::from_millis(200);
 
 /// When a member stands beside what its timers say. Clones share it.
 #[derive(Clone)]
@@ -25,14 +28,18 @@ struct Inner {
     heard_ns: AtomicU64,
     /// It may stand: not while it wants another to lead.
     may: AtomicBool,
-    /// How long it votes for nobody after it heard of a leader.
-    lease: Duration,
+    /// How long a leader is silent that may be gone.
+    silence: Duration,
+    /// The last vote for whose number it was refused and stood again.
+    outdone: Mutex<Vote>,
 }
 
 impl Stand {
-    pub(super) fn new(lease: Duration) -> Self {
+    pub(super) fn new(silence: Duration) -> Self {
         let (heard_ns, may) = (AtomicU64::new(0), AtomicBool::new(true));
-        let stand = Self(Arc::new(Inner { raft: OnceLock::new(), heard_ns, may, lease }));
+        let outdone = Mutex::default();
+        let stand =
+            Self(Arc::new(Inner { raft: OnceLock::new(), heard_ns, may, silence, outdone }));
         stand.heard();
         stand
     }
@@ -63,15 +70,33 @@ impl Stand {
     }
 
     /// The member asked for a vote, its last entry being `mine`, and this was the answer.
-    pub(super) async fn asked(&self, vote: Vote, mine: Option<LogId>, answer: &VoteAnswer) {
-        if !answer.vote_granted && answer.vote > vote && answer.last_log_id < mine {
-            self.now().await;
+    pub(super) fn asked(&self, vote: Vote, mine: Option<LogId>, answer: &VoteAnswer) {
+        if answer.vote_granted || answer.vote <= vote || answer.last_log_id >= mine {
+            return;
         }
+        let Some(raft) = self.0.raft.get().cloned() else { return };
+        {
+            // Several may refuse for the same vote; standing twice takes back what was granted.
+            let mut outdone = self.0.outdone.lock().unwrap_or_else(PoisonError::into_inner);
+            if *outdone >= answer.vote {
+                return;
+            }
+            *outdone = answer.vote;
+        }
+        let (stand, theirs) = (self.clone(), answer.vote);
+        // With the next number: openraft must have seen this one before.
+        tokio::spawn(async move {
+            let seen = raft.wait(Some(SEEN_WAIT));
+            let seen = Box::pin(seen.metrics(|metrics| metrics.vote >= theirs, "their vote")).await;
+            if seen.is_ok() {
+                stand.now().await;
+            }
+        });
     }
 
     async fn now(&self) {
         let silent_ns = now_ns().saturating_sub(self.0.heard_ns.load(Ordering::Relaxed));
-        let leads = Duration::from_nanos(silent_ns) <= self.0.lease;
+        let leads = Duration::from_nanos(silent_ns) <= self.0.silence;
         let Some(raft) = self.0.raft.get() else { return };
         if leads || !self.0.may.load(Ordering::Relaxed) {
             return;

@@ -2,6 +2,7 @@
 
 mod test;
 mod levels;
+mod extent;
 
 use arrow::array::{Array as _, BooleanBufferBuilder, DictionaryArray, RecordBatch, StringArray};
 use arrow::buffer::BooleanBuffer;
@@ -13,6 +14,7 @@ use model::record::FieldType;
 use model::stream::{IndexName, Labels, StreamId};
 use model::time::{TimeRange, Timestamp};
 
+pub(crate) use self::extent::{Extent, ExtentTest, Passing};
 pub use self::levels::levels_passing;
 use self::test::Test;
 use crate::columns::{Values, numbers, times};

@@ -1,12 +1,15 @@
 //! Who keeps the objects of a split, in a cluster without a shared store: copies on nodes chosen by
-//! the hash, made before the split is published, made again when a node is gone for good.
+//! the hash, made before the split is published, made again when a node is gone for good or a disk
+//! damaged one.
 
 mod copies;
 mod serve;
 mod repair;
+mod mend;
+mod sweep;
 
 use model::node::NodeId;
-use model::split::SplitMeta;
+use model::split::{SplitId, SplitMeta};
 
 pub use copies::Copies;
 pub(crate) use copies::wanted;
@@ -30,6 +33,12 @@ pub enum KeepError {
         /// What a node that did not take it said.
         why: String,
     },
+    /// What this node built is not on its disk any more as it was written.
+    #[error("split {split} was damaged on this disk before it was copied: it is built anew")]
+    Damaged {
+        /// Which split.
+        split: String,
+    },
 }
 
 /// Has copies made of what this node built.
@@ -39,4 +48,8 @@ pub trait Keeper: Send + Sync {
     /// # Errors
     /// [`KeepError`].
     fn secure(&self, meta: &SplitMeta) -> Result<Vec<NodeId>, KeepError>;
+
+    /// A split could not be read here: its objects are looked at soon, and whole ones put in the place
+    /// of damaged ones.
+    fn suspect(&self, id: &SplitId);
 }

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use arrow_flight::FlightData;
 use bytes::Bytes;
-use cluster::peer::PeerServer;
+use cluster::peer::{PeerServer, Peers};
 use futures::stream::StreamExt as _;
+use model::split::SplitMeta;
 use platform::objects::Announced;
 use tonic::Status;
 
 use super::copies::{
-    Copies, RANGE_CALL, RangeRequest, SIZE_CALL, TAKE_CALL, TakeRequest, TakenObject,
+    Copies, RANGE_CALL, RangeRequest, SIZE_CALL, TAKE_CALL, TakeRequest, TakenObject, as_built,
+    names, told,
 };
 
 /// First byte of a ticket for a whole object.
@@ -114,45 +116,69 @@ impl Copies {
         })
     }
 
-    /// Takes a copy of what another node has.
+    /// Takes a copy of what another node has. Who is short of room does not, unless it has to be.
     async fn take(&self, request: &TakeRequest) -> io::Result<()> {
+        let bytes: u64 = request.objects.iter().map(|object| object.bytes).sum();
+        if !request.insist && !self.0.room.takes(bytes) {
+            let words = "this node's disk is short of room";
+            return Err(io::Error::new(io::ErrorKind::StorageFull, words));
+        }
         for object in &request.objects {
-            if !self.objects()?.has_local(&object.name) {
+            if !self.has_object(object) {
                 self.take_one(&request.from, object).await?;
             }
         }
         Ok(())
     }
 
-    async fn take_one(&self, from: &str, object: &TakenObject) -> io::Result<()> {
+    /// Takes an object of another node, checked against what it should be, in the place of what is
+    /// there.
+    pub(super) async fn take_one(&self, from: &str, object: &TakenObject) -> io::Result<()> {
         let mut ticket = vec![OBJECT_TICKET];
         ticket.extend_from_slice(object.name.as_bytes());
         let stream = self.0.metadata.peers().stream(from, ticket.into(), STREAM_WAIT).await;
-        let mut stream = stream.map_err(io::Error::other)?;
-        let mut adoption = self.objects()?.adoption(&object.name)?;
+        let mut stream = stream.map_err(told)?;
+        let mut adoption = self.objects()?.replacement(&object.name)?;
         let clock = self.0.metadata.clock();
         loop {
             let piece = clock.timeout(PIECE_WAIT, stream.message()).await;
             let piece = piece.ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))?;
-            let Some(piece) = piece.map_err(io::Error::other)? else { break };
+            let piece = piece.map_err(|status| told(Peers::broken(from, &status)))?;
+            let Some(piece) = piece else { break };
             tokio::task::block_in_place(|| adoption.write(&piece.data_body))?;
         }
         let announced = Announced { bytes: object.bytes, crc32c: object.crc };
-        tokio::task::block_in_place(|| adoption.finish(announced))
+        tokio::task::block_in_place(|| adoption.finish(announced))?;
+        self.0.room.add(object.bytes);
+        Ok(())
     }
 
-    /// Copies a split from a node that keeps it, which says what its objects are.
-    pub(super) async fn copy_from(&self, address: &str, names: &[String]) -> io::Result<()> {
-        for name in
-            names.iter().filter(|name| self.objects().is_ok_and(|objects| !objects.has_local(name)))
-        {
+    /// Copies what this node lacks of a split from a node that keeps it. That node says what the
+    /// objects are where that was not written down when they were built.
+    pub(super) async fn copy_from(&self, address: &str, meta: &SplitMeta) -> io::Result<()> {
+        if let Some(objects) = as_built(meta) {
+            for object in objects.iter().filter(|object| !self.has_object(object)) {
+                self.take_one(address, object).await?;
+            }
+            return Ok(());
+        }
+        for name in names(&meta.id) {
+            if self.objects()?.has_local(&name) {
+                continue;
+            }
             let body = Bytes::copy_from_slice(name.as_bytes());
             let peers = self.0.metadata.peers();
             let answer = peers.call(address, super::repair::ANNOUNCE_CALL, body, PIECE_WAIT).await;
-            let answer = answer.map_err(io::Error::other)?;
+            let answer = answer.map_err(told)?;
             let object: TakenObject = serde_json::from_slice(&answer).map_err(io::Error::other)?;
             self.take_one(address, &object).await?;
         }
         Ok(())
+    }
+
+    /// Whether an object of that name and length is here.
+    pub(super) fn has_object(&self, object: &TakenObject) -> bool {
+        let bytes = self.objects().and_then(|objects| objects.read_size(&object.name));
+        bytes.is_ok_and(|bytes| bytes == object.bytes)
     }
 }

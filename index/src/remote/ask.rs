@@ -183,16 +183,16 @@ impl Remote {
     }
 
     /// Scans a split where it is kept; when that breaks off, once more on another copy, which gives
-    /// the same rows in the same order: those that came already are passed over. Blocks.
+    /// the same rows in the same order: those that `came` already are passed over. Blocks.
     pub(crate) fn scan_split(
         &self,
         meta: &SplitMeta,
         request: &ScanRequest,
+        mut came: usize,
         emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
     ) -> Result<(), ScanError> {
         let asked = SplitRequest { split: meta, request };
         let mut why = "no node that keeps it is there".to_owned();
-        let mut came = 0_usize;
         for address in self.keepers(meta).into_iter().take(KEEPERS_TRIED) {
             let (mut at, mut known) = (0_usize, came);
             let scanned = self.rows(&address, SPLIT_TICKET, &asked, &mut |rows| {

@@ -33,7 +33,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum HeldUnit {
     /// A split, as the asker's catalog has it.
-    Split(SplitMeta),
+    Split(Box<SplitMeta>),
     /// Fresh rows of a view.
     Part {
         /// The view.
@@ -79,7 +79,7 @@ impl Searcher {
             Unit::Split(meta) => {
                 let remote = self.elsewhere(meta)?;
                 let address = remote.keepers(meta).into_iter().next()?;
-                let unit = HeldUnit::Split(SplitMeta::clone(meta));
+                let unit = HeldUnit::Split(Box::new(SplitMeta::clone(meta)));
                 self.is_whole(&Unit::Split(meta.clone())).then_some((address, unit))
             }
             Unit::Remote(part) => {
@@ -165,7 +165,7 @@ impl Host {
 
     fn unit(&self, unit: HeldUnit) -> Result<Unit, String> {
         Ok(match unit {
-            HeldUnit::Split(meta) => Unit::Split(Arc::new(meta)),
+            HeldUnit::Split(meta) => Unit::Split(Arc::new(*meta)),
             HeldUnit::Part { view, part, from } => Unit::Fresh(self.part(view, part, from)?),
         })
     }

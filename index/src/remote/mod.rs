@@ -57,6 +57,11 @@ impl Remote {
         Self(Arc::new(Inner { metadata, runtime: tokio::runtime::Handle::current() }))
     }
 
+    /// Whether this node's clock says about what those of most nodes say.
+    pub(crate) fn clock_agrees(&self) -> bool {
+        self.0.metadata.clock_agrees()
+    }
+
     /// What the other nodes answer to a call that asks for little; those that do not answer are left
     /// out.
     async fn everywhere(&self, call: &str, body: Bytes) -> Vec<Bytes> {

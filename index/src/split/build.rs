@@ -8,10 +8,9 @@ use std::path::Path;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
-use model::level::Level;
 use model::limits::BLOCK_ROWS;
 use model::partition::{Offset, PartitionId};
-use model::split::{FieldStat, SplitId, SplitMeta};
+use model::split::{FieldStat, ObjectSum, SplitId, SplitMeta, SplitSums};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -22,9 +21,12 @@ use platform::objects::Objects;
 use super::body::PIECE_BYTES;
 use super::bundle::BundleWriter;
 use super::gather::Gatherer;
-use super::lex::{each_slot, fixed_texts};
+use super::indexed::Indexed;
+use super::lex::{always_varies, each_slot, fixed_texts};
 use super::newest::NewestFinder;
 use super::offsets::{self, Arrivals};
+use super::patterns::PatternFinder;
+use super::present::PresentFinder;
 use super::sketch::Sketches;
 use super::spans::SpanFinder;
 use super::statistics::{BlockTimes, Minutes};
@@ -48,7 +50,8 @@ const DICTIONARY_BYTES: usize = 256 << 10;
 /// Bytes of the pages of all columns: while splits are written and merged they are in memory.
 const PAGES_BYTES: usize = 16 << 20;
 
-/// Why a split was not built. Nothing is left but files in the folder for work in progress.
+/// Why a split was not built. Nothing is left but, where the store failed, objects that nobody knows
+/// of.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// Its rows could not be read.
@@ -66,6 +69,9 @@ pub enum BuildError {
     /// Files cannot be written: the disk is full, or broken.
     #[error("files cannot be written")]
     Io(#[from] io::Error),
+    /// The work broke off; our mistake.
+    #[error("{0}")]
+    Broken(String),
 }
 
 /// Where a split's rows are from.
@@ -121,6 +127,7 @@ pub(crate) fn build(
     work: &Path,
     objects: &Objects,
 ) -> Result<Option<SplitMeta>, BuildError> {
+    let _left = Leftover(work);
     disk::create_dir_all(work)?;
     let (body, index) = (work.join("body.parquet"), work.join("index.bundle"));
     let file = Pieces::new(File::create(&body)?);
@@ -134,7 +141,6 @@ pub(crate) fn build(
         gathered.add(&piece)?;
     }
     if gathered.rows == 0 {
-        disk::remove_dir_all(work)?;
         return Ok(None);
     }
     let pieces = writer.into_inner()?.finish()?;
@@ -143,8 +149,20 @@ pub(crate) fn build(
     let meta = gathered.finish(origin, (&source.ingest, &source.arrivals), &pieces, bundle)?;
     objects.put_file(&body_name(&meta.id), &body)?;
     objects.put_file(&bundle_name(&meta.id), &index)?;
-    disk::remove_dir_all(work)?;
     Ok(Some(meta))
+}
+
+/// The folder of a build, which goes with it however it ends: a failed one is begun anew elsewhere,
+/// and on a full disk its files take the room that is wanted.
+struct Leftover<'a>(&'a Path);
+
+impl Drop for Leftover<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = disk::remove_dir_all(self.0) {
+            let folder = self.0.display();
+            tracing::warn!(%error, %folder, "work in progress could not be removed; the next start does");
+        }
+    }
 }
 
 fn properties(schema: &Schema, sketches: &Sketches) -> Result<WriterProperties, BuildError> {
@@ -183,6 +201,8 @@ struct Gathered<'a> {
     values: ValueCounter,
     spans: SpanFinder,
     newest: NewestFinder,
+    patterns: PatternFinder,
+    present: PresentFinder,
     fields: HashMap<FieldColumnId, FieldTally>,
     offsets: offsets::Writer<'a>,
     offset_span: (u64, u64),
@@ -203,6 +223,8 @@ impl<'a> Gathered<'a> {
             values: ValueCounter::default(),
             spans: SpanFinder::default(),
             newest: NewestFinder::default(),
+            patterns: PatternFinder::default(),
+            present: PresentFinder::default(),
             fields: HashMap::new(),
             offsets: offsets::Writer::new(arrivals),
             offset_span: (u64::MAX, 0),
@@ -216,6 +238,8 @@ impl<'a> Gathered<'a> {
         tally_fields(rows, &mut self.fields);
         self.values.add(rows);
         self.spans.add(rows);
+        let template = |row: usize| self.keys.get(*piece.templates.get(row)? as usize);
+        self.present.add(rows, |row| template(row).map_or("", |key| key.service.as_str()));
         self.raw_bytes += raw_bytes(rows);
         for offset in numbers(rows, "offset").into_iter().flat_map(|all| all.values().iter()) {
             self.offset_span = (self.offset_span.0.min(*offset), self.offset_span.1.max(*offset));
@@ -250,7 +274,12 @@ impl<'a> Gathered<'a> {
             self.minutes.add(time, columns.levels.get(row).copied().unwrap_or_default());
             let template = self.keys.get(number as usize).and_then(TemplateKey::fixed);
             if let Values::Text(messages) = columns.messages {
-                each_slot(messages.value(row), template, |token| self.tokens.add(token));
+                let (message, mut is_told) = (messages.value(row), template.is_some());
+                each_slot(message, template, |token| {
+                    is_told = is_told && always_varies(token.as_bytes());
+                    self.tokens.add(token);
+                });
+                self.patterns.add(self.templates.len().saturating_sub(1), message, is_told, time);
             }
         }
         for values in &columns.fields {
@@ -295,6 +324,8 @@ impl<'a> Gathered<'a> {
             bundle.add(format!("words/{name}"), &bytes)?;
         }
         bundle.add_packed("templates", &templates.encode())?;
+        let patterns = std::mem::take(&mut self.patterns).finish();
+        bundle.add_packed("patterns", &patterns.encode(&templates))?;
         bundle.begin("tokens");
         let tokens = std::mem::take(&mut self.tokens);
         let pages = tokens::write(tokens, |page| bundle.append(page))?;
@@ -306,6 +337,8 @@ impl<'a> Gathered<'a> {
         bundle.add_packed("spans", &std::mem::take(&mut self.spans).finish().encode())?;
         let newest = std::mem::take(&mut self.newest).finish(self.rows);
         bundle.add_packed("newest", &newest.encode())?;
+        let present = std::mem::take(&mut self.present).finish();
+        bundle.add_packed("present", &present.encode())?;
         bundle.add_packed("ingest", &ingest.encode())?;
         bundle.add_packed("arrivals", &arrivals.encode())?;
         let offsets = std::mem::replace(&mut self.offsets, offsets::Writer::new(arrivals));
@@ -318,9 +351,11 @@ impl<'a> Gathered<'a> {
         bundle.add("pieces", &crcs)?;
         let meta = self.meta(origin);
         let rows = (BLOCK_ROWS as u64, meta.row_count);
-        let (file, bytes) = bundle.finish(pieces.bytes, PIECE_BYTES, rows)?;
+        let (file, bundle) = bundle.finish(pieces.sum.bytes, PIECE_BYTES, rows)?;
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        Ok(SplitMeta { stored_bytes: pieces.bytes + bytes, ..meta })
+        let stored_bytes = pieces.sum.bytes + bundle.bytes;
+        let sums = Some(SplitSums { body: pieces.sum, bundle });
+        Ok(SplitMeta { stored_bytes, sums, ..meta })
     }
 
     fn meta(&self, origin: Origin) -> SplitMeta {
@@ -341,46 +376,9 @@ impl<'a> Gathered<'a> {
             merges: origin.merges,
             deletions: origin.deletions,
             copies: Vec::new(),
+            sums: None,
         }
     }
-}
-
-/// The columns of a piece that are looked at row by row.
-struct Indexed<'a> {
-    times: Option<&'a arrow::array::TimestampNanosecondArray>,
-    offsets: Option<&'a arrow::array::UInt64Array>,
-    levels: Vec<Level>,
-    messages: Values<'a>,
-    fields: Vec<Values<'a>>,
-    rest: Values<'a>,
-}
-
-impl<'a> Indexed<'a> {
-    fn of(rows: &'a RecordBatch) -> Self {
-        let schema = rows.schema();
-        let is_own = |field: &arrow::datatypes::Field| {
-            FieldColumnId::of(field).is_some_and(|id| id.kind.is_some())
-        };
-        let fields = schema.fields().iter().zip(rows.columns());
-        let fields =
-            fields.filter(|(field, column)| is_own(field) && column.null_count() < rows.num_rows());
-        Self {
-            times: times(rows, "timestamp"),
-            offsets: numbers(rows, "offset"),
-            levels: levels(rows),
-            messages: Values::named(rows, "message"),
-            fields: fields.map(|(_, column)| Values::of(column)).collect(),
-            rest: Values::named(rows, REST),
-        }
-    }
-}
-
-fn levels(rows: &RecordBatch) -> Vec<Level> {
-    let level = |text: &str| Level::from_word(text).unwrap_or_default();
-    let Values::Label(keys, texts) = Values::named(rows, "level") else { return Vec::new() };
-    let levels: Vec<Level> = texts.iter().map(|text| text.map(level).unwrap_or_default()).collect();
-    let of_key = |key: Option<i32>| levels.get(usize::try_from(key?).ok()?).copied();
-    keys.keys().iter().map(|key| of_key(key).unwrap_or_default()).collect()
 }
 
 fn word_index(templates: &Templates) -> tantivy::Result<Vec<(String, bytes::Bytes)>> {
@@ -422,17 +420,17 @@ pub(crate) fn raw_bytes(rows: &RecordBatch) -> u64 {
     bytes
 }
 
-/// Writes a file and remembers the checksum of each piece.
+/// Writes a file and remembers the checksum of each piece, and of all.
 struct Pieces {
     file: io::BufWriter<File>,
     crcs: Vec<u32>,
     crc: u32,
-    bytes: u64,
+    sum: ObjectSum,
 }
 
 /// A file that is written and synced.
 struct Finished {
-    bytes: u64,
+    sum: ObjectSum,
     crcs: Vec<u32>,
 }
 
@@ -442,28 +440,30 @@ impl Pieces {
             file: io::BufWriter::with_capacity(1 << 18, file),
             crcs: Vec::new(),
             crc: 0,
-            bytes: 0,
+            sum: ObjectSum { bytes: 0, crc32c: 0 },
         }
     }
 
     fn finish(mut self) -> io::Result<Finished> {
-        if !self.bytes.is_multiple_of(PIECE_BYTES) {
+        if !self.sum.bytes.is_multiple_of(PIECE_BYTES) {
             self.crcs.push(self.crc);
         }
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
-        Ok(Finished { bytes: self.bytes, crcs: self.crcs })
+        Ok(Finished { sum: self.sum, crcs: self.crcs })
     }
 }
 
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = usize::try_from(PIECE_BYTES - self.bytes % PIECE_BYTES).unwrap_or(usize::MAX);
+        let filled = self.sum.bytes % PIECE_BYTES;
+        let room = usize::try_from(PIECE_BYTES - filled).unwrap_or(usize::MAX);
         let bytes = bytes.get(..room.min(bytes.len())).unwrap_or(bytes);
         self.file.write_all(bytes)?;
         self.crc = crc32c::crc32c_append(self.crc, bytes);
-        self.bytes += bytes.len() as u64;
-        if self.bytes.is_multiple_of(PIECE_BYTES) {
+        self.sum.crc32c = crc32c::crc32c_append(self.sum.crc32c, bytes);
+        self.sum.bytes += bytes.len() as u64;
+        if self.sum.bytes.is_multiple_of(PIECE_BYTES) {
             self.crcs.push(self.crc);
             self.crc = 0;
         }

@@ -7,9 +7,11 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model::split::ObjectSum;
 use platform::objects::Objects;
 use serde::{Deserialize, Serialize};
 
+use super::asked::Asked;
 use super::coding::{pack, unpack};
 
 /// Last bytes of every bundle.
@@ -55,13 +57,13 @@ pub(super) struct SectionEntry {
 /// Puts a bundle together, section after section.
 pub(super) struct BundleWriter<W> {
     out: W,
-    bytes: u64,
+    sum: ObjectSum,
     sections: Vec<SectionEntry>,
 }
 
 impl<W: Write> BundleWriter<W> {
     pub(super) fn new(out: W) -> Self {
-        Self { out, bytes: 0, sections: Vec::new() }
+        Self { out, sum: ObjectSum { bytes: 0, crc32c: 0 }, sections: Vec::new() }
     }
 
     /// Adds a section as it is.
@@ -88,7 +90,8 @@ impl<W: Write> BundleWriter<W> {
     /// Goes on with the section.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.out.write_all(bytes)?;
-        self.bytes += bytes.len() as u64;
+        self.sum.bytes += bytes.len() as u64;
+        self.sum.crc32c = crc32c::crc32c_append(self.sum.crc32c, bytes);
         if let Some(section) = self.sections.last_mut() {
             section.bytes += bytes.len() as u64;
             section.crc = crc32c::crc32c_append(section.crc, bytes);
@@ -96,13 +99,13 @@ impl<W: Write> BundleWriter<W> {
         Ok(())
     }
 
-    /// Writes the footer; gives back where it was written, and how many bytes it is all.
+    /// Writes the footer; gives back where it was written, and what it is all.
     pub(super) fn finish(
         mut self,
         body_bytes: u64,
         piece_bytes: u64,
         rows: (u64, u64),
-    ) -> io::Result<(W, u64)> {
+    ) -> io::Result<(W, ObjectSum)> {
         let (block_rows, row_count) = rows;
         let sections = std::mem::take(&mut self.sections);
         let version = VERSION;
@@ -113,14 +116,14 @@ impl<W: Write> BundleWriter<W> {
         self.append(&length.to_le_bytes())?;
         self.append(&crc32c::crc32c(&footer).to_le_bytes())?;
         self.append(&MAGIC)?;
-        Ok((self.out, self.bytes))
+        Ok((self.out, self.sum))
     }
 }
 
 /// A bundle whose footer was read and checked.
 #[derive(Debug)]
 pub(super) struct Bundle {
-    objects: Objects,
+    pub(super) asked: Asked,
     pub(super) name: Arc<str>,
     pub(super) footer: Footer,
 }
@@ -163,7 +166,7 @@ impl Bundle {
         if bytes != footer_from || names.len() != footer.sections.len() {
             return Err(invalid("its sections do not fill it"));
         }
-        Ok(Self { objects: objects.clone(), name: name.into(), footer })
+        Ok(Self { asked: Asked::new(objects), name: name.into(), footer })
     }
 
     /// A section by its name, not read yet.
@@ -171,9 +174,9 @@ impl Bundle {
         let mut from = 0;
         for entry in &self.footer.sections {
             if entry.name == name {
-                let (objects, object) = (self.objects.clone(), self.name.clone());
+                let (asked, object) = (self.asked.clone(), self.name.clone());
                 return Ok((
-                    Section(Source::Object { objects, object, from, bytes: entry.bytes }),
+                    Section(Source::Object { asked, object, from, bytes: entry.bytes }),
                     entry,
                 ));
             }
@@ -212,7 +215,7 @@ pub(super) struct Section(Source);
 #[derive(Debug)]
 enum Source {
     Object {
-        objects: Objects,
+        asked: Asked,
         object: Arc<str>,
         from: u64,
         bytes: u64,
@@ -242,8 +245,8 @@ impl Section {
             return Err(invalid(format!("bytes {start}..{end} are outside of a section")));
         }
         match &self.0 {
-            Source::Object { objects, object, from, .. } => {
-                objects.get_range(object, from + start, from + end)
+            Source::Object { asked, object, from, .. } => {
+                asked.get_range(object, from + start, from + end)
             }
             #[cfg(test)]
             Source::Memory(bytes) => {

@@ -70,6 +70,7 @@ pub fn open_folder(folder: &Path) -> Result<Split, ScanError> {
         merges: 0,
         deletions: 0,
         copies: Vec::new(),
+        sums: None,
     };
     let mut split = Split::open(Arc::new(meta.clone()), &objects, &PageCache::none())?;
     let (time_first, time_last) = split.blocks()?.span();

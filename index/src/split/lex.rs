@@ -104,19 +104,58 @@ pub(crate) fn show(template: &[u8]) -> String {
     text
 }
 
-/// The template of a message as people read it, as far as its own tokens tell.
+/// The normal form of a message, which is its pattern: [`PLACEHOLDER`] stands for the tokens that
+/// vary by their look. It hangs on nothing but the message, so the same text has the same pattern in
+/// fresh rows and in every split.
 pub(crate) fn pattern_of(message: &str) -> String {
-    let mut template = Vec::with_capacity(message.len());
-    let mut at = 0;
+    let (bytes, mut tokens) = (message.as_bytes(), Vec::new());
     each_token(message, |start, end| {
-        if always_varies(message.as_bytes().get(start..end).unwrap_or_default()) {
-            template.extend_from_slice(message.as_bytes().get(at..start).unwrap_or_default());
-            template.push(SLOT);
-            at = end;
-        }
+        let varies = always_varies(bytes.get(start..end).unwrap_or_default());
+        tokens.push(Token { start, end, varies });
     });
-    template.extend_from_slice(message.as_bytes().get(at..).unwrap_or_default());
-    show(&template)
+    vary_ids(bytes, &mut tokens);
+    let mut pattern = String::with_capacity(message.len());
+    let mut at = 0;
+    for token in tokens.iter().filter(|token| token.varies) {
+        pattern.push_str(message.get(at..token.start).unwrap_or_default());
+        pattern.push_str(PLACEHOLDER);
+        at = token.end;
+    }
+    pattern.push_str(message.get(at..).unwrap_or_default());
+    pattern
+}
+
+/// A token of a message, by its place.
+struct Token {
+    start: usize,
+    end: usize,
+    varies: bool,
+}
+
+/// Lengths of the parts of a UUID. Of fifty parts with four characters one has no digit.
+const ID_PARTS: [usize; 3] = [4, 8, 12];
+
+/// Whether a token may be a part of an id: hexadecimal letters, so many as a part of a UUID has.
+fn is_id_part(token: &[u8]) -> bool {
+    ID_PARTS.contains(&token.len()) && token.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Parts of ids vary as the parts beside them do: those that a hyphen joins to a token that varies.
+fn vary_ids(bytes: &[u8], tokens: &mut [Token]) {
+    let are_joined = |end: usize, start: usize| bytes.get(end..start) == Some(b"-".as_slice());
+    let is_part = |token: &Token| is_id_part(bytes.get(token.start..token.end).unwrap_or_default());
+    let mut before: Option<usize> = None;
+    for token in tokens.iter_mut() {
+        let is_beside = before.is_some_and(|end| are_joined(end, token.start));
+        token.varies = token.varies || is_beside && is_part(&*token);
+        before = token.varies.then_some(token.end);
+    }
+    let mut after: Option<usize> = None;
+    for token in tokens.iter_mut().rev() {
+        let is_beside = after.is_some_and(|start| are_joined(token.end, start));
+        token.varies = token.varies || is_beside && is_part(&*token);
+        after = token.varies.then_some(token.start);
+    }
 }
 
 /// What people see in the place of a token that varies.
@@ -162,5 +201,24 @@ mod tests {
         check("", digit, "", &[]);
         check("错误abc日志", |token| token == "日", "错误abc<*>志", &["日"]);
         check("错误日志", |_| true, "<*><*><*><*>", &["错", "误", "日", "志"]);
+    }
+
+    #[test]
+    fn a_pattern_hangs_on_the_message_alone() {
+        for (message, pattern) in [
+            ("GET /a/17?x=9 ok", "GET /a/<*>?x=<*> ok"),
+            ("user ann logged in", "user ann logged in"),
+            ("", ""),
+            ("7", "<*>"),
+            ("错误7日志", "错误<*>日志"),
+            ("a<*>b 1", "a<*>b <*>"),
+            ("id 550e8400-e29b-41d4-a716-446655440000 gone", "id <*>-<*>-<*>-<*>-<*> gone"),
+            // Parts without a digit, also several beside each other and at either end.
+            ("id deadbeef-cafe-41d4-beef-abcdefabcdef gone", "id <*>-<*>-<*>-<*>-<*> gone"),
+            ("dead beef-face web-1 cafe-latte", "dead beef-face web-<*> cafe-latte"),
+            ("dead - 1 dead--1 dead-1", "dead - <*> dead--<*> <*>-<*>"),
+        ] {
+            assert_eq!(pattern_of(message), pattern, "{message}");
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! A split: two immutable objects, a Parquet body and the bundle of its indexes. Drawn in
 //! docs/split.md.
 
+mod asked;
 mod body;
 mod coding;
 mod bundle;
 mod rowset;
 mod lex;
 mod templates;
+mod patterns;
+mod present;
 mod cluster;
 mod stored;
 mod offsets;
@@ -19,11 +22,14 @@ mod gather;
 mod words;
 mod tokens;
 mod sketch;
+mod indexed;
 mod build;
 mod pages;
+mod widths;
 mod open;
 mod literals;
 mod resolve;
+mod narrow;
 mod search;
 mod count;
 mod inspect;
@@ -53,6 +59,12 @@ pub fn body_name(id: &SplitId) -> String {
 #[must_use]
 pub fn bundle_name(id: &SplitId) -> String {
     format!("splits/{id}/index.bundle")
+}
+
+/// The split whose object has this name.
+pub(crate) fn split_of(name: &str) -> Option<SplitId> {
+    let (id, _) = name.strip_prefix("splits/")?.split_once('/')?;
+    Some(SplitId(id.to_owned()))
 }
 
 #[cfg(test)]

@@ -185,7 +185,8 @@ impl Split {
             (&decided, &question.known, &question.unknown),
             (&question.open, question.evaluator, &request.filter),
         ] {
-            let needs = Needs { filter, columns: &[], with_times: true, by_keys: false };
+            let needs =
+                Needs { filter, columns: &[], with_times: true, by_keys: false, in_order: true };
             let mut offer = |rows: RecordBatch, numbers: &[u32]| {
                 let passing = evaluator.numbered_rows(&rows, self.place(), numbers);
                 let moments = moments(&rows);
@@ -228,7 +229,8 @@ impl Split {
         let mut sorted = order.to_vec();
         sorted.sort_unstable();
         let rows = RowSet::from_sorted(sorted.iter().map(|row| *row..*row + 1));
-        let needs = Needs { filter: &Filter::All, columns, with_times: true, by_keys: false };
+        let filter = &Filter::All;
+        let needs = Needs { filter, columns, with_times: true, by_keys: false, in_order: true };
         let mut parts = Vec::new();
         self.read_all(&rows, &needs, &mut |rows, _| {
             parts.push(rows);

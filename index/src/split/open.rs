@@ -14,11 +14,14 @@ use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::file::metadata::PageIndexPolicy;
 use platform::objects::Objects;
 
+use super::asked::not_read;
 use super::body::{Body, PIECE_BYTES};
 use super::bundle::Bundle;
 use super::newest::NewestRows;
 use super::offsets::{Arrivals, OffsetReader, Offsets};
 use super::pages::{KeptGroups, PageCache, SplitPages};
+use super::patterns::Patterns;
+use super::present::Present;
 use super::rowset::RowSet;
 use super::sketch::Sketches;
 use super::spans::Spans;
@@ -27,11 +30,12 @@ use super::stored::{IngestTimes, Unit, moments, to_rows, with_arrival};
 use super::templates::Templates;
 use super::tokens::Tokens;
 use super::values::ValueCounts;
+use super::widths::widths;
 use super::words::Words;
 use super::{body_name, bundle_name};
 use crate::evaluate::Place;
 use crate::scan::ScanError;
-use crate::schema::{batch_rows, label_type};
+use crate::schema::{batch_rows_of, label_type};
 
 /// A split of which the footer is read; the rest is read when it is asked for, and kept.
 #[derive(Debug)]
@@ -42,6 +46,8 @@ pub struct Split {
     body: Kept<OpenBody>,
     words: Kept<Words>,
     templates: Kept<Templates>,
+    patterns: Kept<Patterns>,
+    present: Kept<Present>,
     tokens: Kept<Tokens>,
     blocks: Kept<BlockTimes>,
     minutes: Kept<Minutes>,
@@ -60,6 +66,8 @@ pub struct Split {
 pub(super) struct OpenBody {
     body: Body,
     pub(super) parquet: ArrowReaderMetadata,
+    /// Bytes of a row's text in each column.
+    widths: Vec<u64>,
 }
 
 /// Something that is read once, when it is asked for first.
@@ -96,7 +104,7 @@ impl Split {
     ) -> Result<Self, ScanError> {
         let name = bundle_name(&meta.id);
         let wrong = |what: String| ScanError::Corrupt { object: name.clone(), what };
-        let bundle = Bundle::open(objects, &name).map_err(|error| wrong(error.to_string()))?;
+        let bundle = Bundle::open(objects, &name).map_err(|error| not_read(&name, &error))?;
         let footer = &bundle.footer;
         let row_count = u32::try_from(footer.row_count).ok();
         let row_count = row_count.filter(|_| {
@@ -113,6 +121,8 @@ impl Split {
             body: Kept::default(),
             words: Kept::default(),
             templates: Kept::default(),
+            patterns: Kept::default(),
+            present: Kept::default(),
             tokens: Kept::default(),
             blocks: Kept::default(),
             minutes: Kept::default(),
@@ -173,23 +183,18 @@ impl Split {
         let (ingest, templates, offsets) = (self.ingest()?, self.templates()?, self.offsets()?);
         let columns: Vec<usize> = (0..body.parquet.schema().fields().len()).collect();
         let name = body.body.name.clone();
-        let bundle = self.bundle.name.clone();
+        let (bundle, asked) = (self.bundle.name.clone(), self.bundle.asked.clone());
         let reader = self.reader(&body, &body.parquet, &columns, None)?;
         let (mut at, mut offsets) = (0_u32, OffsetReader::new(offsets));
         let mut numbers = (0_u32..)
             .zip(templates.0.iter().map(|template| template.rows.len()).collect::<Vec<_>>())
             .flat_map(|(number, count)| std::iter::repeat_n(number, count));
         Ok(reader.map(move |rows| {
-            let rows = rows.map_err(|error| ScanError::Corrupt {
-                object: name.to_string(),
-                what: error.to_string(),
-            })?;
+            let rows = rows.map_err(|error| asked.wrong(&name, error.to_string()))?;
             let rows = to_rows(&rows)?;
             let read = offsets.read(at.., moments(&rows));
-            let read = read.map_err(|error| ScanError::Corrupt {
-                object: bundle.to_string(),
-                what: format!("its section offsets: {error}"),
-            })?;
+            let read = read
+                .map_err(|error| asked.wrong(&bundle, format!("its section offsets: {error}")))?;
             at = at.saturating_add(u32::try_from(rows.num_rows()).unwrap_or(u32::MAX));
             let rows = with_arrival(&rows, read, Some(&ingest))?;
             let templates = numbers.by_ref().take(rows.num_rows()).collect();
@@ -207,6 +212,27 @@ impl Split {
         self.templates.get(|| {
             let decode = |bytes: &[u8]| Templates::decode(bytes, self.row_count);
             self.decode("templates", decode)
+        })
+    }
+
+    /// The patterns of its templates; those without slots only in a split that was written before
+    /// there were any.
+    pub(super) fn patterns(&self) -> Result<Arc<Patterns>, ScanError> {
+        self.patterns.get(|| {
+            let templates = self.templates()?;
+            match self.bundle.names("patterns").next() {
+                Some(_) => self.decode("patterns", |bytes| Patterns::decode(bytes, &templates)),
+                None => Ok(Patterns::of_templates(&templates)),
+            }
+        })
+    }
+
+    /// Which columns of fields have values, by service; nothing is known of a split that was
+    /// written before that was kept.
+    pub(super) fn present(&self) -> Result<Arc<Present>, ScanError> {
+        self.present.get(|| match self.bundle.names("present").next() {
+            Some(_) => self.decode("present", |bytes| Present::decode(bytes, self.row_count)),
+            None => Ok(Present::default()),
         })
     }
 
@@ -260,6 +286,8 @@ impl Split {
         self.values()?;
         self.spans()?;
         self.newest()?;
+        self.patterns()?;
+        self.present()?;
         self.sketches()?;
         let blocks = self.blocks()?;
         let read = self.tokens()?.check(blocks.len());
@@ -348,7 +376,7 @@ impl Split {
     }
 
     pub(super) fn wrong(&self, what: String) -> ScanError {
-        ScanError::Corrupt { object: self.bundle.name.to_string(), what }
+        self.bundle.asked.wrong(&self.bundle.name, what)
     }
 
     pub(super) fn place(&self) -> Place<'_> {
@@ -356,7 +384,7 @@ impl Split {
     }
 
     pub(super) fn corrupt_body(&self, error: &dyn std::error::Error) -> ScanError {
-        ScanError::Corrupt { object: body_name(&self.meta.id), what: error.to_string() }
+        self.bundle.asked.wrong(&body_name(&self.meta.id), error.to_string())
     }
 
     pub(super) fn body(&self) -> Result<Arc<OpenBody>, ScanError> {
@@ -369,12 +397,14 @@ impl Split {
                 .collect();
             let bytes = self.bundle.footer.body_bytes;
             let name = body_name(&self.meta.id).into();
-            let body = Body { objects: self.objects.clone(), name, bytes, crcs };
+            let asked = self.bundle.asked.clone();
+            let body = Body { asked, name, bytes, crcs, shared: None };
             let options =
                 ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
             let parquet = ArrowReaderMetadata::load(&body, options)
                 .map_err(|error| self.corrupt_body(&error))?;
-            Ok(OpenBody { body, parquet })
+            let widths = widths(parquet.metadata());
+            Ok(OpenBody { body, parquet, widths })
         })
     }
 
@@ -411,10 +441,12 @@ impl Split {
             RowSelection::from_consecutive_ranges(ranges, row_count)
         });
         let hint = Some(parquet.schema().fields());
-        let groups = KeptGroups { body: &body.body, parquet, pages: &self.pages, row_count };
+        let shared = body.body.sharing();
+        let groups = KeptGroups { body: &shared, parquet, pages: &self.pages, row_count };
         parquet_to_arrow_field_levels(parquet.parquet_schema(), mask, hint)
             .and_then(|levels| {
-                let rows_max = batch_rows(columns.len()).min(row_count);
+                let width: u64 = columns.iter().filter_map(|at| body.widths.get(*at)).sum();
+                let rows_max = batch_rows_of(columns.len(), width).min(row_count);
                 ParquetRecordBatchReader::try_new_with_row_groups(
                     &levels, &groups, rows_max, selection,
                 )

@@ -26,9 +26,29 @@ pub(super) struct Bounds {
 pub(super) struct Resolved {
     /// Of the whole filter.
     pub(super) bounds: Bounds,
-    /// Of each leaf, in the order in which they are met, what decides it: rows between its bounds
-    /// are looked at again, all others are known. `None` where the indexes leave too much open.
-    pub(super) leaves: Vec<Option<Bounds>>,
+    /// Of each leaf, in the order in which they are met.
+    pub(super) leaves: Vec<Leaf>,
+}
+
+/// What is known of a leaf.
+#[derive(Debug)]
+pub(super) struct Leaf {
+    pub(super) bounds: Bounds,
+    /// Rows between the bounds are looked at again, all others are known. Where that is not so, too
+    /// much is open: all rows that may pass are asked.
+    pub(super) is_decided: bool,
+}
+
+impl Leaf {
+    /// Bounds that decide a leaf.
+    fn decided(bounds: Bounds) -> Self {
+        Self { bounds, is_decided: true }
+    }
+
+    /// Bounds that decide a leaf only where they leave nothing open.
+    pub(super) fn bounded(bounds: Bounds) -> Self {
+        Self { is_decided: bounds.sure == bounds.may, bounds }
+    }
 }
 
 /// Whether a filter is a single test.
@@ -36,20 +56,67 @@ pub(super) fn is_leaf(filter: &Filter) -> bool {
     matches!(filter, Filter::Text(_) | Filter::Field { .. })
 }
 
+/// The leaves of a filter, in the order in which they are met.
+pub(super) fn leaves_of(filter: &Filter) -> Vec<&Filter> {
+    match filter {
+        Filter::All => Vec::new(),
+        Filter::And(parts) | Filter::Or(parts) => parts.iter().flat_map(leaves_of).collect(),
+        Filter::Not(part) => leaves_of(part),
+        leaf => vec![leaf],
+    }
+}
+
 /// Asks the indexes.
 pub(super) fn resolve(filter: &Filter, indexes: &Indexes<'_>) -> Result<Resolved, Unreadable> {
-    let mut leaves = Vec::new();
-    let bounds = Resolver { indexes, leaves: &mut leaves }.filter(filter)?;
-    Ok(Resolved { bounds, leaves })
+    let resolver = Resolver { indexes };
+    let leaves = leaves_of(filter).into_iter().map(|leaf| resolver.leaf(leaf));
+    let leaves = leaves.collect::<Result<Vec<Leaf>, Unreadable>>()?;
+    Ok(Resolved { bounds: combined(filter, &leaves, indexes.row_count), leaves })
+}
+
+/// The bounds of a filter with such leaves.
+pub(super) fn combined(filter: &Filter, leaves: &[Leaf], row_count: u32) -> Bounds {
+    let all = RowSet::all(row_count);
+    joined(filter, &mut leaves.iter().map(|leaf| &leaf.bounds), &all)
+}
+
+fn joined(filter: &Filter, leaves: &mut dyn Iterator<Item = &Bounds>, all: &RowSet) -> Bounds {
+    match filter {
+        Filter::All => Bounds { sure: all.clone(), may: all.clone() },
+        Filter::And(parts) => {
+            let mut both = Bounds { sure: all.clone(), may: all.clone() };
+            for part in parts {
+                let part = joined(part, leaves, all);
+                both = Bounds { sure: both.sure.and(&part.sure), may: both.may.and(&part.may) };
+            }
+            both
+        }
+        Filter::Or(parts) => {
+            let mut any = Bounds { sure: RowSet::default(), may: RowSet::default() };
+            for part in parts {
+                let part = joined(part, leaves, all);
+                any = Bounds { sure: any.sure.or(&part.sure), may: any.may.or(&part.may) };
+            }
+            any
+        }
+        Filter::Not(part) => {
+            let part = joined(part, leaves, all);
+            Bounds { sure: all.without(&part.may), may: all.without(&part.sure) }
+        }
+        _ => match leaves.next() {
+            Some(bounds) => bounds.clone(),
+            None => Bounds { sure: RowSet::default(), may: all.clone() },
+        },
+    }
 }
 
 struct Resolver<'a, 'b> {
     indexes: &'a Indexes<'b>,
-    leaves: &'a mut Vec<Option<Bounds>>,
 }
 
 /// What every record has.
-const EVERY: [&str; 7] = ["timestamp", "ingest_time", LEVEL, "index", "id", "message", STREAM];
+pub(super) const EVERY: [&str; 7] =
+    ["timestamp", "ingest_time", LEVEL, "index", "id", "message", STREAM];
 
 /// A token that a text must have, as far as it is known.
 enum Needed {
@@ -70,56 +137,22 @@ impl Resolver<'_, '_> {
         Bounds { sure: RowSet::default(), may: self.all() }
     }
 
-    fn filter(&mut self, filter: &Filter) -> Result<Bounds, Unreadable> {
+    fn leaf(&self, filter: &Filter) -> Result<Leaf, Unreadable> {
         Ok(match filter {
-            Filter::All => Bounds { sure: self.all(), may: self.all() },
-            Filter::And(parts) => {
-                let mut both = Bounds { sure: self.all(), may: self.all() };
-                for part in parts {
-                    let part = self.filter(part)?;
-                    both = Bounds { sure: both.sure.and(&part.sure), may: both.may.and(&part.may) };
-                }
-                both
-            }
-            Filter::Or(parts) => {
-                let mut any = Bounds { sure: RowSet::default(), may: RowSet::default() };
-                for part in parts {
-                    let part = self.filter(part)?;
-                    any = Bounds { sure: any.sure.or(&part.sure), may: any.may.or(&part.may) };
-                }
-                any
-            }
-            Filter::Not(part) => {
-                let part = self.filter(part)?;
-                let all = self.all();
-                Bounds { sure: all.without(&part.may), may: all.without(&part.sure) }
-            }
-            Filter::Text(text) => {
-                let bounds = self.text(text)?;
-                self.decided(bounds)
-            }
+            Filter::Text(text) => Leaf::decided(self.text(text)?),
             Filter::Field { name, test: FieldTest::Matches(text) } if name == "message" => {
-                let bounds = self.text(text)?;
-                self.decided(bounds)
+                Leaf::decided(self.text(text)?)
             }
             Filter::Field { name, test: test @ FieldTest::ExistsBelow } => {
-                self.leaves.push(None);
-                self.field(name, test)?
+                Leaf::bounded(self.field(name, test)?)
             }
             Filter::Field { name, test } => match self.in_spans(filter, name)? {
-                Some(rows) => self.decided(Bounds { sure: rows.clone(), may: rows }),
-                None => {
-                    self.leaves.push(None);
-                    self.field(name, test)?
-                }
+                Some(rows) => Leaf::decided(Bounds { sure: rows.clone(), may: rows }),
+                None => Leaf::bounded(self.field(name, test)?),
             },
+            // The others are no leaves.
+            _ => Leaf::bounded(self.open()),
         })
-    }
-
-    /// Bounds that decide a leaf.
-    fn decided(&mut self, bounds: Bounds) -> Bounds {
-        self.leaves.push(Some(bounds.clone()));
-        bounds
     }
 
     /// The rows that pass a test of a column that is kept in spans.

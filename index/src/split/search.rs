@@ -3,18 +3,18 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, StringArray};
+use arrow::array::{DictionaryArray, Int32Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{Field, Int32Type, Schema};
 use model::query::Filter;
 use model::split::FieldStat;
-use model::time::Timestamp;
+use model::time::{TimeRange, Timestamp};
 
-use super::count::Unread;
-use super::lex::show;
 use super::offsets::OffsetReader;
 use super::open::Split;
-use super::resolve::{Resolved, is_leaf, resolve};
+use super::patterns::Patterns;
+use super::present::is_own;
+use super::resolve::{Leaf, Resolved, is_leaf, resolve};
 use super::rowset::RowSet;
 use super::spans::Spans;
 use super::statistics::BlockTimes;
@@ -23,8 +23,13 @@ use super::templates::Templates;
 use super::tokens::Tokens;
 use super::words::Words;
 use crate::evaluate::{Evaluator, Place};
-use crate::scan::{Column, PATTERN, ScanError, ScanRequest, needed, render};
+use crate::render::PATTERN;
+use crate::scan::{Column, ScanError, ScanRequest, needed, render};
+use crate::schema::label_type;
 use crate::tally::Tally;
+
+/// Columns of a fetch from which on it is worth asking which of them have values.
+const WIDE: usize = 16;
 
 /// Why an index could not be asked.
 pub(super) type Unreadable = ScanError;
@@ -74,6 +79,8 @@ impl Indexes<'_> {
 pub(super) struct Question<'a> {
     pub(super) request: &'a ScanRequest,
     pub(super) evaluator: &'a Evaluator,
+    /// Rows that surely pass, whatever their time.
+    pub(super) sure: RowSet,
     /// Rows for which the indexes left open whether a text matches.
     pub(super) open: RowSet,
     /// The other rows that may pass, and a filter that knows the indexes' answers.
@@ -111,23 +118,35 @@ impl Split {
         request: &'a ScanRequest,
     ) -> Result<Question<'a>, ScanError> {
         let indexes = Indexes { split: self, row_count: self.row_count };
-        let Resolved { bounds, leaves } = resolve(&request.filter, &indexes)?;
-        let (first, last) = (Timestamp(self.meta.time_first), Timestamp(self.meta.time_last));
-        let mut may = bounds.may;
-        if !request.range.covers(first, last) {
-            may = may.and(&self.blocks()?.rows_in(&request.range, self.row_count));
+        let mut resolved = resolve(&request.filter, &indexes)?;
+        let mut may = self.in_time(&resolved.bounds.may, &request.range)?;
+        // Only then the body's own index is worth its reading.
+        if !may.is_empty() && self.narrow(&request.filter, &mut resolved)? {
+            may = may.and(&resolved.bounds.may);
         }
+        let Resolved { bounds, leaves } = resolved;
         let mut open = RowSet::default();
-        for leaf in leaves.iter().flatten() {
-            open = open.or(&leaf.may.without(&leaf.sure).and(&may));
+        for leaf in leaves.iter().filter(|leaf| leaf.is_decided) {
+            open = open.or(&leaf.bounds.may.without(&leaf.bounds.sure).and(&may));
         }
         let decided = may.without(&open);
-        let unknown = unknown(&request.filter, &mut leaves.iter().map(Option::is_some));
-        let mut sure = leaves.into_iter().map(|leaf| leaf.map(|leaf| leaf.sure));
+        let unknown = unknown(&request.filter, &mut leaves.iter().map(|leaf| leaf.is_decided));
+        let sure_of = |leaf: Leaf| leaf.is_decided.then_some(leaf.bounds.sure);
+        let mut sure = leaves.into_iter().map(sure_of);
         let mut known = |part: &Filter| is_leaf(part).then(|| sure.next()).flatten().flatten();
         let known = Evaluator::with_known(&request.filter, request.range, &mut known);
         let passing = known.known_rows(self.row_count).map(|rows| rows.and(&decided));
-        Ok(Question { request, evaluator, open, decided, known, unknown, passing })
+        let sure = bounds.sure;
+        Ok(Question { request, evaluator, sure, open, decided, known, unknown, passing })
+    }
+
+    /// Of some rows those of blocks that may be in a range.
+    fn in_time(&self, rows: &RowSet, range: &TimeRange) -> Result<RowSet, ScanError> {
+        let (first, last) = (Timestamp(self.meta.time_first), Timestamp(self.meta.time_last));
+        Ok(match range.covers(first, last) {
+            true => rows.clone(),
+            false => rows.and(&self.blocks()?.rows_in(range, self.row_count)),
+        })
     }
 
     /// Reads what a filter and some output columns need of rows, with the rows' numbers.
@@ -140,25 +159,21 @@ impl Split {
         if rows.is_empty() {
             return Ok(ControlFlow::Continue(()));
         }
-        let patterns = needs.columns.contains(&Column::Pattern);
-        let templates = patterns.then(|| self.templates()).transpose()?;
-        let loose = templates.as_ref().map(|all| all.loose_rows().and(rows));
-        if let Some(loose) = loose.filter(|loose| !loose.is_empty() && loose != rows) {
-            // Only loose rows have their patterns from their messages.
-            return match self.read(&rows.without(&loose), needs, each)? {
-                ControlFlow::Continue(()) => self.read(&loose, needs, each),
-                broken => Ok(broken),
-            };
+        let mut told = None;
+        if needs.columns.contains(&Column::Pattern) && !needs.in_order {
+            let (templates, patterns) = (self.templates()?, self.patterns()?);
+            let known = patterns.told_rows(&templates).and(rows);
+            if !known.is_empty() && known != *rows {
+                // Only the others have their patterns from their messages.
+                return match self.read(&known, needs, each)? {
+                    ControlFlow::Continue(()) => self.read(&rows.without(&known), needs, each),
+                    broken => Ok(broken),
+                };
+            }
+            told = (!known.is_empty()).then_some((templates, patterns));
         }
         let body = self.body()?;
-        let schema = body.parquet.schema();
-        let times = needs.with_times || needs.asks_offsets();
-        let mut columns = needed(schema, needs.filter, needs.columns, times);
-        if templates.as_ref().is_some_and(|all| all.loose_rows().and(rows).is_empty()) {
-            let others: Vec<Column> =
-                needs.columns.iter().filter(|c| **c != Column::Pattern).cloned().collect();
-            columns = needed(schema, needs.filter, &others, times);
-        }
+        let columns = self.columns_of(body.parquet.schema(), rows, needs, told.is_some())?;
         let ingest = needs.asks_ingest_time().then(|| self.ingest()).transpose()?;
         let mut offsets = match needs.asks_offsets() {
             true => Some(OffsetReader::new(self.offsets()?)),
@@ -176,14 +191,40 @@ impl Split {
                     read.map_err(|error| self.wrong(format!("its section offsets: {error}")))?;
                 rows = with_arrival(&rows, read, ingest.as_deref())?;
             }
-            if let Some(templates) = &templates {
-                rows = with_patterns(&rows, &numbers, templates)?;
+            if let Some((templates, patterns)) = &told {
+                let told = (templates.as_ref(), patterns.as_ref());
+                rows = with_patterns(&rows, &numbers, told)?;
             }
             if each(rows, &numbers)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// The columns that must be read of some rows; not those that have no values there.
+    pub(super) fn columns_of(
+        &self,
+        schema: &Schema,
+        rows: &RowSet,
+        needs: &Needs<'_>,
+        are_told: bool,
+    ) -> Result<Vec<usize>, ScanError> {
+        let wanted = needs.columns.iter().filter(|one| !are_told || **one != Column::Pattern);
+        let wanted: Vec<Column> = wanted.cloned().collect();
+        let with_times = needs.with_times || needs.asks_offsets();
+        let mut columns = needed(schema, needs.filter, &wanted, with_times);
+        if columns.len() > WIDE {
+            let present = self.present()?;
+            if let Some(names) = present.columns_of(rows) {
+                let is_there = |at: &usize| {
+                    let field = schema.field(*at);
+                    !is_own(field) || names.contains(field.name().as_str())
+                };
+                columns.retain(is_there);
+            }
+        }
+        Ok(columns)
     }
 
     pub(super) fn read_all(
@@ -209,28 +250,32 @@ impl Split {
         let inside = request.range.covers(first, last);
         let mut tally = request.counted.then(|| Tally::new(&request.columns, self.place()));
         let nothing = RecordBatch::new_empty(request.schema());
-        let known = match question.passing.as_ref().filter(|_| inside) {
-            Some(passing) => self.counted_unread(passing, request, &mut tally, emit)?,
-            None => Unread::No,
+        let exact = question.passing.as_ref().filter(|_| inside);
+        let unread = match (exact, &mut tally) {
+            (Some(passing), _) if request.columns.is_empty() => {
+                if emit(only_count(passing)?).is_break() {
+                    return Ok(());
+                }
+                passing.clone()
+            }
+            (_, Some(tally)) => self.count_unread(question, exact, tally)?,
+            _ => RowSet::default(),
         };
-        let none = RowSet::default();
-        let decided = match known {
-            Unread::Stop => return Ok(()),
-            Unread::All => &none,
-            Unread::No => question.passing.as_ref().unwrap_or(&question.decided),
-        };
+        let decided = question.passing.as_ref().unwrap_or(&question.decided).without(&unread);
+        let open = question.open.without(&unread);
         let all_pass = inside && question.passing.is_some();
         let needs = |filter, with_times| Needs {
             filter,
             columns: &request.columns,
             with_times,
             by_keys: request.counted,
+            in_order: false,
         };
         let all = Filter::All;
         let filter = if all_pass { &all } else { &question.unknown };
         let passes: [(&RowSet, Option<&Evaluator>, Needs<'_>); 2] = [
-            (decided, (!all_pass).then_some(&question.known), needs(filter, !all_pass)),
-            (&question.open, Some(question.evaluator), needs(&request.filter, true)),
+            (&decided, (!all_pass).then_some(&question.known), needs(filter, !all_pass)),
+            (&open, Some(question.evaluator), needs(&request.filter, true)),
         ];
         for (rows, evaluator, needs) in passes {
             let mut give = |rows: RecordBatch, numbers: &[u32]| {
@@ -264,6 +309,12 @@ impl Split {
     }
 }
 
+/// Rows without columns, where only their number is wanted.
+fn only_count(rows: &RowSet) -> Result<RecordBatch, ScanError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.count()));
+    Ok(RecordBatch::try_new_with_options(Schema::empty().into(), Vec::new(), &options)?)
+}
+
 /// Gives the last rows; whether to go on does not matter any more.
 pub(super) fn give_last(emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>, rows: RecordBatch) {
     #[expect(clippy::let_underscore_must_use, reason = "there is nothing more")]
@@ -281,6 +332,8 @@ pub(super) struct Needs<'a> {
     pub(super) with_times: bool,
     /// Whether texts with few values come as keys of dictionaries.
     pub(super) by_keys: bool,
+    /// Whether the rows must come in their order.
+    pub(super) in_order: bool,
 }
 
 impl Needs<'_> {
@@ -323,25 +376,26 @@ fn filter_names(filter: &Filter, wanted: &str) -> bool {
     }
 }
 
-/// Rows with a column of their templates as people read them; none for loose rows.
+/// Rows with a column of their patterns, which their templates tell.
 fn with_patterns(
     rows: &RecordBatch,
     numbers: &[u32],
-    templates: &Templates,
+    (templates, patterns): (&Templates, &Patterns),
 ) -> Result<RecordBatch, ScanError> {
-    let mut last: Option<(usize, Option<String>)> = None;
-    let mut patterns = arrow::array::StringBuilder::new();
+    let (mut texts, mut keys) = (Vec::<&str>::new(), Vec::with_capacity(numbers.len()));
+    let mut last = 0..0;
     for row in numbers {
-        let number = templates.number_of(*row).unwrap_or(usize::MAX);
-        if last.as_ref().is_none_or(|(before, _)| *before != number) {
-            let fixed = templates.0.get(number).and_then(|template| template.key.fixed());
-            last = Some((number, fixed.map(show)));
+        if !last.contains(row) {
+            let number = templates.number_of(*row).unwrap_or(usize::MAX);
+            last = templates.0.get(number).map_or(0..0, |template| template.rows.clone());
+            texts.push(patterns.only(number).map_or("", |form| form.text.as_str()));
         }
-        patterns.append_option(last.as_ref().and_then(|(_, text)| text.as_deref()));
+        keys.push(i32::try_from(texts.len()).unwrap_or(i32::MAX) - 1);
     }
-    let patterns: StringArray = patterns.finish();
+    let (keys, texts) = (Int32Array::from(keys), StringArray::from(texts));
+    let patterns = DictionaryArray::<Int32Type>::try_new(keys, Arc::new(texts))?;
     let mut fields: Vec<Arc<Field>> = rows.schema().fields().iter().cloned().collect();
-    fields.push(Arc::new(Field::new(PATTERN, arrow::datatypes::DataType::Utf8, true)));
+    fields.push(Arc::new(Field::new(PATTERN, label_type(), true)));
     let mut columns = rows.columns().to_vec();
     columns.push(Arc::new(patterns));
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)

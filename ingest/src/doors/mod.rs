@@ -2,6 +2,7 @@
 
 mod body;
 mod parcel;
+mod whole;
 mod stream;
 mod datagrams;
 mod native;

@@ -11,6 +11,7 @@ use model::wire::IngestAnswer;
 use platform::http::ApiError;
 
 use super::parcel::{self, Parcel};
+use super::whole::Stored;
 use super::{IngestState, body};
 
 pub(super) async fn take(
@@ -42,12 +43,8 @@ pub(super) async fn take(
         }
         parcel.finish()
     };
-    let delivered = state.take("ndjson", parse).await?;
-    let poisoned = delivered.poisoned;
-    let answers = delivered.whole()?;
-    let duplicate = !answers.is_empty() && answers.iter().all(|answer| answer.duplicate);
-    let accepted = answers.iter().map(|answer| u64::from(answer.record_count)).sum();
-    Ok(Json(IngestAnswer { accepted, poisoned, duplicate }))
+    let Stored { accepted, poisoned, is_repeat } = state.take("ndjson", parse).await?;
+    Ok(Json(IngestAnswer { accepted, poisoned, duplicate: is_repeat }))
 }
 
 fn stream(parameters: Vec<(String, String)>) -> Result<(IndexName, Labels), ApiError> {

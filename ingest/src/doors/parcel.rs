@@ -110,7 +110,8 @@ impl Open {
         let id = StreamId::of(&self.index, &self.labels);
         let producer = xxhash_rust::xxh3::xxh3_64_with_seed(&names, id.0).max(1);
         let epoch = u32::try_from(filling.names >> 96).unwrap_or_default();
-        Some(Sequence { producer, epoch, from: Sequence::OF_KEY, to: Sequence::OF_KEY + 1 })
+        let from = Sequence::OF_KEY | Sequence::OF_NAMES;
+        Some(Sequence { producer, epoch, from, to: from + 1 })
     }
 }
 
@@ -315,6 +316,18 @@ pub(super) struct Packed {
     has_key: bool,
 }
 
+impl Packed {
+    /// Whether the request is recognised by its key when it comes again.
+    pub(super) fn has_key(&self) -> bool {
+        self.has_key
+    }
+
+    /// For who does not ask where each record is.
+    pub(super) fn without_places(self) -> Self {
+        Self { places: Vec::new(), ..self }
+    }
+}
+
 /// What became of a request.
 #[derive(Debug)]
 pub(super) struct Delivered {
@@ -365,25 +378,16 @@ impl Delivered {
         (taken, refusal.map(rest))
     }
 
-    /// For protocols that take a request whole: the first refusal, if there is one.
-    pub(super) fn whole(self) -> Result<Vec<Appended>, ApiError> {
-        self.batches.into_iter().collect()
+    /// Whether all of it had been taken before.
+    pub(super) fn is_repeat(&self) -> bool {
+        let is_repeat = |batch: &Result<Appended, ApiError>| {
+            batch.as_ref().is_ok_and(|appended| appended.duplicate)
+        };
+        !self.batches.is_empty() && self.batches.iter().all(is_repeat)
     }
 }
 
 impl IngestState {
-    /// Makes a parcel away from the event loop, and delivers it.
-    pub(super) async fn take<F>(&self, door: &'static str, parse: F) -> Result<Delivered, ApiError>
-    where
-        F: FnOnce() -> Result<Packed, ApiError> + Send + 'static,
-    {
-        let packed = tokio::task::spawn_blocking(parse)
-            .await
-            .map_err(|_| ApiError::new(Kind::Bug, "the records could not be read"))?;
-        let packed = packed.inspect_err(|_| self.0.metrics.refused("invalid"))?;
-        Ok(self.deliver(door, packed).await)
-    }
-
     /// Waits until the parcel is durable, or as much of it as can be.
     pub(super) async fn deliver(&self, door: &'static str, packed: Packed) -> Delivered {
         let Packed { batches, places, poisoned, has_key } = packed;

@@ -1,12 +1,19 @@
 //! When the node takes nothing: each protocol's own words for "later" and for "too much", by which its
 //! clients keep what they have and come again.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use model::limits::REQUEST_BYTES_MAX;
+use model::time::Timestamp;
+use platform::clock::Clock;
+use platform::disk::{Disk, Faults};
 use serde_json::{Value, json};
 
-use super::tests::{Fixture, fixture, fixture_within};
+use super::tests::{Fixture, fixture, fixture_by, fixture_within};
+use super::whole::REST_TIME_MAX;
 use crate::partition::PartitionSettings;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -170,6 +177,98 @@ async fn otlp_says_429_and_503_as_a_status() {
         assert_eq!(ask(&fixture, "/v1/logs", &[kind], body).await.0, 200);
     }
     assert_eq!(fixture.records().len(), 2);
+}
+
+/// A node of two partitions, of which the disk of one is full.
+struct Half {
+    fixture: Fixture,
+    faults: Arc<Faults>,
+    clock: Clock,
+}
+
+impl Half {
+    fn new() -> Self {
+        let (faults, clock) = (Arc::new(Faults::default()), Clock::manual(Timestamp(1)));
+        let disks = [Disk::default(), Disk::faulty(faults.clone())];
+        let fixture = fixture_by(clock.clone(), &disks);
+        faults.free_bytes.store(0, Ordering::SeqCst);
+        Self { fixture, faults, clock }
+    }
+
+    fn refused(&self) -> u64 {
+        let full = vec![("reason", "disk_full")];
+        self.fixture.doors.state.0.metrics.refusals.get_or_create(&full).get()
+    }
+
+    async fn until_refused(&self, count: u64) {
+        while self.refused() < count {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Requests of twenty streams, or events, each with a message of its own: some go to either partition.
+fn of_either_partition() -> Vec<(&'static str, (&'static str, &'static str), String)> {
+    let joined =
+        |one: &dyn Fn(u32) -> String, by: &str| (0..20).map(one).collect::<Vec<String>>().join(by);
+    let push = |n: u32| {
+        format!(r#"{{"stream":{{"s":"s{n}"}},"values":[["17000000000000000{n:02}","m{n}"]]}}"#)
+    };
+    let logs = |n: u32| {
+        let name = format!(r#"{{"key":"service.name","value":{{"stringValue":"s{n}"}}}}"#);
+        let record = format!(r#"{{"body":{{"stringValue":"m{n}"}}}}"#);
+        format!(
+            r#"{{"resource":{{"attributes":[{name}]}},"scopeLogs":[{{"logRecords":[{record}]}}]}}"#
+        )
+    };
+    let event = |n: u32| format!(r#"{{"host":"h{n}","event":"m{n}"}}"#);
+    let gelf = |n: u32| format!(r#"{{"version":"1.1","host":"h{n}","short_message":"m{n}"}}"#);
+    vec![
+        ("/loki/api/v1/push", JSON, format!(r#"{{"streams":[{}]}}"#, joined(&push, ","))),
+        ("/v1/logs", JSON, format!(r#"{{"resourceLogs":[{}]}}"#, joined(&logs, ","))),
+        ("/services/collector", JSON, joined(&event, "\n")),
+        ("/gelf", JSON, joined(&gelf, "\n")),
+    ]
+}
+
+#[tokio::test]
+async fn a_request_of_which_some_is_put_off_is_stored_once() {
+    for (path, kind, body) in of_either_partition() {
+        let half = Half::new();
+        let free = async {
+            half.until_refused(2).await;
+            half.faults.free_bytes.store(i64::MAX, Ordering::SeqCst);
+        };
+        let headers = [kind];
+        let asked = ask(&half.fixture, path, &headers, body);
+        let ((status, ..), ()) = tokio::join!(asked, free);
+        assert!((200..300).contains(&status), "{path}: {status}");
+        let records = half.fixture.records();
+        let mut found: Vec<&str> = records.iter().map(|record| record.message.as_str()).collect();
+        found.sort_unstable();
+        let mut expected: Vec<String> = (0..20).map(|n| format!("m{n}")).collect();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_stays_put_off_is_refused_in_time_and_at_once_where_a_key_stands_for_it() {
+    for (path, kind, body) in of_either_partition() {
+        let half = Half::new();
+        let key = ("idempotency-key", "k1");
+        let (status, ..) = ask(&half.fixture, path, &[kind, key], body.clone()).await;
+        assert_eq!((status, half.refused()), (503, 1), "{path}");
+        let late = async {
+            half.until_refused(3).await;
+            half.clock.advance(REST_TIME_MAX);
+        };
+        let headers = [kind];
+        let asked = ask(&half.fixture, path, &headers, body);
+        let ((status, ..), ()) = tokio::join!(asked, late);
+        assert_eq!(status, 503, "{path}");
+        assert!(!half.fixture.records().is_empty());
+    }
 }
 
 /// A body over the bound, as it is and packed small.

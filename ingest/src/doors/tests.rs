@@ -29,25 +29,31 @@ pub(super) fn fixture() -> Fixture {
 
 /// Whose queue is on this disk.
 pub(super) fn fixture_on(disk: &Disk) -> Fixture {
+    fixture_by(Clock::system(), std::slice::from_ref(disk))
+}
+
+/// Whose doors go by this clock, and whose partitions are each on a disk of its own.
+pub(super) fn fixture_by(clock: Clock, disks: &[Disk]) -> Fixture {
     let settings = PartitionSettings { disk_free_bytes_min: 0, ..PartitionSettings::default() };
-    open(disk, &[settings])
+    open(clock, disks.iter().map(|disk| (disk.clone(), settings.clone())).collect())
 }
 
 /// Whose partitions have these bounds, each its own.
 pub(super) fn fixture_within(settings: &[PartitionSettings]) -> Fixture {
-    open(&Disk::default(), settings)
+    let on_one = |settings: &PartitionSettings| (Disk::default(), settings.clone());
+    open(Clock::system(), settings.iter().map(on_one).collect())
 }
 
-fn open(disk: &Disk, settings: &[PartitionSettings]) -> Fixture {
+fn open(clock: Clock, parts: Vec<(Disk, PartitionSettings)>) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let metrics = IngestMetrics::new(&Metrics::default());
-    let numbered = (0..).map(PartitionId).zip(settings);
-    let partitions = numbered.map(|(id, settings)| {
+    let numbered = (0..).map(PartitionId).zip(parts);
+    let partitions = numbered.map(|(id, (disk, settings))| {
         let (path, clock) = (folder.path().join(id.to_string()), Clock::system());
-        Partition::open(&path, id, disk.clone(), clock, settings.clone(), metrics.clone()).unwrap()
+        Partition::open(&path, id, disk, clock, settings, metrics.clone()).unwrap()
     });
     let partitions = partitions.collect();
-    before(folder, partitions, metrics)
+    before(folder, partitions, metrics, clock)
 }
 
 /// Doors that nobody came through yet, before these partitions.
@@ -55,9 +61,10 @@ fn before(
     folder: tempfile::TempDir,
     partitions: Vec<Partition>,
     metrics: IngestMetrics,
+    clock: Clock,
 ) -> Fixture {
     let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
-    let state = IngestState::new(Partitions::new(partitions.clone()), Clock::system(), metrics);
+    let state = IngestState::new(Partitions::new(partitions.clone()), clock, metrics);
     let doors = Doors::open(state, catalog, folder.path(), &Disk::default()).unwrap();
     let router = translated(doors.router(), Audience::All);
     Fixture { _folder: folder, partitions, doors, router }
@@ -67,7 +74,8 @@ impl Fixture {
     /// The doors of another node, or of this one without its files: the partitions alone are the same.
     pub(super) fn other_node(&self) -> Self {
         let metrics = IngestMetrics::new(&Metrics::default());
-        before(tempfile::tempdir().unwrap(), self.partitions.clone(), metrics)
+        let folder = tempfile::tempdir().unwrap();
+        before(folder, self.partitions.clone(), metrics, Clock::system())
     }
 
     pub(super) async fn post(

@@ -25,6 +25,17 @@ pub(crate) struct Lane {
     after: u64,
 }
 
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It was taken, now or at a try before.
+    Taken,
+    /// It was surely not taken.
+    Refused,
+    /// It may have been taken.
+    InDoubt,
+}
+
 impl Lanes {
     /// Gives the batches without a sequence one. `None` when there are none.
     pub(super) fn take(&self, partition: PartitionId, batches: &mut [Checked]) -> Option<Lane> {
@@ -56,10 +67,13 @@ impl Lanes {
         Some(lane)
     }
 
-    /// Its request was answered: taken, or surely not.
-    pub(crate) fn give_back(&self, partition: PartitionId, mut lane: Lane, was_taken: bool) {
-        if was_taken {
-            lane.next = lane.after;
+    /// Its request came to an end.
+    pub(crate) fn give_back(&self, partition: PartitionId, mut lane: Lane, fate: Fate) {
+        match fate {
+            Fate::Taken => lane.next = lane.after,
+            Fate::Refused => {}
+            // Its next request would be taken for the one in doubt.
+            Fate::InDoubt => return,
         }
         let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = lanes.entry(partition).or_default();
@@ -100,13 +114,17 @@ mod tests {
         let mut second = batches(&[0]);
         let other = lanes.take(partition, &mut second).unwrap();
         assert_ne!(first[0].sequence.producer, second[0].sequence.producer);
-        lanes.give_back(partition, other, false);
-        lanes.give_back(partition, lane, true);
+        lanes.give_back(partition, other, Fate::Refused);
+        lanes.give_back(partition, lane, Fate::Taken);
         let mut third = batches(&[0]);
         lanes.take(partition, &mut third).unwrap();
         assert_eq!(
             (third[0].sequence.producer, third[0].sequence.from),
             (first[0].sequence.producer, 2)
         );
+        let lane = lanes.take(partition, &mut batches(&[0])).unwrap();
+        let in_doubt = lane.producer;
+        lanes.give_back(partition, lane, Fate::InDoubt);
+        assert_ne!(lanes.take(partition, &mut batches(&[0])).unwrap().producer, in_doubt);
     }
 }

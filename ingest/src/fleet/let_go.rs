@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use cluster::peer::PeerServer;
 use model::node::Placement;
+use model::partition::PartitionId;
 
 use super::Fleet;
 use crate::replica::Replica;
@@ -41,16 +42,26 @@ impl Fleet {
         if replica.has_gone() {
             return true;
         }
+        self.group_has(replica.id(), replica.member(), placement).await == Some(false)
+    }
+
+    /// Whether a member belongs to its group, as the leader says; `None` when nobody surely leads.
+    pub(super) async fn group_has(
+        &self,
+        partition: PartitionId,
+        member: u64,
+        placement: &Placement,
+    ) -> Option<bool> {
         let me = self.0.metadata.me();
         for other in placement.replicas.iter().filter(|other| other.node != me) {
             let Some(address) = self.0.metadata.address_of(other.node) else { continue };
-            let body = Bytes::copy_from_slice(&replica.id().0.to_le_bytes());
+            let body = Bytes::copy_from_slice(&partition.0.to_le_bytes());
             let asked = self.0.metadata.peers().call(&address, MEMBERS_CALL, body, MEMBERS_WAIT);
             if let Ok(members) = asked.await {
-                return !holds(members, replica.member());
+                return Some(holds(members, member));
             }
         }
-        false
+        None
     }
 }
 

@@ -2,8 +2,10 @@
 //! way to the leaders that live elsewhere. Any node takes anything.
 
 mod away;
+mod birth;
 pub(crate) mod lanes;
 mod let_go;
+mod left;
 mod tend;
 
 use std::collections::BTreeMap;
@@ -20,7 +22,7 @@ use model::partition::{Offset, PartitionId};
 
 use crate::partition::{AppendError, Appended, Checked};
 use crate::replica::{Replica, ReplicaParties, SETTLED_CALL, SETTLED_WAIT, wire};
-use lanes::Lanes;
+use lanes::{Fate, Lanes};
 
 /// How long a batch looks for a leader that takes it.
 const APPEND_WAIT_MAX: Duration = Duration::from_secs(25);
@@ -127,21 +129,28 @@ impl Fleet {
         mut batches: Vec<Checked>,
     ) -> Result<Vec<Appended>, AppendError> {
         let lane = self.0.lanes.take(partition, &mut batches);
-        let outcome = self.bring(partition, &batches).await;
-        // A lane whose last batch is in doubt is not used again.
-        let is_settled =
-            !matches!(outcome, Err(AppendError::Unsure | AppendError::Sequence { .. }));
-        if let Some(lane) = lane.filter(|_| is_settled) {
-            self.0.lanes.give_back(partition, lane, outcome.is_ok());
+        let (outcome, in_doubt) = self.bring(partition, &batches).await;
+        let Some(lane) = lane else { return outcome };
+        let fate = match &outcome {
+            Ok(_) => Fate::Taken,
+            Err(AppendError::Sequence { .. }) => Fate::InDoubt,
+            Err(_) if in_doubt => Fate::InDoubt,
+            Err(_) => Fate::Refused,
+        };
+        self.0.lanes.give_back(partition, lane, fate);
+        match outcome {
+            // Nobody can send it again under the same sequence.
+            Err(_) if in_doubt => Err(AppendError::Unsure),
+            outcome => outcome,
         }
-        outcome
     }
 
+    /// What became of batches, and whether a try before may have taken them all the same.
     async fn bring(
         &self,
         partition: PartitionId,
         batches: &[Checked],
-    ) -> Result<Vec<Appended>, AppendError> {
+    ) -> (Result<Vec<Appended>, AppendError>, bool) {
         let clock = &self.0.parties.clock;
         let until = clock.elapsed() + APPEND_WAIT_MAX;
         let (mut pause, mut in_doubt) = (PAUSE_MIN, false);
@@ -157,7 +166,7 @@ impl Fleet {
             match outcome {
                 Ok(appended) => {
                     self.remember(partition, node);
-                    return Ok(appended);
+                    return (Ok(appended), in_doubt);
                 }
                 Err(AppendError::NotLeader { leader, .. }) => {
                     self.remember(partition, None);
@@ -177,13 +186,18 @@ impl Fleet {
                     self.remember(partition, None);
                     last = error;
                 }
-                // A former try may have been taken: that is what the producer is told.
-                Err(error) => return Err(error),
+                // There may be room for the answer that they were taken before.
+                Err(error @ (AppendError::Overloaded { .. } | AppendError::DiskFull))
+                    if in_doubt =>
+                {
+                    last = error;
+                }
+                Err(error) => return (Err(error), in_doubt),
             }
             clock.sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
-        Err(if in_doubt { AppendError::Unsure } else { last })
+        (Err(if in_doubt { AppendError::Unsure } else { last }), in_doubt)
     }
 
     async fn try_at(
@@ -194,7 +208,7 @@ impl Fleet {
     ) -> Result<Vec<Appended>, AppendError> {
         if node == self.0.metadata.me() {
             let not_here = AppendError::NotLeader { partition, leader: None };
-            return self.replica(partition).ok_or(not_here)?.append(batches.to_vec()).await;
+            return self.begun(partition).ok_or(not_here)?.append(batches.to_vec()).await;
         }
         let unknown = AppendError::NotLeader { partition, leader: None };
         let address = self.0.metadata.address_of(node).ok_or(unknown)?;
@@ -211,7 +225,7 @@ impl Fleet {
     async fn take_over(&self, body: Bytes) -> Result<Bytes, String> {
         let (partition, batches) =
             wire::decode_request(body).ok_or("a request to append that cannot be read")?;
-        let answer = match self.replica(partition) {
+        let answer = match self.begun(partition) {
             Some(replica) => replica.append(batches).await,
             None => Err(AppendError::NotLeader { partition, leader: None }),
         };

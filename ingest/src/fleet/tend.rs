@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use platform::disk;
 use platform::shutdown::Shutdown;
 
 use super::Fleet;
-use crate::partition::Beginning;
+use crate::partition::Seeds;
 use crate::replica::{Replica, ReplicaError, SETTLED_CALL, SETTLED_WAIT};
 
 /// How often replicas are looked after when nothing changes.
@@ -49,18 +50,14 @@ impl Fleet {
         asked.map(|()| Bytes::new()).map_err(|error| error.to_string())
     }
 
-    /// Until the shutdown. `seed` gives what a log that was here before the cluster ended with.
-    pub async fn tend(
-        self,
-        seed: impl Fn(PartitionId) -> Option<Beginning> + Send + Sync + 'static,
-        shutdown: Shutdown,
-    ) {
+    /// Until the shutdown. With the seeds partitions begin, if this node founded the cluster.
+    pub async fn tend(self, seeds: Arc<Seeds>, shutdown: Shutdown) {
         let mut topology = self.0.metadata.catalog().topology();
         let mut round = 0_u64;
         loop {
             let now = topology.borrow_and_update().clone();
             for (partition, placement) in &now.partitions {
-                let tended = self.tend_one(*partition, placement, &now, &seed, round).await;
+                let tended = self.tend_one(*partition, placement, &now, &seeds, round).await;
                 let trouble = tended.err().map(|error| error.to_string());
                 self.note_trouble(*partition, trouble);
             }
@@ -81,12 +78,14 @@ impl Fleet {
         partition: PartitionId,
         placement: &Placement,
         topology: &Topology,
-        seed: &(impl Fn(PartitionId) -> Option<Beginning> + Send + Sync),
+        seeds: &Seeds,
         round: u64,
     ) -> Result<(), TendError> {
-        let Some(replica) = self.replica_for(partition, placement).await? else { return Ok(()) };
+        let Some(replica) = self.replica_for(partition, placement).await? else {
+            return self.look_for_left(partition, placement, round).await;
+        };
         if !placement.born {
-            self.begin(partition, placement, topology, &replica, seed).await?;
+            self.begin(partition, placement, topology, &replica, seeds).await?;
         }
         if replica.leads() && placement.born {
             self.arrange(&replica, placement, topology, round).await?;
@@ -135,7 +134,7 @@ impl Fleet {
         }
     }
 
-    fn path(&self, partition: PartitionId, member: u64) -> PathBuf {
+    pub(super) fn path(&self, partition: PartitionId, member: u64) -> PathBuf {
         self.0.folder.join(format!("{:04}-{member:016x}", partition.0))
     }
 
@@ -208,13 +207,16 @@ impl Fleet {
 
     /// A whole log of another replica of the partition that is on this disk.
     fn other_log(&self, partition: PartitionId, wanted: u64) -> Option<u64> {
+        self.logs(partition).into_iter().find(|member| *member != wanted)
+    }
+
+    /// The replicas of the partition whose whole logs are on this disk.
+    pub(super) fn logs(&self, partition: PartitionId) -> Vec<u64> {
         let prefix = format!("{:04}-", partition.0);
         let names = disk::names(&self.0.folder).unwrap_or_default();
         let members = names.iter().filter_map(|name| name.strip_prefix(&prefix));
-        let mut members = members.filter_map(|member| u64::from_str_radix(member, 16).ok());
-        members.find(|member| {
-            *member != wanted && self.path(partition, *member).join("state").exists()
-        })
+        let members = members.filter_map(|member| u64::from_str_radix(member, 16).ok());
+        members.filter(|member| self.path(partition, *member).join("state").exists()).collect()
     }
 
     /// Asks for the replica that this node has in the place of the one that is wanted of it.
@@ -267,35 +269,6 @@ impl Fleet {
         }
         let before = Some(placement.clone());
         let command = Command::Place { partition, before, placement: changed };
-        self.0.metadata.decide(&command.into()).await?;
-        Ok(())
-    }
-
-    /// Begins a group whose members are all new.
-    async fn begin(
-        &self,
-        partition: PartitionId,
-        placement: &Placement,
-        topology: &Topology,
-        replica: &Replica,
-        seed: &(impl Fn(PartitionId) -> Option<Beginning> + Send + Sync),
-    ) -> Result<(), TendError> {
-        let members = peers_of(placement, topology);
-        if members.len() < placement.replicas.len() {
-            return Ok(());
-        }
-        replica.begin(members).await?;
-        if !replica.leads() {
-            return Ok(());
-        }
-        if let Some(state) = seed(partition)
-            && replica.tail().0.0 == 0
-        {
-            replica.seed(&state.0).await?;
-        }
-        let born = Placement { born: true, ..placement.clone() };
-        let command =
-            Command::Place { partition, before: Some(placement.clone()), placement: born };
         self.0.metadata.decide(&command.into()).await?;
         Ok(())
     }
@@ -463,7 +436,7 @@ impl Fleet {
 }
 
 /// The members that a placement wants, with where they live.
-fn peers_of(placement: &Placement, topology: &Topology) -> BTreeMap<u64, Peer> {
+pub(super) fn peers_of(placement: &Placement, topology: &Topology) -> BTreeMap<u64, Peer> {
     let peer = |replica: &Member| {
         let node = topology.nodes.get(&replica.node)?;
         Some((replica.id, Peer { node: node.id.0, address: node.address.clone() }))
@@ -473,7 +446,7 @@ fn peers_of(placement: &Placement, topology: &Topology) -> BTreeMap<u64, Peer> {
 
 /// Why a replica is not as it should be. It is tried again.
 #[derive(Debug, thiserror::Error)]
-enum TendError {
+pub(super) enum TendError {
     #[error(transparent)]
     Replica(#[from] ReplicaError),
     #[error(transparent)]
@@ -482,6 +455,10 @@ enum TendError {
         "this replica is damaged, and no majority is there without it: put back a copy of the file, or start the other nodes. {why}"
     )]
     NoOthers { partition: PartitionId, why: String },
+    #[error(
+        "partition {partition} begins where node {node} ended, which does not say it: start that node, or remove it. {why}"
+    )]
+    NoSeed { partition: PartitionId, node: NodeId, why: String },
     #[error("the group does not change: {0}")]
     Raft(#[from] ChangeError),
     #[error("a file cannot be moved or removed")]

@@ -16,6 +16,8 @@ pub(crate) struct Judging<'a> {
     partition: PartitionId,
     state: &'a State,
     now: Timestamp,
+    /// Whether what is new may be written; a repeat is told that it is one all the same.
+    room: Result<(), AppendError>,
     /// The last batch of each producer among those that were numbered.
     pending: HashMap<u64, Sequence>,
     /// The numbered ones.
@@ -25,10 +27,15 @@ pub(crate) struct Judging<'a> {
 }
 
 impl<'a> Judging<'a> {
-    pub(crate) fn new(partition: PartitionId, state: &'a State, now: Timestamp) -> Self {
+    pub(crate) fn new(
+        partition: PartitionId,
+        state: &'a State,
+        now: Timestamp,
+        room: Result<(), AppendError>,
+    ) -> Self {
         let (pending, entries) = Default::default();
         let now = not_before(state.last, now);
-        Self { partition, state, now, pending, entries, bytes: 0 }
+        Self { partition, state, now, room, pending, entries, bytes: 0 }
     }
 
     /// Judges the batches of one request: all are numbered or none is. What was not taken before
@@ -56,7 +63,7 @@ impl<'a> Judging<'a> {
             Verdict::Repeat { next } => {
                 return Ok(Appended { record_count: 0, duplicate: true, next, first: None });
             }
-            Verdict::New => {}
+            Verdict::New => self.room.clone()?,
         }
         let next = self.entries.last().map_or(self.state.next, |(entry, _)| entry.end());
         let record_count = batch.record_count;

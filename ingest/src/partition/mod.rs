@@ -30,7 +30,8 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::metrics::IngestMetrics;
 pub(crate) use judge::{Judging, admit};
 pub use producers::{PRODUCER_SILENCE_MAX, PRODUCERS_MAX};
-pub use seeds::{Beginning, Seeds};
+pub(crate) use seeds::Beginning;
+pub use seeds::Seeds;
 use write::{Command, Writer};
 
 /// Bytes of batches that wait to be written; more is told to come later.

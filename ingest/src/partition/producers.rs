@@ -11,6 +11,10 @@ pub const PRODUCERS_MAX: usize = 200_000;
 /// Silence after which a producer is forgotten, nanoseconds: 7 days.
 pub const PRODUCER_SILENCE_MAX: i64 = 7 * 24 * 3600 * SECOND;
 
+/// The same of what stands for the names of records, nanoseconds: an hour. Every batch of them is
+/// another one.
+const NAMES_SILENCE_MAX: i64 = 3600 * SECOND;
+
 /// Bytes of a producer in a snapshot.
 const PRODUCER_BYTES: usize = 28;
 
@@ -19,6 +23,18 @@ struct Producer {
     epoch: u32,
     next: u64,
     seen: Timestamp,
+}
+
+impl Producer {
+    /// Whether it may still send something again.
+    fn is_awaited(&self, now: Timestamp) -> bool {
+        let of_names = Sequence::OF_KEY | Sequence::OF_NAMES;
+        let max = match self.next & of_names == of_names {
+            true => NAMES_SILENCE_MAX,
+            false => PRODUCER_SILENCE_MAX,
+        };
+        now.0.saturating_sub(self.seen.0) < max
+    }
 }
 
 /// What a batch is, by its sequence.
@@ -89,7 +105,7 @@ impl Producers {
 
     /// Forgets who has been silent too long, and the most silent beyond the bound.
     pub(super) fn forget(&mut self, now: Timestamp) {
-        self.0.retain(|_, producer| now.0.saturating_sub(producer.seen.0) < PRODUCER_SILENCE_MAX);
+        self.0.retain(|_, producer| producer.is_awaited(now));
         if self.0.len() > PRODUCERS_MAX {
             let mut seen: Vec<Timestamp> = self.0.values().map(|producer| producer.seen).collect();
             let excess = seen.len() - PRODUCERS_MAX;
@@ -183,6 +199,13 @@ mod tests {
         let mut back = Producers::read(&bytes).unwrap();
         assert_eq!(back.0, producers.0);
         assert!(Producers::read(&bytes[1..]).is_none());
+        let from = Sequence::OF_KEY | Sequence::OF_NAMES;
+        let names = Sequence { producer: 10, epoch: 3, from, to: from + 1 };
+        back.take(names, Timestamp(5));
+        back.forget(Timestamp(NAMES_SILENCE_MAX));
+        assert_eq!((back.judge(names), back.count()), (Verdict::Repeat { next: from + 1 }, 2));
+        back.forget(Timestamp(NAMES_SILENCE_MAX + 6));
+        assert_eq!((back.judge(names), back.count()), (Verdict::New, 1));
         back.forget(Timestamp(PRODUCER_SILENCE_MAX + 6));
         assert_eq!(back.count(), 0);
     }

@@ -79,6 +79,16 @@ impl State {
         entry.first == self.next && self.producers.judge(sequence) == Verdict::New
     }
 
+    /// Forgets the producers that were silent too long then.
+    pub(crate) fn forget(&mut self, now: Timestamp) {
+        self.producers.forget(now);
+    }
+
+    /// When the last entry came.
+    pub(crate) fn last(&self) -> Timestamp {
+        self.last
+    }
+
     /// Producers that are remembered.
     pub(crate) fn producer_count(&self) -> usize {
         self.producers.count()
@@ -168,10 +178,8 @@ impl Writer {
     /// Judges, writes and syncs what waits, lets readers see it, then answers.
     fn commit(&mut self, waiting: Vec<(Vec<Checked>, Reply, OwnedSemaphorePermit)>) {
         let room = super::admit(self.log.bytes(), &self.folder, &self.settings);
-        let mut judging = Judging::new(self.id, &self.state, self.clock.now());
-        let judged = |(batches, reply, permit)| {
-            (reply, room.clone().and_then(|()| judging.request(batches)), permit)
-        };
+        let mut judging = Judging::new(self.id, &self.state, self.clock.now(), room);
+        let judged = |(batches, reply, permit)| (reply, judging.request(batches), permit);
         let answers: Vec<Answer> = waiting.into_iter().map(judged).collect();
         let entries = std::mem::take(&mut judging.entries);
         let outcome = self.write(&entries);

@@ -5,6 +5,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use cluster::raft::Fold;
 use model::batch::Sequence;
 use model::partition::{Entry, Offset};
+use model::time::Timestamp;
 
 use crate::partition::write::{ENTRY_HEAD_BYTES, State, entry_head, read_entry};
 
@@ -12,6 +13,8 @@ use crate::partition::write::{ENTRY_HEAD_BYTES, State, entry_head, read_entry};
 const BATCHES: u8 = 1;
 /// First byte of a command that begins the partition where another log ended.
 const SEED: u8 = 2;
+/// First byte of a command that forgets producers that were silent too long at a time.
+const FORGET: u8 = 3;
 /// Bytes of a batch's length before it.
 const LENGTH_BYTES: usize = 4;
 
@@ -36,6 +39,10 @@ impl Fold for PartitionFold {
             }
             return;
         }
+        if let Some(now) = forget_of(command) {
+            self.0.forget(now);
+            return;
+        }
         for (entry, sequence) in batches_of(command) {
             if self.0.takes(&entry, sequence) {
                 self.0.replay(&entry, sequence);
@@ -55,6 +62,19 @@ pub(crate) fn seed(state: &State) -> Bytes {
 pub(crate) fn seed_of(command: &[u8]) -> Option<State> {
     let rest = command.strip_prefix(&[SEED])?;
     State::read(rest)
+}
+
+/// A command that forgets the producers that were silent too long at that time. It is a command, for
+/// all replicas must know the same producers: who judges by others would pass over what others take.
+pub(crate) fn forget(now: Timestamp) -> Bytes {
+    let mut bytes = vec![FORGET];
+    bytes.extend(now.0.to_le_bytes());
+    bytes.into()
+}
+
+fn forget_of(command: &[u8]) -> Option<Timestamp> {
+    let rest = command.strip_prefix(&[FORGET])?;
+    rest.try_into().ok().map(|bytes| Timestamp(i64::from_le_bytes(bytes)))
 }
 
 /// A command from numbered batches.
@@ -87,10 +107,10 @@ pub(crate) fn batches_of(command: &Bytes) -> impl Iterator<Item = (Entry, Sequen
 
 #[cfg(test)]
 mod tests {
-    use model::time::Timestamp;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::partition::PRODUCER_SILENCE_MAX;
 
     fn entry(first: u64, record_count: u32, from: u64) -> (Entry, Sequence) {
         let batch = Bytes::from(vec![7; record_count as usize]);
@@ -120,14 +140,25 @@ mod tests {
         assert_eq!(late.0.next, Offset(7));
     }
 
+    #[test]
+    fn who_is_silent_is_forgotten_by_everybody() {
+        let mut fold = PartitionFold::default();
+        fold.apply(1, &command(&[entry(0, 3, 0)]));
+        fold.apply(2, &forget(Timestamp(6)));
+        assert_eq!(fold.0.producer_count(), 1);
+        fold.apply(3, &forget(Timestamp(PRODUCER_SILENCE_MAX + 6)));
+        assert_eq!((fold.0.producer_count(), fold.0.next), (0, Offset(3)));
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_a_command(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let bytes = Bytes::from(bytes);
             let mut fold = PartitionFold::default();
             fold.apply(1, &bytes);
-            let as_batches = Bytes::from([&[BATCHES][..], &bytes].concat());
-            fold.apply(2, &as_batches);
+            for kind in [BATCHES, SEED, FORGET] {
+                fold.apply(2, &Bytes::from([&[kind][..], &bytes].concat()));
+            }
         }
     }
 }

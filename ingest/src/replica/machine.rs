@@ -88,6 +88,16 @@ impl PartitionMachine {
     }
 }
 
+/// What is said when a command was applied: the offset behind the last committed record.
+fn reply(committed: Offset) -> Reply {
+    Reply(Bytes::copy_from_slice(&committed.0.to_le_bytes()))
+}
+
+/// The offset that a reply says.
+pub(super) fn reached(reply: &Reply) -> Option<Offset> {
+    reply.0.as_ref().try_into().ok().map(|bytes| Offset(u64::from_le_bytes(bytes)))
+}
+
 /// The offset at which a fold goes on.
 pub(super) fn next_of(fold: &[u8]) -> Offset {
     PartitionFold::restore(fold).map_or(Offset(0), |fold| fold.0.next)
@@ -122,7 +132,7 @@ impl RaftStateMachine<TypeConfig> for PartitionMachine {
         let mut replies = Vec::new();
         for entry in entries {
             self.apply_one(entry);
-            replies.push(Reply::default());
+            replies.push(reply(self.applied.borrow().committed));
         }
         Ok(replies)
     }

@@ -3,7 +3,7 @@
 use cluster::raft::Peer;
 use openraft::{RaftMetrics, StoredMembership};
 
-use super::{LEASE_MS, Replica};
+use super::{LEASE, Replica};
 
 type Metrics = RaftMetrics<u64, Peer>;
 
@@ -20,7 +20,7 @@ impl Replica {
     pub(crate) async fn members_now(&self) -> Option<Vec<u64>> {
         let metrics = || self.0.group.raft().metrics().borrow().clone();
         let before = metrics();
-        if before.current_leader != Some(self.0.member) || !self.leads_surely(&before).await {
+        if before.current_leader != Some(self.0.member) || !self.leads_surely().await {
             return None;
         }
         let metrics = metrics();
@@ -31,9 +31,9 @@ impl Replica {
     }
 
     /// Whether nobody else leads, where this one does as far as it knows.
-    pub(super) async fn leads_surely(&self, metrics: &Metrics) -> bool {
+    pub(super) async fn leads_surely(&self) -> bool {
         // Nobody else can have been elected within the shortest election timeout.
-        metrics.millis_since_quorum_ack.is_some_and(|ms| ms < LEASE_MS)
+        self.0.group.is_heard_within(LEASE)
             || self.0.group.raft().ensure_linearizable().await.is_ok()
     }
 }

@@ -43,9 +43,9 @@ pub(crate) use propose::Proposal;
 pub(crate) const SETTLED_CALL: &str = "settled";
 /// How long a leader may take to say it.
 pub(crate) const SETTLED_WAIT: Duration = Duration::from_millis(800);
-/// How long ago a majority may have answered for a leader to be sure of itself, milliseconds: less
+/// How long ago a majority may have been asked, and answered, for a leader to be sure of itself: less
 /// than a heartbeat and a quarter, for which a member refuses its vote to others at least.
-const LEASE_MS: u64 = 230;
+const LEASE: Duration = Duration::from_millis(230);
 /// How long a member of a new group may take to get its first leader.
 const BEGIN_WAIT: Duration = Duration::from_secs(10);
 
@@ -180,8 +180,17 @@ impl Replica {
             reader: Mutex::default(),
         }));
         let folder = folder.to_owned();
-        let proposer =
-            propose::Proposer { partition, folder, group, store, applied: seen, parties, turn };
+        let forgot = parties.clock.elapsed();
+        let proposer = propose::Proposer {
+            partition,
+            folder,
+            group,
+            store,
+            applied: seen,
+            parties,
+            turn,
+            forgot,
+        };
         tokio::spawn(proposer.run(proposals));
         tokio::spawn(show(Arc::downgrade(&replica.0)));
         Ok(replica)
@@ -419,7 +428,7 @@ impl Replica {
         let metrics = self.0.group.raft().metrics().borrow().clone();
         let leader = metrics.current_leader?;
         if leader == self.0.member {
-            return self.leads_surely(&metrics).await.then(|| *self.0.committed.borrow());
+            return self.leads_surely().await.then(|| *self.0.committed.borrow());
         }
         let peer = metrics.membership_config.membership().get_node(&leader)?.clone();
         let body = Bytes::copy_from_slice(&self.0.partition.0.to_le_bytes());

@@ -9,17 +9,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use cluster::raft::types::LogId;
 use cluster::raft::{Command, Group};
-use model::partition::PartitionId;
+use model::partition::{Offset, PartitionId};
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{RaftMetrics, ServerState};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, oneshot, watch};
 
 use super::machine::{Applied, Store};
-use super::{ReplicaParties, fold};
-use crate::partition::{AppendError, Appended, Checked, Judging, admit};
+use super::{ReplicaParties, fold, machine};
+use crate::partition::{AppendError, Appended, Checked, Judging, PRODUCERS_MAX, admit};
 
 /// Bytes that are proposed together.
 const GROUP_BYTES_MAX: usize = 4 << 20;
+/// How often producers that are silent are forgotten, where there are not too many.
+const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
 /// How long a leader may take to apply what it found in its log when it was elected.
 const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 /// How long an entry may wait for a majority. Then it is not known whether it will be taken.
@@ -42,6 +44,8 @@ pub(super) struct Proposer {
     pub(super) parties: ReplicaParties,
     /// Who holds it lets no entry be proposed.
     pub(super) turn: Arc<Mutex<()>>,
+    /// When producers were last forgotten, by the clock's elapsed time.
+    pub(super) forgot: Duration,
 }
 
 type Answers = Vec<(
@@ -49,6 +53,15 @@ type Answers = Vec<(
     Result<Vec<Appended>, AppendError>,
     OwnedSemaphorePermit,
 )>;
+
+/// What became of proposals that waited.
+struct Judged {
+    /// What is to be written, if anything is new, and the offset at which it ends.
+    command: Option<(Bytes, Offset)>,
+    answers: Answers,
+    /// Everything that it was judged on is committed.
+    is_on_committed: bool,
+}
 
 impl Proposer {
     /// Works until nobody can ask any more.
@@ -65,6 +78,7 @@ impl Proposer {
             let turn = self.turn.clone();
             let _turn = turn.lock().await;
             self.commit(waiting).await;
+            self.forget().await;
             let seconds = (self.parties.clock.elapsed() - started).as_secs_f64();
             self.parties.metrics.commit_seconds.observe(seconds);
         }
@@ -77,10 +91,12 @@ impl Proposer {
             }
             return;
         }
-        let (command, answers) = self.judge(waiting);
+        let Judged { command, answers, is_on_committed } = self.judge(waiting);
         let outcome = match command {
-            Some(command) => self.write(command).await,
-            None => Ok(()),
+            Some((command, end)) => self.write(command, end).await,
+            // What a repeat repeats must be committed itself.
+            None if is_on_committed => Ok(()),
+            None => Err(AppendError::NoMajority(self.partition)),
         };
         for (reply, answer, permit) in answers {
             let answer = match (&outcome, answer) {
@@ -90,6 +106,22 @@ impl Proposer {
             // A client that went away does not hear that it was taken; its resend will.
             drop(reply.send(answer));
             drop(permit);
+        }
+    }
+
+    /// Lets every replica forget the producers that are silent too long, and the most silent of too
+    /// many, now and then.
+    async fn forget(&mut self) {
+        let (count, last) = self.store.tail(|fold, _| (fold.0.producer_count(), fold.0.last()));
+        let now = self.parties.clock.elapsed();
+        let is_time = now.saturating_sub(self.forgot) >= FORGET_INTERVAL;
+        if count == 0 || !is_time && count <= PRODUCERS_MAX + PRODUCERS_MAX / 8 {
+            return;
+        }
+        let written = self.group.raft().client_write(Command(fold::forget(last)));
+        // Who leads no more leaves it to who does.
+        if let Some(Ok(_)) = self.parties.clock.timeout(COMMIT_WAIT_MAX, written).await {
+            self.forgot = now;
         }
     }
 
@@ -118,29 +150,33 @@ impl Proposer {
         AppendError::NotLeader { partition: self.partition, leader }
     }
 
-    fn judge(&self, waiting: Vec<Proposal>) -> (Option<Bytes>, Answers) {
+    fn judge(&self, waiting: Vec<Proposal>) -> Judged {
         let now = self.parties.clock.now();
         let room = admit(self.store.bytes(), &self.folder, &self.parties.settings);
-        self.store.tail(|fold, _| {
-            let mut judging = Judging::new(self.partition, &fold.0, now);
+        self.store.tail(|fold, last| {
+            let is_on_committed = self.applied.borrow().log_id >= last;
+            let mut judging = Judging::new(self.partition, &fold.0, now, room);
             let mut answers = Vec::with_capacity(waiting.len());
             for Proposal { batches, reply, permit } in waiting {
-                let answer = room.clone().and_then(|()| judging.request(batches));
-                answers.push((reply, answer, permit));
+                answers.push((reply, judging.request(batches), permit));
             }
             let repeats = answers.iter().filter_map(|(_, answer, _)| answer.as_ref().ok());
             let repeats = repeats.flatten().filter(|appended| appended.duplicate).count();
             self.parties.metrics.duplicates.inc_by(repeats as u64);
-            let command = (!judging.entries.is_empty()).then(|| fold::command(&judging.entries));
-            (command, answers)
+            let end = judging.entries.last().map(|(entry, _)| entry.end());
+            let command = end.map(|end| (fold::command(&judging.entries), end));
+            Judged { command, answers, is_on_committed }
         })
     }
 
-    async fn write(&self, command: Bytes) -> Result<(), AppendError> {
+    /// Writes a command with batches that end at that offset.
+    async fn write(&self, command: Bytes, end: Offset) -> Result<(), AppendError> {
         let before: Option<LogId> = self.applied.borrow().log_id;
         let written = self.group.raft().client_write(Command(command));
         match self.parties.clock.timeout(COMMIT_WAIT_MAX, written).await {
-            Some(Ok(_)) => Ok(()),
+            Some(Ok(written)) if machine::reached(&written.data) == Some(end) => Ok(()),
+            // Another leader's entries came between, and it was passed over by everybody.
+            Some(Ok(_)) => Err(AppendError::NotLeader { partition: self.partition, leader: None }),
             Some(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
                 // Refused at once it is in no log; after it was appended it may be committed yet.
                 let appended = self.store.tail(|_, last| last) > before;

@@ -7,7 +7,7 @@ use model::batch::Sequence;
 use model::partition::PartitionId;
 
 use super::chance::Chance;
-use crate::fleet::lanes::{Lane, Lanes};
+use crate::fleet::lanes::{Fate, Lane, Lanes};
 use crate::partition::Checked;
 
 /// What a client has on its way.
@@ -18,6 +18,8 @@ pub(super) struct Request {
     lane: Option<Lane>,
     /// How often it was sent.
     pub(super) tries: u64,
+    /// A leader had it in its log: it may be taken, whatever is said later.
+    pub(super) in_doubt: bool,
 }
 
 /// A client sends one batch after the other and sends again until it is answered.
@@ -62,17 +64,31 @@ impl Client {
         let lanes = ways.0.entry(node).or_default();
         let lane = lanes.take_as(partition, &mut batches, || chance.number().max(1));
         let [batch] = batches;
-        self.waiting = Some(Request { partition: self.partition, batch, lane, tries: 0 });
+        let (partition, tries, in_doubt) = (self.partition, 0, false);
+        self.waiting = Some(Request { partition, batch, lane, tries, in_doubt });
     }
 
     /// The answer came: taken now or before.
     pub(super) fn acknowledge(&mut self, ways: &mut Ways, node: usize) {
         let Some(request) = self.waiting.take() else { return };
         self.acknowledged.push(String::from_utf8(request.batch.bytes.to_vec()).unwrap());
-        if let Some(lane) = request.lane {
-            let partition = PartitionId(u32::try_from(request.partition).unwrap());
-            ways.0.entry(node).or_default().give_back(partition, lane, true);
-        }
+        request.end(ways, node, Fate::Taken);
+    }
+
+    /// The client hears that it is not taken, or that nobody knows, and goes on with the next.
+    pub(super) fn give_up(&mut self, ways: &mut Ways, node: usize) {
+        // Who has sequences sends the same until it is taken.
+        let Some(request) = self.waiting.take_if(|waiting| waiting.lane.is_some()) else { return };
+        let fate = if request.in_doubt { Fate::InDoubt } else { Fate::Refused };
+        request.end(ways, node, fate);
+    }
+}
+
+impl Request {
+    fn end(self, ways: &mut Ways, node: usize, fate: Fate) {
+        let Some(lane) = self.lane else { return };
+        let partition = PartitionId(u32::try_from(self.partition).unwrap());
+        ways.0.entry(node).or_default().give_back(partition, lane, fate);
     }
 }
 

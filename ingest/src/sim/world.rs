@@ -239,7 +239,11 @@ impl World {
             return;
         }
         let number = PartitionId(u32::try_from(partition).unwrap());
-        let mut judging = Judging::new(number, &member.fold.0, Timestamp(self.now));
+        let room = match self.chance.percent(10) {
+            true => Err(AppendError::Overloaded { what: "queue" }),
+            false => Ok(()),
+        };
+        let mut judging = Judging::new(number, &member.fold.0, Timestamp(self.now), room);
         match judging.request(vec![batch]) {
             Ok(answers) if answers.iter().all(|answer| answer.duplicate) => {
                 self.repeats += 1;
@@ -248,6 +252,9 @@ impl World {
             }
             Ok(_) => {
                 let command = fold::command(&judging.entries);
+                if let Some(waiting) = &mut self.clients[client].waiting {
+                    waiting.in_doubt = true;
+                }
                 let member = &mut self.groups[partition].members[leader];
                 let term = member.term;
                 member.append(LogEntry { term, command });
@@ -264,6 +271,10 @@ impl World {
                 self.say(format!("propose {client} {partition} at {leader} {length}"));
             }
             Err(AppendError::Sequence { next }) => self.say(format!("gap {client} {next}")),
+            Err(AppendError::Overloaded { .. }) => {
+                self.say(format!("refused {client}"));
+                self.clients[client].give_up(&mut self.ways, node);
+            }
             Err(error) => panic!("{error}"),
         }
     }
@@ -301,8 +312,10 @@ impl World {
     fn decide(&mut self) {
         let topology = self.catalog.topology().borrow().clone();
         let heard = (0..NODES).filter(|node| self.works(*node)).map(id).collect();
+        let ages = topology.nodes.values().map(|node| (node.id, self.now - node.since)).collect();
         let sight = Sight {
             now: self.now,
+            ages,
             heard,
             partition_count: u32::try_from(PARTITIONS).unwrap(),
             gone_after: i64::MAX,

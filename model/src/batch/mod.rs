@@ -169,6 +169,10 @@ impl Sequence {
     /// The bit of `from` and `to` by which batches of a request with a key are told from a
     /// producer's that goes on. Byte offsets and counters stay below it.
     pub const OF_KEY: u64 = 1 << 63;
+
+    /// Bit of a position whose producer is the names of a batch's records, set beside
+    /// [`Sequence::OF_KEY`]: whoever sends them again does it soon.
+    pub const OF_NAMES: u64 = 1 << 62;
 }
 
 /// Records of one stream, by column. All columns have the same length.

@@ -8,6 +8,12 @@ use std::path::PathBuf;
 use super::folder::{Folder, unfinished};
 use crate::disk;
 
+/// Where an object goes that is there already, and who is told.
+struct Aside {
+    path: PathBuf,
+    told: Box<dyn FnOnce() + Send>,
+}
+
 /// Bytes that are read at once to measure or copy an object.
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -26,6 +32,8 @@ pub struct Adoption {
     path: PathBuf,
     file: File,
     sum: Announced,
+    /// For what is there already: without it, it is overwritten.
+    aside: Option<Aside>,
     /// Called once it is there; gone then.
     adopted: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -40,7 +48,13 @@ impl Adoption {
         let new = unfinished(&path);
         let file = File::create(&new)?;
         let sum = Announced { bytes: 0, crc32c: 0 };
-        Ok(Self { new, path, file, sum, adopted: Some(adopted) })
+        Ok(Self { new, path, file, sum, aside: None, adopted: Some(adopted) })
+    }
+
+    /// What is in its place goes there when all of it has come; then somebody is told.
+    pub(super) fn setting_aside(mut self, path: PathBuf, told: Box<dyn FnOnce() + Send>) -> Self {
+        self.aside = Some(Aside { path, told });
+        self
     }
 
     /// Adds the bytes that come next.
@@ -68,6 +82,13 @@ impl Adoption {
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         self.file.sync_all()?;
+        if let Some(aside) = self.aside.take().filter(|_| self.path.exists()) {
+            if let Some(folder) = aside.path.parent() {
+                disk::create_dir_all(folder)?;
+            }
+            disk::rename(&self.path, &aside.path)?;
+            (aside.told)();
+        }
         disk::rename(&self.new, &self.path)?;
         if let Some(adopted) = self.adopted.take() {
             adopted();
@@ -125,5 +146,45 @@ pub(super) fn chunks(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::time::Timestamp;
+
+    use super::super::Objects;
+    use super::*;
+
+    #[test]
+    fn a_damaged_object_is_set_aside_when_a_whole_one_has_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::local(&folder.path().join("objects")).unwrap();
+        let (name, bytes) = ("splits/a/body", b"0123456789");
+        let whole = Announced { bytes: 10, crc32c: crc32c::crc32c(bytes) };
+        let (damaged, made) = (b"0123456 89", folder.path().join("made"));
+        disk::write_atomically(&made, damaged).unwrap();
+        objects.put_file(name, &made).unwrap();
+        let replace = |bytes: &[u8]| {
+            let mut replacement = objects.replacement(name).unwrap();
+            replacement.write(bytes).unwrap();
+            replacement.finish(whole)
+        };
+        let aside = folder.path().join("objects/.damaged/splits-a-body");
+        assert_eq!(replace(damaged).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(objects.get_range(name, 0, 10).unwrap(), damaged[..], "no whole one has come");
+        assert!(!aside.exists());
+        replace(bytes).unwrap();
+        assert_eq!(objects.get_range(name, 0, 10).unwrap(), bytes[..]);
+        assert_eq!(disk::read(&aside).unwrap(), damaged);
+        assert_eq!(objects.figures().damaged.get(), 1);
+        assert_eq!(objects.list().unwrap(), [(name.to_owned(), 10)], "what is aside is none");
+        assert_eq!(objects.sweep_aside(Timestamp(0)).unwrap(), 0, "it is younger");
+        assert_eq!(objects.sweep_aside(Timestamp::MAX).unwrap(), 1);
+        // Where nothing is, nothing is set aside.
+        objects.delete(name).unwrap();
+        replace(bytes).unwrap();
+        assert!(!aside.exists());
+        assert_eq!(objects.figures().damaged.get(), 1);
     }
 }

@@ -30,6 +30,8 @@ pub struct ObjectFigures {
     pub uploads_swept: Counter,
     /// Objects taken over from other nodes.
     pub adopted: Counter,
+    /// Objects that were found damaged and set aside, a whole one in their place.
+    pub damaged: Counter,
     /// Requests to the object store.
     pub requests: Counter,
     /// Requests that got no answer, or "later": those that were tried again.
@@ -49,6 +51,7 @@ impl ObjectFigures {
             ("upload_failures", "Uploads given up", &self.upload_failures),
             ("uploads_swept", "Half uploads swept", &self.uploads_swept),
             ("adopted", "Objects taken over from other nodes", &self.adopted),
+            ("damaged", "Damaged objects replaced by whole ones", &self.damaged),
             ("requests", "Requests to the object store", &self.requests),
             ("requests_failed", "Requests without an answer or put off", &self.requests_failed),
         ];

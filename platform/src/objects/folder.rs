@@ -2,11 +2,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use model::time::Timestamp;
+use model::time::{SECOND, Timestamp};
 
 use super::{Listed, check_name};
 use crate::disk;
@@ -94,6 +94,27 @@ impl Folder {
         Ok(swept)
     }
 
+    /// Removes objects that were set aside before a moment.
+    pub(super) fn sweep_aside(&self, before: Timestamp) -> io::Result<u64> {
+        let mut swept = 0;
+        walk(&self.root.join(ASIDE), &mut |name, path, meta| {
+            // A file's status is changed when it is renamed, its content is not.
+            if meta.ctime().saturating_mul(SECOND) < before.0 {
+                tracing::info!(name, bytes = meta.len(), "sweeping an object that was set aside");
+                disk::remove_file(path)?;
+                swept += 1;
+            }
+            Ok(())
+        })?;
+        Ok(swept)
+    }
+
+    /// Where a damaged object is set aside; an earlier one of its name goes.
+    pub(super) fn aside(&self, name: &str) -> io::Result<PathBuf> {
+        check_name(name)?;
+        Ok(self.root.join(ASIDE).join(name.replace('/', "-")))
+    }
+
     /// Where an object is or will be; its folder is there.
     pub(super) fn path_made(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path(name)?;
@@ -115,6 +136,9 @@ impl Folder {
         walk(&self.root, &mut each)
     }
 }
+
+/// The folder of objects that were set aside; no object has such a name.
+const ASIDE: &str = ".damaged";
 
 /// How names of files begin that are not objects yet.
 const UNFINISHED: &str = ".unfinished-";

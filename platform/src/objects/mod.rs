@@ -237,6 +237,19 @@ impl Objects {
         Adoption::begin(self.folder()?, name, Box::new(adopted))
     }
 
+    /// Begins to take over a whole object in the place of a damaged one, which is set aside when all
+    /// of the whole one has come. Whoever reads it meanwhile may find none, as before a copy is made.
+    ///
+    /// # Errors
+    /// As [`Objects::adoption`].
+    pub fn replacement(&self, name: &str) -> io::Result<Adoption> {
+        let (aside, figures) = (self.folder()?.aside(name)?, self.0.figures.clone());
+        let told = move || {
+            figures.damaged.inc();
+        };
+        Ok(self.adoption(name)?.setting_aside(aside, Box::new(told)))
+    }
+
     /// Takes an object over that another node has, when it is what was announced. When this
     /// returns it survives a loss of power.
     ///
@@ -329,6 +342,32 @@ impl Objects {
             Place::Folder(folder) => folder.sweep_half(before),
             Place::Shared(store) => store.sweep_half(before),
         }
+    }
+
+    /// Removes damaged objects that were set aside before a moment. How many.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn sweep_aside(&self, before: Timestamp) -> io::Result<u64> {
+        match &self.0.place {
+            Place::Folder(folder) => folder.sweep_aside(before),
+            Place::Shared(_) => Ok(0),
+        }
+    }
+
+    /// What is kept of objects that are elsewhere takes so many bytes of this disk at most from now
+    /// on, and never more than was said at the start.
+    pub fn bound_cache(&self, bytes: u64) {
+        if let Some(cache) = &self.0.cache {
+            cache.bound(bytes);
+            cache.show(&self.0.figures);
+        }
+    }
+
+    /// Bytes of this disk that objects take which are elsewhere.
+    #[must_use]
+    pub fn cache_bytes(&self) -> u64 {
+        self.0.cache.as_ref().map_or(0, BlockCache::bytes)
     }
 
     fn folder(&self) -> io::Result<&Folder> {

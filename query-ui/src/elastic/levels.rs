@@ -36,13 +36,13 @@ const SYSLOG: [i64; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 const PINO: [i64; 6] = [10, 20, 30, 40, 50, 60];
 
 /// The levels between two ends. Between numbers are the levels whose numbers are: of pino's where
-/// an end is one of those, else of syslog's. Between words, it goes by severity.
+/// these ends do not fit syslog's, from 8 on or up to 10 and more, else of syslog's. Between words, it
+/// goes by severity.
 pub(super) fn between(from: End<'_>, to: End<'_>) -> Result<Filter, Refusal> {
     let number = |end: End<'_>| end.and_then(|(value, _)| text_of(value)?.trim().parse().ok());
     let (least, most): (Option<f64>, Option<f64>) = (number(from), number(to));
     if least.is_some() == from.is_some() && most.is_some() == to.is_some() {
-        let ends = [least, most].into_iter().flatten();
-        let is_pino = ends.fold(0.0, f64::max) >= 8.0;
+        let is_pino = least.is_some_and(|end| end >= 8.0) || most.is_some_and(|end| end >= 10.0);
         let scale: &[i64] = if is_pino { &PINO } else { &SYSLOG };
         let is_inside = |number: &i64| {
             let number = *number as f64;
@@ -92,6 +92,13 @@ mod tests {
         check(None, Some((&json!(3), true)), &["error", "fatal"]);
         check(Some((&json!(4), true)), Some((&json!(6), true)), &["info", "warn"]);
         check(Some((&json!(70), true)), None, &[]);
+        // All of syslog's, which one writes so.
+        let (all, eight) = (["debug", "info", "warn", "error", "fatal"], json!(8));
+        check(None, Some((&eight, false)), &all);
+        check(Some((&json!(0), true)), Some((&eight, true)), &all);
+        check(Some((&json!(7), false)), None, &[]);
+        check(Some((&eight, true)), Some((&json!(30), true)), &["trace", "debug", "info"]);
+        check(None, Some((&json!(10), true)), &["trace"]);
     }
 
     #[test]

@@ -222,6 +222,7 @@ impl Sorting {
             (_, Some((name, _))) => hit.computed.get(name).cloned().unwrap_or_default(),
             ("timestamp", _) => moment(cursor.time, &key.format),
             ("id", _) => cursor.id.to_string().into(),
+            ("index", _) => hit.index.clone().into(),
             (field, _) => match hit.flat.get(names::shown(field)) {
                 Some(Value::Array(values)) => values.first().cloned().unwrap_or_default(),
                 Some(value) => value.clone(),
@@ -307,7 +308,8 @@ impl Key {
                 let time = dates.and_then(|dates| dates.read(value, Edge::First));
                 Expr::Text(time.ok_or_else(refused)?.to_string())
             }
-            (_, Value::String(text)) => Expr::Text(text.clone()),
+            ("level", Value::String(text)) => Expr::Text(text.clone()),
+            (_, Value::String(text)) => verbatim(text),
             (_, Value::Bool(truth)) => Expr::Bool(*truth),
             (_, Value::Number(number)) => match number.as_i64() {
                 Some(whole) => Expr::Int(whole),
@@ -321,6 +323,12 @@ impl Key {
         let after = Expr::Binary(Operator::Or, Box::new(further), Box::new(missing));
         Ok((Some(after), Expr::Binary(Operator::Equal, column(), Box::new(literal))))
     }
+}
+
+/// A text to compare with that is that text and no period, also where it reads as a time: texts are
+/// sorted so.
+pub(super) fn verbatim(text: &str) -> Expr {
+    Expr::Call("text", vec![Expr::Text(text.to_owned())])
 }
 
 fn all(parts: impl IntoIterator<Item = Expr>) -> Expr {
@@ -344,13 +352,12 @@ fn earlier(cursor: &Cursor) -> Expr {
     };
     let length = |text: Expr| Expr::Call("length", vec![text]);
     let digits = |text: &str| Expr::Int(i64::try_from(text.len()).unwrap_or(i64::MAX));
-    let text = |text: &str| Expr::Text(text.to_owned());
     let below = |which: i64, limit: &str| {
         let shorter = binary(Operator::Less, length(part(which)), digits(limit));
         let as_long = binary(Operator::Equal, length(part(which)), digits(limit));
-        or(shorter, and(as_long, binary(Operator::Less, part(which), text(limit))))
+        or(shorter, and(as_long, binary(Operator::Less, part(which), verbatim(limit))))
     };
-    let same_partition = binary(Operator::Equal, part(1), text(partition));
+    let same_partition = binary(Operator::Equal, part(1), verbatim(partition));
     let id_below = or(below(1, partition), and(same_partition, below(2, offset)));
     let same_time = binary(Operator::Equal, time(), at());
     or(binary(Operator::Less, time(), at()), and(same_time, id_below))

@@ -215,6 +215,7 @@ pub(super) fn patterns() -> [Pipe; 2] {
         aggregate(Function::Count, None, "count"),
         aggregate(Function::Min, Some("timestamp"), "first_seen"),
         aggregate(Function::Max, Some("timestamp"), "last_seen"),
+        aggregate(Function::Min, Some("message"), "example"),
     ];
     let by = vec![Group::Field(PATTERN.to_owned())];
     let most = SortKey { name: "count".to_owned(), descending: true };

@@ -366,7 +366,8 @@ fn errors_point_at_the_column() {
     wrong("error: full", (6, 7), "expected a value");
     wrong("* | patterns | sort n", (20, 21), "no column");
     let spelt = "* | stats count() as count, min(timestamp) as first_seen, \
-                 max(timestamp) as last_seen by _pattern | sort count desc";
+                 max(timestamp) as last_seen, min(message) as example by _pattern \
+                 | sort count desc";
     assert_eq!(parse("* | patterns").unwrap(), parse(spelt).unwrap());
     assert_eq!(parse("| stts count()").unwrap_err().hint.as_deref(), Some("did you mean stats?"));
     assert!(parse(&"(".repeat(100_000)).is_err());

@@ -10,7 +10,6 @@ use index::scan::{Column, ScanRequest};
 use index::searcher::Unit;
 use model::query::Filter;
 use model::record::FieldType;
-use model::time::Timestamp;
 use model::wire::Missing;
 use serde_json::{Map, Value};
 
@@ -79,10 +78,9 @@ impl Engine {
         // Where all of a unit is asked for, it knows its fields; of others the records are read.
         let all = question.query.filter == Filter::All;
         let range = question.range;
-        let (whole, part): (Vec<Unit>, Vec<Unit>) = units.into_iter().partition(|unit| {
-            all && range.covers(Timestamp(unit.time_first()), Timestamp(unit.time_last()))
-                && self.searcher().is_whole(unit)
-        });
+        let (whole, part): (Vec<Unit>, Vec<Unit>) = units
+            .into_iter()
+            .partition(|unit| all && unit.is_inside(&range) && self.searcher().is_whole(unit));
         let request = ScanRequest {
             filter: question.query.filter.clone(),
             range,

@@ -147,12 +147,7 @@ impl Engine {
         }
         let interval = width_for(&range, buckets);
         let asked = narrowed(range, &question.query.filter);
-        let units: Vec<Unit> = units
-            .into_iter()
-            .filter(|unit| {
-                asked.overlaps(Timestamp(unit.time_first()), Timestamp(unit.time_last()))
-            })
-            .collect();
+        let units: Vec<Unit> = units.into_iter().filter(|unit| unit.overlaps(&asked)).collect();
         let mut counts = Counts::default();
         let units = match levels_passing(&question.query.filter) {
             Some(levels) => self.without_known(units, &range, interval, (&mut counts, levels)),

@@ -84,9 +84,12 @@ fn compared<'a>(
     match column(value, source)? {
         Source::Stored(Column::Timestamp) => moment(operator, literal),
         Source::Severity => {
-            let number = literal.cast_to(&DataType::Int64).ok()?;
-            let ScalarValue::Int64(Some(number)) = number else { return None };
-            levels(|one| holds(i64::from(one.number()), operator, number))
+            let number = literal.cast_to(&DataType::Float64).ok()?;
+            let ScalarValue::Float64(Some(number)) = number else { return None };
+            let is_exact = literal.data_type().is_integer();
+            let operator = if is_exact { operator } else { loose(operator)? };
+            levels(|one| holds(f64::from(one.number()), operator, number))
+                .filter(|_| number.is_finite())
         }
         column => {
             let (name, kind) = text_of(column)?;
@@ -99,23 +102,38 @@ fn compared<'a>(
     }
 }
 
-/// What a column is, under casts of numbers, which keep their order.
+/// What a column is, under casts that leave its values what they are.
 fn column<'a>(value: &Expr, source: &dyn Fn(&str) -> Option<&'a Source>) -> Option<&'a Source> {
     match value {
         Expr::Column(column) => source(&column.name),
-        Expr::Cast(cast) if cast.field.data_type().is_numeric() => {
+        Expr::Cast(cast) => {
             let inner = column(&cast.expr, source)?;
-            let is_number = match inner {
-                Source::Stored(Column::Field { kind, .. }) => {
-                    matches!(kind, FieldType::Int | FieldType::Float)
-                }
-                Source::Severity => true,
-                _ => false,
-            };
-            is_number.then_some(inner)
+            keeps_values(inner, cast.field.data_type()).then_some(inner)
         }
         _ => None,
     }
+}
+
+/// Whether numbers of a column are the same in another type, as far as a filter tells them apart: 5.7
+/// becomes 5 as a whole number, and in few bits or digits others become one.
+fn keeps_values(column: &Source, to: &DataType) -> bool {
+    match column {
+        Source::Stored(Column::Field { kind: FieldType::Int, .. }) | Source::Severity => {
+            to.is_integer() || *to == DataType::Float64
+        }
+        Source::Stored(Column::Field { kind: FieldType::Float, .. }) => *to == DataType::Float64,
+        _ => false,
+    }
+}
+
+/// How a number compares with a bound that may have been rounded: the bound itself may be inside.
+fn loose(operator: Operator) -> Option<Operator> {
+    Some(match operator {
+        Operator::Lt => Operator::LtEq,
+        Operator::Gt => Operator::GtEq,
+        Operator::NotEq => return None,
+        other => other,
+    })
 }
 
 /// The name under which a filter finds the values of a column, and their type.
@@ -185,7 +203,7 @@ fn levels(is_meant: impl Fn(Level) -> bool) -> Option<Filter> {
     Some(Filter::Or(Level::ALL.into_iter().filter(|one| is_meant(*one)).map(level).collect()))
 }
 
-fn holds(number: i64, operator: Operator, other: i64) -> bool {
+fn holds(number: f64, operator: Operator, other: f64) -> bool {
     match operator {
         Operator::Eq => number == other,
         Operator::NotEq => number != other,
@@ -195,5 +213,60 @@ fn holds(number: i64, operator: Operator, other: i64) -> bool {
         Operator::LtEq => number <= other,
         // Not a comparison that is known here: everything may pass.
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::logical_expr::{cast, col, lit};
+
+    use super::*;
+
+    /// Whether a condition on `took` (a float), `n` (a whole number) or `severity` is looked up.
+    #[track_caller]
+    fn check(condition: &Expr, expected: bool) {
+        let field =
+            |name: &str, kind| Source::Stored(Column::Field { name: name.to_owned(), kind });
+        let (took, n) = (field("took", FieldType::Float), field("n", FieldType::Int));
+        let severity = Source::Severity;
+        let source = |name: &str| match name {
+            "took" => Some(&took),
+            "n" => Some(&n),
+            "severity" => Some(&severity),
+            _ => None,
+        };
+        assert_eq!(implied(condition, &source).is_some(), expected, "{condition}");
+    }
+
+    #[test]
+    fn only_casts_that_change_no_value_are_looked_through() {
+        let took = |to| cast(col("took"), to);
+        check(&col("took").eq(lit(5.5)), true);
+        check(&took(DataType::Float64).eq(lit(5.5)), true);
+        check(&took(DataType::Int64).eq(lit(5_i64)), false);
+        check(&took(DataType::Int64).lt_eq(lit(5_i64)), false);
+        check(&took(DataType::Float32).eq(lit(5.5_f32)), false);
+        check(&took(DataType::Decimal128(10, 0)).gt_eq(lit(-5_i64)), false);
+        let n = |to| cast(col("n"), to);
+        check(&n(DataType::Int32).eq(lit(5_i32)), true);
+        check(&n(DataType::Float64).lt(lit(5.5)), true);
+        check(&n(DataType::Float32).eq(lit(5.5_f32)), false);
+        check(&n(DataType::Decimal128(10, -2)).eq(lit(100_i64)), false);
+        check(&cast(took(DataType::Int64), DataType::Float64).eq(lit(5.0)), false);
+    }
+
+    #[test]
+    fn severities_are_compared_with_what_is_no_whole_number() {
+        let severity = || cast(col("severity"), DataType::Float64);
+        // The level of what has none, 0, is among them.
+        check(&severity().gt(lit(-0.5)), false);
+        check(&severity().not_eq(lit(0.5)), false);
+        check(&severity().lt(lit(3.5)), false);
+        check(&severity().gt(lit(2.5)), true);
+        check(&col("severity").gt(lit(2_i64)), true);
+        let column = Source::Severity;
+        let source = |_: &str| Some(&column);
+        let above = implied(&severity().gt(lit(4.5)), &source);
+        assert_eq!(above, implied(&col("severity").gt_eq(lit(5_i64)), &source));
     }
 }

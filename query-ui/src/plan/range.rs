@@ -84,9 +84,7 @@ impl TimeWords {
 impl Reading {
     /// The same of a part of the range.
     pub(super) fn within(&self, range: TimeRange) -> Self {
-        let reaches = |unit: &&Unit| {
-            range.overlaps(Timestamp(unit.time_first()), Timestamp(unit.time_last()))
-        };
+        let reaches = |unit: &&Unit| unit.overlaps(&range);
         let units = self.units.iter().filter(reaches).cloned().collect();
         Self { units, types: self.types.clone(), range }
     }

@@ -252,7 +252,7 @@ impl Work {
 
 /// Rows without columns, where nothing but their number is asked and the catalog knows it.
 fn counted(searcher: &Searcher, unit: &Unit, request: &ScanRequest) -> Option<RecordBatch> {
-    let inside = request.range.covers(Timestamp(unit.time_first()), Timestamp(unit.time_last()));
+    let inside = unit.is_inside(&request.range);
     if !inside
         || !searcher.is_whole(unit)
         || !request.columns.is_empty()

@@ -62,9 +62,8 @@ impl Engine {
             let words = query.time.map_or(TimeRange::ALL, |time| time.resolve(now));
             let (from, to) = (words.from.max(question.range.from), words.to.min(question.range.to));
             let range = narrowed(TimeRange { from, to }, &query.filter);
-            let inside =
-                |unit: &&Unit| unit.time_last() >= range.from.0 && unit.time_first() < range.to.0;
-            let units = all.units.iter().filter(inside).cloned().collect();
+            let reaches = |unit: &&Unit| unit.overlaps(&range);
+            let units = all.units.iter().filter(reaches).cloned().collect();
             lower(&query, Reading { units, types: all.types.clone(), range })
         };
         let plan = with_records(plan, &replace).map_err(failed)?;

@@ -27,7 +27,7 @@ use index::searcher::Unit;
 use model::level::Level;
 use model::partition::{Offset, PartitionId, RecordId};
 use model::query::Filter;
-use model::time::{TimeRange, Timestamp};
+use model::time::TimeRange;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -54,6 +54,15 @@ pub(super) enum Source {
 }
 
 impl Source {
+    /// Whether it tells something of groups of records: the other columns are what makes a group.
+    fn is_of_groups(&self) -> bool {
+        match self {
+            Self::Count => true,
+            Self::Stored(column) => column.is_measured(),
+            Self::Id | Self::Severity => false,
+        }
+    }
+
     fn data_type(&self) -> DataType {
         match self {
             Self::Stored(column) => {
@@ -119,16 +128,14 @@ impl TableProvider for LogTable {
             false => Filter::And([vec![self.filter.clone()], implied].concat()),
         };
         let range = narrowed(self.range, &filter);
-        let reaches = |unit: &&Unit| {
-            range.overlaps(Timestamp(unit.time_first()), Timestamp(unit.time_last()))
-        };
+        let reaches = |unit: &&Unit| unit.overlaps(&range);
         let units: Vec<Unit> = self.units.iter().filter(reaches).cloned().collect();
         let request = ScanRequest {
             filter,
             range,
             columns: stored(&columns),
             newest: self.newest,
-            counted: columns.contains(&Source::Count),
+            counted: columns.iter().any(Source::is_of_groups),
         };
         self.scanner.expect(units.len());
         let work = Arc::new(Work::new(units, request));

@@ -2,9 +2,9 @@
 //! journal of what became known since.
 //!
 //! The file is a head line (format, version, count, checksum of the rest, number of the first journal
-//! behind it) and one JSON object a file. It is replaced in one step, and the last good one is kept as
-//! `checkpoints.previous.json`, with its journals. After a crash all of it is older than the truth,
-//! never newer; what is then sent again is recognised by its sequence.
+//! behind it, when somebody shipped last) and one JSON object a file. It is replaced in one step, and
+//! the last good one is kept as `checkpoints.previous.json`, with its journals. After a crash all of it
+//! is older than the truth, never newer; what is then sent again is recognised by its sequence.
 
 mod journal;
 
@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use model::time::Timestamp;
 use platform::disk::{self, Lock, LockError};
@@ -84,6 +85,9 @@ struct Head {
     /// That journal was there before this was written.
     #[serde(default)]
     begun: bool,
+    /// When whoever shipped was last there for sure, nanoseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alive_ns: Option<i64>,
 }
 
 /// Why no checkpoints can be had.
@@ -122,6 +126,8 @@ pub(crate) struct Store {
     journal: Journal,
     /// The first journal behind the last whole save: the next one keeps it as the previous.
     behind: AtomicU64,
+    /// What the next whole save says of [`Recovered::alive_ns`].
+    alive_ns: Mutex<Option<i64>>,
     _lock: Lock,
 }
 
@@ -134,6 +140,8 @@ pub(crate) struct Recovered {
     /// Whoever shipped from it could say its last words: of what was sent, it knows what was not
     /// acknowledged.
     pub(crate) orderly: bool,
+    /// When it was last there for sure, though it followed no file then.
+    pub(crate) alive_ns: Option<i64>,
     /// What was damaged, and what that means.
     pub(crate) complaint: Option<String>,
 }
@@ -141,7 +149,12 @@ pub(crate) struct Recovered {
 enum Loaded {
     Absent,
     Damaged(&'static str),
-    Whole { checkpoints: Vec<Checkpoint>, journal: u64, last: bool, begun: bool },
+    Whole(Whole),
+}
+
+struct Whole {
+    checkpoints: Vec<Checkpoint>,
+    head: Head,
 }
 
 impl Store {
@@ -167,6 +180,7 @@ impl Store {
             checkpoints,
             first_run: saved.first_run && !found,
             orderly: saved.orderly && !found,
+            alive_ns: saved.alive_ns,
             complaint: saved
                 .complaint
                 .or_else(|| (damaged > 0).then_some(damage))
@@ -174,12 +188,19 @@ impl Store {
                 .or(unwritten),
         };
         let (journal, behind) = (Journal::new(folder, next), AtomicU64::new(behind));
-        Ok((Self { folder: folder.to_owned(), journal, behind, _lock: lock }, recovered))
+        let alive_ns = Mutex::new(recovered.alive_ns);
+        Ok((Self { folder: folder.to_owned(), journal, behind, alive_ns, _lock: lock }, recovered))
     }
 
     /// The state directory.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Whoever ships is there now, and knows what there was before: the next whole save says so. Until
+    /// then it repeats what the last one said.
+    pub(crate) fn alive(&self, now: Timestamp) {
+        *self.alive_ns.lock().unwrap_or_else(PoisonError::into_inner) = Some(now.0);
     }
 
     /// Saves as a whole, as the last thing. Not while others append: see [`Store::turn_over`].
@@ -207,7 +228,8 @@ impl Store {
         if !last {
             self.journal.begin()?;
         }
-        let bytes = write(&self.folder, (journal, last), checkpoints)?;
+        let alive_ns = *self.alive_ns.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = write(&self.folder, (journal, last, alive_ns), checkpoints)?;
         self.journal.saved(bytes);
         self.journal.remove_before(self.behind.swap(journal, Ordering::Relaxed));
         Ok(())
@@ -246,8 +268,9 @@ impl Store {
 /// must be there.
 fn recover(folder: &Path) -> Result<(Recovered, u64, bool), StoreError> {
     let current = load(&folder.join(CURRENT))?;
-    if let Loaded::Whole { checkpoints, journal, last, begun } = current {
-        let recovered = Recovered { checkpoints, orderly: last, ..Recovered::default() };
+    if let Loaded::Whole(Whole { checkpoints, head }) = current {
+        let Head { journal, last: orderly, begun, alive_ns, .. } = head;
+        let recovered = Recovered { checkpoints, orderly, alive_ns, ..Recovered::default() };
         return Ok((recovered, journal, begun));
     }
     let previous = load(&folder.join(PREVIOUS))?;
@@ -263,14 +286,15 @@ fn recover(folder: &Path) -> Result<(Recovered, u64, bool), StoreError> {
         _ => None,
     };
     Ok(match (previous, why) {
-        (Loaded::Whole { checkpoints, journal, begun, .. }, why) => {
+        (Loaded::Whole(Whole { checkpoints, head }), why) => {
             let complaint = why.map(|why| {
                 format!(
                     "{CURRENT} is damaged ({why}) and kept as {DAMAGED}; going on from {PREVIOUS} \
                      and the journal: what is missing there may be sent again"
                 )
             });
-            (Recovered { checkpoints, complaint, ..Recovered::default() }, journal, begun)
+            let Head { journal, begun, alive_ns, .. } = head;
+            (Recovered { checkpoints, complaint, alive_ns, ..Recovered::default() }, journal, begun)
         }
         (Loaded::Absent, None) => (Recovered { first_run: true, ..Recovered::default() }, 0, false),
         (_, why) => {
@@ -308,7 +332,7 @@ fn load(path: &Path) -> Result<Loaded, StoreError> {
     let checkpoints: Result<Vec<_>, _> = lines.map(serde_json::from_slice).collect();
     Ok(match checkpoints {
         Ok(checkpoints) if checkpoints.len() == head.files => {
-            Loaded::Whole { checkpoints, journal: head.journal, last: head.last, begun: head.begun }
+            Loaded::Whole(Whole { checkpoints, head })
         }
         _ => Loaded::Damaged("its content is not as its head says"),
     })
@@ -317,7 +341,7 @@ fn load(path: &Path) -> Result<Loaded, StoreError> {
 /// Writes them as a whole; how many bytes that are.
 fn write(
     folder: &Path,
-    (journal, last): (u64, bool),
+    (journal, last, alive_ns): (u64, bool, Option<i64>),
     checkpoints: &[Checkpoint],
 ) -> io::Result<u64> {
     let mut body = vec![b'\n'];
@@ -333,6 +357,7 @@ fn write(
         journal,
         last,
         begun: !last,
+        alive_ns,
     };
     let mut bytes = serde_json::to_vec(&head)?;
     bytes.append(&mut body);

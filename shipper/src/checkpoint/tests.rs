@@ -44,6 +44,20 @@ fn what_is_saved_is_found_again() {
 }
 
 #[test]
+fn when_somebody_was_there_is_said_until_it_is_said_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    save(folder.path(), &[]).unwrap();
+    assert_eq!(open(folder.path()).alive_ns, None);
+    let (store, _) = Store::open(folder.path()).unwrap();
+    store.alive(Timestamp(5));
+    store.save(&[]).unwrap();
+    drop(store);
+    // Whoever was there for a moment only, and knows not what came before, does not change it.
+    save(folder.path(), &[checkpoint(1, 10)]).unwrap();
+    assert_eq!(open(folder.path()).alive_ns, Some(5));
+}
+
+#[test]
 fn damage_falls_back_to_the_previous_and_says_so() {
     for at in 0..5 {
         let folder = tempfile::tempdir().unwrap();

@@ -18,22 +18,23 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::gap::Gap;
 use super::recover::packed;
 use super::{Done, Shipper};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Recovered};
 use crate::discover::{Patterns, Seen, compressed, rotated};
 use crate::identity::{Fingerprint, HEAD_BYTES_MAX, looks_binary};
 use crate::source::{Source as _, Unwrapped, Wrapping};
 
-/// Of more files of one stream only the newest are taken.
+/// Of more files of one stream only the newest are taken; the others are told.
 const FILES_MAX: usize = 100;
 /// File systems take times from a clock that is late by so much.
 const CLOCK_GRAIN_NS: i64 = 20_000_000;
 /// The rank of the file that is not rotated.
 const CURRENT: i64 = i64::MAX;
 
-/// When who wrote these checkpoints was last there for sure; never, when there are none.
-pub(super) fn alive_ns(checkpoints: &[Checkpoint]) -> i64 {
-    let seen_ns = checkpoints.iter().map(|known| known.seen_ns).max();
-    seen_ns.map_or(i64::MAX, |seen_ns| seen_ns.saturating_sub(CLOCK_GRAIN_NS))
+/// When who left this was last there for sure: it saw a file then, or says so. Never, when it does neither.
+pub(super) fn alive_ns(left: &Recovered) -> i64 {
+    let seen_ns = left.checkpoints.iter().map(|known| known.seen_ns);
+    let last = seen_ns.chain(left.alive_ns).max();
+    last.map_or(i64::MAX, |last| last.saturating_sub(CLOCK_GRAIN_NS))
 }
 
 /// The files of one stream, by their names.
@@ -134,7 +135,19 @@ impl Family {
                 && newest.is_none_or(|newest| entry.rank > newest)
                 && !(inodes.contains(&entry.seen.id.inode) && known.iter().any(|it| entry.is(it)))
         };
-        let news: Vec<&Entry> = self.entries.iter().filter(news).take(FILES_MAX).collect();
+        let mut news: Vec<&Entry> = self.entries.iter().filter(news).collect();
+        let passed = news.split_off(FILES_MAX.min(news.len()));
+        if let Some(newest) = passed.first() {
+            let why = format!(
+                "{} of {} files of {} that came and were rotated while nobody shipped are not read: \
+                 {} and older ones",
+                passed.len(),
+                news.len() + passed.len(),
+                self.source.display(),
+                newest.seen.path.display()
+            );
+            into.gaps.push(self.gap(&newest.seen.path, 0, now, why));
+        }
         if !news.is_empty() && newest.is_none() && !known.is_empty() {
             let why = format!(
                 "what was read last of {0} is not there any more, and newer files are: whole files \
@@ -246,7 +259,7 @@ impl Shipper {
             return;
         }
         tracing::info!(count = files.len(), "files came and were rotated while nobody shipped");
-        if let Err(error) = self.context.store.append(&files) {
+        if let Err(error) = self.context.store.append_durably(&files) {
             tracing::warn!(%error, "cannot save what is known of them: after a crash they are missed");
         }
         self.changed_checkpoints();
@@ -277,6 +290,9 @@ impl Shipper {
     /// What came before is read as far as can be: streams that waited for it go on.
     pub(super) fn release_held(&mut self) {
         let held = std::mem::take(&mut self.held);
+        if held.is_empty() {
+            return;
+        }
         for key in self.table.keys() {
             if self.table.get(key).is_some_and(|file| held.contains(&file.checkpoint.source)) {
                 self.wake(key);

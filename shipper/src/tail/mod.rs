@@ -144,15 +144,27 @@ impl Shipper {
         shutdown: Shutdown,
         watch: Watch,
     ) -> Result<Handle, ConfigError> {
+        let (shipper, wishes) = Self::set_up(config, clock, shutdown, watch)?;
+        let board = shipper.context.board.clone();
+        Ok(Handle { board, wishes, task: tokio::spawn(shipper.run()) })
+    }
+
+    /// One that does nothing yet, and where to wish.
+    fn set_up(
+        config: Config,
+        clock: Clock,
+        shutdown: Shutdown,
+        watch: Watch,
+    ) -> Result<(Self, mpsc::Sender<Wish>), ConfigError> {
         let Compiled { config, patterns, recipes } = Compiled::of(config)?;
         let host = config::host();
         let metrics = Metrics::new(&config.metrics);
         let target = Target::new(&config, clock.clone(), metrics.clone())?;
         let (store, recovered) = Store::open(&config.state_dir)?;
         let board = Board::new(patterns.texts());
-        if let Some(complaint) = recovered.complaint {
+        if let Some(complaint) = &recovered.complaint {
             tracing::error!("{complaint}");
-            board.checkpoint(Some(complaint));
+            board.checkpoint(Some(complaint.clone()));
         }
         let elapsed = clock.elapsed();
         let packers = Semaphore::new(PACKERS_MAX);
@@ -160,7 +172,7 @@ impl Shipper {
             config,
             host,
             target,
-            board: board.clone(),
+            board,
             metrics,
             clock,
             shutdown,
@@ -177,7 +189,7 @@ impl Shipper {
             context: Arc::new(context),
             patterns,
             recipes,
-            alive_ns: between::alive_ns(&recovered.checkpoints),
+            alive_ns: between::alive_ns(&recovered),
             held: HashSet::new(),
             table: Table::new(recovered.checkpoints),
             watch,
@@ -200,7 +212,7 @@ impl Shipper {
             unread: Vec::new(),
             renamed: HashMap::new(),
         };
-        Ok(Handle { board, wishes: wish, task: tokio::spawn(shipper.run()) })
+        Ok((shipper, wish))
     }
 
     async fn run(mut self) -> Result<(), ShipperError> {
@@ -246,7 +258,9 @@ impl Shipper {
 
     /// Saves what is known now; a restart goes on from there.
     fn close(mut self) -> Result<(), ShipperError> {
-        let (checkpoints, _) = self.table.snapshot(self.context.clock.now());
+        let now = self.context.clock.now();
+        self.say_alive(now);
+        let (checkpoints, _) = self.table.snapshot(now);
         let store = &self.context.store;
         store.save(&checkpoints).map_err(|source| ShipperError::Checkpoints {
             folder: store.folder().display().to_string(),

@@ -21,6 +21,12 @@ use crate::recipe::Recipe;
 use crate::source::{Source as _, Unwrapped, Wrapping};
 use xxhash_rust::xxh3::xxh3_64;
 
+/// What the system says when a process has too many files open.
+const EMFILE: i32 = 24;
+/// And when all processes together have.
+const ENFILE: i32 = 23;
+/// Files that are held open before their turn comes.
+pub(super) const OPEN_AHEAD: usize = 16;
 /// How often a file is looked for that is just being compressed.
 const TRIES_MAX: u32 = 100;
 
@@ -81,6 +87,7 @@ impl Shipper {
         let mut searches: Vec<Search> =
             vanished.into_iter().filter_map(|vanished| self.search(vanished)).collect();
         if searches.is_empty() {
+            self.release_looked_for();
             return;
         }
         // Those of one stream after each other, the oldest first.
@@ -93,6 +100,13 @@ impl Shipper {
         let context = self.context.clone();
         self.tasks
             .spawn(async move { Done::Recovered(recover_all(&context, searches, followed).await) });
+    }
+
+    /// Streams that wait go on when everything that vanished was looked for once.
+    fn release_looked_for(&mut self) {
+        if self.gaps.vanished.iter().all(|vanished| vanished.tries > 0) {
+            self.release_held();
+        }
     }
 
     fn search(&self, vanished: Vanished) -> Option<Search> {
@@ -130,9 +144,7 @@ impl Shipper {
                 }
             }
         }
-        if self.gaps.vanished.iter().all(|vanished| vanished.tries > 0) {
-            self.release_held();
-        }
+        self.release_looked_for();
         if !self.gaps.vanished.is_empty() {
             // They came while these were looked for.
             self.schedule.walk_at(self.context.clock.elapsed() + WALK_DELAY);
@@ -140,30 +152,36 @@ impl Shipper {
     }
 }
 
+/// A few at once are found, and so kept from being rotated away; then they are read one by one.
 async fn recover_all(
     context: &Context,
     searches: Vec<Search>,
     followed: Followed,
 ) -> Vec<(Vanished, Fate)> {
-    let checkpoints: Vec<Checkpoint> =
-        searches.iter().map(|search| search.checkpoint.clone()).collect();
-    let found = tokio::task::spawn_blocking(move || {
-        let mut folders = HashMap::new();
-        let found = checkpoints.iter().map(|known| find(known, &followed, &mut folders));
-        found.collect::<Vec<_>>()
-    })
-    .await
-    .unwrap_or_default();
+    let (mut searches, followed) = (searches.into_iter(), Arc::new(followed));
     let mut fates = Vec::new();
-    for (search, found) in searches.into_iter().zip(found) {
-        let fate = match found {
-            Found::There(packed) => recover(context, &search, packed).await,
-            Found::Nowhere => Fate::Lost,
-            Found::Unsettled => Fate::Unsure,
+    loop {
+        let lot: Vec<Search> = searches.by_ref().take(OPEN_AHEAD).collect();
+        if lot.is_empty() || context.stop.is_triggered() {
+            return fates;
+        }
+        let known: Vec<Checkpoint> = lot.iter().map(|search| search.checkpoint.clone()).collect();
+        let followed = followed.clone();
+        let find_all = move || {
+            // Listed anew for each lot: rotation goes on while others are read.
+            let mut folders = HashMap::new();
+            known.iter().map(|known| find(known, &followed, &mut folders)).collect::<Vec<_>>()
         };
-        fates.push((search.vanished, fate));
+        let found = tokio::task::spawn_blocking(find_all).await.unwrap_or_default();
+        for (search, found) in lot.into_iter().zip(found) {
+            let fate = match found {
+                Found::There(packed) => recover(context, &search, packed).await,
+                Found::Nowhere => Fate::Lost,
+                Found::Unsettled => Fate::Unsure,
+            };
+            fates.push((search.vanished, fate));
+        }
     }
-    fates
 }
 
 async fn recover(context: &Context, search: &Search, packed: Packed) -> Fate {
@@ -211,7 +229,7 @@ pub(super) struct Packed {
 enum Found {
     There(Packed),
     Nowhere,
-    /// Files were renamed while we looked.
+    /// Files were renamed while we looked, or no more could be opened then.
     Unsettled,
 }
 
@@ -261,7 +279,9 @@ impl Folder {
         for (_, path) in self.files.iter().filter(|(name, _)| name.starts_with(stem)) {
             match packed(path, checkpoint) {
                 Ok(packed) => found.extend(packed),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::Unsettled,
+                Err(error) if error.kind() == io::ErrorKind::NotFound || is_crowded(&error) => {
+                    return Found::Unsettled;
+                }
                 Err(error) => {
                     tracing::debug!(file = %path.display(), %error, "not looked into");
                 }
@@ -277,7 +297,10 @@ impl Folder {
 
     fn list(path: &Path, followed: &Followed) -> Self {
         let changed_ns = changed_ns(path);
-        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(path);
+        // What could not be listed just now is not settled.
+        let changed_ns = changed_ns.filter(|_| !entries.as_ref().is_err_and(is_crowded));
+        let entries = entries.into_iter().flatten().flatten();
         let named = |path: PathBuf| Some((path.file_name()?.to_str()?.to_owned(), path));
         let named = entries.filter_map(|entry| named(entry.path()));
         let packed = |(name, path): &(String, PathBuf)| {
@@ -296,6 +319,11 @@ impl Followed {
 
 fn changed_ns(folder: &Path) -> Option<i64> {
     std::fs::metadata(folder).ok().map(|metadata| modified_ns(&metadata))
+}
+
+/// Whether the process, or the system, has no descriptor left just now.
+fn is_crowded(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| [EMFILE, ENFILE].contains(&code))
 }
 
 /// The file, opened, if it has the content up to the checkpoint.
@@ -325,4 +353,18 @@ pub(super) fn packed(path: &Path, checkpoint: &Checkpoint) -> io::Result<Option<
         same = ends_with(sent.to, SENT_BYTES_MAX, sent.print)?;
     }
     Ok(same.then(|| Packed { path: path.to_owned(), file, wrapping }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nothing_can_be_opened_just_now_nothing_is_lost() {
+        let system = io::Error::from_raw_os_error;
+        assert!(is_crowded(&system(EMFILE)) && is_crowded(&system(ENFILE)));
+        // No such file, no right to it.
+        assert!(!is_crowded(&system(2)) && !is_crowded(&system(13)));
+        assert!(!is_crowded(&io::ErrorKind::UnexpectedEof.into()));
+    }
 }

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use model::time::Timestamp;
+
 use super::table::{Generation, Kept, Key, Tracked};
 use super::{Done, Shipper};
 use crate::config::Until;
@@ -77,11 +79,19 @@ impl Shipper {
         }
         // First: what is sent from now on is in the next journal, if not in what we save.
         let number = store.turn_over();
+        self.say_alive(now);
         let (checkpoints, fresh) = self.table.snapshot(now);
         self.unsaved.whole = false;
         let periods = u32::try_from(1 + self.table.len() / SAVE_FILES).unwrap_or(u32::MAX);
         self.unsaved.whole_at = elapsed + SAVE_PERIOD.saturating_mul(periods);
         self.saved_by(fresh, move || store.replace(number, &checkpoints));
+    }
+
+    /// We are there, once the first walk has found what there was before us.
+    pub(super) fn say_alive(&self, now: Timestamp) {
+        if !self.first_walk {
+            self.context.store.alive(now);
+        }
     }
 
     fn saved_by(

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tests::cluster::{Cluster, QUEUED, QUICK, list};
+use tests::cluster::{Cluster, QUEUED, QUICK, all_published, list};
 use tests::disks::{SmallDisk, flip, segments, written};
 use tests::load::{Load, Tally};
 use tests::wait::eventually;
@@ -108,6 +108,78 @@ fn a_full_disk_of_one_node_is_said_and_stops_nobody_else() {
     cluster.kill(0);
     load_after(&cluster);
     [1, 2].iter().for_each(|number| cluster.expect_at(*number, &tally));
+}
+
+/// A load whose records are all in splits.
+fn published(cluster: &Cluster, tag: &str) -> Tally {
+    let load = Load::start(&cluster.addresses(), tag, 4);
+    load.more(2_000);
+    let tally = load.end();
+    eventually("all to be in splits", || all_published(&cluster.status(0)?).then_some(()));
+    cluster.settled();
+    tally
+}
+
+/// The bodies of splits at a node.
+fn bodies(cluster: &Cluster, number: usize) -> Vec<PathBuf> {
+    let splits = std::fs::read_dir(cluster.data(number).join("objects/splits"));
+    let bodies = splits.into_iter().flatten().flatten();
+    let bodies = bodies.map(|split| split.path().join("body.parquet"));
+    bodies.filter(|body| body.exists()).collect()
+}
+
+#[test]
+fn a_damaged_copy_of_a_split_is_no_hole_and_is_fetched_again() {
+    let mut cluster = Cluster::start(3, QUICK, plain);
+    let tally = published(&cluster, "flipped");
+    cluster.kill(1);
+    // Near the end, which is read whenever a body is.
+    let damage = |body: PathBuf| {
+        let good = flip(&body, 0.97);
+        (body, good)
+    };
+    let good: Vec<(PathBuf, Vec<u8>)> = bodies(&cluster, 1).into_iter().map(damage).collect();
+    assert!(!good.is_empty());
+    cluster.begin(1);
+    cluster.settled();
+    // Who has the damaged copies answers from others'.
+    cluster.expect(&tally);
+    eventually("whole copies", || {
+        // One that was merged meanwhile is gone.
+        let is_whole = |(body, good): &(PathBuf, Vec<u8>)| {
+            std::fs::read(body).map_or(true, |bytes| bytes == *good)
+        };
+        good.iter().all(is_whole).then_some(())
+    });
+    cluster.expect(&tally);
+}
+
+#[test]
+fn a_node_short_of_room_gives_up_its_own_copies_and_nobody_elses() {
+    let mut cluster = Cluster::new(3, QUICK, plain);
+    let (disk, command) = SmallDisk::new(&cluster.data(2), DISK_BYTES);
+    cluster.through(2, command);
+    cluster.begin_all();
+    let tally = published(&cluster, "short");
+    // A twentieth of it is to stay free.
+    if !disk.fill_but(cluster.process(2), DISK_BYTES / 28) {
+        eprintln!("not root: no disk is short of room");
+        return;
+    }
+    let kept = |cluster: &Cluster, number: usize| {
+        let (status, id) = (cluster.status(0)?, cluster.id(number));
+        let node = list(&status["nodes"]).iter().find(|node| node["id"] == id.as_str())?;
+        node["splits"].as_u64()
+    };
+    eventually("it to keep nothing", || (kept(&cluster, 2)? == 0).then_some(()));
+    // Nothing is lost by it, and the others give nothing up: they keep two copies of each.
+    cluster.expect(&tally);
+    assert!([0, 1].iter().all(|number| kept(&cluster, *number).is_some_and(|splits| splits > 0)));
+    // With room again there are three.
+    disk.empty(cluster.process(2));
+    cluster.settled();
+    assert!(kept(&cluster, 2).is_some_and(|splits| splits > 0));
+    cluster.expect(&tally);
 }
 
 /// Records are taken by the nodes that run.

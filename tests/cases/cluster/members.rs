@@ -5,7 +5,7 @@ use tests::cluster::{Cluster, QUICK, list};
 use tests::load::Load;
 use tests::wait::eventually;
 
-use super::plain;
+use super::{plain, replicas};
 
 /// What a node's status says of the node with this id.
 fn node(cluster: &Cluster, seen_by: usize, id: &str) -> Option<Value> {
@@ -65,4 +65,38 @@ fn who_leads_is_removed_and_nothing_is_lost() {
     cluster.settled();
     cluster.expect(&tally);
     assert!(node(&cluster, witness, &id).is_none());
+}
+
+#[test]
+fn who_drains_is_left_also_when_it_is_started_again() {
+    let mut cluster = Cluster::start(4, QUICK, plain);
+    let id = cluster.id(3);
+    let before = node(&cluster, 0, &id).unwrap()["epoch"].as_u64();
+    operate(&cluster, 0, "drain", &id);
+    cluster.kill(3);
+    cluster.begin(3);
+    eventually("it to drain again", || {
+        let node = node(&cluster, 0, &id)?;
+        (node["health"] == "draining" && node["epoch"].as_u64() > before).then_some(())
+    });
+    eventually("it to keep nothing", || node(&cluster, 0, &id).filter(keeps_nothing));
+    operate(&cluster, 1, "undrain", &id);
+    cluster.settled();
+}
+
+#[test]
+fn what_a_node_kept_goes_when_it_comes_back_and_is_not_to_keep_it() {
+    let mut cluster = Cluster::start(4, QUICK, plain);
+    let load = Load::start(&cluster.addresses(), "left", 4);
+    load.more(300);
+    let tally = load.end();
+    let id = cluster.id(3);
+    assert!(!replicas(&cluster, 3, "00").is_empty());
+    cluster.kill(3);
+    eventually("it to be gone", || node(&cluster, 0, &id).filter(|node| node["health"] == "gone"));
+    operate(&cluster, 0, "drain", &id);
+    cluster.settled();
+    cluster.begin(3);
+    eventually("its logs to go", || replicas(&cluster, 3, "00").is_empty().then_some(()));
+    (0..3).for_each(|number| cluster.expect_at(number, &tally));
 }

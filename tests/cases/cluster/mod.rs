@@ -3,6 +3,7 @@
 mod damage;
 mod faults;
 mod foreign;
+mod founding;
 mod members;
 mod repeats;
 mod trust;

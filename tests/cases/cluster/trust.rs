@@ -1,7 +1,7 @@
 //! Who belongs to the cluster and who does not.
 
 use tests::cluster::{Cluster, QUICK, list};
-use tests::process::{Process, run};
+use tests::process::{Node, Process, free_address, run};
 use tests::wait::eventually;
 
 use super::plain;
@@ -26,8 +26,26 @@ fn a_node_of_another_cluster_is_refused_with_words() {
     (0..2).for_each(|number| theirs.stop(number));
     theirs.begin(1);
     let words = refused(&mut theirs, 1);
-    assert!(words.contains("this is cluster") && words.contains("check --join"), "{words}");
+    assert!(words.contains("this is another cluster"), "{words}");
+    assert!(words.contains("check --join"), "{words}");
+    let cluster = ours.status(0).unwrap()["cluster"].as_str().unwrap().to_owned();
+    assert!(!cluster.is_empty() && !words.contains(&cluster), "{words}");
     assert_eq!(list(&ours.status(0).unwrap()["nodes"]).len(), 1);
+}
+
+#[test]
+fn a_node_that_names_anothers_address_is_refused_and_harms_nobody() {
+    let cluster = Cluster::start(2, QUICK, plain);
+    let folder = tempfile::tempdir().unwrap();
+    let (listen, taken) = (free_address(), cluster.advertised(1));
+    let args = ["--peer-listen", &listen, "--advertise", taken, "--join", cluster.advertised(0)];
+    let mut node = Node::begin("node", folder.path(), &free_address(), QUICK, &args);
+    let ended = eventually("the node to give up", || node.process.ended());
+    let words = node.process.words();
+    assert!(!ended && words.contains("give the address of this node with --advertise"), "{words}");
+    let status = cluster.status(0).unwrap();
+    let nodes = list(&status["nodes"]);
+    assert!(nodes.len() == 2 && nodes.iter().all(|node| node["health"] == "up"), "{status}");
 }
 
 #[test]

@@ -121,11 +121,7 @@ impl Scene {
         println!("           {:>6.2}  threads that ended", (all - named) / self.gb());
         println!("memory     peak {:.0} MB (aim: 300)", mb(peak_bytes(&node.process)));
         let metrics = node.client.send("GET", "/metrics", &[], Vec::new()).unwrap().body;
-        for line in metrics.lines().filter(|line| {
-            line.starts_with("index_build_") || line.starts_with("index_merged_rows")
-        }) {
-            println!("           {line}");
-        }
+        written(&metrics);
     }
 
     /// Bytes by part, of all splits together.
@@ -224,6 +220,24 @@ impl Scene {
             self.share(bytes.parse().unwrap()),
             cpu.parse::<f64>().unwrap() / self.gb()
         );
+    }
+}
+
+/// What building and merging wrote, and how often a byte was written all in all.
+fn written(metrics: &str) {
+    let figure = |name: &str| -> f64 {
+        let name = format!("index_{name}_total ");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        value.unwrap_or_else(|| panic!("no {name}in the metrics")).parse().unwrap()
+    };
+    let (built, merged) = (figure("build_bytes"), figure("merge_bytes"));
+    println!(
+        "written    {:.2} times what builds write, of these",
+        (built + merged) / built.max(1.0)
+    );
+    for (what, name, bytes) in [("builds", "build", built), ("merges", "merge", merged)] {
+        let [rows, seconds] = ["rows", "seconds"].map(|unit| figure(&format!("{name}_{unit}")));
+        println!("           {what}: {rows:.0} rows, {:.1} MB in {seconds:.1} s", bytes / 1e6);
     }
 }
 

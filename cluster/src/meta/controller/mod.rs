@@ -21,8 +21,10 @@ const SETTLE_NS: i64 = 5_000_000_000;
 /// What the leader knows beyond the topology.
 #[derive(Debug, Clone)]
 pub struct Sight {
-    /// Now, nanoseconds UTC.
+    /// Now, nanoseconds UTC: with this a change is stamped. It may be wrong.
     pub now: i64,
+    /// How long nodes have been as they are, nanoseconds, by a clock that goes on evenly.
+    pub ages: BTreeMap<NodeId, i64>,
     /// Nodes heard of within a session.
     pub heard: BTreeSet<NodeId>,
     /// How many partitions are wanted.
@@ -31,6 +33,12 @@ pub struct Sight {
     pub gone_after: i64,
     /// Numbers for new replicas.
     pub seed: u64,
+}
+
+impl Sight {
+    fn age(&self, node: NodeId) -> i64 {
+        self.ages.get(&node).copied().unwrap_or(0)
+    }
 }
 
 /// The next commands. Empty when all is as it should be.
@@ -50,10 +58,14 @@ pub fn plan(topology: &Topology, sight: &Sight) -> Vec<Command> {
 fn health(topology: &Topology, sight: &Sight) -> Vec<Command> {
     let change = |node: &NodeInfo| {
         let heard = sight.heard.contains(&node.id);
-        let age = sight.now.saturating_sub(node.since);
+        let age = sight.age(node.id);
+        let is_left = topology.draining.contains(&node.id);
         match node.health {
             // One that has just come was heard when it came.
             Health::Up if !heard && age > SESSION_NS => Some(Health::Down),
+            // It came back, and is left all the same.
+            Health::Up if is_left => Some(Health::Draining),
+            Health::Draining if !heard && is_left && age > SESSION_NS => Some(Health::Down),
             Health::Down if age > sight.gone_after => Some(Health::Gone),
             _ => None,
         }
@@ -76,8 +88,8 @@ pub fn replica_count(nodes: usize) -> usize {
 #[must_use]
 pub fn keepers(topology: &Topology) -> (Vec<&NodeInfo>, usize) {
     let all = || topology.nodes.values().filter(|node| node.roles.ingest);
-    let members: Vec<&NodeInfo> = all().filter(|node| node.is_member()).collect();
-    let staying = members.len() + all().filter(|node| node.health == Health::Draining).count();
+    let members: Vec<&NodeInfo> = all().filter(|node| topology.stays(node)).collect();
+    let staying = members.len() + all().filter(|node| topology.is_left(node)).count();
     (members, staying)
 }
 
@@ -249,10 +261,7 @@ fn keep_or_move(
     has_data: impl Fn(NodeId) -> bool,
 ) -> Holder {
     let known: Option<Lease> = topology.leases.get(lease).copied();
-    let settled = topology
-        .nodes
-        .get(&chosen)
-        .is_some_and(|node| sight.now.saturating_sub(node.since) > SETTLE_NS);
+    let settled = topology.nodes.contains_key(&chosen) && sight.age(chosen) > SETTLE_NS;
     if let Some(known) = known
         && (known.node == chosen || !settled)
         && can(known.node)
@@ -272,13 +281,12 @@ pub fn voters(topology: &Topology, voting: &BTreeSet<NodeId>) -> BTreeSet<NodeId
     // A voter that is gone votes on until somebody takes its place: one of two is no majority of
     // three.
     let counts = |node: &&NodeInfo| {
-        node.is_member() || node.health == Health::Gone && voting.contains(&node.id)
+        topology.stays(node) || node.health == Health::Gone && voting.contains(&node.id)
     };
     let mut members: Vec<&NodeInfo> = topology.nodes.values().filter(counts).collect();
     if members.len() < REPLICAS {
         // So does one that drains.
-        let drains =
-            |node: &&NodeInfo| node.health == Health::Draining && voting.contains(&node.id);
+        let drains = |node: &&NodeInfo| topology.is_left(node) && voting.contains(&node.id);
         members.extend(topology.nodes.values().filter(drains));
     }
     let count = match members.len() {

@@ -31,6 +31,7 @@ fn topology(nodes: impl IntoIterator<Item = u64>) -> Topology {
 fn sight(topology: &Topology, partition_count: u32) -> Sight {
     Sight {
         now: NOW,
+        ages: BTreeMap::new(),
         heard: topology.nodes.keys().copied().collect(),
         partition_count,
         gone_after: 600_000_000_000,
@@ -38,11 +39,17 @@ fn sight(topology: &Topology, partition_count: u32) -> Sight {
     }
 }
 
+/// How long nodes have been as they are, where all clocks are right.
+fn ages(topology: &Topology, now: i64) -> BTreeMap<NodeId, i64> {
+    topology.nodes.values().map(|node| (node.id, now - node.since)).collect()
+}
+
 /// Carries out what is planned until nothing is; groups begin and change at once.
 fn settle(topology: &mut Topology, sight: &Sight) -> usize {
     let mut count = 0;
     for step in 0.. {
-        let commands = plan(topology, &Sight { seed: step, ..sight.clone() });
+        let ages = ages(topology, sight.now);
+        let commands = plan(topology, &Sight { seed: step, ages, ..sight.clone() });
         if commands.is_empty() {
             return count;
         }
@@ -250,4 +257,67 @@ fn with_one_of_three_gone_the_others_go_on_as_two_of_three() {
     settle(&mut topology, &silent);
     check_whole(&topology, 6);
     assert_eq!(voters(&topology, &voting), [1, 3, 4].map(NodeId).into());
+}
+
+#[test]
+fn who_drains_is_left_also_when_it_dies_or_comes_back() {
+    let mut topology = topology(1..=4);
+    let all = sight(&topology, 16);
+    settle(&mut topology, &all);
+    // It is said while the node is down: it is left all the same, and nothing waits for it.
+    topology.draining.insert(NodeId(3));
+    let mut silent = all.clone();
+    silent.heard.remove(&NodeId(3));
+    settle(&mut topology, &silent);
+    assert_eq!(topology.nodes[&NodeId(3)].health, Health::Down);
+    let keeps = |topology: &Topology| {
+        let mut kept = topology.partitions.values().flat_map(|placement| &placement.replicas);
+        kept.any(|replica| replica.node == NodeId(3))
+    };
+    assert!(!keeps(&topology));
+    assert!(topology.keepers().all(|node| node.id != NodeId(3)));
+    // It comes back, as up: it drains.
+    topology.nodes.insert(NodeId(3), node(3, Health::Up));
+    let first = plan(&topology, &Sight { ages: ages(&topology, NOW), ..all.clone() });
+    let draining = Health::Draining;
+    let expected = Command::SetHealth { node: NodeId(3), epoch: 1, health: draining, since: NOW };
+    assert_eq!(first, [expected]);
+    settle(&mut topology, &all);
+    assert_eq!(topology.nodes[&NodeId(3)].health, Health::Draining);
+    // It dies: it is down, then gone.
+    let mut silent = all.clone();
+    silent.heard.remove(&NodeId(3));
+    silent.now += SESSION_NS + 1;
+    settle(&mut topology, &silent);
+    assert_eq!(topology.nodes[&NodeId(3)].health, Health::Down);
+    silent.now += silent.gone_after + 1;
+    settle(&mut topology, &silent);
+    assert_eq!(topology.nodes[&NodeId(3)].health, Health::Gone);
+    assert!(!keeps(&topology));
+    // It shall stay after all.
+    topology.draining.clear();
+    topology.nodes.insert(NodeId(3), node(3, Health::Up));
+    settle(&mut topology, &all);
+    check_whole(&topology, 16);
+    assert!(keeps(&topology));
+}
+
+#[test]
+fn what_a_clock_says_keeps_no_dead_node_alive() {
+    let mut topology = topology(1..=3);
+    let all = sight(&topology, 4);
+    settle(&mut topology, &all);
+    // It came by a clock that is an hour ahead; the next leader's is an hour behind.
+    let known = topology.nodes.get_mut(&NodeId(2)).unwrap();
+    known.since = NOW + 3_600_000_000_000;
+    let mut sight = Sight { now: NOW - 3_600_000_000_000, ..all };
+    sight.heard.remove(&NodeId(2));
+    let at = |age: i64| Sight { ages: [(NodeId(2), age)].into(), ..sight.clone() };
+    assert!(plan(&topology, &at(SESSION_NS)).is_empty());
+    let health = |health, since| Command::SetHealth { node: NodeId(2), epoch: 1, health, since };
+    assert_eq!(plan(&topology, &at(SESSION_NS + 1)), [health(Health::Down, sight.now)]);
+    topology.nodes.get_mut(&NodeId(2)).unwrap().health = Health::Down;
+    let leap = Sight { now: i64::MAX, ..at(0) };
+    assert!(plan(&topology, &leap).iter().all(|one| !matches!(one, Command::SetHealth { .. })));
+    assert_eq!(plan(&topology, &at(sight.gone_after + 1)), [health(Health::Gone, sight.now)]);
 }

@@ -11,7 +11,7 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
 
 /// Sixty records of three formats, with fields of every type, and some that have none; since version
 /// 2 with ids.
-fn records(version: u32) -> Vec<Record> {
+pub(super) fn records(version: u32) -> Vec<Record> {
     let record = |n: i64| {
         let mut fields = vec![("n".to_owned(), FieldValue::Int(n))];
         if n % 2 == 0 {

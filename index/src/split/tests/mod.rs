@@ -5,11 +5,14 @@
 )]
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow::util::display::array_value_to_string;
+use bytes::Bytes;
 use model::batch::{BatchBuilder, Sequence};
 use model::codec;
 use model::level::Level;
@@ -18,12 +21,18 @@ use model::query::{Bound, FieldTest, Filter, Literal, TextMatch};
 use model::record::{FieldType, FieldValue, Record};
 use model::stream::{IndexName, Labels};
 use model::time::{TimeRange, Timestamp};
-use platform::objects::Objects;
+use platform::objects::{Fetch, Objects};
 use proptest::prelude::*;
 
 mod random;
 mod oracle;
 mod fixtures;
+mod patterns;
+mod narrowed;
+mod wide;
+mod many;
+mod deleted;
+mod damage;
 
 use self::random::{filter, record};
 use super::*;
@@ -31,7 +40,7 @@ use crate::evaluate::{Evaluator, Place};
 use crate::fresh::join;
 use crate::metrics::IndexMetrics;
 use crate::publish::source_of;
-use crate::scan::{Column, ScanRequest, scan_rows};
+use crate::scan::{Column, ScanError, ScanRequest, scan_rows};
 use crate::schema::rows_of;
 
 fn entry(records: &[Record], first: u64, host: &str) -> Entry {
@@ -49,14 +58,19 @@ fn entry(records: &[Record], first: u64, host: &str) -> Entry {
 
 const PLACE: Place<'_> = Place { partition: PartitionId(0), index: "main" };
 
-/// Fresh rows and a split of the same records: of two streams, in two batches.
-fn made(folder: &Path, records: &[Record]) -> (RecordBatch, Split, Objects) {
+/// Fresh rows of two streams, as they come in two batches.
+fn parts(records: &[Record]) -> [RecordBatch; 2] {
     let (left, right) = records.split_at(records.len() / 2);
     let of = |records: &[Record], first, host: &str| {
         let entry = entry(records, first, host);
         rows_of(&entry, &codec::decode(&entry.batch).unwrap().1).unwrap()
     };
-    let parts = [of(left, 0, "web1"), of(right, left.len() as u64, "web2")];
+    [of(left, 0, "web1"), of(right, left.len() as u64, "web2")]
+}
+
+/// Fresh rows and a split of the same records: of two streams, in two batches.
+fn made(folder: &Path, records: &[Record]) -> (RecordBatch, Split, Objects) {
+    let parts = parts(records);
     let rows = join(&parts.each_ref()).unwrap();
     let (split, objects) = made_of(folder, source_of(&parts.each_ref()).unwrap());
     (rows, split, objects)
@@ -67,16 +81,19 @@ fn made_of(
     source: Source<impl Iterator<Item = Result<Piece, BuildError>>>,
 ) -> (Split, Objects) {
     let objects = Objects::local(&folder.join("objects")).unwrap();
-    let origin = Origin {
-        id: SplitId("s".to_owned()),
+    let meta = build(origin("s"), source, &folder.join("work"), &objects);
+    let split = Split::open(meta.unwrap().unwrap().into(), &objects, &pages()).unwrap();
+    (split, objects)
+}
+
+fn origin(id: &str) -> Origin {
+    Origin {
+        id: SplitId(id.to_owned()),
         index: "main".to_owned(),
         partition: PartitionId(0),
         merges: 0,
         deletions: 0,
-    };
-    let meta = build(origin, source, &folder.join("work"), &objects);
-    let split = Split::open(meta.unwrap().unwrap().into(), &objects, &pages()).unwrap();
-    (split, objects)
+    }
 }
 
 /// Room for some pages, so that some are found and others are not.
@@ -178,16 +195,20 @@ fn ask_rows(rows: &RecordBatch, request: &ScanRequest) -> Vec<u64> {
     offsets(&scan_rows(rows, PLACE, &evaluator, request).unwrap())
 }
 
-/// A split merged from three of these rows.
-fn merged(folder: &Path, rows: &RecordBatch) -> Split {
+/// Three splits of these rows.
+fn thirds(folder: &Path, rows: &RecordBatch) -> Vec<Split> {
     let third = rows.num_rows().div_ceil(3).max(1);
     let starts = (0..rows.num_rows()).step_by(third);
-    let splits: Vec<Split> = starts
-        .map(|at| {
-            let some = rows.slice(at, third.min(rows.num_rows() - at));
-            made_of(&folder.join(at.to_string()), source_of(&[&some]).unwrap()).0
-        })
-        .collect();
+    let split = |at: usize| {
+        let some = rows.slice(at, third.min(rows.num_rows() - at));
+        made_of(&folder.join(at.to_string()), source_of(&[&some]).unwrap()).0
+    };
+    starts.map(split).collect()
+}
+
+/// A split merged from three of these rows.
+fn merged(folder: &Path, rows: &RecordBatch) -> Split {
+    let splits = thirds(folder, rows);
     made_of(&folder.join("merged"), crate::merge::source_of(&splits, &[]).unwrap()).0
 }
 
@@ -224,6 +245,9 @@ proptest! {
                     prop_assert_eq!(found, expected, "{:?}", filter);
                 }
                 let plain = grouped(plain_split(&split, &all));
+                // Also of batches as they came.
+                let apart = parts(&records).iter().flat_map(|rows| plain_rows(rows, &all)).collect();
+                prop_assert_eq!(&grouped(apart), &plain, "{:?}", filter);
                 prop_assert_eq!(&grouped(plain_rows(&rows, &all)), &plain, "{:?}", filter);
                 prop_assert_eq!(counted(plain_split(&merged, &counted_of(&all))), plain);
                 let columns = vec![COUNTED[newest % COUNTED.len()]()];
@@ -243,6 +267,24 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn the_first_of_values_of_two_types_is_the_same_in_a_batch_and_in_a_split() {
+    let text = |text: &str| ("a".to_owned(), FieldValue::Text(text.to_owned()));
+    let number = |number| ("a".to_owned(), FieldValue::Int(number));
+    let record = |fields| Record { timestamp: Some(Timestamp(1)), fields, ..Record::default() };
+    let records = [record(vec![text("x"), number(5)]), record(vec![number(7)])];
+    let entry = entry(&records, 0, "web1");
+    let rows = rows_of(&entry, &codec::decode(&entry.batch).unwrap().1).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (split, _) = made_of(folder.path(), source_of(&[&rows]).unwrap());
+    let columns = vec![Column::Field { name: "a".to_owned(), kind: FieldType::Text }];
+    let all = request(Filter::All, TimeRange::ALL, None);
+    let counts = ScanRequest { columns, counted: true, ..all };
+    let fresh = counted(plain_rows(&rows, &counts));
+    assert_eq!(fresh, Groups::from([(vec!["7".to_owned()], 1), (vec!["x".to_owned()], 1)]));
+    assert_eq!(counted(plain_split(&split, &counts)), fresh);
 }
 
 fn some_records(count: usize) -> Vec<Record> {
@@ -273,6 +315,19 @@ fn blocks_and_pages_are_crossed() {
 }
 
 #[test]
+fn a_split_knows_what_its_objects_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, split, objects) = made(folder.path(), &some_records(30_000));
+    let meta = split.meta();
+    let sums = meta.sums.unwrap();
+    for (name, sum) in [(body_name(&meta.id), sums.body), (bundle_name(&meta.id), sums.bundle)] {
+        let found = objects.announce(&name).unwrap();
+        assert_eq!((found.bytes, found.crc32c), (sum.bytes, sum.crc32c), "{name}");
+    }
+    assert_eq!(meta.stored_bytes, sums.body.bytes + sums.bundle.bytes);
+}
+
+#[test]
 fn damage_is_named_and_never_believed() {
     let folder = tempfile::tempdir().unwrap();
     let (_, split, objects) = made(folder.path(), &some_records(50));
@@ -287,7 +342,7 @@ fn damage_is_named_and_never_believed() {
             platform::disk::write_atomically(&file, bytes).unwrap();
             objects.put_file(&name, &file).unwrap();
         };
-        let outcome = || -> Result<usize, crate::scan::ScanError> {
+        let outcome = || -> Result<usize, ScanError> {
             let split = Split::open(meta.clone(), &objects, &pages())?;
             split.check()?;
             let mut count = 0;
@@ -314,6 +369,53 @@ fn damage_is_named_and_never_believed() {
     }
 }
 
+/// Other nodes, of which none answers.
+struct Silent;
+
+impl Fetch for Silent {
+    fn get_range(&self, _: &str, _: u64, _: u64) -> io::Result<Bytes> {
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    fn size(&self, _: &str) -> io::Result<u64> {
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
+#[test]
+fn what_nobody_answers_for_is_not_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, split, objects) = made(folder.path(), &some_records(50));
+    let meta = split.meta().clone();
+    objects.delete(&body_name(&meta.id)).unwrap();
+    let gone = Split::open(meta.clone(), &objects, &pages()).unwrap().check().unwrap_err();
+    assert!(matches!(gone, ScanError::Corrupt { .. }), "{gone}");
+    let silent = objects.clone().with_fallback(Arc::new(Silent));
+    let away = Split::open(meta.clone(), &silent, &pages()).unwrap().check().unwrap_err();
+    assert!(matches!(away, ScanError::Away { .. }), "{away}");
+    objects.delete(&bundle_name(&meta.id)).unwrap();
+    let away = Split::open(meta, &silent, &pages()).unwrap_err();
+    assert!(matches!(away, ScanError::Away { .. }), "{away}");
+}
+
+#[test]
+fn a_build_that_fails_leaves_no_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (objects, work) = (folder.path().join("objects"), folder.path().join("work"));
+    let objects = Objects::local(&objects).unwrap();
+    let rows = RecordBatch::new_empty(crate::schema::schema(&[]));
+    let Source { schema, unit, templates, ingest, arrivals, sketches, .. } =
+        source_of(&[&rows]).unwrap();
+    let seen = work.clone();
+    let pieces = std::iter::once_with(move || {
+        assert!(seen.join("body.parquet").exists());
+        Err(BuildError::Broken("a row is not there".to_owned()))
+    });
+    let source = Source { schema, unit, templates, ingest, arrivals, sketches, pieces };
+    assert!(build(origin("e"), source, &work, &objects).is_err());
+    assert!(!work.exists());
+}
+
 #[test]
 fn a_long_token_is_found_by_all_of_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -333,15 +435,9 @@ fn a_long_token_is_found_by_all_of_it() {
 fn an_empty_build_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let objects = Objects::local(&folder.path().join("objects")).unwrap();
-    let origin = Origin {
-        id: SplitId("e".to_owned()),
-        index: "main".to_owned(),
-        partition: PartitionId(0),
-        merges: 0,
-        deletions: 0,
-    };
     let rows = RecordBatch::new_empty(crate::schema::schema(&[]));
-    let built = build(origin, source_of(&[&rows]).unwrap(), &folder.path().join("work"), &objects);
+    let built =
+        build(origin("e"), source_of(&[&rows]).unwrap(), &folder.path().join("work"), &objects);
     assert!(built.unwrap().is_none());
     assert!(objects.list().unwrap().is_empty());
 }

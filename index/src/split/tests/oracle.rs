@@ -44,8 +44,43 @@ fn matches(text: &TextMatch, given: &str) -> bool {
                 let apart = u32::from(found) ^ u32::from(*address);
                 apart.checked_shr(32 - u32::from(*prefix)).unwrap_or(0) == 0
             }),
+        TextMatch::Network { address: IpAddr::V6(address), prefix } => {
+            addresses_v6(given).into_iter().any(|found| {
+                let apart = u128::from(found) ^ u128::from(*address);
+                apart.checked_shr(128 - u32::from(*prefix)).unwrap_or(0) == 0
+            })
+        }
         folded => matches_by(folded, given, fold),
     }
+}
+
+/// The addresses that stand free, with at most a colon that is not theirs on either side.
+fn addresses_v6(given: &str) -> Vec<std::net::Ipv6Addr> {
+    let given: Vec<char> = given.chars().collect();
+    let mut found = Vec::new();
+    for start in 0..given.len() {
+        for end in start + 2..=given.len().min(start + 45) {
+            let text: String = given[start..end].iter().collect();
+            let Ok(address) = text.parse() else { continue };
+            if is_free(given[start], given[..start].iter().rev())
+                && is_free(given[end - 1], given[end..].iter())
+            {
+                found.push(address);
+            }
+        }
+    }
+    found
+}
+
+/// Whether an end of an address is one: its own character there, and what is beside it, the nearest
+/// first.
+fn is_free<'a>(own: char, beside: impl Iterator<Item = &'a char>) -> bool {
+    let is_part = |c: &char| c.is_ascii_hexdigit() || *c == ':';
+    let mut beside = beside.skip_while(|c| **c == '.').peekable();
+    if own != ':' && beside.next_if(|c| **c == ':').is_some() {
+        return beside.next().is_none_or(|c| !is_part(c));
+    }
+    beside.next().is_none_or(|c| !is_part(c) && is_boundary(*c, '0'))
 }
 
 fn matches_by(text: &TextMatch, given: &str, fold: impl Fn(char) -> char) -> bool {

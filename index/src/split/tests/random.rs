@@ -53,7 +53,9 @@ fn text() -> impl Strategy<Value = String> {
 /// What programs write: some texts with something in them that varies.
 fn formatted() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec!["ann", "ERROR", "x", "错误日志", "user_7", "refused"]);
-    (0..4, 0..30, name).prop_map(|(format, n, name)| match format {
+    (0..6, 0..30, name).prop_map(|(format, n, name)| match format {
+        4 => format!("peer:2001:db8::{n:x}: {name}"),
+        5 => format!("来自10.0.0.{n}的{name} ::{n:x}"),
         0 => format!("connection refused by 10.0.0.{n}: {name}"),
         1 => format!("[{n}] error {name} a/b"),
         2 => format!("错误{n}日志 naïve {name}/connection"),
@@ -123,6 +125,10 @@ fn text_match() -> impl Strategy<Value = TextMatch> {
             .prop_map(|source| TextMatch::Regex(source.to_owned())),
         1 => (0_u8..=32).prop_map(|prefix| {
             TextMatch::Network { address: std::net::Ipv4Addr::new(10, 0, 0, 1).into(), prefix }
+        }),
+        1 => (0_u8..=128).prop_map(|prefix| {
+            let address = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+            TextMatch::Network { address: address.into(), prefix }
         }),
     ]
 }

@@ -15,7 +15,7 @@ use platform::http::ApiError;
 use serde::Deserialize;
 
 use super::answer;
-use super::ids::{Claim, Claimed, Ids};
+use super::ids::{Claim, Claims, Ids};
 use crate::doors::body::Packing;
 use crate::doors::parcel::{Delivered, Packed, Parcel, Stream, text};
 use crate::doors::{IngestState, ndjson};
@@ -73,8 +73,8 @@ pub(super) struct Item {
 
 #[derive(Debug)]
 enum State {
-    /// The record of that number, its id claimed.
-    Pushed(usize, Option<Claimed>),
+    /// The record of that number.
+    Pushed(usize),
     /// This very document is stored.
     Same,
     /// It is the record of that number, sent twice in one request.
@@ -91,8 +91,10 @@ pub(super) struct Reader {
     streams: HashMap<Box<str>, (Arc<str>, Destination)>,
     items: Vec<Item>,
     records: usize,
-    /// The ids that this request claims: what their documents are, and the records' numbers.
-    own: HashMap<u128, (u64, usize)>,
+    /// The ids that this request claims.
+    claims: Claims,
+    /// What their documents are, the records' numbers, and whether the ids were not known before.
+    own: HashMap<u128, (u64, usize, bool)>,
 }
 
 /// Where the documents of a name go.
@@ -108,7 +110,8 @@ enum Destination {
 impl Reader {
     pub(super) fn new(parcel: Parcel, ids: Ids, catalog: Catalog) -> Self {
         let (streams, items, own) = Default::default();
-        Self { parcel, ids, catalog, streams, items, records: 0, own }
+        let claims = Claims::new(ids.clone());
+        Self { parcel, ids, catalog, streams, items, records: 0, claims, own }
     }
 
     /// Reads a whole bulk.
@@ -236,11 +239,15 @@ impl Reader {
             let reason = format!("[{id}]: version conflict, document already exists");
             State::Refused(409, "version_conflict_engine_exception", reason)
         };
-        // What the document is, also where its id stands for another one.
-        let mut beside = None;
+        // What the document is, also where its id stands for another one of this request. Where the id
+        // stood for another one before, it may stand again for what came first: that is no repeat.
+        let mut name = None;
         let claimed = match id.map(|id| (id, self.ids.claim(index, id, document))) {
             None => None,
-            Some((_, Claim::Take(claimed))) => Some(claimed),
+            Some((_, Claim::Take(claimed))) => {
+                name = Some((claimed.key, claimed.content));
+                Some(claimed)
+            }
             Some((id, Claim::Same)) if operation == Operation::Create => return Ok(conflict(id)),
             Some((_, Claim::Same)) => return Ok(State::Same),
             Some((id, Claim::Changed(claimed))) if operation == Operation::Create => {
@@ -250,10 +257,10 @@ impl Reader {
             Some((_, Claim::Changed(claimed))) => Some(claimed),
             Some((id, Claim::Busy { key, content })) => match self.own.get(&key) {
                 Some(_) if operation == Operation::Create => return Ok(conflict(id)),
-                Some((same, number)) if *same == content => return Ok(State::Twice(*number)),
+                Some((same, number, _)) if *same == content => return Ok(State::Twice(*number)),
                 // Kept beside the first, which the id stands for.
-                Some(_) => {
-                    beside = Some((key, content));
+                Some((.., is_new)) => {
+                    name = is_new.then_some((key, content));
                     None
                 }
                 None => {
@@ -263,10 +270,10 @@ impl Reader {
             },
         };
         let number = self.records;
-        if let Some(Claimed { key, content, .. }) = &claimed {
-            self.own.insert(*key, (*content, number));
+        if let Some(claimed) = claimed {
+            self.own.insert(claimed.key, (claimed.content, number, name.is_some()));
+            self.claims.add(number, claimed);
         }
-        let name = claimed.as_ref().map(|claimed| (claimed.key, claimed.content)).or(beside);
         self.records += 1;
         let pushed = match json::flat(document) {
             Ok(mut record) => {
@@ -280,16 +287,11 @@ impl Reader {
                 self.parcel.push(stream, record, || document.to_vec())
             }
         };
-        if let Err(error) = pushed {
-            if let Some(claimed) = claimed {
-                self.ids.settle(claimed, Err(()));
-            }
-            return Err(error);
-        }
+        pushed?;
         if let Some(name) = name {
             self.parcel.name(stream, name);
         }
-        Ok(State::Pushed(number, claimed))
+        Ok(State::Pushed(number))
     }
 }
 
@@ -319,6 +321,9 @@ pub(super) enum Given {
     One { operation: Operation, index: String, id: Option<String> },
 }
 
+/// What was read of a body: what is answered, the ids that wait, and what is to be stored.
+type Parsed = (Vec<Item>, Claims, Result<Packed, ApiError>);
+
 /// Stores a request and says what became of each document. Goes on when the client leaves, so
 /// that its ids are settled.
 pub(super) async fn store(
@@ -331,7 +336,7 @@ pub(super) async fn store(
     let arrival = state.0.clock.now();
     let parse = {
         let ids = ids.clone();
-        move || -> Result<(Vec<Item>, Result<Packed, ApiError>), ApiError> {
+        move || -> Result<Parsed, ApiError> {
             let body = packing.unpack(body)?;
             let mut reader = Reader::new(Parcel::new(arrival, None)?, ids, catalog);
             let read = match given {
@@ -341,25 +346,19 @@ pub(super) async fn store(
                     reader.document(operation, &index, id, document)
                 }
             };
-            Ok((reader.items, read.and_then(|()| reader.parcel.finish())))
+            Ok((reader.items, reader.claims, read.and_then(|()| reader.parcel.finish())))
         }
     };
     let task = tokio::spawn(async move {
         let broken = |_| ApiError::new(Kind::Bug, "the documents could not be read");
-        let (mut items, packed) = tokio::task::spawn_blocking(parse).await.map_err(broken)??;
+        let (items, claims, packed) =
+            tokio::task::spawn_blocking(parse).await.map_err(broken)??;
         let delivered = match packed {
             Ok(packed) => Ok(state.deliver("elasticsearch", packed).await),
             Err(error) => Err(error),
         };
-        let mut settled = Vec::new();
-        for item in &mut items {
-            if let State::Pushed(number, claimed) = &mut item.state
-                && let Some(claimed) = claimed.take()
-            {
-                let is_stored = delivered.as_ref().is_ok_and(|all| all.of(*number).is_ok());
-                settled.extend(ids.settle(claimed, if is_stored { Ok(()) } else { Err(()) }));
-            }
-        }
+        let is_stored = |number| delivered.as_ref().is_ok_and(|all| all.of(number).is_ok());
+        let settled = claims.settle(is_stored);
         let saving = ids.clone();
         tokio::task::spawn_blocking(move || saving.save(&settled)).await.map_err(broken)?;
         state.0.metrics.ids.set(ids.count() as u64);
@@ -404,7 +403,7 @@ fn render(out: &mut String, item: &Item, delivered: &Delivered) -> u16 {
     match &item.state {
         State::Refused(status, kind, reason) => refused(out, *status, kind, reason),
         State::Same => stored(out, (&item.index, id), "noop", 0, 200),
-        State::Pushed(number, _) | State::Twice(number) => match delivered.of(*number) {
+        State::Pushed(number) | State::Twice(number) => match delivered.of(*number) {
             Ok(_) if matches!(item.state, State::Twice(_)) => {
                 stored(out, (&item.index, id), "noop", 0, 200)
             }

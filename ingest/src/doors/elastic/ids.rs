@@ -128,6 +128,43 @@ impl Ids {
     }
 }
 
+/// The ids that a request claims. Those that it has not settled when it goes are free again, also where
+/// what reads its documents broke down.
+#[derive(Debug)]
+pub(super) struct Claims {
+    ids: Ids,
+    /// With the numbers of their records.
+    open: Vec<(usize, Claimed)>,
+}
+
+impl Claims {
+    pub(super) fn new(ids: Ids) -> Self {
+        Self { ids, open: Vec::new() }
+    }
+
+    /// Keeps the claim for the record of that number.
+    pub(super) fn add(&mut self, record: usize, claimed: Claimed) {
+        self.open.push((record, claimed));
+    }
+
+    /// Says of each whether its record is stored; gives what is to be saved.
+    pub(super) fn settle(mut self, is_stored: impl Fn(usize) -> bool) -> Vec<Entry> {
+        let settle = |(record, claimed)| {
+            let stored = if is_stored(record) { Ok(()) } else { Err(()) };
+            self.ids.settle(claimed, stored)
+        };
+        std::mem::take(&mut self.open).into_iter().filter_map(settle).collect()
+    }
+}
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        for (_, claimed) in self.open.drain(..) {
+            self.ids.settle(claimed, Err(()));
+        }
+    }
+}
+
 impl Known {
     /// Remembers a stored one, which had that state before, and forgets the oldest beyond the
     /// bound.

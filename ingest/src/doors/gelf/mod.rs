@@ -54,17 +54,18 @@ async fn store(state: IngestState, headers: HeaderMap, body: Body) -> Result<Sta
             let message = match message {
                 Ok(message) => message,
                 // Nobody knows where a broken one ends: what is left is kept as it came, by lines,
-                // for a refusal would cost those before it.
-                Err(_) if start > 0 => {
+                // for a refusal would cost those before and behind it, if there are any.
+                Err(error) => {
+                    let mut has_message = start > 0;
                     for line in ndjson::lines(body.get(start..).unwrap_or_default()) {
-                        reader.push(line, None)?;
+                        has_message |= reader.read(line, None)?;
+                    }
+                    if !has_message {
+                        let words = format!("not a message of GELF: {error}");
+                        return Err(ApiError::new(Kind::Invalid, words)
+                            .hint("send one JSON object with version, host and short_message"));
                     }
                     break;
-                }
-                Err(error) => {
-                    let words = format!("not a message of GELF: {error}");
-                    return Err(ApiError::new(Kind::Invalid, words)
-                        .hint("send one JSON object with version, host and short_message"));
                 }
             };
             let end = messages.byte_offset();
@@ -73,7 +74,7 @@ async fn store(state: IngestState, headers: HeaderMap, body: Body) -> Result<Sta
         }
         reader.finish()
     };
-    state.take(DOOR, parse).await?.whole()?;
+    state.take(DOOR, parse).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

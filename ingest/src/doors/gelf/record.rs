@@ -29,14 +29,22 @@ impl Reader {
     /// Adds a message; one that is none is kept as text. `peer` is the host of those that name
     /// none.
     pub(super) fn push(&mut self, bytes: &[u8], peer: Option<&str>) -> Result<(), ApiError> {
-        match serde_json::from_slice::<Value>(bytes) {
-            Ok(Value::Object(message)) => self.message(message, bytes, peer),
-            Ok(_) => self.keep(None, peer, json::poisoned(bytes, "not a JSON object"), bytes),
-            Err(error) => {
-                let record = json::poisoned(bytes, &format!("not GELF: {error}"));
-                self.keep(None, peer, record, bytes)
+        self.read(bytes, peer)?;
+        Ok(())
+    }
+
+    /// The same, and whether it was one.
+    pub(super) fn read(&mut self, bytes: &[u8], peer: Option<&str>) -> Result<bool, ApiError> {
+        let record = match serde_json::from_slice::<Value>(bytes) {
+            Ok(Value::Object(message)) => {
+                self.message(message, bytes, peer)?;
+                return Ok(true);
             }
-        }
+            Ok(_) => json::poisoned(bytes, "not a JSON object"),
+            Err(error) => json::poisoned(bytes, &format!("not GELF: {error}")),
+        };
+        self.keep(None, peer, record, bytes)?;
+        Ok(false)
     }
 
     /// Keeps what cannot be a message.

@@ -50,15 +50,18 @@ async fn over_http() {
 #[tokio::test]
 async fn a_broken_message_costs_its_neighbours_nothing() {
     let fixture = fixture();
-    let body = format!("{MESSAGE}{{\"host\":\n{MESSAGE}\n5\n");
-    let (status, answer) = fixture.post("/gelf", &[], body.into_bytes()).await;
-    assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+    let broken = format!("{{\"host\":\n{MESSAGE}\n5\n");
+    // Behind a good one, and as the first.
+    for body in [format!("{MESSAGE}{broken}"), broken] {
+        let (status, answer) = fixture.post("/gelf", &[], body.into_bytes()).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+    }
     let (good, odd): (Vec<_>, Vec<_>) =
         fixture.records().into_iter().partition(|record| field(record, "_poison").is_none());
-    assert_eq!((good.len(), odd.len()), (2, 2));
+    assert_eq!((good.len(), odd.len()), (3, 4));
     good.iter().for_each(check);
     let texts: Vec<&str> = odd.iter().map(|record| record.message.as_str()).collect();
-    assert_eq!(texts, ["{\"host\":", "5"]);
+    assert_eq!(texts, ["{\"host\":", "5", "{\"host\":", "5"]);
 }
 
 #[tokio::test]

@@ -189,7 +189,7 @@ impl Hec {
             .await
             .map_err(|_| ApiError::new(Kind::Bug, "the events could not be read"))?
             .inspect_err(|_| self.ingest.0.metrics.refused("invalid"))?;
-        self.ingest.deliver("hec", packed).await.whole()?;
+        self.ingest.store("hec", packed).await?;
         let mut answer = Map::new();
         answer.insert("text".to_owned(), "Success".into());
         answer.insert("code".to_owned(), 0.into());

@@ -158,8 +158,7 @@ impl Upload {
             let message = record.message.clone();
             parcel.push(stream, record, || message.into_bytes())?;
         }
-        let answers = self.state.deliver(DOOR, parcel.finish()?).await.whole()?;
-        self.stored += answers.iter().map(|answer| u64::from(answer.record_count)).sum::<u64>();
+        self.stored += self.state.store(DOOR, parcel.finish()?).await?.accepted;
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use prost::Message as _;
 
 use self::labels::{Named, Written};
 use self::wire::{
-    JsonEntry, JsonLabels, JsonRequest, JsonStream, PushEntry, PushRequest, PushStream,
+    JsonEntry, JsonLabels, JsonRequest, JsonStream, PushEntry, PushRequest, PushStream, PushTime,
 };
 use super::parcel::{self, Packed, Parcel, text};
 use super::{IngestState, body};
@@ -52,7 +52,7 @@ pub(super) async fn take(
         }
         push.finish()
     };
-    state.take("loki", parse).await?.whole()?;
+    state.take("loki", parse).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -110,7 +110,7 @@ impl Push {
                 }
             };
             let read = time.parse().map(Timestamp).ok().or_else(|| Timestamp::parse(&time));
-            let time = read.ok_or_else(|| format!("{time:?} is no time in nanoseconds"));
+            let time = read.map(Some).ok_or_else(|| format!("{time:?} is no time in nanoseconds"));
             let metadata = metadata.into_iter().map(|(name, value)| (name, plain(value)));
             self.line(&named, time, line.as_bytes(), metadata.collect())?;
         }
@@ -144,14 +144,7 @@ impl Push {
                     continue;
                 }
             };
-            let time = entry.timestamp.unwrap_or_default();
-            let nanoseconds = time
-                .seconds
-                .checked_mul(SECOND)
-                .and_then(|seconds| seconds.checked_add(i64::from(time.nanos)));
-            let time = nanoseconds.map(Timestamp).ok_or_else(|| {
-                format!("a time of {} s and {} ns is out of range", time.seconds, time.nanos)
-            });
+            let time = entry.timestamp.as_ref().map(moment).transpose();
             let own = |bytes: &Bytes| keep_text(bytes).0.into_owned();
             let pairs = entry.metadata.iter().map(|pair| (own(&pair.name), own(&pair.value)));
             self.line(&named, time, &entry.line, pairs.collect())?;
@@ -180,11 +173,12 @@ impl Push {
         self.parcel.push(named.stream, json::poisoned(raw, reason), || raw.to_vec())
     }
 
-    /// Adds a line. Without a time that can be read it has the time of its arrival, and the reason.
+    /// Adds a line. Without a time it has that of its arrival; with one that cannot be read also the
+    /// reason.
     fn line(
         &mut self,
         named: &Named,
-        time: Result<Timestamp, String>,
+        time: Result<Option<Timestamp>, String>,
         line: &[u8],
         metadata: Vec<(String, String)>,
     ) -> Result<(), ApiError> {
@@ -203,7 +197,7 @@ impl Push {
             record.fields.extend(metadata.into_iter().map(|(name, value)| text(name, value)));
         }
         let (time, unread) = match time {
-            Ok(time) => (Some(time), None),
+            Ok(time) => (time, None),
             Err(reason) => (None, Some(reason)),
         };
         record.timestamp = time;
@@ -212,6 +206,15 @@ impl Push {
         }
         self.parcel.push(named.stream, record, || line.to_vec())
     }
+}
+
+/// The moment of an entry.
+fn moment(time: &PushTime) -> Result<Timestamp, String> {
+    let nanoseconds = time.seconds.checked_mul(SECOND);
+    let nanoseconds = nanoseconds.and_then(|whole| whole.checked_add(i64::from(time.nanos)));
+    nanoseconds.map(Timestamp).ok_or_else(|| {
+        format!("a time of {} s and {} ns is out of range", time.seconds, time.nanos)
+    })
 }
 
 /// What stands in a line of JSON can be asked for by its names; the line stays as it came, for queries

@@ -7,7 +7,7 @@ use model::record::FieldValue;
 use proptest::prelude::*;
 
 use super::labels::UNREAD;
-use super::wire::{PushPair, PushTime};
+use super::wire::PushPair;
 use super::*;
 use crate::doors::tests::{Fixture, field, fixture};
 
@@ -90,6 +90,17 @@ async fn protobuf_is_the_default_and_its_lines_may_be_any_bytes() {
     assert_eq!(records[0].message, "caf\\xe9");
     assert_eq!(records[0].timestamp, Some(Timestamp(1_700_000_000_000_000_005)));
     assert_eq!(fixture.labels()[0].get("app"), Some("a\"b"));
+}
+
+#[tokio::test]
+async fn an_entry_without_a_time_has_that_of_its_arrival() {
+    let fixture = fixture();
+    let before = platform::clock::Clock::system().now();
+    let entry = PushEntry { timestamp: None, ..entry(0, b"line", &[]) };
+    assert_eq!(push(&fixture, &[], packed(&[stream(r#"{app="a"}"#, &[entry])])).await, 204);
+    let records = fixture.records();
+    assert!(records[0].timestamp.unwrap() >= before, "{records:?}");
+    assert!(field(&records[0], POISON_FIELD).is_none(), "{records:?}");
 }
 
 #[tokio::test]

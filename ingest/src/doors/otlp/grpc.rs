@@ -165,7 +165,7 @@ async fn export(
 ) -> Result<message::Response, ApiError> {
     let parcel = Parcel::new(state.0.clock.now(), parcel::key(headers, &body))?;
     let parse = move || record::pack(&decode(body)?, parcel);
-    answer(state.take("otlp_grpc", parse).await?)
+    Ok(answer(state.take("otlp_grpc", parse).await?))
 }
 
 /// A refusal in gRPC's words, with the time after which to come again.

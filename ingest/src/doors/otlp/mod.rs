@@ -17,7 +17,8 @@ use prost::Message as _;
 use serde_json::json;
 
 use self::message::{PartialSuccess, Request, Status};
-use super::parcel::{self, Delivered, Parcel};
+use super::parcel::{self, Parcel};
+use super::whole::Stored;
 use super::{IngestState, body};
 pub use grpc::LogsService;
 pub(super) use message::hex;
@@ -53,7 +54,7 @@ pub(super) async fn take(
         };
         record::pack(&request, parcel)
     };
-    let answer = answer(state.take("otlp", parse).await?)?;
+    let answer = answer(state.take("otlp", parse).await?);
     Ok(if is_protobuf {
         ([(header::CONTENT_TYPE, PROTOBUF)], answer.encode_to_vec()).into_response()
     } else {
@@ -75,16 +76,14 @@ fn invalid(error: &str) -> ApiError {
 }
 
 /// Nothing is rejected; that records were kept as text is said as a warning.
-fn answer(delivered: Delivered) -> Result<message::Response, ApiError> {
-    let poisoned = delivered.poisoned;
-    delivered.whole()?;
+fn answer(Stored { poisoned, .. }: Stored) -> message::Response {
     let partial_success = (poisoned > 0).then(|| PartialSuccess {
         rejected_log_records: 0,
         error_message: format!(
             "{poisoned} records were over a bound and are kept as text: search for _poison:*"
         ),
     });
-    Ok(message::Response { partial_success })
+    message::Response { partial_success }
 }
 
 /// A refusal as `google.rpc.Status`, in the form of the request.

@@ -42,7 +42,9 @@ pub(super) struct Block {
 #[derive(Debug)]
 pub(super) struct DiskBlocks {
     folder: PathBuf,
-    bytes_max: u64,
+    /// What it may be at most, and what it is now.
+    bytes_most: u64,
+    bytes_max: AtomicU64,
     kept: Mutex<Kept>,
     new_count: AtomicU64,
 }
@@ -81,7 +83,9 @@ impl DiskBlocks {
             kept.insert(key, bytes);
         }
         let (kept, new_count) = (Mutex::new(kept), AtomicU64::new(0));
-        let blocks = Self { folder: folder.to_owned(), bytes_max, kept, new_count };
+        let folder = folder.to_owned();
+        let (bytes_most, bytes_max) = (bytes_max, AtomicU64::new(bytes_max));
+        let blocks = Self { folder, bytes_most, bytes_max, kept, new_count };
         blocks.make_space();
         Ok(blocks)
     }
@@ -91,7 +95,13 @@ impl DiskBlocks {
     }
 
     pub(super) fn bytes_max(&self) -> u64 {
-        self.bytes_max
+        self.bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// From now on it holds so many bytes at most.
+    pub(super) fn bound(&self, bytes: u64) {
+        self.bytes_max.store(bytes.min(self.bytes_most), Ordering::Relaxed);
+        self.make_space();
     }
 
     /// A block, when it is there and whole.
@@ -157,7 +167,7 @@ impl DiskBlocks {
     fn make_space(&self) {
         let mut gone = Vec::new();
         let mut kept = self.kept();
-        while kept.bytes > self.bytes_max {
+        while kept.bytes > self.bytes_max() {
             let Some(key) = kept.by_use.first_key_value().map(|(_, key)| *key) else { break };
             kept.remove(key);
             gone.push(key);
@@ -255,4 +265,33 @@ fn decode(key: Key, mut bytes: Bytes) -> Option<Block> {
     let object_bytes = u64::from_le_bytes(*front.get(32..)?.first_chunk::<8>()?);
     let is_whole = front == header(key, object_bytes, &bytes);
     is_whole.then_some(Block { object_bytes, content: bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_given_back_and_no_more_are_taken_than_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let blocks = DiskBlocks::open(folder.path(), 1 << 20).unwrap();
+        let figures = ObjectFigures::default();
+        let key = |block| Key { object: 7, block };
+        let write = || (0..10).for_each(|block| blocks.write(key(block), 1_000, &[7; 100]));
+        write();
+        let all = blocks.bytes();
+        assert_eq!(all, 10 * (HEADER_BYTES as u64 + 100));
+        blocks.bound(all / 2);
+        assert_eq!(blocks.bytes(), all / 2);
+        assert!(blocks.read(key(0), &figures).is_none(), "what was used longest ago went");
+        assert!(blocks.read(key(9), &figures).is_some());
+        write();
+        assert_eq!(blocks.bytes(), all / 2);
+        blocks.bound(0);
+        assert_eq!(blocks.bytes(), 0);
+        blocks.bound(u64::MAX);
+        assert_eq!(blocks.bytes_max(), 1 << 20);
+        write();
+        assert_eq!(blocks.bytes(), all);
+    }
 }

@@ -62,10 +62,15 @@ impl BlockCache {
         self.0.disk.bytes()
     }
 
-    /// Bytes that they may take.
+    /// Bytes that they may take now.
     #[must_use]
     pub fn bytes_max(&self) -> u64 {
         self.0.disk.bytes_max()
+    }
+
+    /// They may take so many bytes from now on, and never more than when it was opened.
+    pub(super) fn bound(&self, bytes: u64) {
+        self.0.disk.bound(bytes);
     }
 
     /// The bytes `from..to` of an object; what is not here is fetched.

@@ -225,7 +225,7 @@ async fn pipes_make_the_rows_that_they_say() {
         (
             "GET | patterns",
             json!([{"_pattern": "GET /items/<*> took <*>", "count": 3, "first_seen": midnight,
-                "last_seen": "2026-01-01T00:00:20.000000000Z"}]),
+                "last_seen": "2026-01-01T00:00:20.000000000Z", "example": "GET /items/17 took 12ms"}]),
         ),
         ("host:a | sort n desc | limit 2 | fields n", json!([{"n": 4}, {"n": 3}])),
         ("| stats sum(n) as s by bin(n, 10) | where s >= 10", json!([{"n": 0.0, "s": 10}, {"n": 10.0, "s": 10}, {"n": 20.0, "s": 20},

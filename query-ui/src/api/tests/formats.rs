@@ -128,6 +128,28 @@ async fn sql_sees_the_same_records() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn casts_in_sql_lose_no_record() {
+    for rest in BOTH {
+        let fixture = Fixture::new(rest);
+        let lines = [5.7, 5.25, -5.5].map(|took| json!({"msg":"m","took":took}).to_string());
+        fixture.append(0, &[("host", "a")], lines).await;
+        if rest == Rest::Splits {
+            fixture.settle().await;
+        }
+        let app = app(&fixture);
+        for (condition, expected) in [
+            ("CAST(took AS BIGINT) = 5", 2),
+            ("CAST(took AS BIGINT) <= 5", 3),
+            ("CAST(took AS BIGINT) >= -5", 3),
+            ("CAST(took AS DECIMAL(10, 0)) = 6", 1),
+        ] {
+            let statement = format!("SELECT count(*) AS n FROM logs WHERE {condition}");
+            assert_eq!(sql(&app, &statement).await[0]["n"], json!(expected), "{condition}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sql_that_cannot_be_is_refused() {
     let (_fixture, app) = small(BOTH[0]).await;
     for (statement, says) in [

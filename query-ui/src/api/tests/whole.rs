@@ -146,7 +146,38 @@ async fn several_facets_and_patterns_have_routes() {
     assert_eq!(response.status(), StatusCode::OK);
     let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
     let text = String::from_utf8(bytes.to_vec()).unwrap();
-    assert!(text.contains("request"), "{text}");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let row = lines.iter().find_map(|line| line.get("row")).unwrap();
+    assert_eq!((&row["_pattern"], &row["count"]), (&json!("request <*> <*>"), &json!(120)));
+    assert_eq!(row["example"], "request 0 11");
+    assert!(row["first_seen"].as_str() < row["last_seen"].as_str(), "{row}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_scans_tell_of_groups_is_what_their_records_say() {
+    let told = "count() as n, min(timestamp) as first, max(timestamp) as last, \
+                min(message) as example, max(level) as worst, min(level) as mildest";
+    for rest in BOTH {
+        let (_fixture, app) = many(rest, 1_000).await;
+        for (search, by) in [
+            ("", "_pattern"),
+            ("status:503", "_pattern, host"),
+            ("host:a took>20", "_pattern, level"),
+            ("timestamp>2026-01-01T00:00:10Z", "host, bin(timestamp, 10s)"),
+            ("", "service, host, _pattern, level"),
+        ] {
+            let counted = format!("{search} | stats {told} by {by}");
+            let counted = rows(&app, json!({ "query": counted })).await;
+            // A sum needs the records.
+            let query = format!("{search} | stats {told}, sum(took) as sum by {by}");
+            let mut expected = rows(&app, json!({ "query": query })).await;
+            for row in &mut expected {
+                row.as_object_mut().unwrap().remove("sum").unwrap();
+            }
+            assert_eq!(counted, expected, "{rest:?} {search} {by}");
+            assert!(!counted.is_empty());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use super::{Aggregation, BUCKETS_MAX, Choice, Composite, Source, Terms, show};
 use crate::elastic::dates::{Dates, Edge, in_format};
 use crate::elastic::refusal::Refusal;
 use crate::elastic::search::table;
+use crate::elastic::sort::verbatim;
 use crate::language::{Aggregate, Expr, Function, Operator, Pipe, SortKey};
 
 /// Terms that are asked for by their values, with what is in their buckets.
@@ -54,7 +55,8 @@ impl Level {
         let count = count_of(Function::Count, None);
         let mut pipes = self.prepared();
         pipes.push(Pipe::Stats { aggregates: vec![count], by: self.groups() });
-        let mut wanted = Vec::new();
+        let of_values = self.columns().filter(|(part, _)| !part.is_time());
+        let mut wanted: Vec<Expr> = of_values.map(|(_, column)| can_be_told(column)).collect();
         for (part, column) in self.columns().filter(|(part, _)| !part.keeps_missing) {
             wanted.push(Expr::Exists(Box::new(column.clone())));
             if part.is_level {
@@ -82,7 +84,7 @@ impl Level {
         };
         let is_one = |choice: &Choice| match choice {
             Choice::Listed(list) => {
-                let list = list.iter().map(|one| Expr::Text(one.clone())).collect();
+                let list = list.iter().map(|one| verbatim(one)).collect();
                 Expr::In(Box::new(key.clone()), list)
             }
             Choice::Like(regex) => Expr::Like(Box::new(key.clone()), regex.as_str().to_owned()),
@@ -145,13 +147,44 @@ fn any(parts: impl IntoIterator<Item = Expr>) -> Expr {
     parts.into_iter().reduce(or).unwrap_or(Expr::Bool(false))
 }
 
+/// Whether a key is none of the numbers that JSON does not have. Every page would begin again behind
+/// one of those.
+fn can_be_told(column: Expr) -> Expr {
+    let nothing = compared(Operator::Subtract, column.clone(), column);
+    let nothing = Expr::Call("coalesce", vec![nothing, Expr::Float(0.0)]);
+    compared(Operator::Equal, nothing, Expr::Float(0.0))
+}
+
+/// What the keys of a part are compared with; `None` when it is none. Moments and levels are named by
+/// a text, all else is compared with the text itself.
+fn beside(part: &Part, value: &Value) -> Option<Expr> {
+    match value {
+        Value::String(text) if !part.is_time() && !part.is_level => Some(verbatim(text)),
+        value => literal(value),
+    }
+}
+
+/// Refuses keys that would not be given back as they are: the next page would begin elsewhere.
+fn can_be_given(sources: &[Source], keys: &[Value]) -> Result<(), Refusal> {
+    for (source, key) in sources.iter().zip(keys) {
+        let told = show::told(source, key);
+        if given(source, &told).ok().as_ref() != Some(key) {
+            let name = &source.name;
+            return Err(Refusal::argument(format!(
+                "[composite] [{name}]: {key} is told as {told}, behind which no page can begin: choose another [format]"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Whether keys come behind others in the order of a `composite`.
 fn behind(sources: &[Source], keys: &[Expr], place: &[Value]) -> Expr {
     let (mut alternatives, mut equal) = (Vec::new(), Vec::<Expr>::new());
     for ((source, key), value) in sources.iter().zip(keys).zip(place) {
         let exists = Expr::Exists(Box::new(key.clone()));
         let missing = Expr::Not(Box::new(exists.clone()));
-        let (further, same) = match literal(value) {
+        let (further, same) = match beside(&source.part, value) {
             None if source.missing_first => (Some(exists), missing),
             None => (None, missing),
             Some(value) => {
@@ -234,7 +267,7 @@ impl Runner<'_> {
             let one = |bucket: &Bucket| {
                 let pairs = level.parts.iter().zip(&bucket.keys);
                 all(pairs.filter_map(|(part, key)| {
-                    Some(compared(Operator::Equal, part.expr.clone(), literal(key)?))
+                    Some(compared(Operator::Equal, part.expr.clone(), beside(part, key)?))
                 }))
             };
             let chosen = halved(buckets.iter().map(one).collect());
@@ -269,6 +302,9 @@ impl Runner<'_> {
         pipes.push(Pipe::Sort(order));
         pipes.push(Pipe::Limit(composite.size as u64));
         let mut buckets = self.tallied(&level, pipes, composite.size.min(BUCKETS_MAX)).await?;
+        if let Some(last) = buckets.last() {
+            can_be_given(sources, &last.keys)?;
+        }
         if let Some(last) = buckets.last().filter(|_| !aggregation.inner.is_empty()) {
             // A page is all between two places.
             let beyond = Expr::Not(Box::new(behind(sources, &keys, &last.keys)));

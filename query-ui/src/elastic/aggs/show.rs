@@ -209,7 +209,7 @@ fn of_composite(composite: &Composite, buckets: Vec<Bucket>) -> Value {
 }
 
 /// The key of a source as it is told: times in milliseconds, or in the format of the request.
-fn told(source: &Source, key: &Value) -> Value {
+pub(super) fn told(source: &Source, key: &Value) -> Value {
     let time = key.as_str().filter(|_| source.part.is_time()).and_then(Timestamp::parse);
     match (time, &source.format) {
         (Some(time), Some(format)) => in_format(time, format, &source.zone).into(),

@@ -389,6 +389,7 @@ async fn pages_hold_every_record_once() {
         json!([{"took": "desc"}]),
         json!([{"status": "asc"}, {"took": "desc"}]),
         json!(["level"]),
+        json!(["_index", "took"]),
         json!(["host", {"user.name": {"order": "desc"}}]),
         json!([{"event.ingested": "asc"}, {"took": {"order": "asc", "mode": "max"}}]),
         json!([{"ts": {"order": "asc", "numeric_type": "date"}}]),
@@ -408,4 +409,24 @@ async fn pages_hold_every_record_once() {
     assert_eq!(count, 9);
     let (status, _) = ask(&app, "POST", "/es/_search/scroll", r#"{"scroll_id":"x"}"#).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn texts_that_read_as_times_are_paged_as_texts() {
+    let fixture = Fixture::new(Rest::Fresh);
+    let texts = [
+        "2026-01-01T10:00:00Z",
+        "2026-01-01T10:00:00.5Z",
+        "2026-01-01T10:00:00.25Z",
+        "2026-01-01T12:00:00+05:00",
+        "2026-01-15T08:00:00Z",
+        "2026-01-15",
+        "2026-01",
+    ];
+    let lines = texts.map(|text| json!({"msg": "x", "at": text}).to_string());
+    fixture.append(0, &[("host", "web1")], lines).await;
+    let app = router(fixture.engine.clone());
+    for order in ["asc", "desc"] {
+        check_pages(&app, &json!([{"at": order}]), texts.len()).await;
+    }
 }

@@ -39,7 +39,10 @@ impl Lowering<'_> {
             _ => None,
         });
         for aggregate in aggregates {
-            let value = self.aggregate(&frame, aggregate, width)?;
+            let value = match self.measured(&frame, aggregate) {
+                Some(measured) => measured,
+                None => self.aggregate(&frame, aggregate, width)?,
+            };
             add(&aggregate.name, value, self.name(), &mut computed);
         }
         let plan = frame.plan.aggregate(groups, computed)?;

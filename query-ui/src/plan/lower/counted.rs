@@ -1,12 +1,13 @@
-//! `stats count() by …` straight behind a search: the scan counts, and only groups are added up.
+//! `stats count() by …` straight behind a search: the scan counts, and only groups are added up. So
+//! are the first and the last time of groups, and their least message: a group tells its own.
 
-use datafusion::functions_aggregate::expr_fn::sum;
+use datafusion::functions_aggregate::expr_fn::{max, min, sum};
 use datafusion::logical_expr::Expr;
 use index::scan::{COUNTED_COLUMNS_MAX, Column};
 
 use super::frame::{Frame, Rows, ScanColumns, Value};
 use super::{ColumnKind, Lowering, fixed, origin};
-use crate::language::{Aggregate, Function, Group, Pipe, Query};
+use crate::language::{Aggregate, Expr as Given, Function, Group, Pipe, Query};
 use crate::plan::table::Source;
 use crate::plan::types::resolve;
 
@@ -15,11 +16,20 @@ impl Lowering<'_> {
     /// has to give records.
     pub(super) fn counted(&self, query: &Query) -> Option<Vec<Source>> {
         let Some(Pipe::Stats { aggregates, by }) = query.pipes.first() else { return None };
-        if by.is_empty() || by.len() > COUNTED_COLUMNS_MAX || !aggregates.iter().all(counts_rows) {
+        let asked = aggregates.iter().map(Asked::of).collect::<Option<Vec<Asked>>>()?;
+        // Where the gravest level of a group is asked, it is counted by levels too.
+        let is_level = |group: &Group| matches!(group, Group::Field(name) if name == "level");
+        let more = usize::from(asked.contains(&Asked::Level) && !by.iter().any(is_level));
+        if by.is_empty() || by.len() + more > COUNTED_COLUMNS_MAX {
             return None;
         }
         let types = &self.reading(query).ok()?.types;
         let mut sources = vec![Source::Count];
+        for column in asked.iter().filter_map(Asked::column) {
+            if !sources.contains(&column) {
+                sources.push(column);
+            }
+        }
         for group in by {
             match group {
                 Group::Field(name) => {
@@ -59,6 +69,18 @@ impl Lowering<'_> {
         Some(sum(self.counting(frame)?.of(&Source::Count)?))
     }
 
+    /// What the scan's groups tell of an aggregate other than a number of records.
+    pub(super) fn measured(&self, frame: &Frame, aggregate: &Aggregate) -> Option<Value> {
+        let column = Asked::of(aggregate)?.column()?;
+        let value = self.counting(frame)?.of(&column)?;
+        let kind = match column {
+            Source::Stored(Column::Example) => ColumnKind::Text,
+            _ => ColumnKind::Time,
+        };
+        let is_first = aggregate.function == Function::Min;
+        Some(Value::new(if is_first { min(value) } else { max(value) }, kind))
+    }
+
     /// The bin of a record, where the scan counts by it.
     pub(super) fn counted_bin(&self, frame: &Frame, width: Option<i64>) -> Option<Value> {
         let bin = self.counting(frame)?.of(&self.bin_source(width))?;
@@ -66,9 +88,46 @@ impl Lowering<'_> {
     }
 }
 
-/// Whether an aggregate asks nothing but how many rows there are.
-fn counts_rows(aggregate: &Aggregate) -> bool {
-    matches!(aggregate.function, Function::Count | Function::Rate)
-        && aggregate.argument.is_none()
-        && aggregate.condition.is_none()
+/// What an aggregate asks that groups of counted records tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// How many records there are.
+    Count,
+    /// The earliest time.
+    First,
+    /// The latest time.
+    Last,
+    /// The least message.
+    Message,
+    /// The least or the gravest level: groups of one level tell it.
+    Level,
+}
+
+impl Asked {
+    fn of(aggregate: &Aggregate) -> Option<Self> {
+        let Aggregate { function, argument, condition: None, .. } = aggregate else { return None };
+        let argument = match argument {
+            None => None,
+            Some(Given::Column(name)) => Some(name.as_str()),
+            Some(_) => return None,
+        };
+        Some(match (function, argument) {
+            (Function::Count | Function::Rate, None) => Self::Count,
+            (Function::Min, Some("timestamp")) => Self::First,
+            (Function::Max, Some("timestamp")) => Self::Last,
+            (Function::Min, Some("message")) => Self::Message,
+            (Function::Min | Function::Max, Some("level")) => Self::Level,
+            _ => return None,
+        })
+    }
+
+    /// The column in which the scan tells it of each group, beside the number of its records.
+    fn column(&self) -> Option<Source> {
+        match self {
+            Self::Count | Self::Level => None,
+            Self::First => Some(Source::Stored(Column::Earliest)),
+            Self::Last => Some(Source::Stored(Column::Latest)),
+            Self::Message => Some(Source::Stored(Column::Example)),
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::*;
+use crate::discover::compressed;
 
 fn rename(world: &World, from: &str, to: &str) {
     fs::rename(world.path(from), world.path(to)).unwrap();
@@ -185,4 +186,107 @@ async fn where_a_link_led_is_read_to_its_end_after_it_leads_elsewhere() {
     assert_eq!(in_order(&world, 3).await, ["one", "two", "three"]);
     world.once().await;
     world.expect(&["one", "two", "three"]).await;
+}
+
+#[tokio::test]
+async fn what_was_read_whole_is_known_though_no_file_is_there_any_more() {
+    use crate::checkpoint::{Checkpoint, Store};
+    let mut world = World::new().await;
+    world.append("a.log", "one\n");
+    world.once().await;
+    let (store, recovered) = Store::open(&world.state()).unwrap();
+    drop(store);
+    // As if somebody shipped an hour ago. A file came and was rotated since then; none is written now.
+    let hour_ago = Clock::system().now().0 - 3_600_000_000_000;
+    let earlier = |known: Checkpoint| Checkpoint { seen_ns: hour_ago, ..known };
+    let known: Vec<Checkpoint> = recovered.checkpoints.into_iter().map(earlier).collect();
+    fs::remove_dir_all(world.state()).unwrap();
+    Store::open(&world.state()).unwrap().0.save(&known).unwrap();
+    fs::remove_file(world.path("a.log")).unwrap();
+    world.append("a.log.1", "two\n");
+    compress(&world, "a.log.1");
+    let packed = fs::File::options().write(true).open(world.path("a.log.1.gz")).unwrap();
+    packed.set_modified(SystemTime::now() - Duration::from_secs(1800)).unwrap();
+    world.once().await;
+    // And that files may be missing between the two.
+    let messages = world.receiver.messages(3).await;
+    assert_eq!(messages[1..], ["one", "two"], "{messages:?}");
+    world.once().await;
+    assert_eq!(world.receiver.stored().len(), 3);
+}
+
+#[tokio::test]
+async fn of_very_many_files_the_newest_are_read_and_the_others_are_said() {
+    let mut world = World::new().await;
+    world.append("a.log", "one\n");
+    world.once().await;
+    rename(&world, "a.log", "a.log.104");
+    for n in 1..=103 {
+        world.append(&format!("a.log.{n}"), &format!("file {n}\n"));
+    }
+    world.append("a.log", "last\n");
+    world.once().await;
+    let messages = world.receiver.messages(103).await;
+    let has = |text: &str| messages.iter().any(|message| message == text);
+    assert!(has("file 100") && !has("file 101") && has("last"), "{messages:?}");
+    let gap = messages.iter().find(|text| text.starts_with("gap: 3 of 103 files of ")).unwrap();
+    assert!(gap.contains("a.log.101 and older ones"), "{gap}");
+    assert_eq!(world.receiver.stored().len(), 103);
+}
+
+#[tokio::test]
+async fn few_files_are_open_before_their_turn_comes() {
+    let mut world = World::new().await;
+    let names: Vec<String> = (0..20).map(|n| format!("{n:02}.log")).collect();
+    let mut expected = Vec::new();
+    let mut line = |world: &World, name: &str, word: &str| {
+        world.append(name, &format!("{name} {word}\n"));
+        expected.push(format!("{name} {word}"));
+    };
+    names.iter().for_each(|name| line(&world, name, "one"));
+    world.once().await;
+    for name in &names {
+        line(&world, name, "two");
+        let rotated = format!("{name}.1");
+        rename(&world, name, &rotated);
+        compress(&world, &rotated);
+    }
+    world.receiver.down(Some(Fault::Status(503)));
+    let seen = world.receiver.counts().0;
+    world.start();
+    world.receiver.requests(seen + 1).await;
+    let links = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let links = links.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let packed = |link: &PathBuf| link.starts_with(world.path("")) && compressed(link);
+    assert_eq!(links.filter(packed).count(), recover::OPEN_AHEAD);
+    world.receiver.down(None);
+    expected.sort();
+    assert_eq!(world.receiver.messages(expected.len()).await, expected);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_when_what_vanished_meanwhile_is_found_again() {
+    let world = World::new().await;
+    world.append("a.log", "one\n");
+    let (config, clock) = (world.config(), Clock::system());
+    let (mut shipper, _wishes) =
+        Shipper::set_up(config, clock, Shutdown::default(), Watch::deaf()).unwrap();
+    shipper.first_walk = false;
+    shipper.consider(&Seen::at(&world.path("a.log"), true).unwrap());
+    let key = shipper.table.keys()[0];
+    // It wants a turn while what came before is looked for.
+    assert!(shipper.schedule.next_look().is_some());
+    let file = shipper.table.get_mut(key).unwrap();
+    (file.generation, file.queued) = (Generation::Saved, false);
+    shipper.held.insert(file.checkpoint.source.clone());
+    shipper.wake(key);
+    shipper.begin();
+    assert!(shipper.schedule.is_idle());
+    // Meanwhile another one vanished. The next walk finds it under another name.
+    shipper.vanished(Vanished { key: (7, 7), gap: None, tries: 0, overwritten: false });
+    shipper.recovered(Vec::new());
+    assert!(shipper.schedule.is_idle());
+    shipper.judge_vanished();
+    assert!(!shipper.schedule.is_idle());
 }

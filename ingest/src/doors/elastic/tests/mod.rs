@@ -3,11 +3,14 @@
 mod exchanges;
 
 use axum::http::StatusCode;
+use cluster::catalog::Catalog;
 use model::record::{FieldValue, POISON_FIELD, Record};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::doors::parcel::NAMED_MIN;
+use super::bulk::{Operation, Reader};
+use super::ids::{Claim, Ids};
+use crate::doors::parcel::{NAMED_MIN, Parcel};
 use crate::doors::tests::{Fixture, fixture};
 
 #[track_caller]
@@ -155,6 +158,31 @@ async fn a_bulk_of_documents_with_ids_is_recognised_at_another_node() {
     let changed = body.replace("m7\"", "another\"");
     bulk(&one.other_node(), &changed).await;
     assert_eq!(messages(&one).iter().filter(|text| *text == "another").count(), 1);
+}
+
+#[tokio::test]
+async fn what_an_id_stood_for_before_is_stored_again() {
+    let one = fixture();
+    let first = named(0..NAMED_MIN);
+    let second = first.replace("{\"msg\":\"", "{\"msg\":\"other ");
+    for (nth, body) in [&first, &second, &first].into_iter().enumerate() {
+        let (_, answer) = bulk(&one, body).await;
+        assert_eq!(statuses(&answer), [201; NAMED_MIN]);
+        assert_eq!(messages(&one).len(), (nth + 1) * NAMED_MIN);
+    }
+}
+
+#[test]
+fn ids_of_a_request_that_broke_down_are_free_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
+    let (ids, parcel) = (Ids::default(), Parcel::new(model::time::Timestamp(1), None).unwrap());
+    let mut reader = Reader::new(parcel, ids.clone(), catalog);
+    let document = Some(b"{\"msg\":\"x\"}".as_slice());
+    reader.document(Operation::Index, "a", Some("1".to_owned()), document).unwrap();
+    assert!(matches!(ids.claim("a", "1", b"x"), Claim::Busy { .. }));
+    drop(reader);
+    assert!(matches!(ids.claim("a", "1", b"x"), Claim::Take(_)));
 }
 
 #[tokio::test]

@@ -114,6 +114,96 @@ async fn very_many_keys_come_page_by_page() {
     }
 }
 
+/// The buckets of a `composite`, page by page.
+async fn paged(app: &Router, mut composite: Value, aggs: &Value) -> Vec<Value> {
+    let mut buckets = Vec::new();
+    for _ in 0..20 {
+        let page = found(app, json!({"composite": composite, "aggs": aggs})).await;
+        buckets.extend(page["buckets"].as_array().unwrap().iter().cloned());
+        match page.get("after_key") {
+            Some(after) => composite["after"] = after.clone(),
+            None => return buckets,
+        }
+    }
+    panic!("pages without end: {buckets:?}");
+}
+
+#[tokio::test]
+async fn keys_that_read_as_times_are_paged_as_texts() {
+    let fixture = Fixture::new(Rest::Fresh);
+    // As texts are sorted.
+    let texts = [
+        "2026-01",
+        "2026-01-01T10:00:00.5Z",
+        "2026-01-01T10:00:00Z",
+        "2026-01-01T12:00:00+05:00",
+        "2026-01-15",
+        "2026-01-15T08:00:00Z",
+    ];
+    let lines = texts.map(|text| json!({"msg": "x", "at": text, "took": 1}).to_string());
+    fixture.append(0, &[("host", "web1")], lines).await;
+    let app = router(fixture.engine.clone());
+    let aggs = json!({"took": {"sum": {"field": "took"}}});
+    for size in [1, 2, 4] {
+        let composite = json!({"size": size, "sources": [{"at": {"terms": {"field": "at"}}}]});
+        let buckets = paged(&app, composite, &aggs).await;
+        let shown: Vec<_> =
+            buckets.iter().map(|b| (&b["key"]["at"], &b["took"]["value"])).collect();
+        let expected = texts.map(|text| (json!(text), json!(1.0)));
+        assert_eq!(shown, expected.each_ref().map(|(key, sum)| (key, sum)), "{size}");
+    }
+}
+
+#[tokio::test]
+async fn a_choice_among_very_many_dates_is_of_texts() {
+    let fixture = Fixture::new(Rest::Fresh);
+    // A day, and more moments of it than an answer has buckets.
+    let moment = |at: usize| format!("2026-01-01T00:{:02}:{:02}Z", at / 60, at % 60);
+    let texts = (0..BUCKETS_MAX).map(moment).chain(["2026-01-01".to_owned()]);
+    let lines = texts.map(|text| json!({"msg": "x", "at": text, "took": 1}).to_string());
+    fixture.append(0, &[("host", "web1")], lines).await;
+    let app = router(fixture.engine.clone());
+    let terms = |choice: &str| json!({"terms": {"field": "at", "size": 1, "order": {"_key": "asc"}, choice: ["2026-01-01"]}, "aggs": {"took": {"sum": {"field": "took"}}}});
+    for (choice, key, others) in
+        [("exclude", "2026-01-01T00:00:00Z", BUCKETS_MAX - 1), ("include", "2026-01-01", 0)]
+    {
+        let answer = found(&app, terms(choice)).await;
+        let bucket = json!([{"key": key, "doc_count": 1, "took": {"value": 1.0}}]);
+        assert_eq!(
+            (&answer["buckets"], &answer["sum_other_doc_count"]),
+            (&bucket, &json!(others)),
+            "{choice}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_given_back_make_no_endless_pages() {
+    let fixture = Fixture::new(Rest::Fresh);
+    let lines = [
+        json!({"ts": "2026-01-01T05:00:00Z", "msg": "x", "size": 1}),
+        json!({"ts": "2026-01-01T07:00:00Z", "msg": "x", "size": 1e308}),
+    ];
+    fixture.append(0, &[("host", "web1")], lines.map(|line| line.to_string())).await;
+    let app = router(fixture.engine.clone());
+    // The step of the greater one is no number that JSON has.
+    let source = json!({"s": {"histogram": {"field": "size", "interval": 0.5}}});
+    let steps = paged(&app, json!({"size": 1, "sources": [source]}), &json!({})).await;
+    assert_eq!(steps, [json!({"key": {"s": 1.0}, "doc_count": 1})]);
+    let hours = |format: &str| json!({"d": {"date_histogram": {"field": "@timestamp", "fixed_interval": "1h", "format": format}}});
+    // Told by its day, an hour would be given back as the first of that day.
+    let composite = json!({"composite": {"size": 1, "sources": [hours("yyyy-MM-dd")]}});
+    let body = json!({"size": 0, "aggs": {"a": composite}}).to_string();
+    let (status, answer) = ask(&app, "POST", "/es/main/_search", &body).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    let reason = answer["error"]["reason"].as_str().unwrap();
+    assert!(reason.contains("no page can begin"), "{reason}");
+    let source = hours("yyyy-MM-dd HH:mm");
+    let pages = paged(&app, json!({"size": 1, "sources": [source]}), &json!({})).await;
+    let days: Vec<&Value> = pages.iter().map(|bucket| &bucket["key"]["d"]).collect();
+    assert_eq!(days, [&json!("2026-01-01 05:00"), &json!("2026-01-01 07:00")]);
+}
+
 #[tokio::test]
 async fn more_than_an_answer_may_have_is_refused() {
     let (_fixture, app) = crowd(Rest::Fresh).await;

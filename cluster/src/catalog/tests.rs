@@ -1,0 +1,150 @@
+//! Commands and what they refuse.
+
+use super::*;
+
+fn meta(id: &str) -> SplitMeta {
+    SplitMeta {
+        id: SplitId(id.to_owned()),
+        index: "main".to_owned(),
+        partition: PartitionId(0),
+        offset_first: Offset(0),
+        offset_last: Offset(9),
+        row_count: 10,
+        time_first: 0,
+        time_last: 9,
+        ingest_last: 9,
+        level_counts: [0, 0, 0, 10, 0, 0, 0],
+        stored_bytes: 100,
+        raw_bytes: 1000,
+        merges: 0,
+        deletions: 0,
+        copies: Vec::new(),
+        sums: None,
+    }
+}
+
+fn ids(catalog: &Catalog) -> Vec<String> {
+    catalog.splits().unwrap().iter().map(|split| split.id.0.clone()).collect()
+}
+
+#[test]
+fn publishing_moves_the_offset_and_adds_in_one_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalog.redb");
+    let publish = |catalog: &Catalog, from, to, id| {
+        let (partition, from, to) = (PartitionId(3), Offset(from), Offset(to));
+        catalog.execute(Command::Publish(Publication { partition, from, to, add: vec![meta(id)] }))
+    };
+    let catalog = Catalog::open(&path).unwrap();
+    publish(&catalog, 0, 10, "a").unwrap();
+    assert!(matches!(
+        publish(&catalog, 0, 10, "b"),
+        Err(CatalogError::Refused(Refusal::Moved { .. }))
+    ));
+    drop(catalog);
+    let catalog = Catalog::open(&path).unwrap();
+    assert_eq!(catalog.indexed_offset(PartitionId(3)).unwrap(), Offset(10));
+    assert_eq!(catalog.indexed_offset(PartitionId(4)).unwrap(), Offset(0));
+    assert_eq!(ids(&catalog), ["a"]);
+}
+
+#[test]
+fn replacing_needs_all_the_old_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
+    let replace = |remove: &[SplitId], add: &[SplitMeta]| {
+        let (remove, add) = (remove.to_vec(), add.to_vec());
+        catalog.execute(Command::Replace { remove, add })
+    };
+    replace(&[], &[meta("a"), meta("b")]).unwrap();
+    let old = [SplitId("a".to_owned()), SplitId("x".to_owned())];
+    let refused = replace(&old, &[meta("c")]);
+    assert!(matches!(refused, Err(CatalogError::Refused(Refusal::Gone(_)))));
+    assert_eq!(ids(&catalog), ["a", "b"]);
+    let old = [SplitId("a".to_owned()), SplitId("b".to_owned())];
+    replace(&old, &[meta("c")]).unwrap();
+    assert_eq!(ids(&catalog), ["c"]);
+}
+
+/// A split that was begun at a second of a clock.
+fn begun(second: i64) -> SplitMeta {
+    let id = SplitId::new(Timestamp(second * 1_000_000_000), PartitionId(0), 7);
+    SplitMeta { id, ..meta("") }
+}
+
+#[test]
+fn what_was_begun_before_the_sweep_is_published_by_then_or_never() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
+    let replace = |remove: &[&SplitMeta], add: &[&SplitMeta]| {
+        let remove = remove.iter().map(|meta| meta.id.clone()).collect();
+        let add = add.iter().copied().cloned().collect();
+        catalog.execute(Command::Replace { remove, add })
+    };
+    let publish = |meta: &SplitMeta| {
+        let (partition, from, to) = (PartitionId(0), Offset(0), Offset(10));
+        let add = vec![meta.clone()];
+        catalog.execute(Command::Publish(Publication { partition, from, to, add }))
+    };
+    let is_swept = |refused: Result<Answer, CatalogError>| {
+        matches!(refused, Err(CatalogError::Refused(Refusal::Swept { .. })))
+    };
+    let [known, late, new] = [1, 2, 5].map(begun);
+    assert_eq!(catalog.swept_before().unwrap(), Timestamp::MIN);
+    replace(&[], &[&known]).unwrap();
+    let moment = Timestamp(5_000_000_000);
+    for sweep in [moment, Timestamp(3_000_000_000), Timestamp::MIN] {
+        catalog.execute(Command::SweepBefore(sweep)).unwrap();
+        assert_eq!(catalog.swept_before().unwrap(), moment, "it never goes back");
+    }
+    assert!(is_swept(replace(&[], &[&late])));
+    assert!(is_swept(publish(&late)));
+    assert_eq!(catalog.indexed_offset(PartitionId(0)).unwrap(), Offset(0), "nothing has changed");
+    // One that is known may be put again; what was begun later is taken.
+    let clean = SplitMeta { deletions: 3, ..known.clone() };
+    replace(&[&known], &[&clean]).unwrap();
+    assert_eq!(catalog.split(&known.id).unwrap(), Some(clean));
+    publish(&new).unwrap();
+    assert_eq!(catalog.split(&new.id).unwrap(), Some(new));
+}
+
+#[test]
+fn a_copy_is_given_up_only_where_enough_others_keep_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
+    for id in 1..=4 {
+        let joining = Joining {
+            id: NodeId(id),
+            address: format!("host{id}:7411"),
+            http: format!("host{id}:7410"),
+            roles: model::node::Roles::default(),
+            version: String::new(),
+            protocol: 1,
+            at: 0,
+        };
+        catalog.execute(Command::Register(joining)).unwrap();
+    }
+    let copies = |ids: &[u64]| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
+    let split = SplitMeta { copies: copies(&[1, 2, 3, 4]), ..meta("a") };
+    let add = vec![split.clone()];
+    catalog.execute(Command::Replace { remove: Vec::new(), add }).unwrap();
+    let drops = |node, least, left: &[u64]| {
+        let splits = vec![split.id.clone(), SplitId("gone".to_owned())];
+        catalog.execute(Command::Dropped { splits, node: NodeId(node), least }).unwrap();
+        assert_eq!(catalog.split(&split.id).unwrap().unwrap().copies, copies(left));
+    };
+    let (node, epoch, health, since) = (NodeId(4), 1, model::node::Health::Down, 0);
+    catalog.execute(Command::SetHealth { node, epoch, health, since }).unwrap();
+    drops(1, 2, &[2, 3, 4]);
+    // Of the three that are left one is down: each other one counts on both.
+    drops(2, 2, &[2, 3, 4]);
+    drops(3, 2, &[2, 3, 4]);
+    drops(4, 2, &[2, 3]);
+    drops(2, 2, &[2, 3]);
+    drops(2, 0, &[3]);
+    // Who writes a split anew under its name does not know better who keeps it.
+    catalog.execute(Command::SweepBefore(Timestamp::MIN)).unwrap();
+    let (remove, add) = (vec![split.id.clone()], vec![split.clone()]);
+    catalog.execute(Command::Replace { remove, add }).unwrap();
+    assert_eq!(catalog.split(&split.id).unwrap().unwrap().copies, copies(&[3]));
+}

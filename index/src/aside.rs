@@ -1,0 +1,138 @@
+//! Splits that could not be read when they were to be written anew: they are left alone for a while,
+//! so that others are merged and deletions go on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::split::{SplitId, SplitMeta};
+use parquet::errors::ParquetError;
+
+use crate::guard::guarded;
+use crate::publish::PublishError;
+use crate::scan::ScanError;
+use crate::searcher::Core;
+use crate::split::BuildError;
+
+/// How long a damaged split is left alone: a good copy may take its place.
+const DAMAGED: Duration = Duration::from_secs(900);
+/// How long a split is left alone of which nobody answered.
+const AWAY: Duration = Duration::from_secs(60);
+
+/// The splits that are left alone, each up to a moment of the clock's elapsed time.
+#[derive(Debug, Default)]
+pub(crate) struct Aside(BTreeMap<SplitId, Duration>);
+
+impl Aside {
+    fn holds(&self, id: &SplitId, now: Duration) -> bool {
+        self.0.get(id).is_some_and(|until| now < *until)
+    }
+
+    fn put<'a>(&mut self, ids: impl Iterator<Item = &'a SplitId>, now: Duration, time: Duration) {
+        self.0.retain(|_, until| now < *until);
+        self.0.extend(ids.map(|id| (id.clone(), now + time)));
+    }
+}
+
+impl Core {
+    /// Of some splits those that are not left alone now.
+    pub(crate) fn not_aside(&self, splits: Vec<Arc<SplitMeta>>) -> Vec<Arc<SplitMeta>> {
+        let now = self.parties.clock.elapsed();
+        self.read(|state| {
+            let is_free = |split: &Arc<SplitMeta>| !state.aside.holds(&split.id, now);
+            splits.into_iter().filter(is_free).collect()
+        })
+    }
+
+    fn put_aside(&self, group: &[Arc<SplitMeta>], error: &PublishError) {
+        let Some((blamed, time)) = blamed(group, error) else { return };
+        for split in blamed {
+            if let PublishError::Build(BuildError::Rows(error)) = error {
+                self.suspect(&split.id, error);
+            }
+            tracing::error!(split = %split.id, seconds = time.as_secs(),
+                "a split cannot be written anew and is left alone for a while");
+        }
+        let now = self.parties.clock.elapsed();
+        // No record is seen or hidden by it: the view stays.
+        self.change_if(|state| -> Option<()> {
+            state.aside.put(blamed.iter().map(|split| &split.id), now, time);
+            None
+        });
+    }
+}
+
+/// Writes some splits anew. Those because of which that fails are left alone for a while.
+pub(crate) fn written_anew<T>(
+    core: &Core,
+    group: &[Arc<SplitMeta>],
+    work: impl FnOnce() -> Result<T, PublishError>,
+) -> Result<T, PublishError> {
+    let done = guarded(work);
+    let done = done.unwrap_or_else(|broken| Err(BuildError::Broken(broken.to_string()).into()));
+    if let Err(error) = &done {
+        core.put_aside(group, error);
+    }
+    done
+}
+
+/// Because of which splits work on them failed, and how long they are left alone; `None` where it
+/// was not the splits.
+fn blamed<'a>(
+    group: &'a [Arc<SplitMeta>],
+    error: &PublishError,
+) -> Option<(&'a [Arc<SplitMeta>], Duration)> {
+    let PublishError::Build(error) = error else { return None };
+    let (object, time) = match error {
+        BuildError::Rows(ScanError::Corrupt { object, .. }) => (object.as_str(), DAMAGED),
+        BuildError::Rows(ScanError::Away { what, .. }) => (what.as_str(), AWAY),
+        // The disk or the store takes nothing.
+        BuildError::Io(_) | BuildError::Body(ParquetError::External(_)) => return None,
+        _ => ("", DAMAGED),
+    };
+    let named = group.iter().position(|split| object.contains(&split.id.0));
+    let one = named.and_then(|at| group.get(at..=at));
+    // Nobody is named: together they will not do.
+    Some((one.unwrap_or(group), time))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::fixture::Fixture;
+
+    #[test]
+    fn blame_falls_on_who_is_named() {
+        let fixture = Fixture::new();
+        let group = [fixture.publish(&["a"]), fixture.publish(&["b"])];
+        let check = |error: BuildError, expected: Option<(&[Arc<SplitMeta>], Duration)>| {
+            assert_eq!(blamed(&group, &PublishError::from(error)), expected);
+        };
+        let named = || (crate::split::body_name(&group[1].id), String::new());
+        let (object, what) = named();
+        let damaged = ScanError::Corrupt { object, what };
+        check(damaged.into(), Some((&group[1..], DAMAGED)));
+        let (what, why) = named();
+        check(ScanError::Away { what, why }.into(), Some((&group[1..], AWAY)));
+        check(BuildError::Broken("a row is not there".to_owned()), Some((&group[..], DAMAGED)));
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        check(full().into(), None);
+        check(ParquetError::from(full()).into(), None);
+    }
+
+    #[test]
+    fn work_that_breaks_off_is_not_tried_again_at_once() {
+        let fixture = Fixture::new();
+        let split = fixture.publish(&["a"]);
+        let group = std::slice::from_ref(&split);
+        let work = || -> Result<(), PublishError> { panic!("a row is not there") };
+        let broken = written_anew(&fixture.core, group, work).unwrap_err();
+        assert!(matches!(broken, PublishError::Build(BuildError::Broken(_))), "{broken}");
+        let left = || fixture.core.not_aside(vec![split.clone()]).len();
+        assert_eq!(left(), 0);
+        fixture.clock.advance(DAMAGED);
+        assert_eq!(left(), 1);
+    }
+}
