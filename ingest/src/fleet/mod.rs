@@ -6,6 +6,7 @@ mod birth;
 pub(crate) mod lanes;
 mod let_go;
 mod left;
+mod rounds;
 mod tend;
 
 use std::collections::BTreeMap;
@@ -46,6 +47,8 @@ struct Inner {
     replicas: RwLock<BTreeMap<PartitionId, Replica>>,
     /// What keeps replicas that should live here from being as they should.
     troubles: Mutex<BTreeMap<PartitionId, String>>,
+    /// Replicas that stopped on a full disk, and until when they are left alone.
+    resting: Mutex<BTreeMap<PartitionId, Duration>>,
     /// Who led last.
     leaders: Mutex<BTreeMap<PartitionId, NodeId>>,
     lanes: Lanes,
@@ -68,6 +71,7 @@ impl Fleet {
             folder,
             replicas: RwLock::default(),
             troubles: Mutex::default(),
+            resting: Mutex::default(),
             leaders: Mutex::default(),
             lanes: Lanes::default(),
         }));

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,14 +13,10 @@ use model::node::{NodeId, Placement, Replica as Member, Topology};
 use model::partition::PartitionId;
 use openraft::ChangeMembers;
 use platform::disk;
-use platform::shutdown::Shutdown;
 
 use super::Fleet;
-use crate::partition::Seeds;
 use crate::replica::{Replica, ReplicaError, SETTLED_CALL, SETTLED_WAIT};
 
-/// How often replicas are looked after when nothing changes.
-const TEND_INTERVAL: Duration = Duration::from_millis(500);
 /// Entries that a replica may be behind to become a voter.
 const VOTER_LAG_MAX: u64 = 16;
 /// The call that asks a replica to lead.
@@ -50,53 +45,8 @@ impl Fleet {
         asked.map(|()| Bytes::new()).map_err(|error| error.to_string())
     }
 
-    /// Until the shutdown. With the seeds partitions begin, if this node founded the cluster.
-    pub async fn tend(self, seeds: Arc<Seeds>, shutdown: Shutdown) {
-        let mut topology = self.0.metadata.catalog().topology();
-        let mut round = 0_u64;
-        loop {
-            let now = topology.borrow_and_update().clone();
-            for (partition, placement) in &now.partitions {
-                let tended = self.tend_one(*partition, placement, &now, &seeds, round).await;
-                let trouble = tended.err().map(|error| error.to_string());
-                self.note_trouble(*partition, trouble);
-            }
-            round += 1;
-            tokio::select! {
-                _ = topology.changed() => {}
-                () = self.0.parties.clock.sleep(TEND_INTERVAL) => {}
-                () = shutdown.wait() => break,
-            }
-        }
-        for replica in self.replicas() {
-            replica.stop().await;
-        }
-    }
-
-    async fn tend_one(
-        &self,
-        partition: PartitionId,
-        placement: &Placement,
-        topology: &Topology,
-        seeds: &Seeds,
-        round: u64,
-    ) -> Result<(), TendError> {
-        let Some(replica) = self.replica_for(partition, placement).await? else {
-            return self.look_for_left(partition, placement, round).await;
-        };
-        if !placement.born {
-            self.begin(partition, placement, topology, &replica, seeds).await?;
-        }
-        if replica.leads() && placement.born {
-            self.arrange(&replica, placement, topology, round).await?;
-        }
-        let published = self.0.metadata.catalog().indexed_offset(partition)?;
-        replica.cut(published).await?;
-        Ok(())
-    }
-
     /// The replica that works here; opened, or given up, as the placement says.
-    async fn replica_for(
+    pub(super) async fn replica_for(
         &self,
         partition: PartitionId,
         placement: &Placement,
@@ -108,6 +58,7 @@ impl Fleet {
                 if let Some(why) = replica.failure() {
                     tracing::error!(why, %partition, "this replica stopped; it is started again");
                     self.close(&replica).await;
+                    self.let_rest(partition);
                     return Ok(None);
                 }
                 Ok(Some(replica))
@@ -121,6 +72,7 @@ impl Fleet {
                 self.give_up(&other).await?;
                 self.open(partition, *wanted, placement).await
             }
+            (Some(_), None) if self.rests(partition) => Err(TendError::NoRoom),
             (Some(wanted), None) => self.open(partition, *wanted, placement).await,
             // It goes when the group has let it go, so that it may hand over what it has.
             (None, Some(replica)) => {
@@ -275,7 +227,7 @@ impl Fleet {
 
     /// Makes the group as the placement says, one step at a time: who comes learns first, who goes
     /// goes when the others have everything, and a leader goes last.
-    async fn arrange(
+    pub(super) async fn arrange(
         &self,
         replica: &Replica,
         placement: &Placement,
@@ -461,6 +413,8 @@ pub(super) enum TendError {
     NoSeed { partition: PartitionId, node: NodeId, why: String },
     #[error("the group does not change: {0}")]
     Raft(#[from] ChangeError),
+    #[error("its disk is full: this replica stopped, and starts again when there is room")]
+    NoRoom,
     #[error("a file cannot be moved or removed")]
     Io(#[from] std::io::Error),
     #[error(

@@ -1,9 +1,11 @@
 //! Who belongs to the group of a replica: as it knows itself, and for sure.
 
+use bytes::Bytes;
 use cluster::raft::Peer;
+use model::partition::Offset;
 use openraft::{RaftMetrics, StoredMembership};
 
-use super::{LEASE, Replica};
+use super::{LEASE, Replica, SETTLED_CALL, SETTLED_WAIT};
 
 type Metrics = RaftMetrics<u64, Peer>;
 
@@ -28,6 +30,20 @@ impl Replica {
         // Who leaves is a voter until the second entry of the change.
         let is_whole = known.get_joint_config().len() == 1;
         is_whole.then(|| known.nodes().map(|(member, _)| *member).collect())
+    }
+
+    /// An offset behind everything that was acknowledged before: the leader's, when it is sure
+    /// that it leads.
+    pub(super) async fn settled_now(&self) -> Option<Offset> {
+        let metrics = self.0.group.raft().metrics().borrow().clone();
+        let leader = metrics.current_leader?;
+        if leader == self.0.member {
+            return self.leads_surely().await.then(|| *self.0.committed.borrow());
+        }
+        let peer = metrics.membership_config.membership().get_node(&leader)?.clone();
+        let body = Bytes::copy_from_slice(&self.0.partition.0.to_le_bytes());
+        let asked = self.0.peers.call(&peer.address, SETTLED_CALL, body, SETTLED_WAIT).await;
+        asked.ok()?.as_ref().try_into().ok().map(|bytes| Offset(u64::from_le_bytes(bytes)))
     }
 
     /// Whether nobody else leads, where this one does as far as it knows.

@@ -10,11 +10,10 @@ mod members;
 pub(crate) mod wire;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use cluster::log::LogError;
 use cluster::peer::Peers;
 use cluster::queue::{Queue, QueueError};
@@ -39,6 +38,8 @@ use fold::{PartitionFold, batches_of};
 use machine::{Applied, PartitionMachine, Store};
 pub(crate) use propose::Proposal;
 
+/// The version of the nodes' protocol that forgets producers.
+pub(crate) const FORGET_PROTOCOL: u32 = 2;
 /// The call for the offset behind what is acknowledged.
 pub(crate) const SETTLED_CALL: &str = "settled";
 /// How long a leader may take to say it.
@@ -116,6 +117,8 @@ struct Inner {
     /// Everything below is in splits that are safe.
     trim_below: AtomicU64,
     reader: Mutex<Option<Cold>>,
+    /// Every member can read the command that forgets producers.
+    may_forget: Arc<AtomicBool>,
 }
 
 /// Where the consumer's last read stopped.
@@ -178,9 +181,10 @@ impl Replica {
             peers: parties.peers.clone(),
             trim_below: AtomicU64::new(0),
             reader: Mutex::default(),
+            may_forget: Arc::default(),
         }));
         let folder = folder.to_owned();
-        let forgot = parties.clock.elapsed();
+        let (forgot, may_forget) = (parties.clock.elapsed(), replica.0.may_forget.clone());
         let proposer = propose::Proposer {
             partition,
             folder,
@@ -190,6 +194,7 @@ impl Replica {
             parties,
             turn,
             forgot,
+            may_forget,
         };
         tokio::spawn(proposer.run(proposals));
         tokio::spawn(show(Arc::downgrade(&replica.0)));
@@ -355,6 +360,11 @@ impl Replica {
         self.0.group.stop().await;
     }
 
+    /// Whether the leader may have silent producers forgotten: once every node can read that.
+    pub(crate) fn may_forget(&self, may: bool) {
+        self.0.may_forget.store(may, Ordering::Relaxed);
+    }
+
     /// The replica as placements name it.
     #[must_use]
     pub fn as_member(&self, node: NodeId) -> Member {
@@ -422,20 +432,6 @@ impl Queue for Replica {
 }
 
 impl Replica {
-    /// An offset behind everything that was acknowledged before: the leader's, when it is sure
-    /// that it leads.
-    async fn settled_now(&self) -> Option<Offset> {
-        let metrics = self.0.group.raft().metrics().borrow().clone();
-        let leader = metrics.current_leader?;
-        if leader == self.0.member {
-            return self.leads_surely().await.then(|| *self.0.committed.borrow());
-        }
-        let peer = metrics.membership_config.membership().get_node(&leader)?.clone();
-        let body = Bytes::copy_from_slice(&self.0.partition.0.to_le_bytes());
-        let asked = self.0.peers.call(&peer.address, SETTLED_CALL, body, SETTLED_WAIT).await;
-        asked.ok()?.as_ref().try_into().ok().map(|bytes| Offset(u64::from_le_bytes(bytes)))
-    }
-
     /// At the oldest entry that is there.
     fn cold_at(&self, from: Offset) -> Result<Cold, QueueError> {
         let partition = self.0.partition;

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -46,6 +47,8 @@ pub(super) struct Proposer {
     pub(super) turn: Arc<Mutex<()>>,
     /// When producers were last forgotten, by the clock's elapsed time.
     pub(super) forgot: Duration,
+    /// Every member can read the command that forgets them.
+    pub(super) may_forget: Arc<AtomicBool>,
 }
 
 type Answers = Vec<(
@@ -115,7 +118,8 @@ impl Proposer {
         let (count, last) = self.store.tail(|fold, _| (fold.0.producer_count(), fold.0.last()));
         let now = self.parties.clock.elapsed();
         let is_time = now.saturating_sub(self.forgot) >= FORGET_INTERVAL;
-        if count == 0 || !is_time && count <= PRODUCERS_MAX + PRODUCERS_MAX / 8 {
+        let may = self.may_forget.load(Ordering::Relaxed);
+        if !may || count == 0 || !is_time && count <= PRODUCERS_MAX + PRODUCERS_MAX / 8 {
             return;
         }
         let written = self.group.raft().client_write(Command(fold::forget(last)));

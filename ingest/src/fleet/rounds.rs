@@ -1,0 +1,114 @@
+//! When the replicas that live here are looked after: all of them again and again, each by itself, so
+//! that one whose group does not answer holds up no other.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use model::node::{Health, Topology};
+use model::partition::PartitionId;
+use platform::shutdown::Shutdown;
+
+use super::Fleet;
+use super::tend::TendError;
+use crate::partition::Seeds;
+use crate::replica::FORGET_PROTOCOL;
+
+/// How often replicas are looked after when nothing changes.
+const TEND_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a replica that stopped on a full disk is left before the disk is looked at again:
+/// opening it reads its log.
+const REST: Duration = Duration::from_secs(10);
+
+impl Fleet {
+    /// Until the shutdown. With the seeds partitions begin, if this node founded the cluster.
+    pub async fn tend(self, seeds: Arc<Seeds>, shutdown: Shutdown) {
+        let mut topology = self.0.metadata.catalog().topology();
+        let (mut work, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
+        let mut round = 0_u64;
+        'rounds: loop {
+            let now = topology.borrow_and_update().clone();
+            for partition in now.partitions.keys() {
+                if busy.insert(*partition) {
+                    work.push(self.look_after(*partition, now.clone(), &seeds, round));
+                }
+            }
+            round += 1;
+            let mut pause = Box::pin(self.0.parties.clock.sleep(TEND_INTERVAL));
+            loop {
+                tokio::select! {
+                    Some((partition, seen)) = work.next() => {
+                        busy.remove(&partition);
+                        if !Arc::ptr_eq(&seen, &now) {
+                            // What changed meanwhile waits for nothing.
+                            break;
+                        }
+                    }
+                    _ = topology.changed() => break,
+                    () = &mut pause => break,
+                    () = shutdown.wait() => break 'rounds,
+                }
+            }
+        }
+        for replica in self.replicas() {
+            replica.stop().await;
+        }
+    }
+
+    /// Looks after one partition, as of that topology.
+    async fn look_after(
+        &self,
+        partition: PartitionId,
+        topology: Arc<Topology>,
+        seeds: &Seeds,
+        round: u64,
+    ) -> (PartitionId, Arc<Topology>) {
+        let tended = self.tend_one(partition, &topology, seeds, round).await;
+        let trouble = tended.err().map(|error| error.to_string());
+        self.note_trouble(partition, trouble);
+        (partition, topology)
+    }
+
+    async fn tend_one(
+        &self,
+        partition: PartitionId,
+        topology: &Topology,
+        seeds: &Seeds,
+        round: u64,
+    ) -> Result<(), TendError> {
+        let Some(placement) = topology.partitions.get(&partition) else { return Ok(()) };
+        let Some(replica) = self.replica_for(partition, placement).await? else {
+            return self.look_for_left(partition, placement, round).await;
+        };
+        if !placement.born {
+            self.begin(partition, placement, topology, &replica, seeds).await?;
+        }
+        if replica.leads() && placement.born {
+            let mut nodes = topology.nodes.values().filter(|node| node.health != Health::Gone);
+            replica.may_forget(nodes.all(|node| node.protocol >= FORGET_PROTOCOL));
+            self.arrange(&replica, placement, topology, round).await?;
+        }
+        let published = self.0.metadata.catalog().indexed_offset(partition)?;
+        replica.cut(published).await?;
+        Ok(())
+    }
+
+    /// A replica stopped: where the disk is short it is opened again after a while.
+    pub(super) fn let_rest(&self, partition: PartitionId) {
+        let parties = &self.0.parties;
+        let space = platform::disk::space(&self.0.folder);
+        if space.is_ok_and(|(free, _)| free < parties.settings.disk_free_bytes_min) {
+            let until = parties.clock.elapsed() + REST;
+            let mut resting = self.0.resting.lock().unwrap_or_else(PoisonError::into_inner);
+            resting.insert(partition, until);
+        }
+    }
+
+    /// Whether a replica is left alone, for the disk is short.
+    pub(super) fn rests(&self, partition: PartitionId) -> bool {
+        let resting = self.0.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        resting.get(&partition).is_some_and(|until| self.0.parties.clock.elapsed() < *until)
+    }
+}
