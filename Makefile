@@ -13,8 +13,10 @@ BIN      := $(TARGET)/debug
 WEB      := query-ui/web
 BROWSER  := tests/browser
 CARGO    := cargo --locked $(CARGO_FLAGS)
+# What is measured is what a package ships, but for LTO: our crates without the checks that tests want.
+BENCH    := $(CARGO) --config tests/bench/profile.toml
 
-.PHONY: help run cluster build ui test test-rust test-api test-compat test-s3 test-outside test-ui test-browser lint lint-ui fmt bench bench-split bench-query bench-cluster bench-doors bench-shipper bench-browser deb crash chaos shipper-model sim fuzz fuzz-doors screenshots clean tools-build tools-test
+.PHONY: help run cluster build ui test test-rust test-api test-compat test-s3 test-outside test-ui test-browser lint lint-ui fmt bench bench-build bench-split bench-query bench-cluster bench-doors bench-shipper bench-browser deb crash chaos shipper-model sim fuzz fuzz-doors screenshots clean tools-build tools-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,14 +118,17 @@ fmt: ## Put the code in format
 	cargo fmt --all
 	cd $(WEB) && npm run format
 
-bench: build ## Measure speed, size and latency beside references (RECORDS=1000000)
-	$(CARGO) run -p tests --bin bench
+bench-build: tools-build ui
+	$(BENCH) build -p sawlog -p shipper
 
-bench-split: build ## Bytes by part, CPU by stage, queries over three corpora (CORPUS=plain,hostile,wide RECORDS=… SAMPLES=folder)
-	$(CARGO) run -p tests --bin bench-split
+bench: bench-build ## Measure speed, size and latency beside references (RECORDS=1000000)
+	$(BENCH) run -p tests --bin bench
 
-bench-query: build ## The table of queries, end to end, warm and cold, checked, beside ripgrep; dashboards (RECORDS=… SAMPLES=folder NODES=3)
-	$(CARGO) run -p tests --bin bench-query
+bench-split: bench-build ## Bytes by part, CPU by stage, queries over three corpora (CORPUS=plain,hostile,wide RECORDS=… SAMPLES=folder)
+	$(BENCH) run -p tests --bin bench-split
+
+bench-query: bench-build ## The table of queries, end to end, warm and cold, checked, beside ripgrep; dashboards (RECORDS=… SAMPLES=folder NODES=3)
+	$(BENCH) run -p tests --bin bench-query
 
 # The reference beside it runs from here: NATS as its package for Python brings it.
 BENCH_PYTHON := $(TARGET)/bench-venv/bin/python
@@ -132,11 +137,11 @@ $(BENCH_PYTHON): tests/bench/requirements.txt
 	$(BENCH_PYTHON) -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
 	@touch $@
 
-bench-cluster: build $(BENCH_PYTHON) ## Three nodes beside one and beside NATS JetStream; failover; what idle nodes cost (BENCH_MB=200 KILLS=20)
-	JETSTREAM="$(abspath $(BENCH_PYTHON)) tests/bench/jetstream.py" $(CARGO) run -p tests --bin bench-cluster
+bench-cluster: bench-build $(BENCH_PYTHON) ## Three nodes beside one and beside NATS JetStream; failover; what idle nodes cost (BENCH_MB=200 KILLS=20)
+	JETSTREAM="$(abspath $(BENCH_PYTHON)) tests/bench/jetstream.py" $(BENCH) run -p tests --bin bench-cluster
 
-bench-doors: build ## MB/s and CPU-s/GB of every door, beside the native one (RECORDS=500000 DOORS=otlp)
-	$(CARGO) run -p tests --bin bench-doors
+bench-doors: bench-build ## MB/s and CPU-s/GB of every door, beside the native one (RECORDS=500000 DOORS=otlp)
+	$(BENCH) run -p tests --bin bench-doors
 
 bench-shipper: ## What shipping costs, beside zstd and rsyslog, and idling (BENCH_MB=300 BENCH_PARTS="ship start idle hot backlog")
 	$(CARGO) bench --profile ship -p shipper --bench ship

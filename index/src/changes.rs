@@ -51,7 +51,8 @@ impl Core {
                 before.partition(|split| state.splits.contains_key(&split.id));
             state.removed.extend(gone);
             state.older.extend(stay.into_iter().filter(|split| Arc::strong_count(split) > 1));
-            state.deletions = deletions;
+            let recent = std::mem::take(&mut state.deletions.recent);
+            state.deletions = delete::Deletions { recent, ..deletions };
             delete::forget_done(state);
             state.published = published;
         });

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
 use cluster::catalog::{CatalogError, Command};
 use model::deletion::Deletion;
-use model::partition::RecordId;
+use model::partition::{Offset, PartitionId, RecordId};
 use model::query::{Bound, FieldTest, Filter, Literal};
 use model::split::SplitMeta;
 use model::time::{TimeRange, Timestamp};
@@ -19,6 +20,7 @@ use crate::evaluate::{Evaluator, Place};
 use crate::fresh::{FreshPart, Parts};
 use crate::merge::{open_all, put_in_place, source_of};
 use crate::publish::{PublishError, new_id};
+use crate::remote::VIEW_HELD_MAX;
 use crate::scan::{Column, ScanError, ScanRequest};
 use crate::searcher::{Core, State};
 use crate::split::{Origin, Split, build};
@@ -32,6 +34,8 @@ pub(crate) struct Deletions {
     pub(crate) done: Vec<Arc<Deletion>>,
     /// The number of the last that was asked, done or not.
     pub(crate) last: u64,
+    /// Those that began a short while ago, and when: views may hold fresh records of before.
+    pub(crate) recent: Vec<(Duration, Arc<Deletion>)>,
 }
 
 impl Deletions {
@@ -40,15 +44,32 @@ impl Deletions {
         let last = all.iter().map(|deletion| deletion.number).max().unwrap_or(0);
         let all = all.into_iter().map(Arc::new);
         let (open, done) = all.partition(|deletion| deletion.done.is_none());
-        Self { open, done, last }
+        Self { open, done, last, recent: Vec::new() }
     }
 
     /// What of a split is to go; `None` when nothing is.
     pub(crate) fn of_split(&self, split: &SplitMeta) -> Option<Filter> {
         let all = self.open.iter().chain(&self.done);
         let concerned = all.filter(|deletion| deletion.concerns(split));
-        let filters: Vec<Filter> = concerned.map(|deletion| going(deletion, split)).collect();
+        let filters: Vec<Filter> =
+            concerned.map(|deletion| going(deletion, split.partition, split.offset_last)).collect();
         (!filters.is_empty()).then_some(Filter::Or(filters))
+    }
+
+    /// What of a fresh part is to go that a view holds as it was before; `None` when nothing is.
+    pub(crate) fn of_fresh(&self, part: &FreshPart) -> Option<Filter> {
+        let (first, last) = part.offsets();
+        let recent = self.recent.iter().map(|(_, deletion)| deletion);
+        let filters: Vec<Filter> = recent
+            .filter(|one| first < one.bound(part.partition) && one.means(&part.index))
+            .map(|one| going(one, part.partition, last))
+            .collect();
+        (!filters.is_empty()).then_some(Filter::Or(filters))
+    }
+
+    /// Forgets those of which no view is older any more.
+    fn forget_recent(&mut self, now: Duration) {
+        self.recent.retain(|(began, _)| now.saturating_sub(*began) <= VIEW_HELD_MAX);
     }
 
     /// Takes over what is known of a deletion.
@@ -73,13 +94,13 @@ impl Deletions {
     }
 }
 
-/// What of a split is to go: records at the bound and behind it came later.
-fn going(deletion: &Deletion, split: &SplitMeta) -> Filter {
-    let (filter, bound) = (deletion.filter.clone(), deletion.bound(split.partition));
-    if split.offset_last < bound {
+/// What of the records up to the last one is to go: those at the bound and behind it came later.
+fn going(deletion: &Deletion, partition: PartitionId, last: Offset) -> Filter {
+    let (filter, bound) = (deletion.filter.clone(), deletion.bound(partition));
+    if last < bound {
         return filter;
     }
-    let bound = RecordId { partition: split.partition, offset: bound };
+    let bound = RecordId { partition, offset: bound };
     let to = Bound::Exclusive(Literal::Text(bound.to_string()));
     let test = FieldTest::Between { from: Bound::Open, to };
     Filter::And(vec![filter, Filter::Field { name: "id".to_owned(), test }])
@@ -127,11 +148,16 @@ pub(crate) fn begin(core: &Core, mut deletion: Deletion) -> Result<Deletion, Cat
 
 /// A deletion began or went on, as the catalog tells it: fresh records that are to go, go.
 pub(crate) fn heard(core: &Core, deletion: &Deletion) {
+    let now = core.parties.clock.elapsed();
     let gone = core.change(|state| {
         let is_new = deletion.number > state.deletions.last;
         state.deletions.hear(deletion);
         forget_done(state);
-        if is_new { take_fresh(state, deletion) } else { 0 }
+        if !is_new {
+            return 0;
+        }
+        state.deletions.recent.push((now, Arc::new(deletion.clone())));
+        take_fresh(state, deletion)
     });
     if gone > 0 {
         let mut taken = core.taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -190,17 +216,22 @@ fn progress(
 /// One step: writes one split anew, or says that a deletion is done. Whether there was anything.
 pub(crate) fn advance(core: &Core) -> Result<bool, PublishError> {
     tell_taken(core)?;
-    core.change_if(|state| (forget_done(state) > 0).then_some(()));
+    let now = core.parties.clock.elapsed();
+    core.change_if(|state| {
+        state.deletions.forget_recent(now);
+        (forget_done(state) > 0).then_some(())
+    });
     let open = core.read(|state| state.deletions.open.clone());
     core.parties.metrics.deletions.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
     for deletion in &open {
-        // Who indexes a partition writes its splits anew.
-        let (own, others) = core.read(|state| {
+        // Who indexes a partition writes its splits anew. Splits and offsets are of one moment: what
+        // is published meanwhile may concern it.
+        let (own, others, is_published) = core.read(|state| {
             let concerned = state.splits.values().filter(|split| deletion.concerns(split));
             let (own, others): (Vec<_>, Vec<_>) = concerned
                 .cloned()
                 .partition(|split| state.partitions.contains_key(&split.partition));
-            (own, others.len())
+            (own, others.len(), is_published(state, deletion))
         });
         let is_written = own.is_empty() && others == 0;
         // One that cannot be read does not keep the others waiting.
@@ -208,7 +239,7 @@ pub(crate) fn advance(core: &Core) -> Result<bool, PublishError> {
             written_anew(core, std::slice::from_ref(split), || rewrite(core, split))?;
             return Ok(true);
         }
-        if is_written && is_published(core, deletion)? {
+        if is_written && is_published {
             progress(core, deletion.number, 0, Some(core.parties.clock.now()))?;
             let (number, deleted) = (deletion.number, deletion.deleted);
             tracing::info!(number, deleted, "a deletion is done");
@@ -218,14 +249,10 @@ pub(crate) fn advance(core: &Core) -> Result<bool, PublishError> {
     Ok(false)
 }
 
-/// Whether all records that a deletion means are in splits.
-fn is_published(core: &Core, deletion: &Deletion) -> Result<bool, CatalogError> {
-    for (partition, bound) in &deletion.below {
-        if core.parties.catalog.indexed_offset(*partition)? < *bound {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+/// Whether all records that a deletion means are in splits that are known here.
+fn is_published(state: &State, deletion: &Deletion) -> bool {
+    let published = |id| state.published.get(id).copied().unwrap_or_default();
+    deletion.below.iter().all(|(partition, bound)| published(partition) >= *bound)
 }
 
 /// Writes a split without the records that are to go.
@@ -289,11 +316,12 @@ fn count(opened: &[Split], filter: &Filter) -> Result<u64, ScanError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use model::codec;
 
     use super::*;
-    use crate::fixture::{Fixture, deletion};
+    use crate::fixture::{Fixture, PARTITION, deletion};
     use crate::retain;
+    use crate::schema::rows_of;
     use crate::view::Unit;
 
     /// As another node asks for it: the bound is given.
@@ -335,6 +363,28 @@ mod tests {
     }
 
     #[test]
+    fn a_view_shows_no_fresh_records_that_went_since() {
+        let fixture = Fixture::new();
+        let entry = fixture.queue.append(&["secret 0", "other 1", "secret 2"]);
+        let rows = rows_of(&entry, &codec::decode(&entry.batch).unwrap().1).unwrap();
+        let part = Arc::new(FreshPart::new(PARTITION, "main".into(), rows));
+        fixture.core.change(|state| {
+            state.partitions.get_mut(&PARTITION).unwrap().active.push(part).unwrap();
+        });
+        let view = fixture.searcher.view();
+        begun(&fixture, "secret", 2);
+        let old: Vec<Unit> = view.units().collect();
+        let mut found = fixture.messages(&old[0]).unwrap();
+        found.sort_unstable();
+        assert_eq!(found, ["other 1", "secret 2"]);
+        assert!(!fixture.searcher.is_whole(&old[0]));
+        // No view is as old as that.
+        fixture.clock.advance(VIEW_HELD_MAX + Duration::from_secs(1));
+        advanced(&fixture);
+        assert!(fixture.core.read(|state| state.deletions.recent.is_empty()));
+    }
+
+    #[test]
     fn what_is_done_is_forgotten_when_no_view_holds_its_splits() {
         let fixture = Fixture::new();
         fixture.publish(&["secret 0", "other 1"]);
@@ -349,6 +399,27 @@ mod tests {
         retain::sweep(&fixture.core);
         advanced(&fixture);
         assert_eq!(known(), 0);
+    }
+
+    #[test]
+    fn nothing_is_done_while_this_node_does_not_know_of_all_splits() {
+        let fixture = Fixture::new();
+        fixture.publish(&["secret 0", "other 1"]);
+        begun(&fixture, "secret", 2);
+        // The catalog has it, and this node was not told yet.
+        let (splits, published) = fixture.core.change(|state| {
+            (std::mem::take(&mut state.splits), std::mem::take(&mut state.published))
+        });
+        advanced(&fixture);
+        let is_done = || fixture.core.read(|state| state.deletions.open.is_empty());
+        assert!(!is_done());
+        fixture.core.change(|state| {
+            state.splits = splits;
+            state.published = published;
+        });
+        advanced(&fixture);
+        assert!(is_done());
+        assert_eq!(fixture.stored(), ["other 1"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod several;
 mod measure;
 mod tally;
 mod pick;
+mod resume;
 pub mod split;
 pub mod fresh;
 mod guard;

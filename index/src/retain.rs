@@ -183,18 +183,22 @@ const ORPHAN_AGE_NS: i64 = 900_000_000_000;
 /// The same where its objects go to a store that all nodes share, which may be slow.
 const ORPHAN_AGE_SHARED_NS: i64 = 3_600_000_000_000;
 
-/// In a cluster: has it decided that splits which were begun a while ago and are not known by now
-/// never will be. From then on whoever knows of it may sweep their objects. One node does it for all.
+/// Has it decided that splits which were begun a while ago and are not known by now never will be.
+/// From then on whoever knows of it may sweep their objects. In a cluster one node does it for all; a
+/// node of its own needs it for a store only.
 pub(crate) fn close_past(core: &Core) -> Result<(), PublishError> {
-    let Ok(Some(fence)) = core.time_lease() else { return Ok(()) };
+    let Ok(fence) = core.time_lease() else { return Ok(()) };
     if core.parties.remote.as_ref().is_some_and(|remote| !remote.clock_agrees()) {
         return Ok(());
     }
     let is_shared = core.parties.objects.is_shared();
+    if fence.is_none() && !is_shared {
+        return Ok(());
+    }
     let age = if is_shared { ORPHAN_AGE_SHARED_NS } else { ORPHAN_AGE_NS };
     let before = Timestamp(core.parties.clock.now().0.saturating_sub(age));
     let command = Command::SweepBefore(before);
-    core.parties.catalog.execute(Order { command, fence: Some(fence) })?;
+    core.parties.catalog.execute(Order { command, fence })?;
     Ok(())
 }
 
@@ -300,9 +304,12 @@ fn sweep_unknown(core: &Core, before: Timestamp) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use model::node::NodeId;
+    use platform::objects::{Objects, StoreOptions};
+    use platform::shutdown::Shutdown;
 
     use super::*;
     use crate::fixture::Fixture;
+    use crate::searcher::Parties;
 
     fn bytes_of(fixture: &Fixture) -> Vec<u64> {
         let splits = fixture.searcher.view().splits.clone();
@@ -342,6 +349,25 @@ mod tests {
         assert_eq!(fixture.searcher.expiring("main", 2).records, 1);
         assert_eq!(expire_old(&fixture.core).unwrap(), 1);
         assert!(fixture.stored().is_empty());
+    }
+
+    #[test]
+    fn a_node_of_its_own_closes_the_past_of_its_store() {
+        let fixture = Fixture::new();
+        close_past(&fixture.core).unwrap();
+        let swept = |core: &Core| core.parties.catalog.swept_before().unwrap();
+        assert_eq!(swept(&fixture.core), Timestamp::MIN, "what is on its disk is swept otherwise");
+        let folder = tempfile::tempdir().unwrap();
+        let (url, cache) =
+            (format!("file://{}/store", folder.path().display()), folder.path().join("cache"));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
+        let runtime = runtime.unwrap();
+        let (options, handle) = (StoreOptions::from_env(), runtime.handle().clone());
+        let objects = Objects::shared(&url, &options, &cache, 0, handle).unwrap();
+        let parties = Parties { objects, ..fixture.core.parties.clone() };
+        let core = Core::new(parties, Shutdown::default());
+        close_past(&core).unwrap();
+        assert_eq!(swept(&core), Timestamp(-ORPHAN_AGE_SHARED_NS));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::delete;
 use crate::evaluate::{Evaluator, Place};
 use crate::fresh::FreshPart;
 use crate::remote::{Remote, RemotePart};
+use crate::resume::Resume;
 use crate::scan::{ScanError, ScanRequest, scan_rows};
 use crate::several::tally_fields;
 use crate::split::body_name;
@@ -135,7 +136,9 @@ impl Searcher {
     ) -> Result<(), ScanError> {
         let going = match unit {
             Unit::Split(meta) => self.0.read(|state| state.deletions.of_split(meta)),
-            Unit::Fresh(_) | Unit::Remote(_) => None,
+            Unit::Fresh(part) => self.0.read(|state| state.deletions.of_fresh(part)),
+            // Who holds it leaves out what goes.
+            Unit::Remote(_) => None,
         };
         let narrowed = going.map(|going| {
             let filter = Filter::And(vec![request.filter.clone(), Filter::Not(Box::new(going))]);
@@ -145,7 +148,9 @@ impl Searcher {
         let evaluator = Evaluator::new(&request.filter, request.range);
         match unit {
             Unit::Split(meta) => match self.elsewhere(meta) {
-                Some(remote) => remote.scan_split(meta, request, 0, emit),
+                Some(remote) => {
+                    remote.scan_split(meta, request, &mut Resume::new(request.counted, emit))
+                }
                 None => self.scan_own(meta, &evaluator, request, emit),
             },
             Unit::Fresh(part) => {
@@ -163,7 +168,7 @@ impl Searcher {
     }
 
     /// Scans a split with what this node has of it. Where that turns out to be damaged it goes on with
-    /// another copy, which gives the same rows in the same order.
+    /// another copy.
     fn scan_own(
         &self,
         meta: &Arc<SplitMeta>,
@@ -171,20 +176,19 @@ impl Searcher {
         request: &ScanRequest,
         emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
     ) -> Result<(), ScanError> {
-        let mut came = 0;
-        let mut counting = |rows: RecordBatch| {
-            came += rows.num_rows();
-            emit(rows)
+        let mut resume = Resume::new(request.counted, emit);
+        let mut take = |rows: RecordBatch| resume.take(rows);
+        let scanned = self.0.open(meta).and_then(|split| split.scan(evaluator, request, &mut take));
+        let Err(error) = scanned else {
+            resume.finish();
+            return Ok(());
         };
-        let scanned =
-            self.0.open(meta).and_then(|split| split.scan(evaluator, request, &mut counting));
-        let Err(error) = scanned else { return Ok(()) };
         self.0.suspect(&meta.id, &error);
         let is_kept_elsewhere = meta.copies.iter().any(|node| *node != self.node());
         let is_damaged = matches!(error, ScanError::Corrupt { .. });
         match self.remote().filter(|_| is_damaged && is_kept_elsewhere) {
             // Its own words say what an operator should look at.
-            Some(remote) => remote.scan_split(meta, request, came, emit).map_err(|away| {
+            Some(remote) => remote.scan_split(meta, request, &mut resume).map_err(|away| {
                 tracing::warn!(%away, "no other copy was read in the place of a damaged one");
                 error
             }),
@@ -233,7 +237,7 @@ impl Searcher {
     pub fn is_whole(&self, unit: &Unit) -> bool {
         match unit {
             Unit::Split(meta) => self.0.read(|state| state.deletions.of_split(meta)).is_none(),
-            Unit::Fresh(_) => true,
+            Unit::Fresh(part) => self.0.read(|state| state.deletions.of_fresh(part)).is_none(),
             Unit::Remote(part) => part.is_whole(),
         }
     }
@@ -271,7 +275,8 @@ impl Searcher {
     /// # Errors
     /// [`ScanError`] names the split that cannot be read.
     pub fn minutes(&self, split: &Arc<SplitMeta>) -> Result<Vec<MinuteCounts>, ScanError> {
-        let minutes = self.0.open(split)?.minutes()?;
+        let minutes = self.0.open(split).and_then(|split| split.minutes());
+        let minutes = minutes.inspect_err(|error| self.0.suspect(&split.id, error))?;
         Ok(minutes.iter().map(|(minute, counts)| (minute, *counts)).collect())
     }
 
@@ -287,9 +292,7 @@ impl Searcher {
         };
         for unit in units {
             match unit {
-                Unit::Split(meta) => {
-                    self.0.open(meta)?.fields()?.iter().cloned().for_each(&mut add);
-                }
+                Unit::Split(meta) => self.split_fields(meta)?.into_iter().for_each(&mut add),
                 Unit::Remote(part) => {
                     self.remote_of(part)?.fields(part)?.into_iter().for_each(&mut add);
                 }
@@ -301,6 +304,22 @@ impl Searcher {
             }
         }
         Ok(sums.into_values().collect())
+    }
+
+    /// The fields of a split, where it is damaged here those of another copy.
+    fn split_fields(&self, meta: &Arc<SplitMeta>) -> Result<Vec<FieldStat>, ScanError> {
+        self.fields_here(meta).or_else(|error| {
+            let is_damaged = matches!(error, ScanError::Corrupt { .. });
+            let remote = self.remote().filter(|_| is_damaged && !meta.copies.is_empty());
+            remote.and_then(|remote| remote.split_fields(meta)).ok_or(error)
+        })
+    }
+
+    /// The fields of a split with what this node has of it.
+    pub(crate) fn fields_here(&self, meta: &Arc<SplitMeta>) -> Result<Vec<FieldStat>, ScanError> {
+        let fields = self.0.open(meta).and_then(|split| split.fields());
+        let fields = fields.inspect_err(|error| self.0.suspect(&meta.id, error));
+        fields.map(|fields| fields.to_vec())
     }
 
     /// Every part of records as it becomes searchable.

@@ -21,6 +21,8 @@ pub const COUNTED_COLUMNS_MAX: usize = 4;
 const GROUPS_MAX: usize = 65_536;
 /// Bytes of their examples, likewise.
 const EXAMPLE_BYTES_MAX: usize = 8 << 20;
+/// Bytes of the texts by which they are told apart, likewise.
+const TEXT_BYTES_MAX: usize = 8 << 20;
 
 /// Cells of a table of groups that are counted whatever the number of rows.
 const CELLS_MIN: usize = 4_096;
@@ -57,7 +59,7 @@ pub(crate) fn keys(columns: &[Column]) -> impl Iterator<Item = &Column> {
 /// The values of a column that were met, by number.
 #[derive(Debug)]
 enum Seen {
-    Texts { numbers: HashMap<Box<str>, u32>, values: Vec<Option<Box<str>>> },
+    Texts { numbers: HashMap<Arc<str>, u32>, values: Vec<Option<Arc<str>>>, bytes: usize },
     Times { numbers: HashMap<i64, u32>, values: Vec<i64> },
 }
 
@@ -66,7 +68,7 @@ impl Seen {
         match column {
             Column::Bin { .. } => Self::Times { numbers: HashMap::new(), values: Vec::new() },
             // Number 0 is no value.
-            _ => Self::Texts { numbers: HashMap::new(), values: vec![None] },
+            _ => Self::Texts { numbers: HashMap::new(), values: vec![None], bytes: 0 },
         }
     }
 
@@ -78,14 +80,24 @@ impl Seen {
         }
     }
 
+    /// Bytes of its texts.
+    fn text_bytes(&self) -> usize {
+        match self {
+            Self::Texts { bytes, .. } => *bytes,
+            Self::Times { .. } => 0,
+        }
+    }
+
     fn text(&mut self, text: Option<&str>) -> u32 {
-        let (Some(text), Self::Texts { numbers, values }) = (text, self) else { return 0 };
+        let (Some(text), Self::Texts { numbers, values, bytes }) = (text, self) else { return 0 };
         if let Some(number) = numbers.get(text) {
             return *number;
         }
         let number = u32::try_from(values.len()).unwrap_or(u32::MAX);
-        numbers.insert(text.into(), number);
-        values.push(Some(text.into()));
+        let known: Arc<str> = text.into();
+        numbers.insert(known.clone(), number);
+        values.push(Some(known));
+        *bytes += text.len();
         number
     }
 
@@ -206,7 +218,9 @@ impl<'a> Tally<'a> {
 
     /// Whether what was counted must be given out.
     pub(crate) fn is_full(&self) -> bool {
-        self.counts.len() >= GROUPS_MAX || self.example_bytes >= EXAMPLE_BYTES_MAX
+        self.counts.len() >= GROUPS_MAX
+            || self.example_bytes >= EXAMPLE_BYTES_MAX
+            || self.seen.iter().map(Seen::text_bytes).sum::<usize>() >= TEXT_BYTES_MAX
     }
 
     /// The groups counted since the last time, each with its rows.
@@ -274,4 +288,30 @@ fn numbered(
         last.1
     });
     Ok(numbers.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use model::partition::PartitionId;
+
+    use super::*;
+
+    #[test]
+    fn long_texts_are_given_out_before_they_are_too_many() {
+        let columns = [Column::Pattern];
+        let place = Place { partition: PartitionId(0), index: "main" };
+        let mut tally = Tally::new(&columns, place);
+        let measured = Measured { times: (0, 0), example: None };
+        let texts = ["a", "b"].map(|letter| letter.repeat(TEXT_BYTES_MAX / 2));
+        let add = |tally: &mut Tally<'_>, text: &str| {
+            tally.add_known(&[Known::Text(Some(text))], 1, measured);
+        };
+        add(&mut tally, &texts[0]);
+        add(&mut tally, &texts[0]);
+        assert!(!tally.is_full());
+        add(&mut tally, &texts[1]);
+        assert!(tally.is_full());
+        assert_eq!(tally.take().unwrap().num_rows(), 2);
+        assert!(!tally.is_full());
+    }
 }

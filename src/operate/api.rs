@@ -281,6 +281,10 @@ async fn remove(
         return Err(refused(format!("node {} is up", node.id))
             .hint("drain it first, so that what it keeps is kept by others; or stop it"));
     }
+    if clustered.metadata.voters() == [node.id] {
+        return Err(refused(format!("node {} decides alone for the cluster by now", node.id))
+            .hint("another node votes in its place in a few seconds: try again, or see `sawlog cluster status`"));
+    }
     decided(clustered.metadata.decide(&Command::Forget(node.id).into()).await)?;
     let message = format!("node {} is out; others make the copies that it had", node.id);
     Ok(Json(json!({ "message": message })))

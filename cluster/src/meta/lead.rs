@@ -117,10 +117,7 @@ impl Metadata {
         // Who is too far behind does not vote yet; who votes already goes on.
         wanted.retain(|node| voting.contains(node) || !behind(node));
         if !wanted.contains(&self.0.me) {
-            // A leader does not take itself out: somebody else leads first.
-            if wanted.iter().any(|node| voting.contains(node)) {
-                self.hand_over(topology, &wanted).await;
-            }
+            self.make_way(topology, &wanted, &voting).await;
             return;
         }
         // Never fewer by one step than a majority of both needs.
@@ -133,6 +130,25 @@ impl Metadata {
             return;
         }
         self.let_go(topology).await;
+    }
+
+    /// Lets others decide. A leader does not take itself out: somebody else leads first, who votes
+    /// for that.
+    async fn make_way(
+        &self,
+        topology: &Topology,
+        wanted: &BTreeSet<NodeId>,
+        voting: &BTreeSet<NodeId>,
+    ) {
+        if !wanted.is_disjoint(voting) {
+            self.hand_over(topology, wanted).await;
+        } else if !wanted.is_empty() {
+            let both: BTreeSet<u64> =
+                wanted.iter().chain([&self.0.me]).map(|node| node.0).collect();
+            if let Err(error) = self.0.group.change(&self.0.clock, both, true).await {
+                tracing::warn!(%error, "nobody who stays votes yet");
+            }
+        }
     }
 
     /// Who was removed from the cluster is no member of the group any more.

@@ -116,7 +116,8 @@ impl Metadata {
     }
 
     /// The version of the nodes' protocol that it takes to read the log.
-    pub(super) fn log_protocol(&self) -> u32 {
+    #[must_use]
+    pub fn log_protocol(&self) -> u32 {
         let fact = self.0.catalog.fact(LOG_PROTOCOL).ok().flatten();
         fact.and_then(|fact| fact.parse().ok()).unwrap_or(PROTOCOL_FIRST)
     }

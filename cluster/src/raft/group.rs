@@ -251,6 +251,15 @@ impl Group {
         unheard.map_or(Duration::ZERO, Duration::from_millis)
     }
 
+    /// Whether something of its own leadership is applied: before that it may not know what a leader
+    /// before it has acknowledged.
+    #[must_use]
+    pub fn has_applied_own(&self) -> bool {
+        let metrics = self.raft.metrics().borrow().clone();
+        let applied = metrics.last_applied.map(|id| id.leader_id);
+        applied.is_some_and(|leader| metrics.vote.leader_id == leader)
+    }
+
     /// Whether a majority took something of this leader that was sent within that time: nobody else
     /// leads then, if no member votes for another one as soon.
     #[must_use]

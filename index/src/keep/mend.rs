@@ -27,14 +27,22 @@ impl Looker {
     pub(super) async fn mend(&mut self, sight: &Sight) -> Result<Vec<SplitId>, CatalogError> {
         self.suspects.extend(self.copies.take_suspects());
         let (me, mut mended) = (self.copies.0.metadata.me(), Vec::new());
-        for id in std::mem::take(&mut self.suspects) {
+        let mut left = std::mem::take(&mut self.suspects);
+        while let Some(id) = left.pop_first() {
             if self.rests(&id) {
                 self.suspects.insert(id);
                 continue;
             }
-            // One that this node does not keep is read elsewhere.
             let catalog = self.copies.0.metadata.catalog();
-            let meta = tokio::task::block_in_place(|| catalog.split(&id))?;
+            let meta = match tokio::task::block_in_place(|| catalog.split(&id)) {
+                Ok(meta) => meta,
+                Err(error) => {
+                    self.suspects.insert(id);
+                    self.suspects.append(&mut left);
+                    return Err(error);
+                }
+            };
+            // One that this node does not keep is read elsewhere.
             let Some(meta) = meta.filter(|meta| meta.copies.contains(&me)) else { continue };
             if self.mend_one(meta, sight).await {
                 mended.push(id);
@@ -46,6 +54,14 @@ impl Looker {
     /// Whether a copy was damaged and is whole again.
     async fn mend_one(&mut self, meta: SplitMeta, sight: &Sight) -> bool {
         let meta = Arc::new(meta);
+        let keepers = self.keepers(&meta, &sight.topology);
+        let me = self.copies.0.metadata.me();
+        if keepers.is_empty() && meta.copies.iter().any(|node| *node != me) {
+            // It is read when somebody answers who may have a whole one.
+            self.rest(meta.id.clone());
+            self.suspects.insert(meta.id.clone());
+            return false;
+        }
         let looked_at = meta.clone();
         let damaged = self.copies.reading(move |copies| Ok(copies.not_whole(&looked_at))).await;
         let damaged = damaged.unwrap_or_default();
@@ -53,7 +69,7 @@ impl Looker {
             return false;
         }
         tracing::error!(split = %meta.id, objects = damaged.len(), "a copy is damaged: fetching it again");
-        for keeper in self.keepers(&meta, &sight.topology) {
+        for keeper in keepers {
             let mut came = Ok(());
             for object in &damaged {
                 came = match came {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::catalog::{CatalogError, Change, Command};
+use cluster::catalog::{CatalogError, Change, Command, Refusal};
 use cluster::peer::PeerServer;
 use model::node::{NodeId, NodeInfo, Topology};
 use model::split::{SplitId, SplitMeta};
@@ -167,6 +167,9 @@ impl Looker {
                         copied.push(split.id.clone());
                     }
                 }
+                Duty::Mend => {
+                    self.suspects.insert(split.id.clone());
+                }
                 Duty::Drop => dropped.push(split.id.clone()),
                 Duty::None => {}
             }
@@ -226,11 +229,18 @@ impl Looker {
         let wanted = wanted(&split.id, topology);
         let (is_wanted, is_kept) = (wanted.contains(&me), split.copies.contains(&me));
         let is_lost = search && is_kept && !self.copies.has(split);
-        if is_wanted && (!is_kept || is_lost) {
-            return if self.rests(&split.id) { Duty::None } else { Duty::Fetch };
-        }
         let is_left = is_kept && !is_wanted && wanted.iter().all(|one| split.copies.contains(one));
-        if is_left { Duty::Drop } else { Duty::None }
+        if is_left {
+            return Duty::Drop;
+        }
+        // Others count on it: it comes again whatever room is left.
+        if is_lost && as_built(split).is_some() {
+            return Duty::Mend;
+        }
+        if is_wanted && (!is_kept || is_lost) && !self.rests(&split.id) {
+            return Duty::Fetch;
+        }
+        Duty::None
     }
 
     /// Has it decided that this node keeps these splits.
@@ -240,8 +250,11 @@ impl Looker {
         }
         tracing::info!(splits = splits.len(), "copies of splits were made here");
         let node = self.copies.0.metadata.me();
-        let command = Command::Copied { splits, node };
-        self.copies.0.metadata.decide(&command.into()).await.map(drop)
+        for splits in splits.chunks(TELL_MAX) {
+            let command = Command::Copied { splits: splits.to_vec(), node };
+            self.copies.0.metadata.decide(&command.into()).await?;
+        }
+        Ok(())
     }
 
     /// Has it decided that this node does not keep these splits, each where so many others keep it;
@@ -255,7 +268,12 @@ impl Looker {
         for splits in splits.chunks(TELL_MAX) {
             let splits = splits.to_vec();
             let command = Command::Dropped { splits: splits.clone(), node, least };
-            self.copies.0.metadata.decide(&command.into()).await?;
+            match self.copies.0.metadata.decide(&command.into()).await {
+                Ok(_) => {}
+                // While nodes of an earlier version are there nothing goes; all else is looked after.
+                Err(CatalogError::Refused(Refusal::Early { .. })) => return Ok(()),
+                Err(error) => return Err(error),
+            }
             let gone = self.copies.reading(move |copies| {
                 let catalog = copies.0.metadata.catalog();
                 let is_gone = |id: &SplitId| {
@@ -336,6 +354,8 @@ impl Looker {
 enum Duty {
     /// It should keep it and does not.
     Fetch,
+    /// It is counted among those that keep it, and its disk lost it.
+    Mend,
     /// Others keep it in its place.
     Drop,
     None,

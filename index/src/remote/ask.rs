@@ -18,10 +18,12 @@ use model::wire::Missing;
 
 use super::{
     FIELDS_CALL, FOLLOW_TICKET, Gathered, LET_GO_CALL, PartRequest, Remote, RemotePart, RemoteView,
-    SCAN_TICKET, SPLIT_TICKET, SplitRequest, VIEW_CALL, VIEW_WAIT, ViewAnswer, fresh_of,
+    SCAN_TICKET, SPLIT_FIELDS_CALL, SPLIT_TICKET, SplitRequest, VIEW_CALL, VIEW_WAIT, ViewAnswer,
+    fresh_of,
 };
 use crate::fresh::FreshPart;
 use crate::keep::wanted;
+use crate::resume::Resume;
 use crate::scan::{ScanError, ScanRequest};
 
 /// How long one batch of rows may take.
@@ -182,34 +184,30 @@ impl Remote {
         self.rows(&part.view.address, SCAN_TICKET, &asked, emit).map_err(away)
     }
 
-    /// Scans a split where it is kept; when that breaks off, once more on another copy, which gives
-    /// the same rows in the same order: those that `came` already are passed over. Blocks.
+    /// Scans a split where it is kept; when that breaks off, once more on another copy. `resume` gets
+    /// the rows, each once. Blocks.
     pub(crate) fn scan_split(
         &self,
         meta: &SplitMeta,
         request: &ScanRequest,
-        mut came: usize,
-        emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
+        resume: &mut Resume<'_>,
     ) -> Result<(), ScanError> {
         let asked = SplitRequest { split: meta, request };
         let mut why = "no node that keeps it is there".to_owned();
         for address in self.keepers(meta).into_iter().take(KEEPERS_TRIED) {
-            let (mut at, mut known) = (0_usize, came);
-            let scanned = self.rows(&address, SPLIT_TICKET, &asked, &mut |rows| {
-                let (from, count) = (at, rows.num_rows());
-                at += count;
-                known = known.max(at);
-                match came.saturating_sub(from) {
-                    0 => emit(rows),
-                    skip if skip >= count => ControlFlow::Continue(()),
-                    skip => emit(rows.slice(skip, count - skip)),
-                }
-            });
+            if !resume.begin_anew() {
+                break;
+            }
+            let mut take = |rows| resume.take(rows);
+            let scanned = self.rows(&address, SPLIT_TICKET, &asked, &mut take);
             match scanned {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    resume.finish();
+                    return Ok(());
+                }
                 Err(words) => {
-                    tracing::warn!(why = words, split = %meta.id, "asking another node that keeps the split");
-                    (why, came) = (words, known);
+                    tracing::warn!(why = words, split = %meta.id, "a node that keeps the split does not give it");
+                    why = words;
                 }
             }
         }
@@ -281,6 +279,17 @@ impl Remote {
         let call = peers.call(&part.view.address, FIELDS_CALL, body.into(), ROWS_WAIT);
         let answer = self.0.runtime.block_on(call).map_err(|error| away(error.to_string()))?;
         serde_json::from_slice(&answer).map_err(|error| away(error.to_string()))
+    }
+
+    /// The fields of a split from another node that keeps it; `None` when nobody tells. Blocks.
+    pub(crate) fn split_fields(&self, meta: &SplitMeta) -> Option<Vec<FieldStat>> {
+        let body = serde_json::to_vec(&SplitRequest { split: meta, request: () }).ok()?;
+        let (body, peers) = (Bytes::from(body), self.0.metadata.peers());
+        self.keepers(meta).into_iter().take(KEEPERS_TRIED).find_map(|address| {
+            let call = peers.call(&address, SPLIT_FIELDS_CALL, body.clone(), ROWS_WAIT);
+            let answer = self.0.runtime.block_on(call).ok()?;
+            serde_json::from_slice(&answer).ok()
+        })
     }
 
     /// Parts of another node as they become searchable there, with their partition and index.

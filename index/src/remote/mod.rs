@@ -25,6 +25,8 @@ const VIEW_CALL: &str = "view";
 const LET_GO_CALL: &str = "let_go";
 /// The call for the fields of a part.
 const FIELDS_CALL: &str = "fields";
+/// The call for the fields of a split.
+const SPLIT_FIELDS_CALL: &str = "split_fields";
 /// First byte of a ticket for the rows of a part.
 const SCAN_TICKET: u8 = b'F';
 /// First byte of a ticket for the rows of a split.
@@ -32,7 +34,7 @@ const SPLIT_TICKET: u8 = b'S';
 /// First byte of a ticket for parts as they become searchable.
 const FOLLOW_TICKET: u8 = b'T';
 /// How long a node holds a view for another that does not let it go: longer than any query runs.
-const VIEW_HELD_MAX: Duration = Duration::from_secs(300);
+pub(crate) const VIEW_HELD_MAX: Duration = Duration::from_secs(300);
 /// Views that a node holds for others.
 const VIEWS_MAX: usize = 4_096;
 /// How long a node may take to answer what asks for little.

@@ -17,12 +17,12 @@ use cluster::peer::{FlightStream, PeerServer};
 use futures::future::join_all;
 use futures::stream::{BoxStream, StreamExt as _};
 use model::partition::Offset;
-use model::split::SplitMeta;
+use model::split::{FieldStat, SplitMeta};
 use tonic::Status;
 
 use super::{
     FIELDS_CALL, FOLLOW_TICKET, LET_GO_CALL, PartAnswer, PartRequest, PartitionAnswer, SCAN_TICKET,
-    SPLIT_TICKET, SplitRequest, VIEW_CALL, VIEW_HELD_MAX, VIEWS_MAX, ViewAnswer,
+    SPLIT_FIELDS_CALL, SPLIT_TICKET, SplitRequest, VIEW_CALL, VIEW_HELD_MAX, VIEWS_MAX, ViewAnswer,
 };
 use crate::fresh::FreshPart;
 use crate::scan::{ScanError, ScanRequest};
@@ -76,6 +76,11 @@ impl Host {
         server.on_call(FIELDS_CALL, move |body| {
             let host = own.clone();
             async move { host.fields(&body).await }
+        });
+        let own = host.clone();
+        server.on_call(SPLIT_FIELDS_CALL, move |body| {
+            let host = own.clone();
+            async move { host.split_fields(&body).await }
         });
         let own = host.clone();
         server.on_ticket(SCAN_TICKET, move |ticket| {
@@ -160,10 +165,15 @@ impl Host {
             serde_json::from_slice(body).map_err(|error| error.to_string())?;
         let part = self.part(asked.view, asked.part, asked.from)?;
         let searcher = self.0.searcher.clone();
-        let work = move || searcher.field_stats(&[Unit::Fresh(part)]);
-        let stats = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
-        let stats = stats.map_err(|error| error.to_string())?;
-        serde_json::to_vec(&stats).map(Bytes::from).map_err(|error| error.to_string())
+        stats(move || searcher.field_stats(&[Unit::Fresh(part)])).await
+    }
+
+    /// The fields of a split that this node keeps.
+    async fn split_fields(&self, body: &[u8]) -> Result<Bytes, String> {
+        let asked: SplitRequest<SplitMeta, ()> =
+            serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let (searcher, meta) = (self.0.searcher.clone(), Arc::new(asked.split));
+        stats(move || searcher.fields_here(&meta)).await
     }
 
     fn scan(&self, ticket: &[u8]) -> Result<Flights, String> {
@@ -223,6 +233,15 @@ impl Host {
         });
         packed.boxed()
     }
+}
+
+/// The fields that are told by work that waits for the disk.
+async fn stats(
+    work: impl FnOnce() -> Result<Vec<FieldStat>, ScanError> + Send + 'static,
+) -> Result<Bytes, String> {
+    let told = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
+    let told = told.map_err(|error| error.to_string())?;
+    serde_json::to_vec(&told).map(Bytes::from).map_err(|error| error.to_string())
 }
 
 fn described(part: &FreshPart) -> PartAnswer {

@@ -12,6 +12,9 @@ use super::templates::{Template, Templates};
 
 /// Forms of a template that are kept; of one with more its rows are read.
 const FORMS_MAX: usize = 64;
+/// So few are kept of however few rows; of more each must stand for as many rows.
+const FORMS_FREE: usize = 16;
+const FORM_ROWS_MIN: usize = 4;
 /// Bytes of an example that is kept, likewise.
 const EXAMPLE_BYTES_MAX: usize = 2 << 10;
 /// Bytes of all forms of a split, likewise.
@@ -128,6 +131,12 @@ fn shown(template: &Template) -> String {
     template.key.fixed().map(show).unwrap_or_default()
 }
 
+/// Whether forms save the reading of rows: nearly as many as there are rows do not.
+fn is_worth(forms: &[Form]) -> bool {
+    let rows: usize = forms.iter().map(|form| form.rows as usize).sum();
+    forms.len() <= FORMS_FREE || forms.len() * FORM_ROWS_MIN <= rows
+}
+
 /// Finds patterns while rows are written.
 #[derive(Debug, Default)]
 pub(super) struct PatternFinder {
@@ -187,7 +196,9 @@ impl PatternFinder {
 
     /// The patterns found.
     pub(super) fn finish(self) -> Patterns {
-        Patterns(self.templates.into_iter().map(Option::unwrap_or_default).collect())
+        let worth =
+            |forms: Option<Vec<Form>>| forms.filter(|forms| is_worth(forms)).unwrap_or_default();
+        Patterns(self.templates.into_iter().map(worth).collect())
     }
 }
 
@@ -259,14 +270,22 @@ mod tests {
     fn of_too_many_or_too_long_forms_nothing_is_kept() {
         let mut finder = PatternFinder::default();
         for number in 0..=FORMS_MAX {
-            finder.add(0, &format!("user {}", "x".repeat(number + 1)), false, 1);
+            for _ in 0..FORM_ROWS_MIN {
+                finder.add(0, &format!("user {}", "x".repeat(number + 1)), false, 1);
+            }
         }
         finder.add(1, &"x".repeat(EXAMPLE_BYTES_MAX + 1), true, 1);
         finder.add(1, "x", true, 1);
         finder.add(2, &"y".repeat(EXAMPLE_BYTES_MAX + 1), false, 1);
         finder.add(3, "short", true, 1);
+        // Nearly as many as rows, and a few of many rows.
+        for (template, rows) in [(4, FORM_ROWS_MIN - 1), (5, FORM_ROWS_MIN)] {
+            for number in 0..=FORMS_FREE * rows + rows - 1 {
+                finder.add(template, &"x".repeat(number % (FORMS_FREE + 1) + 1), false, 1);
+            }
+        }
         let patterns = finder.finish();
-        let counts: Vec<usize> = (0..5).map(|at| patterns.forms(at).len()).collect();
-        assert_eq!(counts, [0, 0, 0, 1, 0]);
+        let counts: Vec<usize> = (0..6).map(|at| patterns.forms(at).len()).collect();
+        assert_eq!(counts, [0, 0, 0, 1, 0, FORMS_FREE + 1]);
     }
 }

@@ -108,7 +108,7 @@ impl Open {
         }
         let names = filling.names.to_le_bytes();
         let id = StreamId::of(&self.index, &self.labels);
-        let producer = xxhash_rust::xxh3::xxh3_64_with_seed(&names, id.0).max(1);
+        let producer = xxhash_rust::xxh3::xxh3_64_with_seed(&names, !id.0).max(1);
         let epoch = u32::try_from(filling.names >> 96).unwrap_or_default();
         let from = Sequence::OF_KEY | Sequence::OF_NAMES;
         Some(Sequence { producer, epoch, from, to: from + 1 })

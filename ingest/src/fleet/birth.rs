@@ -52,11 +52,8 @@ impl Fleet {
         replica: &Replica,
         seeds: &Seeds,
     ) -> Result<(), TendError> {
-        let members = peers_of(placement, topology);
-        if members.len() < placement.replicas.len() {
-            return Ok(());
-        }
-        replica.begin(members).await?;
+        // All but those whose nodes were removed before it began: every node knows the same ones.
+        replica.begin(peers_of(placement, topology)).await?;
         if !replica.leads() {
             return Ok(());
         }

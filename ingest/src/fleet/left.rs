@@ -28,6 +28,9 @@ impl Fleet {
         if lives_here || !placement.born || !round.is_multiple_of(LOOK_ROUNDS) {
             return Ok(());
         }
+        if self.rests(partition) {
+            return Err(TendError::NoRoom);
+        }
         let Some(member) = self.logs(partition).first().copied() else { return Ok(()) };
         let path = self.path(partition, member);
         match self.group_has(partition, member, placement).await {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use model::node::{Health, Topology};
+use model::node::Topology;
 use model::partition::PartitionId;
 use platform::shutdown::Shutdown;
 
@@ -86,8 +86,8 @@ impl Fleet {
             self.begin(partition, placement, topology, &replica, seeds).await?;
         }
         if replica.leads() && placement.born {
-            let mut nodes = topology.nodes.values().filter(|node| node.health != Health::Gone);
-            replica.may_forget(nodes.all(|node| node.protocol >= FORGET_PROTOCOL));
+            // Nobody comes in any more who would not read it.
+            replica.may_forget(self.0.metadata.log_protocol() >= FORGET_PROTOCOL);
             self.arrange(&replica, placement, topology, round).await?;
         }
         let published = self.0.metadata.catalog().indexed_offset(partition)?;
@@ -97,18 +97,30 @@ impl Fleet {
 
     /// A replica stopped: where the disk is short it is opened again after a while.
     pub(super) fn let_rest(&self, partition: PartitionId) {
-        let parties = &self.0.parties;
-        let space = platform::disk::space(&self.0.folder);
-        if space.is_ok_and(|(free, _)| free < parties.settings.disk_free_bytes_min) {
-            let until = parties.clock.elapsed() + REST;
+        if self.lacks_room() {
+            let until = self.0.parties.clock.elapsed() + REST;
             let mut resting = self.0.resting.lock().unwrap_or_else(PoisonError::into_inner);
             resting.insert(partition, until);
         }
     }
 
+    fn lacks_room(&self) -> bool {
+        let space = platform::disk::space(&self.0.folder);
+        space.is_ok_and(|(free, _)| free < self.0.parties.settings.disk_free_bytes_min)
+    }
+
     /// Whether a replica is left alone, for the disk is short.
     pub(super) fn rests(&self, partition: PartitionId) -> bool {
-        let resting = self.0.resting.lock().unwrap_or_else(PoisonError::into_inner);
-        resting.get(&partition).is_some_and(|until| self.0.parties.clock.elapsed() < *until)
+        let now = self.0.parties.clock.elapsed();
+        let mut resting = self.0.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(until) = resting.get_mut(&partition) else { return false };
+        if now >= *until {
+            if !self.lacks_room() {
+                resting.remove(&partition);
+                return false;
+            }
+            *until = now + REST;
+        }
+        true
     }
 }

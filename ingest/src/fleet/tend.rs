@@ -53,16 +53,17 @@ impl Fleet {
     ) -> Result<Option<Replica>, TendError> {
         let me = self.0.metadata.me();
         let wanted = placement.replicas.iter().find(|replica| replica.node == me);
-        match (wanted, self.replica(partition)) {
-            (Some(wanted), Some(replica)) if replica.member() == wanted.id => {
-                if let Some(why) = replica.failure() {
-                    tracing::error!(why, %partition, "this replica stopped; it is started again");
-                    self.close(&replica).await;
-                    self.let_rest(partition);
-                    return Ok(None);
-                }
-                Ok(Some(replica))
-            }
+        let here = self.replica(partition);
+        if let Some(replica) = &here
+            && let Some(why) = replica.failure()
+        {
+            tracing::error!(why, %partition, "this replica stopped; it is started again");
+            self.close(replica).await;
+            self.let_rest(partition);
+            return Ok(None);
+        }
+        match (wanted, here) {
+            (Some(wanted), Some(replica)) if replica.member() == wanted.id => Ok(Some(replica)),
             (Some(wanted), Some(other)) => {
                 if !self.is_let_go(&other, placement).await {
                     // It has its log and its vote: the group counts on it, not on an empty one.

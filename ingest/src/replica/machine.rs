@@ -88,14 +88,17 @@ impl PartitionMachine {
     }
 }
 
-/// What is said when a command was applied: the offset behind the last committed record.
-fn reply(committed: Offset) -> Reply {
-    Reply(Bytes::copy_from_slice(&committed.0.to_le_bytes()))
+/// What is said when a command was applied: the offsets behind the last committed record before it
+/// and after it.
+fn reply(before: Offset, after: Offset) -> Reply {
+    Reply(Bytes::from([before.0.to_le_bytes(), after.0.to_le_bytes()].concat()))
 }
 
-/// The offset that a reply says.
-pub(super) fn reached(reply: &Reply) -> Option<Offset> {
-    reply.0.as_ref().try_into().ok().map(|bytes| Offset(u64::from_le_bytes(bytes)))
+/// The offsets that a reply says.
+pub(super) fn taken(reply: &Reply) -> Option<(Offset, Offset)> {
+    let (before, after) = reply.0.as_ref().split_first_chunk()?;
+    let after = u64::from_le_bytes(after.try_into().ok()?);
+    Some((Offset(u64::from_le_bytes(*before)), Offset(after)))
 }
 
 /// The offset at which a fold goes on.
@@ -131,8 +134,9 @@ impl RaftStateMachine<TypeConfig> for PartitionMachine {
     {
         let mut replies = Vec::new();
         for entry in entries {
+            let before = self.applied.borrow().committed;
             self.apply_one(entry);
-            replies.push(reply(self.applied.borrow().committed));
+            replies.push(reply(before, self.applied.borrow().committed));
         }
         Ok(replies)
     }

@@ -38,7 +38,7 @@ impl Replica {
         let metrics = self.0.group.raft().metrics().borrow().clone();
         let leader = metrics.current_leader?;
         if leader == self.0.member {
-            return self.leads_surely().await.then(|| *self.0.committed.borrow());
+            return self.leads_surely().await.then(|| self.0.applied.borrow().committed);
         }
         let peer = metrics.membership_config.membership().get_node(&leader)?.clone();
         let body = Bytes::copy_from_slice(&self.0.partition.0.to_le_bytes());
@@ -49,7 +49,7 @@ impl Replica {
     /// Whether nobody else leads, where this one does as far as it knows.
     pub(super) async fn leads_surely(&self) -> bool {
         // Nobody else can have been elected within the shortest election timeout.
-        self.0.group.is_heard_within(LEASE)
+        self.0.group.has_applied_own() && self.0.group.is_heard_within(LEASE)
             || self.0.group.raft().ensure_linearizable().await.is_ok()
     }
 }

@@ -59,8 +59,8 @@ type Answers = Vec<(
 
 /// What became of proposals that waited.
 struct Judged {
-    /// What is to be written, if anything is new, and the offset at which it ends.
-    command: Option<(Bytes, Offset)>,
+    /// What is to be written, if anything is new, and the offsets at which it begins and ends.
+    command: Option<(Bytes, (Offset, Offset))>,
     answers: Answers,
     /// Everything that it was judged on is committed.
     is_on_committed: bool,
@@ -96,7 +96,7 @@ impl Proposer {
         }
         let Judged { command, answers, is_on_committed } = self.judge(waiting);
         let outcome = match command {
-            Some((command, end)) => self.write(command, end).await,
+            Some((command, span)) => self.write(command, span).await,
             // What a repeat repeats must be committed itself.
             None if is_on_committed => Ok(()),
             None => Err(AppendError::NoMajority(self.partition)),
@@ -167,19 +167,20 @@ impl Proposer {
             let repeats = answers.iter().filter_map(|(_, answer, _)| answer.as_ref().ok());
             let repeats = repeats.flatten().filter(|appended| appended.duplicate).count();
             self.parties.metrics.duplicates.inc_by(repeats as u64);
-            let end = judging.entries.last().map(|(entry, _)| entry.end());
-            let command = end.map(|end| (fold::command(&judging.entries), end));
+            let ends = judging.entries.first().zip(judging.entries.last());
+            let span = ends.map(|((first, _), (last, _))| (first.first, last.end()));
+            let command = span.map(|span| (fold::command(&judging.entries), span));
             Judged { command, answers, is_on_committed }
         })
     }
 
-    /// Writes a command with batches that end at that offset.
-    async fn write(&self, command: Bytes, end: Offset) -> Result<(), AppendError> {
+    /// Writes a command with batches that begin and end at those offsets.
+    async fn write(&self, command: Bytes, span: (Offset, Offset)) -> Result<(), AppendError> {
         let before: Option<LogId> = self.applied.borrow().log_id;
         let written = self.group.raft().client_write(Command(command));
         match self.parties.clock.timeout(COMMIT_WAIT_MAX, written).await {
-            Some(Ok(written)) if machine::reached(&written.data) == Some(end) => Ok(()),
-            // Another leader's entries came between, and it was passed over by everybody.
+            Some(Ok(written)) if machine::taken(&written.data) == Some(span) => Ok(()),
+            // Another leader's entries came between: what does not follow was passed over by everybody.
             Some(Ok(_)) => Err(AppendError::NotLeader { partition: self.partition, leader: None }),
             Some(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
                 // Refused at once it is in no log; after it was appended it may be committed yet.

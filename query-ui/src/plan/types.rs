@@ -10,8 +10,8 @@ use super::scan::Scanner;
 /// The types found, by field; labels are text.
 pub(super) type Types = BTreeMap<String, BTreeSet<FieldType>>;
 
-/// Looks the types of some fields up; units that cannot be read are left out from here on (and
-/// noted as missing). Blocks.
+/// Looks the types of some fields up. What cannot be told is noted as missing; splits stay, since
+/// other copies of them may be read, all else is left out from here on. Blocks.
 pub(super) fn look_up(
     scanner: &Scanner,
     units: &mut Vec<Unit>,
@@ -23,7 +23,7 @@ pub(super) fn look_up(
         if scanner.is_stopped() {
             return true;
         }
-        let Some(stats) = scanner.fields(unit) else { return false };
+        let Some(stats) = scanner.fields(unit) else { return matches!(unit, Unit::Split(_)) };
         for stat in stats {
             if stat.count > 0 && is_wanted(&stat.name) {
                 types.entry(stat.name).or_default().insert(stat.kind);

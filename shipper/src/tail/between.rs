@@ -26,7 +26,7 @@ use crate::source::{Source as _, Unwrapped, Wrapping};
 /// Of more files of one stream only the newest are taken; the others are told.
 const FILES_MAX: usize = 100;
 /// File systems take times from a clock that is late by so much.
-const CLOCK_GRAIN_NS: i64 = 20_000_000;
+pub(super) const CLOCK_GRAIN_NS: i64 = 20_000_000;
 /// The rank of the file that is not rotated.
 const CURRENT: i64 = i64::MAX;
 

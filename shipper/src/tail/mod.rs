@@ -102,6 +102,8 @@ pub struct Shipper {
     renamed: HashMap<PathBuf, PathBuf>,
     /// When a process before us was last there for sure, nanoseconds since 1970.
     alive_ns: i64,
+    /// When what was read from compressed files was last written.
+    recovered_ns: i64,
     /// Streams that wait until what came before is read from compressed files.
     held: HashSet<String>,
 }
@@ -190,6 +192,7 @@ impl Shipper {
             patterns,
             recipes,
             alive_ns: between::alive_ns(&recovered),
+            recovered_ns: 0,
             held: HashSet::new(),
             table: Table::new(recovered.checkpoints),
             watch,

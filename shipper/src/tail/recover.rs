@@ -124,6 +124,10 @@ impl Shipper {
                 Fate::Recovered(path) => {
                     tracing::info!(file = %path.display(), "read the rest from the compressed file or copy");
                     self.table.absent.take(vanished.key);
+                    let written_ns = Seen::at(&path, true).map_or(0, |seen| seen.modified_ns);
+                    if written_ns <= self.context.clock.now().0 {
+                        self.recovered_ns = self.recovered_ns.max(written_ns);
+                    }
                     self.changed_checkpoints();
                 }
                 Fate::Unsure if vanished.tries < TRIES_MAX => {

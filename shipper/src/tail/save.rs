@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::time::Timestamp;
 
 use super::table::{Generation, Kept, Key, Tracked};
-use super::{Done, Shipper};
+use super::{Done, Shipper, between};
 use crate::config::Until;
 
 /// Checkpoints that moved are appended that often.
@@ -90,7 +90,9 @@ impl Shipper {
     /// We are there, once the first walk has found what there was before us.
     pub(super) fn say_alive(&self, now: Timestamp) {
         if !self.first_walk {
-            self.context.store.alive(now);
+            // What was read a moment after it was written is no news to the next start.
+            let read_ns = self.recovered_ns.saturating_add(between::CLOCK_GRAIN_NS);
+            self.context.store.alive(Timestamp(now.0.max(read_ns)));
         }
     }
 

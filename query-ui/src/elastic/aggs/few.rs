@@ -165,7 +165,7 @@ fn beside(part: &Part, value: &Value) -> Option<Expr> {
 }
 
 /// Refuses keys that would not be given back as they are: the next page would begin elsewhere.
-fn can_be_given(sources: &[Source], keys: &[Value]) -> Result<(), Refusal> {
+pub(super) fn can_be_given(sources: &[Source], keys: &[Value]) -> Result<(), Refusal> {
     for (source, key) in sources.iter().zip(keys) {
         let told = show::told(source, key);
         if given(source, &told).ok().as_ref() != Some(key) {
@@ -301,8 +301,10 @@ impl Runner<'_> {
         pipes.extend((!flags.is_empty()).then_some(Pipe::Eval(flags)));
         pipes.push(Pipe::Sort(order));
         pipes.push(Pipe::Limit(composite.size as u64));
-        let mut buckets = self.tallied(&level, pipes, composite.size.min(BUCKETS_MAX)).await?;
-        if let Some(last) = buckets.last() {
+        let size = composite.size.min(BUCKETS_MAX);
+        let mut buckets = self.tallied(&level, pipes, size).await?;
+        // Behind a page that is not full there is none.
+        if let Some(last) = buckets.last().filter(|_| buckets.len() >= size) {
             can_be_given(sources, &last.keys)?;
         }
         if let Some(last) = buckets.last().filter(|_| !aggregation.inner.is_empty()) {

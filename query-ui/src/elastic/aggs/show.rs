@@ -6,6 +6,7 @@ use model::time::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::buckets::{Bucket, sort};
+use super::few::can_be_given;
 use super::key::Part;
 use super::{
     Aggregation, BUCKETS_MAX, Branches, Choice, Composite, Dates, Kind, Shape, Source, Steps, Terms,
@@ -195,7 +196,9 @@ fn of_composite(composite: &Composite, buckets: Vec<Bucket>) -> Value {
         let pairs = composite.sources.iter().zip(keys);
         Value::Object(pairs.map(|(source, key)| (source.name.clone(), told(source, key))).collect())
     };
-    let last = buckets.last().map(|bucket| named(&bucket.keys));
+    // The last page has no place behind it where its key cannot be given back.
+    let can_follow = |bucket: &&Bucket| can_be_given(&composite.sources, &bucket.keys).is_ok();
+    let last = buckets.last().filter(can_follow).map(|bucket| named(&bucket.keys));
     let shown = |bucket: Bucket| {
         let before = Map::from_iter([("key".to_owned(), named(&bucket.keys))]);
         bucket.shown(before)

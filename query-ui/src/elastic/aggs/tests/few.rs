@@ -198,6 +198,11 @@ async fn keys_that_cannot_be_given_back_make_no_endless_pages() {
     assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
     let reason = answer["error"]["reason"].as_str().unwrap();
     assert!(reason.contains("no page can begin"), "{reason}");
+    // Behind a page that is not full there is none.
+    let composite = json!({"composite": {"size": 3, "sources": [hours("yyyy-MM-dd")]}});
+    let page = found(&app, composite).await;
+    let count = page["buckets"].as_array().unwrap().len();
+    assert_eq!((count, page.get("after_key")), (2, None), "{page}");
     let source = hours("yyyy-MM-dd HH:mm");
     let pages = paged(&app, json!({"size": 1, "sources": [source]}), &json!({})).await;
     let days: Vec<&Value> = pages.iter().map(|bucket| &bucket["key"]["d"]).collect();
