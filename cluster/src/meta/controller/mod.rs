@@ -295,8 +295,15 @@ pub fn voters(topology: &Topology, voting: &BTreeSet<NodeId>) -> BTreeSet<NodeId
         _ => 5,
     };
     let mut order: Vec<&NodeInfo> = members;
-    // Who is down gives its vote up when there is somebody who is up in its place.
-    order.sort_by_key(|node| (!node.is_up(), !voting.contains(&node.id), node.id));
+    let votes = |node: &NodeInfo| voting.contains(&node.id);
+    if count == 1 {
+        // Who votes alone is up whenever this is asked: down means that it is being restarted, and
+        // it decides again when it is back. It gives its vote up where it is left for good.
+        order.sort_by_key(|node| (topology.is_left(node), !votes(node), !node.is_up(), node.id));
+    } else {
+        // Who is down gives its vote up when there is somebody who is up in its place.
+        order.sort_by_key(|node| (!node.is_up(), !votes(node), node.id));
+    }
     order.into_iter().take(count).map(|node| node.id).collect()
 }
 

@@ -219,6 +219,10 @@ fn one_three_or_five_vote_and_who_votes_goes_on() {
     let mut three = topology(1..=3);
     three.nodes.get_mut(&NodeId(3)).unwrap().health = Health::Down;
     check(&three, &[1, 2, 3], &[1, 2, 3]);
+    // Who decides alone and is restarted decides on, as is.
+    let mut two = topology(1..=2);
+    two.nodes.get_mut(&NodeId(1)).unwrap().health = Health::Down;
+    check(&two, &[1], &[1]);
 }
 
 #[test]
