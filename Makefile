@@ -153,7 +153,7 @@ deb: ## Build the shipper's Debian package into target/deb
 	deploy/deb/build $(TARGET)/ship/sawlog-shipper $$($(CARGO) pkgid -p shipper | sed 's/.*[#@]//') $(TARGET)/deb
 
 fuzz: ## Any bytes into what reads bytes, each target for FUZZ_SECONDS=60; wants a nightly compiler and cargo-fuzz
-	for target in lines syslog spool settings batch doors listeners split; do \
+	for target in lines file syslog spool settings batch doors listeners split; do \
 	  (cd tests/fuzz && cargo +nightly fuzz run --fuzz-dir . $$target -- -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=4096 -timeout=10); done
 
 fuzz-doors: ## Damaged requests of every door at length (FUZZ_CASES=100000, FUZZ_FIRST=1)
@@ -166,8 +166,8 @@ shipper-model: build ## Files against the shipper's model at length: SEEDS=20 ST
 crash: build ## The crash test at length: ROUNDS=100 kills of node and shipper under load
 	SAWLOG_CRASH_ROUNDS=$(or $(ROUNDS),100) $(CARGO) test -p tests --test cases -- crash --nocapture
 
-chaos: build ## Nodes killed, paused, cut off, slowed, damaged and wiped under load; every line counted (MINUTES=5 SEED=1 NODES=3)
-	MINUTES=$(or $(MINUTES),5) SEED=$(or $(SEED),1) NODES=$(or $(NODES),3) $(CARGO) run -p tests --bin chaos
+chaos: build ## Nodes killed, paused, cut off, slowed, damaged, wiped, added and removed under load; every line counted (MINUTES=5 SEED=1 NODES=3 STORE=shared)
+	MINUTES=$(or $(MINUTES),5) SEED=$(or $(SEED),1) NODES=$(or $(NODES),3) STORE=$(or $(STORE),copies) $(CARGO) run -p tests --bin chaos
 
 sim: ## The cluster's own logic under seeded faults on virtual time: SEEDS=10000
 	SAWLOG_SIM_SEEDS=$(or $(SEEDS),10000) $(CARGO) test -p sawlog -p shipper -p ingest --lib -- --nocapture sim::

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Delete records that match, for good
     Delete(DeleteArgs),
+    /// Pack the splits of an index for size now, whatever their age
+    Compact(CompactArgs),
     /// Look into splits on disk, without a node
     Split(SplitArgs),
     /// Show and change the cluster a node belongs to
@@ -272,6 +274,18 @@ pub(crate) struct DeleteArgs {
     #[arg(long)]
     pub(crate) yes: bool,
     /// Wait until the records are gone from the disk
+    #[arg(long)]
+    pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct CompactArgs {
+    /// The index
+    #[arg(value_name = "INDEX")]
+    pub(crate) index: String,
+    /// Wait until it is done
     #[arg(long)]
     pub(crate) wait: bool,
     #[command(flatten)]

@@ -16,7 +16,6 @@ use index::remote::{Host, Remote};
 use index::room::Room;
 use index::searcher::{Parties, Searcher};
 use ingest::fleet::Fleet;
-use ingest::partition::PartitionSettings;
 use ingest::replica::ReplicaParties;
 use model::node::{Placement, Roles};
 use model::partition::PartitionId;
@@ -84,7 +83,7 @@ impl Clustered {
         let replica_parties = ReplicaParties {
             disk: Disk::default(),
             clock: base.clock.clone(),
-            settings: PartitionSettings::default(),
+            settings: config.queue.settings(),
             metrics: base.ingest_metrics.clone(),
             transport: Arc::new(members.transport(peers.clone())),
             peers,

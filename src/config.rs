@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use model::node::Roles;
-use platform::tls::TlsFiles;
 use serde::{Deserialize, Serialize};
 
 use crate::args::NodeArgs;
 use crate::kafka::KafkaConfig;
+use crate::listeners::SyslogConfig;
+use crate::queue::QueueConfig;
 
 /// Partitions of a cluster's queue, unless said otherwise: a few for each of its first nodes.
 const CLUSTER_PARTITIONS: u32 = 6;
@@ -34,6 +35,7 @@ struct RawConfig {
     cluster: RawCluster,
     syslog: SyslogConfig,
     kafka: Vec<KafkaConfig>,
+    queue: QueueConfig,
     index: RawIndex,
     query: RawQuery,
 }
@@ -60,6 +62,7 @@ struct RawIndex {
     fresh_age_max_s: Option<u64>,
     merge_fan_in: Option<u32>,
     merge_rows_max: Option<u64>,
+    cold_after_s: Option<u64>,
     retention_days: Option<u32>,
     disk_percent_max: Option<u32>,
     disk_free_bytes_min: Option<u64>,
@@ -73,6 +76,7 @@ struct RawQuery {
     timeout_s: Option<u64>,
     concurrency_max: Option<u32>,
     memory_bytes_max: Option<u64>,
+    table_rows_max: Option<u64>,
 }
 
 /// The settings of a node, complete and checked.
@@ -110,6 +114,8 @@ pub(crate) struct Config {
     pub(crate) syslog: SyslogConfig,
     /// Topics that are read from Kafka.
     pub(crate) kafka: Vec<KafkaConfig>,
+    /// Bounds of the queue on disk.
+    pub(crate) queue: QueueConfig,
     /// Fresh records, splits, merging and retention.
     pub(crate) index: IndexConfig,
     /// Bounds of queries.
@@ -214,6 +220,8 @@ pub(crate) struct IndexConfig {
     pub(crate) merge_fan_in: u32,
     /// Rows of a split that merging does not exceed.
     pub(crate) merge_rows_max: u64,
+    /// Age of records at which splits that are done are packed for size, seconds; 0 is never.
+    pub(crate) cold_after_s: u64,
     /// Days that records are kept.
     pub(crate) retention_days: u32,
     /// Share of the disk that Sawlog may take, percent.
@@ -226,37 +234,6 @@ pub(crate) struct IndexConfig {
     pub(crate) page_bytes_max: u64,
 }
 
-/// Certificate and zone of the syslog listeners.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct SyslogConfig {
-    /// Zone of times that state none; without it the machine's.
-    pub(crate) zone: Option<String>,
-    /// Certificate of the listener, in PEM.
-    pub(crate) certificate_file: Option<PathBuf>,
-    /// Its key.
-    pub(crate) key_file: Option<PathBuf>,
-    /// Roots of the certificates that senders must show; without it they need none.
-    pub(crate) client_ca_file: Option<PathBuf>,
-}
-
-impl SyslogConfig {
-    /// Where the certificate is.
-    ///
-    /// # Errors
-    /// It is not said.
-    pub(crate) fn tls(&self) -> Result<TlsFiles> {
-        let said = |file: &Option<PathBuf>, name| {
-            file.clone().with_context(|| format!("syslog_tls_listen needs {name} in [syslog]"))
-        };
-        Ok(TlsFiles {
-            certificate: said(&self.certificate_file, "certificate_file")?,
-            key: said(&self.key_file, "key_file")?,
-            client_authorities: self.client_ca_file.clone(),
-        })
-    }
-}
-
 /// Bounds of queries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct QueryConfig {
@@ -266,6 +243,8 @@ pub(crate) struct QueryConfig {
     pub(crate) concurrency_max: u32,
     /// Bytes of memory one query may take for sorting and grouping.
     pub(crate) memory_bytes_max: u64,
+    /// Rows that a table of an answer may have; an export has all.
+    pub(crate) table_rows_max: u64,
 }
 
 impl Config {
@@ -310,12 +289,14 @@ impl Config {
             cluster,
             syslog: raw.syslog,
             kafka: KafkaConfig::complete(raw.kafka, args)?,
+            queue: raw.queue,
             index: IndexConfig {
                 fresh_rows_max: raw.index.fresh_rows_max.unwrap_or(256 << 10),
                 fresh_bytes_max: raw.index.fresh_bytes_max.unwrap_or(64 << 20),
                 fresh_age_max_s: raw.index.fresh_age_max_s.unwrap_or(300),
                 merge_fan_in: raw.index.merge_fan_in.unwrap_or(8),
                 merge_rows_max: raw.index.merge_rows_max.unwrap_or(1_000_000),
+                cold_after_s: raw.index.cold_after_s.unwrap_or(7 * 86_400),
                 retention_days: raw.index.retention_days.unwrap_or(30),
                 disk_percent_max: raw.index.disk_percent_max.unwrap_or(80),
                 disk_free_bytes_min: raw.index.disk_free_bytes_min.unwrap_or(2 << 30),
@@ -326,6 +307,7 @@ impl Config {
                 timeout_s: raw.query.timeout_s.unwrap_or(60),
                 concurrency_max: raw.query.concurrency_max.unwrap_or(16),
                 memory_bytes_max: raw.query.memory_bytes_max.unwrap_or(256 << 20),
+                table_rows_max: raw.query.table_rows_max.unwrap_or(1_000_000),
             },
         };
         config.check()?;
@@ -354,6 +336,8 @@ impl Config {
             self.query.memory_bytes_max >= 1 << 20,
             "query.memory_bytes_max must be at least 1 MiB"
         );
+        self.queue.check()?;
+        ensure!(self.query.table_rows_max >= 1, "query.table_rows_max must be at least 1");
         self.cluster.check(self.insecure)?;
         KafkaConfig::check(&self.kafka)?;
         if self.syslog_tls_listen.is_some() {
@@ -445,6 +429,10 @@ mod tests {
         check("", Ok(()));
         check("listne = '127.0.0.1:1'", Err("listne"));
         check("[index]\nretention_days = 0", Err("retention_days"));
+        check("[index]\ncold_after_s = 0", Ok(()));
+        check("[queue]\nsegment_bytes_max = 65536\nbytes_max = 262144", Ok(()));
+        check("[queue]\nbytes_max = 67108864", Err("queue.bytes_max"));
+        check("[queue]\nsegment_bytes_max = 67108865", Err("queue.segment_bytes_max"));
         check("listen = '0.0.0.0:7410'", Err("--token-file"));
         check("listen = '0.0.0.0:7410'\ninsecure = true", Ok(()));
         check("es_listen = '0.0.0.0:9200'", Err("0.0.0.0:9200"));

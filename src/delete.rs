@@ -58,7 +58,8 @@ pub(crate) async fn delete(args: DeleteArgs) -> Result<()> {
     }
 }
 
-async fn answer(response: reqwest::Response) -> Result<Value> {
+/// The JSON of a node's answer.
+pub(crate) async fn answer(response: reqwest::Response) -> Result<Value> {
     let bytes = response.bytes().await.context("the connection to the node broke off")?;
     serde_json::from_slice(&bytes).context("the node's answer is no JSON")
 }

@@ -1,6 +1,7 @@
 //! Listeners beside the main one, for clients that cannot be told a path or speak no HTTP.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -10,11 +11,44 @@ use ingest::doors::{Audience, Doors};
 use model::zone::Zone;
 use platform::http::Access;
 use platform::shutdown::Shutdown;
+use platform::tls::TlsFiles;
+use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::tell;
+
+/// Certificate and zone of the syslog listeners.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SyslogConfig {
+    /// Zone of times that state none; without it the machine's.
+    pub(crate) zone: Option<String>,
+    /// Certificate of the listener, in PEM.
+    pub(crate) certificate_file: Option<PathBuf>,
+    /// Its key.
+    pub(crate) key_file: Option<PathBuf>,
+    /// Roots of the certificates that senders must show; without it they need none.
+    pub(crate) client_ca_file: Option<PathBuf>,
+}
+
+impl SyslogConfig {
+    /// Where the certificate is.
+    ///
+    /// # Errors
+    /// It is not said.
+    pub(crate) fn tls(&self) -> Result<TlsFiles> {
+        let said = |file: &Option<PathBuf>, name| {
+            file.clone().with_context(|| format!("syslog_tls_listen needs {name} in [syslog]"))
+        };
+        Ok(TlsFiles {
+            certificate: said(&self.certificate_file, "certificate_file")?,
+            key: said(&self.key_file, "key_file")?,
+            client_authorities: self.client_ca_file.clone(),
+        })
+    }
+}
 
 /// Listeners that serve.
 pub(crate) struct Listeners(JoinSet<std::io::Result<()>>);

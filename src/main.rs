@@ -3,6 +3,7 @@
 mod args;
 mod config;
 mod kafka;
+mod queue;
 mod node;
 mod seats;
 mod status_source;
@@ -14,6 +15,7 @@ mod render;
 mod search;
 mod query;
 mod delete;
+mod compact;
 mod tail;
 mod import;
 mod status;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Search(search) => client::block_on(search::search(search)),
         Command::Query(query) => client::block_on(query::query(query)),
         Command::Delete(delete) => client::block_on(delete::delete(delete)),
+        Command::Compact(compact) => client::block_on(compact::compact(compact)),
         Command::Tail(tail) => client::block_on(tail::tail(tail)),
         Command::Import(import) => import::import(import),
         Command::Status(status) => client::block_on(status::status(status)),

@@ -17,7 +17,7 @@ use index::searcher::{Parties, Searcher};
 use index::settings::Settings;
 use ingest::doors::{self, Audience, Doors, IngestState};
 use ingest::metrics::IngestMetrics;
-use ingest::partition::{Partition, PartitionSettings};
+use ingest::partition::{Partition, Seeds};
 use ingest::route::Partitions;
 use model::partition::PartitionId;
 use platform::clock::Clock;
@@ -240,6 +240,8 @@ async fn start_parts(base: &Base) -> Result<(Parts, Arc<Indexer>)> {
         parties(base, index_settings(&base.config), objects, IndexMetrics::new(&base.metrics))?;
     let indexer = Indexer::start(parties, base.config.data_dir.clone(), base.shutdown.clone())?;
     for partition in &partitions {
+        // What was published when the power failed has not been cut away yet.
+        partition.trim(base.catalog.indexed_offset(partition.partition())?);
         indexer.take(Arc::new(partition.clone()), None)?;
     }
     Ok((Parts::Solo(partitions.into()), Arc::new(indexer)))
@@ -255,6 +257,7 @@ fn start_engine(
         deadline: Duration::from_secs(config.query.timeout_s),
         concurrency_max: usize::try_from(config.query.concurrency_max).unwrap_or(usize::MAX),
         memory_bytes_max: usize::try_from(config.query.memory_bytes_max).unwrap_or(usize::MAX),
+        table_rows_max: config.query.table_rows_max,
         ..QuerySettings::new(config.data_dir.join("spill"))
     };
     Engine::new(searcher.clone(), clock.clone(), settings, QueryMetrics::new(metrics))
@@ -281,10 +284,15 @@ pub(crate) fn open_partitions(
     clock: &Clock,
     metrics: &IngestMetrics,
 ) -> Result<Vec<Partition>> {
-    let open = |number: u32| {
+    let open = |others: &[Partition], number: u32| {
         let folder = config.data_dir.join(format!("queue/{number:04}"));
-        let (id, settings) = (PartitionId(number), PartitionSettings::default());
-        Partition::open(&folder, id, Disk::default(), clock.clone(), settings, metrics.clone())
+        // One that is added knows the producers of the others: their streams may be its own by now. (A
+        // lone file may be one that a crash left half made.)
+        let is_old = platform::disk::names(&folder).is_ok_and(|names| names.len() > 1);
+        let seeds = if is_old { Seeds::default() } else { Seeds::of(others) };
+        let (id, settings) = (PartitionId(number), config.queue.settings());
+        let (disk, clock) = (Disk::default(), clock.clone());
+        Partition::open_behind(&seeds, (&folder, id), disk, clock, settings, metrics.clone())
     };
     let more = config.data_dir.join(format!("queue/{:04}", config.partitions));
     ensure!(
@@ -293,8 +301,12 @@ pub(crate) fn open_partitions(
         config.data_dir.display(),
         config.partitions
     );
-    let partitions = (0..config.partitions).map(open).collect::<Result<Vec<_>, _>>();
-    partitions.context("the queue cannot be opened")
+    let mut partitions = Vec::new();
+    for number in 0..config.partitions {
+        let opened = open(&partitions, number).context("the queue cannot be opened")?;
+        partitions.push(opened);
+    }
+    Ok(partitions)
 }
 
 /// The folder of splits.
@@ -312,6 +324,7 @@ pub(crate) fn index_settings(config: &Config) -> Settings {
         fresh_age_max: Duration::from_secs(limits.fresh_age_max_s),
         merge_fan_in: usize::try_from(limits.merge_fan_in).unwrap_or(usize::MAX),
         merge_rows_max: limits.merge_rows_max,
+        cold_after: (limits.cold_after_s > 0).then(|| Duration::from_secs(limits.cold_after_s)),
         retention: Duration::from_secs(u64::from(limits.retention_days) * 86_400),
         disk_percent_max: u64::from(limits.disk_percent_max),
         disk_free_bytes_min: limits.disk_free_bytes_min,

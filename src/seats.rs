@@ -7,7 +7,7 @@ use std::time::Duration;
 use cluster::catalog::Fence;
 use index::indexer::Indexer;
 use ingest::replica::Replica;
-use model::node::indexer_lease;
+use model::node::{Topology, indexer_lease};
 use model::partition::PartitionId;
 use platform::shutdown::Shutdown;
 
@@ -15,56 +15,161 @@ use crate::clustered::Clustered;
 
 /// How often is looked when nothing changes: a replica may have come.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a partition is left that could not be taken; twice as long each time.
+const REST_MIN: Duration = Duration::from_millis(500);
+/// How long it is left at most.
+const REST_MAX: Duration = Duration::from_secs(30);
 
 /// Takes and releases partitions until the shutdown.
 pub(crate) async fn hold(clustered: Clustered, indexer: Arc<Indexer>, shutdown: Shutdown) {
     let mut topology = clustered.metadata.catalog().topology();
+    let clock = clustered.metadata.clock().clone();
     let mut reset = indexer.reset();
-    let mut read: BTreeMap<PartitionId, Replica> = BTreeMap::new();
+    let (read, told, rests) = Default::default();
+    let mut seats = Seats { clustered, indexer, read, told, rests };
     loop {
         let now = topology.borrow_and_update().clone();
         let anew = reset.has_changed().unwrap_or(false);
         reset.mark_unchanged();
-        for partition in now.partitions.keys() {
-            let lease = now.indexer(*partition);
-            let lease = lease.filter(|lease| lease.node == clustered.metadata.me());
-            let fence =
-                lease.map(|lease| Fence { lease: indexer_lease(*partition), token: lease.token });
-            let seats = indexer.seats();
-            let held = seats.get(partition).cloned().flatten();
-            let queue = clustered.fleet.replica(*partition);
-            // A replica that was opened anew is read anew.
-            let reads =
-                read.get(partition).is_some_and(|one| queue.as_ref().is_some_and(|q| q.is(one)));
-            if held == fence && !anew && (reads || held.is_none()) {
-                continue;
-            }
-            let (indexer, partition) = (indexer.clone(), *partition);
-            match &queue {
-                Some(queue) => read.insert(partition, queue.clone()),
-                None => read.remove(&partition),
-            };
-            let log = clustered.fleet.queue(partition);
-            // Threads are waited for.
-            let moved = tokio::task::spawn_blocking(move || {
-                indexer.release(partition);
-                match fence {
-                    Some(fence) => {
-                        tracing::info!(%partition, token = fence.token, "indexing a partition");
-                        indexer.take(log, Some(fence))
-                    }
-                    None => Ok(()),
-                }
-            });
-            if let Ok(Err(error)) = moved.await {
-                tracing::error!(%error, %partition, "a partition cannot be indexed yet");
-            }
-        }
+        seats.look(&now, anew).await;
         tokio::select! {
             _ = topology.changed() => {}
             _ = reset.changed() => reset.mark_changed(),
-            () = clustered.metadata.clock().sleep(LOOK_INTERVAL) => {}
+            () = clock.sleep(LOOK_INTERVAL) => {}
             () = shutdown.wait() => return,
         }
+    }
+}
+
+struct Seats {
+    clustered: Clustered,
+    indexer: Arc<Indexer>,
+    /// What partitions were last taken from: the replica here, or those of other nodes.
+    read: BTreeMap<PartitionId, Option<Replica>>,
+    /// Under which tokens it was said that partitions are indexed.
+    told: BTreeMap<PartitionId, u64>,
+    rests: Rests,
+}
+
+impl Seats {
+    /// Takes and releases what the leases say; with `anew` also what is held.
+    async fn look(&mut self, topology: &Topology, anew: bool) {
+        let me = self.clustered.metadata.me();
+        let seats = self.indexer.seats();
+        for partition in topology.partitions.keys().copied() {
+            let lease = topology.indexer(partition).filter(|lease| lease.node == me);
+            let fence =
+                lease.map(|lease| Fence { lease: indexer_lease(partition), token: lease.token });
+            let held = seats.get(&partition).cloned().flatten();
+            let source = self.clustered.fleet.replica(partition);
+            // A replica that was opened anew is read anew; one that came is read instead of others.
+            let known = self.read.get(&partition);
+            let reads = known.is_some_and(|known| is_same(known.as_ref(), source.as_ref()));
+            if held == fence && !anew && (reads || held.is_none()) {
+                continue;
+            }
+            let now = self.clustered.metadata.clock().elapsed();
+            if anew || !self.rests.is_resting(partition, now) {
+                self.read.insert(partition, source);
+                self.take(partition, fence).await;
+            }
+        }
+    }
+
+    /// Takes a partition under that lease, or releases it.
+    async fn take(&mut self, partition: PartitionId, fence: Option<Fence>) {
+        match &fence {
+            Some(Fence { token, .. }) => {
+                if self.told.insert(partition, *token) != Some(*token) {
+                    tracing::info!(%partition, token, "indexing a partition");
+                }
+            }
+            None => {
+                self.told.remove(&partition);
+            }
+        }
+        let taken = fence.map(|fence| (self.clustered.fleet.queue(partition), fence));
+        let indexer = self.indexer.clone();
+        // Threads are waited for.
+        let moved = tokio::task::spawn_blocking(move || {
+            indexer.release(partition);
+            taken.map_or(Ok(()), |(log, fence)| indexer.take(log, Some(fence)))
+        });
+        let why = match moved.await {
+            Ok(Ok(())) => return self.rests.done(partition),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let now = self.clustered.metadata.clock().elapsed();
+        if self.rests.failed(partition, &why, now) {
+            tracing::error!(why, %partition, "a partition cannot be indexed yet; trying on");
+        }
+    }
+}
+
+/// Whether a partition is read from where it was.
+fn is_same(known: Option<&Replica>, now: Option<&Replica>) -> bool {
+    match (known, now) {
+        (Some(known), Some(now)) => known.is(now),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// Partitions that could not be taken, and until when they are left.
+#[derive(Debug, Default)]
+struct Rests(BTreeMap<PartitionId, Rest>);
+
+#[derive(Debug)]
+struct Rest {
+    why: String,
+    pause: Duration,
+    until: Duration,
+}
+
+impl Rests {
+    fn is_resting(&self, partition: PartitionId, now: Duration) -> bool {
+        self.0.get(&partition).is_some_and(|rest| now < rest.until)
+    }
+
+    /// It could not be taken. Whether that was not known yet.
+    fn failed(&mut self, partition: PartitionId, why: &str, now: Duration) -> bool {
+        let known = self.0.get(&partition);
+        let pause = known.map_or(REST_MIN, |rest| (rest.pause * 2).min(REST_MAX));
+        let is_new = known.is_none_or(|rest| rest.why != why);
+        let (why, until) = (why.to_owned(), now + pause);
+        self.0.insert(partition, Rest { why, pause, until });
+        is_new
+    }
+
+    fn done(&mut self, partition: PartitionId) {
+        self.0.remove(&partition);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_taken_is_tried_ever_more_rarely_and_said_once() {
+        let (mut rests, partition) = (Rests::default(), PartitionId(3));
+        let at = Duration::from_millis;
+        assert!(!rests.is_resting(partition, at(0)));
+        assert!(rests.failed(partition, "no disk", at(1_000)));
+        assert!(rests.is_resting(partition, at(1_499)) && !rests.is_resting(partition, at(1_500)));
+        assert!(!rests.failed(partition, "no disk", at(1_500)));
+        assert!(rests.is_resting(partition, at(2_499)) && !rests.is_resting(partition, at(2_500)));
+        assert!(rests.failed(partition, "no room", at(2_500)));
+        for _ in 0..20 {
+            rests.failed(partition, "no room", at(0));
+        }
+        assert!(
+            rests.is_resting(partition, at(29_999)) && !rests.is_resting(partition, at(30_000))
+        );
+        assert!(!rests.is_resting(PartitionId(4), at(0)));
+        rests.done(partition);
+        assert!(!rests.is_resting(partition, at(0)));
+        assert!(rests.failed(partition, "no room", at(0)));
     }
 }

@@ -51,6 +51,7 @@ fn object(split: &Inspection, most: usize) -> serde_json::Value {
     json!({
         "id": split.id.0,
         "rows": split.row_count,
+        "cold": split.cold,
         "first": Timestamp(split.time.0).to_string(),
         "last": Timestamp(split.time.1).to_string(),
         "body_bytes": split.body_bytes,
@@ -65,7 +66,8 @@ fn object(split: &Inspection, most: usize) -> serde_json::Value {
 
 fn print(out: &mut impl std::io::Write, split: &Inspection, most: usize) -> Result<()> {
     let (first, last) = (Timestamp(split.time.0), Timestamp(split.time.1));
-    writeln!(out, "split {}: {} rows, {first} … {last}", split.id, split.row_count)?;
+    let cold = if split.cold { ", cold" } else { "" };
+    writeln!(out, "split {}: {} rows, {first} … {last}{cold}", split.id, split.row_count)?;
     let parts = [
         ("body.parquet", split.body_bytes, &split.columns),
         ("index.bundle", split.bundle_bytes, &split.sections),

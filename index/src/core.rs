@@ -229,8 +229,7 @@ impl Core {
     }
 
     pub(crate) fn open(&self, meta: &Arc<SplitMeta>) -> Result<Arc<Split>, ScanError> {
-        if let Some(split) = self.cache.get(&meta.id) {
-            self.parties.metrics.cache_hits.inc();
+        if let Some(split) = self.opened(&meta.id) {
             return Ok(split);
         }
         self.parties.metrics.cache_misses.inc();
@@ -239,6 +238,13 @@ impl Core {
         let bytes = i64::try_from(self.cache.weighted_size()).unwrap_or(i64::MAX);
         self.parties.metrics.cache_bytes.set(bytes);
         Ok(split)
+    }
+
+    /// A split that is open.
+    pub(crate) fn opened(&self, id: &SplitId) -> Option<Arc<Split>> {
+        let split = self.cache.get(id)?;
+        self.parties.metrics.cache_hits.inc();
+        Some(split)
     }
 
     /// Has the copy of a split looked at that could not be read here.

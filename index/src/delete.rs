@@ -23,7 +23,7 @@ use crate::publish::{PublishError, new_id};
 use crate::remote::VIEW_HELD_MAX;
 use crate::scan::{Column, ScanError, ScanRequest};
 use crate::searcher::{Core, State};
-use crate::split::{Origin, Split, build};
+use crate::split::{Origin, Packing, Split, build};
 
 /// The deletions of a node that go on.
 #[derive(Debug, Default)]
@@ -271,6 +271,7 @@ fn rewrite(core: &Core, meta: &Arc<SplitMeta>) -> Result<(), PublishError> {
             partition: meta.partition,
             merges: meta.merges,
             deletions: last,
+            packing: Packing::of(std::slice::from_ref(meta)),
         };
         let begun = core.parties.clock.elapsed();
         let source = source_of(&opened, &[Some(filter)])?;

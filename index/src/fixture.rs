@@ -30,7 +30,7 @@ use crate::scan::{Column, ScanError, ScanRequest};
 use crate::schema::rows_of;
 use crate::searcher::Searcher;
 use crate::settings::Settings;
-use crate::split::{Origin, body_name, build};
+use crate::split::{Origin, Packing, body_name, build};
 use crate::view::Unit;
 
 /// The one partition.
@@ -95,6 +95,11 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
+        Self::with(Settings::TINY)
+    }
+
+    /// With other bounds than the usual tiny ones.
+    pub(crate) fn with(settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let clock = Clock::manual(Timestamp(0));
@@ -107,7 +112,7 @@ impl Fixture {
             work: path("work"),
             poison: path("poison"),
             clock: clock.clone(),
-            settings: Settings::TINY,
+            settings,
             metrics: IndexMetrics::default(),
         };
         let core = Arc::new(Core::new(parties, Shutdown::default()));
@@ -145,6 +150,7 @@ impl Fixture {
             partition: PARTITION,
             merges: 0,
             deletions: self.core.read(|state| state.deletions.last),
+            packing: Packing::Quick,
         };
         let parties = &self.core.parties;
         let (batches, work) = ([&rows], parties.work.join(&id.0));

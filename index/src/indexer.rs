@@ -12,6 +12,7 @@ use model::partition::PartitionId;
 use platform::shutdown::Shutdown;
 use tokio::runtime::Handle;
 
+use crate::cold::Compactor;
 use crate::consume::Consumer;
 use crate::fresh::Parts;
 use crate::guard::guarded;
@@ -23,13 +24,13 @@ use crate::{delete, merge, retain};
 
 /// How often merges and sweeps are looked for.
 const MAINTENANCE: Duration = Duration::from_secs(1);
-/// Maintenance rounds between two looks at age and disk.
-const EXPIRE_ROUNDS: u64 = 60;
+/// How often age and disk are looked at.
+const EXPIRING: Duration = Duration::from_secs(60);
 /// How long publishing rests after it broke off.
 const REST: Duration = Duration::from_secs(5);
 
-/// Maintenance rounds between two sweeps of a store that all nodes share.
-const SHARED_ROUNDS: u64 = 600;
+/// How often a store that all nodes share is swept.
+const SWEEPING_SHARED: Duration = Duration::from_secs(600);
 /// How long merging or deleting rests at most that fails again and again.
 const REWRITING_REST_MAX: Duration = Duration::from_secs(300);
 
@@ -235,34 +236,60 @@ fn publish(
     }
 }
 
-/// Merges, expires and sweeps until the shutdown.
+/// Merges, expires, sweeps and compacts until the shutdown.
 fn maintain(core: &Core, data: &std::path::Path, runtime: &Handle) {
-    let mut round = 0_u64;
+    let (mut expiring, mut sweeping) = (Every::new(EXPIRING), Every::new(SWEEPING_SHARED));
     let (mut deleting, mut merging) = (Rewriting::new(), Rewriting::new());
+    let (mut compacting, mut compactor) = (Rewriting::new(), Compactor::default());
     while !core.shutdown.is_triggered() {
         let deleted = deleting.step(core, "deleting", || delete::advance(core));
         let merged = merging.step(core, "merging", || merge::merge_one(core));
-        if round.is_multiple_of(EXPIRE_ROUNDS) {
+        if expiring.is_due(core.parties.clock.elapsed()) {
             report(core, "expiring", || retain::expire(core, data));
         }
         report(core, "sweeping", || {
             retain::sweep(core);
             Ok(())
         });
-        if round.is_multiple_of(SHARED_ROUNDS) {
+        if sweeping.is_due(core.parties.clock.elapsed()) {
             report(core, "closing the past", || retain::close_past(core));
             report(core, "sweeping the store", || {
                 sweep_shared(core);
                 Ok(())
             });
         }
-        round += 1;
-        if !merged && !deleted {
+        if merged || deleted {
+            continue;
+        }
+        // Below all other work: one piece of it where there was none.
+        let compact = || compactor.step(core, data);
+        if !compacting.step(core, "cold compaction", compact) {
             let wait = core.parties.clock.sleep(MAINTENANCE);
             runtime.block_on(async {
                 tokio::select! { () = wait => {}, () = core.shutdown.wait() => {} }
             });
         }
+    }
+}
+
+/// Something that is done at once and then after so long again, however long other work takes.
+struct Every {
+    interval: Duration,
+    /// The next time, by the clock's elapsed time.
+    next: Duration,
+}
+
+impl Every {
+    fn new(interval: Duration) -> Self {
+        Self { interval, next: Duration::ZERO }
+    }
+
+    fn is_due(&mut self, now: Duration) -> bool {
+        let is_due = now >= self.next;
+        if is_due {
+            self.next = now + self.interval;
+        }
+        is_due
     }
 }
 
@@ -345,6 +372,13 @@ mod tests {
         assert_eq!(broken, None);
         assert_eq!(fixture.core.parties.metrics.failures.get(), 1);
         assert_eq!(report(&fixture.core, "expiring", || Ok(3)), Some(3));
+    }
+
+    #[test]
+    fn what_is_done_now_and_then_is_done_by_the_clock() {
+        let (second, mut every) = (Duration::from_secs(1), Every::new(Duration::from_secs(60)));
+        let due = [0, 1, 59, 60, 61, 119, 300, 301, 360].map(|at| every.is_due(at * second));
+        assert_eq!(due, [true, false, false, true, false, false, true, false, true]);
     }
 
     #[test]

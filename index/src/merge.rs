@@ -1,29 +1,24 @@
 //! Small splits into one: of one index, partition and size, streamed in row order.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use cluster::catalog::{Command, Order};
 use model::partition::PartitionId;
 use model::query::Filter;
 use model::split::{FieldStat, SplitMeta};
-use model::time::TimeRange;
 
 use crate::aside::written_anew;
-use crate::columns::{Values, numbers, times};
-use crate::evaluate::{Evaluator, Place};
-use crate::pick::pick;
-use crate::publish::{PublishError, new_id, not_published, secured};
+use crate::merging::Merging;
+use crate::publish::{PublishError, not_published, secured};
+use crate::rewrite::{Rewritten, own_splits, rewritten};
 use crate::scan::ScanError;
-use crate::schema::{BATCH_BYTES, FieldColumnId, adapt, batch_rows, text_bytes, united};
+use crate::schema::{FieldColumnId, united};
 use crate::searcher::Core;
 use crate::split::{
-    Arrivals, BuildError, IngestTimes, Origin, PageCache, Piece, Sketches, Source, Split,
-    TemplateKey, Unit, body_name, build, bundle_name,
+    Arrivals, BuildError, IngestTimes, Packing, PageCache, Sketches, Source, Split, Sums,
+    TemplateKey, Unit, body_name, bundle_name,
 };
 
 /// Each size is so many times the one before.
@@ -31,7 +26,7 @@ const TIER: u64 = 8;
 /// Rows of the smallest size.
 const TIER_ROWS: u64 = 1 << 12;
 /// Inputs of a merge at most, in fan-ins: all of them are open at once.
-const INPUTS: usize = 4;
+pub(crate) const INPUTS: usize = 4;
 /// Bytes of a row's texts that a split's size is counted in where they are more, however well they are
 /// packed.
 const TEXT_BYTES: u64 = 4 << 10;
@@ -39,53 +34,30 @@ const TEXT_BYTES: u64 = 4 << 10;
 /// the split that it makes, so wider rows count for more.
 const ROW_BYTES: u64 = 64;
 /// A day in nanoseconds: splits of one day are merged with each other first.
-const DAY: i64 = 86_400_000_000_000;
+pub(crate) const DAY: i64 = 86_400_000_000_000;
 
 /// Merges one group, if there is one to merge. Whether there was.
 pub(crate) fn merge_one(core: &Core) -> Result<bool, PublishError> {
-    let settings = &core.parties.settings;
-    // Who indexes a partition merges its splits: nobody else does the same.
-    let splits: Vec<Arc<SplitMeta>> = core.read(|state| {
-        let own = |split: &&Arc<SplitMeta>| state.partitions.contains_key(&split.partition);
-        state.splits.values().filter(own).cloned().collect()
-    });
-    let splits = core.not_aside(splits);
+    let (settings, splits) = (&core.parties.settings, own_splits(core));
     let Some(group) = choose(&splits, settings.merge_fan_in, settings.merge_rows_max) else {
         return Ok(false);
     };
-    written_anew(core, &group, || merge(core, &group))?;
-    Ok(true)
+    written_anew(core, &group, || merge(core, &group))
 }
 
-/// Merges a group.
-fn merge(core: &Core, group: &[Arc<SplitMeta>]) -> Result<(), PublishError> {
-    let Some(one) = group.first() else { return Ok(()) };
-    let id = new_id(core, one.partition);
-    let opened = open_all(core, group)?;
-    // What was asked to be deleted until now goes with it.
-    let (deletions, going) = core.read(|state| {
-        let going: Vec<Option<Filter>> =
-            group.iter().map(|split| state.deletions.of_split(split)).collect();
-        (state.deletions.last, going)
-    });
-    let origin = Origin {
-        id: id.clone(),
-        index: one.index.clone(),
-        partition: one.partition,
-        merges: group.iter().map(|split| split.merges).max().unwrap_or(0).saturating_add(1),
-        deletions,
+/// Merges a group. Whether it was done: not where it was to stop.
+fn merge(core: &Core, group: &[Arc<SplitMeta>]) -> Result<bool, PublishError> {
+    let Some(Rewritten { meta, took }) = rewritten(core, group, Packing::of(group))? else {
+        return Ok(false);
     };
-    let begun = core.parties.clock.elapsed();
-    let source = source_of(&opened, &going)?;
-    let built = build(origin, source, &core.parties.work.join(&id.0), &core.parties.objects)?;
-    let took = core.parties.clock.elapsed().saturating_sub(begun);
-    core.parties.metrics.merges.add(built.as_ref(), took);
-    let rows = built.as_ref().map_or(0, |meta| meta.row_count);
+    core.parties.metrics.merges.add(meta.as_ref(), took);
+    let rows = meta.as_ref().map_or(0, |meta| meta.row_count);
+    let split = meta.as_ref().map(|meta| meta.id.to_string()).unwrap_or_default();
     let from = group.len() as u64;
-    put_in_place(core, group, built)?;
+    put_in_place(core, group, meta)?;
     core.parties.metrics.splits_merged.inc_by(from);
-    tracing::info!(split = %id, from, rows, "splits merged");
-    Ok(())
+    tracing::info!(split, from, rows, "splits merged");
+    Ok(true)
 }
 
 /// Puts what was built in the place of splits of one partition, kept as often as it has to be.
@@ -136,17 +108,19 @@ pub(crate) fn open_all(core: &Core, group: &[Arc<SplitMeta>]) -> Result<Vec<Spli
     opened.map_err(|error| PublishError::Build(BuildError::Rows(error)))
 }
 
-/// Splits of one index, partition and size, oldest first: of one day before others.
+/// Splits of one index, partition and size, oldest first: of one day before others. Those that are cold
+/// are merged with each other, and stay cold.
 fn choose(splits: &[Arc<SplitMeta>], fan_in: usize, rows_max: u64) -> Option<Vec<Arc<SplitMeta>>> {
-    let mut by_day: BTreeMap<(u32, i64, &str, PartitionId), Vec<&Arc<SplitMeta>>> = BTreeMap::new();
-    let mut by_size: BTreeMap<(u32, &str, PartitionId), Vec<&Arc<SplitMeta>>> = BTreeMap::new();
+    type Groups<'a, K> = BTreeMap<(K, bool, &'a str, PartitionId), Vec<&'a Arc<SplitMeta>>>;
+    let (mut by_day, mut by_size): (Groups<'_, (u32, i64)>, Groups<'_, u32>) = Default::default();
     // What is more than half of the bound is done: hardly another would fit beside it.
     let open = |split: &&Arc<SplitMeta>| size(split) <= rows_max / 2;
     for split in splits.iter().filter(open) {
         let tier = (size(split) / TIER_ROWS).max(1).ilog(TIER);
         let day = split.time_last.div_euclid(DAY);
-        by_day.entry((tier, day, &split.index, split.partition)).or_default().push(split);
-        by_size.entry((tier, &split.index, split.partition)).or_default().push(split);
+        let (cold, index, partition) = (split.cold, &*split.index, split.partition);
+        by_day.entry(((tier, day), cold, index, partition)).or_default().push(split);
+        by_size.entry((tier, cold, index, partition)).or_default().push(split);
     }
     let most = (fan_in.saturating_mul(INPUTS), rows_max);
     by_day.into_values().find_map(|group| fitting(group, fan_in, most)).or_else(|| {
@@ -157,7 +131,7 @@ fn choose(splits: &[Arc<SplitMeta>], fan_in: usize, rows_max: u64) -> Option<Vec
 }
 
 /// The rows of a split, counted in rows of [`ROW_BYTES`] and of [`TEXT_BYTES`] where its own are wider.
-fn size(split: &SplitMeta) -> u64 {
+pub(crate) fn size(split: &SplitMeta) -> u64 {
     split.row_count.max(split.stored_bytes / ROW_BYTES).max(split.raw_bytes / TEXT_BYTES)
 }
 
@@ -204,10 +178,14 @@ pub(crate) fn source_of(
         *place = rank;
     }
     let pieces = Merging::new(splits, going, schema.clone(), &templates)?;
+    let sums = match going.iter().any(Option::is_some) {
+        true => Sums::default(),
+        false => Sums::of_splits(splits, &templates)?,
+    };
     let sketches = Sketches::joined(sketches.iter().map(Option::as_ref));
     let ingest = IngestTimes::joined(ingest.iter().map(Arc::as_ref));
     let (templates, arrivals) = (templates.into_keys().collect(), Arrivals::joined(&arrivals));
-    Ok(Source { schema, unit, templates, ingest, arrivals, sketches, pieces })
+    Ok(Source { schema, unit, templates, ingest, arrivals, sketches, sums, pieces })
 }
 
 fn shared(splits: &[Split]) -> Result<SchemaRef, ScanError> {
@@ -220,148 +198,6 @@ fn shared(splits: &[Split]) -> Result<SchemaRef, ScanError> {
         counts.extend(split.fields()?.iter().map(|field| (id(field), field.count)));
     }
     Ok(united(counts.iter().map(|(id, count)| (id, *count))))
-}
-
-/// A row's place in a split: template, text (of loose rows only), timestamp, offset.
-type Key = (u32, String, i64, u64);
-type Rows = Box<dyn Iterator<Item = Result<(RecordBatch, Vec<u32>), ScanError>> + Send>;
-
-/// One of the splits that are merged, at its next row.
-struct Input {
-    rows: Rows,
-    /// What its rows must not match.
-    going: Option<(Evaluator, Arc<SplitMeta>)>,
-    batch: RecordBatch,
-    /// Bytes of the texts of each row of the batch.
-    bytes: Vec<u64>,
-    /// The template of each row of the batch, by the numbers of the merged split.
-    templates: Vec<u32>,
-    /// The numbers of its templates in the merged split.
-    renumbered: Vec<u32>,
-    at: usize,
-}
-
-impl Input {
-    /// The rows that stay.
-    fn kept(
-        &self,
-        (batch, templates): (RecordBatch, Vec<u32>),
-    ) -> Result<(RecordBatch, Vec<u32>), BuildError> {
-        let Some((evaluator, meta)) = &self.going else { return Ok((batch, templates)) };
-        let place = Place { partition: meta.partition, index: &meta.index };
-        let stay = !&evaluator.rows(&batch, place);
-        let templates = templates.into_iter().zip(stay.iter());
-        let templates = templates.filter_map(|(number, stays)| stays.then_some(number)).collect();
-        Ok((filter_record_batch(&batch, &stay.into())?, templates))
-    }
-
-    fn key(&self, is_loose: &[bool]) -> Option<Key> {
-        let at = self.at;
-        (at < self.batch.num_rows()).then_some(())?;
-        let template = *self.templates.get(at)?;
-        let text = if is_loose.get(template as usize).copied().unwrap_or(false) {
-            Values::named(&self.batch, "message").text(at)?.into_owned()
-        } else {
-            String::new()
-        };
-        let time = times(&self.batch, "timestamp")?.value(at);
-        Some((template, text, time, numbers(&self.batch, "offset")?.value(at)))
-    }
-}
-
-/// Rows of several splits in row order.
-pub(crate) struct Merging {
-    schema: SchemaRef,
-    is_loose: Vec<bool>,
-    inputs: Vec<Input>,
-    heap: BinaryHeap<Reverse<(Key, usize)>>,
-}
-
-impl Merging {
-    fn new(
-        splits: &[Split],
-        going: &[Option<Filter>],
-        schema: SchemaRef,
-        templates: &BTreeMap<TemplateKey, u32>,
-    ) -> Result<Self, BuildError> {
-        let is_loose = templates.keys().map(|key| key.is_loose).collect();
-        let mut merging = Self { schema, is_loose, inputs: Vec::new(), heap: BinaryHeap::new() };
-        for (at, split) in splits.iter().enumerate() {
-            let rows: Rows = Box::new(split.rows()?);
-            let batch = RecordBatch::new_empty(merging.schema.clone());
-            let own = split.templates()?;
-            let number = |key: &TemplateKey| templates.get(key).copied().unwrap_or(u32::MAX);
-            let renumbered = own.0.iter().map(|template| number(&template.key)).collect();
-            let templates = Vec::new();
-            let going = going
-                .get(at)
-                .and_then(Option::as_ref)
-                .map(|filter| (Evaluator::new(filter, TimeRange::ALL), split.meta().clone()));
-            let bytes = Vec::new();
-            merging.inputs.push(Input { rows, going, batch, bytes, templates, renumbered, at: 0 });
-            merging.refill(at)?;
-        }
-        Ok(merging)
-    }
-
-    /// Puts an input with its next row back into the heap, reading on when its batch is used up.
-    fn refill(&mut self, at: usize) -> Result<(), BuildError> {
-        let Some(input) = self.inputs.get_mut(at) else { return Ok(()) };
-        while input.at >= input.batch.num_rows() {
-            let Some(next) = input.rows.next() else { return Ok(()) };
-            let (batch, templates) = input.kept(next?)?;
-            input.batch = adapt(&batch, &self.schema)?;
-            input.bytes = text_bytes(&input.batch);
-            let renumbered = &input.renumbered;
-            let number = |own: u32| renumbered.get(own as usize).copied().unwrap_or(u32::MAX);
-            input.templates = templates.into_iter().map(number).collect();
-            input.at = 0;
-        }
-        if let Some(key) = input.key(&self.is_loose) {
-            self.heap.push(Reverse((key, at)));
-        }
-        Ok(())
-    }
-
-    fn piece(&mut self) -> Result<Option<Piece>, BuildError> {
-        // Batches that rows were taken from, since an input may go on to its next one meanwhile.
-        let mut batches: Vec<RecordBatch> = Vec::new();
-        let mut current: Vec<Option<usize>> = vec![None; self.inputs.len()];
-        let batch_rows = batch_rows(self.schema.fields().len());
-        let mut picks: Vec<(usize, usize)> = Vec::with_capacity(batch_rows);
-        let (mut templates, mut bytes) = (Vec::with_capacity(batch_rows), 0);
-        while picks.len() < batch_rows && bytes < BATCH_BYTES {
-            let Some(Reverse(((template, ..), at))) = self.heap.pop() else { break };
-            let (Some(input), Some(place)) = (self.inputs.get_mut(at), current.get_mut(at)) else {
-                break;
-            };
-            let batch = *place.get_or_insert_with(|| {
-                batches.push(input.batch.clone());
-                batches.len() - 1
-            });
-            picks.push((batch, input.at));
-            bytes += input.bytes.get(input.at).copied().unwrap_or(0);
-            templates.push(template);
-            input.at += 1;
-            if input.at == input.batch.num_rows() {
-                *place = None;
-            }
-            self.refill(at)?;
-        }
-        if picks.is_empty() {
-            return Ok(None);
-        }
-        let batches: Vec<&RecordBatch> = batches.iter().collect();
-        Ok(Some(Piece { rows: pick(&self.schema, &batches, &picks)?, templates }))
-    }
-}
-
-impl Iterator for Merging {
-    type Item = Result<Piece, BuildError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.piece().transpose()
-    }
 }
 
 #[cfg(test)]
@@ -402,6 +238,17 @@ mod tests {
     }
 
     #[test]
+    fn cold_splits_are_merged_with_each_other_alone() {
+        let cold = |at| Arc::new(SplitMeta { cold: true, ..SplitMeta::clone(&split(at, 1)) });
+        let mixed: Vec<Arc<SplitMeta>> =
+            (0..14).map(|at| if at % 2 == 0 { cold(at) } else { split(at, 1) }).collect();
+        assert_eq!(choose(&mixed, 8, 1_000_000), None, "seven of each");
+        let group = choose(&[mixed, vec![cold(14)]].concat(), 8, 1_000_000).unwrap();
+        assert!(group.len() == 8 && group.iter().all(|split| split.cold));
+        assert_eq!((Packing::of(&group), Packing::of(&[])), (Packing::Small, Packing::Quick));
+    }
+
+    #[test]
     fn texts_that_pack_well_are_merged_up_to_a_bound() {
         let wide = |at| SplitMeta { raw_bytes: 1 << 28, ..SplitMeta::clone(&split(at, 1_000)) };
         let splits: Vec<Arc<SplitMeta>> = (0..40).map(|at| Arc::new(wide(at))).collect();
@@ -428,6 +275,7 @@ mod tests {
             deletions: 0,
             copies: Vec::new(),
             sums: None,
+            cold: false,
         })
     }
 

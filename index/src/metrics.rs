@@ -25,6 +25,14 @@ pub struct IndexMetrics {
     pub builds: WriteMetrics,
     /// Splits written from others: merged, or without what was deleted.
     pub merges: WriteMetrics,
+    /// Splits written anew for size: cold compaction.
+    pub cold: WriteMetrics,
+    /// Bytes that the splits in the place of which they came had.
+    pub cold_replaced_bytes: Counter,
+    /// Splits in the place of which they came.
+    pub splits_cooled: Counter,
+    /// Splits that are to be written anew for size.
+    pub cold_waiting: Gauge,
     /// Splits expired by age or by disk share.
     pub splits_expired: Counter,
     /// Rows deleted from splits.
@@ -39,6 +47,8 @@ pub struct IndexMetrics {
     pub cache_hits: Counter,
     /// Splits that had to be opened.
     pub cache_misses: Counter,
+    /// Opened splits that do not know their rows by sender: they have too many, or are old.
+    pub splits_senderless: Counter,
     /// Bytes of opened splits, against the bound `cache_bytes_max`.
     pub cache_bytes: Gauge,
     /// Pages of splits found unpacked in memory.
@@ -72,6 +82,17 @@ impl IndexMetrics {
                 bytes: counter("index_merge_bytes", "Bytes of splits written from other splits"),
                 seconds: seconds("index_merge_seconds", "Time spent writing them"),
             },
+            cold: WriteMetrics {
+                rows: counter("index_cold_rows", "Rows of splits written anew for size"),
+                bytes: counter("index_cold_bytes", "Bytes of splits written anew for size"),
+                seconds: seconds("index_cold_seconds", "Time spent writing them"),
+            },
+            cold_replaced_bytes: counter(
+                "index_cold_replaced_bytes",
+                "Bytes of the splits that were written anew for size",
+            ),
+            splits_cooled: counter("index_splits_cooled", "Splits that were written anew for size"),
+            cold_waiting: gauge("index_cold_waiting", "Splits to be written anew for size"),
             splits_expired: counter("index_splits_expired", "Splits expired by age or disk share"),
             rows_deleted: counter("index_rows_deleted", "Rows deleted from splits"),
             deletions: gauge("index_deletions", "Deletions that go on"),
@@ -79,6 +100,10 @@ impl IndexMetrics {
             behind: counter("index_behind", "Questions answered from less than was committed"),
             cache_hits: counter("index_cache_hits", "Opened splits found in memory"),
             cache_misses: counter("index_cache_misses", "Splits that had to be opened"),
+            splits_senderless: counter(
+                "index_splits_senderless",
+                "Splits read that do not count their rows by sender and minute",
+            ),
             cache_bytes: gauge("index_cache_bytes", "Bytes of opened splits"),
             page_hits: counter("index_page_hits", "Pages of splits found unpacked in memory"),
             page_misses: counter("index_page_misses", "Pages that had to be read and unpacked"),

@@ -22,7 +22,8 @@ use crate::pick::pick;
 use crate::schema::{adapt, batch_rows};
 use crate::searcher::Core;
 use crate::split::{
-    Arrivals, BuildError, Clustered, IngestTimes, Piece, Sketches, Source, Unit, build, cluster,
+    Arrivals, BuildError, Clustered, IngestTimes, Packing, Piece, Sketches, Source, Sums, Unit,
+    build, cluster,
 };
 
 /// How long what failed waits before it is tried again, at first.
@@ -141,6 +142,7 @@ impl Publisher {
             partition: cut.partition,
             merges: 0,
             deletions: cut.deletions,
+            packing: Packing::Quick,
         };
         let parties = &self.core.parties;
         let begun = parties.clock.elapsed();
@@ -204,7 +206,8 @@ pub(crate) fn source_of(
         let parts: Vec<&RecordBatch> = parts.iter().collect();
         Ok(Piece { rows: pick(&columns, &parts, picks)?, templates })
     });
-    Ok(Source { schema, unit, templates, ingest, arrivals, sketches, pieces })
+    let sums = Sums::default();
+    Ok(Source { schema, unit, templates, ingest, arrivals, sketches, sums, pieces })
 }
 
 /// A name that no other split has. It is no older than what is swept, whatever this node's clock says.

@@ -6,6 +6,7 @@
 //! metadata, since a field with two types needs two column names.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -267,19 +268,50 @@ pub(crate) fn batch_rows_of(columns: usize, row_bytes: u64) -> usize {
     batch_rows(columns).min(fitting.max(1))
 }
 
-/// Bytes of the texts of each row.
-#[must_use]
-pub(crate) fn text_bytes(rows: &RecordBatch) -> Vec<u64> {
-    let mut bytes = vec![0_u64; rows.num_rows()];
-    for column in rows.columns().iter().filter(|column| column.null_count() < column.len()) {
-        let Values::Text(texts) = Values::of(column) else { continue };
-        for (sum, ends) in bytes.iter_mut().zip(texts.value_offsets().windows(2)) {
-            if let [from, to] = ends {
-                *sum += u64::from(to.abs_diff(*from));
+/// Bytes of the texts of rows: of each text column where its texts end. Columns that hold nothing are
+/// left out.
+#[derive(Debug)]
+pub(crate) struct TextBytes(Vec<OffsetBuffer<i32>>);
+
+impl TextBytes {
+    /// Of all texts of some rows.
+    #[must_use]
+    pub(crate) fn of(rows: &RecordBatch) -> Self {
+        let full = rows.columns().iter().filter(|column| column.null_count() < column.len());
+        let ends = full.filter_map(|column| match Values::of(column) {
+            Values::Text(texts) => Some(texts.offsets().clone()),
+            _ => None,
+        });
+        Self(ends.collect())
+    }
+
+    /// Those of rows that stand beside each other.
+    #[must_use]
+    pub(crate) fn between(&self, rows: &Range<usize>) -> u64 {
+        let of = |ends: &OffsetBuffer<i32>| {
+            let ends = ends.get(rows.start).zip(ends.get(rows.end));
+            ends.map_or(0, |(from, to)| u64::from(to.abs_diff(*from)))
+        };
+        self.0.iter().map(of).sum()
+    }
+
+    /// Where the first of these rows end that together have so many bytes or more; all of them where
+    /// they have fewer. One is taken at least, if there is one.
+    #[must_use]
+    pub(crate) fn end_of(&self, rows: &Range<usize>, bytes: u64) -> usize {
+        if rows.is_empty() || self.between(rows) < bytes {
+            return rows.end;
+        }
+        let (mut low, mut high) = (rows.start + 1, rows.end);
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.between(&(rows.start..middle)) < bytes {
+                true => low = middle + 1,
+                false => high = middle,
             }
         }
+        low
     }
-    bytes
 }
 
 /// How many rows have a value in each label and field column.
@@ -297,36 +329,79 @@ pub fn counts(rows: &RecordBatch) -> impl Iterator<Item = (FieldColumnId, u64)> 
 /// # Errors
 /// As Arrow says; not for schemas made here.
 pub fn adapt(rows: &RecordBatch, target: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let schema = rows.schema();
-    if schema == *target {
+    if rows.schema_ref() == target {
         return Ok(rows.clone());
     }
-    let source: HashMap<FieldColumnId, usize> = (0..rows.num_columns())
-        .filter_map(|at| Some((FieldColumnId::of(schema.field(at))?, at)))
-        .collect();
-    let wanted: Vec<Option<FieldColumnId>> =
-        target.fields().iter().map(|field| FieldColumnId::of(field)).collect();
-    let mut left: Vec<usize> = source
-        .iter()
-        .filter(|(id, _)| !wanted.iter().flatten().any(|wanted| wanted == *id))
-        .map(|(_, at)| *at)
-        .collect();
-    left.sort_unstable();
-    let mut columns: Vec<ArrayRef> = Vec::with_capacity(target.fields().len());
-    for (field, id) in target.fields().iter().zip(&wanted) {
-        columns.push(match id {
-            Some(id) => match source.get(id) {
-                Some(at) => rows.column(*at).clone(),
-                None => new_null_array(field.data_type(), rows.num_rows()),
-            },
-            None if field.name() == REST => rest::with(rows, &left),
-            None => rows
-                .column_by_name(field.name())
-                .cloned()
-                .ok_or_else(|| ArrowError::SchemaError(format!("rows without {}", field.name())))?,
-        });
+    Adapter::new(rows.schema_ref(), target)?.adapt(rows)
+}
+
+/// How rows of one set of columns become rows of another: looked up once for all of their batches.
+#[derive(Debug)]
+pub(crate) struct Adapter {
+    from: SchemaRef,
+    to: SchemaRef,
+    /// What each column is made of.
+    columns: Vec<Made>,
+    /// The columns whose values go to `_rest`.
+    left: Vec<usize>,
+}
+
+/// What a column is made of.
+#[derive(Debug)]
+enum Made {
+    /// The column at this place.
+    Column(usize),
+    Nothing,
+    Rest,
+}
+
+impl Adapter {
+    /// From one schema to another.
+    ///
+    /// # Errors
+    /// When rows lack one of the [`FIXED`] columns.
+    pub(crate) fn new(from: &SchemaRef, to: &SchemaRef) -> Result<Self, ArrowError> {
+        let fields = from.fields().iter().enumerate();
+        let mut source: HashMap<FieldColumnId, usize> =
+            fields.filter_map(|(at, field)| Some((FieldColumnId::of(field)?, at))).collect();
+        let mut columns = Vec::with_capacity(to.fields().len());
+        for field in to.fields() {
+            columns.push(match FieldColumnId::of(field) {
+                Some(id) => source.remove(&id).map_or(Made::Nothing, Made::Column),
+                None if field.name() == REST => Made::Rest,
+                None => Made::Column(from.index_of(field.name())?),
+            });
+        }
+        let mut left: Vec<usize> = source.into_values().collect();
+        left.sort_unstable();
+        Ok(Self { from: from.clone(), to: to.clone(), columns, left })
     }
-    RecordBatch::try_new(target.clone(), columns)
+
+    /// Whether rows of this schema are those it is made for.
+    pub(crate) fn takes(&self, schema: &SchemaRef) -> bool {
+        self.from == *schema
+    }
+
+    /// Rows of the one schema in the other.
+    ///
+    /// # Errors
+    /// As Arrow says; not for rows of that schema.
+    pub(crate) fn adapt(&self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let mut empty: HashMap<&DataType, ArrayRef> = HashMap::new();
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
+        for (field, made) in self.to.fields().iter().zip(&self.columns) {
+            columns.push(match made {
+                Made::Column(at) => rows.column(*at).clone(),
+                Made::Nothing => {
+                    let of_type = empty.entry(field.data_type());
+                    let empty = || new_null_array(field.data_type(), rows.num_rows());
+                    of_type.or_insert_with(empty).clone()
+                }
+                Made::Rest => rest::with(rows, &self.left),
+            });
+        }
+        RecordBatch::try_new(self.to.clone(), columns)
+    }
 }
 
 /// The value of a field or label column in a row.

@@ -291,35 +291,54 @@ impl Searcher {
             sum.and_modify(|sum| sum.add(&field)).or_insert(field);
         };
         for unit in units {
-            match unit {
-                Unit::Split(meta) => self.split_fields(meta)?.into_iter().for_each(&mut add),
-                Unit::Remote(part) => {
-                    self.remote_of(part)?.fields(part)?.into_iter().for_each(&mut add);
-                }
-                Unit::Fresh(part) => {
-                    let mut tallies = HashMap::new();
-                    tally_fields(&part.rows, &mut tallies);
-                    tallies.into_iter().map(|(id, tally)| tally.stat(id)).for_each(&mut add);
-                }
-            }
+            Arc::unwrap_or_clone(self.fields(unit)?).into_iter().for_each(&mut add);
         }
         Ok(sums.into_values().collect())
     }
 
+    /// The fields of one unit with their types and counts, labels included: of each name, type and label
+    /// one. A split has them in memory when they were asked before.
+    ///
+    /// # Errors
+    /// [`ScanError`] names the split that cannot be read.
+    pub fn fields(&self, unit: &Unit) -> Result<Arc<Vec<FieldStat>>, ScanError> {
+        match unit {
+            Unit::Split(meta) => self.split_fields(meta),
+            Unit::Remote(part) => Ok(Arc::new(self.remote_of(part)?.fields(part)?)),
+            Unit::Fresh(part) => {
+                let mut tallies = HashMap::new();
+                tally_fields(&part.rows, &mut tallies);
+                Ok(Arc::new(tallies.into_iter().map(|(id, tally)| tally.stat(id)).collect()))
+            }
+        }
+    }
+
+    /// The same of a split whose fields are in memory; `None` where somebody would have to be waited for.
+    #[must_use]
+    pub fn fields_at_hand(&self, unit: &Unit) -> Option<Arc<Vec<FieldStat>>> {
+        match unit {
+            Unit::Split(meta) => self.0.opened(&meta.id)?.fields_at_hand(),
+            Unit::Fresh(_) | Unit::Remote(_) => None,
+        }
+    }
+
     /// The fields of a split, where it is damaged here those of another copy.
-    fn split_fields(&self, meta: &Arc<SplitMeta>) -> Result<Vec<FieldStat>, ScanError> {
-        self.fields_here(meta).or_else(|error| {
+    fn split_fields(&self, meta: &Arc<SplitMeta>) -> Result<Arc<Vec<FieldStat>>, ScanError> {
+        self.kept_fields(meta).or_else(|error| {
             let is_damaged = matches!(error, ScanError::Corrupt { .. });
             let remote = self.remote().filter(|_| is_damaged && !meta.copies.is_empty());
-            remote.and_then(|remote| remote.split_fields(meta)).ok_or(error)
+            remote.and_then(|remote| remote.split_fields(meta)).map(Arc::new).ok_or(error)
         })
     }
 
     /// The fields of a split with what this node has of it.
     pub(crate) fn fields_here(&self, meta: &Arc<SplitMeta>) -> Result<Vec<FieldStat>, ScanError> {
+        self.kept_fields(meta).map(|fields| fields.to_vec())
+    }
+
+    fn kept_fields(&self, meta: &Arc<SplitMeta>) -> Result<Arc<Vec<FieldStat>>, ScanError> {
         let fields = self.0.open(meta).and_then(|split| split.fields());
-        let fields = fields.inspect_err(|error| self.0.suspect(&meta.id, error));
-        fields.map(|fields| fields.to_vec())
+        fields.inspect_err(|error| self.0.suspect(&meta.id, error))
     }
 
     /// Every part of records as it becomes searchable.

@@ -16,6 +16,8 @@ pub struct Settings {
     pub merge_fan_in: usize,
     /// Rows of a split that merging does not exceed.
     pub merge_rows_max: u64,
+    /// Age at which records are cold: splits that are done are then packed for size; `None` is never.
+    pub cold_after: Option<Duration>,
     /// How long records are kept.
     pub retention: Duration,
     /// Share of the disk that splits may take, percent.
@@ -36,6 +38,7 @@ impl Settings {
         fresh_age_max: Duration::from_millis(50),
         merge_fan_in: 3,
         merge_rows_max: 2_000,
+        cold_after: None,
         retention: Duration::from_secs(3600 * 24 * 365 * 100),
         disk_percent_max: 100,
         disk_free_bytes_min: 0,

@@ -7,7 +7,7 @@ use arrow::array::{
     Array as _, ArrayBuilder, ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, ListBuilder,
     RecordBatch, StringBuilder,
 };
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, Schema};
 use model::record::{FieldType, FieldValue};
 use model::split::FieldStat;
 use serde_json::Value;
@@ -22,11 +22,18 @@ use crate::schema::{FieldColumnId, REST, field_type};
 pub(crate) struct FieldTally {
     /// Rows that have it in this type.
     pub(crate) count: u64,
-    /// Some row has a further value of the name.
+    /// Some of these rows has a further value of the name.
     pub(crate) several: bool,
 }
 
 impl FieldTally {
+    /// Of what a split says; `None` of one that says less.
+    pub(crate) fn of(stat: &FieldStat) -> Option<(FieldColumnId, Self)> {
+        let kind = (!stat.label).then_some(stat.kind);
+        let id = FieldColumnId { name: stat.name.clone(), kind };
+        Some((id, Self { count: stat.count, several: stat.several? }))
+    }
+
     /// As a split says it.
     pub(crate) fn stat(self, id: FieldColumnId) -> FieldStat {
         FieldStat {
@@ -39,49 +46,150 @@ impl FieldTally {
     }
 }
 
-/// How many rows have each (field, type), labels included; values in `_rest` too.
-pub(crate) fn tally_fields(rows: &RecordBatch, tallies: &mut HashMap<FieldColumnId, FieldTally>) {
-    let schema = rows.schema();
-    let mut own: HashMap<String, Vec<(FieldColumnId, &ArrayRef)>> = HashMap::new();
-    for (field, column) in schema.fields().iter().zip(rows.columns()) {
-        let present = column.len() - column.null_count();
-        if let Some(id) = FieldColumnId::of(field).filter(|_| present > 0) {
-            tallies.entry(id.clone()).or_default().count += present as u64;
-            own.entry(id.name.clone()).or_default().push((id, column));
-        }
+/// The tallies of fields, labels included.
+pub(crate) type Tallies = HashMap<FieldColumnId, FieldTally>;
+
+/// Adds the tallies of other rows.
+pub(crate) fn join(
+    tallies: &mut Tallies,
+    more: impl IntoIterator<Item = (FieldColumnId, FieldTally)>,
+) {
+    for (id, tally) in more {
+        let own = tallies.entry(id).or_default();
+        own.count += tally.count;
+        own.several |= tally.several;
     }
-    for columns in own.values().filter(|columns| columns.len() > 1) {
-        let has = |row: usize| columns.iter().filter(|(_, column)| column.is_valid(row)).count();
-        if (0..rows.num_rows()).any(|row| has(row) > 1) {
-            for (id, _) in columns {
-                tallies.entry(id.clone()).or_default().several = true;
+}
+
+/// How many rows have each (field, type), labels included; values in `_rest` too.
+pub(crate) fn tally_fields(rows: &RecordBatch, tallies: &mut Tallies) {
+    let mut counter = FieldCounter::new(rows.schema_ref());
+    counter.add(rows);
+    if !rest_is_empty(rows) {
+        let rest = Values::named(rows, REST);
+        for row in 0..rows.num_rows() {
+            if let Some(text) = rest.text(row) {
+                counter.add_rest(rows, row, &rest::values(&text));
             }
         }
     }
-    if rest_is_empty(rows) {
-        return;
+    join(tallies, counter.finish());
+}
+
+/// Tallies the fields of rows with the columns of one schema.
+#[derive(Debug)]
+pub(crate) struct FieldCounter {
+    columns: Vec<Counted>,
+    /// The places among them of the columns of each name.
+    named: HashMap<String, Vec<usize>>,
+    /// Of values in `_rest`: rows that have one in the type's own column are counted there.
+    rest: Tallies,
+}
+
+/// A column with its place in the schema.
+#[derive(Debug)]
+struct Counted {
+    at: usize,
+    id: FieldColumnId,
+    tally: FieldTally,
+}
+
+impl FieldCounter {
+    pub(crate) fn new(schema: &Schema) -> Self {
+        let fields = schema.fields().iter().enumerate();
+        let columns: Vec<Counted> = fields
+            .filter_map(|(at, field)| {
+                let id = FieldColumnId::of(field)?;
+                Some(Counted { at, id, tally: FieldTally::default() })
+            })
+            .collect();
+        let mut named: HashMap<String, Vec<usize>> = HashMap::new();
+        for (place, column) in columns.iter().enumerate() {
+            named.entry(column.id.name.clone()).or_default().push(place);
+        }
+        Self { columns, named, rest: HashMap::new() }
     }
-    let rest = Values::named(rows, REST);
-    for row in 0..rows.num_rows() {
-        let Some(text) = rest.text(row) else { continue };
-        let values = rest::values(&text);
+
+    /// Counts the rows that have values in columns.
+    pub(crate) fn add(&mut self, rows: &RecordBatch) {
+        let Self { columns, named, .. } = self;
+        for column in columns.iter_mut() {
+            let array = rows.column(column.at);
+            column.tally.count += (array.len() - array.null_count()) as u64;
+        }
+        for places in named.values().filter(|places| places.len() > 1) {
+            for (at, one) in places.iter().enumerate() {
+                for other in places.iter().skip(at + 1) {
+                    compare(columns, (*one, *other), rows);
+                }
+            }
+        }
+    }
+
+    /// Counts what a row has in `_rest`, as [`rest::values`] gives it.
+    pub(crate) fn add_rest(
+        &mut self,
+        rows: &RecordBatch,
+        row: usize,
+        values: &[(String, FieldValue)],
+    ) {
         // The values of a name stand beside each other.
         for same in values.chunk_by(|(a, _), (b, _)| a == b) {
             let Some((name, _)) = same.first() else { continue };
-            let columns = own.get(name).map(Vec::as_slice).unwrap_or_default();
-            let is_in_column = |kind: FieldType| {
-                columns.iter().any(|(id, column)| id.kind == Some(kind) && column.is_valid(row))
+            let places = self.named.get(name).map(Vec::as_slice).unwrap_or_default();
+            let has = |place: &&usize| {
+                self.columns.get(**place).is_some_and(|one| rows.column(one.at).is_valid(row))
             };
-            let several = same.len() > 1 || columns.iter().any(|(_, column)| column.is_valid(row));
+            let here: Vec<usize> = places.iter().filter(has).copied().collect();
+            let several = same.len() + here.len() > 1;
+            let mut kinds: Vec<FieldType> = Vec::with_capacity(here.len());
+            for place in here {
+                if let Some(column) = self.columns.get_mut(place) {
+                    column.tally.several |= several;
+                    kinds.extend(column.id.kind);
+                }
+            }
             for kind in FieldType::ALL {
                 if same.iter().any(|(_, value)| value.kind() == kind) {
                     let id = FieldColumnId { name: name.clone(), kind: Some(kind) };
-                    let tally = tallies.entry(id).or_default();
-                    tally.count += u64::from(!is_in_column(kind));
+                    let tally = self.rest.entry(id).or_default();
+                    tally.count += u64::from(!kinds.contains(&kind));
                     tally.several |= several;
                 }
             }
         }
+    }
+
+    /// The tallies of what some row had.
+    pub(crate) fn finish(self) -> Tallies {
+        let Self { columns, mut rest, .. } = self;
+        let columns = columns.into_iter().map(|column| (column.id, column.tally));
+        join(&mut rest, columns.filter(|(_, tally)| tally.count > 0));
+        rest
+    }
+}
+
+/// Marks two columns of which some row has both.
+fn compare(columns: &mut [Counted], places: (usize, usize), rows: &RecordBatch) {
+    let (Some(one), Some(other)) = (columns.get(places.0), columns.get(places.1)) else { return };
+    let are_marked = one.tally.several && other.tally.several;
+    if !are_marked && share_a_row(rows.column(one.at), rows.column(other.at)) {
+        for place in [places.0, places.1] {
+            if let Some(column) = columns.get_mut(place) {
+                column.tally.several = true;
+            }
+        }
+    }
+}
+
+fn share_a_row(one: &ArrayRef, other: &ArrayRef) -> bool {
+    if one.null_count() == one.len() || other.null_count() == other.len() {
+        return false;
+    }
+    match (one.nulls(), other.nulls()) {
+        (Some(one), Some(other)) => (one.inner() & other.inner()).has_true(),
+        // One has a value in every row.
+        _ => true,
     }
 }
 
@@ -173,8 +281,7 @@ mod tests {
             .iter()
             .map(|field| field.as_ref().clone().with_nullable(true))
             .collect();
-        let schema = arrow::datatypes::Schema::new(fields);
-        RecordBatch::try_new(Arc::new(schema), columns.collect()).unwrap()
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.collect()).unwrap()
     }
 
     #[test]
@@ -191,6 +298,28 @@ mod tests {
         assert_eq!(tally("a", FieldType::Int), Some((1, false)));
         assert_eq!(tally("b", FieldType::Text), Some((2, false)));
         assert_eq!(tally("c", FieldType::Int), Some((2, false)));
+    }
+
+    #[test]
+    fn several_are_marked_where_they_are_whatever_the_batches() {
+        let given: [Given<'_>; 3] = [
+            (Some("x"), None, None, Some(r#"{"a":2.5,"d":[1,"y"]}"#)),
+            (Some("x"), None, None, Some(r#"{"b":true}"#)),
+            (None, Some(1), Some("z"), None),
+        ];
+        let (mut whole, mut parts) = (HashMap::new(), HashMap::new());
+        tally_fields(&rows(&given), &mut whole);
+        given.iter().for_each(|row| tally_fields(&rows(&[*row]), &mut parts));
+        assert_eq!(whole, parts);
+        let several = |name, kind| whole[&id(name, kind)].several;
+        assert!(several("a", FieldType::Text) && several("a", FieldType::Float));
+        assert!(several("d", FieldType::Text) && several("d", FieldType::Int));
+        assert!(!several("a", FieldType::Int));
+        assert!(!several("b", FieldType::Text) && !several("b", FieldType::Bool));
+        let of = |(id, tally): (&FieldColumnId, &FieldTally)| {
+            FieldTally::of(&tally.stat(id.clone())) == Some((id.clone(), *tally))
+        };
+        assert!(whole.iter().all(of));
     }
 
     #[test]

@@ -64,12 +64,47 @@ impl Partitions {
             Self::Solo(partitions) => partitions.len() as u64,
             Self::Fleet(fleet) => fleet.partition_count(),
         };
-        let owner = u32::try_from(cluster::placement::owner(stream.0, 0..count)?).ok()?;
+        let owner = owner(stream, count)?;
         match self {
             Self::Solo(partitions) => {
-                partitions.get(usize::try_from(owner).ok()?).cloned().map(Target::Solo)
+                partitions.get(usize::try_from(owner.0).ok()?).cloned().map(Target::Solo)
             }
-            Self::Fleet(fleet) => Some(Target::Fleet(fleet.clone(), PartitionId(owner))),
+            Self::Fleet(fleet) => Some(Target::Fleet(fleet.clone(), owner)),
         }
+    }
+}
+
+/// The partition of a stream among so many.
+pub(crate) fn owner(stream: StreamId, count: u64) -> Option<PartitionId> {
+    let owner = cluster::placement::owner(stream.0, 0..count)?;
+    u32::try_from(owner).ok().map(PartitionId)
+}
+
+/// The partitions of a stream when there were so many, one count after the other: who sent under an
+/// earlier count is known by an earlier one, whoever is new belongs to the last.
+pub(crate) fn homes(stream: StreamId, counts: &[u32]) -> Vec<PartitionId> {
+    let owners = counts.iter().filter_map(|count| owner(stream, u64::from(*count)));
+    let mut homes: Vec<PartitionId> = owners.collect();
+    // More partitions take streams of others; those that stay have one home.
+    homes.dedup();
+    homes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_has_as_many_homes_as_it_was_moved() {
+        let mut moved = 0;
+        for stream in (0..1_000).map(StreamId) {
+            let homes = homes(stream, &[2, 4, 4]);
+            let now = owner(stream, 4).unwrap();
+            assert_eq!((homes[0], homes.last()), (owner(stream, 2).unwrap(), Some(&now)));
+            assert_eq!(homes.len(), 1 + usize::from(now.0 >= 2));
+            moved += homes.len() - 1;
+        }
+        assert!((400..600).contains(&moved), "{moved}");
+        assert!(homes(StreamId(7), &[]).is_empty());
     }
 }

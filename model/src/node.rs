@@ -191,6 +191,9 @@ pub struct Topology {
     pub nodes: BTreeMap<NodeId, NodeInfo>,
     /// Who keeps which partition.
     pub partitions: BTreeMap<PartitionId, Placement>,
+    /// Over how many partitions batches were spread, one count after the other, the one in force last.
+    /// Empty where no partitions were ever added: over all there are.
+    pub counts: Vec<u32>,
     /// Who has which lease.
     pub leases: BTreeMap<String, Lease>,
     /// Nodes that are to be left, also while they are down or have just come back.
@@ -200,6 +203,12 @@ pub struct Topology {
 }
 
 impl Topology {
+    /// Over how many partitions batches are spread.
+    #[must_use]
+    pub fn partition_count(&self) -> u64 {
+        self.counts.last().map_or(self.partitions.len() as u64, |count| u64::from(*count))
+    }
+
     /// Who indexes a partition.
     #[must_use]
     pub fn indexer(&self, partition: PartitionId) -> Option<Lease> {

@@ -97,6 +97,10 @@ pub struct SplitMeta {
     /// `None` of a split that was built before this was written down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sums: Option<SplitSums>,
+    /// Whether it was packed small, for the last time; splits that are not cold are not merged with it.
+    /// A node of an earlier version passes over it: the split's own footer has it too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cold: bool,
 }
 
 impl SplitMeta {

@@ -37,6 +37,10 @@ impl Timestamp {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
+        quick(text.as_bytes()).or_else(|| Self::parse_any(text))
+    }
+
+    fn parse_any(text: &str) -> Option<Self> {
         if let Ok(number) = text.parse::<i64>() {
             return Self::from_epoch(number);
         }
@@ -76,6 +80,75 @@ impl Timestamp {
         #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
         (micros.abs() < 9.2e15).then(|| Self(micros.round() as i64 * 1_000))
     }
+}
+
+/// RFC 3339 as nearly all programs write it, such as `2026-11-23T15:24:00.123Z` and the same with an
+/// offset of hours and minutes. What is written in any other way is `None`, and so is what is rare: the
+/// 29th of February, leap seconds, years that cannot be stored.
+fn quick(text: &[u8]) -> Option<Timestamp> {
+    let (head, rest) = text.split_first_chunk::<19>()?;
+    let byte = |at: usize| head.get(at).copied().unwrap_or_default();
+    let number = |at: usize| two(byte(at), byte(at + 1));
+    let signs = [4, 7, 10, 13, 16].map(byte);
+    if !matches!(signs, [b'-', b'-', b'T' | b' ', b':', b':']) {
+        return None;
+    }
+    let (year, month, day) = (number(0)? * 100 + number(2)?, number(5)?, number(8)?);
+    let (hour, minute, second) = (number(11)?, number(14)?, number(17)?);
+    let days_max = match month {
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=days_max).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let (nanos, zone) = fraction(rest)?;
+    let hours = days_since_1970(year, month, day) * 24 + hour;
+    let seconds = (hours * 60 + minute - minutes_east(zone)?) * 60 + second;
+    seconds.checked_mul(SECOND)?.checked_add(nanos).map(Timestamp)
+}
+
+/// `Z`, or an offset of hours and minutes.
+fn minutes_east(zone: &[u8]) -> Option<i64> {
+    let &[sign, h1, h2, b':', m1, m2] = zone else { return (zone == b"Z").then_some(0) };
+    let (hours, minutes) = (two(h1, h2)?, two(m1, m2)?);
+    let east = hours * 60 + minutes;
+    let usual = hours <= 14 && minutes <= 59;
+    match sign {
+        b'+' if usual => Some(east),
+        // What is nothing west says that nobody knows.
+        b'-' if usual && east > 0 => Some(-east),
+        _ => None,
+    }
+}
+
+/// The number that two digits are.
+fn two(tens: u8, ones: u8) -> Option<i64> {
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    (tens < 10 && ones < 10).then(|| i64::from(tens) * 10 + i64::from(ones))
+}
+
+/// Nanoseconds behind a point, none where there is no point; and what follows.
+fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
+    let [b'.', text @ ..] = text else { return Some((0, text)) };
+    let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, rest) = text.split_at_checked(count).filter(|_| (1..=9).contains(&count))?;
+    let number = |number: i64, byte: &u8| number * 10 + i64::from(byte - b'0');
+    let missing = u32::try_from(9 - count).ok()?;
+    Some((digits.iter().fold(0, number) * 10_i64.pow(missing), rest))
+}
+
+/// Days from 1970-01-01 to a day of the Gregorian calendar.
+pub(crate) fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    // Count from March, so that the leap day is the last of its year.
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
 }
 
 /// Nanoseconds of the unit in which an epoch number of that size counts.
@@ -248,6 +321,34 @@ mod tests {
         check("1700000000.25", Some("2023-11-14T22:13:20.250000000Z"));
         check("yesterday-ish", None);
         check("9999-01-01T00:00:00Z", None);
+    }
+
+    #[test]
+    fn the_usual_form_is_read_quickly() {
+        for text in [
+            "2026-11-23T15:24:00Z",
+            "2026-11-23 15:24:00.5Z",
+            "2026-01-31T00:00:59.123456789-14:00",
+            "2000-02-28T23:59:59.000+05:30",
+            "1700-12-31T00:00:00Z",
+        ] {
+            let quick = quick(text.as_bytes());
+            assert!(quick.is_some() && quick == Timestamp::parse_any(text), "{text} {quick:?}");
+        }
+        for text in ["", "2026-11-23T15:24:00", "2026-02-30T15:24:00Z", "1600-01-01T00:00:00Z"] {
+            assert_eq!(quick(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_quickly_is_read_as_elsewhere(
+            text in "(0[0-9]|1[6-9]|2[0-9])[0-9]{2}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,10})?(Z|z|[+-][0-2][0-9]:[0-6][0-9])?",
+        ) {
+            if let Some(quick) = quick(text.as_bytes()) {
+                proptest::prop_assert_eq!(Some(quick), Timestamp::parse_any(&text), "{}", text);
+            }
+        }
     }
 
     #[test]

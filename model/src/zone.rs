@@ -1,6 +1,6 @@
 //! What a line's words about time mean as a moment: the zone and year they leave out.
 
-use crate::time::{SECOND, Timestamp};
+use crate::time::{SECOND, Timestamp, days_since_1970};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
@@ -40,6 +40,8 @@ pub struct Zone {
     last: [Option<(Quarter, i64)>; QUARTERS_KEPT],
     /// Which of them is replaced next.
     oldest: usize,
+    /// Which of them was found last: most lines are of the same quarter as the one before.
+    found: usize,
     /// The last moment whose year was asked for.
     year: Option<(Timestamp, i16)>,
 }
@@ -61,12 +63,14 @@ pub struct ZoneError {
 
 /// How far after now a time without a year may lie before it is taken to be last year's.
 const FUTURE_MAX: i64 = 24 * 3600 * SECOND;
+/// Further than that from UTC is no zone.
+const OFFSET_MAX: i64 = 26 * 3600 * SECOND;
 /// Years to go back for a 29 February.
 const YEARS_BACK_MAX: i16 = 9;
 
 impl Default for Zone {
     fn default() -> Self {
-        Self { zone: TimeZone::UTC, last: [None; QUARTERS_KEPT], oldest: 0, year: None }
+        Self { zone: TimeZone::UTC, last: [None; QUARTERS_KEPT], oldest: 0, found: 0, year: None }
     }
 }
 
@@ -82,7 +86,7 @@ impl Zone {
             }
             None => TimeZone::system(),
         };
-        Ok(Self { zone, last: [None; QUARTERS_KEPT], oldest: 0, year: None })
+        Ok(Self { zone, ..Self::default() })
     }
 
     /// The moment a stated time means, read at `now`. `None` when there is no such day, or it
@@ -103,16 +107,22 @@ impl Zone {
         }
         // Without a year: the latest one that does not put it more than a day after now.
         let limit = now.0.saturating_add(FUTURE_MAX);
-        let this_year = self.year_of(now)?;
-        (this_year - YEARS_BACK_MAX..=this_year + 1)
+        // Any later year would.
+        let latest = self.year_of(Timestamp(limit.saturating_add(OFFSET_MAX)))?;
+        (latest - YEARS_BACK_MAX..=latest)
             .rev()
             .find_map(|year| at(self, year).filter(|moment| moment.0 <= limit))
     }
 
     /// Seconds since 1970 at the beginning of a quarter of an hour. `None` when there is none.
     fn quarter(&mut self, stated: Quarter) -> Option<i64> {
-        if let Some((_, seconds)) = self.last.iter().flatten().find(|last| last.0 == stated) {
-            return Some(*seconds);
+        let known = |last: &Option<(Quarter, i64)>| last.filter(|last| last.0 == stated);
+        if let Some((_, seconds)) = self.last.get(self.found).and_then(known) {
+            return Some(seconds);
+        }
+        if let Some(found) = self.last.iter().position(|last| known(last).is_some()) {
+            self.found = found;
+            return self.last.get(found).and_then(known).map(|(_, seconds)| seconds);
         }
         let (year, month, day, hour, quarter, offset_s) = stated;
         let civil = DateTime::new(year, month, day, hour, quarter * 15, 0, 0).ok()?;
@@ -122,6 +132,7 @@ impl Zone {
         };
         if let Some(place) = self.last.get_mut(self.oldest) {
             *place = Some((stated, seconds));
+            self.found = self.oldest;
         }
         self.oldest = (self.oldest + 1) % QUARTERS_KEPT;
         Some(seconds)
@@ -138,16 +149,10 @@ impl Zone {
     }
 }
 
-/// Seconds since 1970 if the time were UTC (days from the civil calendar, Gregorian).
+/// Seconds since 1970 if the time were UTC.
 fn utc_seconds(civil: DateTime) -> i64 {
-    let (year, month) = (i64::from(civil.year()), i64::from(civil.month()));
-    // Count from March, so that the leap day is the last of its year.
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + i64::from(civil.day()) - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = era * 146_097 + day_of_era - 719_468;
+    let (year, month, day) = (civil.year(), civil.month(), civil.day());
+    let days = days_since_1970(i64::from(year), i64::from(month), i64::from(day));
     ((days * 24 + i64::from(civil.hour())) * 60 + i64::from(civil.minute())) * 60
         + i64::from(civil.second())
 }

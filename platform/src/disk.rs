@@ -134,11 +134,12 @@ impl DiskFile {
 /// # Errors
 /// As the system says.
 pub fn create_dir_all(path: &Path) -> io::Result<()> {
+    let is_made = |folder: &&Path| *folder == path || !folder.exists();
+    let made: Vec<&Path> = path.ancestors().take_while(is_made).collect();
     fs::create_dir_all(path)?;
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
-        _ => Ok(()),
-    }
+    // Each one's name stands in the folder above it; the outermost first.
+    let above = made.into_iter().rev().filter_map(Path::parent);
+    above.filter(|parent| !parent.as_os_str().is_empty()).try_for_each(sync_dir)
 }
 
 /// Makes what was created, renamed or removed in a folder survive a loss of power.
@@ -188,7 +189,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     remove_file(path)?;
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    file.sync_all()?;
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_dir)
 }
 
 /// Renames a file; the new name survives a loss of power.

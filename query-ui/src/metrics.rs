@@ -30,12 +30,18 @@ pub struct QueryMetrics {
     pub units: Counter,
     /// Rows that scans found.
     pub rows: Counter,
+    /// Tables that ended at the bound `table_rows_max`.
+    pub tables_cut: Counter,
     /// Parts of plans that other nodes were asked to run.
     pub fragments: Counter,
     /// Of those, how many were scanned from here instead.
     pub fragment_failures: Counter,
     /// Parts of other nodes' plans begun here.
     pub fragments_served: Counter,
+    /// Of those, how many run, against the bound `fragments_max`.
+    pub fragments_running: Gauge,
+    /// And how many wait for a place.
+    pub fragments_waiting: Gauge,
     /// Tails open now, against the bound `tails_max`.
     pub tails: Gauge,
     /// Records a tail missed because its reader was slow.
@@ -68,6 +74,7 @@ impl QueryMetrics {
             seconds: metrics.register("query_seconds", "Time of a query", Histogram::new(buckets)),
             units: counter("query_units", "Splits and fresh parts scanned"),
             rows: counter("query_rows", "Rows that scans found"),
+            tables_cut: counter("query_tables_cut", "Tables that ended at the bound of their rows"),
             fragments: counter("query_fragments", "Parts of plans that other nodes were asked for"),
             fragment_failures: counter(
                 "query_fragment_failures",
@@ -76,6 +83,14 @@ impl QueryMetrics {
             fragments_served: counter(
                 "query_fragments_served",
                 "Parts of other nodes' plans begun here",
+            ),
+            fragments_running: gauge(
+                "query_fragments_running",
+                "Parts of other nodes' plans that run here",
+            ),
+            fragments_waiting: gauge(
+                "query_fragments_waiting",
+                "Parts of other nodes' plans that wait for a place here",
             ),
             tails: gauge("query_tails", "Tails open now"),
             tail_lost: counter("query_tail_lost_records", "Records a slow tail missed"),

@@ -9,11 +9,12 @@ use model::stream::{IndexName, IndexNameError, Labels, LabelsError};
 
 use crate::checkpoint::StoreError;
 use crate::discover::{PatternError, Patterns};
+use crate::effort::Compression;
 use crate::feed::{Feed, SyslogError};
 use crate::files::Files;
 use crate::parse::ZoneError;
 use crate::recipe::Recipe;
-use crate::send::{Balance, TargetError, Tls};
+use crate::send::{Balance, HttpVersion, TargetError, Tls};
 
 /// A day.
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -54,6 +55,12 @@ pub struct Config {
     pub balance: Balance,
     /// Certificates, for addresses that begin with `https`.
     pub tls: Tls,
+    /// Which HTTP is spoken with them.
+    pub http_version: HttpVersion,
+    /// How hard batches are compressed.
+    pub compression: Compression,
+    /// How long less than a whole batch waits for more.
+    pub batch_age: Duration,
     /// Where checkpoints are kept; one process at a time.
     pub state_dir: PathBuf,
     /// Files to follow: paths with `*`, `?`, `[a-z]`, `{a,b}`, and `**` for any depth.
@@ -150,6 +157,9 @@ impl Config {
             token_file: None,
             balance: Balance::default(),
             tls: Tls::default(),
+            http_version: HttpVersion::default(),
+            compression: Compression::default(),
+            batch_age: Duration::ZERO,
             state_dir: state_dir.into(),
             paths,
             excludes: Vec::new(),

@@ -133,6 +133,9 @@ fn over(other: &ShipperSettings, mut local: Settings) -> Result<Settings, Settin
         local.labels.entry(name).or_insert(value);
     }
     local.balance = local.balance.or(theirs.balance);
+    local.http_version = local.http_version.or(theirs.http_version);
+    local.compression = local.compression.or(theirs.compression);
+    local.batch_age_ms = local.batch_age_ms.or(theirs.batch_age_ms);
     local.index = local.index.or(theirs.index);
     local.start_at = local.start_at.or(theirs.start_at);
     local.time_zone = local.time_zone.or(theirs.time_zone);
@@ -159,11 +162,11 @@ mod tests {
 
     #[test]
     fn what_the_cluster_says_stands_behind_what_the_server_says() {
-        let theirs = "index = \"b\"\ntime_zone = \"UTC\"\n[labels]\nteam = \"x\"\n\
+        let theirs = "index = \"b\"\nbatch_age_ms = 7\ntime_zone = \"UTC\"\n[labels]\nteam = \"x\"\n\
                       [[files]]\npaths = [\"/a\"]\n";
         let settings = Fetched::tried(&version(1, theirs), local()).unwrap();
         assert_eq!((settings.index.as_deref(), settings.files.len()), (Some("a"), 1));
-        assert_eq!(settings.labels["team"], "x");
+        assert_eq!((settings.labels["team"].as_str(), settings.batch_age_ms), ("x", Some(7)));
         for (theirs, word) in [
             ("to = [\"http://elsewhere\"]", "own"),
             ("nonsense = 1", "nonsense"),

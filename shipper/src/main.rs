@@ -14,6 +14,7 @@ use platform::clock::Clock;
 use platform::shutdown::Shutdown;
 use shipper::config::Until;
 use shipper::feed::{Feed, Input};
+use shipper::figures;
 use shipper::journal::Journal;
 use shipper::operate::{self, SettingsWatch};
 use shipper::{Config, Control, Fetched, Handle, Settings, Shipper};
@@ -197,7 +198,7 @@ async fn ship(mut what: What) -> anyhow::Result<()> {
     let control = shipper.control();
     operate::serve_status(&state_dir, control.clone(), clock.clone(), shutdown.clone());
     if let Some(address) = metrics_listen {
-        operate::serve_metrics(address, metrics, control.clone(), clock, shutdown);
+        figures::serve(address, metrics, control.clone(), clock, shutdown);
     }
     ship_and_reload(shipper, control, what, watch).await
 }

@@ -16,6 +16,8 @@ pub(crate) struct Metrics {
     pub(crate) dropped: Counter,
     pub(crate) files: Gauge,
     pub(crate) open_files: Gauge,
+    pub(crate) ahead_files: Gauge,
+    pub(crate) zstd_level: Gauge,
     pub(crate) lag_bytes: Gauge,
 }
 
@@ -44,6 +46,11 @@ impl Metrics {
             ),
             files: gauge("shipper_files", "Files followed."),
             open_files: gauge("shipper_open_files", "Files held open."),
+            ahead_files: gauge(
+                "shipper_ahead_files",
+                "Rotated files held open until they are read, beside those.",
+            ),
+            zstd_level: gauge("shipper_zstd_level", "Level of zstd of the batch packed last."),
             lag_bytes: gauge("shipper_lag_bytes", "Bytes in files not acknowledged yet."),
         }
     }

@@ -1,19 +1,14 @@
-//! What operators reach a running shipper by: its status on a socket in the state directory, its
-//! figures over HTTP, and a settings file that is read again when it changes.
+//! What operators reach a running shipper by: its status on a socket in the state directory, and a
+//! settings file that is read again when it changes. Its figures are in `figures`.
 
 use std::future::ready;
 use std::io::{self, Read as _};
-use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::get;
 use platform::clock::Clock;
-use platform::http;
 use platform::shutdown::Shutdown;
-use platform::telemetry::Metrics;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -98,7 +93,7 @@ async fn answer_all(
 }
 
 /// Tries until it is had; what fails is told once. `None` when the shipper stops before.
-async fn until_had<T, E, F: Future<Output = Result<T, E>>>(
+pub(crate) async fn until_had<T, E, F: Future<Output = Result<T, E>>>(
     clock: &Clock,
     shutdown: &Shutdown,
     mut get: impl FnMut() -> F,
@@ -132,38 +127,6 @@ pub fn ask(state_dir: &Path) -> Result<Report, AskError> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(AskError::Answer)?;
     serde_json::from_slice(&answer).map_err(|error| AskError::Answer(error.into()))
-}
-
-/// Serves `/metrics` in Prometheus' text until the shipper stops. An address that is taken, or not
-/// ours, is told and tried again: files are shipped whoever looks on.
-pub fn serve_metrics(
-    address: SocketAddr,
-    metrics: Metrics,
-    control: Control,
-    clock: Clock,
-    shutdown: Shutdown,
-) {
-    let router = Router::new()
-        .route("/metrics", get(move || async move { metrics.encode() }))
-        .route("/livez", get(|| async { "ok" }));
-    tokio::spawn(async move {
-        let bound = until_had(
-            &clock,
-            &shutdown,
-            || http::bind(address),
-            |error| {
-                let why = format!("figures are not served, tried again every few seconds: {error}");
-                tracing::warn!("{why}");
-                control.listener(Some(why));
-            },
-        );
-        let Some(listener) = bound.await else { return };
-        control.listener(None);
-        tracing::info!(%address, "figures are served");
-        if let Err(error) = http::serve(listener, router, shutdown).await {
-            tracing::error!(%error, "figures are not served any more");
-        }
-    });
 }
 
 /// Tells when a settings file is to be read again: at SIGHUP, and when it has changed. Where there is

@@ -1,8 +1,11 @@
 //! Ways in for any bytes: what comes from outside goes through one of these. Property tests feed
 //! them on every run, fuzz targets (`tests/fuzz`) for as long as one likes.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, LazyLock};
 
+use model::codec;
+use model::stream::{IndexName, Labels};
 use model::time::Timestamp;
 
 use crate::feed::record::{self, Next};
@@ -10,8 +13,134 @@ use crate::feed::take_messages;
 use crate::frame::assemble::Assembler;
 use crate::frame::container::Container;
 use crate::frame::{Delimiter, Lines};
+use crate::identity::HEAD_BYTES_MIN;
+use crate::pack::{Damaged, Found, Framing, LastLine, Origin, Packer, Place, Width, Workbench};
 use crate::parse::{Format, Line, Parser};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Script};
+use crate::source::Source;
+
+/// Files that differ in how lines end, are joined and read, and in what is done to them.
+const SOURCES: &str = r#"
+to = ["http://a:1"]
+state_dir = "/s"
+
+[[files]]
+paths = ["/a"]
+
+[[files]]
+paths = ["/b"]
+delimiter = "--"
+format = "detect"
+
+[[files]]
+paths = ["/c"]
+encoding = "utf-16le"
+
+[[files]]
+paths = ["/d"]
+encoding = "utf-16be"
+format = "detect"
+
+[[files]]
+paths = ["/e"]
+encoding = "shift_jis"
+join = { continue = "^ " }
+
+[[files]]
+paths = ["/f"]
+container = "docker"
+join = "traces"
+keep_raw = true
+
+[[files]]
+paths = ["/g"]
+container = "cri"
+join = { end = "[.;]$" }
+format = "detect"
+
+[[files]]
+paths = ["/h"]
+join = { start = "^[0-9<]" }
+format = "regex"
+pattern = '(?<time>\S+) (?<level>\w+)?.*?(?<n__int>\d+)(?<x__float>[\d.]*)(?<message>.*)'
+
+[[files]]
+paths = ["/i"]
+format = "dissect"
+pattern = "%{time} %{} %{n:int} %{message}"
+
+[[files]]
+paths = ["/j"]
+format = "detect"
+
+[[files.rules]]
+when = [{ field = "level", below = "info" }]
+sample_one_in = 2
+
+[[files.rules]]
+when = [{ field = "message", matches = "[a-c]=" }]
+rename = { n = "m" }
+
+[[files.rules]]
+redact = ["mail", "card", "token", "key", 'regex:\d{3}']
+"#;
+
+static RECIPES: LazyLock<Vec<Arc<Recipe>>> = LazyLock::new(|| {
+    let settings = crate::Settings::parse(SOURCES).expect("settings");
+    let config = settings.config().expect("settings that can be");
+    config.recipes().expect("sources that can be")
+});
+
+/// Bytes in the place of a file.
+struct Memory<'a>(&'a [u8]);
+
+impl Source for Memory<'_> {
+    fn window(&mut self, at: u64, bytes_max: usize) -> io::Result<&[u8]> {
+        let rest = usize::try_from(at).ok().and_then(|at| self.0.get(at..)).unwrap_or_default();
+        Ok(rest.get(..bytes_max).unwrap_or(rest))
+    }
+}
+
+/// A file's bytes, made into batches in each of those ways: how many records there are. What is made
+/// can be read again.
+#[must_use]
+pub fn file(bytes: &[u8]) -> usize {
+    let mut workbench = Workbench::default();
+    RECIPES.iter().map(|recipe| packed(bytes, recipe, &mut workbench)).sum()
+}
+
+fn packed(bytes: &[u8], recipe: &Arc<Recipe>, workbench: &mut Workbench) -> usize {
+    let head = bytes.get(..HEAD_BYTES_MIN).unwrap_or(bytes);
+    let Script { encoding, delimiter } = recipe.script(head);
+    let (container, multiline) = (recipe.container("/a"), recipe.multiline.clone());
+    let framing = Framing { delimiter, container, multiline };
+    let origin = Origin { index: IndexName::default(), labels: Labels::default(), producer: 1 };
+    let mut packer = Packer {
+        origin: &origin,
+        workbench,
+        parser: Parser::new(recipe.clone(), Timestamp(0), encoding),
+        now: Timestamp(0),
+        framing: &framing,
+        last_line: LastLine::Counts,
+        last_record: LastLine::Counts,
+        width: Width::default(),
+        damaged: Damaged::default(),
+    };
+    let (mut place, mut count) = (Place::at(0), 0);
+    loop {
+        match packer.pack(&mut Memory(bytes), place).expect("a batch of what is in memory") {
+            Found::Batch(packed) => {
+                assert!(packed.to > place.acknowledged, "nothing is passed");
+                let (_, batch) = codec::decode(&packed.bytes).expect("what was made");
+                assert_eq!(batch.record_count(), packed.record_count, "records");
+                count += packed.record_count;
+                place = Place::at(packed.to);
+            }
+            Found::More { place: further } => place = further,
+            Found::End { .. } => return count,
+        }
+    }
+}
 
 /// Bytes of a spool: every byte is passed, in records or as damage. How many are left.
 #[must_use]
@@ -129,6 +258,7 @@ mod tests {
         ) {
             let bytes = damaged(&samples, &damage);
             prop_assert!(lines(&bytes) <= 7 * bytes.len());
+            prop_assert!(file(&bytes) <= RECIPES.len() * bytes.len());
             prop_assert!(spool(&bytes) <= bytes.len());
             prop_assert!(syslog(&bytes, size) <= bytes.len());
             // Whether it can be used is no matter here.
@@ -145,6 +275,7 @@ mod tests {
                 prop_assert!(spool(bytes) <= bytes.len());
                 prop_assert!(syslog(bytes, size) <= bytes.len());
                 prop_assert!(lines(bytes) <= 7 * bytes.len());
+                prop_assert!(file(bytes) <= RECIPES.len() * bytes.len());
             }
             prop_assert!(!settings(&text), "it says nowhere where to send to");
         }
@@ -154,6 +285,7 @@ mod tests {
     fn samples_are_what_they_look_like() {
         let all = SAMPLES.join("\n") + "\n";
         assert_eq!(lines(all.as_bytes()), 7 * all.lines().count());
+        assert!(file(all.as_bytes()) > all.lines().count());
         assert!(settings(SAMPLES[13]));
         assert_eq!(syslog(SAMPLES[12].as_bytes(), 3), 1);
     }

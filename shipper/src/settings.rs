@@ -9,9 +9,10 @@ use model::stream::IndexName;
 use serde::Deserialize;
 
 use crate::config::{Config, ConfigError, DAY, StartAt};
+use crate::effort::Compression;
 use crate::feed::{Feed, JournalSettings, SyslogSettings};
 use crate::files::Files;
-use crate::send::{Balance, Tls};
+use crate::send::{Balance, HttpVersion, Tls};
 
 /// What may stand in the file. Everything may be left out that flags give.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -27,6 +28,12 @@ pub struct Settings {
     pub balance: Option<Balance>,
     /// Certificates, for addresses that begin with `https`.
     pub tls: Tls,
+    /// Which HTTP is spoken with the nodes.
+    pub http_version: Option<HttpVersion>,
+    /// How hard batches are compressed.
+    pub compression: Option<Compression>,
+    /// How long less than a whole batch waits for more, milliseconds.
+    pub batch_age_ms: Option<u64>,
     /// The index of records whose source names none.
     pub index: Option<String>,
     /// Where files begin that were there before the first run.
@@ -135,6 +142,9 @@ impl Settings {
             token_file: self.token_file,
             balance: self.balance.unwrap_or_default(),
             tls: self.tls,
+            http_version: self.http_version.unwrap_or_default(),
+            compression: self.compression.unwrap_or_default(),
+            batch_age: self.batch_age_ms.map_or(defaults.batch_age, Duration::from_millis),
             files: self.files,
             feeds: feeds(self.feeds, self.journal, self.syslog)?,
             labels: self.labels.into_iter().collect(),
@@ -219,6 +229,9 @@ mod tests {
         refused("[[files]]\npaths = [\"/a\"]\njoin = { start = \"(\" }", "(");
         refused("[[files]]\npaths = [\"/a\"]\n[[files.rules]]\nredact = [\"nothing\"]", "nothing");
         refused("[[files]]\npaths = [\"/a\"]\n[[files.rules]]\ndrop = true\nx = 1", "x");
+        refused("compression = \"fast\"", "1 to 9");
+        refused("compression = 20", "1 to 9");
+        refused("http_version = \"3\"", "unknown variant `3`");
         refused("time_zone = \"Nowhere\"\n[[files]]\npaths = [\"/a\"]", "Nowhere");
         assert!(Settings::parse("").unwrap().config().unwrap_err().to_string().contains("--to"));
     }

@@ -74,7 +74,7 @@ test('a field that no record has is underlined while typing, and named when noth
   assert.match(await page.getByTestId('warning').innerText(), /no record has a field "hots": did you mean host\?/);
   assert.equal(await page.locator('.ink .odd').innerText(), 'hots');
   await page.keyboard.press('Enter');
-  assert.match(await page.getByTestId('odd').innerText(), /did you mean host\?/);
+  assert.match(await page.getByTestId('doubts').innerText(), /did you mean host\?/);
   await ask(page, 'host:web1', '100 of 100 rows');
   await close(page);
 });

@@ -39,6 +39,21 @@ test('what is missing from an answer is said', async () => {
   await close(page);
 });
 
+test('what a question may not mean is said, and gone with the next one', async () => {
+  const page = await open('/?q=refused');
+  assert.equal(await page.getByTestId('doubts').count(), 0);
+  await ask(page, 'accepted OR level:errror OR statsu:500', 'of 270 rows');
+  const said = await page.getByTestId('doubts').innerText();
+  assert.match(said, /level:errror names no level: did you mean error\?/);
+  assert.match(said, /no record has a field "statsu"/);
+  await ask(page, 'accepted', 'of 270 rows');
+  await page.getByTestId('doubts').waitFor({ state: 'detached' });
+  await close(page);
+  const chinese = await open('/?q=level%3Aerrror', { locale: 'zh-CN' });
+  assert.match(await chinese.getByTestId('doubts').innerText(), /level:errror 不是任何级别：是否想写 error？/);
+  await close(chinese);
+});
+
 test('a node that does not answer is told with the next step, which works', async () => {
   const page = await open('/?q=refused');
   await page.route('**/api/v1/**', (route) => route.abort());

@@ -86,6 +86,31 @@ fn splits(folder: &tempfile::TempDir) -> Vec<PathBuf> {
 }
 
 #[test]
+fn an_index_is_packed_for_size_when_that_is_asked_for() {
+    let (folder, node) = filled(TINY);
+    one_split(&node);
+    let hot = splits(&folder);
+    let compact = || {
+        let output = run("sawlog", &["compact", "main", "--wait", "--server", node.url()]);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && words.contains("done: 1 splits"), "{words}");
+    };
+    compact();
+    // The objects of the one before go when no question reads them any more.
+    let cold = eventually("another split", || {
+        let found = splits(&folder);
+        (found.len() == 1 && !hot.contains(&found[0])).then_some(found)
+    });
+    let path = cold[0].to_str().unwrap();
+    let dump = String::from_utf8(run("sawlog", &["split", "dump", path]).stdout).unwrap();
+    assert!(dump.lines().next().unwrap().ends_with(", cold"), "{dump}");
+    check_answers(&node);
+    compact();
+    assert_eq!(splits(&folder), cold, "it is not done twice");
+    refuses("sawlog", &["compact", "none", "--server", node.url()], &["no index"]);
+}
+
+#[test]
 fn a_split_is_looked_at_without_a_node() {
     let (folder, mut node) = filled(TINY);
     one_split(&node);

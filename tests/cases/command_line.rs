@@ -57,6 +57,8 @@ fn query_speaks_sql() {
     assert_eq!(printed, "{\"level\":\"error\",\"n\":10}\n");
     let wrong = ["query", "SELECT nosuch FROM logs", "--server", node.url()];
     refuses("sawlog", &wrong, &["nosuch"]);
+    let search = ["query", "line | stats count()", "--server", node.url()];
+    refuses("sawlog", &search, &["sawlog search 'line | stats count()'"]);
 }
 
 #[test]

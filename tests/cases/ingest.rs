@@ -1,4 +1,5 @@
-//! The NDJSON door: taken whole or not at all, repeats recognised, packing unpacked.
+//! The NDJSON door: taken whole or not at all, repeats recognised, packing unpacked. Repeats at the doors of
+//! others.
 
 use serde_json::json;
 use tests::process::{FRESH, Node, TINY};
@@ -35,6 +36,36 @@ fn a_key_is_remembered_through_a_crash() {
     let node = Node::start("node", folder.path(), TINY, &[]);
     assert_eq!(send(&node)["duplicate"], json!(true));
     node.client.expect_records(2);
+}
+
+#[test]
+fn what_came_through_a_channel_or_was_created_is_remembered_without_the_nodes_files() {
+    const EVENTS: &str =
+        r#"{"event":"a","time":1795000000.5}{"event":"b","time":1795000000.75,"host":"h"}"#;
+    let (folder, mut node) = start();
+    let send = |node: &Node| {
+        let channel = [("x-splunk-request-channel", "c")];
+        let path = "/services/collector";
+        let answer = node.client.send("POST", path, &channel, EVENTS.into()).unwrap();
+        assert!(answer.status == 200 && answer.json()["ackId"].is_u64(), "{}", answer.body);
+        let json = [("content-type", "application/json")];
+        let path = "/es/main/_create/7";
+        let answer =
+            node.client.send("POST", path, &json, br#"{"msg":"created"}"#.to_vec()).unwrap();
+        answer.status
+    };
+    assert_eq!(send(&node), 201);
+    // The node remembers the id.
+    assert_eq!(send(&node), 409);
+    node.client.expect_records(3);
+    node.process.kill();
+    // Without its ids, as another node is: the queue knows both.
+    let ids = folder.path().join("data").join("doors").join("ids");
+    assert!(ids.is_dir(), "the ids are elsewhere");
+    std::fs::remove_dir_all(ids).unwrap();
+    let node = Node::start("node", folder.path(), TINY, &[]);
+    assert_eq!(send(&node), 201);
+    node.client.expect_records(3);
 }
 
 #[test]

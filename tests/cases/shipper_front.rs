@@ -29,6 +29,7 @@ pub(crate) struct Front {
     pub(crate) url: String,
     fault: Arc<Mutex<Fault>>,
     open: Arc<Mutex<Vec<TcpStream>>>,
+    begins: Arc<Mutex<Vec<String>>>,
 }
 
 impl Front {
@@ -39,16 +40,33 @@ impl Front {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let fault = Arc::new(Mutex::new(Fault::None));
         let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
-        let (now, held) = (fault.clone(), open.clone());
+        let begins: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (now, held, heard) = (fault.clone(), open.clone(), begins.clone());
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 held.lock().unwrap().push(client.try_clone().unwrap());
-                let (fault, node) = (*now.lock().unwrap(), node.clone());
+                let (fault, node, heard) = (*now.lock().unwrap(), node.clone(), heard.clone());
                 // Who is on the other side goes away when it likes.
-                thread::spawn(move || serve(client, fault, &node).ok());
+                thread::spawn(move || {
+                    if fault == Fault::None {
+                        let mut begin = [0; 3];
+                        let read = client.peek(&mut begin).unwrap_or(0);
+                        // Who says nothing asks for nothing: a client may have a connection to spare.
+                        if read > 0 {
+                            let begin = String::from_utf8_lossy(&begin[..read]).into_owned();
+                            heard.lock().unwrap().push(begin);
+                        }
+                    }
+                    serve(client, fault, &node).ok()
+                });
             }
         });
-        Self { url, fault, open }
+        Self { url, fault, open, begins }
+    }
+
+    /// The first letters of each connection that reached the node.
+    pub(crate) fn begins(&self) -> Vec<String> {
+        self.begins.lock().unwrap().clone()
     }
 
     /// From now on; connections that are open are ended.

@@ -67,6 +67,40 @@ fn with_flags_alone_a_hang_up_ends_nothing_and_an_exclude_for_nothing_is_refused
     refuses("sawlog-shipper", &without, &["--exclude narrows what --path names"]);
 }
 
+/// HTTP/2 without TLS, a level of zstd and the age of batches, as they are set; what is usual otherwise.
+#[test]
+fn batches_go_in_the_http_at_the_level_and_in_the_time_that_are_set() {
+    let world = World::new();
+    let (front, address) = (Front::of(world.node.url()), free_address());
+    let set = format!(
+        "http_version = \"2\"\ncompression = 5\nbatch_age_ms = 500\nmetrics_listen = {address:?}"
+    );
+    world.settings_to(&front.url, &set, ALL);
+    append(&world.path("app"), "one\ntwo\n");
+    let mut shipper = world.ship();
+    world.expect(&["one", "two"]);
+    assert!(front.begins().iter().all(|begin| begin == "PRI"), "{:?}", front.begins());
+    let client = Client::new(&address);
+    let figures = eventually("the figures", || {
+        let answer = client.send("GET", "/metrics", &[], Vec::new())?;
+        let batches =
+            answer.body.lines().find(|line| line.starts_with("shipper_batches_total "))?;
+        (batches == "shipper_batches_total 1").then(|| answer.body.clone())
+    });
+    for line in ["shipper_zstd_level 5", "shipper_ahead_files 0"] {
+        assert!(figures.lines().any(|it| it == line), "{line} is missing in {figures}");
+    }
+    assert!(shipper.stop());
+    // Without TLS nobody is asked, so what is usual is what every node and proxy speaks.
+    let before = front.begins().len();
+    world.settings_to(&front.url, "", ALL);
+    append(&world.path("app"), "three\n");
+    world.once();
+    world.expect(&["one", "two", "three"]);
+    assert!(front.begins().len() > before);
+    assert!(front.begins()[before..].iter().all(|begin| begin == "POS"), "{:?}", front.begins());
+}
+
 /// S31: nobody answers, and it ends all the same; what was under way is not stored twice.
 #[test]
 fn with_a_silent_node_it_ends_within_its_grace() {

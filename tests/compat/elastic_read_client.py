@@ -91,3 +91,29 @@ def test_what_is_not_there_or_not_supported_is_named(node):
     names = es.field_caps(index="logs-app-prod", fields="*")["fields"]
     assert "date" in names["@timestamp"] and "http.status" in names, sorted(names)
     assert "logs-app-prod" in es.indices.get_mapping(index="logs-*"), "the mapping names the index"
+
+
+def test_figures_of_figures(node):
+    es = filled(node)
+    aggs = {
+        "all": {"cumulative_sum": {"buckets_path": "_count"}},
+        "rate": {"derivative": {"buckets_path": "all", "unit": "1s"}},
+        "mean": {"moving_fn": {"buckets_path": "_count", "window": 3, "script": "MovingFunctions.unweightedAvg(values)"}},
+        "half": {"bucket_script": {"buckets_path": {"n": "_count"}, "script": "params.n / 2"}},
+    }
+    histogram = {"date_histogram": {"field": "@timestamp", "fixed_interval": "1m"}, "aggs": aggs}
+    answer = es.search(index="logs-app-prod", size=0, aggs={"m": histogram})
+    buckets = answer["aggregations"]["m"]["buckets"]
+    assert buckets[-1]["all"]["value"] == COUNT, buckets[-1]
+    assert "rate" not in buckets[0] and all("normalized_value" in bucket["rate"] for bucket in buckets[1:])
+    assert all(bucket["half"]["value"] == bucket["doc_count"] / 2 for bucket in buckets)
+
+
+def test_documents_have_names_of_their_own(node):
+    es = client(f"{node.url}/es")
+    for number, own in enumerate(["a", 7]):
+        es.create(index="named", id=f"given-{number}", document={"id": own, "index": "left", "message": f"n{number}"})
+    answer = es.search(index="named", query={"term": {"id": 7}}, sort=[{"index": "asc"}])
+    (hit,) = answer["hits"]["hits"]
+    assert (hit["_id"], hit["_index"]) == ("given-1", "named"), hit
+    assert (hit["_source"]["id"], hit["_source"]["index"]) == (7, "left"), hit

@@ -39,3 +39,19 @@ def test_tokens_in_the_ways_of_curl(node):
     asked = json.dumps({"acks": [acknowledged["ackId"]]})
     assert curl(node, f"/ack?token={TOKEN}&channel=7", asked) == {"acks": {str(acknowledged["ackId"]): True}}
     assert len(node.rows("hello")) == 3 and len(node.rows("line")) == 1
+
+
+def test_a_body_of_a_channel_comes_again(node):
+    body = "".join(json.dumps({"event": f"repeated {n}", "time": 1_700_000_000.25 + n, "host": f"r{n}"}) for n in range(3))
+    ids = set()
+    for _ in range(3):
+        # The first two answers were lost.
+        ids.add(curl(node, f"?token={TOKEN}", body, "-H", "X-Splunk-Request-Channel: 11")["ackId"])
+    assert len(ids) == 3, ids
+    asked = json.dumps({"acks": sorted(ids)})
+    known = curl(node, f"/ack?token={TOKEN}&channel=11", asked)["acks"]
+    assert all(known[str(one)] for one in ids), known
+    assert len(node.rows("repeated")) == 3
+    for _ in range(2):
+        curl(node, f"?token={TOKEN}&channel=11", '{"event":"ordinary"}')
+    assert len(node.rows("ordinary")) == 2

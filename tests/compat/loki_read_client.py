@@ -11,9 +11,11 @@ from websockets.sync.client import connect
 from store import TOKEN
 
 
-def call(node, path, body=None, **parameters):
+def call(node, path, body=None, tenant=None, **parameters):
     url = f"{node.url}/loki/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    if tenant:
+        headers["X-Scope-OrgID"] = tenant
     request = urllib.request.Request(url, data=None if body is None else json.dumps(body).encode(), headers=headers)
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
         text = answer.read()
@@ -96,3 +98,30 @@ def received(tail, count):
         values = sorted((value for stream in streams for value in stream["values"]), key=lambda value: int(value[0]))
         lines += [value[1] for value in values]
     return lines
+
+
+def test_tenants_see_their_own(node):
+    now = time.time_ns()
+    span = {"start": now - 3_600_000_000_000, "end": now + 3_600_000_000_000}
+    for tenant in ("red", "blue"):
+        # Whose a line is, its sender says in the header alone.
+        stream = {"stream": {"service": "till", "tenant": "red"}, "values": [[str(now), f"of {tenant}"]]}
+        assert call(node, "push", {"streams": [stream]}, tenant=tenant) is None
+    for tenant, expected in (("red", ["of red"]), ("blue", ["of blue"]), ("red|blue", ["of blue", "of red"]), ("green", [])):
+        answer = call(node, "query_range", query='{service="till"}', tenant=tenant, **span)
+        lines = sorted(line for stream in answer["data"]["result"] for _, line in stream["values"])
+        assert lines == expected, (tenant, answer)
+    query = urllib.parse.urlencode({"query": '{service="till"}', "start": span["start"]})
+    url = f"{node.url.replace('http', 'ws')}/loki/api/v1/tail?{query}"
+    headers = {"Authorization": f"Bearer {TOKEN}", "X-Scope-OrgID": "blue"}
+    with connect(url, additional_headers=headers, proxy=None) as tail:
+        assert received(tail, 1) == ["of blue"]
+        for tenant in ("red", "blue"):
+            stream = {"stream": {"service": "till"}, "values": [[str(now + 1), f"later of {tenant}"]]}
+            call(node, "push", {"streams": [stream]}, tenant=tenant)
+        assert received(tail, 1) == ["later of blue"]
+    try:
+        call(node, "push", {"streams": [stream]}, tenant="red|blue")
+        raise AssertionError("a push of two tenants was taken")
+    except urllib.error.HTTPError as error:
+        assert error.code == 400 and b"X-Scope-OrgID" in error.read()

@@ -32,7 +32,13 @@ from ports import free_port
 BUCKET = "logs"
 PREFIX = "shop"
 SECRET = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-central-1"}
-SETTINGS = """partitions = 3
+# Bytes of a partition's queue at which records are refused, and how far one group may go beyond.
+QUEUE_BYTES = 1 << 20
+GROUP_BYTES = 1 << 19
+SETTINGS = f"""partitions = 3
+[queue]
+bytes_max = {QUEUE_BYTES}
+segment_bytes_max = {QUEUE_BYTES // 8}
 [index]
 fresh_rows_max = 1000
 fresh_age_max_s = 1
@@ -101,6 +107,11 @@ class Node:
     def cluster(self):
         return json.loads(self.get("/api/v1/cluster"))
 
+    def queue_bytes(self):
+        """Of the replica that takes most."""
+        replicas = (self.folder / "data/replicas").iterdir()
+        return max(sum(segment.stat().st_size for segment in replica.glob("*.seg")) for replica in replicas)
+
     def count(self):
         """Records, distinct records, and what the answer lacks."""
         body = json.dumps({"query": "order | stats count() as n, count_distinct(seq) as d"}).encode()
@@ -112,8 +123,10 @@ class Node:
 class Load:
     """Writers that send small requests to any node, and each again until it is acknowledged."""
 
-    def __init__(self, nodes, name):
+    def __init__(self, nodes, name, filler_bytes=0):
         self.nodes, self.name, self.acknowledged, self.stopped = nodes, name, 0, False
+        # Of what no compression makes less; status and Retry-After of the answers that refused it.
+        self.filler_bytes, self.refusals = filler_bytes, []
         self.lock = threading.Lock()
         self.writers = [threading.Thread(target=self.write, args=(number,)) for number in range(WRITERS)]
         for writer in self.writers:
@@ -123,7 +136,10 @@ class Load:
         number = 0
         while not self.stopped:
             key = f"{self.name}{writer}-{number}"
-            records = [{"message": f"order {key} of {at}", "seq": f"{key}-{at}"} for at in range(REQUEST_RECORDS)]
+            records = [
+                {"message": f"order {key} of {at} {os.urandom(self.filler_bytes).hex()}", "seq": f"{key}-{at}"}
+                for at in range(REQUEST_RECORDS)
+            ]
             body = "\n".join(map(json.dumps, records)).encode()
             tries = 0
             while True:
@@ -132,7 +148,9 @@ class Load:
                 try:
                     node.post(f"/api/v1/ingest?service=w{writer}-{number % 4}", body, {"idempotency-key": key}.items())
                     break
-                except OSError:
+                except OSError as error:
+                    if isinstance(error, urllib.error.HTTPError):
+                        self.refusals.append((error.code, error.headers.get("retry-after")))
                     time.sleep(0.03)
             with self.lock:
                 self.acknowledged += REQUEST_RECORDS
@@ -188,17 +206,32 @@ class Cases:
               lambda: all(one["published"] for one in self.nodes[0].cluster()["partitions"]))
         assert len(self.objects()) >= 6, self.objects()
 
-    def case_a_store_that_is_down_stops_no_acknowledgement_and_is_caught_up_with(self):
+    def case_a_store_that_is_down_stops_no_acknowledgement(self):
         self.proxy.is_down = True
-        before = self.published()
         self.load.more(500)
         # By now what was on its way has arrived.
         objects = self.objects()
         self.load.more(2_500)
         assert self.objects() == objects
         assert self.proxy.cut > 0
+        assert not self.load.refusals, self.load.refusals
+
+    def case_a_store_that_is_down_for_long_fills_the_queue_and_is_caught_up_with(self):
+        """It is still down. Producers are told to come later; then everything is taken again."""
+        before, load = self.published(), Load(self.nodes, "f", filler_bytes=10_000)
+        until("the queue is full", lambda: len(load.refusals) >= 50)
+        for status, later in load.refusals + self.load.refusals:
+            assert status in (429, 503) and int(later or 0) >= 1, (status, later)
+        assert any(status == 429 for status, _ in load.refusals), load.refusals
+        fill = [node.queue_bytes() for node in self.nodes]
+        assert QUEUE_BYTES < max(fill) < QUEUE_BYTES + GROUP_BYTES, fill
+        assert self.published() == before
         self.proxy.is_down = False
-        until("what waited is published", lambda: self.published() >= before + 3_000)
+        load.more(200)
+        taken = load.end()
+        self.acknowledged += taken
+        until("what waited is published", lambda: self.published() >= before + 3_000 + taken)
+        until("the queue is cut", lambda: max(node.queue_bytes() for node in self.nodes) < QUEUE_BYTES / 2)
 
     def case_a_store_that_puts_a_third_off_is_good_enough(self):
         self.proxy.share_put_off = 1 / 3

@@ -68,6 +68,16 @@ impl Client {
         Self::build(address, reqwest::Client::builder().timeout(patience))
     }
 
+    /// [`Self::hurried`], each request over a connection of its own: one that is kept is not looked at
+    /// between two requests, and that the node closed it meanwhile would be the next one's fault.
+    ///
+    /// # Panics
+    /// No event loop can be made.
+    #[must_use]
+    pub fn fresh(address: &str, patience: Duration) -> Self {
+        Self::build(address, reqwest::Client::builder().timeout(patience).pool_max_idle_per_host(0))
+    }
+
     fn build(address: &str, builder: reqwest::ClientBuilder) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         platform::tls::install();

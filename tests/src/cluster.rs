@@ -64,7 +64,7 @@ impl Cluster {
     /// They do not become a cluster.
     #[must_use]
     pub fn linked(count: usize, settings: &str) -> (Self, Links) {
-        let (mut cluster, links) = Self::wired(count, settings);
+        let (mut cluster, links) = Self::wired(count, settings, |_, _| Vec::new());
         cluster.begin_all();
         (cluster, links)
     }
@@ -74,15 +74,13 @@ impl Cluster {
     /// # Panics
     /// Their folders cannot be made.
     #[must_use]
-    pub fn wired(count: usize, settings: &str) -> (Self, Links) {
-        let (mut cluster, links) =
-            (Self::new(count, settings, |_, _| Vec::new()), Links::default());
-        for (number, seat) in cluster.seats.iter_mut().enumerate() {
-            seat.advertised = free_address();
-            links.serve(number, &seat.advertised, &seat.peer);
-        }
-        cluster.links = Some(links.clone());
-        (cluster, links)
+    pub fn wired(
+        count: usize,
+        settings: &str,
+        more: impl Fn(&Path, usize) -> Vec<String>,
+    ) -> (Self, Links) {
+        let links = Links::default();
+        (Self::seated(count, settings, more, Some(links.clone())), links)
     }
 
     /// So many nodes that do not run yet.
@@ -91,9 +89,18 @@ impl Cluster {
     /// Their folders cannot be made.
     #[must_use]
     pub fn new(count: usize, settings: &str, more: impl Fn(&Path, usize) -> Vec<String>) -> Self {
+        Self::seated(count, settings, more, None)
+    }
+
+    fn seated(
+        count: usize,
+        settings: &str,
+        more: impl Fn(&Path, usize) -> Vec<String>,
+        links: Option<Links>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (seats, settings) = (Vec::with_capacity(count), settings.to_owned());
-        let mut cluster = Self { folder, settings, seats, links: None };
+        let mut cluster = Self { folder, settings, seats, links };
         for number in 0..count {
             let more = more(cluster.folder.path(), number);
             cluster.add(more);
@@ -110,7 +117,11 @@ impl Cluster {
         let folder = self.folder.path().join(format!("n{number}"));
         std::fs::create_dir_all(&folder).unwrap();
         let (http, peer) = (free_address(), free_address());
-        let (advertised, through) = (peer.clone(), Vec::new());
+        let (mut advertised, through) = (peer.clone(), Vec::new());
+        if let Some(links) = &self.links {
+            advertised = free_address();
+            links.serve(number, &advertised, &peer);
+        }
         let seat = Seat { folder, http, peer, advertised, more, through, begun: false, node: None };
         self.seats.push(seat);
         number
@@ -215,6 +226,17 @@ impl Cluster {
         self.seats[number].folder.join("data")
     }
 
+    /// The disk of a node that does not run is an empty one from now on.
+    ///
+    /// # Panics
+    /// The files cannot be removed.
+    pub fn wipe(&self, number: usize) {
+        let data = self.data(number);
+        if data.exists() {
+            std::fs::remove_dir_all(data).unwrap();
+        }
+    }
+
     /// The addresses of the nodes for clients.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
@@ -228,6 +250,16 @@ impl Cluster {
     pub fn kill(&mut self, number: usize) {
         let mut node = self.seats[number].node.take().expect("the node runs");
         node.process.kill();
+    }
+
+    /// SIGKILL of all that run, as if at one moment: none does anything while others end.
+    ///
+    /// # Panics
+    /// One cannot be killed.
+    pub fn kill_all(&mut self) {
+        let running = self.running();
+        running.iter().for_each(|number| self.pause(*number));
+        running.iter().for_each(|number| self.kill(*number));
     }
 
     /// SIGTERM, and waits.

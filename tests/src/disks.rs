@@ -2,11 +2,12 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::process::{Pid, Resource, Rlimit};
 
 use crate::cluster::Cluster;
+use crate::preload::{self, Preload};
 use crate::process::Process;
 
 /// Disks whose syncs can be made slow, one of each node.
@@ -23,23 +24,21 @@ impl SlowDisks {
     /// There is no C compiler.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        let (source, library) = (folder.join("slow_sync.c"), folder.join("slow_sync.so"));
-        std::fs::write(&source, include_str!("slow_sync.c")).unwrap();
-        let built =
-            Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
-        assert!(built.is_ok_and(|status| status.success()), "cc builds slow_sync.c");
+        let library = preload::library(folder, "slow_sync", include_str!("slow_sync.c"));
         Self { library, folder: folder.to_owned() }
     }
 
     /// The command by which a node is started that is to get such a disk.
     #[must_use]
     pub fn command(&self, number: usize) -> Vec<String> {
-        let (library, file) = (self.library.display(), self.file(number));
-        vec![
-            "env".to_owned(),
-            format!("LD_PRELOAD={library}"),
-            format!("SLOW_SYNC_MS={}", file.display()),
-        ]
+        preload::command(&[self.preload(number)])
+    }
+
+    /// The library for a node's disk.
+    #[must_use]
+    pub fn preload(&self, number: usize) -> Preload {
+        let (library, value) = (self.library.clone(), self.file(number));
+        Preload { library, variable: "SLOW_SYNC_MS", value }
     }
 
     /// From now on each sync of a node takes so much longer.
@@ -143,6 +142,21 @@ impl SmallDisk {
         let limit = Rlimit { current: bytes, maximum: None };
         rustix::process::prlimit(id, Resource::Fsize, limit).unwrap();
     }
+}
+
+/// Takes a folder away, and with the next call gives it back, each in one step. In its place there is
+/// a file, below which nobody writes or reads anything, not even root.
+///
+/// # Panics
+/// The file system does not exchange the two.
+pub fn swap_away(folder: &Path) {
+    let mut name = folder.file_name().expect("a folder has a name").to_owned();
+    name.push(".away");
+    let away = folder.with_file_name(name);
+    if !away.exists() {
+        std::fs::write(&away, "away").unwrap();
+    }
+    renameat_with(CWD, folder, CWD, &away, RenameFlags::EXCHANGE).unwrap();
 }
 
 /// The segments of a partition's replica at a node, oldest first.

@@ -51,6 +51,8 @@ struct Shared {
     again: AtomicU64,
     refused: AtomicU64,
     unanswered: AtomicU64,
+    /// By the place of their addresses, nodes that nothing is sent to.
+    avoided: Vec<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -92,7 +94,7 @@ pub struct Tally {
     pub again: u64,
     /// Answers that were refusals.
     pub refused: u64,
-    /// Requests without an answer.
+    /// Requests without an answer, but for those at nodes that were avoided meanwhile.
     pub unanswered: u64,
 }
 
@@ -103,22 +105,53 @@ impl Load {
     /// A thread does not start.
     #[must_use]
     pub fn start(addresses: &[String], tag: &str, senders: usize) -> Self {
-        Self::paced(addresses, tag, senders, PAUSE)
+        Self::begin(addresses, tag, senders, |address| Client::hurried(address, REQUEST_WAIT))
     }
 
-    /// [`Self::start`] with another pause between two requests of a sender.
+    /// [`Self::start`] where every request without an answer is somebody's fault: it may take so long,
+    /// and has a connection of its own.
     ///
     /// # Panics
     /// A thread does not start.
     #[must_use]
-    pub fn paced(addresses: &[String], tag: &str, senders: usize, pause: Duration) -> Self {
-        let shared = Arc::new(Shared::default());
+    pub fn patient(addresses: &[String], tag: &str, senders: usize, wait: Duration) -> Self {
+        Self::begin(addresses, tag, senders, move |address| Client::fresh(address, wait))
+    }
+
+    fn begin(
+        addresses: &[String],
+        tag: &str,
+        senders: usize,
+        connect: impl Fn(&str) -> Client + Copy + Send + 'static,
+    ) -> Self {
+        let avoided = addresses.iter().map(|_| AtomicBool::new(false)).collect();
+        let shared = Arc::new(Shared { avoided, ..Shared::default() });
         let begin = |sender| {
             let (tag, addresses, shared) = (tag.to_owned(), addresses.to_vec(), shared.clone());
-            std::thread::spawn(move || send_all(&tag, sender, &addresses, pause, &shared))
+            std::thread::spawn(move || {
+                let clients: Vec<Client> =
+                    addresses.iter().map(|address| connect(address)).collect();
+                send_all(&tag, sender, &clients, &shared)
+            })
         };
         let senders = (0..senders).map(begin).collect();
         Self { tag: tag.to_owned(), shared, senders }
+    }
+
+    /// Sends nothing more to the node whose address has this place; what is on its way goes on.
+    pub fn avoid(&self, place: usize) {
+        self.shared.avoided[place].store(true, Ordering::SeqCst);
+    }
+
+    /// Sends to that node again.
+    pub fn use_again(&self, place: usize) {
+        self.shared.avoided[place].store(false, Ordering::SeqCst);
+    }
+
+    /// Whether nothing is sent to that node.
+    #[must_use]
+    pub fn avoids(&self, place: usize) -> bool {
+        self.shared.avoids(place)
     }
 
     /// Records acknowledged so far.
@@ -168,21 +201,27 @@ impl Load {
     }
 }
 
-fn send_all(
-    tag: &str,
-    sender: usize,
-    addresses: &[String],
-    pause: Duration,
-    shared: &Shared,
-) -> Sent {
-    let clients: Vec<Client> =
-        addresses.iter().map(|address| Client::hurried(address, REQUEST_WAIT)).collect();
+impl Shared {
+    fn avoids(&self, place: usize) -> bool {
+        self.avoided[place].load(Ordering::SeqCst)
+    }
+
+    /// The place of a node to send to; any, when all are avoided.
+    fn draw(&self, chance: &mut Chance) -> usize {
+        let all = 0..self.avoided.len();
+        let used: Vec<usize> = all.clone().filter(|place| !self.avoids(*place)).collect();
+        let places = if used.is_empty() { all.collect() } else { used };
+        *chance.one_of(&places)
+    }
+}
+
+fn send_all(tag: &str, sender: usize, clients: &[Client], shared: &Shared) -> Sent {
     let (clock, mut chance) = (Clock::system(), Chance::new(sender as u64));
     let (mut records, mut gaps, mut last) = (0, Vec::new(), clock.elapsed());
     let mut older: Option<Request> = None;
     while !shared.stop.load(Ordering::SeqCst) {
         let request = Request::new(tag, sender, records);
-        let taken = request.insist(&clients, &mut chance, shared);
+        let taken = request.insist(clients, &mut chance, shared);
         shared.repeats.fetch_add(u64::from(taken["duplicate"] == true), Ordering::SeqCst);
         records += REQUEST_RECORDS;
         shared.acknowledged.fetch_add(REQUEST_RECORDS, Ordering::SeqCst);
@@ -192,15 +231,13 @@ fn send_all(
         if chance.below(REPEAT_ONE_OF) == 0 {
             // One of a while ago comes once more, mostly to another node and often to another leader.
             if let Some(older) = older.replace(request) {
-                let again = older.insist(&clients, &mut chance, shared);
+                let again = older.insist(clients, &mut chance, shared);
                 assert_eq!(again["duplicate"], true, "taken twice: {again}");
                 shared.again.fetch_add(1, Ordering::SeqCst);
                 last = clock.elapsed();
             }
         }
-        if !pause.is_zero() {
-            pace(pause);
-        }
+        pace(PAUSE);
     }
     Sent { sender, records, gaps }
 }
@@ -233,8 +270,8 @@ impl Request {
     fn insist(&self, clients: &[Client], chance: &mut Chance, shared: &Shared) -> Value {
         let headers = [(self.header.0, self.header.1.as_str())];
         loop {
-            let client = chance.one_of(clients);
-            match client.send("POST", &self.path, &headers, self.body.clone()) {
+            let place = shared.draw(chance);
+            match clients[place].send("POST", &self.path, &headers, self.body.clone()) {
                 Some(answer) if answer.status == 200 => return answer.json(),
                 Some(answer) => {
                     // Refused for good it will never be taken: that is a fault of ours.
@@ -242,6 +279,7 @@ impl Request {
                     assert!(passes, "{}: {}", answer.status, answer.body);
                     shared.refused.fetch_add(1, Ordering::SeqCst);
                 }
+                None if shared.avoids(place) => {}
                 None => {
                     shared.unanswered.fetch_add(1, Ordering::SeqCst);
                 }

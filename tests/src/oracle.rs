@@ -13,7 +13,9 @@ pub struct Truth {
     pub level: Option<&'static str>,
     /// The message.
     pub message: String,
-    /// Flat fields.
+    /// Labels of its stream, asked by name only.
+    pub labels: Vec<(String, Value)>,
+    /// Flat fields; one with several values stands here several times.
     pub fields: Vec<(String, Value)>,
     folded: Vec<char>,
 }
@@ -27,6 +29,12 @@ pub enum Ask {
     Phrase(String),
     /// A word with `*` in it.
     Stars(String),
+    /// A word or phrase, standing free, with its letters as they are.
+    Exact(String),
+    /// The message, or a field's text, of which this is true: an expression or a network, told by hand.
+    Text(fn(&str) -> bool),
+    /// From this moment to before that one, nanoseconds.
+    Inside(i64, i64),
     /// A named value.
     Field(String, Test),
     /// All of them.
@@ -46,6 +54,12 @@ pub enum Test {
     Is(String),
     /// Its text holds the word with stars.
     Stars(String),
+    /// Its text holds the phrase with its letters as they are.
+    Exact(String),
+    /// This is true of its text.
+    Text(fn(&str) -> bool),
+    /// It is one of these texts: a range of texts, spans, sizes or times, told by hand.
+    OneOf(&'static [&'static str]),
     /// `from <= number <= to`.
     Within(f64, f64),
     /// `number > bound`.
@@ -64,7 +78,8 @@ impl Truth {
     pub fn new(source: &str, timestamp: Option<i64>, message: String) -> Self {
         let folded = fold(&message);
         let source = source.to_owned();
-        Self { source, timestamp, level: None, message, fields: Vec::new(), folded }
+        let (labels, fields) = (Vec::new(), Vec::new());
+        Self { source, timestamp, level: None, message, labels, fields, folded }
     }
 
     /// Whether it lies in the half-open window of nanoseconds.
@@ -85,11 +100,17 @@ impl Ask {
             Self::All => true,
             Self::Phrase(text) => any_text(record, |folded| phrase(folded, &fold(text))),
             Self::Stars(text) => any_text(record, |folded| stars(folded, &fold(text))),
+            Self::Exact(text) => any_written(record, |written| exact(written, text)),
+            Self::Text(holds) => any_written(record, holds),
+            Self::Inside(from, to) => record.inside(Some((*from, *to))),
             Self::Field(name, test) => match name.as_str() {
                 "message" => test.holds(&Value::String(record.message.clone())),
                 "source" => test.holds(&Value::String(record.source.clone())),
                 "level" => test.holds_level(record.level.expect("the oracle judges this level")),
-                _ => record.fields.iter().any(|(n, value)| n == name && test.holds(value)),
+                _ => {
+                    let mut named = record.labels.iter().chain(&record.fields);
+                    named.any(|(known, value)| known == name && test.holds(value))
+                }
             },
             Self::And(parts) => parts.iter().all(|part| part.holds(record)),
             Self::Or(parts) => parts.iter().any(|part| part.holds(record)),
@@ -102,6 +123,16 @@ fn any_text(record: &Truth, test: impl Fn(&[char]) -> bool) -> bool {
     test(&record.folded) || record.fields.iter().any(|(_, value)| test(&fold(&text_of(value))))
 }
 
+fn any_written(record: &Truth, test: impl Fn(&str) -> bool) -> bool {
+    test(&record.message) || record.fields.iter().any(|(_, value)| test(&text_of(value)))
+}
+
+/// Whether the phrase stands free anywhere in the text, with its letters as they are.
+fn exact(text: &str, wanted: &str) -> bool {
+    let [text, wanted] = [text, wanted].map(|text| text.chars().collect::<Vec<char>>());
+    phrase(&text, &wanted)
+}
+
 impl Test {
     fn holds(&self, value: &Value) -> bool {
         let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
@@ -112,6 +143,9 @@ impl Test {
                     || (value.is_number() && number == text.parse().ok() && number.is_some())
             }
             Self::Stars(text) => stars(&fold(&text_of(value)), &fold(text)),
+            Self::Exact(text) => exact(&text_of(value), text),
+            Self::Text(holds) => holds(&text_of(value)),
+            Self::OneOf(texts) => texts.contains(&text_of(value).as_str()),
             Self::Within(from, to) => number.is_some_and(|n| *from <= n && n <= *to),
             Self::Over(bound) => number.is_some_and(|n| n > *bound),
             Self::Under(bound) => number.is_some_and(|n| n < *bound),

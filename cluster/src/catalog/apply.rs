@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::command::{Answer, Change, Command, Fence, Joining, Order, Publication, Refusal};
+use super::written::{PROTOCOL_FIRST, too_early};
 use super::{CatalogError, storage};
 use crate::peer::REMOVED;
 
@@ -28,6 +29,15 @@ pub(super) const CLUSTER: &str = "cluster";
 const TOKENS: &str = "tokens";
 /// The fact that says before which moment objects of unknown splits are swept.
 pub(super) const SWEPT: &str = "swept";
+/// The fact that says how many partitions the queue is to have.
+pub(crate) const WANTED: &str = "partitions";
+/// The fact that says how many there were before each time when some were added, and how many then.
+pub(super) const COUNTS: &str = "partition counts";
+/// The fact that says which version of the nodes' protocol it takes to read the log; none is the
+/// first.
+pub(crate) const LOG_PROTOCOL: &str = "log protocol";
+/// The version since which every node refuses, in the order of the log, who could not read it.
+const PROTOCOL_REFUSES: u32 = 3;
 /// How the fact begins that a node is to be left, with its id behind it. It says something as long
 /// as that holds. (A node's health is told anew whenever it comes.)
 pub(crate) const DRAINING: &str = "draining ";
@@ -79,6 +89,7 @@ impl Tables<'_> {
                 let of_nodes = name.starts_with(DRAINING);
                 Ok(Ok((Answer::Done, of_nodes.then_some(Change::Topology))))
             }
+            Command::Raise { partitions } => self.raise(*partitions),
             Command::Found { cluster } => self.found(cluster),
             Command::Adopt(estate) => self.adopt(estate),
             Command::Register(joining) => self.register(joining),
@@ -234,6 +245,20 @@ impl Tables<'_> {
         Ok(Ok((Answer::Done, Some(Change::Deletion(deletion)))))
     }
 
+    fn raise(&self, partitions: u32) -> Result<Outcome, CatalogError> {
+        let known: u32 = self.fact(WANTED)?.and_then(|fact| fact.parse().ok()).unwrap_or(0);
+        if partitions <= known {
+            return Ok(Ok((Answer::Was(false), None)));
+        }
+        // Where none were wanted before nothing was spread.
+        if known > 0 {
+            let before = self.fact(COUNTS)?.unwrap_or_else(|| known.to_string());
+            self.remember(COUNTS, &format!("{before} {partitions}"))?;
+        }
+        self.remember(WANTED, &partitions.to_string())?;
+        Ok(Ok((Answer::Was(true), Some(Change::Topology))))
+    }
+
     fn found(&self, cluster: &str) -> Result<Outcome, CatalogError> {
         if let Some(known) = self.fact(CLUSTER)? {
             return Ok(if known == cluster {
@@ -250,6 +275,12 @@ impl Tables<'_> {
         if self.fact(&forgotten(joining.id))?.is_some() {
             let why = format!("node {} {REMOVED}: start it with an empty --data-dir", joining.id);
             return Ok(Err(Refusal::Stranger { why }));
+        }
+        let log = self.fact(LOG_PROTOCOL)?.and_then(|fact| fact.parse::<u32>().ok());
+        let log = log.unwrap_or(PROTOCOL_FIRST);
+        // Nodes of earlier versions, which may be there before that, take everybody.
+        if joining.protocol < log && log >= PROTOCOL_REFUSES {
+            return Ok(Err(Refusal::Stranger { why: too_early(joining.protocol, log) }));
         }
         let known: Option<NodeInfo> = self.get(NODES, joining.id.0)?;
         let epoch = known.map_or(1, |known| known.epoch + 1);

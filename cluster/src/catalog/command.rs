@@ -15,6 +15,8 @@ use super::written::PROTOCOL_FIRST;
 /// The version since which objects are swept up to a moment that the catalog knows, and copies are
 /// given up where enough others keep them.
 const PROTOCOL_SWEEPS: u32 = 2;
+/// The version since which partitions are added so that producers stay where they are known.
+const PROTOCOL_RAISES: u32 = 3;
 
 /// A partition's records `from..to` became these splits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,6 +108,12 @@ pub enum Command {
         /// The fact.
         fact: String,
     },
+    /// Wants so many partitions; not more than there are by now changes nothing. Batches are spread over
+    /// all of them when all have begun.
+    Raise {
+        /// How many.
+        partitions: u32,
+    },
     /// Begins the cluster: its id. Once only.
     Found {
         /// The id that refuses strangers.
@@ -172,6 +180,7 @@ impl Command {
             | Self::Place { .. }
             | Self::Grant { .. } => PROTOCOL_FIRST,
             Self::Dropped { .. } | Self::SweepBefore(_) => PROTOCOL_SWEEPS,
+            Self::Raise { .. } => PROTOCOL_RAISES,
         }
     }
 }
@@ -291,7 +300,7 @@ pub enum Refusal {
     },
     /// Not every node could read it.
     #[error(
-        "node {node} speaks version {has} of the nodes' protocol, and this takes version {needed}: start every node with the newest program first"
+        "node {node} speaks version {has} of the nodes' protocol, and this takes version {needed}: start every node with the newest program first, and take out those that do not come back: `sawlog cluster remove {node}`"
     )]
     Early {
         /// A node of an earlier version.

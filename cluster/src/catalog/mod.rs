@@ -25,14 +25,14 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use apply::{
-    CLUSTER, DELETIONS, FORGOTTEN, LEASES, META, NODES, PARTITIONS, PLACEMENTS, SPLITS, SWEPT,
-    Tables, moment, read,
+    CLUSTER, COUNTS, DELETIONS, FORGOTTEN, LEASES, META, NODES, PARTITIONS, PLACEMENTS, SPLITS,
+    SWEPT, Tables, moment, read,
 };
-pub(crate) use apply::{DOCUMENTS, DRAINING};
+pub(crate) use apply::{DOCUMENTS, DRAINING, LOG_PROTOCOL, WANTED};
 pub use command::{Answer, Change, Command, Fence, Joining, Order, Publication, Refusal};
 pub use estate::Estate;
 pub use written::UnreadError;
-pub(crate) use written::{PROTOCOL_FIRST, read as read_order, write as write_order};
+pub(crate) use written::{PROTOCOL_FIRST, read as read_order, too_early, write as write_order};
 
 /// What is this node's alone: its id, how far it has carried out what the group decided.
 const LOCAL: TableDefinition<'_, &str, &str> = TableDefinition::new("local");
@@ -243,10 +243,12 @@ impl Catalog {
         let leases: Vec<(String, Lease)> = entries(&read, LEASES, str::to_owned)?;
         let of_nodes = |kind| facts_of_nodes(&read, kind);
         let draining = of_nodes(DRAINING)?.into_iter().filter(|(_, fact)| !fact.is_empty());
+        let partitions: BTreeMap<_, _> = partitions.into_iter().collect();
         let topology = Topology {
+            counts: counts_in_force(self.fact(COUNTS)?.as_deref(), &partitions),
             cluster: self.fact(CLUSTER)?.unwrap_or_default(),
             nodes: nodes.into_iter().collect(),
-            partitions: partitions.into_iter().collect(),
+            partitions,
             leases: leases.into_iter().collect(),
             draining: draining.map(|(node, _)| node).collect(),
             forgotten: of_nodes(FORGOTTEN)?.into_keys().collect(),
@@ -381,6 +383,15 @@ fn remember_local(write: &WriteTransaction, facts: &[(&str, &str)]) -> Result<()
         table.insert(*name, *fact).map_err(storage)?;
     }
     Ok(())
+}
+
+/// Over how many partitions batches were spread, one count after the other, as far as all partitions
+/// of a count have begun. None where no partitions were ever added.
+fn counts_in_force(fact: Option<&str>, partitions: &BTreeMap<PartitionId, Placement>) -> Vec<u32> {
+    let counts = fact.unwrap_or_default().split(' ').filter_map(|count| count.parse().ok());
+    let has_begun = |number| partitions.get(&PartitionId(number)).is_some_and(|one| one.born);
+    let in_force = |(nth, count): &(usize, u32)| *nth == 0 || (0..*count).all(has_begun);
+    counts.enumerate().take_while(in_force).map(|(_, count)| count).collect()
 }
 
 /// The facts that begin so and name a node, by node.

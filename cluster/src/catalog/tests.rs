@@ -20,6 +20,7 @@ fn meta(id: &str) -> SplitMeta {
         deletions: 0,
         copies: Vec::new(),
         sums: None,
+        cold: false,
     }
 }
 
@@ -147,4 +148,74 @@ fn a_copy_is_given_up_only_where_enough_others_keep_it() {
     let (remove, add) = (vec![split.id.clone()], vec![split.clone()]);
     catalog.execute(Command::Replace { remove, add }).unwrap();
     assert_eq!(catalog.split(&split.id).unwrap().unwrap().copies, copies(&[3]));
+}
+
+#[test]
+fn more_partitions_count_when_all_have_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
+    let counts = || catalog.topology().borrow().counts.clone();
+    let (name, fact) = ("partitions".to_owned(), "2".to_owned());
+    catalog.execute(Command::Remember { name, fact }).unwrap();
+    let begin = |number: u32, born: bool| {
+        let partition = PartitionId(number);
+        let before = catalog.topology().borrow().partitions.get(&partition).cloned();
+        let placement = Placement { replicas: Vec::new(), born };
+        catalog.execute(Command::Place { partition, before, placement }).unwrap();
+    };
+    begin(0, true);
+    assert!(counts().is_empty());
+    let raise = |partitions| catalog.execute(Command::Raise { partitions }).unwrap();
+    assert_eq!(raise(2), Answer::Was(false));
+    assert_eq!(raise(4), Answer::Was(true));
+    assert_eq!(raise(3), Answer::Was(false));
+    assert_eq!(catalog.fact("partitions").unwrap().as_deref(), Some("4"));
+    // What was counts whether or not all of it has begun.
+    assert_eq!(counts(), [2]);
+    begin(1, true);
+    begin(2, true);
+    begin(3, false);
+    assert_eq!(counts(), [2]);
+    begin(3, true);
+    assert_eq!(counts(), [2, 4]);
+    raise(5);
+    assert_eq!(counts(), [2, 4]);
+    begin(4, true);
+    assert_eq!(counts(), [2, 4, 5]);
+}
+
+#[test]
+fn who_cannot_read_the_log_is_refused_in_the_order_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
+    let register = |id: u64, protocol: u32| {
+        let joining = Joining {
+            id: NodeId(id),
+            address: format!("host{id}:7411"),
+            http: String::new(),
+            roles: model::node::Roles::default(),
+            version: String::new(),
+            protocol,
+            at: 0,
+        };
+        catalog.execute(Command::Register(joining))
+    };
+    let takes = |version: u32| {
+        let (name, fact) = (LOG_PROTOCOL.to_owned(), version.to_string());
+        catalog.execute(Command::Remember { name, fact }).unwrap();
+    };
+    register(1, 1).unwrap();
+    takes(2);
+    // As nodes of the second version carry it out.
+    register(2, 1).unwrap();
+    takes(3);
+    let refused = register(3, 2).unwrap_err();
+    let words = refused.to_string();
+    assert!(words.contains("the program that the other nodes have"), "{words}");
+    // Also one that was there before.
+    assert!(register(1, 2).is_err());
+    register(1, 3).unwrap();
+    let nodes = catalog.topology().borrow().nodes.clone();
+    assert_eq!(nodes.keys().copied().collect::<Vec<_>>(), [NodeId(1), NodeId(2)]);
+    assert_eq!((nodes[&NodeId(1)].protocol, nodes[&NodeId(1)].epoch), (3, 2));
 }

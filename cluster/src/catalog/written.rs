@@ -9,6 +9,13 @@ use super::command::{Command, Fence, Order};
 /// The version of the first commands; it is not written.
 pub(crate) const PROTOCOL_FIRST: u32 = 1;
 
+/// What a node is told that speaks an earlier version than it takes to read the log.
+pub(crate) fn too_early(theirs: u32, log: u32) -> String {
+    format!(
+        "it takes version {log} of the nodes' protocol to read what the cluster decided, this node speaks version {theirs}: start it with the program that the other nodes have"
+    )
+}
+
 /// Why a command cannot be carried out by this program.
 #[derive(Debug, thiserror::Error)]
 pub enum UnreadError {
@@ -106,15 +113,25 @@ mod tests {
         r#"{"protocol":2,"command":{"SweepBefore":5},"fence":{"lease":"retention","token":5}}"#,
     ];
 
+    /// What the third version has of its own.
+    const OF_THE_THIRD_VERSION: [&str; 1] =
+        [r#"{"protocol":3,"command":{"Raise":{"partitions":12}},"fence":null}"#];
+
     #[test]
-    fn what_the_second_version_wrote_is_passed_over_by_nobody() {
-        for text in OF_THE_SECOND_VERSION {
+    fn what_a_later_version_wrote_is_passed_over_by_nobody() {
+        let second = OF_THE_SECOND_VERSION.map(|text| (2, text));
+        let third = OF_THE_THIRD_VERSION.map(|text| (3, text));
+        for (version, text) in second.into_iter().chain(third) {
             let (order, needed) = read(text.as_bytes(), PROTOCOL).unwrap();
-            assert_eq!((needed, order.command.protocol()), (2, 2));
+            assert_eq!((needed, order.command.protocol()), (version, version));
             let again: Value = serde_json::from_slice(&write(&order).unwrap()).unwrap();
             assert_eq!(again, serde_json::from_str::<Value>(text).unwrap());
-            let refused = read(text.as_bytes(), PROTOCOL_FIRST).unwrap_err();
-            assert!(matches!(refused, UnreadError::Newer { needed: 2, known: 1 }), "{refused}");
+            let refused = read(text.as_bytes(), version - 1).unwrap_err();
+            let is_newer = |needed: u32, known: u32| (needed, known) == (version, version - 1);
+            assert!(
+                matches!(refused, UnreadError::Newer { needed, known } if is_newer(needed, known)),
+                "{refused}"
+            );
         }
     }
 
@@ -128,6 +145,16 @@ mod tests {
             // The next version reads it too.
             assert_eq!(read(text.as_bytes(), PROTOCOL + 1).unwrap().0, order);
         }
+    }
+
+    #[test]
+    fn that_a_split_is_cold_takes_no_later_version() {
+        let marked = OF_THE_FIRST_VERSION[0].replace(r#""copies""#, r#""cold":true,"copies""#);
+        let (order, needed) = read(marked.as_bytes(), PROTOCOL_FIRST).unwrap();
+        let Command::Publish(publication) = &order.command else { panic!("{order:?}") };
+        assert_eq!((publication.add[0].cold, needed), (true, PROTOCOL_FIRST));
+        let again: Value = serde_json::from_slice(&write(&order).unwrap()).unwrap();
+        assert_eq!(again, serde_json::from_str::<Value>(&marked).unwrap());
     }
 
     #[test]

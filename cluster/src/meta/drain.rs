@@ -15,10 +15,7 @@ impl Metadata {
     pub async fn drain(&self, node: &NodeInfo) -> Result<(), CatalogError> {
         self.decide(&mark(node.id, "yes").into()).await?;
         // One that is down stays so.
-        if node.health == Health::Up {
-            self.set_health(node, Health::Draining).await?;
-        }
-        Ok(())
+        self.set_health(node.id, Health::Up, Health::Draining).await
     }
 
     /// Lets a node that was to be left take work again.
@@ -27,17 +24,23 @@ impl Metadata {
     /// As [`Metadata::decide`].
     pub async fn undrain(&self, node: &NodeInfo) -> Result<(), CatalogError> {
         self.decide(&mark(node.id, "").into()).await?;
-        if node.health == Health::Draining {
-            self.set_health(node, Health::Up).await?;
-        }
-        Ok(())
+        self.set_health(node.id, Health::Draining, Health::Up).await
     }
 
-    async fn set_health(&self, node: &NodeInfo, health: Health) -> Result<(), CatalogError> {
-        let (since, epoch, node) = (self.0.clock.now().0, node.epoch, node.id);
+    /// Says at once what follows for the node as it is by now. Who leads sees to it again and again: in
+    /// between others may have decided what was right before.
+    async fn set_health(
+        &self,
+        node: NodeId,
+        from: Health,
+        health: Health,
+    ) -> Result<(), CatalogError> {
+        let known = self.0.catalog.topology().borrow().nodes.get(&node).cloned();
+        let Some(known) = known.filter(|known| known.health == from) else { return Ok(()) };
+        let (since, epoch) = (self.0.clock.now().0, known.epoch);
         let command = Command::SetHealth { node, epoch, health, since };
         match self.decide(&command.into()).await {
-            // It came anew meanwhile: who leads looks at what holds of it.
+            // It came anew meanwhile.
             Ok(_) | Err(CatalogError::Refused(_)) => Ok(()),
             Err(error) => Err(error),
         }

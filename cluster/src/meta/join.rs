@@ -12,7 +12,7 @@ use super::beat::Beat;
 use super::lead::PARTITIONS;
 use super::propose::PROPOSE_CALL;
 use super::{MetaError, Metadata, Start};
-use crate::catalog::{Answer, Catalog, CatalogError, Command, Joining, Refusal};
+use crate::catalog::{Answer, Catalog, CatalogError, Command, Joining, Refusal, too_early};
 use crate::peer::{PROTOCOL, PeerError, PeerServer, Peers};
 use crate::raft::Peer;
 
@@ -175,8 +175,7 @@ impl Metadata {
         if count <= self.partition_count() {
             return;
         }
-        let (name, fact) = (PARTITIONS.to_owned(), count.to_string());
-        match self.decide(&Command::Remember { name, fact }.into()).await {
+        match self.decide(&Command::Raise { partitions: count }.into()).await {
             Ok(_) => tracing::info!(count, "the queue gets more partitions"),
             Err(error) => tracing::warn!(%error, "the queue keeps its partitions"),
         }
@@ -320,11 +319,7 @@ impl Metadata {
                 "version {theirs} of the nodes' protocol is too far from {PROTOCOL}"
             ));
         }
-        (theirs < log).then(|| {
-            format!(
-                "it takes version {log} of the nodes' protocol to read what the cluster decided, this node speaks version {theirs}: start it with the program that the other nodes have"
-            )
-        })
+        (theirs < log).then(|| too_early(theirs, log))
     }
 
     /// Why a node does not come in whose address may be another's: whoever registers there takes the

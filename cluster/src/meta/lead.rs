@@ -16,7 +16,7 @@ use super::{LOG_BYTES_MAX, Metadata};
 use crate::raft::{Peer, is_half_done};
 
 /// The fact that says how many partitions the queue has.
-pub(super) const PARTITIONS: &str = "partitions";
+pub(super) const PARTITIONS: &str = crate::catalog::WANTED;
 /// How often it looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 /// How long who leads anew waits to hear of nodes: each says that it is there every 0.7 s, and finds out

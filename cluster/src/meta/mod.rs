@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 
 use crate::catalog::{Catalog, CatalogError, Command};
 use crate::log::LogError;
-use crate::peer::{Members, PeerServer, Peers};
+use crate::peer::{Members, PROTOCOL_NAMES, PeerServer, Peers};
 use crate::raft::{Group, GroupId, GroupSettings, LogSettings, LogStore};
 pub use beat::{Beat, NodeReport};
 pub use founding::Founder;
@@ -130,6 +130,9 @@ struct Inner {
     epoch: AtomicU64,
     /// Whether this node goes.
     leaving: AtomicBool,
+    /// Held by who lets a node in, or opens the log to what is new: one after the other, so that
+    /// nobody comes who could not read it.
+    gate: tokio::sync::Mutex<()>,
     /// When this node last heard of the leader, nanoseconds of the clock's elapsed time.
     heard_leader_ns: AtomicU64,
     /// Whether this node's clock says what most say.
@@ -155,6 +158,12 @@ impl Metadata {
         peers.speak_as(me);
         let topology = catalog.topology();
         server.turn_away(move |node| topology.borrow().forgotten.contains(&node));
+        let topology = catalog.topology();
+        server.expect_names(move || {
+            let topology = topology.borrow();
+            let mut nodes = topology.nodes.values();
+            !topology.nodes.is_empty() && nodes.all(|node| node.protocol >= PROTOCOL_NAMES)
+        });
         let known = catalog.local("cluster")?;
         if let (Some(cluster), Start::Bootstrap) = (&known, &settings.start)
             && !catalog.topology().borrow().nodes.is_empty()
@@ -190,6 +199,7 @@ impl Metadata {
             runtime: Handle::current(),
             epoch: AtomicU64::new(0),
             leaving: AtomicBool::new(false),
+            gate: tokio::sync::Mutex::default(),
             heard_leader_ns: AtomicU64::new(0),
             clock_agrees: AtomicBool::new(false),
             heard: Mutex::default(),

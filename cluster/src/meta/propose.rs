@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::node::{Health, Topology};
+use model::node::Topology;
 use openraft::error::{ClientWriteError, RaftError};
 use serde::{Deserialize, Serialize};
 
 use super::Metadata;
 use super::machine::outcome_of;
 use crate::catalog::{
-    self, Answer, CatalogError, Order, PROTOCOL_FIRST, Proposer, Refusal, read_order, write_order,
+    Answer, CatalogError, Command, LOG_PROTOCOL, Order, PROTOCOL_FIRST, Proposer, Refusal,
+    read_order, too_early, write_order,
 };
 use crate::peer::PROTOCOL;
-use crate::raft::Command;
+use crate::raft::Command as Entry;
 
 /// The name of the call.
 pub(super) const PROPOSE_CALL: &str = "propose";
@@ -23,11 +24,10 @@ const DECIDE_WAIT_MAX: Duration = Duration::from_secs(15);
 const LEADER_WAIT: Duration = Duration::from_secs(4);
 /// How long to wait before a leader is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// What is said while a leader does not know yet who is there.
+const UNSETTLED: &str = "who leads has not carried out yet what was decided";
 /// How long this node may take to carry out what was decided.
 const FOLLOW_WAIT: Duration = Duration::from_secs(5);
-/// The fact that says which version of the nodes' protocol it takes to read the log; none is the
-/// first.
-const LOG_PROTOCOL: &str = "log protocol";
 
 /// What a leader says of a proposal.
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ impl Metadata {
         let body: Bytes = write_order(order)
             .map_err(|source| CatalogError::Damaged { key: "a command".to_owned(), source })?
             .into();
-        all_read(&self.0.catalog.topology().borrow(), order.command.protocol())?;
+        self.may_open(order.command.protocol())?;
         let clock = &self.0.clock;
         let until = clock.elapsed() + DECIDE_WAIT_MAX;
         let mut why = "there is no leader".to_owned();
@@ -94,25 +94,80 @@ impl Metadata {
             return Decided::NotLeader;
         }
         // A node stops where it cannot read a command: none may stand in the log.
-        let Ok((_, needed)) = read_order(&body, PROTOCOL) else {
+        let Ok((order, needed)) = read_order(&body, PROTOCOL) else {
             return Decided::At(0, Err(Refusal::Unknown));
         };
-        if let Err(refusal) = all_read(&self.0.catalog.topology().borrow(), needed) {
-            return Decided::At(0, Err(refusal));
+        if let Command::Register(joining) = &order.command {
+            return Box::pin(self.admit(joining.protocol, body)).await;
         }
-        if needed > PROTOCOL_FIRST && needed > self.log_protocol() {
-            // Whoever comes later is asked for it before it reads the log.
-            let (name, fact) = (LOG_PROTOCOL.to_owned(), needed.to_string());
-            let raise = write_order(&catalog::Command::Remember { name, fact }.into());
-            let raised = match raise {
-                Ok(raise) => self.put(raise.into()).await,
-                Err(error) => Decided::Open(error.to_string()),
-            };
-            if !matches!(raised, Decided::At(_, Ok(_))) {
-                return raised;
+        if needed > self.log_protocol() {
+            let opened = Box::pin(self.open(needed)).await;
+            if !matches!(opened, Decided::At(_, Ok(_))) {
+                return opened;
             }
         }
         self.put(body).await
+    }
+
+    /// Writes that a node comes, if it reads what stands in the log.
+    async fn admit(&self, theirs: u32, body: Bytes) -> Decided {
+        let Some(_alone) = self.alone().await else {
+            return Decided::Open(UNSETTLED.to_owned());
+        };
+        if !self.has_carried_out_all().await {
+            return Decided::Open(UNSETTLED.to_owned());
+        }
+        let log = self.log_protocol();
+        if theirs < log {
+            return Decided::At(0, Err(Refusal::Stranger { why: too_early(theirs, log) }));
+        }
+        self.put(body).await
+    }
+
+    /// Writes that it takes a later version to read the log from now on: whoever comes is asked for it
+    /// before it reads that.
+    async fn open(&self, needed: u32) -> Decided {
+        let Some(_alone) = self.alone().await else {
+            return Decided::Open(UNSETTLED.to_owned());
+        };
+        if !self.has_carried_out_all().await {
+            return Decided::Open(UNSETTLED.to_owned());
+        }
+        if needed <= self.log_protocol() {
+            // Somebody else opened it meanwhile, perhaps to more.
+            return Decided::At(0, Ok(Answer::Done));
+        }
+        if let Err(refusal) = self.may_open(needed) {
+            return Decided::At(0, Err(refusal));
+        }
+        let (name, fact) = (LOG_PROTOCOL.to_owned(), needed.to_string());
+        match write_order(&Command::Remember { name, fact }.into()) {
+            Ok(opening) => self.put(opening.into()).await,
+            Err(error) => Decided::Open(error.to_string()),
+        }
+    }
+
+    /// The gate, unless others hold it for long.
+    async fn alone(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        self.0.clock.timeout(LEADER_WAIT, self.0.gate.lock()).await
+    }
+
+    /// Whether all that stands in the log is carried out here, with something of this leadership: a node
+    /// may be on its way in, or a later version, that a leader before this one let in.
+    async fn has_carried_out_all(&self) -> bool {
+        let raft = self.0.group.raft();
+        let last = raft.metrics().borrow().last_log_index;
+        let wait = raft.wait(Some(LEADER_WAIT));
+        let all = Box::pin(wait.applied_index_at_least(last, "what stands in the log"));
+        all.await.is_ok() && self.0.group.has_applied_own()
+    }
+
+    /// Whether what takes a version may stand in the log: it does already, or all nodes read it.
+    fn may_open(&self, needed: u32) -> Result<(), Refusal> {
+        if needed <= self.log_protocol() {
+            return Ok(());
+        }
+        all_read(&self.0.catalog.topology().borrow(), needed)
     }
 
     /// The version of the nodes' protocol that it takes to read the log.
@@ -123,7 +178,7 @@ impl Metadata {
     }
 
     async fn put(&self, body: Bytes) -> Decided {
-        let written = self.0.group.raft().client_write(Command(body));
+        let written = self.0.group.raft().client_write(Entry(body));
         match self.0.clock.timeout(LEADER_WAIT, written).await {
             Some(Ok(written)) => Decided::At(written.log_id.index, outcome_of(&written.data)),
             Some(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
@@ -142,11 +197,10 @@ impl Metadata {
     }
 }
 
-/// Whether every node that is expected to be there speaks a version.
+/// Whether every node speaks a version, also those that are not expected back: such a node may be cut off
+/// and at work, and has the log when it is heard again.
 fn all_read(topology: &Topology, needed: u32) -> Result<(), Refusal> {
-    let is_early = |protocol: u32, health: Health| protocol < needed && health != Health::Gone;
-    let early = topology.nodes.values().find(|node| is_early(node.protocol, node.health));
-    match early {
+    match topology.nodes.values().find(|node| node.protocol < needed) {
         Some(node) => Err(Refusal::Early { node: node.id, has: node.protocol, needed }),
         None => Ok(()),
     }
@@ -154,7 +208,7 @@ fn all_read(topology: &Topology, needed: u32) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use model::node::{NodeId, NodeInfo, Roles};
+    use model::node::{Health, NodeId, NodeInfo, Roles};
 
     use super::*;
 
@@ -174,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_decided_that_an_expected_node_could_not_read() {
+    fn nothing_is_decided_that_a_node_could_not_read_that_may_come_back() {
         let (now, next) = (PROTOCOL, PROTOCOL + 1);
         let mut topology = Topology::default();
         topology.nodes.extend([node(1, next, Health::Up), node(2, now, Health::Down)]);
@@ -182,6 +236,10 @@ mod tests {
         let refused = Err(Refusal::Early { node: NodeId(2), has: now, needed: next });
         assert_eq!(all_read(&topology, next), refused);
         topology.nodes.extend([node(2, now, Health::Gone)]);
+        let Err(refused) = all_read(&topology, next) else { panic!("it may come back") };
+        let remedy = format!("sawlog cluster remove {}", NodeId(2));
+        assert!(refused.to_string().contains(&remedy), "{refused}");
+        topology.nodes.remove(&NodeId(2));
         assert_eq!(all_read(&topology, next), Ok(()));
     }
 }

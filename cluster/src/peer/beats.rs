@@ -14,7 +14,6 @@ use platform::clock::Clock;
 use tokio::sync::oneshot;
 
 use super::raft::{RAFT_CALL, transport_error};
-use super::serve::NOT_DONE;
 use super::{PeerError, Peers};
 use crate::raft::TransportError;
 
@@ -73,10 +72,10 @@ impl Outbox {
                     drop(waiting.answer.send(answer));
                 }
             }
-            // A node of the version before knows no such call. Whoever cannot be reached is not
+            // A node that starts, or of the version before, knows no such call. Whoever cannot be reached is not
             // tried again: that it is not tells a leader to be silent for a while, and so the
             // members that hear it, and whom it does not hear, to choose another one.
-            Err(PeerError::Unreachable { why, .. }) if why.contains(NOT_DONE) => {
+            Err(PeerError::NotDone { .. }) => {
                 each(&peers, &address, together).await;
             }
             Err(error) => {

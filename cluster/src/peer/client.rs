@@ -216,6 +216,10 @@ fn failure(address: &str, status: &Status) -> PeerError {
     }
     match status.code() {
         Code::PermissionDenied | Code::Unauthenticated => PeerError::Refused { address, why },
+        // Said before anything was begun; whoever stands between two nodes has other words.
+        Code::Unavailable if super::serve::is_not_done(status.message()) => {
+            PeerError::NotDone { address, why }
+        }
         Code::Unavailable | Code::Cancelled | Code::Unknown => {
             PeerError::Unreachable { address, why }
         }

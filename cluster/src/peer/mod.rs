@@ -2,6 +2,9 @@
 //! TLS where there are certificates. A call is a Flight action with bytes for a body; a stream is
 //! a ticket's flight. Every request says which cluster it belongs to, and which node speaks;
 //! strangers are refused, and nodes that were removed.
+//!
+//! Neighbours of one version apart: what is unknown in a body is passed over, a call that is unknown is
+//! answered with words by which the caller knows that nothing was done ([`PeerError::NotDone`]).
 
 mod beats;
 mod client;
@@ -19,7 +22,10 @@ pub use tls::{CertificateError, Certificates, PeerTls, has_certificate, issue};
 
 /// Version of what nodes say to each other. Neighbours of one version apart work together; what is
 /// new among the commands of the catalog waits until every node speaks it.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
+/// The version since which a node says who it is with every request, and since which nodes that are to
+/// be left are marked so.
+pub(crate) const PROTOCOL_NAMES: u32 = 2;
 /// Bytes of one message at most: a batch of entries, a catalog as a snapshot.
 pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
 /// Bytes on their way on one connection before somebody has read them.
@@ -35,7 +41,7 @@ const CONNECT_WAIT: Duration = Duration::from_secs(1);
 
 /// Header with the cluster's id.
 const CLUSTER_HEADER: &str = "sawlog-cluster";
-/// Header with the id of the node that speaks; earlier programs did not say it.
+/// Header with the id of the node that speaks; programs before [`PROTOCOL_NAMES`] did not say it.
 const NODE_HEADER: &str = "sawlog-node";
 /// Header with the version of what is said.
 const PROTOCOL_HEADER: &str = "sawlog-protocol";
@@ -60,6 +66,14 @@ pub enum PeerError {
         address: String,
         /// The deadline, milliseconds.
         ms: u64,
+    },
+    /// It does no such thing, or not yet: it is starting, or of the version before. Nothing was done.
+    #[error("node {address} cannot do it now: {why}")]
+    NotDone {
+        /// Where.
+        address: String,
+        /// Its words.
+        why: String,
     },
     /// It is of another cluster, or of a version too far away; or we were removed.
     #[error("node {address} refuses us: {why}")]

@@ -118,12 +118,14 @@ fn read_head(body: &[u8]) -> Option<(CallKind, GroupId)> {
 
 /// Every member that leads says so, all at the same moments, until the node ends.
 async fn beat(members: Weak<Inner>) {
-    loop {
+    for round in 0_u64.. {
         Clock::system().sleep(HEARTBEAT).await;
         let Some(members) = members.upgrade() else { return };
         let leading = {
             let groups = members.groups.read().unwrap_or_else(PoisonError::into_inner);
-            groups.values().filter(|group| group.leads()).cloned().collect::<Vec<_>>()
+            let is_due = |group: &&Group| is_due(group.settings().heartbeat, round);
+            let due = groups.values().filter(is_due).filter(|group| group.leads());
+            due.cloned().collect::<Vec<_>>()
         };
         drop(members);
         for group in leading {
@@ -132,6 +134,12 @@ async fn beat(members: Weak<Inner>) {
             }
         }
     }
+}
+
+/// Whether a group that beats so often does it in a round: not all do in each.
+fn is_due(heartbeat: Duration, round: u64) -> bool {
+    let rounds = heartbeat.as_millis() / HEARTBEAT.as_millis();
+    u128::from(round).is_multiple_of(rounds.max(1))
 }
 
 /// Carries Raft's calls to other nodes.
@@ -148,7 +156,7 @@ impl PeerTransport {
     fn may_beat(&self, group: GroupId) -> bool {
         let Some(members) = self.members.upgrade() else { return true };
         let groups = members.groups.read().unwrap_or_else(PoisonError::into_inner);
-        groups.get(&group).is_none_or(|group| group.heard_of() < UNHEARD_MAX)
+        groups.get(&group).is_none_or(|group| group.may_go_on(UNHEARD_MAX))
     }
 }
 
@@ -182,10 +190,27 @@ impl Transport for PeerTransport {
 /// What it means to Raft.
 pub(super) fn transport_error(error: PeerError) -> TransportError {
     match error {
-        PeerError::Unreachable { why, .. } => TransportError::Unreachable(why),
+        PeerError::Unreachable { why, .. } | PeerError::NotDone { why, .. } => {
+            TransportError::Unreachable(why)
+        }
         late @ PeerError::Late { .. } => TransportError::Broken(late.to_string()),
         PeerError::Refused { why, .. } | PeerError::Failed { why, .. } => {
             TransportError::Refused(why)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_beats_half_as_often_beats_in_every_other_round() {
+        let rounds =
+            |heartbeat| (0..6).filter(|round| is_due(heartbeat, *round)).collect::<Vec<_>>();
+        assert_eq!(rounds(HEARTBEAT), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(rounds(2 * HEARTBEAT), [0, 2, 4]);
+        // More often than all together is as often as they.
+        assert_eq!(rounds(HEARTBEAT / 2), [0, 1, 2, 3, 4, 5]);
     }
 }

@@ -26,7 +26,11 @@ use super::{
 };
 
 /// How the answer to a call begins that this version does not know.
-pub(super) const NOT_DONE: &str = "this node does not do";
+const NOT_DONE: &str = "this node does not do";
+/// The same of a ticket.
+const NOT_SERVED: &str = "this node serves no tickets";
+/// What a node says that does not know yet to which cluster it belongs.
+const STARTING: &str = "this node is starting";
 /// What a node is told that was removed.
 pub(crate) const REMOVED: &str = "was removed from the cluster";
 
@@ -34,6 +38,7 @@ pub(crate) const REMOVED: &str = "was removed from the cluster";
 pub type Served = Result<Bytes, String>;
 type Call = Arc<dyn Fn(Bytes) -> BoxFuture<'static, Served> + Send + Sync>;
 type Flights = BoxStream<'static, Result<FlightData, Status>>;
+type AllNamed = Box<dyn Fn() -> bool + Send + Sync>;
 type IsRemoved = Box<dyn Fn(NodeId) -> bool + Send + Sync>;
 type Flight = Arc<dyn Fn(Bytes) -> BoxFuture<'static, Result<Flights, String>> + Send + Sync>;
 
@@ -54,6 +59,12 @@ struct Inner {
     calls: RwLock<HashMap<String, (Call, Guests)>>,
     flights: RwLock<HashMap<u8, Flight>>,
     is_removed: OnceLock<IsRemoved>,
+    all_named: OnceLock<AllNamed>,
+}
+
+/// Whether a node says by these words that it has not begun to do what was asked. All versions do.
+pub(super) fn is_not_done(words: &str) -> bool {
+    [NOT_DONE, NOT_SERVED, STARTING].iter().any(|begin| words.starts_with(begin))
 }
 
 /// Who may call.
@@ -75,8 +86,8 @@ impl PeerServer {
     /// Does nothing yet. The cluster is the one that `peers` belongs to.
     #[must_use]
     pub fn new(peers: Peers) -> Self {
-        let (calls, flights, is_removed) = Default::default();
-        Self(Arc::new(Inner { peers, calls, flights, is_removed }))
+        let (calls, flights, is_removed, all_named) = Default::default();
+        Self(Arc::new(Inner { peers, calls, flights, is_removed, all_named }))
     }
 
     /// From now on a node of which this is true is not heard, but for what everybody may ask. Once
@@ -84,6 +95,14 @@ impl PeerServer {
     pub fn turn_away(&self, is_removed: impl Fn(NodeId) -> bool + Send + Sync + 'static) {
         if self.0.is_removed.set(Box::new(is_removed)).is_err() {
             tracing::error!("this node knows already whom it turns away");
+        }
+    }
+
+    /// From now on who does not say which node it is is not heard while this is true: all nodes of the
+    /// cluster say it, so it is one that was removed. Once only.
+    pub fn expect_names(&self, all_named: impl Fn() -> bool + Send + Sync + 'static) {
+        if self.0.all_named.set(Box::new(all_named)).is_err() {
+            tracing::error!("this node knows already when to expect names");
         }
     }
 
@@ -168,26 +187,31 @@ impl PeerServer {
         let theirs = text(CLUSTER_HEADER).unwrap_or(NO_CLUSTER);
         match self.0.peers.cluster() {
             _ if theirs == NO_CLUSTER && guests == Guests::Everybody => Ok(()),
-            Some(ours) if ours == theirs => {
-                let node = text(NODE_HEADER).and_then(NodeId::parse);
-                self.hear(node.filter(|_| guests == Guests::Members))
-            }
+            Some(ours) if ours == theirs => match guests {
+                Guests::Members => self.hear(text(NODE_HEADER).and_then(NodeId::parse)),
+                Guests::Everybody => Ok(()),
+            },
             // Which cluster it is, is no business of strangers.
             Some(_) => Err(Status::permission_denied(format!(
                 "this is another cluster than {theirs}: check --join, or start with an empty --data-dir"
             ))),
-            None => Err(Status::unavailable("this node is starting")),
+            None => Err(Status::unavailable(STARTING)),
         }
     }
 
-    /// Whether a node is heard; one that says no name is.
+    /// Whether a node is heard: not one that was removed, nor one that says no name where all do.
     fn hear(&self, node: Option<NodeId>) -> Result<(), Status> {
-        let is_removed = |node: &NodeId| self.0.is_removed.get().is_some_and(|is| is(*node));
-        match node.filter(is_removed) {
-            Some(node) => Err(Status::permission_denied(format!(
+        let is_removed = |node: NodeId| self.0.is_removed.get().is_some_and(|is| is(node));
+        match node {
+            Some(node) if is_removed(node) => Err(Status::permission_denied(format!(
                 "node {node} {REMOVED}: start it with an empty --data-dir"
             ))),
-            None => Ok(()),
+            None if self.0.all_named.get().is_some_and(|all| all()) => {
+                Err(Status::permission_denied(
+                    "every node of this cluster says which one it is, and you do not: start this node with the program that the other nodes have; if it was removed from the cluster, with an empty --data-dir",
+                ))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -251,7 +275,7 @@ impl FlightService for PeerServer {
             flights.get(&kind).cloned()
         };
         let Some(flight) = flight else {
-            return Err(Status::unavailable(format!("this node serves no tickets {kind} (yet)")));
+            return Err(Status::unavailable(format!("{NOT_SERVED} {kind} (yet)")));
         };
         let rest = ticket.split_off(1.min(ticket.len()));
         Ok(Response::new(flight(rest).await.map_err(Status::failed_precondition)?))

@@ -1,5 +1,7 @@
 //! Two nodes over real sockets: calls, streams, strangers, certificates.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,7 +55,12 @@ async fn nodes_of_one_cluster_call_and_stream() {
     assert!(
         matches!(call("no").await, Err(PeerError::Failed { why, .. }) if why.contains("reason"))
     );
-    assert!(matches!(call("unheard").await, Err(PeerError::Unreachable { .. })));
+    // Nothing was begun, and whoever asks knows it.
+    let unknown = call("unheard").await.unwrap_err();
+    assert!(matches!(&unknown, PeerError::NotDone { .. }), "{unknown}");
+    assert!(!unknown.is_ambiguous());
+    let unknown = ours.stream(&address, Bytes::from_static(b"?"), WAIT).await;
+    assert!(matches!(unknown, Err(PeerError::NotDone { .. })));
     let mut stream = ours.stream(&address, Bytes::from_static(b"Cxyz"), WAIT).await.unwrap();
     let mut bytes = 0;
     while let Some(data) = stream.message().await.unwrap() {
@@ -100,6 +107,27 @@ async fn a_node_that_was_removed_is_not_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_says_no_name_is_heard_until_all_nodes_say_theirs() {
+    let (address, server, _) = serve("one", None).await;
+    let all = Arc::new(AtomicBool::new(false));
+    let known = all.clone();
+    server.expect_names(move || known.load(Ordering::Relaxed));
+    let body = Bytes::from_static(b"x");
+    let [nameless, named] = [(); 2].map(|()| peers("one", None));
+    named.speak_as(NodeId(8));
+    assert_eq!(nameless.call(&address, "twice", body.clone(), WAIT).await.unwrap(), "xx");
+    all.store(true, Ordering::Relaxed);
+    let refused = nameless.call(&address, "twice", body.clone(), WAIT).await;
+    let Err(PeerError::Refused { why, .. }) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("the program that the other nodes have"), "{why}");
+    let stream = nameless.stream(&address, Bytes::from_static(b"Cx"), WAIT).await;
+    assert!(matches!(stream, Err(PeerError::Refused { .. })));
+    assert_eq!(named.call(&address, "twice", body.clone(), WAIT).await.unwrap(), "xx");
+    // It may ask to come in.
+    assert_eq!(nameless.call(&address, "knock", body.clone(), WAIT).await.unwrap(), body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_that_knows_no_cluster_yet_answers_who_knocks() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -108,7 +136,7 @@ async fn one_that_knows_no_cluster_yet_answers_who_knocks() {
     tokio::spawn(server.serve(listener, None, Shutdown::default()));
     let (ours, body) = (peers("one", None), Bytes::from_static(b"x"));
     let starting = ours.call(&address, "knock", body.clone(), WAIT).await;
-    assert!(matches!(starting, Err(PeerError::Unreachable { .. })), "{starting:?}");
+    assert!(matches!(starting, Err(PeerError::NotDone { .. })), "{starting:?}");
     assert_eq!(ours.knock(&address, "knock", body.clone(), WAIT).await.unwrap(), body);
 }
 

@@ -23,6 +23,8 @@ struct Taken {
     vote: Vote,
     /// When the last call that was taken was sent, by member.
     sent: BTreeMap<u64, Duration>,
+    /// The leadership that was asked for last, and when it was first asked for.
+    begun: Option<(Vote, Duration)>,
 }
 
 impl Acks {
@@ -34,15 +36,36 @@ impl Acks {
             if taken.vote > vote {
                 return;
             }
-            *taken = Taken { vote, sent: BTreeMap::new() };
+            *taken = Taken { vote, sent: BTreeMap::new(), begun: taken.begun };
         }
         let known = taken.sent.entry(member).or_default();
         *known = sent.max(*known);
     }
 
+    /// Whether a majority of each set of voters took something that was sent within that time, if `me`
+    /// leads as far as it knows.
+    pub(super) fn are_within(
+        &self,
+        time: Duration,
+        me: u64,
+        metrics: &RaftMetrics<u64, Peer>,
+        now: Duration,
+    ) -> bool {
+        let sent = self.majority(me, metrics, now);
+        sent.is_some_and(|sent| now.saturating_sub(sent) < time)
+    }
+
+    /// Whether a leadership is younger than that time; it begins when this is first asked.
+    pub(super) fn has_just_begun(&self, time: Duration, vote: Vote, now: Duration) -> bool {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = taken.begun.filter(|(known, _)| *known == vote);
+        let (_, begun) = *taken.begun.insert(known.unwrap_or((vote, now)));
+        now.saturating_sub(begun) < time
+    }
+
     /// When a majority of each set of voters had last been sent something that it took, if `me`
     /// leads as far as it knows. `now` for a member that is the majority by itself.
-    pub(super) fn majority(
+    fn majority(
         &self,
         me: u64,
         metrics: &RaftMetrics<u64, Peer>,
@@ -85,6 +108,23 @@ mod tests {
         metrics.vote = vote;
         metrics.membership_config = Arc::new(StoredMembership::new(None, membership));
         metrics
+    }
+
+    #[test]
+    fn a_leader_goes_on_while_it_is_heard_or_has_just_begun() {
+        let at = Duration::from_millis;
+        let (acks, vote, next) =
+            (Acks::default(), Vote::new_committed(3, 1), Vote::new_committed(5, 1));
+        let begun = |vote, now| acks.has_just_begun(at(100), vote, at(now));
+        assert!(begun(vote, 1_000) && begun(vote, 1_099));
+        assert!(!begun(vote, 1_100));
+        // What members take makes a leadership no younger.
+        acks.note(vote, 2, at(1_150));
+        assert!(!begun(vote, 1_160));
+        let within = |now| acks.are_within(at(100), 1, &leader(vote, &[&[1, 2, 3]]), at(now));
+        assert!(within(1_249) && !within(1_250));
+        // The next leadership of the same member begins anew.
+        assert!(begun(next, 2_000) && !begun(next, 2_100));
     }
 
     #[test]

@@ -184,7 +184,7 @@ pub enum CallError {
 /// A member of a group. Clones share it.
 #[derive(Clone)]
 pub struct Group {
-    raft: Raft,
+    raft: Arc<Raft>,
     settings: GroupSettings,
     stand: Stand,
     acks: Acks,
@@ -221,7 +221,7 @@ impl Group {
         let (stand, acks) = (Stand::new(2 * settings.heartbeat), Acks::default());
         let network = Network::new(transport, settings.group, stand.clone(), acks.clone());
         let raft = Raft::new(settings.member, config, network, log, machine).await;
-        let raft = raft.map_err(Box::new)?;
+        let raft = Arc::new(raft.map_err(Box::new)?);
         stand.begin(&raft);
         Ok(Self { raft, settings, stand, acks, incoming: Arc::default() })
     }
@@ -244,13 +244,6 @@ impl Group {
         self.raft.server_metrics().borrow().state == ServerState::Leader
     }
 
-    /// How long ago a majority last answered it, while it leads; no time when it leads just now.
-    #[must_use]
-    pub fn heard_of(&self) -> Duration {
-        let unheard = self.raft.metrics().borrow().millis_since_quorum_ack;
-        unheard.map_or(Duration::ZERO, Duration::from_millis)
-    }
-
     /// Whether something of its own leadership is applied: before that it may not know what a leader
     /// before it has acknowledged.
     #[must_use]
@@ -266,8 +259,19 @@ impl Group {
     pub fn is_heard_within(&self, time: Duration) -> bool {
         let now = Clock::system().elapsed();
         let metrics = self.raft.metrics().borrow().clone();
-        let sent = self.acks.majority(self.settings.member, &metrics, now);
-        sent.is_some_and(|sent| now.saturating_sub(sent) < time)
+        self.acks.are_within(time, self.settings.member, &metrics, now)
+    }
+
+    /// Whether a leader may go on saying that it lives: it is heard within that time, or leads for no
+    /// longer than that, so that nobody can have heard it yet.
+    #[must_use]
+    pub fn may_go_on(&self, time: Duration) -> bool {
+        let (now, metrics) = (Clock::system().elapsed(), self.raft.metrics());
+        let metrics = metrics.borrow();
+        // Who does not know yet that it leads has just begun to.
+        metrics.state != ServerState::Leader
+            || self.acks.has_just_begun(time, metrics.vote, now)
+            || self.acks.are_within(time, self.settings.member, &metrics, now)
     }
 
     /// Lets another member lead: `ask` asks one to stand for election, and says whether it was

@@ -158,20 +158,31 @@ impl<F: Fold> Shared<F> {
         if log.segment_bytes() < self.settings.segment_bytes_max {
             return;
         }
+        if let Err(error) = self.roll(log) {
+            tracing::warn!(%error, "the segment grows on: another cannot be begun");
+        }
+    }
+
+    fn roll(&self, log: &mut Log) -> Result<(), LogError> {
         let (point, last) = {
             let tail = self.tail();
             (tail.sum.point(), tail.sum.last)
         };
-        match log.roll(&entry::encode_point(&point, Anew::No)) {
-            Ok(()) => {
-                let segment = log.segments().next_back().cloned();
-                let piece = segment.map(|segment| Piece::new(segment, last));
-                self.tail().pieces.extend(piece);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the segment grows on: another cannot be begun");
-            }
-        }
+        log.roll(&entry::encode_point(&point, Anew::No))?;
+        let segment = log.segments().next_back().cloned();
+        let piece = segment.map(|segment| Piece::new(segment, last));
+        self.tail().pieces.extend(piece);
+        Ok(())
+    }
+
+    /// Begins another segment, unless there is no entry in the newest one.
+    pub(super) fn seal(&self) -> Result<(), LogError> {
+        let mut writing = self.writing();
+        let is_empty = {
+            let tail = self.tail();
+            tail.pieces.back().is_none_or(|newest| newest.start == tail.sum.last)
+        };
+        if is_empty { Ok(()) } else { self.roll(&mut writing.log) }
     }
 
     /// Removes the entries from an index on; durable when it returns.

@@ -8,7 +8,7 @@
 //! as before; only when is ours.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use platform::clock::Clock;
@@ -23,7 +23,8 @@ const SEEN_WAIT: Duration = Duration::from_millis(200);
 pub(super) struct Stand(Arc<Inner>);
 
 struct Inner {
-    raft: OnceLock<Raft>,
+    /// The member, which holds this through its network: it ends with the last that is held elsewhere.
+    raft: OnceLock<Weak<Raft>>,
     /// When it last took something of a leader, nanoseconds of the clock's elapsed time.
     heard_ns: AtomicU64,
     /// It may stand: not while it wants another to lead.
@@ -45,8 +46,13 @@ impl Stand {
     }
 
     /// The member is there.
-    pub(super) fn begin(&self, raft: &Raft) {
-        self.0.raft.get_or_init(|| raft.clone());
+    pub(super) fn begin(&self, raft: &Arc<Raft>) {
+        self.0.raft.get_or_init(|| Arc::downgrade(raft));
+    }
+
+    /// The member, as long as somebody has it.
+    fn raft(&self) -> Option<Arc<Raft>> {
+        self.0.raft.get().and_then(Weak::upgrade)
     }
 
     /// The member took something of a leader.
@@ -57,7 +63,7 @@ impl Stand {
     /// Whether the member may stand at all.
     pub(super) fn may(&self, may: bool) {
         self.0.may.store(may, Ordering::Relaxed);
-        if let Some(raft) = self.0.raft.get() {
+        if let Some(raft) = self.raft() {
             raft.runtime_config().elect(may);
         }
     }
@@ -74,7 +80,7 @@ impl Stand {
         if answer.vote_granted || answer.vote <= vote || answer.last_log_id >= mine {
             return;
         }
-        let Some(raft) = self.0.raft.get().cloned() else { return };
+        let Some(raft) = self.raft() else { return };
         {
             // Several may refuse for the same vote; standing twice takes back what was granted.
             let mut outdone = self.0.outdone.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,7 +103,7 @@ impl Stand {
     async fn now(&self) {
         let silent_ns = now_ns().saturating_sub(self.0.heard_ns.load(Ordering::Relaxed));
         let leads = Duration::from_nanos(silent_ns) <= self.0.silence;
-        let Some(raft) = self.0.raft.get() else { return };
+        let Some(raft) = self.raft() else { return };
         if leads || !self.0.may.load(Ordering::Relaxed) {
             return;
         }

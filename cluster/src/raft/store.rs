@@ -146,6 +146,22 @@ impl<F: Fold> LogStore<F> {
         self.0.base()
     }
 
+    /// The entry before the newest segment's first one: no snapshot point that trimming may find is behind
+    /// it. `None` while there is one segment, from the log's beginning on.
+    #[must_use]
+    pub fn newest_start(&self) -> Option<LogId> {
+        self.0.tail().pieces.back().and_then(|piece| piece.start)
+    }
+
+    /// Begins another segment, if there is an entry in the newest one: so that all before it may be cut.
+    ///
+    /// # Errors
+    /// [`LogError`]: the log goes on in the old segment.
+    pub async fn seal(&self) -> Result<(), LogError> {
+        let shared = self.0.clone();
+        blocking(move || shared.seal()).await
+    }
+
     /// Of the starts of segments up to the entry `applied`, the newest whose fold passes. `None`
     /// when it is not newer than [`LogStore::base`]. Nothing is removed: purging up to the point
     /// does that, after openraft has taken it for its snapshot.

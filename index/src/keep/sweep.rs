@@ -181,6 +181,7 @@ mod tests {
             deletions: 0,
             copies: copies.iter().copied().map(NodeId).collect(),
             sums: None,
+            cold: false,
         })
     }
 

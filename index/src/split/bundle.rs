@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::asked::Asked;
 use super::coding::{pack, unpack};
+use super::packing::Packing;
 
 /// Last bytes of every bundle.
 const MAGIC: [u8; 8] = *b"SWLSPLT1";
@@ -36,6 +37,9 @@ pub(super) struct Footer {
     pub(super) block_rows: u64,
     /// Rows.
     pub(super) row_count: u64,
+    /// Whether it is packed small, for the last time; not written where it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) cold: bool,
     /// The sections, in their order from the bundle's first byte.
     pub(super) sections: Vec<SectionEntry>,
 }
@@ -57,13 +61,14 @@ pub(super) struct SectionEntry {
 /// Puts a bundle together, section after section.
 pub(super) struct BundleWriter<W> {
     out: W,
+    packing: Packing,
     sum: ObjectSum,
     sections: Vec<SectionEntry>,
 }
 
 impl<W: Write> BundleWriter<W> {
-    pub(super) fn new(out: W) -> Self {
-        Self { out, sum: ObjectSum { bytes: 0, crc32c: 0 }, sections: Vec::new() }
+    pub(super) fn new(out: W, packing: Packing) -> Self {
+        Self { out, packing, sum: ObjectSum { bytes: 0, crc32c: 0 }, sections: Vec::new() }
     }
 
     /// Adds a section as it is.
@@ -74,7 +79,7 @@ impl<W: Write> BundleWriter<W> {
 
     /// Adds a section, compressed.
     pub(super) fn add_packed(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.add(name, &pack(bytes)?)?;
+        self.add(name, &pack(bytes, self.packing.level(bytes.len()))?)?;
         if let Some(section) = self.sections.last_mut() {
             section.unpacked_bytes = Some(bytes.len() as u64);
         }
@@ -108,8 +113,9 @@ impl<W: Write> BundleWriter<W> {
     ) -> io::Result<(W, ObjectSum)> {
         let (block_rows, row_count) = rows;
         let sections = std::mem::take(&mut self.sections);
-        let version = VERSION;
-        let footer = Footer { version, body_bytes, piece_bytes, block_rows, row_count, sections };
+        let (version, cold) = (VERSION, self.packing.is_cold());
+        let footer =
+            Footer { version, body_bytes, piece_bytes, block_rows, row_count, cold, sections };
         let footer = serde_json::to_vec(&footer).expect("a footer is plain JSON");
         let length = u32::try_from(footer.len()).expect("a footer is bounded far below 4 GiB");
         self.append(&footer)?;

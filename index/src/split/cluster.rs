@@ -8,7 +8,7 @@ use arrow::array::{AsArray as _, RecordBatch, StringArray};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
-use super::lex::{SLOT, always_varies, each_token};
+use super::lex::{SLOT, each_judged};
 use super::templates::TemplateKey;
 use crate::columns::{Values, times};
 use crate::schema::FieldColumnId;
@@ -179,11 +179,9 @@ impl Found {
         let mut counts = vec![0_u32; COUNTERS];
         let row_count = messages.places.len();
         for message in messages.iter() {
-            each_token(message, |start, end| {
+            each_judged(message, |start, end, varies| {
                 let token = message.as_bytes().get(start..end).unwrap_or_default();
-                if !always_varies(token)
-                    && let Some(count) = counts.get_mut(counter(token))
-                {
+                if !varies && let Some(count) = counts.get_mut(counter(token)) {
                     *count = count.saturating_add(1);
                 }
             });
@@ -203,10 +201,10 @@ impl Found {
         let (scratch, bytes) = (&mut self.scratch, message.as_bytes());
         scratch.clear();
         let mut at = 0;
-        each_token(message, |start, end| {
+        each_judged(message, |start, end, varies| {
             let token = bytes.get(start..end).unwrap_or_default();
             let is_rare = || self.counts.get(counter(token)).is_none_or(|n| *n < self.rare);
-            if always_varies(token) || is_rare() {
+            if varies || is_rare() {
                 scratch.extend_from_slice(bytes.get(at..start).unwrap_or_default());
                 scratch.push(SLOT);
                 at = end;

@@ -2,8 +2,6 @@
 
 use std::io;
 
-/// zstd's level for sections.
-const LEVEL: i32 = 1;
 /// Bytes of a section before compression that a reader takes.
 const SECTION_BYTES_MAX: usize = 1 << 30;
 
@@ -83,9 +81,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Compresses a section.
-pub(super) fn pack(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    zstd::bulk::compress(bytes, LEVEL)
+/// Compresses a section, or a part of one, at such a level of zstd.
+pub(super) fn pack(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
+    zstd::bulk::compress(bytes, level)
 }
 
 /// Undoes [`pack`]; the length before is known.
@@ -114,7 +112,10 @@ mod tests {
             prop_assert_eq!(reader.signed().unwrap(), signed);
             prop_assert_eq!(reader.bytes().unwrap(), &bytes);
             prop_assert!(reader.is_empty());
-            prop_assert_eq!(unpack(&pack(&bytes).unwrap(), bytes.len()).unwrap(), bytes);
+            for level in [1, 17] {
+                let packed = pack(&bytes, level).unwrap();
+                prop_assert_eq!(&unpack(&packed, bytes.len()).unwrap(), &bytes);
+            }
         }
 
         #[test]

@@ -25,10 +25,9 @@ const TERM_BYTES: usize = 56;
 /// token.
 #[derive(Default)]
 pub(super) struct Gatherer {
-    /// Numbers of terms by their hash.
-    table: HashTable<u32>,
-    terms: Vec<Gathered>,
-    /// The terms' bytes.
+    /// The tokens that were met, where their hash puts them: most lookups touch nothing else.
+    table: HashTable<Gathered>,
+    /// The bytes of their tokens.
     bytes: Vec<u8>,
     /// The terms of each unit, unit after unit.
     postings: Vec<u32>,
@@ -43,17 +42,47 @@ pub(super) struct Gatherer {
 
 /// A token that was met.
 struct Gathered {
+    /// Its first bytes: those of a short token are all it has.
+    head: [u8; HEAD_BYTES],
     hash: u64,
     /// Its place in `bytes`.
-    start: usize,
-    length: u8,
+    start: u32,
+    /// How many were met before it.
+    number: u32,
     /// The last unit that has it.
     unit: u32,
-    unit_count: u32,
+    length: u8,
 }
 
-// A token's length fits its byte.
-const _: () = assert!(TOKEN_BYTES_MAX <= 255);
+/// Bytes of a token that stand beside its hash.
+const HEAD_BYTES: usize = 16;
+
+// A token's length fits its byte, and so many bytes are numbered by 32 bits.
+const _: () = assert!(TOKEN_BYTES_MAX <= 255 && TABLE_BYTES_MAX < u32::MAX as usize / 2);
+
+impl Gathered {
+    /// Whether it is that token. `bytes` are those of all tokens.
+    fn is(&self, token: &[u8], head: &[u8; HEAD_BYTES], bytes: &[u8]) -> bool {
+        usize::from(self.length) == token.len()
+            && self.head == *head
+            && (token.len() <= HEAD_BYTES || self.of(bytes) == token)
+    }
+
+    /// Its own bytes of those of all tokens.
+    fn of<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let start = self.start as usize;
+        bytes.get(start..start + usize::from(self.length)).unwrap_or_default()
+    }
+}
+
+/// The first bytes of a token, filled up with zeros.
+fn head_of(token: &[u8]) -> [u8; HEAD_BYTES] {
+    token.first_chunk().copied().unwrap_or_else(|| {
+        let mut head = [0; HEAD_BYTES];
+        head.iter_mut().zip(token).for_each(|(to, byte)| *to = *byte);
+        head
+    })
+}
 
 impl Gatherer {
     /// Adds all tokens of a text to the unit that is being gathered.
@@ -120,34 +149,30 @@ impl Gatherer {
     }
 
     fn add_folded(&mut self, token: &[u8]) {
-        let (hash, unit) = (xxh3_64(token), self.unit_count());
-        let (terms, bytes) = (&mut self.terms, &mut self.bytes);
-        let is_it = |number: &u32| {
-            let term = terms.get(*number as usize);
-            term.is_some_and(|term| term.hash == hash && bytes_of(bytes, term) == token)
-        };
-        if let Some(number) = self.table.find(hash, is_it).copied() {
-            if let Some(term) = terms.get_mut(number as usize).filter(|term| term.unit != unit) {
-                term.unit = unit;
-                term.unit_count += 1;
-                self.postings.push(number);
+        let (hash, head, unit) = (xxh3_64(token), head_of(token), self.unit_count());
+        let bytes = &mut self.bytes;
+        let is_it = |met: &Gathered| met.hash == hash && met.is(token, &head, bytes);
+        if let Some(met) = self.table.find_mut(hash, is_it) {
+            if met.unit != unit {
+                met.unit = unit;
+                self.postings.push(met.number);
             }
             return;
         }
-        let number = u32::try_from(terms.len()).expect("a split has far fewer than 2^32 tokens");
-        let start = bytes.len();
+        let numbered = "tables are put aside long before they have 2^32 tokens or bytes";
+        let number = u32::try_from(self.table.len()).expect(numbered);
+        let start = u32::try_from(bytes.len()).expect(numbered);
         let length = u8::try_from(token.len()).expect("tokens are cut");
         bytes.extend_from_slice(token);
-        terms.push(Gathered { hash, start, length, unit, unit_count: 1 });
-        let hash_of = |number: &u32| terms.get(*number as usize).map_or(0, |term| term.hash);
-        self.table.insert_unique(hash, number, hash_of);
+        let met = Gathered { head, hash, start, number, unit, length };
+        self.table.insert_unique(hash, met, |met| met.hash);
         self.postings.push(number);
     }
 
     /// Ends the unit.
     pub(super) fn end_unit(&mut self) {
         self.ends.push(self.postings.len());
-        let term_bytes = self.terms.len() * TERM_BYTES + self.bytes.len();
+        let term_bytes = self.table.len() * TERM_BYTES + self.bytes.len();
         if term_bytes + self.postings.len() * size_of::<u32>() * 2 > TABLE_BYTES_MAX {
             self.put_aside();
         }
@@ -161,13 +186,17 @@ impl Gatherer {
 
     /// Sorts what is in the tables into a run, and empties them.
     fn put_aside(&mut self) {
-        let Self { terms, bytes, postings, ends, .. } = self;
+        let Self { table, bytes, postings, ends, .. } = self;
+        // Where each token's units are to stand: first how many they are, then where they begin.
+        let mut places = vec![0_usize; table.len()];
+        for number in &*postings {
+            if let Some(count) = places.get_mut(*number as usize) {
+                *count += 1;
+            }
+        }
         let mut at = 0;
-        // Where each term's units are to stand.
-        let mut places: Vec<usize> = Vec::with_capacity(terms.len());
-        for term in terms.iter() {
-            places.push(at);
-            at += term.unit_count as usize;
+        for place in &mut places {
+            (at, *place) = (at + *place, at);
         }
         let mut units = vec![0_u32; at];
         let mut from = 0;
@@ -181,20 +210,21 @@ impl Gatherer {
             }
             from = *end;
         }
-        let mut order: Vec<(&[u8], u32, usize)> = terms
-            .iter()
-            .zip(places)
-            .map(|(term, end)| (bytes_of(bytes, term), term.unit_count, end))
-            .collect();
-        order.sort_unstable_by_key(|(bytes, _, _)| *bytes);
+        // By now each place is the next one's beginning.
+        let span = |number: u32| {
+            let before = number.checked_sub(1).and_then(|before| places.get(before as usize));
+            before.copied().unwrap_or(0)..places.get(number as usize).copied().unwrap_or(0)
+        };
+        let mut order: Vec<(&[u8], u32)> =
+            table.iter().map(|met| (met.of(bytes), met.number)).collect();
+        order.sort_unstable_by_key(|(bytes, _)| *bytes);
         let mut run = RunWriter::default();
-        for (bytes, count, end) in order {
-            run.add(bytes, units.get(end - count as usize..end).unwrap_or_default());
+        for (bytes, number) in order {
+            run.add(bytes, units.get(span(number)).unwrap_or_default());
         }
         self.runs.push(run.finish());
         self.units_aside += u32::try_from(ends.len()).unwrap_or(u32::MAX);
-        self.table.clear();
-        terms.clear();
+        table.clear();
         bytes.clear();
         postings.clear();
         ends.clear();
@@ -213,10 +243,6 @@ impl Gatherer {
         drop(self);
         runs::join(&runs, each)
     }
-}
-
-fn bytes_of<'a>(bytes: &'a [u8], term: &Gathered) -> &'a [u8] {
-    bytes.get(term.start..term.start + usize::from(term.length)).unwrap_or_default()
 }
 
 #[cfg(test)]

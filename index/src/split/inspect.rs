@@ -21,6 +21,8 @@ pub struct Inspection {
     pub id: SplitId,
     /// Rows.
     pub row_count: u64,
+    /// Whether it is packed small, for the last time.
+    pub cold: bool,
     /// Earliest and latest timestamp, nanoseconds UTC.
     pub time: (i64, i64),
     /// Bytes of the body.
@@ -71,6 +73,7 @@ pub fn open_folder(folder: &Path) -> Result<Split, ScanError> {
         deletions: 0,
         copies: Vec::new(),
         sums: None,
+        cold: bundle.footer.cold,
     };
     let mut split = Split::open(Arc::new(meta.clone()), &objects, &PageCache::none())?;
     let (time_first, time_last) = split.blocks()?.span();
@@ -80,6 +83,11 @@ pub fn open_folder(folder: &Path) -> Result<Split, ScanError> {
 }
 
 impl Split {
+    /// Whether it is packed small, for the last time, as it says itself.
+    pub(crate) fn is_cold(&self) -> bool {
+        self.bundle.footer.cold
+    }
+
     /// What it is made of.
     ///
     /// # Errors
@@ -115,6 +123,7 @@ impl Split {
         Ok(Inspection {
             id: self.meta.id.clone(),
             row_count: self.meta.row_count,
+            cold: self.is_cold(),
             time: (self.meta.time_first, self.meta.time_last),
             body_bytes: size(&body_name(&self.meta.id))?,
             columns,

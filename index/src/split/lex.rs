@@ -38,28 +38,115 @@ fn first_token(text: &str) -> &str {
 
 /// Calls `each` with the place of every token (`start..end`, bytes), in order.
 pub(super) fn each_token(text: &str, mut each: impl FnMut(usize, usize)) {
-    if text.is_ascii() {
-        let mut start = None;
-        for (at, byte) in text.bytes().enumerate() {
-            match (start, is_ascii_word(byte)) {
-                (None, true) => start = Some(at),
-                (Some(from), false) => {
-                    each(from, at);
-                    start = None;
-                }
-                _ => {}
-            }
-        }
-        if let Some(from) = start {
-            each(from, text.len());
+    each_of(text, |start, end, _| each(start, end));
+}
+
+/// Calls `each` with every token's place (`start..end`, bytes), and whether it varies whatever its
+/// count, in order.
+pub(super) fn each_judged(text: &str, mut each: impl FnMut(usize, usize, bool)) {
+    each_of(text, |start, end, has_digit| {
+        each(start, end, has_digit || end - start > TOKEN_BYTES_MAX);
+    });
+}
+
+/// Calls `each` with every token's place, and whether it has a digit.
+fn each_of(text: &str, mut each: impl FnMut(usize, usize, bool)) {
+    if !text.is_ascii() {
+        let base = text.as_ptr() as usize;
+        for token in tokens(text) {
+            let start = token.as_ptr() as usize - base;
+            each(start, start + token.len(), token.bytes().any(|byte| byte.is_ascii_digit()));
         }
         return;
     }
-    let base = text.as_ptr() as usize;
-    for token in tokens(text) {
-        let start = token.as_ptr() as usize - base;
-        each(start, start + token.len());
+    // The token that goes on in the next group: where it begins, and whether it has a digit so far.
+    let mut open: Option<(usize, bool)> = None;
+    for (base, group) in (0..).step_by(GROUP).zip(text.as_bytes().chunks(GROUP)) {
+        let Kinds { words, digits } = Kinds::of(group);
+        let mut left = words;
+        if let Some((start, has_digit)) = open.take() {
+            let end = words.trailing_ones();
+            let has_digit = has_digit || digits & below(end) != 0;
+            if end == u64::BITS {
+                open = Some((start, has_digit));
+                continue;
+            }
+            each(start, base + end as usize, has_digit);
+            left &= !below(end);
+        }
+        while left != 0 {
+            let from = left.trailing_zeros();
+            let end = from + (left >> from).trailing_ones();
+            let has_digit = digits & below(end) & !below(from) != 0;
+            if end == u64::BITS {
+                open = Some((base + from as usize, has_digit));
+                break;
+            }
+            each(base + from as usize, base + end as usize, has_digit);
+            left &= !below(end);
+        }
     }
+    if let Some((start, has_digit)) = open {
+        each(start, text.len(), has_digit);
+    }
+}
+
+/// Bytes that are looked at together: as many as a word of the machine has bits.
+const GROUP: usize = u64::BITS as usize;
+
+/// The lowest bits, so many.
+fn below(bits: u32) -> u64 {
+    u64::MAX.checked_shr(u64::BITS - bits).unwrap_or(0)
+}
+
+/// What the bytes of a group of ASCII text are, a bit for each. Bits behind the group are not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Kinds {
+    /// Word characters.
+    words: u64,
+    /// Digits.
+    digits: u64,
+}
+
+impl Kinds {
+    /// Of up to [`GROUP`] bytes below 128.
+    fn of(group: &[u8]) -> Self {
+        let mut kinds = Self::default();
+        let (eights, rest) = group.as_chunks::<8>();
+        let mut shift = 0;
+        for eight in eights {
+            kinds.add(u64::from_le_bytes(*eight), shift);
+            shift += 8;
+        }
+        if !rest.is_empty() {
+            let mut eight = [0; 8];
+            eight.iter_mut().zip(rest).for_each(|(to, byte)| *to = *byte);
+            kinds.add(u64::from_le_bytes(eight), shift);
+        }
+        kinds
+    }
+
+    /// Adds eight bytes, all of them at once: each is compared in its own eight bits, by whether a sum
+    /// reaches the highest of them.
+    fn add(&mut self, bytes: u64, shift: u32) {
+        let (from_0, above_9) = (bytes + each_byte(0x80 - b'0'), bytes + each_byte(0x7f - b'9'));
+        let lower = bytes | each_byte(0x20);
+        let (from_a, above_z) = (lower + each_byte(0x80 - b'a'), lower + each_byte(0x7f - b'z'));
+        let other = (bytes ^ each_byte(b'_')) + each_byte(0x7f);
+        let digits = from_0 & !above_9;
+        self.words |= highest(digits | from_a & !above_z | !other) << shift;
+        self.digits |= highest(digits) << shift;
+    }
+}
+
+/// Eight times that byte.
+const fn each_byte(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// The highest bit of each byte, as the lowest eight bits: the product puts them side by side.
+const fn highest(bytes: u64) -> u64 {
+    ((bytes & each_byte(0x80)) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 /// Whether a token varies whatever its count: it has a digit, or is longer than tokens are kept.
@@ -109,10 +196,7 @@ pub(crate) fn show(template: &[u8]) -> String {
 /// fresh rows and in every split.
 pub(crate) fn pattern_of(message: &str) -> String {
     let (bytes, mut tokens) = (message.as_bytes(), Vec::new());
-    each_token(message, |start, end| {
-        let varies = always_varies(bytes.get(start..end).unwrap_or_default());
-        tokens.push(Token { start, end, varies });
-    });
+    each_judged(message, |start, end, varies| tokens.push(Token { start, end, varies }));
     vary_ids(bytes, &mut tokens);
     let mut pattern = String::with_capacity(message.len());
     let mut at = 0;
@@ -190,6 +274,36 @@ mod tests {
         }
         for text in ["a1 b", "", "abc", "abé d", "ab错", "x"] {
             assert_eq!(first_token(text), tokens(text).next().unwrap_or_default(), "{text}");
+        }
+    }
+
+    #[test]
+    fn groups_are_what_their_bytes_are() {
+        for byte in 0..=127_u8 {
+            for at in [0, 3, 7, 8, 62, 63] {
+                let mut group = [b' '; GROUP];
+                group[at] = byte;
+                let bit = |is: bool| u64::from(is) << at;
+                let (words, digits) = (bit(is_ascii_word(byte)), bit(byte.is_ascii_digit()));
+                assert_eq!(Kinds::of(&group), Kinds { words, digits }, "{byte} at {at}");
+                assert_eq!(Kinds::of(&group[..=at]), Kinds { words, digits }, "{byte} at {at}");
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn tokens_are_the_models(
+            parts in proptest::collection::vec("[a-z0-9_]{0,90}|[ -~]{0,9}|\\PC{0,3}", 0..6),
+        ) {
+            let text = parts.concat();
+            let mut found = Vec::new();
+            each_judged(&text, |start, end, varies| {
+                let token = &text[start..end];
+                assert_eq!(varies, always_varies(token.as_bytes()), "{token}");
+                found.push(token);
+            });
+            proptest::prop_assert_eq!(found, tokens(&text).collect::<Vec<_>>());
         }
     }
 

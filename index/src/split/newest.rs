@@ -18,7 +18,7 @@ use super::rowset::RowSet;
 use super::search::{Needs, Question, give_last};
 use super::stored::moments;
 use crate::columns::times;
-use crate::scan::{Column, Newest, ScanError, render};
+use crate::scan::{Column, ScanError, render};
 
 /// Rows that are listed of a split, and one of so many of a small one.
 const LISTED_MAX: usize = 8_192;
@@ -65,24 +65,44 @@ impl NewestRows {
     }
 }
 
-/// Finds the newest rows while rows are written.
-pub(super) struct NewestFinder(Newest);
+/// Finds the newest rows while rows are written: of twice as many as are listed the older half is
+/// thrown away, again and again.
+pub(super) struct NewestFinder {
+    most: usize,
+    rows: Vec<NewRow>,
+    /// None of the newest is older.
+    bound: Option<NewRow>,
+}
+
+/// Timestamp, offset, row.
+type NewRow = (i64, u64, u32);
 
 impl Default for NewestFinder {
     fn default() -> Self {
-        Self(Newest::new(LISTED_MAX))
+        Self { most: LISTED_MAX, rows: Vec::new(), bound: None }
     }
 }
 
 impl NewestFinder {
     pub(super) fn add(&mut self, row: u32, time: i64, offset: u64) {
-        self.0.offer((time, offset), row as usize);
+        let row = (time, offset, row);
+        if self.bound.is_some_and(|bound| row < bound) {
+            return;
+        }
+        self.rows.push(row);
+        if self.rows.len() >= self.most * 2 {
+            let at = self.most.saturating_sub(1);
+            let (_, last, _) = self.rows.select_nth_unstable_by_key(at, |row| Reverse(*row));
+            self.bound = Some(*last);
+            self.rows.truncate(self.most);
+        }
     }
 
-    pub(super) fn finish(self, row_count: u32) -> NewestRows {
+    pub(super) fn finish(mut self, row_count: u32) -> NewestRows {
         let most = (row_count / LISTED_SHARE).max(16) as usize;
-        let newest = self.0.into_sorted().into_iter().take(most);
-        NewestRows(newest.filter_map(|(_, row)| u32::try_from(row).ok()).collect())
+        self.rows.sort_unstable_by_key(|row| Reverse(*row));
+        let newest = self.rows.into_iter().take(most.min(self.most));
+        NewestRows(newest.map(|(_, _, row)| row).collect())
     }
 }
 
@@ -267,7 +287,7 @@ mod tests {
         ) {
             let count = u32::try_from(rows.len()).unwrap();
             let numbered = || (0_u32..).zip(&rows);
-            let mut finder = NewestFinder::default();
+            let mut finder = NewestFinder { most: 23, ..NewestFinder::default() };
             numbered().for_each(|(row, (time, _))| finder.add(row, *time, u64::from(row)));
             let listed = finder.finish(count);
             prop_assert_eq!(&NewestRows::decode(&listed.encode(), count).unwrap(), &listed);

@@ -78,10 +78,8 @@ impl Arrivals {
         let left = after.checked_sub(1).and_then(|at| known.get(at));
         match (left, known.get(after)) {
             (Some((offset, start)), Some((next, end))) => {
-                let gap = u128::from(next.abs_diff(*offset));
-                let part = gap * u128::from(time.abs_diff(*start))
-                    / u128::from(end.abs_diff(*start)).max(1);
-                offset.saturating_add(u64::try_from(part).unwrap_or(0))
+                let (gap, length) = (next.abs_diff(*offset), end.abs_diff(*start).max(1));
+                offset.saturating_add(share(gap, time.abs_diff(*start), length))
             }
             (Some((offset, _)), None) | (None, Some((offset, _))) => *offset,
             (None, None) => 0,
@@ -113,6 +111,18 @@ impl Arrivals {
             known.push((offset, time));
         }
         Ok(Self(known))
+    }
+}
+
+/// The part of a gap that lies before a moment; nothing where it is too large.
+fn share(gap: u64, part: u64, whole: u64) -> u64 {
+    match gap.checked_mul(part) {
+        Some(product) => product / whole,
+        // Seldom, and dear.
+        None => {
+            let share = u128::from(gap) * u128::from(part) / u128::from(whole);
+            u64::try_from(share).unwrap_or(0)
+        }
     }
 }
 
@@ -156,15 +166,14 @@ impl<'a> Writer<'a> {
         for missed in self.group.drain(..) {
             bits |= u128::from(missed) << count;
             count += width;
-            while count >= 8 {
-                self.pages.push(bits.to_le_bytes()[0]);
-                bits >>= 8;
-                count -= 8;
+            if count >= u64::BITS {
+                self.pages.extend(low(bits).to_le_bytes());
+                bits >>= u64::BITS;
+                count -= u64::BITS;
             }
         }
-        if count > 0 {
-            self.pages.push(bits.to_le_bytes()[0]);
-        }
+        let left = low(bits).to_le_bytes();
+        self.pages.extend(left.iter().take(count.div_ceil(8) as usize));
     }
 
     fn end_page(&mut self) {
@@ -185,6 +194,12 @@ impl<'a> Writer<'a> {
         }
         (self.pages, self.index)
     }
+}
+
+/// The lower half.
+fn low(bits: u128) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = bits.to_le_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// The offsets of an open split: where their pages are.
@@ -278,14 +293,20 @@ fn packed<'a>(reader: &mut Reader<'a>, count: usize) -> io::Result<(u32, &'a [u8
 /// Reads a group.
 fn unpack(reader: &mut Reader<'_>, count: usize, missed: &mut Vec<i64>) -> io::Result<()> {
     let (width, packed) = packed(reader, count)?;
-    let mask = (1_u128 << width) - 1;
-    let (mut bits, mut held, mut bytes) = (0_u128, 0, packed.iter());
+    let mask = u64::MAX.checked_shr(u64::BITS - width).unwrap_or(0);
+    let (mut bits, mut held) = (0_u128, 0);
+    // Eight bytes at a time; the last may be fewer.
+    let mut words = packed.chunks(8).map(|bytes| {
+        let mut word = [0; 8];
+        word.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
+        u64::from_le_bytes(word)
+    });
     for _ in 0..count {
-        while held < width {
-            bits |= u128::from(*bytes.next().ok_or_else(malformed)?) << held;
-            held += 8;
+        if held < width {
+            bits |= u128::from(words.next().ok_or_else(malformed)?) << held;
+            held += u64::BITS;
         }
-        let value = u64::try_from(bits & mask).map_err(|_| malformed())?;
+        let value = low(bits) & mask;
         bits >>= width;
         held -= width;
         missed.push((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
@@ -311,15 +332,15 @@ impl OffsetReader {
         rows: impl Iterator<Item = u32>,
         times: &[i64],
     ) -> io::Result<UInt64Array> {
+        let Self { offsets, near, page } = self;
         let mut found = Vec::with_capacity(times.len());
         for (row, time) in rows.zip(times) {
-            let row = row as usize;
-            let (number, at) = (row / PAGE_ROWS, row % PAGE_ROWS);
-            if self.page.as_ref().is_none_or(|page| page.number != number) {
-                self.page = Some(self.offsets.page(number)?);
+            let (number, at) = (row as usize / PAGE_ROWS, row as usize % PAGE_ROWS);
+            if page.as_ref().is_none_or(|page| page.number != number) {
+                *page = Some(offsets.page(number)?);
             }
-            let missed = self.page.as_mut().ok_or_else(malformed)?.missed(at)?;
-            let guess = self.offsets.arrivals.guess(*time, &mut self.near);
+            let missed = page.as_mut().ok_or_else(malformed)?.missed(at)?;
+            let guess = offsets.arrivals.guess(*time, near);
             found.push(guess.wrapping_add(missed.cast_unsigned()));
         }
         Ok(found.into())
@@ -332,6 +353,45 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn a_share_is_that_of_exact_numbers(
+            gap: u64, part: u64, whole in 1_u64.., bits in 0_u32..64,
+        ) {
+            for (gap, part) in [(gap, part), (gap >> bits, part >> (63 - bits))] {
+                let exact = u128::from(gap) * u128::from(part) / u128::from(whole);
+                prop_assert_eq!(share(gap, part, whole), u64::try_from(exact).unwrap_or(0));
+            }
+        }
+
+        #[test]
+        fn groups_are_packed_bit_by_bit(
+            values in prop::collection::vec(any::<u64>(), 1..=GROUP_ROWS),
+            bits in 0_u32..64,
+        ) {
+            let values: Vec<u64> = values.into_iter().map(|value| value >> bits).collect();
+            let arrivals = Arrivals::default();
+            let mut writer = Writer::new(&arrivals);
+            writer.group.clone_from(&values);
+            writer.end_group();
+            // Each value's bits from the lowest one on.
+            let width = u64::BITS - values.iter().max().unwrap().leading_zeros();
+            let of = |value: &u64| {
+                let value = *value;
+                (0..width).map(move |bit| value >> bit & 1 == 1)
+            };
+            let all: Vec<bool> = values.iter().flat_map(of).collect();
+            let byte = |bits: &[bool]| {
+                bits.iter().rev().fold(0_u8, |byte, bit| byte << 1 | u8::from(*bit))
+            };
+            let expected: Vec<u8> = all.chunks(8).map(byte).collect();
+            prop_assert_eq!(writer.pages[0], u8::try_from(width).unwrap());
+            prop_assert_eq!(&writer.pages[1..], expected.as_slice());
+            let mut missed = Vec::new();
+            unpack(&mut Reader(&writer.pages), values.len(), &mut missed).unwrap();
+            let back = missed.iter().map(|missed| ((missed << 1) ^ (missed >> 63)).cast_unsigned());
+            prop_assert_eq!(back.collect::<Vec<u64>>(), values);
+        }
+
         #[test]
         fn offsets_come_back(
             steps in prop::collection::vec((1_u64..5, -3_i64..40, any::<bool>()), 0..400),

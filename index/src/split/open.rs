@@ -16,13 +16,14 @@ use platform::objects::Objects;
 
 use super::asked::not_read;
 use super::body::{Body, PIECE_BYTES};
-use super::bundle::Bundle;
+use super::bundle::{Bundle, SectionEntry};
 use super::newest::NewestRows;
 use super::offsets::{Arrivals, OffsetReader, Offsets};
 use super::pages::{KeptGroups, PageCache, SplitPages};
 use super::patterns::Patterns;
 use super::present::Present;
 use super::rowset::RowSet;
+use super::senders::Senders;
 use super::sketch::Sketches;
 use super::spans::Spans;
 use super::statistics::{BlockTimes, Minutes};
@@ -36,6 +37,9 @@ use super::{body_name, bundle_name};
 use crate::evaluate::Place;
 use crate::scan::ScanError;
 use crate::schema::{batch_rows_of, label_type};
+
+/// So many times its bytes the section `senders` takes: a cell has two bytes there and eight in memory.
+const SENDERS_TIMES: u64 = 5;
 
 /// A split of which the footer is read; the rest is read when it is asked for, and kept.
 #[derive(Debug)]
@@ -51,6 +55,7 @@ pub struct Split {
     tokens: Kept<Tokens>,
     blocks: Kept<BlockTimes>,
     minutes: Kept<Minutes>,
+    senders: Kept<Senders>,
     values: Kept<ValueCounts>,
     spans: Kept<Spans>,
     newest: Kept<NewestRows>,
@@ -126,6 +131,7 @@ impl Split {
             tokens: Kept::default(),
             blocks: Kept::default(),
             minutes: Kept::default(),
+            senders: Kept::default(),
             values: Kept::default(),
             spans: Kept::default(),
             newest: Kept::default(),
@@ -154,9 +160,14 @@ impl Split {
             .sections
             .iter()
             .filter(|section| !["tokens", "offsets"].contains(&section.name.as_str()));
-        let bytes: u64 = kept.map(|section| section.unpacked_bytes.unwrap_or(section.bytes)).sum();
-        // Decoded sections take more than their bytes, and the body's footer is in memory too.
-        usize::try_from(bytes.saturating_mul(2)).unwrap_or(usize::MAX).saturating_add(16 << 10)
+        let decoded = |section: &SectionEntry| {
+            // Decoded sections take more than their bytes: of most twice as many.
+            let times = if section.name == "senders" { SENDERS_TIMES } else { 2 };
+            section.unpacked_bytes.unwrap_or(section.bytes).saturating_mul(times)
+        };
+        let bytes = kept.map(decoded).fold(0, u64::saturating_add);
+        // The body's footer is in memory too.
+        usize::try_from(bytes).unwrap_or(usize::MAX).saturating_add(16 << 10)
     }
 
     /// Its fields, labels included.
@@ -169,6 +180,11 @@ impl Split {
             serde_json::from_slice(&bytes)
                 .map_err(|error| self.wrong(format!("its section fields: {error}")))
         })
+    }
+
+    /// The same, if they were asked before: nobody is waited for.
+    pub(crate) fn fields_at_hand(&self) -> Option<Arc<Vec<FieldStat>>> {
+        self.fields.0.try_lock().ok()?.clone()
     }
 
     /// All rows, in row order, each with the number of its template.
@@ -246,6 +262,19 @@ impl Split {
         self.minutes.get(|| self.decode("minutes", Minutes::decode))
     }
 
+    /// Its rows by minute, level and sender; nothing of senders where that was too much to keep, or
+    /// in a split that was written before it was kept.
+    pub(crate) fn senders(&self) -> Result<Arc<Senders>, ScanError> {
+        self.senders.get(|| match self.bundle.names("senders").next() {
+            Some(_) => self.decode("senders", |bytes| Senders::decode(bytes, self.row_count)),
+            None => {
+                self.pages.metrics().splits_senderless.inc();
+                let minutes = self.minutes()?;
+                Ok(Senders::of_minutes(&minutes))
+            }
+        })
+    }
+
     /// The rows of columns' values; empty in a split that was written before they were counted.
     pub(super) fn values(&self) -> Result<Arc<ValueCounts>, ScanError> {
         self.values.get(|| match self.bundle.names("values").next() {
@@ -292,8 +321,12 @@ impl Split {
         let blocks = self.blocks()?;
         let read = self.tokens()?.check(blocks.len());
         read.map_err(|error| self.wrong(format!("its section tokens: {error}")))?;
-        if self.minutes()?.level_counts() != self.meta.level_counts {
+        let minutes = self.minutes()?;
+        if minutes.level_counts() != self.meta.level_counts {
             return Err(self.wrong("its minutes do not sum up to its levels".to_owned()));
+        }
+        if !self.senders()?.agrees(&minutes) {
+            return Err(self.wrong("its senders do not sum up to its minutes".to_owned()));
         }
         let mut count = 0;
         for rows in self.rows()? {

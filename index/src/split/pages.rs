@@ -106,6 +106,11 @@ pub(super) struct SplitPages {
 }
 
 impl SplitPages {
+    /// The figures of the index that the split is part of.
+    pub(super) fn metrics(&self) -> &IndexMetrics {
+        &self.cache.metrics
+    }
+
     /// A page of the token index, unpacked by `read` unless it is kept.
     pub(super) fn tokens(
         &self,

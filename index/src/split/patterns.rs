@@ -34,6 +34,20 @@ pub(super) struct Form {
     pub(super) example: String,
 }
 
+impl Form {
+    /// What it takes, about.
+    fn bytes(&self) -> usize {
+        FORM_BYTES + self.text.len() + self.example.len()
+    }
+
+    /// Adds more rows of the same form.
+    fn join(&mut self, other: Self) {
+        self.rows = self.rows.saturating_add(other.rows);
+        self.times = (self.times.0.min(other.times.0), self.times.1.max(other.times.1));
+        self.example = std::mem::take(&mut self.example).min(other.example);
+    }
+}
+
 /// The forms of each template of a split; none of a template whose rows must be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Patterns(Vec<Vec<Form>>);
@@ -137,11 +151,70 @@ fn is_worth(forms: &[Form]) -> bool {
     forms.len() <= FORMS_FREE || forms.len() * FORM_ROWS_MIN <= rows
 }
 
+/// The forms of the templates of splits that become one, added up: none of a template of which a split
+/// does not know them.
+#[derive(Debug, Default)]
+pub(super) struct PatternSums {
+    /// By the numbers of the templates; `None` of one whose rows must be looked at.
+    templates: Vec<Option<Vec<Form>>>,
+    bytes: usize,
+}
+
+impl PatternSums {
+    /// Of so many templates.
+    pub(super) fn new(count: usize) -> Self {
+        Self { templates: vec![Some(Vec::new()); count], bytes: 0 }
+    }
+
+    /// Adds those of a split with all its rows, whose templates have these numbers. With more bytes
+    /// than a split keeps nothing is known.
+    pub(super) fn add(&mut self, patterns: Patterns, numbers: &[u32]) {
+        for (forms, number) in patterns.0.into_iter().zip(numbers) {
+            let Some(known) = self.templates.get_mut(*number as usize) else { continue };
+            let Some(sums) = known.as_mut().filter(|_| !forms.is_empty()) else {
+                self.bytes -= known.take().map_or(0, |forms| bytes_of(&forms));
+                continue;
+            };
+            for form in forms {
+                match sums.iter_mut().find(|sum| sum.text == form.text) {
+                    Some(sum) => {
+                        self.bytes -= sum.bytes();
+                        sum.join(form);
+                        self.bytes += sum.bytes();
+                    }
+                    None => {
+                        self.bytes += form.bytes();
+                        sums.push(form);
+                    }
+                }
+            }
+            if sums.len() > FORMS_MAX {
+                self.bytes -= known.take().map_or(0, |forms| bytes_of(&forms));
+            }
+            if self.bytes > BYTES_MAX {
+                *self = Self::default();
+            }
+        }
+    }
+
+    /// Those of a template, which are asked once; `None` where its rows must be looked at.
+    pub(super) fn take(&mut self, number: u32) -> Option<Vec<Form>> {
+        let forms = self.templates.get_mut(number as usize)?.take()?;
+        (!forms.is_empty()).then_some(forms)
+    }
+}
+
+fn bytes_of(forms: &[Form]) -> usize {
+    forms.iter().map(Form::bytes).sum()
+}
+
 /// Finds patterns while rows are written.
 #[derive(Debug, Default)]
 pub(super) struct PatternFinder {
     /// By template; `None` of one whose rows must be read.
     templates: Vec<Option<Vec<Form>>>,
+    /// Whether the forms of the last template were known before its rows came.
+    is_known: bool,
     /// The place of the last template's form that is told by its slots.
     told: Option<usize>,
     /// Bytes of the last template's forms, and of all before it.
@@ -149,15 +222,32 @@ pub(super) struct PatternFinder {
 }
 
 impl PatternFinder {
-    /// Adds the next row, which is of the same template as the one before or of the next. All its
-    /// slots hold tokens that always vary where it `is_told`: then its form is that of the others
-    /// of which that is so.
-    pub(super) fn add(&mut self, template: usize, message: &str, is_told: bool, time: i64) {
-        while self.templates.len() <= template {
-            self.templates.push(Some(Vec::new()));
-            self.told = None;
-            self.bytes = (0, self.bytes.0 + self.bytes.1);
+    /// Goes on with the next template. Where its forms are known nothing is looked for in its rows.
+    pub(super) fn begin(&mut self, known: Option<Vec<Form>>) {
+        self.told = None;
+        self.bytes = (known.as_deref().map_or(0, bytes_of), self.bytes.0 + self.bytes.1);
+        self.is_known = known.is_some();
+        self.templates.push(Some(known.unwrap_or_default()));
+        if self.bytes.0 + self.bytes.1 > BYTES_MAX {
+            self.give_up();
         }
+    }
+
+    /// Whether the rows of the last template are to be added.
+    pub(super) fn is_looking(&self) -> bool {
+        !self.is_known && matches!(self.templates.last(), Some(Some(_)))
+    }
+
+    fn give_up(&mut self) {
+        self.bytes.0 = 0;
+        if let Some(last) = self.templates.last_mut() {
+            *last = None;
+        }
+    }
+
+    /// Adds the next row of the last template. All its slots hold tokens that always vary where it
+    /// `is_told`: then its form is that of the others of which that is so.
+    pub(super) fn add(&mut self, message: &str, is_told: bool, time: i64) {
         let Some(Some(forms)) = self.templates.last_mut() else { return };
         let place = match self.told.filter(|_| is_told) {
             Some(place) => place,
@@ -165,9 +255,10 @@ impl PatternFinder {
                 let text = pattern_of(message);
                 let known = forms.iter().position(|form| form.text == text);
                 known.unwrap_or_else(|| {
-                    self.bytes.0 += FORM_BYTES + text.len() + message.len();
                     let example = message.to_owned();
-                    forms.push(Form { text, rows: 0, times: (time, time), example });
+                    let form = Form { text, rows: 0, times: (time, time), example };
+                    self.bytes.0 += form.bytes();
+                    forms.push(form);
                     forms.len() - 1
                 })
             }
@@ -187,18 +278,20 @@ impl PatternFinder {
             is_long |= form.example.len() > EXAMPLE_BYTES_MAX;
         }
         if is_long || self.bytes.0 + self.bytes.1 > BYTES_MAX {
-            self.bytes.0 = 0;
-            if let Some(last) = self.templates.last_mut() {
-                *last = None;
-            }
+            self.give_up();
         }
     }
 
-    /// The patterns found.
-    pub(super) fn finish(self) -> Patterns {
-        let worth =
-            |forms: Option<Vec<Form>>| forms.filter(|forms| is_worth(forms)).unwrap_or_default();
-        Patterns(self.templates.into_iter().map(worth).collect())
+    /// The patterns found of templates that have so many rows.
+    pub(super) fn finish(self, row_counts: impl IntoIterator<Item = u32>) -> Patterns {
+        let worth = |(forms, count): (Option<Vec<Form>>, u32)| {
+            let all = |forms: &Vec<Form>| {
+                let rows: u64 = forms.iter().map(|form| u64::from(form.rows)).sum();
+                rows == u64::from(count)
+            };
+            forms.filter(|forms| all(forms) && is_worth(forms)).unwrap_or_default()
+        };
+        Patterns(self.templates.into_iter().zip(row_counts).map(worth).collect())
     }
 }
 
@@ -239,10 +332,14 @@ mod tests {
             (3, "", false, 1),
             (3, "once 1", false, 2),
         ];
+        let mut last = None;
         for (template, message, is_told, time) in rows {
-            finder.add(template, message, is_told, time);
+            if last.replace(template) != Some(template) {
+                finder.begin(None);
+            }
+            finder.add(message, is_told, time);
         }
-        let patterns = finder.finish();
+        let patterns = finder.finish([2, 3, 1, 2]);
         let expected = [
             vec![form("took <*> ms", 2, (3, 9), "took 12 ms")],
             vec![
@@ -269,23 +366,76 @@ mod tests {
     #[test]
     fn of_too_many_or_too_long_forms_nothing_is_kept() {
         let mut finder = PatternFinder::default();
+        finder.begin(None);
         for number in 0..=FORMS_MAX {
             for _ in 0..FORM_ROWS_MIN {
-                finder.add(0, &format!("user {}", "x".repeat(number + 1)), false, 1);
+                finder.add(&format!("user {}", "x".repeat(number + 1)), false, 1);
             }
         }
-        finder.add(1, &"x".repeat(EXAMPLE_BYTES_MAX + 1), true, 1);
-        finder.add(1, "x", true, 1);
-        finder.add(2, &"y".repeat(EXAMPLE_BYTES_MAX + 1), false, 1);
-        finder.add(3, "short", true, 1);
+        assert!(!finder.is_looking());
+        finder.begin(None);
+        finder.add(&"x".repeat(EXAMPLE_BYTES_MAX + 1), true, 1);
+        finder.add("x", true, 1);
+        finder.begin(None);
+        finder.add(&"y".repeat(EXAMPLE_BYTES_MAX + 1), false, 1);
+        finder.begin(None);
+        finder.add("short", true, 1);
+        assert!(finder.is_looking());
         // Nearly as many as rows, and a few of many rows.
-        for (template, rows) in [(4, FORM_ROWS_MIN - 1), (5, FORM_ROWS_MIN)] {
-            for number in 0..=FORMS_FREE * rows + rows - 1 {
-                finder.add(template, &"x".repeat(number % (FORMS_FREE + 1) + 1), false, 1);
+        let mut counts = vec![65 * 4, 2, 1, 1];
+        for rows in [FORM_ROWS_MIN - 1, FORM_ROWS_MIN] {
+            finder.begin(None);
+            let count = (FORMS_FREE + 1) * rows;
+            for number in 0..count {
+                finder.add(&"x".repeat(number % (FORMS_FREE + 1) + 1), false, 1);
             }
+            counts.push(u32::try_from(count).unwrap());
         }
-        let patterns = finder.finish();
+        let patterns = finder.finish(counts);
         let counts: Vec<usize> = (0..6).map(|at| patterns.forms(at).len()).collect();
         assert_eq!(counts, [0, 0, 0, 1, 0, FORMS_FREE + 1]);
+    }
+
+    #[test]
+    fn forms_are_added_up_where_all_splits_know_them() {
+        let of = |text: &str, rows, times, example: &str| vec![form(text, rows, times, example)];
+        let mut sums = PatternSums::new(5);
+        let first = vec![of("a <*>", 2, (3, 9), "a 2"), of("b", 1, (1, 1), "b"), vec![]];
+        sums.add(Patterns(first), &[0, 2, 3]);
+        let mut second = vec![of("a <*>", 3, (1, 4), "a 17"), of("b", 4, (0, 7), "b")];
+        second.push(of("c", 1, (5, 5), "c"));
+        second[0].push(form("a", 1, (2, 2), "a"));
+        sums.add(Patterns(second), &[0, 2, 3]);
+        let expected = vec![form("a <*>", 5, (1, 9), "a 17"), form("a", 1, (2, 2), "a")];
+        assert_eq!(sums.bytes, 3 * FORM_BYTES + 5 + 4 + 1 + 1 + 1 + 1);
+        assert_eq!(sums.take(0), Some(expected.clone()));
+        // Asked once; of none, of a template that one split does not know, of one that is not there.
+        for number in [0, 1, 3, 5] {
+            assert_eq!(sums.take(number), None, "{number}");
+        }
+        // What is known is not looked for, and what does not hold all rows is not kept.
+        let mut finder = PatternFinder::default();
+        for _ in 0..2 {
+            finder.begin(Some(expected.clone()));
+            assert!(!finder.is_looking());
+        }
+        let patterns = finder.finish([6, 7]);
+        assert_eq!(patterns.0, [expected, vec![]]);
+    }
+
+    #[test]
+    fn sums_are_bounded() {
+        let mut sums = PatternSums::new(2);
+        for number in 0..=FORMS_MAX {
+            assert_eq!(sums.bytes, number * (FORM_BYTES + 6));
+            let text = format!("{number:03}");
+            sums.add(Patterns(vec![vec![form(&text, 1, (0, 0), &text)]]), &[1]);
+        }
+        assert_eq!((sums.bytes, sums.take(1)), (0, None));
+        let many: Vec<Vec<Form>> =
+            (0..3).map(|_| vec![form("x", 1, (0, 0), &"x".repeat(BYTES_MAX / 2))]).collect();
+        let mut sums = PatternSums::new(3);
+        sums.add(Patterns(many), &[0, 1, 2]);
+        assert_eq!((sums.bytes, sums.take(0), sums.take(2)), (0, None, None));
     }
 }

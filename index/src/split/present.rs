@@ -103,12 +103,18 @@ struct Service {
 }
 
 impl PresentFinder {
-    /// Looks at the next rows, each of a service.
-    pub(super) fn add<'a>(&mut self, rows: &RecordBatch, service: impl Fn(usize) -> &'a str) {
-        let mut from = 0;
-        while from < rows.num_rows() {
-            let name = service(from);
-            let run = (from..rows.num_rows()).take_while(|row| service(*row) == name).count();
+    /// Looks at the next rows: so many of a service, and so on.
+    pub(super) fn add<'a>(
+        &mut self,
+        rows: &RecordBatch,
+        runs: impl IntoIterator<Item = (usize, &'a str)>,
+    ) {
+        let (mut from, mut runs) = (0, runs.into_iter().peekable());
+        while let Some((mut run, name)) = runs.next() {
+            while let Some((more, _)) = runs.next_if(|(_, next)| *next == name) {
+                run += more;
+            }
+            let run = run.min(rows.num_rows() - from);
             self.rows = self.rows.saturating_add(u32::try_from(run).unwrap_or(u32::MAX));
             if self.services.last().is_none_or(|last| last.name != name) {
                 let name = name.to_owned();
@@ -197,7 +203,8 @@ mod tests {
             let mut finder = PresentFinder::default();
             for piece in rows.chunks(cut) {
                 let values: Vec<[bool; 3]> = piece.iter().map(|(_, row)| *row).collect();
-                finder.add(&batch(&values), |row| names[piece[row].0].as_str());
+                let runs = piece.iter().map(|(service, _)| (1, names[*service].as_str()));
+                finder.add(&batch(&values), runs);
             }
             let present = finder.finish();
             let count = u32::try_from(rows.len()).unwrap();

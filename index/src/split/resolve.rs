@@ -219,14 +219,16 @@ impl Resolver<'_, '_> {
         }
         let needed = needed(text);
         let known = needed.iter().any(|token| !matches!(token, Needed::Any));
-        let sure = self.surely(text, &needed)?;
+        let templates = needed.iter().map(|token| self.templates(token));
+        let templates = templates.collect::<Result<Vec<Option<RowSet>>, Unreadable>>()?;
+        let sure = self.surely(text, &templates)?;
         if !known {
             return Ok(Bounds { sure, may: self.all() });
         }
         let (mut all_tokens, mut varying) = (self.all(), RowSet::default());
         let mut is_vague = false;
-        for token in &needed {
-            match (self.templates(token)?, self.blocks(token)?) {
+        for (token, templates) in needed.iter().zip(templates) {
+            match (templates, self.blocks(token)?) {
                 (Some(templates), Some(blocks)) => {
                     all_tokens = all_tokens.and(&templates.or(&blocks));
                     varying = varying.or(&blocks);
@@ -284,14 +286,10 @@ impl Resolver<'_, '_> {
         }
     }
 
-    /// The rows of templates in whose fixed texts it is found.
-    fn surely(&self, text: &TextMatch, needed: &[Needed]) -> Result<RowSet, Unreadable> {
-        let mut candidates = self.all();
-        for token in needed {
-            if let Some(rows) = self.templates(token)? {
-                candidates = candidates.and(&rows);
-            }
-        }
+    /// The rows of templates in whose fixed texts it is found, of those that have its tokens.
+    fn surely(&self, text: &TextMatch, having: &[Option<RowSet>]) -> Result<RowSet, Unreadable> {
+        let candidates = having.iter().flatten();
+        let candidates = candidates.fold(self.all(), |all, rows| all.and(rows));
         self.found_in_fixed(text, &candidates)
     }
 

@@ -1,5 +1,6 @@
 //! Asking a split: what its indexes know of a filter, then exactly which rows, then their columns.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -104,7 +105,38 @@ impl Split {
         request: &ScanRequest,
         emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
     ) -> Result<(), ScanError> {
+        let Some(left) = self.count_stored(request, emit)? else {
+            return self.scan_rows(evaluator, request, emit);
+        };
+        let is_over = Cell::new(false);
+        let mut give = |rows: RecordBatch| {
+            let flow = emit(rows);
+            is_over.set(flow.is_break());
+            flow
+        };
+        for range in left {
+            if is_over.get() {
+                break;
+            }
+            let request = ScanRequest { range, ..request.clone() };
+            self.scan_rows(&Evaluator::new(&request.filter, range), &request, &mut give)?;
+        }
+        Ok(())
+    }
+
+    /// The same from the rows alone.
+    fn scan_rows(
+        &self,
+        evaluator: &Evaluator,
+        request: &ScanRequest,
+        emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
+    ) -> Result<(), ScanError> {
         let question = self.question(evaluator, request)?;
+        if question.open.is_empty() && question.decided.is_empty() {
+            // No row may pass: nothing more is asked of the split.
+            give_last(emit, RecordBatch::new_empty(request.schema()));
+            return Ok(());
+        }
         match request.newest {
             None => self.scan_all(&question, emit),
             Some(newest) => self.scan_newest(&question, newest, emit),
@@ -253,7 +285,7 @@ impl Split {
         let exact = question.passing.as_ref().filter(|_| inside);
         let unread = match (exact, &mut tally) {
             (Some(passing), _) if request.columns.is_empty() => {
-                if emit(only_count(passing)?).is_break() {
+                if emit(only_count(passing.count())?).is_break() {
                     return Ok(());
                 }
                 passing.clone()
@@ -310,8 +342,8 @@ impl Split {
 }
 
 /// Rows without columns, where only their number is wanted.
-fn only_count(rows: &RowSet) -> Result<RecordBatch, ScanError> {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows.count()));
+pub(super) fn only_count(count: usize) -> Result<RecordBatch, ScanError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
     Ok(RecordBatch::try_new_with_options(Schema::empty().into(), Vec::new(), &options)?)
 }
 

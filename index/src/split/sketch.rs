@@ -65,27 +65,31 @@ impl Sketch {
         }
     }
 
-    fn add(&mut self, values: &Values<'_>, rows: usize) {
-        let present = (0..rows).filter(|row| values.is_present(*row));
+    fn add(&mut self, values: &Values<'_>) {
         match values {
             Values::Text(texts) => {
-                let mut before: Option<&str> = None;
-                for text in present.map(|row| texts.value(row)) {
-                    self.add_hash(xxh3_64(text.as_bytes()));
+                let mut before: Option<(&str, u64)> = None;
+                for text in texts.iter().flatten() {
+                    // Neighbours often are the same.
+                    let same = before.filter(|(before, _)| *before == text);
+                    let hash = same.map_or_else(|| xxh3_64(text.as_bytes()), |(_, hash)| hash);
+                    self.add_hash(hash);
                     self.bytes += text.len() as u64;
-                    if let Some(before) = before.filter(|_| self.pairs < PAIRS_MAX) {
+                    if let Some((before, _)) = before.filter(|_| self.pairs < PAIRS_MAX) {
                         self.pairs += 1;
                         let alike = super::coding::shared(before.as_bytes(), text.as_bytes());
                         self.shared += alike as u64;
                     }
-                    before = Some(text);
+                    before = Some((text, hash));
                 }
             }
             Values::Int(numbers) => {
-                present.for_each(|row| self.add_hash(xxh3_64(&numbers.value(row).to_le_bytes())));
+                let numbers = numbers.iter().flatten();
+                numbers.for_each(|number| self.add_hash(xxh3_64(&number.to_le_bytes())));
             }
             Values::Float(numbers) => {
-                present.for_each(|row| self.add_hash(xxh3_64(&numbers.value(row).to_le_bytes())));
+                let numbers = numbers.iter().flatten();
+                numbers.for_each(|number| self.add_hash(xxh3_64(&number.to_le_bytes())));
             }
             Values::Label(..) | Values::Bool(_) | Values::None => {}
         }
@@ -173,7 +177,7 @@ impl Sketches {
             let columns = parts.iter().filter_map(|part| part.columns().get(at));
             let mut sketch = Sketch::default();
             for column in columns.filter(|column| column.null_count() < column.len()) {
-                sketch.add(&Values::of(column), column.len());
+                sketch.add(&Values::of(column));
             }
             sketches.insert(id, sketch);
         }
@@ -231,6 +235,23 @@ impl Sketches {
             }
         }
         properties
+    }
+
+    /// The names of those columns of a schema that take most bytes, so many at most.
+    pub(super) fn heaviest<'a>(&self, schema: &'a Schema, most: usize) -> Vec<&'a str> {
+        let weight = |field: &Field| {
+            let id = sketched(field)?;
+            let sketch = self.0.get(&id)?;
+            Some(match sketch.coding(id.kind?) {
+                Coding::Dictionary { bytes } => bytes.saturating_add(sketch.values),
+                _ => sketch.bytes.max(sketch.values.saturating_mul(8)),
+            })
+        };
+        let fields = schema.fields().iter();
+        let mut columns: Vec<(u64, &str)> =
+            fields.filter_map(|field| Some((weight(field)?, field.name().as_str()))).collect();
+        columns.sort_unstable_by(|left, right| right.cmp(left));
+        columns.into_iter().take(most).map(|(_, name)| name).collect()
     }
 
     /// The bytes of the section.
@@ -313,7 +334,7 @@ mod tests {
         };
         let fractions: ArrayRef =
             Arc::new((0..5_000).map(|n| Some(f64::from(n) / 7.0)).collect::<Float64Array>());
-        let (_, sketches) = sketched_of(vec![
+        let (schema, sketches) = sketched_of(vec![
             ("span", FieldType::Text, texts(id)),
             ("trace", FieldType::Text, texts(|n| id(n / 5))),
             ("name", FieldType::Text, texts(|n| format!("name-{}", n % 40))),
@@ -329,6 +350,9 @@ mod tests {
         assert_eq!(coding_of(&sketches, "size"), Coding::Plain);
         assert_eq!(coding_of(&sketches, "took"), Coding::Plain);
         assert!(["trace", "name", "code"].into_iter().all(is_dictionary));
+        // By bytes as they are coded, not by how many values there are.
+        assert_eq!(sketches.heaviest(&schema, 2), ["span", "path"]);
+        assert_eq!(sketches.heaviest(&schema, 9).len(), 7);
     }
 
     #[test]

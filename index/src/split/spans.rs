@@ -256,32 +256,36 @@ impl SpanFinder {
         let before = self.rows;
         self.rows = before.saturating_add(u32::try_from(rows.num_rows()).unwrap_or(u32::MAX));
         for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
-            let id = FieldColumnId::of(field);
             let values = Values::of(column);
-            let is_text = matches!(values, Values::Label(..) | Values::Text(_));
-            if !is_text || (id.is_none() && field.name() != LEVEL) {
+            if !matches!(values, Values::Label(..) | Values::Text(_)) {
                 continue;
             }
             if !self.columns.contains_key(field.name()) {
-                self.fields += usize::from(id.is_some_and(|id| id.kind.is_some()));
-                let finding = Finding {
-                    column: SpanColumn { values: vec![None], spans: Vec::new() },
-                    ..Finding::default()
-                };
-                let looked_at = self.fields <= FIELDS_MAX || matches!(values, Values::Label(..));
-                self.columns.insert(field.name().clone(), looked_at.then_some(finding));
+                let finding = self.finding(field, &values);
+                self.columns.insert(field.name().clone(), finding);
             }
-            let Some(known) = self.columns.get_mut(field.name()) else { continue };
-            let Some(finding) = known else { continue };
+            let Some(Some(finding)) = self.columns.get_mut(field.name()) else { continue };
             finding.add(0, before - finding.rows);
             match column.null_count() == rows.num_rows() {
                 true => finding.add(0, self.rows - before),
                 false => finding.add_values(&values, rows.num_rows()),
             }
             if finding.is_short() {
-                *known = None;
+                self.columns.insert(field.name().clone(), None);
             }
         }
+    }
+
+    /// What is found of a column that comes first; `None` of one that is not looked at.
+    fn finding(&mut self, field: &Field, values: &Values<'_>) -> Option<Finding> {
+        let id = FieldColumnId::of(field);
+        if id.is_none() && field.name() != LEVEL {
+            return None;
+        }
+        self.fields += usize::from(id.is_some_and(|id| id.kind.is_some()));
+        let column = SpanColumn { values: vec![None], spans: Vec::new() };
+        let is_looked_at = self.fields <= FIELDS_MAX || matches!(values, Values::Label(..));
+        is_looked_at.then(|| Finding { column, ..Finding::default() })
     }
 
     /// The columns with long spans.

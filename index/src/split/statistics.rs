@@ -19,12 +19,12 @@ pub(crate) const MINUTE: i64 = 60_000_000_000;
 pub(super) struct BlockTimes(Vec<(i64, i64)>);
 
 impl BlockTimes {
-    /// Adds the next row.
-    pub(super) fn add(&mut self, row: u32, time: i64) {
+    /// Adds the next rows, all of one block: the earliest and the latest of their times.
+    pub(super) fn add(&mut self, row: u32, (first, last): (i64, i64)) {
         if (row as usize).is_multiple_of(BLOCK_ROWS) {
-            self.0.push((time, time));
-        } else if let Some((first, last)) = self.0.last_mut() {
-            (*first, *last) = ((*first).min(time), (*last).max(time));
+            self.0.push((first, last));
+        } else if let Some(block) = self.0.last_mut() {
+            *block = (block.0.min(first), block.1.max(last));
         }
     }
 
@@ -123,12 +123,41 @@ pub(crate) struct Minutes(BTreeMap<i64, [u64; LEVELS]>);
 const LEVELS: usize = Level::ALL.len();
 
 impl Minutes {
-    /// Counts a row.
-    pub(super) fn add(&mut self, time: i64, level: Level) {
-        let counts = self.0.entry(time.div_euclid(MINUTE)).or_default();
-        if let Some(count) = counts.get_mut(usize::from(level.number())) {
-            *count += 1;
+    /// Counts rows by their times and levels. Neighbours often share both.
+    pub(super) fn add(&mut self, times: &[i64], levels: &[Level]) {
+        let level = |row: usize| levels.get(row).copied().unwrap_or_default();
+        let rows = times.iter().enumerate();
+        let keys = rows.map(|(row, time)| (time.div_euclid(MINUTE), level(row)));
+        let mut last: Option<((i64, Level), u64)> = None;
+        for key in keys {
+            last = match last {
+                Some((same, rows)) if same == key => Some((same, rows + 1)),
+                other => {
+                    self.add_rows(other);
+                    Some((key, 1))
+                }
+            };
         }
+        self.add_rows(last);
+    }
+
+    /// Counts rows of one minute and level.
+    fn add_rows(&mut self, rows: Option<((i64, Level), u64)>) {
+        let Some(((minute, level), rows)) = rows else { return };
+        let counts = self.0.entry(minute).or_default();
+        if let Some(count) = counts.get_mut(usize::from(level.number())) {
+            *count += rows;
+        }
+    }
+
+    /// The rows of several splits together.
+    pub(super) fn joined<'a>(all: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut sums: BTreeMap<i64, [u64; LEVELS]> = BTreeMap::new();
+        for (minute, counts) in all.into_iter().flat_map(|one| &one.0) {
+            let own = sums.entry(*minute).or_default();
+            own.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+        Self(sums)
     }
 
     /// Each minute's beginning (nanoseconds) with its rows by level, ascending.
@@ -185,7 +214,7 @@ mod tests {
         let mut blocks = BlockTimes::default();
         let rows = u32::try_from(3 * BLOCK_ROWS).unwrap() - 1;
         for row in 0..rows {
-            blocks.add(row, i64::from(row));
+            blocks.add(row, (i64::from(row), i64::from(row)));
         }
         assert_eq!((blocks.len(), blocks.span()), (3, (0, i64::from(rows) - 1)));
         assert_eq!(BlockTimes::decode(&blocks.encode()).unwrap(), blocks);
@@ -201,13 +230,20 @@ mod tests {
     #[test]
     fn minutes_are_counted_by_level() {
         let mut minutes = Minutes::default();
-        minutes.add(-1, Level::Error);
-        minutes.add(MINUTE, Level::Info);
-        minutes.add(2 * MINUTE - 1, Level::Info);
+        minutes.add(&[-1, MINUTE, 2 * MINUTE - 1], &[Level::Error, Level::Info, Level::Info]);
         let read = Minutes::decode(&minutes.encode()).unwrap();
         assert_eq!(read, minutes);
         let firsts: Vec<i64> = read.iter().map(|(minute, _)| minute).collect();
         assert_eq!(firsts, [-MINUTE, MINUTE]);
         assert_eq!(read.level_counts()[usize::from(Level::Info.number())], 2);
+        // One by one, in parts, and without levels.
+        let mut parts = [Minutes::default(), Minutes::default()];
+        parts[0].add(&[-1], &[Level::Error]);
+        parts[1].add(&[2 * MINUTE - 1], &[Level::Info]);
+        parts[1].add(&[MINUTE], &[Level::Info]);
+        assert_eq!(Minutes::joined(&parts), minutes);
+        let mut unknown = Minutes::default();
+        unknown.add(&[0, 5, MINUTE], &[]);
+        assert_eq!(unknown.level_counts()[usize::from(Level::Unknown.number())], 3);
     }
 }

@@ -4,6 +4,7 @@
 //! timestamps nearly tell.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -52,11 +53,25 @@ impl IngestTimes {
         Self(steps)
     }
 
-    /// The time of a record.
-    pub(crate) fn at(&self, offset: u64) -> i64 {
+    /// The times of records. Neighbours often came in one batch.
+    pub(crate) fn all(&self, offsets: &[u64]) -> Vec<i64> {
+        let (mut known, mut time) = (0..0, 0);
+        let at = |offset: &u64| {
+            if !known.contains(offset) {
+                (known, time) = self.around(*offset);
+            }
+            time
+        };
+        offsets.iter().map(at).collect()
+    }
+
+    /// The offsets around a record that have its time, and that time.
+    fn around(&self, offset: u64) -> (Range<u64>, i64) {
         let after = self.0.partition_point(|(first, _)| *first <= offset);
-        let step = after.checked_sub(1).and_then(|at| self.0.get(at)).or(self.0.first());
-        step.map_or(0, |(_, time)| *time)
+        let step = after.checked_sub(1).and_then(|at| self.0.get(at));
+        let end = self.0.get(after).map_or(u64::MAX, |(first, _)| *first);
+        let time = step.or(self.0.first()).map_or(0, |(_, time)| *time);
+        (step.map_or(0, |(first, _)| *first)..end, time)
     }
 
     /// The bytes of the section.
@@ -213,8 +228,7 @@ pub(crate) fn with_arrival(
     let mut fields: Vec<Arc<Field>> = rows.schema().fields().iter().cloned().collect();
     let mut columns = rows.columns().to_vec();
     if let Some(ingest) = ingest {
-        let ingest = offsets.values().iter().map(|offset| ingest.at(*offset));
-        let ingest: TimestampNanosecondArray = ingest.collect::<Vec<_>>().into();
+        let ingest: TimestampNanosecondArray = ingest.all(offsets.values()).into();
         fields.push(Arc::new(Field::new(INGEST_TIME, time_type(), false)));
         columns.push(Arc::new(ingest.with_timezone("UTC")));
     }
@@ -276,11 +290,11 @@ mod tests {
     #[test]
     fn ingest_times_are_those_of_their_batches() {
         let times = IngestTimes(vec![(3, 100), (7, 90), (9, i64::MAX)]);
-        assert_eq!(
-            [3, 6, 7, 8, 9, 99].map(|at| times.at(at)),
-            [100, 100, 90, 90, i64::MAX, i64::MAX]
-        );
+        let expected = [100, 100, 90, 90, i64::MAX, i64::MAX];
+        assert_eq!(times.all(&[3, 6, 7, 8, 9, 99]), expected);
+        // Also out of order, and where nothing came before.
+        assert_eq!(times.all(&[u64::MAX, 8, 6, 0, 7, 2]), [i64::MAX, 90, 100, 100, 90, 100]);
         assert_eq!(IngestTimes::decode(&times.encode()).unwrap(), times);
-        assert_eq!(IngestTimes::default().at(5), 0);
+        assert_eq!(IngestTimes::default().all(&[5]), [0]);
     }
 }

@@ -1,11 +1,13 @@
 //! How many rows have each value of a label or of a text field with few values: group-bys and facets
 //! of everything read no row, others read dictionaries' keys.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 
 use arrow::array::{Array as _, DictionaryArray, RecordBatch, StringArray};
-use arrow::datatypes::Int32Type;
+use arrow::datatypes::{Field, Int32Type, Schema};
+use hashbrown::HashMap;
+use model::record::FieldType;
 
 use super::coding::{Reader, malformed, put, put_bytes};
 use crate::columns::Values;
@@ -58,61 +60,105 @@ impl ValueCounts {
     }
 }
 
-/// Counts values while rows are written.
+/// Values of a column with their rows.
+type Counts = HashMap<String, u64>;
+
+/// What a column is whose values may be counted: a label or a text field.
+fn counted(field: &Field) -> Option<FieldColumnId> {
+    FieldColumnId::of(field).filter(|id| matches!(id.kind, None | Some(FieldType::Text)))
+}
+
+/// The counts of splits that become one, added up.
 #[derive(Debug, Default)]
-pub(super) struct ValueCounter {
-    /// By column; `None` of one with too many.
-    columns: HashMap<String, Option<HashMap<String, u64>>>,
-    fields: usize,
+pub(super) struct ValueSums(HashMap<FieldColumnId, Option<Counts>>);
+
+impl ValueSums {
+    /// Adds those of a split with all its rows and these columns. Of a column of which it does not
+    /// know them nothing is known any more.
+    pub(super) fn add(&mut self, columns: &Schema, values: &ValueCounts) {
+        for field in columns.fields() {
+            let Some(id) = counted(field) else { continue };
+            let known = self.0.entry(id).or_insert_with(|| Some(Counts::new()));
+            match (known.as_mut(), values.of(field.name())) {
+                (Some(sums), Some(values)) => {
+                    values.iter().for_each(|(value, rows)| add(sums, Some(value), *rows));
+                    if sums.len() > VALUES_MAX {
+                        *known = None;
+                    }
+                }
+                _ => *known = None,
+            }
+        }
+    }
+}
+
+/// Counts values while rows are written.
+#[derive(Debug)]
+pub(super) struct ValueCounter(Vec<Counting>);
+
+/// A column whose values are counted.
+#[derive(Debug)]
+struct Counting {
+    /// Its place among the columns of the rows.
+    at: usize,
+    name: String,
+    /// `None` of one with too many.
+    counts: Option<Counts>,
+    /// Nothing is counted: all of it was known before.
+    is_known: bool,
 }
 
 impl ValueCounter {
-    /// Counts some rows.
-    pub(super) fn add(&mut self, rows: &RecordBatch) {
-        for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
-            let Some(id) = FieldColumnId::of(field) else { continue };
-            let values = Values::of(column);
-            if !matches!(values, Values::Label(..) | Values::Text(_)) {
+    /// Of rows with these columns; what is known of them is not counted again.
+    pub(super) fn new(columns: &Schema, mut known: ValueSums) -> Self {
+        let (mut counting, mut fields) = (Vec::new(), 0);
+        for (at, field) in columns.fields().iter().enumerate() {
+            let Some(id) = counted(field) else { continue };
+            fields += usize::from(id.kind.is_some());
+            if id.kind.is_some() && fields > FIELDS_MAX {
                 continue;
             }
-            if !self.columns.contains_key(field.name()) {
-                self.fields += usize::from(id.kind.is_some());
-                let counted = id.kind.is_none() || self.fields <= FIELDS_MAX;
-                self.columns.insert(field.name().clone(), counted.then(HashMap::new));
-            }
-            let Some(known) = self.columns.get_mut(field.name()) else { continue };
-            let Some(counts) = known.as_mut().filter(|_| column.null_count() < rows.num_rows())
+            let counts = known.0.remove(&id).flatten();
+            let (name, is_known) = (field.name().clone(), counts.is_some());
+            let counts = Some(counts.unwrap_or_default());
+            counting.push(Counting { at, name, counts, is_known });
+        }
+        Self(counting)
+    }
+
+    /// Counts some rows.
+    pub(super) fn add(&mut self, rows: &RecordBatch) {
+        for column in self.0.iter_mut().filter(|column| !column.is_known) {
+            let array = rows.column(column.at);
+            let Some(counts) = column.counts.as_mut().filter(|_| array.null_count() < array.len())
             else {
                 continue;
             };
-            match values {
+            match Values::of(array) {
                 Values::Label(keys, texts) => add_keys(counts, keys, texts),
                 Values::Text(texts) => add_texts(counts, texts),
                 _ => {}
             }
             if counts.len() > VALUES_MAX {
-                *known = None;
+                column.counts = None;
             }
         }
     }
 
     /// The counts by column, most rows first.
     pub(super) fn finish(self) -> ValueCounts {
-        let sorted = |values: HashMap<String, u64>| {
+        let sorted = |values: Counts| {
             let mut values: Vec<(String, u64)> = values.into_iter().collect();
             values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
             values
         };
-        let known = self.columns.into_iter();
-        ValueCounts(known.filter_map(|(column, values)| Some((column, sorted(values?)))).collect())
+        let known = self.0.into_iter();
+        let known = known.filter_map(|column| Some((column.name, sorted(column.counts?))));
+        ValueCounts(known.collect())
     }
 }
 
-fn add_keys(
-    counts: &mut HashMap<String, u64>,
-    keys: &DictionaryArray<Int32Type>,
-    texts: &StringArray,
-) {
+fn add_keys(counts: &mut Counts, keys: &DictionaryArray<Int32Type>, texts: &StringArray) {
     let mut of_key = vec![0_u64; texts.len()];
     for key in keys.keys().iter().flatten() {
         if let Some(count) = usize::try_from(key).ok().and_then(|key| of_key.get_mut(key)) {
@@ -125,7 +171,7 @@ fn add_keys(
 }
 
 /// Values often repeat from row to row.
-fn add_texts(counts: &mut HashMap<String, u64>, texts: &StringArray) {
+fn add_texts(counts: &mut Counts, texts: &StringArray) {
     let (mut last, mut rows) = (None, 0);
     for text in texts {
         if text != last {
@@ -140,10 +186,91 @@ fn add_texts(counts: &mut HashMap<String, u64>, texts: &StringArray) {
     add(counts, last, rows);
 }
 
-fn add(counts: &mut HashMap<String, u64>, text: Option<&str>, rows: u64) {
+fn add(counts: &mut Counts, text: Option<&str>, rows: u64) {
     let Some(text) = text.filter(|_| rows > 0) else { return };
     match counts.get_mut(text) {
         Some(count) => *count += rows,
         None => drop(counts.insert(text.to_owned(), rows)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, new_null_array};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::schema::schema;
+
+    /// Rows with a label and a text field.
+    fn rows(values: &[(Option<u16>, Option<u16>)], names: [&str; 2]) -> RecordBatch {
+        let id = |at: usize, kind| FieldColumnId { name: names[at].to_owned(), kind };
+        let whole = schema(&[id(0, None), id(1, Some(FieldType::Text))]);
+        let own = whole.fields().iter().filter(|field| FieldColumnId::of(field).is_some());
+        let text = |value: Option<u16>| value.map(|value| format!("v{value}"));
+        let labels: Vec<Option<String>> = values.iter().map(|value| text(value.0)).collect();
+        let labels: DictionaryArray<Int32Type> = labels.iter().map(Option::as_deref).collect();
+        let texts: StringArray = values.iter().map(|value| text(value.1)).collect();
+        let columns: Vec<ArrayRef> = vec![Arc::new(labels), Arc::new(texts)];
+        RecordBatch::try_new(Arc::new(Schema::new(own.cloned().collect::<Vec<_>>())), columns)
+            .unwrap()
+    }
+
+    fn counts(parts: &[RecordBatch], known: ValueSums) -> ValueCounts {
+        let mut counter = ValueCounter::new(parts[0].schema_ref(), known);
+        parts.iter().for_each(|part| counter.add(part));
+        counter.finish()
+    }
+
+    fn sums(parts: &[RecordBatch]) -> ValueSums {
+        let mut sums = ValueSums::default();
+        for part in parts {
+            let own = counts(std::slice::from_ref(part), ValueSums::default());
+            let own = ValueCounts::decode(&own.encode()).unwrap();
+            sums.add(part.schema_ref(), &own);
+        }
+        sums
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_what_the_rows_give(
+            parts in prop::collection::vec(
+                prop::collection::vec(prop::option::of(0_u16..5), 2..40), 1..5),
+        ) {
+            let pairs = |part: &Vec<Option<u16>>| {
+                let pairs: Vec<_> = part.windows(2).map(|pair| (pair[0], pair[1])).collect();
+                rows(&pairs, ["host", "path"])
+            };
+            let parts: Vec<RecordBatch> = parts.iter().map(pairs).collect();
+            let counted = counts(&parts, ValueSums::default());
+            let sums = sums(&parts);
+            // Nothing is counted again.
+            let none: Vec<ArrayRef> =
+                parts[0].columns().iter().map(|one| new_null_array(one.data_type(), 1)).collect();
+            let none = RecordBatch::try_new(parts[0].schema(), none).unwrap();
+            prop_assert_eq!(&counts(&[none], sums), &counted);
+            prop_assert!(counted.of("host").is_some() && counted.of("path").is_some());
+        }
+    }
+
+    #[test]
+    fn what_one_split_does_not_know_is_counted() {
+        let many: Vec<_> =
+            (0..=u16::try_from(VALUES_MAX).unwrap()).map(|n| (Some(7), Some(n))).collect();
+        let few = [(Some(7), Some(1)), (None, Some(1))];
+        let parts = [rows(&few, ["host", "path"]), rows(&many, ["host", "path"])];
+        let known = sums(&parts);
+        let found = counts(&parts[..1], known);
+        assert_eq!(found.of("path"), Some(&[("v1".to_owned(), 2)][..]));
+        let all = u64::try_from(VALUES_MAX).unwrap() + 2;
+        assert_eq!(found.of("host"), Some(&[("v7".to_owned(), all)][..]));
+        // One that a split has no column of is known from the others.
+        let parts = [rows(&few, ["host", "path"]), rows(&few, ["host", "name"])];
+        let found = counts(&parts[..1], sums(&parts));
+        assert_eq!(found.of("path"), Some(&[("v1".to_owned(), 2)][..]));
+        assert_eq!(found.of("host"), Some(&[("v7".to_owned(), 2)][..]));
     }
 }

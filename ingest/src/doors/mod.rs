@@ -1,6 +1,7 @@
 //! The doors: each turns what its clients send into batches; then all go one way.
 
 mod body;
+mod names;
 mod parcel;
 mod whole;
 mod stream;
@@ -47,6 +48,7 @@ use hec::Hec;
 #[cfg(feature = "kafka")]
 pub use kafka::Kafka;
 pub use kafka::{KafkaError, KafkaSource, Start};
+use names::Names;
 pub use otlp::LogsService;
 pub use syslog::Syslog;
 pub use words::{Audience, translated};
@@ -65,13 +67,14 @@ struct Parts {
     partitions: Partitions,
     clock: Clock,
     metrics: IngestMetrics,
+    names: Names,
 }
 
 impl IngestState {
     /// The doors of these partitions.
     #[must_use]
     pub fn new(partitions: Partitions, clock: Clock, metrics: IngestMetrics) -> Self {
-        Self(Arc::new(Parts { partitions, clock, metrics }))
+        Self(Arc::new(Parts { partitions, clock, metrics, names: Names::default() }))
     }
 
     /// Appends batches, each to the partition of its stream; answers in the order given. What
@@ -116,6 +119,10 @@ impl IngestState {
                 FENCED
             }
             AppendError::Overloaded { what } => what,
+            AppendError::TooLarge { .. } => {
+                refusal = refusal.code("too_large").hint("send less at a time");
+                "too_large"
+            }
             AppendError::DiskFull => {
                 refusal.retry_after_s = Some(5);
                 "disk_full"
@@ -136,6 +143,10 @@ impl IngestState {
                 refusal = refusal.hint(NODES_AWAY);
                 refusal.retry_after_s = Some(2);
                 "no_majority"
+            }
+            AppendError::Elsewhere { .. } => {
+                refusal.retry_after_s = Some(1);
+                "elsewhere"
             }
             AppendError::Unsure => {
                 refusal.retry_after_s = Some(1);

@@ -28,7 +28,7 @@ pub(super) async fn take(
     let body = body::read(body).await?;
     let parse = move || {
         let body = packing.unpack(body)?;
-        let mut parcel = Parcel::new(arrival, parcel::key(&headers, &body))?;
+        let mut parcel = Parcel::new(arrival, parcel::key(&headers, &body));
         let stream = parcel.stream(index, labels)?;
         for line in lines(&body) {
             let record = match json::flat(line) {

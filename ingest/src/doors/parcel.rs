@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use model::batch::{BatchBuilder, Sequence, weight};
-use model::codec::{self, Encoder, Head};
+use model::codec::{self, Head};
 use model::error::Kind;
 use model::json::{self, Flat, TIME_NAMES};
 use model::limits::{BATCH_BYTES_MAX, BATCH_BYTES_TARGET, MESSAGE_BYTES_MAX};
@@ -16,34 +16,50 @@ use model::stream::{IndexName, Labels, StreamId};
 use model::time::Timestamp;
 use platform::http::ApiError;
 
+use super::names::LARGE;
 use super::{FENCED, IngestState};
 use crate::partition::Appended;
 
 /// Streams of one request: each costs a batch of its own.
 pub(super) const STREAMS_MAX: usize = 8_192;
 
-/// Documents of a batch from which on it is recognised by them ([`Parcel::name`]): each such batch
-/// takes a place among the producers that its partition remembers, which are bounded.
-pub(super) const NAMED_MIN: usize = 32;
-
-/// What makes a repeat of a request a no-op: its name, and what it was given for.
+/// What makes a repeat of a request a no-op: its name, and what that stands for.
 #[derive(Debug, Clone)]
 pub(super) struct Key {
     name: Vec<u8>,
     /// A fingerprint of the body, plain.
     body: u32,
+    /// Whether the request was given the name; else the name is what it holds.
+    is_given: bool,
+}
+
+/// What the name of a record stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named {
+    /// Nothing else from then on: who sends the same again can only repeat it.
+    Once,
+    /// The latest content: it may come back behind another one.
+    Latest,
 }
 
 impl Key {
     /// The key of that name for a request of that body, as it is when nothing packs it.
     pub(super) fn new(name: Vec<u8>, body: &[u8]) -> Self {
         let upper = xxhash_rust::xxh3::xxh3_64(body) >> 32;
-        Self { name, body: u32::try_from(upper).unwrap_or_default() }
+        Self { name, body: u32::try_from(upper).unwrap_or_default(), is_given: true }
+    }
+
+    /// The key of a request without a name that holds just this, from a sender known by a name.
+    pub(super) fn of_content(sender: &str, body: &[u8]) -> Self {
+        let content = xxhash_rust::xxh3::xxh3_128(body).to_le_bytes();
+        let name = [content.as_slice(), sender.as_bytes()].concat();
+        Self { is_given: false, ..Self::new(name, body) }
     }
 
     /// The key of a part of the request.
     pub(super) fn part(&self, number: u64) -> Self {
-        Self { name: [self.name.as_slice(), &number.to_le_bytes()].concat(), body: self.body }
+        let name = [self.name.as_slice(), &number.to_le_bytes()].concat();
+        Self { name, ..*self }
     }
 }
 
@@ -64,7 +80,6 @@ pub(super) struct Stream(usize);
 pub(super) struct Parcel {
     arrival: Timestamp,
     key: Option<Key>,
-    encoder: Encoder,
     streams: Vec<Open>,
     known: HashMap<(IndexName, Labels), Stream>,
     batches: Vec<Option<(Head, Bytes)>>,
@@ -94,16 +109,19 @@ struct Open {
 struct Filling {
     place: usize,
     builder: BatchBuilder,
-    /// How many of its records have names, and the hash of those.
+    /// How many of its records have names, how many of these stand for nothing else, and the hash of
+    /// all.
     named: usize,
+    once: usize,
     names: u128,
 }
 
 impl Open {
-    /// The sequence of a batch whose records all have names.
+    /// The sequence of a batch whose records all have names. Few that stand for the latest content may
+    /// well come again as they were, behind others: they are not taken for repeats.
     fn sequence_of(&self, filling: &Filling) -> Option<Sequence> {
-        let named = filling.named;
-        if named < NAMED_MIN || named != filling.builder.record_count() {
+        let count = filling.builder.record_count();
+        if filling.named != count || filling.once != count && count < LARGE {
             return None;
         }
         let names = filling.names.to_le_bytes();
@@ -118,17 +136,16 @@ impl Open {
 impl Parcel {
     /// An empty parcel. Records without a time get the time of arrival; with a key, what was
     /// taken under that key before is not taken again, and another body under it is refused.
-    pub(super) fn new(arrival: Timestamp, key: Option<Key>) -> Result<Self, ApiError> {
-        Ok(Self {
+    pub(super) fn new(arrival: Timestamp, key: Option<Key>) -> Self {
+        Self {
             arrival,
             key,
-            encoder: Encoder::new(codec::ZSTD_LEVEL).map_err(|error| refused(&error))?,
             streams: Vec::new(),
             known: HashMap::new(),
             batches: Vec::new(),
             places: Vec::new(),
             poisoned: 0,
-        })
+        }
     }
 
     /// The stream of these labels.
@@ -147,16 +164,23 @@ impl Parcel {
         let id = StreamId::of(&name.0, &name.1);
         // Never 0, the same for the same key and stream.
         let producer = |key: &Key| xxhash_rust::xxh3::xxh3_64_with_seed(&key.name, id.0).max(1);
-        let sequence = self.key.as_ref().map(|key| Sequence {
-            producer: producer(key),
-            epoch: key.body,
-            from: Sequence::OF_KEY,
-            to: Sequence::OF_KEY + 1,
+        let sequence = self.key.as_ref().map(|key| {
+            let of_names = if key.is_given { 0 } else { Sequence::OF_NAMES };
+            let from = Sequence::OF_KEY | of_names;
+            Sequence { producer: producer(key), epoch: key.body, from, to: from + 1 }
         });
         let (index, labels) = name.clone();
         self.streams.push(Open { index, labels, sequence, filling: None });
         self.known.insert(name, stream);
         Ok(stream)
+    }
+
+    /// Takes the request's key away: what is in it is stored each time.
+    pub(super) fn without_key(&mut self) {
+        self.key = None;
+        self.streams.iter_mut().for_each(|open| open.sequence = None);
+        let sealed = self.batches.iter_mut().flatten();
+        sealed.for_each(|(head, _)| head.sequence = Sequence::NONE);
     }
 
     /// How many streams there are.
@@ -225,12 +249,13 @@ impl Parcel {
     /// Names the record that was pushed to a stream last, by its id and what it is. A batch of
     /// nothing but such records is recognised when the very same ones come again as one, at
     /// whichever node.
-    pub(super) fn name(&mut self, stream: Stream, (id, content): (u128, u64)) {
+    pub(super) fn name(&mut self, stream: Stream, (id, content): (u128, u64), named: Named) {
         let open = self.streams.get_mut(stream.0);
         let Some(filling) = open.and_then(|open| open.filling.as_mut()) else { return };
         let parts = [filling.names.to_le_bytes(), id.to_le_bytes()].concat();
         filling.names = xxhash_rust::xxh3::xxh3_128_with_seed(&parts, content);
         filling.named += 1;
+        filling.once += usize::from(named == Named::Once);
     }
 
     /// The batch for the next record of a stream, which must fit.
@@ -251,7 +276,7 @@ impl Parcel {
         let filling = open.filling.get_or_insert_with(|| {
             self.batches.push(None);
             let builder = BatchBuilder::new(open.index.clone(), open.labels.clone());
-            Filling { place: self.batches.len() - 1, builder, named: 0, names: 0 }
+            Filling { place: self.batches.len() - 1, builder, named: 0, once: 0, names: 0 }
         });
         let row = filling.builder.record_count() as u64;
         self.places.push(Place { batch: filling.place, row });
@@ -264,10 +289,8 @@ impl Parcel {
         let sequence = open.sequence.or_else(|| open.sequence_of(&filling));
         let sequence = sequence.unwrap_or(Sequence::NONE);
         open.sequence = open.sequence.map(|one| Sequence { from: one.to, to: one.to + 1, ..one });
-        let bytes = self
-            .encoder
-            .encode(&filling.builder.finish(), sequence)
-            .map_err(|error| refused(&error))?;
+        let bytes = codec::encode(&filling.builder.finish(), sequence);
+        let bytes = bytes.map_err(|error| refused(&error))?;
         let head = codec::head(&bytes).map_err(|error| refused(&error))?;
         if let Some(batch) = self.batches.get_mut(filling.place) {
             *batch = Some((head, bytes));
@@ -282,7 +305,7 @@ impl Parcel {
         }
         let batches = self.batches.into_iter().flatten().collect();
         let Self { places, poisoned, key, .. } = self;
-        Ok(Packed { batches, places, poisoned, has_key: key.is_some() })
+        Ok(Packed { batches, places, poisoned, has_key: key.is_some_and(|key| key.is_given) })
     }
 }
 
@@ -320,6 +343,22 @@ impl Packed {
     /// Whether the request is recognised by its key when it comes again.
     pub(super) fn has_key(&self) -> bool {
         self.has_key
+    }
+
+    /// As it may be taken here: small batches that are known by what they hold are so as long as there
+    /// is room for more of them, and are stored each time when there is none.
+    pub(super) fn within(mut self, state: &IngestState) -> Self {
+        let of_names = Sequence::OF_KEY | Sequence::OF_NAMES;
+        let small = |(head, _): &&mut (Head, Bytes)| {
+            head.sequence.from & of_names == of_names && (head.record_count as usize) < LARGE
+        };
+        let small: Vec<_> = self.batches.iter_mut().filter(small).collect();
+        let parts = &state.0;
+        if !small.is_empty() && !parts.names.take(small.len() as u64, parts.clock.elapsed()) {
+            small.into_iter().for_each(|(head, _)| head.sequence = Sequence::NONE);
+        }
+        parts.metrics.names.set(parts.names.count());
+        self
     }
 
     /// For who does not ask where each record is.

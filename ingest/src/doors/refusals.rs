@@ -271,6 +271,34 @@ async fn what_stays_put_off_is_refused_in_time_and_at_once_where_a_key_stands_fo
     }
 }
 
+#[tokio::test]
+async fn what_was_stored_of_a_channels_body_is_recognised_when_it_comes_again() {
+    let half = Half::new();
+    let event = |n: u32| format!(r#"{{"host":"h{n}","event":"m{n:02}","time":17000000{n:02}.5}}"#);
+    let body: String = (0..20).map(event).collect();
+    let path = "/services/collector?channel=c";
+    let late = async {
+        half.until_refused(2).await;
+        half.clock.advance(REST_TIME_MAX);
+    };
+    let headers = [JSON];
+    let asked = ask(&half.fixture, path, &headers, body.clone());
+    let ((status, ..), ()) = tokio::join!(asked, late);
+    assert_eq!(status, 503);
+    let stored = half.fixture.records().len();
+    assert!(stored > 0 && stored < 20, "{stored}");
+    half.faults.free_bytes.store(i64::MAX, Ordering::SeqCst);
+    for _ in 0..2 {
+        let (status, ..) = ask(&half.fixture, path, &[JSON], body.clone()).await;
+        assert_eq!(status, 200);
+        let records = half.fixture.records();
+        let mut found: Vec<&str> = records.iter().map(|one| one.message.as_str()).collect();
+        found.sort_unstable();
+        let expected: Vec<String> = (0..20).map(|n| format!("m{n:02}")).collect();
+        assert_eq!(found, expected);
+    }
+}
+
 /// A body over the bound, as it is and packed small.
 async fn too_much(path: &str) -> Vec<(u16, Value)> {
     let fixture = fixture();

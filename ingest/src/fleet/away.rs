@@ -90,7 +90,7 @@ impl Fleet {
                     Ok(entries) => {
                         let entries: Vec<_> =
                             entries.into_iter().map(|entry| (entry, Sequence::NONE)).collect();
-                        Ok(fold::command(&entries))
+                        Ok(fold::command(0, &entries))
                     }
                     // A number alone: where the queue begins.
                     Err(QueueError::Trimmed { first, .. }) => {

@@ -86,6 +86,7 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use model::stream::StreamId;
 
     use super::*;
 
@@ -97,6 +98,7 @@ mod tests {
                 from: 0,
                 to: u64::from(*producer != 0),
             },
+            stream: StreamId(1),
             record_count: 1,
             bytes: Bytes::new(),
         };

@@ -6,7 +6,7 @@ use model::partition::PartitionId;
 use platform::disk;
 
 use super::Fleet;
-use super::tend::TendError;
+use super::tend::{TendError, words_of};
 use crate::replica::Replica;
 
 /// Rounds between two looks at a partition.
@@ -28,9 +28,6 @@ impl Fleet {
         if lives_here || !placement.born || !round.is_multiple_of(LOOK_ROUNDS) {
             return Ok(());
         }
-        if self.rests(partition) {
-            return Err(TendError::NoRoom);
-        }
         let Some(member) = self.logs(partition).first().copied() else { return Ok(()) };
         let path = self.path(partition, member);
         match self.group_has(partition, member, placement).await {
@@ -41,9 +38,12 @@ impl Fleet {
             // Perhaps nobody leads because it is missing.
             None if round < PATIENCE_ROUNDS => {}
             Some(true) | None => {
+                self.may_open(partition)?;
                 tracing::info!(%partition, "this replica is to live elsewhere; it works until its group has let it go");
                 let parties = self.0.parties.clone();
-                let replica = Replica::open(&path, partition, member, 0, parties).await?;
+                let opened = Replica::open(&path, partition, member, 0, parties).await;
+                let replica =
+                    opened.inspect_err(|error| self.let_rest(partition, &words_of(error)))?;
                 self.0.members.insert(replica.group().clone());
                 self.keep(replica);
             }

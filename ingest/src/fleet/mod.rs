@@ -3,9 +3,11 @@
 
 mod away;
 mod birth;
+mod homes;
 pub(crate) mod lanes;
 mod let_go;
 mod left;
+mod rests;
 mod rounds;
 mod tend;
 
@@ -23,7 +25,9 @@ use model::partition::{Offset, PartitionId};
 
 use crate::partition::{AppendError, Appended, Checked};
 use crate::replica::{Replica, ReplicaParties, SETTLED_CALL, SETTLED_WAIT, wire};
+use homes::{Homes, is_unnamed};
 use lanes::{Fate, Lanes};
+use rests::Rests;
 
 /// How long a batch looks for a leader that takes it.
 const APPEND_WAIT_MAX: Duration = Duration::from_secs(25);
@@ -47,11 +51,12 @@ struct Inner {
     replicas: RwLock<BTreeMap<PartitionId, Replica>>,
     /// What keeps replicas that should live here from being as they should.
     troubles: Mutex<BTreeMap<PartitionId, String>>,
-    /// Replicas that stopped on a full disk, and until when they are left alone.
-    resting: Mutex<BTreeMap<PartitionId, Duration>>,
+    /// Replicas that failed, and until when they are left alone.
+    rests: Mutex<Rests>,
     /// Who led last.
     leaders: Mutex<BTreeMap<PartitionId, NodeId>>,
     lanes: Lanes,
+    homes: Homes,
 }
 
 impl Fleet {
@@ -71,9 +76,10 @@ impl Fleet {
             folder,
             replicas: RwLock::default(),
             troubles: Mutex::default(),
-            resting: Mutex::default(),
+            rests: Mutex::default(),
             leaders: Mutex::default(),
             lanes: Lanes::default(),
+            homes: Homes::default(),
         }));
         let serving = fleet.clone();
         server.on_call(wire::APPEND_CALL, move |body| {
@@ -90,15 +96,14 @@ impl Fleet {
             }
         });
         fleet.serve_members(server);
+        fleet.serve_homes(server);
         fleet
     }
 
-    /// How many partitions there are.
+    /// Over how many partitions batches are spread.
     #[must_use]
     pub fn partition_count(&self) -> u64 {
-        let topology = self.0.metadata.catalog().topology();
-        let count = topology.borrow().partitions.len();
-        count as u64
+        self.0.metadata.catalog().topology().borrow().partition_count()
     }
 
     /// The replicas that live here.
@@ -122,27 +127,72 @@ impl Fleet {
     }
 
     /// Takes batches for a partition, wherever its leader is: all or none (but for those that are
-    /// repeats). Returns when they are durable on a majority of the replicas. What has no sequence
-    /// gets one, so that it may be sent to another leader when an answer is lost.
+    /// repeats, and those that go to another one, which knows their producers from when there were
+    /// fewer: these are recognised when all are sent again). Returns when they are durable on a majority
+    /// of the replicas. What has no sequence gets one, so that it may be sent to another leader when an
+    /// answer is lost.
     ///
     /// # Errors
     /// [`AppendError`]; after [`AppendError::Unsure`] they may be taken all the same.
     pub async fn append(
         &self,
         partition: PartitionId,
+        batches: Vec<Checked>,
+    ) -> Result<Vec<Appended>, AppendError> {
+        let mut answers: Vec<Option<Appended>> = vec![None; batches.len()];
+        let outcome = self.append_home(partition, &batches, &mut answers).await;
+        let mut all = batches.iter().zip(&answers);
+        let is_in_part = all.any(|(batch, answer)| is_unnamed(batch) && answer.is_some());
+        match outcome {
+            // It would be stored twice if the same were sent again.
+            Err(_) if is_in_part => Err(AppendError::Unsure),
+            Err(error) => Err(error),
+            Ok(()) => answers.into_iter().collect::<Option<_>>().ok_or(AppendError::Unsure),
+        }
+    }
+
+    /// Takes batches where they belong, until each has an answer.
+    async fn append_home(
+        &self,
+        partition: PartitionId,
+        batches: &[Checked],
+        answers: &mut [Option<Appended>],
+    ) -> Result<(), AppendError> {
+        let clock = &self.0.parties.clock;
+        let until = clock.elapsed() + APPEND_WAIT_MAX;
+        loop {
+            let homes = self.homes_of(partition, batches, until).await?;
+            match self.bring_home(batches, &homes, answers, until).await? {
+                None => return Ok(()),
+                Some(count) if clock.elapsed() >= until => {
+                    return Err(AppendError::Elsewhere { count });
+                }
+                Some(count) => self.look_again(count).await,
+            }
+        }
+    }
+
+    /// Takes batches at a partition, all or none.
+    async fn append_at(
+        &self,
+        partition: PartitionId,
         mut batches: Vec<Checked>,
+        until: Duration,
     ) -> Result<Vec<Appended>, AppendError> {
         let lane = self.0.lanes.take(partition, &mut batches);
-        let (outcome, in_doubt) = self.bring(partition, &batches).await;
+        let (outcome, in_doubt) = self.bring(partition, &batches, until).await;
         let Some(lane) = lane else { return outcome };
         let fate = match &outcome {
             Ok(_) => Fate::Taken,
+            // One of it is not known there, so no try before was taken, and none will be.
+            Err(AppendError::Elsewhere { .. }) => Fate::Refused,
             Err(AppendError::Sequence { .. }) => Fate::InDoubt,
             Err(_) if in_doubt => Fate::InDoubt,
             Err(_) => Fate::Refused,
         };
         self.0.lanes.give_back(partition, lane, fate);
         match outcome {
+            elsewhere @ Err(AppendError::Elsewhere { .. }) => elsewhere,
             // Nobody can send it again under the same sequence.
             Err(_) if in_doubt => Err(AppendError::Unsure),
             outcome => outcome,
@@ -154,9 +204,9 @@ impl Fleet {
         &self,
         partition: PartitionId,
         batches: &[Checked],
+        until: Duration,
     ) -> (Result<Vec<Appended>, AppendError>, bool) {
         let clock = &self.0.parties.clock;
-        let until = clock.elapsed() + APPEND_WAIT_MAX;
         let (mut pause, mut in_doubt) = (PAUSE_MIN, false);
         let mut last = AppendError::NoMajority(partition);
         let mut hint = None;

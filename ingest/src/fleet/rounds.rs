@@ -2,7 +2,7 @@
 //! that one whose group does not answer holds up no other.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -18,9 +18,6 @@ use crate::replica::FORGET_PROTOCOL;
 
 /// How often replicas are looked after when nothing changes.
 const TEND_INTERVAL: Duration = Duration::from_millis(500);
-/// How long a replica that stopped on a full disk is left before the disk is looked at again:
-/// opening it reads its log.
-const REST: Duration = Duration::from_secs(10);
 
 impl Fleet {
     /// Until the shutdown. With the seeds partitions begin, if this node founded the cluster.
@@ -85,42 +82,14 @@ impl Fleet {
         if !placement.born {
             self.begin(partition, placement, topology, &replica, seeds).await?;
         }
+        // A group that cannot be arranged, for a node is away, is cut all the same.
+        let published = self.0.metadata.catalog().indexed_offset(partition)?;
+        replica.cut(published).await?;
         if replica.leads() && placement.born {
             // Nobody comes in any more who would not read it.
             replica.may_forget(self.0.metadata.log_protocol() >= FORGET_PROTOCOL);
             self.arrange(&replica, placement, topology, round).await?;
         }
-        let published = self.0.metadata.catalog().indexed_offset(partition)?;
-        replica.cut(published).await?;
         Ok(())
-    }
-
-    /// A replica stopped: where the disk is short it is opened again after a while.
-    pub(super) fn let_rest(&self, partition: PartitionId) {
-        if self.lacks_room() {
-            let until = self.0.parties.clock.elapsed() + REST;
-            let mut resting = self.0.resting.lock().unwrap_or_else(PoisonError::into_inner);
-            resting.insert(partition, until);
-        }
-    }
-
-    fn lacks_room(&self) -> bool {
-        let space = platform::disk::space(&self.0.folder);
-        space.is_ok_and(|(free, _)| free < self.0.parties.settings.disk_free_bytes_min)
-    }
-
-    /// Whether a replica is left alone, for the disk is short.
-    pub(super) fn rests(&self, partition: PartitionId) -> bool {
-        let now = self.0.parties.clock.elapsed();
-        let mut resting = self.0.resting.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(until) = resting.get_mut(&partition) else { return false };
-        if now >= *until {
-            if !self.lacks_room() {
-                resting.remove(&partition);
-                return false;
-            }
-            *until = now + REST;
-        }
-        true
     }
 }

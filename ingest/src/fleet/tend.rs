@@ -57,10 +57,12 @@ impl Fleet {
         if let Some(replica) = &here
             && let Some(why) = replica.failure()
         {
-            tracing::error!(why, %partition, "this replica stopped; it is started again");
             self.close(replica).await;
-            self.let_rest(partition);
+            self.let_rest(partition, &why);
             return Ok(None);
+        }
+        if here.is_some() {
+            self.note_work(partition);
         }
         match (wanted, here) {
             (Some(wanted), Some(replica)) if replica.member() == wanted.id => Ok(Some(replica)),
@@ -73,8 +75,10 @@ impl Fleet {
                 self.give_up(&other).await?;
                 self.open(partition, *wanted, placement).await
             }
-            (Some(_), None) if self.rests(partition) => Err(TendError::NoRoom),
-            (Some(wanted), None) => self.open(partition, *wanted, placement).await,
+            (Some(wanted), None) => {
+                self.may_open(partition)?;
+                self.open(partition, *wanted, placement).await
+            }
             // It goes when the group has let it go, so that it may hand over what it has.
             (None, Some(replica)) => {
                 if self.is_let_go(&replica, placement).await {
@@ -135,7 +139,10 @@ impl Fleet {
                     ));
                     disk::rename(&folder, &aside)?;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    self.let_rest(partition, &words_of(&error));
+                    return Err(error.into());
+                }
             }
         } else {
             tracing::error!(%partition, "the log of this replica is gone: it is filled again from the others");
@@ -377,6 +384,7 @@ impl Fleet {
         self.0.members.remove(GroupId::Partition(replica.id().0));
         self.forget(replica.id());
         replica.stop().await;
+        self.0.parties.metrics.queue_went(replica.id());
     }
 
     /// Ends a replica that its group has let go, with its log.
@@ -395,6 +403,14 @@ pub(super) fn peers_of(placement: &Placement, topology: &Topology) -> BTreeMap<u
         Some((replica.id, Peer { node: node.id.0, address: node.address.clone() }))
     };
     placement.replicas.iter().filter_map(peer).collect()
+}
+
+/// What an error says, with what it comes from.
+pub(super) fn words_of(error: &ReplicaError) -> String {
+    match error {
+        ReplicaError::Log { source, .. } => format!("{error}: {source}"),
+        ReplicaError::Start { .. } => error.to_string(),
+    }
 }
 
 /// Why a replica is not as it should be. It is tried again.
@@ -416,6 +432,8 @@ pub(super) enum TendError {
     Raft(#[from] ChangeError),
     #[error("its disk is full: this replica stopped, and starts again when there is room")]
     NoRoom,
+    #[error("this replica stopped, and starts again after a while: {0}")]
+    Rests(String),
     #[error("a file cannot be moved or removed")]
     Io(#[from] std::io::Error),
     #[error(

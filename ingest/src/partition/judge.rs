@@ -18,6 +18,8 @@ pub(crate) struct Judging<'a> {
     now: Timestamp,
     /// Whether what is new may be written; a repeat is told that it is one all the same.
     room: Result<(), AppendError>,
+    /// Bytes that one request may have, if anything of it is new.
+    request_bytes_max: u64,
     /// The last batch of each producer among those that were numbered.
     pending: HashMap<u64, Sequence>,
     /// The numbered ones.
@@ -35,7 +37,18 @@ impl<'a> Judging<'a> {
     ) -> Self {
         let (pending, entries) = Default::default();
         let now = not_before(state.last, now);
-        Self { partition, state, now, room, pending, entries, bytes: 0 }
+        let request_bytes_max = u64::MAX;
+        Self { partition, state, now, room, request_bytes_max, pending, entries, bytes: 0 }
+    }
+
+    /// The same for a queue of so many bytes: what is larger than all of it never has room.
+    pub(crate) fn within(self, queue_bytes_max: u64) -> Self {
+        Self { request_bytes_max: queue_bytes_max, ..self }
+    }
+
+    /// Over how many partitions batches are spread, as far as is known where they are judged.
+    pub(crate) fn count(&self) -> u32 {
+        self.state.count
     }
 
     /// Judges the batches of one request: all are numbered or none is. What was not taken before
@@ -45,7 +58,8 @@ impl<'a> Judging<'a> {
     /// [`AppendError`].
     pub(crate) fn request(&mut self, batches: Vec<Checked>) -> Result<Vec<Appended>, AppendError> {
         let (count, pending, bytes) = (self.entries.len(), self.pending.clone(), self.bytes);
-        let answers = batches.into_iter().map(|batch| self.number(batch)).collect();
+        let size = batches.iter().map(|batch| batch.bytes.len() as u64).sum();
+        let answers = batches.into_iter().map(|batch| self.number(batch, size)).collect();
         if let Err(error) = answers {
             self.entries.truncate(count);
             (self.pending, self.bytes) = (pending, bytes);
@@ -54,7 +68,8 @@ impl<'a> Judging<'a> {
         answers
     }
 
-    fn number(&mut self, batch: Checked) -> Result<Appended, AppendError> {
+    /// Numbers a batch of a request of so many bytes.
+    fn number(&mut self, batch: Checked, size: u64) -> Result<Appended, AppendError> {
         let sequence = batch.sequence;
         let before = self.pending.get(&sequence.producer).copied();
         match self.state.producers.judge_after(sequence, before) {
@@ -63,7 +78,14 @@ impl<'a> Judging<'a> {
             Verdict::Repeat { next } => {
                 return Ok(Appended { record_count: 0, duplicate: true, next, first: None });
             }
+            // The batch before it is not taken down yet, so it is here.
+            Verdict::New if before.is_none() && self.state.is_elsewhere(self.partition, &batch) => {
+                return Err(AppendError::Elsewhere { count: self.state.count });
+            }
             Verdict::New => self.room.clone()?,
+        }
+        if size > self.request_bytes_max {
+            return Err(AppendError::TooLarge { bytes: size, max: self.request_bytes_max });
         }
         let next = self.entries.last().map_or(self.state.next, |(entry, _)| entry.end());
         let record_count = batch.record_count;

@@ -22,6 +22,7 @@ use model::error::Kind;
 use model::limits::SEGMENT_BYTES_MAX;
 use model::node::NodeId;
 use model::partition::{Entry, Offset, PartitionId, RecordId};
+use model::stream::StreamId;
 use model::time::Timestamp;
 use platform::clock::Clock;
 use platform::disk::Disk;
@@ -36,6 +37,9 @@ use write::{Command, Writer};
 
 /// Bytes of batches that wait to be written; more is told to come later.
 pub const INFLIGHT_BYTES_MAX: usize = 64 << 20;
+/// Bytes of batches that one request may bring to a partition: they wait together, and are one entry of a
+/// cluster's log, with what waits beside them.
+pub const APPEND_BYTES_MAX: usize = 56 << 20;
 /// Unit of the intake's permits, bytes.
 pub(crate) const PERMIT_BYTES: usize = 1 << 10;
 
@@ -98,6 +102,14 @@ pub enum AppendError {
         /// Which bound.
         what: &'static str,
     },
+    /// Send less at a time: it never has room.
+    #[error("a request of {bytes} bytes is over the {max} that may come at a time")]
+    TooLarge {
+        /// Its bytes.
+        bytes: u64,
+        /// How many there may be.
+        max: u64,
+    },
     /// Come later: the disk is full.
     #[error("the disk is full: make room, or lower the retention")]
     DiskFull,
@@ -120,6 +132,12 @@ pub enum AppendError {
         "no majority of the replicas of partition {0} is there: it is taken when they are back"
     )]
     NoMajority(PartitionId),
+    /// Send it to its new partition: there are more by now, and its producer is not known here.
+    #[error("the stream goes to another partition now that there are {count}: send it again")]
+    Elsewhere {
+        /// How many partitions there are.
+        count: u32,
+    },
     /// The node stops.
     #[error("the node is stopping")]
     Stopping,
@@ -131,12 +149,13 @@ impl AppendError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Sequence { .. } | Self::NotLeader { .. } => Kind::Moved,
-            Self::Fenced { .. } => Kind::Invalid,
+            Self::Fenced { .. } | Self::TooLarge { .. } => Kind::Invalid,
             Self::Overloaded { .. } => Kind::Overloaded,
             Self::DiskFull
             | Self::Storage(_)
             | Self::Unsure
             | Self::NoMajority(_)
+            | Self::Elsewhere { .. }
             | Self::Stopping => Kind::Unavailable,
         }
     }
@@ -180,6 +199,8 @@ struct Cold {
 pub struct Checked {
     /// Its sequence.
     pub sequence: Sequence,
+    /// Its stream.
+    pub stream: StreamId,
     /// How many records it holds.
     pub record_count: u32,
     /// The batch as it came.
@@ -190,16 +211,16 @@ impl Checked {
     /// From a batch and its head.
     #[must_use]
     pub fn new(head: &Head, bytes: Bytes) -> Self {
-        Self { sequence: head.sequence, record_count: head.record_count, bytes }
+        let Head { sequence, stream, record_count, .. } = *head;
+        Self { sequence, stream, record_count, bytes }
     }
 }
 
 impl Partition {
-    /// Opens the partition in a folder, or makes it. Its writer thread runs until the last clone
-    /// is dropped or [`Partition::stop`].
+    /// Opens the partition in a folder, or makes it, beginning with nothing.
     ///
     /// # Errors
-    /// The log's own words when it is damaged or cannot be read.
+    /// As [`Partition::open_behind`].
     pub fn open(
         folder: &Path,
         id: PartitionId,
@@ -208,7 +229,25 @@ impl Partition {
         settings: PartitionSettings,
         metrics: IngestMetrics,
     ) -> Result<Self, LogError> {
-        let mut state = write::State::default();
+        let opened = Seeds::default();
+        Self::open_behind(&opened, (folder, id), disk, clock, settings, metrics)
+    }
+
+    /// Opens the partition in a folder, or makes it, beginning with the producers of others that were
+    /// there before: their streams may be its own from now on. Its writer thread runs until the last
+    /// clone is dropped or [`Partition::stop`].
+    ///
+    /// # Errors
+    /// The log's own words when it is damaged or cannot be read.
+    pub fn open_behind(
+        others: &Seeds,
+        (folder, id): (&Path, PartitionId),
+        disk: Disk,
+        clock: Clock,
+        settings: PartitionSettings,
+        metrics: IngestMetrics,
+    ) -> Result<Self, LogError> {
+        let mut state = others.beginning(id).map(|begin| begin.0).unwrap_or_default();
         let mut shared = Shared::default();
         let mut damaged = false;
         let log = Log::open(folder, disk, &state.snapshot(), |frame| match frame.kind {
@@ -245,6 +284,7 @@ impl Partition {
             settings,
             metrics: metrics.clone(),
             committed: committed.clone(),
+            below: Offset::default(),
             shared: shared.clone(),
         };
         let thread = std::thread::Builder::new()
@@ -268,7 +308,7 @@ impl Partition {
     /// # Errors
     /// [`AppendError`]: nothing was taken.
     pub async fn append(&self, batches: Vec<Checked>) -> Result<Vec<Appended>, AppendError> {
-        let bytes: usize = batches.iter().map(|batch| batch.bytes.len()).sum();
+        let bytes = bytes_of(&batches)?;
         let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
         let Ok(permit) = self.0.permits.clone().try_acquire_many_owned(permits) else {
             return Err(AppendError::Overloaded { what: "intake" });
@@ -411,6 +451,18 @@ impl Shared {
     fn trimmed(&self, partition: PartitionId, from: Offset) -> QueueError {
         let first = self.segments.first().map_or(Offset(0), |(_, first)| *first);
         QueueError::Trimmed { partition, from, first }
+    }
+}
+
+/// Bytes of the batches of a request.
+///
+/// # Errors
+/// [`AppendError::TooLarge`].
+pub(crate) fn bytes_of(batches: &[Checked]) -> Result<usize, AppendError> {
+    let bytes: usize = batches.iter().map(|batch| batch.bytes.len()).sum();
+    match bytes > APPEND_BYTES_MAX {
+        true => Err(AppendError::TooLarge { bytes: bytes as u64, max: APPEND_BYTES_MAX as u64 }),
+        false => Ok(bytes),
     }
 }
 

@@ -16,7 +16,7 @@ pub const PRODUCER_SILENCE_MAX: i64 = 7 * 24 * 3600 * SECOND;
 const NAMES_SILENCE_MAX: i64 = 3600 * SECOND;
 
 /// Bytes of a producer in a snapshot.
-const PRODUCER_BYTES: usize = 28;
+pub(super) const PRODUCER_BYTES: usize = 28;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Producer {
@@ -99,6 +99,11 @@ impl Producers {
         }
     }
 
+    /// Whether a producer has sent something here and is remembered.
+    pub(super) fn knows(&self, producer: u64) -> bool {
+        self.0.contains_key(&producer)
+    }
+
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }
@@ -125,15 +130,20 @@ impl Producers {
         }
     }
 
-    /// Reads what [`Producers::put`] wrote.
+    /// Reads what [`Producers::put`] wrote. Of several places of one producer, as they may be known in several
+    /// partitions, the last counts: the others are what was known when partitions were added.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let mut producers = HashMap::new();
+        let mut producers: HashMap<u64, Producer> = HashMap::new();
         for bytes in bytes.chunks(PRODUCER_BYTES) {
             let number =
                 |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
             let epoch = u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?);
             let seen = Timestamp(number(20)?.cast_signed());
-            producers.insert(number(0)?, Producer { epoch, next: number(12)?, seen });
+            let producer = Producer { epoch, next: number(12)?, seen };
+            let known = producers.entry(number(0)?).or_insert(producer);
+            if (known.epoch, known.next) < (epoch, producer.next) {
+                *known = producer;
+            }
         }
         Some(Self(producers))
     }

@@ -45,7 +45,7 @@ impl Seeds {
         let next = end.map_or(Offset(0), |end| end.next);
         let last = end.map(|end| end.last).unwrap_or_default();
         let producers = Producers::read(&self.producers)?;
-        Some(Beginning(State { next, last, producers }))
+        Some(Beginning(State { next, last, producers, count: 0 }))
     }
 }
 
@@ -99,6 +99,14 @@ mod tests {
                 assert_eq!(verdict, Verdict::Repeat { next: 5 });
             }
         }
+        // A place that was copied when partitions were added is no later for being read last.
+        for (epoch, to) in [(1, 9), (1, 7), (0, 90)] {
+            let mut state = State::default();
+            state.producers.take(Sequence { producer: 3, epoch, from: 5, to }, Timestamp(8));
+            state.producers.put(&mut seeds.producers);
+        }
+        let verdict = seeds.beginning(PartitionId(1)).unwrap().0.producers.judge(sequence(3));
+        assert_eq!(verdict, Verdict::Repeat { next: 9 });
         assert!(Beginning::read(&[]).is_none());
         let beginning = || seeds.beginning(PartitionId(2)).unwrap();
         assert_eq!(beginning().behind(Offset(9)).0.next, Offset(12));

@@ -151,6 +151,34 @@ async fn a_full_queue_says_come_later() {
 }
 
 #[tokio::test]
+async fn a_full_queue_of_which_all_is_in_splits_takes_more() {
+    let mut fixture = Fixture::new();
+    (fixture.settings.queue_bytes_max, fixture.settings.segment_bytes_max) = (500, 1 << 20);
+    let partition = fixture.open();
+    let next = |at: u64, text: &str| vec![batch(7, at, at + 1, &[text])];
+    let mut at = 0;
+    while partition.append(next(at, "a")).await.is_ok() {
+        at += 1;
+    }
+    assert!(at > 1);
+    partition.trim(Offset(at - 1));
+    let refused = partition.append(next(at, "a")).await;
+    assert!(matches!(refused, Err(AppendError::Overloaded { what: "queue" })));
+    partition.trim(Offset(at));
+    partition.append(next(at, "b")).await.unwrap();
+    assert_eq!(messages(&partition, at), ["b"]);
+    assert!(partition.append(next(at, "b")).await.unwrap()[0].duplicate);
+    assert!(matches!(partition.read(Offset(0), 1), Err(QueueError::Trimmed { .. })));
+    // What is larger than all of the queue never has room.
+    let number = |n: u64| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let large: String = (1..400).map(number).collect();
+    let refused = partition.append(next(at + 1, &large)).await;
+    assert!(matches!(refused, Err(AppendError::TooLarge { max: 500, .. })));
+    partition.stop();
+    assert_eq!(messages(&fixture.open(), at), ["b"]);
+}
+
+#[tokio::test]
 async fn a_stopped_partition_refuses() {
     let partition = Fixture::new().open();
     partition.stop();
@@ -158,4 +186,31 @@ async fn a_stopped_partition_refuses() {
         partition.append(vec![batch(0, 0, 0, &["a"])]).await,
         Err(AppendError::Stopping)
     ));
+}
+
+#[tokio::test]
+async fn a_partition_that_is_added_knows_what_the_others_took() {
+    let (fixture, added) = (Fixture::new(), Fixture::new());
+    let first = fixture.open();
+    first.append(vec![batch(7, 0, 5, &["a"])]).await.unwrap();
+    let open = || {
+        let seeds = Seeds::of(std::slice::from_ref(&first));
+        let (place, disk) =
+            ((added.folder.path(), PartitionId(1)), Disk::faulty(added.faults.clone()));
+        let (clock, metrics) = (Clock::system(), IngestMetrics::new(&Metrics::default()));
+        Partition::open_behind(&seeds, place, disk, clock, added.settings.clone(), metrics).unwrap()
+    };
+    let partition = open();
+    assert_eq!(*partition.committed().borrow(), Offset(0));
+    let again = partition.append(vec![batch(7, 0, 5, &["a"])]).await.unwrap();
+    assert_eq!(again[0], Appended { record_count: 0, duplicate: true, next: 5, first: None });
+    partition.append(vec![batch(7, 5, 6, &["b"]), batch(8, 0, 1, &["c"])]).await.unwrap();
+    partition.stop();
+    // What it took itself counts from then on.
+    let partition = open();
+    assert_eq!(messages(&partition, 0), ["b", "c"]);
+    for (producer, from) in [(7, 5), (8, 0)] {
+        let again = partition.append(vec![batch(producer, from, from + 1, &["x"])]).await.unwrap();
+        assert!(again[0].duplicate, "{producer}");
+    }
 }

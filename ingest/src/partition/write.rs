@@ -11,9 +11,10 @@ use model::time::Timestamp;
 use platform::clock::Clock;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
-use super::producers::{Producers, Verdict};
+use super::producers::{PRODUCER_BYTES, Producers, Verdict};
 use super::{AppendError, Appended, Checked, Judging, PartitionSettings, Shared};
 use crate::metrics::IngestMetrics;
+use crate::route::owner;
 
 /// Bytes that are written as one group at most.
 const GROUP_BYTES_MAX: usize = 8 << 20;
@@ -44,7 +45,15 @@ pub(crate) struct State {
     pub(crate) next: Offset,
     pub(super) last: Timestamp,
     pub(super) producers: Producers,
+    /// Over how many partitions batches are spread, as was told when some had been added; 0 before. Of
+    /// streams that go to others then only producers that were known are taken.
+    pub(crate) count: u32,
 }
+
+/// Bytes of the count behind a snapshot's producers, where there is one.
+const COUNT_BYTES: usize = 4;
+// It is told apart by the length.
+const _: () = assert!(COUNT_BYTES < PRODUCER_BYTES);
 
 impl State {
     /// As the first frame of a segment.
@@ -53,6 +62,9 @@ impl State {
         bytes.extend_from_slice(&self.next.0.to_le_bytes());
         bytes.extend_from_slice(&self.last.0.to_le_bytes());
         self.producers.put(&mut bytes);
+        if self.count > 0 {
+            bytes.extend_from_slice(&self.count.to_le_bytes());
+        }
         bytes
     }
 
@@ -60,7 +72,14 @@ impl State {
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let (next, rest) = bytes.split_first_chunk()?;
         let (last, rest) = rest.split_first_chunk()?;
+        let (rest, count) = match rest.split_last_chunk() {
+            Some((rest, count)) if rest.len().is_multiple_of(PRODUCER_BYTES) => {
+                (rest, u32::from_le_bytes(*count))
+            }
+            _ => (rest, 0),
+        };
         Some(Self {
+            count,
             next: Offset(u64::from_le_bytes(*next)),
             last: Timestamp(i64::from_le_bytes(*last)),
             producers: Producers::read(rest)?,
@@ -77,6 +96,18 @@ impl State {
     /// Whether an entry goes on where this state ends, and was not taken before.
     pub(crate) fn takes(&self, entry: &Entry, sequence: Sequence) -> bool {
         entry.first == self.next && self.producers.judge(sequence) == Verdict::New
+    }
+
+    /// Whether a batch of a producer that is not known belongs to another partition by now.
+    pub(crate) fn is_elsewhere(&self, here: PartitionId, batch: &Checked) -> bool {
+        self.count > 0
+            && !self.producers.knows(batch.sequence.producer)
+            && owner(batch.stream, u64::from(self.count)) != Some(here)
+    }
+
+    /// Whether a producer has sent something here and is remembered.
+    pub(crate) fn knows(&self, producer: u64) -> bool {
+        self.producers.knows(producer)
     }
 
     /// Forgets the producers that were silent too long then.
@@ -140,6 +171,8 @@ pub(super) struct Writer {
     pub(super) settings: PartitionSettings,
     pub(super) metrics: IngestMetrics,
     pub(super) committed: watch::Sender<Offset>,
+    /// Everything below is in splits.
+    pub(super) below: Offset,
     pub(super) shared: Arc<Mutex<Shared>>,
 }
 
@@ -157,7 +190,10 @@ impl Writer {
                         bytes += batches.iter().map(|batch| batch.bytes.len()).sum::<usize>();
                         waiting.push((batches, reply, permit));
                     }
-                    Command::Trim(below) => self.trim(below),
+                    Command::Trim(below) => {
+                        self.below = self.below.max(below);
+                        self.trim();
+                    }
                     // Who asks went away: nobody is told.
                     Command::End(reply) => drop(reply.send(self.state.snapshot())),
                     Command::Stop => stop = true,
@@ -177,8 +213,9 @@ impl Writer {
 
     /// Judges, writes and syncs what waits, lets readers see it, then answers.
     fn commit(&mut self, waiting: Vec<(Vec<Checked>, Reply, OwnedSemaphorePermit)>) {
-        let room = super::admit(self.log.bytes(), &self.folder, &self.settings);
-        let mut judging = Judging::new(self.id, &self.state, self.clock.now(), room);
+        let room = self.room();
+        let judging = Judging::new(self.id, &self.state, self.clock.now(), room);
+        let mut judging = judging.within(self.settings.queue_bytes_max);
         let judged = |(batches, reply, permit)| (reply, judging.request(batches), permit);
         let answers: Vec<Answer> = waiting.into_iter().map(judged).collect();
         let entries = std::mem::take(&mut judging.entries);
@@ -225,10 +262,33 @@ impl Writer {
         if self.log.segment_bytes() < self.settings.segment_bytes_max {
             return;
         }
+        self.roll();
+    }
+
+    fn roll(&mut self) {
         self.state.producers.forget(self.state.last);
         if let Err(error) = self.log.roll(&self.state.snapshot()) {
             tracing::warn!(%error, "the segment grows on: another cannot be begun");
+            return;
         }
+        if let Some(segment) = self.log.segments().next_back() {
+            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.segments.push((segment.clone(), self.state.next));
+        }
+    }
+
+    /// Whether more may be written. Where all that there is is in splits, no part of it is in the way: also
+    /// the segment that is written to is sealed then, and goes.
+    fn room(&mut self) -> Result<(), AppendError> {
+        let found = super::admit(self.log.bytes(), &self.folder, &self.settings);
+        let newest = self.log.segments().next_back().map_or(0, |segment| segment.first);
+        let is_empty = self.log.next() <= newest + 1;
+        if found.is_ok() || is_empty || self.state.next > self.below {
+            return found;
+        }
+        self.roll();
+        self.trim();
+        super::admit(self.log.bytes(), &self.folder, &self.settings)
     }
 
     fn show(&mut self, entries: Vec<(Entry, Sequence)>) {
@@ -247,12 +307,16 @@ impl Writer {
         }
         drop(shared);
         self.committed.send_replace(self.state.next);
-        self.metrics.queue_bytes.set(i64::try_from(self.log.bytes()).unwrap_or(i64::MAX));
-        let producers = i64::try_from(self.state.producers.count()).unwrap_or(i64::MAX);
-        self.metrics.producers.set(producers);
+        self.show_fill();
     }
 
-    fn trim(&mut self, below: Offset) {
+    fn show_fill(&self) {
+        self.metrics.queue_is(self.id, self.log.bytes(), self.state.producers.count());
+    }
+
+    /// Removes the segments of which all is in splits; the last one stays.
+    fn trim(&mut self) {
+        let below = self.below;
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let keep = shared.segments.iter().rposition(|(_, first)| *first <= below).unwrap_or(0);
         let Some(first) = shared.segments.get(keep).map(|(segment, _)| segment.first) else {
@@ -263,6 +327,7 @@ impl Writer {
         }
         let oldest = self.log.segments().next().map_or(first, |segment| segment.first);
         shared.segments.retain(|(segment, _)| segment.first >= oldest);
-        self.metrics.queue_bytes.set(i64::try_from(self.log.bytes()).unwrap_or(i64::MAX));
+        drop(shared);
+        self.show_fill();
     }
 }

@@ -15,6 +15,12 @@ const BATCHES: u8 = 1;
 const SEED: u8 = 2;
 /// First byte of a command that forgets producers that were silent too long at a time.
 const FORGET: u8 = 3;
+/// First byte of a command that says over how many partitions batches are spread from now on.
+const SPREAD: u8 = 4;
+/// First byte of a command with batches that were judged when that had been said: then come how many.
+const BATCHES_AMONG: u8 = 5;
+/// Bytes of how many partitions there are.
+const COUNT_BYTES: usize = 4;
 /// Bytes of a batch's length before it.
 const LENGTH_BYTES: usize = 4;
 
@@ -35,12 +41,21 @@ impl Fold for PartitionFold {
         if let Some(state) = seed_of(command) {
             // Only a partition without a record begins elsewhere.
             if self.0.next == Offset(0) {
+                let count = self.0.count;
                 self.0 = state;
+                self.0.count = self.0.count.max(count);
             }
+            return;
+        }
+        if let Some(count) = spread_of(command) {
+            self.0.count = self.0.count.max(count);
             return;
         }
         if let Some(now) = forget_of(command) {
             self.0.forget(now);
+            return;
+        }
+        if judged_among(command) != Some(self.0.count) {
             return;
         }
         for (entry, sequence) in batches_of(command) {
@@ -77,11 +92,38 @@ fn forget_of(command: &[u8]) -> Option<Timestamp> {
     rest.try_into().ok().map(|bytes| Timestamp(i64::from_le_bytes(bytes)))
 }
 
-/// A command from numbered batches.
-pub(crate) fn command(entries: &[(Entry, Sequence)]) -> Bytes {
+/// A command that says over how many partitions batches are spread from now on. It never becomes less.
+/// Being a command it has a place among the batches: every replica knows who had sent before it.
+pub(crate) fn spread(count: u32) -> Bytes {
+    let mut bytes = vec![SPREAD];
+    bytes.extend(count.to_le_bytes());
+    bytes.into()
+}
+
+pub(super) fn spread_of(command: &[u8]) -> Option<u32> {
+    let rest = command.strip_prefix(&[SPREAD])?;
+    rest.try_into().ok().map(u32::from_le_bytes)
+}
+
+/// Whether this program can carry a command out. Whoever passes over what others carry out has other
+/// records.
+pub(crate) fn is_known(command: &[u8]) -> bool {
+    matches!(command.first(), Some(&(BATCHES | SEED | FORGET | SPREAD | BATCHES_AMONG)))
+}
+
+/// A command from batches that were judged and numbered when they were spread over so many partitions, as
+/// far as the partition had been told; 0 before.
+pub(crate) fn command(count: u32, entries: &[(Entry, Sequence)]) -> Bytes {
     let size = |(entry, _): &(Entry, Sequence)| LENGTH_BYTES + ENTRY_HEAD_BYTES + entry.batch.len();
-    let mut bytes = BytesMut::with_capacity(1 + entries.iter().map(size).sum::<usize>());
-    bytes.put_u8(BATCHES);
+    let bytes = 1 + COUNT_BYTES + entries.iter().map(size).sum::<usize>();
+    let mut bytes = BytesMut::with_capacity(bytes);
+    // Programs of earlier versions read what stands before that was told.
+    if count == 0 {
+        bytes.put_u8(BATCHES);
+    } else {
+        bytes.put_u8(BATCHES_AMONG);
+        bytes.put_u32_le(count);
+    }
     for (entry, sequence) in entries {
         let length = ENTRY_HEAD_BYTES + entry.batch.len();
         bytes.put_u32_le(u32::try_from(length).expect("a batch is bounded below 64 MiB"));
@@ -91,10 +133,24 @@ pub(crate) fn command(entries: &[(Entry, Sequence)]) -> Bytes {
     bytes.freeze()
 }
 
+/// Over how many partitions the batches of a command were spread when they were judged; `None` when it has
+/// none. If there are more where it stands, nobody takes any of it: it would be of producers of which was
+/// said meanwhile that they are not known.
+pub(super) fn judged_among(command: &[u8]) -> Option<u32> {
+    match command.split_first()? {
+        (&BATCHES, _) => Some(0),
+        (&BATCHES_AMONG, rest) => rest.first_chunk().copied().map(u32::from_le_bytes),
+        _ => None,
+    }
+}
+
 /// The batches of a command, as the leader numbered them. Nothing is copied.
 pub(crate) fn batches_of(command: &Bytes) -> impl Iterator<Item = (Entry, Sequence)> {
-    let is_batches = command.first() == Some(&BATCHES);
-    let mut rest = if is_batches { command.slice(1..) } else { Bytes::new() };
+    let mut rest = match command.first() {
+        Some(&BATCHES) => command.slice(1..),
+        Some(&BATCHES_AMONG) => command.slice((1 + COUNT_BYTES).min(command.len())..),
+        _ => Bytes::new(),
+    };
     std::iter::from_fn(move || {
         let length = u32::from_le_bytes(rest.get(..LENGTH_BYTES)?.try_into().ok()?) as usize;
         let _length = rest.split_to(LENGTH_BYTES);
@@ -107,10 +163,13 @@ pub(crate) fn batches_of(command: &Bytes) -> impl Iterator<Item = (Entry, Sequen
 
 #[cfg(test)]
 mod tests {
+    use model::partition::PartitionId;
+    use model::stream::StreamId;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::partition::PRODUCER_SILENCE_MAX;
+    use crate::partition::{AppendError, Checked, Judging, PRODUCER_SILENCE_MAX};
+    use crate::route::{homes, owner};
 
     fn entry(first: u64, record_count: u32, from: u64) -> (Entry, Sequence) {
         let batch = Bytes::from(vec![7; record_count as usize]);
@@ -122,14 +181,14 @@ mod tests {
     #[test]
     fn what_does_not_follow_is_passed_over_by_everybody() {
         let mut fold = PartitionFold::default();
-        fold.apply(1, &command(&[entry(0, 3, 0), entry(3, 2, 1)]));
+        fold.apply(1, &command(0, &[entry(0, 3, 0), entry(3, 2, 1)]));
         assert_eq!(fold.0.next, Offset(5));
         // Numbered by a leader that did not know those.
-        fold.apply(2, &command(&[entry(3, 2, 2)]));
+        fold.apply(2, &command(0, &[entry(3, 2, 2)]));
         // Sent twice.
-        fold.apply(3, &command(&[entry(5, 2, 1)]));
+        fold.apply(3, &command(0, &[entry(5, 2, 1)]));
         assert_eq!(fold.0.next, Offset(5));
-        fold.apply(4, &command(&[entry(5, 2, 2)]));
+        fold.apply(4, &command(0, &[entry(5, 2, 2)]));
         assert_eq!(fold.0.next, Offset(7));
         let back = PartitionFold::restore(&fold.snapshot()).unwrap();
         assert_eq!(back.0.next, Offset(7));
@@ -143,11 +202,80 @@ mod tests {
     #[test]
     fn who_is_silent_is_forgotten_by_everybody() {
         let mut fold = PartitionFold::default();
-        fold.apply(1, &command(&[entry(0, 3, 0)]));
+        fold.apply(1, &command(0, &[entry(0, 3, 0)]));
         fold.apply(2, &forget(Timestamp(6)));
         assert_eq!(fold.0.producer_count(), 1);
         fold.apply(3, &forget(Timestamp(PRODUCER_SILENCE_MAX + 6)));
         assert_eq!((fold.0.producer_count(), fold.0.next), (0, Offset(3)));
+    }
+
+    #[test]
+    fn who_was_known_before_partitions_were_added_stays_and_who_is_new_goes() {
+        let mut fold = PartitionFold::default();
+        fold.apply(1, &command(0, &[entry(0, 3, 0)]));
+        let plain = fold.snapshot();
+        // A stream that goes from the first of two partitions to another of four, and one that stays.
+        let is_of = |stream: &StreamId, two: u32, four: u32| {
+            homes(*stream, &[2, 4]).first() == Some(&PartitionId(two))
+                && owner(*stream, 4) == Some(PartitionId(four))
+        };
+        let find = |four: u32| (0..).map(StreamId).find(|one| is_of(one, 0, four)).unwrap();
+        let [moved, stays] = [find(3), find(0)];
+        fold.apply(2, &spread(4));
+        fold.apply(3, &spread(2));
+        let back = PartitionFold::restore(&fold.snapshot()).unwrap();
+        assert_eq!((back.0.count, back.0.producer_count(), back.0.next), (4, 1, Offset(3)));
+        assert!(PartitionFold::restore(&plain).is_some_and(|plain| plain.0.count == 0));
+        let check = |producer: u64, from: u64, stream: StreamId, expected: Option<bool>| {
+            let sequence = Sequence { producer, epoch: 0, from, to: from + 1 };
+            let batch = Checked { sequence, stream, record_count: 1, bytes: Bytes::new() };
+            let mut judging = Judging::new(PartitionId(0), &back.0, Timestamp(9), Ok(()));
+            let judged = judging.request(vec![batch]);
+            match (judged, expected) {
+                (Ok(taken), Some(duplicate)) => assert_eq!(taken[0].duplicate, duplicate),
+                (Err(AppendError::Elsewhere { count: 4 }), None) => {}
+                (judged, _) => panic!("{producer} {from}: {judged:?}"),
+            }
+        };
+        check(1, 0, moved, Some(true));
+        check(1, 1, moved, Some(false));
+        check(2, 0, moved, None);
+        check(2, 0, stays, Some(false));
+        // A request whose first batch is taken may go on.
+        let two = [0, 1].map(|from| Checked {
+            sequence: Sequence { producer: 1, epoch: 0, from: from + 1, to: from + 2 },
+            stream: moved,
+            record_count: 1,
+            bytes: Bytes::new(),
+        });
+        let mut judging = Judging::new(PartitionId(0), &back.0, Timestamp(9), Ok(()));
+        assert_eq!(judging.request(two.to_vec()).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_was_judged_before_partitions_were_added_is_taken_by_nobody_behind_that() {
+        let of_three = |count: u32, from: u64| command(count, &[entry(3, 2, from)]);
+        let mut fold = PartitionFold::default();
+        let log = [command(0, &[entry(0, 3, 0)]), spread(4), of_three(0, 1), of_three(2, 1)];
+        log.iter().for_each(|command| fold.apply(1, command));
+        assert_eq!((fold.0.next, fold.0.count), (Offset(3), 4));
+        fold.apply(2, &of_three(4, 1));
+        assert_eq!(fold.0.next, Offset(5));
+        // Nor before it: it was judged on a log that is not this one.
+        let mut fold = PartitionFold::default();
+        fold.apply(1, &command(4, &[entry(0, 3, 0)]));
+        assert_eq!(fold.0.next, Offset(0));
+    }
+
+    #[test]
+    fn what_a_later_version_wrote_is_known_for_that() {
+        for known in
+            [command(0, &[entry(0, 1, 0)]), command(4, &[]), seed(&State::default()), spread(3)]
+        {
+            assert!(is_known(&known));
+        }
+        assert!(is_known(&forget(Timestamp(1))));
+        assert!(!is_known(&[9, 1]) && !is_known(&[]));
     }
 
     proptest! {
@@ -156,7 +284,7 @@ mod tests {
             let bytes = Bytes::from(bytes);
             let mut fold = PartitionFold::default();
             fold.apply(1, &bytes);
-            for kind in [BATCHES, SEED, FORGET] {
+            for kind in [BATCHES, SEED, FORGET, SPREAD, BATCHES_AMONG] {
                 fold.apply(2, &Bytes::from([&[kind][..], &bytes].concat()));
             }
         }

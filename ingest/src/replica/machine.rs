@@ -7,15 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use cluster::log::LogError;
 use cluster::raft::types::{Entry, LogId, Snapshot, SnapshotMeta, StorageError, StoredMembership};
-use cluster::raft::{Fold as _, LogStore, Reply, SnapshotPoint, TypeConfig};
+use cluster::raft::{LogStore, Reply, SnapshotPoint, TypeConfig};
 use model::partition::Offset;
 use openraft::storage::RaftStateMachine;
 use openraft::{
-    EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, StorageIOError,
+    AnyError, EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder,
+    StorageIOError,
 };
 use tokio::sync::watch;
 
-use super::fold::{PartitionFold, batches_of, seed_of};
+use super::course::Course;
+use super::fold::{PartitionFold, is_known};
 use crate::metrics::IngestMetrics;
 
 /// What a partition's members share.
@@ -36,6 +38,8 @@ pub(super) struct PartitionMachine {
     pub(super) store: Store,
     pub(super) applied: watch::Sender<Applied>,
     pub(super) membership: StoredMembership,
+    /// As of the last entry that is applied.
+    course: Course,
     /// Where the log may be cut.
     pub(super) point: Arc<Mutex<Option<SnapshotPoint>>>,
     pub(super) metrics: IngestMetrics,
@@ -50,36 +54,27 @@ impl PartitionMachine {
         metrics: IngestMetrics,
     ) -> Result<Self, LogError> {
         let base = store.base().await?;
-        let committed = next_of(&base.fold);
-        applied.send_replace(Applied { log_id: base.log_id, committed });
+        let course = Course::of(&base.fold);
+        applied.send_replace(Applied { log_id: base.log_id, committed: course.next });
         let (point, membership) = (Arc::default(), base.membership);
-        Ok(Self { store, applied, membership, point, metrics })
+        Ok(Self { store, applied, membership, course, point, metrics })
     }
 
     fn apply_one(&mut self, entry: Entry) {
-        let mut committed = self.applied.borrow().committed;
         match entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => {
                 self.membership = StoredMembership::new(Some(entry.log_id), membership);
             }
             EntryPayload::Normal(command) => {
-                if let Some(state) = seed_of(&command.0) {
-                    if committed == Offset(0) {
-                        committed = state.next;
-                    }
-                } else {
-                    for (entry, _) in batches_of(&command.0) {
-                        // As the fold judged it: one that does not follow was taken by nobody.
-                        if entry.first == committed {
-                            committed = entry.end();
-                            self.metrics.records.inc_by(u64::from(entry.record_count));
-                            self.metrics.bytes.inc_by(entry.batch.len() as u64);
-                        }
-                    }
+                // One that does not follow was taken by nobody.
+                for entry in self.course.follow(&command.0) {
+                    self.metrics.records.inc_by(u64::from(entry.record_count));
+                    self.metrics.bytes.inc_by(entry.batch.len() as u64);
                 }
             }
         }
+        let committed = self.course.next;
         self.applied.send_replace(Applied { log_id: Some(entry.log_id), committed });
     }
 
@@ -101,11 +96,6 @@ pub(super) fn taken(reply: &Reply) -> Option<(Offset, Offset)> {
     Some((Offset(u64::from_le_bytes(*before)), Offset(after)))
 }
 
-/// The offset at which a fold goes on.
-pub(super) fn next_of(fold: &[u8]) -> Offset {
-    PartitionFold::restore(fold).map_or(Offset(0), |fold| fold.0.next)
-}
-
 fn snapshot_of(point: SnapshotPoint) -> Snapshot {
     let index = point.log_id.map_or(0, |id| id.index);
     let meta = SnapshotMeta {
@@ -118,6 +108,13 @@ fn snapshot_of(point: SnapshotPoint) -> Snapshot {
 
 fn failed(verb: ErrorVerb, error: &LogError) -> StorageError {
     StorageIOError::new(ErrorSubject::Snapshot(None), verb, error).into()
+}
+
+/// A replica stops before what it cannot read.
+fn unread() -> StorageError {
+    let words = "what a later version wrote cannot be read: start this node with the program that the other nodes have";
+    let error = AnyError::error(words);
+    StorageIOError::new(ErrorSubject::StateMachine, ErrorVerb::Read, error).into()
 }
 
 impl RaftStateMachine<TypeConfig> for PartitionMachine {
@@ -134,6 +131,11 @@ impl RaftStateMachine<TypeConfig> for PartitionMachine {
     {
         let mut replies = Vec::new();
         for entry in entries {
+            if let EntryPayload::Normal(command) = &entry.payload
+                && !is_known(&command.0)
+            {
+                return Err(unread());
+            }
             let before = self.applied.borrow().committed;
             self.apply_one(entry);
             replies.push(reply(before, self.applied.borrow().committed));
@@ -159,13 +161,14 @@ impl RaftStateMachine<TypeConfig> for PartitionMachine {
             membership: meta.last_membership.clone(),
             fold: Bytes::from(snapshot.into_inner()),
         };
-        let committed = next_of(&point.fold);
+        let course = Course::of(&point.fold);
         self.store
             .restart(point.clone())
             .await
             .map_err(|error| failed(ErrorVerb::Write, &error))?;
         self.membership = point.membership;
-        self.applied.send_replace(Applied { log_id: point.log_id, committed });
+        self.course = course;
+        self.applied.send_replace(Applied { log_id: point.log_id, committed: course.next });
         Ok(())
     }
 

@@ -3,13 +3,15 @@
 //! majority has it on disk.
 
 pub(crate) mod fold;
+pub(crate) mod course;
 mod machine;
 mod propose;
+mod cut;
 mod hand_over;
 mod members;
 pub(crate) mod wire;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,9 +34,11 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::metrics::IngestMetrics;
 use crate::partition::write::State;
 use crate::partition::{
-    AppendError, Appended, Checked, INFLIGHT_BYTES_MAX, PERMIT_BYTES, PartitionSettings,
+    AppendError, Appended, Checked, INFLIGHT_BYTES_MAX, PERMIT_BYTES, PartitionSettings, bytes_of,
 };
-use fold::{PartitionFold, batches_of};
+use course::Course;
+use cut::Uncut;
+use fold::PartitionFold;
 use machine::{Applied, PartitionMachine, Store};
 pub(crate) use propose::Proposal;
 
@@ -105,6 +109,8 @@ struct Inner {
     member: u64,
     group: Group,
     store: Store,
+    folder: PathBuf,
+    settings: PartitionSettings,
     applied: watch::Receiver<Applied>,
     committed: watch::Sender<Offset>,
     point: Arc<Mutex<Option<cluster::raft::SnapshotPoint>>>,
@@ -116,6 +122,7 @@ struct Inner {
     peers: Peers,
     /// Everything below is in splits that are safe.
     trim_below: AtomicU64,
+    uncut: Uncut,
     reader: Mutex<Option<Cold>>,
     /// Every member can read the command that forgets producers.
     may_forget: Arc<AtomicBool>,
@@ -128,7 +135,7 @@ struct Cold {
     /// The next entry of the log.
     index: u64,
     /// The offset at which it goes on.
-    next: Offset,
+    course: Course,
 }
 
 impl Replica {
@@ -171,6 +178,8 @@ impl Replica {
             member,
             group: group.clone(),
             store: store.clone(),
+            folder: folder.to_owned(),
+            settings: parties.settings.clone(),
             applied: seen.clone(),
             committed,
             point,
@@ -180,6 +189,7 @@ impl Replica {
             metrics: parties.metrics.clone(),
             peers: parties.peers.clone(),
             trim_below: AtomicU64::new(0),
+            uncut: Uncut::default(),
             reader: Mutex::default(),
             may_forget: Arc::default(),
         }));
@@ -274,14 +284,37 @@ impl Replica {
     /// # Errors
     /// [`AppendError`]; after [`AppendError::Unsure`] they may be taken all the same.
     pub async fn append(&self, batches: Vec<Checked>) -> Result<Vec<Appended>, AppendError> {
-        let bytes: usize = batches.iter().map(|batch| batch.bytes.len()).sum();
+        self.propose(batches, 0).await
+    }
+
+    /// Which of these producers are known here, once the group was told that batches are spread over so
+    /// many partitions: from then on it takes no others whose streams go elsewhere, so that what this
+    /// says holds.
+    ///
+    /// # Errors
+    /// As [`Replica::append`].
+    pub(crate) async fn knows(
+        &self,
+        count: u32,
+        producers: &[u64],
+    ) -> Result<Vec<bool>, AppendError> {
+        self.propose(Vec::new(), count).await?;
+        Ok(self.0.store.tail(|fold, _| producers.iter().map(|one| fold.0.knows(*one)).collect()))
+    }
+
+    async fn propose(
+        &self,
+        batches: Vec<Checked>,
+        count: u32,
+    ) -> Result<Vec<Appended>, AppendError> {
+        let bytes = bytes_of(&batches)?;
         let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
         let Ok(permit) = self.0.permits.clone().try_acquire_many_owned(permits) else {
             return Err(AppendError::Overloaded { what: "intake" });
         };
         self.0.metrics.inflight_bytes.inc_by(bytes as u64);
         let (reply, answer) = oneshot::channel();
-        let proposal = Proposal { batches, reply, permit };
+        let proposal = Proposal { batches, reply, permit, count };
         let sent = self.0.intake.send_async(proposal).await;
         let answer = match sent {
             Ok(()) => answer.await.unwrap_or(Err(AppendError::Unsure)),
@@ -308,23 +341,10 @@ impl Replica {
         self.0.store.tail(|fold, _| (fold.0.next, fold.0.producer_count()))
     }
 
-    /// Cuts the log up to what is in safe splits. Every replica does it by itself.
-    ///
-    /// # Errors
-    /// [`ReplicaError`]; it is tried again.
-    pub async fn cut(&self, below: Offset) -> Result<(), ReplicaError> {
-        let below = below.0.max(self.0.trim_below.load(Ordering::Relaxed));
-        self.0.trim_below.store(below, Ordering::Relaxed);
-        let applied = self.0.applied.borrow().log_id;
-        let passes = move |fold: &PartitionFold| fold.0.next.0 <= below;
-        let point = self.0.store.trim(applied, passes).await;
-        let point =
-            point.map_err(|source| ReplicaError::Log { partition: self.0.partition, source })?;
-        let Some(point) = point else { return Ok(()) };
-        tracing::debug!(partition = %self.0.partition, ?point.log_id, "the queue is cut");
-        *self.0.point.lock().unwrap_or_else(PoisonError::into_inner) = Some(point);
-        // openraft takes the point for its snapshot, and purges what is before it.
-        self.0.group.raft().trigger().snapshot().await.map_err(|error| self.failed(error))
+    /// Tells how full its queue is.
+    fn show_fill(&self) {
+        let (bytes, producers) = (self.0.store.bytes(), self.tail().1);
+        self.0.metrics.queue_is(self.0.partition, bytes, producers);
     }
 
     /// How far this replica is behind the leader, in entries, as it knows.
@@ -380,8 +400,7 @@ async fn show(replica: std::sync::Weak<Inner>) {
         match replica.upgrade() {
             Some(inner) => {
                 inner.committed.send_replace(committed);
-                let bytes = i64::try_from(inner.store.bytes()).unwrap_or(i64::MAX);
-                inner.metrics.queue_bytes.set(bytes);
+                Replica(inner).show_fill();
             }
             None => return,
         }
@@ -412,7 +431,7 @@ impl Queue for Replica {
         }
         let until = applied.log_id.map_or(0, |id| id.index + 1);
         let mut held = self.0.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut cold = match held.take().filter(|cold| cold.next == from) {
+        let mut cold = match held.take().filter(|cold| cold.course.next == from) {
             Some(cold) => cold,
             None => self.cold_at(from)?,
         };
@@ -437,12 +456,12 @@ impl Replica {
         let partition = self.0.partition;
         let storage = |source| QueueError::Storage { partition, source: Arc::new(source) };
         let base = self.0.store.base_now().map_err(storage)?;
-        let next = machine::next_of(&base.fold);
-        if next > from {
-            return Err(QueueError::Trimmed { partition, from, first: next });
+        let course = Course::of(&base.fold);
+        if course.next > from {
+            return Err(QueueError::Trimmed { partition, from, first: course.next });
         }
         let index = cluster::raft::types::behind(base.log_id.as_ref());
-        Ok(Cold { reader: self.0.store.reader(), index, next })
+        Ok(Cold { reader: self.0.store.reader(), index, course })
     }
 
     fn read_on(
@@ -458,7 +477,7 @@ impl Replica {
             let read = cold.reader.read(cold.index, until, bytes_max);
             let entries = read.map_err(|error| match error {
                 ReadError::Purged { .. } => {
-                    QueueError::Trimmed { partition, from, first: cold.next }
+                    QueueError::Trimmed { partition, from, first: cold.course.next }
                 }
                 ReadError::Log(source) => {
                     QueueError::Storage { partition, source: Arc::new(source) }
@@ -470,18 +489,8 @@ impl Replica {
             for entry in entries {
                 cold.index = entry.log_id.index + 1;
                 let EntryPayload::Normal(command) = entry.payload else { continue };
-                if let Some(state) = fold::seed_of(&command.0) {
-                    if cold.next == Offset(0) {
-                        cold.next = state.next;
-                    }
-                    continue;
-                }
-                for (entry, _) in batches_of(&command.0) {
-                    if entry.first == cold.next {
-                        cold.next = entry.end();
-                        found.extend((entry.end() > from).then_some(entry));
-                    }
-                }
+                let taken = cold.course.follow(&command.0).into_iter();
+                found.extend(taken.filter(|entry| entry.end() > from));
             }
         }
         Ok(found)

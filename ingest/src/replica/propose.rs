@@ -17,10 +17,14 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, oneshot, watch};
 
 use super::machine::{Applied, Store};
 use super::{ReplicaParties, fold, machine};
-use crate::partition::{AppendError, Appended, Checked, Judging, PRODUCERS_MAX, admit};
+use crate::partition::{
+    APPEND_BYTES_MAX, AppendError, Appended, Checked, Judging, PRODUCERS_MAX, admit,
+};
 
 /// Bytes that are proposed together.
 const GROUP_BYTES_MAX: usize = 4 << 20;
+// An entry must fit into a frame of the log (64 MiB) with the heads of its batches.
+const _: () = assert!(GROUP_BYTES_MAX + APPEND_BYTES_MAX + (4 << 20) <= 64 << 20);
 /// How often producers that are silent are forgotten, where there are not too many.
 const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
 /// How long a leader may take to apply what it found in its log when it was elected.
@@ -34,6 +38,8 @@ pub(crate) struct Proposal {
     pub(super) batches: Vec<Checked>,
     pub(super) reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
     pub(super) permit: OwnedSemaphorePermit,
+    /// Over how many partitions batches are spread, if that is to be told first; 0 otherwise.
+    pub(super) count: u32,
 }
 
 pub(super) struct Proposer {
@@ -88,7 +94,8 @@ impl Proposer {
     }
 
     async fn commit(&mut self, waiting: Vec<Proposal>) {
-        if let Err(error) = self.ready().await {
+        let wanted = waiting.iter().map(|proposal| proposal.count).max().unwrap_or(0);
+        if let Err(error) = self.ready_for(wanted).await {
             for proposal in waiting {
                 drop(proposal.reply.send(Err(error.clone())));
             }
@@ -104,6 +111,10 @@ impl Proposer {
         for (reply, answer, permit) in answers {
             let answer = match (&outcome, answer) {
                 (Err(error), Ok(_)) => Err(error.clone()),
+                // It may not know of the batch, or that it goes elsewhere may be taken back.
+                (_, Err(AppendError::Elsewhere { .. })) if !is_on_committed => {
+                    Err(AppendError::NoMajority(self.partition))
+                }
                 (_, answer) => answer,
             };
             // A client that went away does not hear that it was taken; its resend will.
@@ -126,6 +137,19 @@ impl Proposer {
         // Who leads no more leaves it to who does.
         if let Some(Ok(_)) = self.parties.clock.timeout(COMMIT_WAIT_MAX, written).await {
             self.forgot = now;
+        }
+    }
+
+    /// Whether this replica may propose, to a group that was told of so many partitions.
+    async fn ready_for(&mut self, count: u32) -> Result<(), AppendError> {
+        self.ready().await?;
+        if count <= self.store.tail(|fold, _| fold.0.count) {
+            return Ok(());
+        }
+        let written = self.group.raft().client_write(Command(fold::spread(count)));
+        match self.parties.clock.timeout(COMMIT_WAIT_MAX, written).await {
+            Some(Ok(_)) => self.ready().await,
+            _ => Err(AppendError::NoMajority(self.partition)),
         }
     }
 
@@ -159,9 +183,10 @@ impl Proposer {
         let room = admit(self.store.bytes(), &self.folder, &self.parties.settings);
         self.store.tail(|fold, last| {
             let is_on_committed = self.applied.borrow().log_id >= last;
-            let mut judging = Judging::new(self.partition, &fold.0, now, room);
+            let bytes_max = self.parties.settings.queue_bytes_max;
+            let mut judging = Judging::new(self.partition, &fold.0, now, room).within(bytes_max);
             let mut answers = Vec::with_capacity(waiting.len());
-            for Proposal { batches, reply, permit } in waiting {
+            for Proposal { batches, reply, permit, .. } in waiting {
                 answers.push((reply, judging.request(batches), permit));
             }
             let repeats = answers.iter().filter_map(|(_, answer, _)| answer.as_ref().ok());
@@ -169,7 +194,7 @@ impl Proposer {
             self.parties.metrics.duplicates.inc_by(repeats as u64);
             let ends = judging.entries.first().zip(judging.entries.last());
             let span = ends.map(|((first, _), (last, _))| (first.first, last.end()));
-            let command = span.map(|span| (fold::command(&judging.entries), span));
+            let command = span.map(|span| (fold::command(judging.count(), &judging.entries), span));
             Judged { command, answers, is_on_committed }
         })
     }

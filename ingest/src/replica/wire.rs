@@ -4,6 +4,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use model::batch::Sequence;
 use model::node::NodeId;
 use model::partition::{Offset, PartitionId, RecordId};
+use model::stream::StreamId;
 use serde::{Deserialize, Serialize};
 
 use crate::partition::{AppendError, Appended, Checked};
@@ -23,6 +24,9 @@ struct BatchHead {
     epoch: u32,
     from: u64,
     to: u64,
+    /// Programs before there could be more partitions do not say it, and nobody asks for it then.
+    #[serde(default)]
+    stream: u64,
     record_count: u32,
     bytes: usize,
 }
@@ -31,8 +35,8 @@ struct BatchHead {
 pub(crate) fn encode_request(partition: PartitionId, batches: &[Checked]) -> Bytes {
     let head = |batch: &Checked| {
         let Sequence { producer, epoch, from, to } = batch.sequence;
-        let (record_count, bytes) = (batch.record_count, batch.bytes.len());
-        BatchHead { producer, epoch, from, to, record_count, bytes }
+        let (stream, record_count, bytes) = (batch.stream.0, batch.record_count, batch.bytes.len());
+        BatchHead { producer, epoch, from, to, stream, record_count, bytes }
     };
     let head = Head { partition, batches: batches.iter().map(head).collect() };
     let head = serde_json::to_vec(&head).expect("numbers have a JSON form");
@@ -54,9 +58,9 @@ pub(crate) fn decode_request(mut bytes: Bytes) -> Option<(PartitionId, Vec<Check
         if batch.bytes > bytes.len() {
             return None;
         }
-        let BatchHead { producer, epoch, from, to, record_count, bytes: size } = batch;
-        let sequence = Sequence { producer, epoch, from, to };
-        batches.push(Checked { sequence, record_count, bytes: bytes.split_to(size) });
+        let BatchHead { producer, epoch, from, to, stream, record_count, bytes: size } = batch;
+        let (sequence, stream) = (Sequence { producer, epoch, from, to }, StreamId(stream));
+        batches.push(Checked { sequence, stream, record_count, bytes: bytes.split_to(size) });
     }
     bytes.is_empty().then_some((head.partition, batches))
 }
@@ -71,6 +75,8 @@ enum Reply {
     DiskFull,
     NotLeader(Option<NodeId>),
     NoMajority,
+    Elsewhere(u32),
+    TooLarge { bytes: u64, max: u64 },
     Unsure,
     Stopping,
 }
@@ -93,6 +99,8 @@ pub(crate) fn encode_answer(answer: &Result<Vec<Appended>, AppendError>) -> Byte
         Err(AppendError::DiskFull) => Reply::DiskFull,
         Err(AppendError::NotLeader { leader, .. }) => Reply::NotLeader(*leader),
         Err(AppendError::NoMajority(_)) => Reply::NoMajority,
+        Err(AppendError::Elsewhere { count }) => Reply::Elsewhere(*count),
+        Err(AppendError::TooLarge { bytes, max }) => Reply::TooLarge { bytes: *bytes, max: *max },
         Err(AppendError::Storage(_) | AppendError::Unsure) => Reply::Unsure,
         Err(AppendError::Stopping) => Reply::Stopping,
     };
@@ -122,6 +130,8 @@ pub(crate) fn decode_answer(
         Reply::DiskFull => Err(AppendError::DiskFull),
         Reply::NotLeader(leader) => Err(AppendError::NotLeader { partition, leader }),
         Reply::NoMajority => Err(AppendError::NoMajority(partition)),
+        Reply::Elsewhere(count) => Err(AppendError::Elsewhere { count }),
+        Reply::TooLarge { bytes, max } => Err(AppendError::TooLarge { bytes, max }),
         Reply::Unsure => Err(AppendError::Unsure),
         Reply::Stopping => Err(AppendError::Stopping),
     }
@@ -138,6 +148,7 @@ mod tests {
         let sequence = Sequence { producer: 7, epoch: 1, from: 2, to: 9 };
         let batch = |bytes: &'static [u8]| Checked {
             sequence,
+            stream: StreamId(11),
             record_count: 3,
             bytes: Bytes::from_static(bytes),
         };
@@ -146,7 +157,7 @@ mod tests {
         assert_eq!(partition, PartitionId(4));
         let bytes: Vec<_> = batches.iter().map(|batch| batch.bytes.clone()).collect();
         assert_eq!(bytes, ["abc", "", "defg"]);
-        assert_eq!(batches[2].sequence, sequence);
+        assert_eq!((batches[2].sequence, batches[2].stream), (sequence, StreamId(11)));
         for cut in 0..request.len() {
             assert!(decode_request(request.slice(..cut)).is_none(), "{cut}");
         }
@@ -154,6 +165,29 @@ mod tests {
         let back = decode_answer(PartitionId(4), &answer);
         assert!(matches!(back, Err(AppendError::Sequence { next: 5 })));
         assert!(matches!(decode_answer(PartitionId(4), b"?"), Err(AppendError::Unsure)));
+        let answer = encode_answer(&Err(AppendError::Elsewhere { count: 6 }));
+        let back = decode_answer(PartitionId(4), &answer);
+        assert!(matches!(back, Err(AppendError::Elsewhere { count: 6 })));
+        let answer = encode_answer(&Err(AppendError::TooLarge { bytes: 7, max: 6 }));
+        let back = decode_answer(PartitionId(4), &answer);
+        assert!(matches!(back, Err(AppendError::TooLarge { bytes: 7, max: 6 })));
+    }
+
+    #[test]
+    fn a_neighbour_of_the_version_before_or_after_is_read() {
+        let head = |more: &str| {
+            let batch = format!(
+                r#"{{"producer":7,"epoch":1,"from":2,"to":9,{more}"record_count":3,"bytes":2}}"#
+            );
+            let head = format!(r#"{{"partition":4,"batches":[{batch}]}}"#);
+            let length = u32::try_from(head.len()).unwrap().to_le_bytes();
+            Bytes::from([&length[..], head.as_bytes(), b"ab"].concat())
+        };
+        for (more, stream) in [("", 0), (r#""stream":5,"colour":"green","#, 5)] {
+            let (partition, batches) = decode_request(head(more)).unwrap();
+            assert_eq!((partition, batches.len()), (PartitionId(4), 1));
+            assert_eq!((batches[0].stream, batches[0].record_count), (StreamId(stream), 3));
+        }
     }
 
     proptest! {

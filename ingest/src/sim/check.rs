@@ -16,19 +16,20 @@ pub(super) fn all(world: &World) -> Result<(), String> {
         let (records, _) = most.ok_or("no member")?.records(Offset(0));
         let texts = records.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let texts: Vec<String> = texts.collect();
-        once(number, &texts)?;
         same_logs(number, group)?;
         stored.push(texts);
     }
+    once(&stored)?;
     acknowledged_is_readable(world, &stored)?;
     in_order(&stored)?;
     published_once(world, &stored)
 }
 
-fn once(partition: usize, texts: &[String]) -> Result<(), String> {
+/// Also in two partitions.
+fn once(stored: &[Vec<String>]) -> Result<(), String> {
     let mut seen = BTreeSet::new();
-    match texts.iter().find(|text| !seen.insert(*text)) {
-        Some(twice) => Err(format!("partition {partition}: {twice} is stored twice")),
+    match stored.iter().flatten().find(|text| !seen.insert(*text)) {
+        Some(twice) => Err(format!("{twice} is stored twice")),
         None => Ok(()),
     }
 }
@@ -120,6 +121,10 @@ pub(super) struct Told {
     pub(super) fenced: u64,
     pub(super) repeats: u64,
     pub(super) resent: u64,
+    /// Records in the partition that was added.
+    pub(super) moved: usize,
+    pub(super) stayed: u64,
+    pub(super) elsewhere: u64,
     published: usize,
 }
 
@@ -132,6 +137,10 @@ impl Told {
         self.fenced += world.fenced;
         self.repeats += world.repeats;
         self.resent += world.resent;
+        self.stayed += world.stayed;
+        self.elsewhere += world.elsewhere;
+        let added = world.groups.last().and_then(|group| group.members.first());
+        self.moved += added.map_or(0, |member| member.records(Offset(0)).0.len());
         self.published += world.published.len();
     }
 }
@@ -140,14 +149,17 @@ impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} acknowledged, {} elections, {} tails cut, {} publications, {} refused to who had lost its lease, {} sent again, {} recognised",
+            "{} acknowledged, {} elections, {} tails cut, {} publications, {} refused to who had lost its lease, {} sent again, {} recognised; of an added partition {} records, {} batches of who stayed, {} sent on",
             self.acknowledged,
             self.elections,
             self.truncated,
             self.published,
             self.fenced,
             self.resent,
-            self.repeats
+            self.repeats,
+            self.moved,
+            self.stayed,
+            self.elsewhere
         )
     }
 }

@@ -5,16 +5,23 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use model::batch::Sequence;
 use model::partition::PartitionId;
+use model::stream::StreamId;
 
 use super::chance::Chance;
+use super::world::{FEWER, MORE};
 use crate::fleet::lanes::{Fate, Lane, Lanes};
 use crate::partition::Checked;
+use crate::route::{homes, owner};
+
+/// How often who has sequences begins as another producer, percent: with its next file.
+const NEW_LIFE_PERCENT: u64 = 10;
 
 /// What a client has on its way.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub(super) partition: usize,
     pub(super) batch: Checked,
+    /// For a request without a sequence of its own: the partition in which it has one.
+    pub(super) partition: Option<usize>,
     lane: Option<Lane>,
     /// How often it was sent.
     pub(super) tries: u64,
@@ -26,8 +33,10 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) struct Client {
     name: usize,
-    partition: usize,
+    stream: StreamId,
     has_sequence: bool,
+    /// Which producer it is by now.
+    life: u64,
     next: u64,
     pub(super) waiting: Option<Request>,
     /// What was acknowledged, in order.
@@ -39,9 +48,18 @@ pub(super) struct Client {
 pub(super) struct Ways(BTreeMap<usize, Lanes>);
 
 impl Client {
-    pub(super) fn new(name: usize, partitions: usize, has_sequence: bool) -> Self {
-        let (waiting, acknowledged) = Default::default();
-        Self { name, partition: name % partitions, has_sequence, next: 0, waiting, acknowledged }
+    /// The streams of the first four move to a partition that is added, those of others stay.
+    pub(super) fn new(name: usize, has_sequence: bool) -> Self {
+        let moves = |stream: &StreamId| owner(*stream, u64::from(MORE)) == Some(PartitionId(FEWER));
+        let mut fitting = (0..).map(StreamId).filter(|stream| moves(stream) == (name < 4));
+        let stream = fitting.nth(name).unwrap();
+        let (waiting, acknowledged, life, next) = Default::default();
+        Self { name, stream, has_sequence, life, next, waiting, acknowledged }
+    }
+
+    /// The partitions of its stream.
+    pub(super) fn homes(&self, counts: &[u32]) -> Vec<usize> {
+        homes(self.stream, counts).into_iter().map(|home| home.0 as usize).collect()
     }
 
     /// The text of a record: who, and which one.
@@ -49,23 +67,43 @@ impl Client {
         format!("{name}:{number}")
     }
 
-    /// Begins the next request at a node, if none is on its way.
-    pub(super) fn begin(&mut self, ways: &mut Ways, node: usize, chance: &mut Chance) {
+    /// Begins the next request at a node that knows of so many partitions, if none is on its way.
+    pub(super) fn begin(
+        &mut self,
+        ways: &mut Ways,
+        (node, counts): (usize, &[u32]),
+        chance: &mut Chance,
+    ) {
         if self.waiting.is_some() {
             return;
         }
         let number = self.next;
         self.next += 1;
-        let producer = if self.has_sequence { 1_000 + self.name as u64 } else { 0 };
+        self.life += u64::from(self.has_sequence && chance.percent(NEW_LIFE_PERCENT));
+        let own = 1_000 + 100 * self.life + self.name as u64;
+        let producer = if self.has_sequence { own } else { 0 };
         let sequence = Sequence { producer, epoch: 0, from: number, to: number + 1 };
         let bytes = Bytes::from(Self::text(self.name, number));
-        let mut batches = [Checked { sequence, record_count: 1, bytes }];
-        let partition = PartitionId(u32::try_from(self.partition).unwrap());
-        let lanes = ways.0.entry(node).or_default();
-        let lane = lanes.take_as(partition, &mut batches, || chance.number().max(1));
-        let [batch] = batches;
-        let (partition, tries, in_doubt) = (self.partition, 0, false);
-        self.waiting = Some(Request { partition, batch, lane, tries, in_doubt });
+        let batch = Checked { sequence, stream: self.stream, record_count: 1, bytes };
+        let last = self.homes(counts).pop().unwrap();
+        self.waiting = Some(Request::new(batch, last, ways.0.entry(node).or_default(), chance));
+    }
+
+    /// The request of this client was not taken, for its stream belongs to another partition.
+    pub(super) fn begin_again(
+        &mut self,
+        ways: &mut Ways,
+        (node, counts): (usize, &[u32]),
+        chance: &mut Chance,
+    ) {
+        let last = self.homes(counts).pop().unwrap();
+        let Some(request) = self.waiting.take() else { return };
+        let mut batch = request.batch.clone();
+        if request.lane.is_some() {
+            batch.sequence = Sequence::NONE;
+        }
+        request.end(ways, node, Fate::Refused);
+        self.waiting = Some(Request::new(batch, last, ways.0.entry(node).or_default(), chance));
     }
 
     /// The answer came: taken now or before.
@@ -85,9 +123,17 @@ impl Client {
 }
 
 impl Request {
+    fn new(batch: Checked, last: usize, lanes: &Lanes, chance: &mut Chance) -> Self {
+        let partition = PartitionId(u32::try_from(last).unwrap());
+        let mut batches = [batch];
+        let lane = lanes.take_as(partition, &mut batches, || chance.number().max(1));
+        let ([batch], partition) = (batches, lane.is_some().then_some(last));
+        Self { batch, partition, lane, tries: 0, in_doubt: false }
+    }
+
     fn end(self, ways: &mut Ways, node: usize, fate: Fate) {
-        let Some(lane) = self.lane else { return };
-        let partition = PartitionId(u32::try_from(self.partition).unwrap());
+        let (Some(lane), Some(partition)) = (self.lane, self.partition) else { return };
+        let partition = PartitionId(u32::try_from(partition).unwrap());
         ways.0.entry(node).or_default().give_back(partition, lane, fate);
     }
 }

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use cluster::raft::Fold as _;
 use model::partition::Offset;
 
-use crate::replica::fold::{PartitionFold, batches_of};
+use crate::replica::course::Course;
+use crate::replica::fold::PartitionFold;
 
 /// An entry of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,18 +37,12 @@ impl Member {
     /// The records that are committed, in order, and the offset behind them: as a consumer reads
     /// them.
     pub(super) fn records(&self, from: Offset) -> (Vec<Bytes>, Offset) {
-        let (mut next, mut records) = (Offset(0), Vec::new());
+        let (mut course, mut records) = (Course::default(), Vec::new());
         for entry in &self.log[..self.committed] {
-            for (entry, _) in batches_of(&entry.command) {
-                if entry.first == next {
-                    next = entry.end();
-                    if entry.first >= from {
-                        records.push(entry.batch);
-                    }
-                }
-            }
+            let taken = course.follow(&entry.command).into_iter();
+            records.extend(taken.filter(|entry| entry.first >= from).map(|entry| entry.batch));
         }
-        (records, next)
+        (records, course.next)
     }
 
     fn is_behind(&self, other: &Self) -> bool {

@@ -1,5 +1,5 @@
 //! A simulated cluster: the real judging, numbering, producer table, lanes, catalog and controller
-//! under seeded faults, on virtual time and one thread. Consensus is a model that keeps Raft's rules
+//! under seeded faults and while a partition is added, on virtual time and one thread. Consensus is a model that keeps Raft's rules
 //! for logs and elections and breaks everything that they allow to break. Equal seeds give equal
 //! traces. More seeds: `make sim SEEDS=10000`.
 
@@ -7,6 +7,7 @@ mod chance;
 mod check;
 mod clients;
 mod group;
+mod homes;
 mod world;
 
 use chance::Chance;
@@ -16,11 +17,16 @@ use world::World;
 const SEEDS: u64 = 60;
 /// Steps of one play before everything heals.
 const STEPS: usize = 600;
+/// Steps after which a partition is added.
+const RAISE_AT: usize = 200;
 
 /// Plays a seed to its end: faults, then a quiet time in which everything must settle.
 fn play(seed: u64) -> World {
     let mut world = World::new(Chance::new(seed));
-    for _ in 0..STEPS {
+    for step in 0..STEPS {
+        if step == RAISE_AT {
+            world.raise();
+        }
         world.step();
     }
     world.heal();
@@ -47,6 +53,7 @@ fn nothing_acknowledged_is_lost_or_stored_twice_whatever_fails() {
     // A play in which nothing happens proves nothing.
     assert!(told.acknowledged > 0 && told.elections > 0 && told.resent > 0, "{told}");
     assert!(told.truncated > 0 && told.fenced > 0 && told.repeats > 0, "{told}");
+    assert!(told.moved > 0 && told.stayed > 0 && told.elsewhere > 0, "{told}");
 }
 
 #[test]

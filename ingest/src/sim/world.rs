@@ -16,8 +16,12 @@ use super::group::{Group, LogEntry};
 use crate::partition::{AppendError, Judging};
 use crate::replica::fold;
 
-const NODES: usize = 3;
-const PARTITIONS: usize = 2;
+pub(super) const NODES: usize = 3;
+/// Partitions at first.
+pub(super) const FEWER: u32 = 2;
+/// Partitions when one was added.
+pub(super) const MORE: u32 = 3;
+const PARTITIONS: usize = MORE as usize;
 const CLIENTS: usize = 6;
 /// Virtual nanoseconds of one step.
 const STEP_NS: i64 = 250_000_000;
@@ -35,14 +39,16 @@ struct Node {
 
 /// Everything.
 pub(super) struct World {
-    chance: Chance,
+    pub(super) chance: Chance,
     now: i64,
     nodes: Vec<Node>,
+    /// Over how many partitions batches are spread, as each node knows.
+    pub(super) counts: Vec<Vec<u32>>,
     /// Pairs that do not hear each other: who says, who should hear.
     cut: BTreeSet<(usize, usize)>,
     pub(super) groups: Vec<Group>,
     pub(super) clients: Vec<Client>,
-    ways: Ways,
+    pub(super) ways: Ways,
     pub(super) catalog: Catalog,
     _folder: tempfile::TempDir,
     /// What was published, in order: partition, from, to, records.
@@ -53,6 +59,10 @@ pub(super) struct World {
     pub(super) fenced: u64,
     pub(super) repeats: u64,
     pub(super) resent: u64,
+    /// Batches of producers that stayed where they were known, though their streams had moved.
+    pub(super) stayed: u64,
+    /// Batches that a partition sent on to where they belong by now.
+    pub(super) elsewhere: u64,
 }
 
 /// A batch that a leader proposed, and who waits for it.
@@ -84,7 +94,8 @@ impl World {
             nodes: (0..NODES).map(|_| Node::default()).collect(),
             cut: BTreeSet::new(),
             groups: (0..PARTITIONS).map(|_| Group::new(NODES)).collect(),
-            clients: (0..CLIENTS).map(|n| Client::new(n, PARTITIONS, n % 2 == 0)).collect(),
+            counts: vec![vec![FEWER]; NODES],
+            clients: (0..CLIENTS).map(|n| Client::new(n, n % 2 == 0)).collect(),
             ways: Ways::default(),
             catalog,
             _folder: folder,
@@ -94,13 +105,17 @@ impl World {
             fenced: 0,
             repeats: 0,
             resent: 0,
+            stayed: 0,
+            elsewhere: 0,
         };
+        let (name, fact) = ("partitions".to_owned(), FEWER.to_string());
+        world.catalog.execute(Command::Remember { name, fact }).unwrap();
         (0..NODES).for_each(|node| world.register(node));
         world.decide();
         world
     }
 
-    fn say(&mut self, words: impl Into<String>) {
+    pub(super) fn say(&mut self, words: impl Into<String>) {
         self.trace.push(words.into());
     }
 
@@ -117,11 +132,11 @@ impl World {
         self.catalog.execute(Command::Register(joining)).unwrap();
     }
 
-    fn works(&self, node: usize) -> bool {
+    pub(super) fn works(&self, node: usize) -> bool {
         !self.nodes[node].down && !self.nodes[node].paused
     }
 
-    fn hears(&self, from: usize, to: usize) -> bool {
+    pub(super) fn hears(&self, from: usize, to: usize) -> bool {
         self.works(from) && self.works(to) && !self.cut.contains(&(from, to))
     }
 
@@ -142,7 +157,10 @@ impl World {
             14..22 => self.elect(),
             22..50 => self.replicate(),
             50..74 => self.send(),
-            74..80 => self.decide(),
+            74..80 => {
+                self.decide();
+                self.learn();
+            }
             80..92 => self.index(),
             _ => self.answer(),
         }
@@ -220,19 +238,15 @@ impl World {
             return;
         }
         // A request lives at the node that took it; its sequence travels with it.
-        self.clients[client].begin(&mut self.ways, node, &mut self.chance);
+        let counts = self.counts[node].clone();
+        self.clients[client].begin(&mut self.ways, (node, &counts), &mut self.chance);
+        let Some(partition) = self.target(client, node) else { return };
         let Some(request) = &mut self.clients[client].waiting else { return };
-        let (partition, batch) = (request.partition, request.batch.clone());
+        let batch = request.batch.clone();
         request.tries += 1;
         self.resent += u64::from(request.tries > 1);
         let request = batch.sequence;
-        let leaders = (0..NODES).filter(|leader| {
-            self.groups[partition].members[*leader].leads
-                && (*leader == node || self.hears(node, *leader))
-        });
-        // Several may believe to lead.
-        let leaders: Vec<usize> = leaders.collect();
-        let Some(leader) = leaders.get(self.chance.below(leaders.len())).copied() else { return };
+        let Some(leader) = self.leader_for(partition, node) else { return };
         let member = &self.groups[partition].members[leader];
         // As the proposer: only on a log that is applied whole.
         if member.committed < member.log.len() {
@@ -251,7 +265,7 @@ impl World {
                 self.hear(client, request, node, leader);
             }
             Ok(_) => {
-                let command = fold::command(&judging.entries);
+                let command = fold::command(judging.count(), &judging.entries);
                 if let Some(waiting) = &mut self.clients[client].waiting {
                     waiting.in_doubt = true;
                 }
@@ -275,6 +289,7 @@ impl World {
                 self.say(format!("refused {client}"));
                 self.clients[client].give_up(&mut self.ways, node);
             }
+            Err(AppendError::Elsewhere { count }) => self.go_on(client, node, count),
             Err(error) => panic!("{error}"),
         }
     }
@@ -317,7 +332,7 @@ impl World {
             now: self.now,
             ages,
             heard,
-            partition_count: u32::try_from(PARTITIONS).unwrap(),
+            partition_count: self.wanted(),
             gone_after: i64::MAX,
             seed: self.chance.number(),
         };
@@ -397,6 +412,7 @@ impl World {
     /// Everything works again, and goes on until nothing waits.
     pub(super) fn heal(&mut self) {
         self.cut.clear();
+        self.counts.fill(self.catalog.topology().borrow().counts.clone());
         for node in 0..NODES {
             if !self.works(node) {
                 self.nodes[node] = Node::default();

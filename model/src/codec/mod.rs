@@ -4,6 +4,8 @@
 //! body. Numbers are little endian; in the body, counts and deltas are LEB128 varints (signed
 //! ones zigzag).
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
 
 use crate::batch::{Batch, FieldColumn, FieldValues, Sequence, Texts};
@@ -59,17 +61,43 @@ pub struct Head {
     pub head_bytes: usize,
 }
 
-/// Encodes a batch.
+/// Encoders and decompressors that wait for their next batch, of each at most. Their memory is a
+/// megabyte and more: to take it anew for each batch costs as much as a tenth of compressing it.
+const SPARE_MAX: usize = 4;
+
+static ENCODERS: Mutex<Vec<Encoder>> = Mutex::new(Vec::new());
+static DECOMPRESSORS: Mutex<Vec<zstd::bulk::Decompressor<'static>>> = Mutex::new(Vec::new());
+
+/// Does something with one that is spare, or with a new one.
+fn with_spare<T, R, E>(
+    all: &Mutex<Vec<T>>,
+    new: impl FnOnce() -> Result<T, E>,
+    work: impl FnOnce(&mut T) -> R,
+) -> Result<R, E> {
+    let spare = || all.lock().unwrap_or_else(PoisonError::into_inner);
+    let one = spare().pop();
+    let mut one = one.map_or_else(new, Ok)?;
+    let done = work(&mut one);
+    let mut spare = spare();
+    if spare.len() < SPARE_MAX {
+        spare.push(one);
+    }
+    Ok(done)
+}
+
+/// Encodes a batch, compressed with [`ZSTD_LEVEL`].
 ///
 /// # Errors
 /// [`DecodeError::Refused`] when the batch is over a bound that a reader would refuse.
 pub fn encode(batch: &Batch, sequence: Sequence) -> Result<Bytes, DecodeError> {
-    Encoder::new(ZSTD_LEVEL)?.encode(batch, sequence)
+    let new = || Encoder::new(ZSTD_LEVEL);
+    with_spare(&ENCODERS, new, |encoder| encoder.encode(batch, sequence))?
 }
 
 /// Encodes many batches with the memory of one.
 pub struct Encoder {
     compressor: zstd::bulk::Compressor<'static>,
+    level: i32,
     raw: Vec<u8>,
     body: Vec<u8>,
 }
@@ -88,7 +116,20 @@ impl Encoder {
     pub fn new(level: i32) -> Result<Self, DecodeError> {
         let compressor = zstd::bulk::Compressor::new(level)
             .map_err(|error| DecodeError::Refused(error.to_string()))?;
-        Ok(Self { compressor, raw: Vec::new(), body: Vec::new() })
+        Ok(Self { compressor, level, raw: Vec::new(), body: Vec::new() })
+    }
+
+    /// Compresses with another level from now on.
+    ///
+    /// # Errors
+    /// As [`Encoder::new`].
+    pub fn set_level(&mut self, level: i32) -> Result<(), DecodeError> {
+        if self.level != level {
+            let set = self.compressor.set_compression_level(level);
+            set.map_err(|error| DecodeError::Refused(error.to_string()))?;
+            self.level = level;
+        }
+        Ok(())
     }
 
     /// Encodes a batch.
@@ -99,7 +140,7 @@ impl Encoder {
         if batch.record_count() > BATCH_RECORDS_MAX || batch.fields.len() > BATCH_FIELDS_MAX {
             return Err(DecodeError::Refused("too many records or fields".to_owned()));
         }
-        let Self { compressor, raw, body } = self;
+        let Self { compressor, raw, body, .. } = self;
         raw.clear();
         body.clear();
         encode_body(batch, raw);
@@ -220,8 +261,12 @@ fn read_stream(reader: &mut Reader<'_>) -> Result<(IndexName, Labels), DecodeErr
 pub fn decode(batch: &[u8]) -> Result<(Head, Batch), DecodeError> {
     let head = head(batch)?;
     let body = batch.get(head.head_bytes..).ok_or(CUT)?;
-    let raw = zstd::bulk::decompress(body, head.body_raw_bytes as usize)
-        .map_err(|_| DecodeError::Damaged("the body does not decompress to its stated length"))?;
+    let damaged = |_| DecodeError::Damaged("the body does not decompress to its stated length");
+    let length = head.body_raw_bytes as usize;
+    let opened = with_spare(&DECOMPRESSORS, zstd::bulk::Decompressor::new, |decompressor| {
+        decompressor.decompress(body, length)
+    });
+    let raw = opened.and_then(|raw| raw).map_err(damaged)?;
     let raw = Bytes::from(raw);
     let mut reader = BodyReader { whole: &raw, reader: Reader { bytes: &raw } };
     let batch = reader.batch(&head)?;

@@ -11,6 +11,28 @@ const FIELDS_USUAL: usize = 16;
 /// Bytes of the longest name that means something.
 const NAME_BYTES_MAX: usize = "@timestamp".len();
 
+/// By the first byte of a name, how long the names are that mean something and begin so: a bit for
+/// each length.
+static LENGTHS: [u16; 256] = lengths();
+
+#[expect(clippy::indexing_slicing, reason = "checked while compiling")]
+const fn lengths() -> [u16; 256] {
+    let lists: [&[&str]; 3] = [&TIME_NAMES, &MESSAGE_NAMES, &LEVEL_NAMES];
+    let mut lengths = [0; 256];
+    let mut list = 0;
+    while list < lists.len() {
+        let mut at = 0;
+        while at < lists[list].len() {
+            let name = lists[list][at].as_bytes();
+            assert!(name.len() <= NAME_BYTES_MAX && NAME_BYTES_MAX < 16);
+            lengths[name[0] as usize] |= 1 << name.len();
+            at += 1;
+        }
+        list += 1;
+    }
+    lengths
+}
+
 /// Where a value stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -93,12 +115,10 @@ impl<'a> Members<'a> {
 
 impl Found {
     fn note(&mut self, name: &str, at: usize) {
-        // Most names of fields begin like none of those.
-        let begins = matches!(
-            name.as_bytes(),
-            [b'@' | b't' | b'_' | b'e' | b'm' | b'l' | b'b' | b's', _, ..]
-        );
-        if !begins || name.len() > NAME_BYTES_MAX {
+        // Most names of fields are none of those, and that is told without looking at their letters.
+        let first = name.as_bytes().first().map_or(0, |byte| usize::from(*byte));
+        let lengths = LENGTHS.get(first).copied().unwrap_or_default();
+        if name.len() > NAME_BYTES_MAX || (lengths >> name.len()) & 1 == 0 {
             return;
         }
         let note = |names: &[&str], found: &mut [Option<usize>]| {

@@ -164,7 +164,9 @@ impl Access {
         // Without a token only this machine may come in, and a web page elsewhere could make the
         // browser here ask on its behalf: by a name that resolves to us, or across origins.
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let host = text(header::HOST).unwrap_or_default();
+        // HTTP/2 says it in the address.
+        let named = || uri.authority().map(|authority| authority.as_str());
+        let host = text(header::HOST).or_else(named).unwrap_or_default();
         if !is_local(host) {
             return Err(ApiError::new(
                 Kind::Invalid,
@@ -362,5 +364,14 @@ mod tests {
         check(&access, &[("host", "localhost:7410"), ("origin", "http://evil.example")], false);
         check(&access, &[("host", "localhost:7410"), ("origin", "http://localhost:7410")], true);
         check(&Access::new(None, true), &[("host", "logs.example")], true);
+    }
+
+    #[test]
+    fn over_http_2_the_name_asked_for_is_in_the_address() {
+        let access = Access::new(None, false);
+        let admits = |uri| access.admits(&HeaderMap::new(), &Uri::from_static(uri)).is_ok();
+        assert!(admits("http://127.0.0.1:7410/api/v1/query"));
+        assert!(!admits("http://evil.example:7410/api/v1/query"));
+        assert!(!admits("/api/v1/query"));
     }
 }

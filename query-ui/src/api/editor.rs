@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 use super::body::{Json, Said};
 use super::request::Ask;
 use super::{QueryState, facets};
-use crate::language::{FUNCTIONS, Function, PIPES, Query, Scope, Search, Token, TokenKind, read};
-use crate::plan::{Engine, Fields, Warning, asked};
+use crate::language::{
+    FUNCTIONS, Function, PIPES, Query, Scope, Search, Token, TokenKind, parse as parse_query, read,
+};
+use crate::plan::{Engine, Fields, Warning, asked, unknown_levels};
 
 /// Completions of one answer.
 const COMPLETIONS_MAX: usize = 50;
@@ -62,6 +64,7 @@ pub(super) async fn parse(
     let fields =
         facets::run(&engine, None, |engine| async move { engine.fields(&asked).await }).await?;
     let mut diagnostics = unknown_fields(&text, &tokens, outcome.as_ref().ok(), &fields);
+    diagnostics.extend(level_warnings(&text, &tokens));
     let kind = match &outcome {
         Ok(query) if Scope::behind(&query.pipes).columns().is_some() => Some("table"),
         Ok(_) => Some("records"),
@@ -103,16 +106,49 @@ fn unknown_fields(
             TokenKind::Column => names.contains(&name),
             _ => false,
         };
-        is_unknown.then(|| {
-            let Warning { message, hint, .. } = Warning::unknown_field(&name, &known);
-            json!({
-                "severity": "warning", "start": token.start, "end": token.end,
-                "message": message, "expected": [], "hint": hint,
-            })
-        })
+        is_unknown.then(|| shown(token, &Warning::unknown_field(&name, &known)))
     });
     // A store without records has no fields, and then the warning tells nothing.
     if fields.records == 0 { Vec::new() } else { unknown.collect() }
+}
+
+/// A warning about what stands at a place.
+fn shown(token: &Token, warning: &Warning) -> Value {
+    json!({
+        "severity": "warning", "start": token.start, "end": token.end,
+        "message": warning.message, "expected": [], "hint": warning.hint,
+    })
+}
+
+/// Warnings about values of `level` that are no levels.
+fn level_warnings(text: &[char], tokens: &[Token]) -> Vec<Value> {
+    let said = |token: &Token| text.get(token.start..token.end).unwrap_or_default();
+    let mut warnings = Vec::new();
+    // Whether a value would be that of `level`, and how many brackets are open behind it.
+    let (mut is_level, mut open) = (false, 0_usize);
+    for token in tokens {
+        match token.kind {
+            TokenKind::Field => (is_level, open) = (name_of(said(token)) == "level", 0),
+            TokenKind::Bracket if said(token) == ['('] && is_level => open += 1,
+            TokenKind::Bracket => {
+                open = open.saturating_sub(usize::from(said(token) == [')']));
+                is_level &= open > 0;
+            }
+            TokenKind::Value | TokenKind::Phrase | TokenKind::Regex | TokenKind::Word => {
+                if is_level {
+                    let value: String = said(token).iter().collect();
+                    let found = parse_query(&format!("level:{value}"));
+                    let found = found.map(|query| unknown_levels([&query.filter]));
+                    let found = found.unwrap_or_default();
+                    warnings.extend(found.iter().map(|warning| shown(token, warning)));
+                }
+                is_level &= open > 0;
+            }
+            TokenKind::Operator | TokenKind::Keyword => {}
+            _ => is_level = false,
+        }
+    }
+    warnings
 }
 
 /// Where completions are wanted.

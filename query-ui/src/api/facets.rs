@@ -1,5 +1,7 @@
 //! Histogram, fields, and the values of one field or several: small answers in one piece.
 
+use std::sync::Arc;
+
 use axum::Json as Answer;
 use axum::extract::State;
 use model::level::Level;
@@ -24,7 +26,7 @@ const VALUES: u64 = 10;
 const FACETS_MAX: usize = 32;
 
 /// Runs a small answer on the queries' threads, to a question or to something quick; it ends when
-/// the asker goes.
+/// the asker goes, or by its name.
 pub(super) async fn run<T, F>(
     engine: &Engine,
     question: Option<&Question>,
@@ -35,8 +37,15 @@ where
     F: Future<Output = Result<T, QueryFailure>> + Send + 'static,
 {
     let ticket = engine.admit(question).await.map_err(|failure| refusal(&failure))?;
-    let outcome = ticket.unless_cancelled(Box::pin(engine.run(answer(engine.clone())))).await;
-    drop(ticket);
+    // Its place is free when its threads let go of it, not when its end is wished for.
+    let ticket = Arc::new(ticket);
+    let (place, work) = (ticket.clone(), answer(engine.clone()));
+    let work = engine.run(async move {
+        let outcome = work.await;
+        drop(place);
+        outcome
+    });
+    let outcome = ticket.unless_cancelled(Box::pin(work)).await;
     outcome.map_err(|failure| refusal(&failure))
 }
 
@@ -159,14 +168,11 @@ pub(super) async fn facets(
     let ask = Ask::of(asked, state.engine.clock().now())?;
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let question = ask.question.clone();
+    let names = fields.clone();
     let facets = run(&state.engine, Some(&question), |engine| async move {
-        let mut facets = Vec::with_capacity(fields.len());
-        for field in &fields {
-            let found = engine.field_values(&ask.question, field, most).await?;
-            facets.push(shown(field, &found));
-        }
-        Ok(facets)
+        engine.facets(&ask.question, &names, most).await
     })
     .await?;
-    Ok(Answer(json!({ "facets": facets })))
+    let facets = fields.iter().zip(&facets).map(|(field, found)| shown(field, found));
+    Ok(Answer(json!({ "facets": facets.collect::<Vec<_>>() })))
 }

@@ -1,12 +1,16 @@
-//! `PATCH /api/v1/indexes/{name}`: what can be changed of an index while the node runs.
+//! `/api/v1/indexes/{name}`: what can be changed of an index while the node runs, and its cold
+//! compaction.
 
 use axum::Json as Answer;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use index::cold::Compaction;
+use index::searcher::Searcher;
 use model::error::Kind;
 use model::wire::IndexSettings;
 use platform::http::ApiError;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::QueryState;
 use super::body::{Json, Params, Said, invalid_value};
@@ -43,12 +47,7 @@ pub(super) async fn change(
             .hint("write a number of days, or null for what the node's settings say"));
     }
     let searcher = state.engine.searcher().clone();
-    let view = searcher.gather().await;
-    if !view.units().any(|unit| unit.index() == name) {
-        return Err(ApiError::new(Kind::Invalid, format!("there is no index {name:?}"))
-            .code("not_found")
-            .hint("an index begins with its first record: GET /api/v1/status names all"));
-    }
+    known(&searcher, &name).await?;
     let days = settings.retention_days.unwrap_or_else(|| searcher.retention_days());
     let expiring = searcher.expiring(&name, days);
     if !how.preview {
@@ -65,4 +64,69 @@ pub(super) async fn change(
         "expiring_bytes": expiring.bytes,
         "changed": !how.preview,
     })))
+}
+
+/// What is said of a compaction that is asked for: nothing by now, in an object.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
+pub(super) struct Wish;
+
+impl TryFrom<Map<String, Value>> for Wish {
+    type Error = String;
+
+    fn try_from(members: Map<String, Value>) -> Result<Self, String> {
+        let unknown = members.keys().next();
+        unknown.map_or(Ok(Self), |name| Err(format!("unknown field {name:?}")))
+    }
+}
+
+impl Said for Wish {
+    const RIGHT: &'static str = "send {}: all of the index is compacted";
+}
+
+/// Has all splits of an index packed for size, whatever their age.
+pub(super) async fn compact(
+    State(state): State<QueryState>,
+    Path(name): Path<String>,
+    Json(Wish): Json<Wish>,
+) -> Result<(StatusCode, Answer<Value>), ApiError> {
+    let searcher = state.engine.searcher().clone();
+    known(&searcher, &name).await?;
+    let (asking, index) = (searcher.clone(), name.clone());
+    let progress = asked(searcher.catalog(), move |_| asking.compact(&index)).await?;
+    Ok((StatusCode::ACCEPTED, Answer(shown(&name, &progress))))
+}
+
+/// How far that is.
+pub(super) async fn compaction(
+    State(state): State<QueryState>,
+    Path(name): Path<String>,
+) -> Result<Answer<Value>, ApiError> {
+    let searcher = state.engine.searcher().clone();
+    known(&searcher, &name).await?;
+    let (asking, index) = (searcher.clone(), name.clone());
+    let progress = asked(searcher.catalog(), move |_| asking.compaction(&index)).await?;
+    Ok(Answer(shown(&name, &progress)))
+}
+
+fn shown(name: &str, progress: &Compaction) -> Value {
+    json!({
+        "name": name,
+        "asked": progress.asked.map(|moment| moment.to_string()),
+        "splits_left": progress.splits_left,
+        "bytes_left": progress.bytes_left,
+        "cold_splits": progress.cold_splits,
+        "cold_bytes": progress.cold_bytes,
+    })
+}
+
+/// Refuses an index that there is not.
+async fn known(searcher: &Searcher, name: &str) -> Result<(), ApiError> {
+    let view = searcher.gather().await;
+    if view.units().any(|unit| unit.index() == name) {
+        return Ok(());
+    }
+    Err(ApiError::new(Kind::Invalid, format!("there is no index {name:?}"))
+        .code("not_found")
+        .hint("an index begins with its first record: GET /api/v1/status names all"))
 }

@@ -37,7 +37,7 @@ use tokio::sync::Semaphore;
 
 use crate::elastic;
 use crate::loki;
-use crate::plan::{Engine, QueryFailure, asked_by};
+use crate::plan::{Asker, Engine, QueryFailure, QueryId};
 use crate::ui;
 use shippers::Fleet;
 pub use status::{StatusSource, index_status};
@@ -94,6 +94,7 @@ pub fn router(state: QueryState) -> Router {
         .route("/api/v1/tail", get(tail::tail))
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/indexes/{name}", patch(indexes::change))
+        .route("/api/v1/indexes/{name}/compact", get(indexes::compaction).post(indexes::compact))
         .route("/api/v1/views", get(views::list).post(views::add))
         .route("/api/v1/views/{id}", get(views::one).put(views::replace).delete(views::remove))
         .route("/v/{id}", get(views::open))
@@ -114,18 +115,28 @@ pub fn router(state: QueryState) -> Router {
 const TENANT_HEADER: &str = "x-scope-orgid";
 /// Bytes of a name that count.
 const TENANT_BYTES_MAX: usize = 128;
+/// The header with the name of a query: of a request, when its asker gives one, and of every answer.
+const QUERY_HEADER: &str = "x-query-id";
 
-/// Queries are admitted by turns: tenants by their names, others by their addresses.
+/// Queries are admitted by turns: tenants by their names, others by their addresses. What a request asks
+/// has one name, whatever the route.
 async fn by_asker(request: Request, next: Next) -> Response {
     let tenant = request.headers().get(TENANT_HEADER).map(HeaderValue::as_bytes);
     let tenant = tenant.filter(|name| name.len() <= TENANT_BYTES_MAX);
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let asker = match (tenant, peer) {
+    let who = match (tenant, peer) {
         (Some(name), _) => format!("tenant {}", String::from_utf8_lossy(name)),
         (None, Some(ConnectInfo(address))) => address.ip().to_string(),
         (None, None) => String::new(),
     };
-    asked_by(asker.into(), next.run(request)).await
+    let given = request.headers().get(QUERY_HEADER).and_then(|name| name.to_str().ok());
+    let asker = Asker::new(who, given.and_then(QueryId::given));
+    let mut response = asker.asks(next.run(request)).await;
+    let name = asker.asked().and_then(|id| HeaderValue::from_str(&id.to_string()).ok());
+    if let Some(name) = name {
+        response.headers_mut().insert(QUERY_HEADER, name);
+    }
+    response
 }
 
 async fn unknown() -> ApiError {

@@ -39,7 +39,11 @@ async fn answer(engine: Engine, headers: &HeaderMap, ask: Ask) -> Result<Respons
     let ticket = ticket.map_err(|failure| refusal(&failure))?;
     let times = (ask.from, ask.to);
     let asking = engine.clone();
-    let begin = async move { asking.ask(&ask.question).await };
+    let rows_max = engine.settings().table_rows_max;
+    let begin = async move {
+        let answer = asking.ask(&ask.question).await;
+        answer.map(|answer| answer.at_most(rows_max))
+    };
     stream(&engine, ticket, (format, Packing::None), times, begin).await
 }
 

@@ -45,6 +45,10 @@ pub(super) async fn sql(
     let ticket = ticket.map_err(|failure| refusal(&failure))?;
     let times = (ask.from, ask.to);
     let asking = engine.clone();
-    let begin = async move { asking.ask_sql(&request.sql, &ask.question).await };
+    let rows_max = engine.settings().table_rows_max;
+    let begin = async move {
+        let answer = asking.ask_sql(&request.sql, &ask.question).await;
+        answer.map(|answer| answer.at_most(rows_max))
+    };
     stream(&engine, ticket, (format, Packing::None), times, begin).await
 }

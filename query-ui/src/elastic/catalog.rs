@@ -41,7 +41,7 @@ async fn fields(
     let fixed = FIXED.iter().map(|(name, kind)| ((*name).to_owned(), *kind));
     let field = |field: FieldCount| {
         let taken = FIXED.iter().any(|(name, _)| *name == field.name);
-        (!taken).then(|| (field.name.clone(), type_name(&field)))
+        (!taken).then(|| (names::of_document(&field.name).to_owned(), type_name(&field)))
     };
     let mut all: BTreeMap<String, &'static str> = BTreeMap::new();
     for (name, kind) in found.fields.into_iter().filter_map(field) {

@@ -37,7 +37,7 @@ impl Document {
         for text in [fields, labels] {
             let object = serde_json::from_str::<Map<String, Value>>(&text).unwrap_or_default();
             for (name, value) in object {
-                flat.entry(name).or_insert(value);
+                flat.entry(names::of_document(&name)).or_insert(value);
             }
         }
         let given = match flat.remove(GIVEN_ID) {
@@ -68,7 +68,7 @@ impl Document {
         let bare = name.strip_suffix(".keyword").unwrap_or(name);
         match names::taken(name) {
             Some(own) if !self.flat.contains_key(bare) => names::shown(own),
-            _ => bare,
+            _ => names::of_document(bare),
         }
     }
 

@@ -7,6 +7,15 @@ use model::json::{LEVEL_NAMES, MESSAGE_NAMES, TIME_NAMES};
 
 use super::refusal::Refusal;
 
+/// Names of documents' own fields that are taken by what every record has, and where these fields are
+/// kept ([`model::stream::RESERVED`]). What the record has is asked as `_id` and `_index`.
+const KEPT: [(&str, &str); 4] = [
+    ("id", "fields.id"),
+    ("index", "fields.index"),
+    ("partition", "fields.partition"),
+    ("offset", "fields.offset"),
+];
+
 /// A field by our name. `@timestamp`, `_id`, `_index` and `name.keyword` are other names.
 pub(super) fn field(name: &str) -> Result<String, Refusal> {
     Ok(match name {
@@ -14,20 +23,16 @@ pub(super) fn field(name: &str) -> Result<String, Refusal> {
         "event.ingested" | "ingest_time" => "ingest_time".to_owned(),
         "_id" => "id".to_owned(),
         "_index" => "index".to_owned(),
-        // These names are taken by what every record has.
-        "id" | "index" | "id.keyword" | "index.keyword" => {
-            let reason = format!(
-                "field [{name}] cannot be asked for: the name is that of a record's own [_{name}]; \
-                 give the field another name when it is written"
-            );
-            return Err(Refusal::argument(reason));
-        }
         // Nothing has such a name: an answer without hits would be a wrong one.
         name if name.contains('*') => {
             let reason = format!("field [{name}] is a pattern, which is not supported here");
             return Err(Refusal::argument(reason));
         }
-        name => name.strip_suffix(".keyword").unwrap_or(name).to_owned(),
+        name => {
+            let bare = name.strip_suffix(".keyword").unwrap_or(name);
+            let kept = KEPT.iter().find(|(own, _)| *own == bare);
+            kept.map_or(bare, |&(_, kept)| kept).to_owned()
+        }
     })
 }
 
@@ -67,8 +72,13 @@ pub(super) fn shown(name: &str) -> &str {
         "ingest_time" => "event.ingested",
         "id" => "_id",
         "index" => "_index",
-        name => name,
+        name => of_document(name),
     }
+}
+
+/// The name that a field has in its document.
+pub(super) fn of_document(name: &str) -> &str {
+    KEPT.iter().find(|(_, kept)| *kept == name).map_or(name, |&(own, _)| own)
 }
 
 /// Whether a name matches a pattern with stars.
@@ -165,6 +175,27 @@ mod tests {
         ] {
             assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn a_documents_own_names_are_told_from_those_of_its_record() {
+        for (name, ours) in [
+            ("_id", "id"),
+            ("_index", "index"),
+            ("id", "fields.id"),
+            ("index.keyword", "fields.index"),
+            ("offset", "fields.offset"),
+            ("id.part", "id.part"),
+            ("status.keyword", "status"),
+        ] {
+            assert_eq!(field(name).as_deref(), Ok(ours), "{name}");
+            assert_eq!(shown(ours), name.trim_end_matches(".keyword"), "{name}");
+        }
+        // They are those that labels and fields may not take.
+        let reserved = |(own, kept): &(&str, &str)| {
+            model::stream::RESERVED.contains(own) && *kept == format!("fields.{own}")
+        };
+        assert!(KEPT.iter().all(reserved));
     }
 
     #[test]

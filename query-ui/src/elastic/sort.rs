@@ -1,5 +1,6 @@
 //! In which order hits come, and where a page begins.
 
+use model::partition::RecordId;
 use model::query::Filter;
 use model::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -9,11 +10,15 @@ use super::hits::Document;
 use super::names;
 use super::refusal::Refusal;
 use super::taken::{self, Fields};
+use super::values;
 use crate::language::{Expr, Operator, Pipe, SortKey};
 use crate::plan::Cursor;
 
 /// Keys of one order.
 const KEYS_MAX: usize = 16;
+
+/// What every record has, by our name: of one type, and no list.
+const OF_RECORD: [&str; 6] = ["timestamp", "ingest_time", "level", "message", "id", "index"];
 
 /// A key of an order.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +29,8 @@ pub(super) struct Key {
     own: Option<&'static str>,
     /// The column by which it is sorted, and what is in it, where that is no field.
     computed: Option<(String, Expr)>,
+    /// The column of its number, where values are of several types: it goes before.
+    number: Option<String>,
     descending: bool,
     /// Which of several values counts (`mode`): there must not be any.
     is_one: bool,
@@ -139,8 +146,9 @@ impl Sorting {
             name => {
                 let format = options.get("format").and_then(Value::as_str).unwrap_or_default();
                 let (field, format) = (names::field(name)?, format.to_owned());
-                let (own, is_one, computed) = (names::taken(name), mode.is_some(), None);
-                self.keys.push(Key { field, own, computed, descending, is_one, format });
+                let (own, is_one) = (names::taken(name), mode.is_some());
+                let (computed, number) = (None, None);
+                self.keys.push(Key { field, own, computed, number, descending, is_one, format });
             }
         }
         Ok(())
@@ -165,9 +173,9 @@ impl Sorting {
         }
     }
 
-    /// The fields of which it matters whether there are such.
+    /// The fields of which it matters whether there are such, and of what types.
     pub(super) fn open(&self) -> impl Iterator<Item = &str> {
-        let is_open = |key: &&Key| key.own.is_some() || key.is_one;
+        let is_open = |key: &&Key| !OF_RECORD.contains(&key.field.as_str());
         self.keys.iter().filter(is_open).map(|key| key.field.as_str())
     }
 
@@ -189,25 +197,43 @@ impl Sorting {
                 (Some(own), None) => own.clone_into(&mut key.field),
                 (None, _) => {}
             }
-            // When they came stands in no field of theirs.
-            if key.field == "ingest_time" {
+            let is_mixed = held.is_some_and(|held| held.is_mixed);
+            // When they came stands in no field of theirs; of several values, and of those that are seen
+            // as text, the one by which it is sorted is told.
+            if key.computed.is_none()
+                && (key.field == "ingest_time" || is_mixed || held.is_some_and(|h| h.has_lists))
+            {
                 key.computed = Some((format!("\u{1}s{at}"), Expr::Column(key.field.clone())));
             }
+            key.number = is_mixed.then(|| format!("\u{1}n{at}"));
         }
         Ok(())
     }
 
     /// What is computed before records are compared or sorted.
     pub(super) fn computed(&self) -> Option<Pipe> {
-        let computed: Vec<(String, Expr)> =
-            self.keys.iter().filter_map(|key| key.computed.clone()).collect();
+        let mut computed: Vec<(String, Expr)> = Vec::new();
+        for key in &self.keys {
+            computed.extend(key.computed.clone());
+            let column = || Expr::Column(key.column().to_owned());
+            let number = key.number.clone();
+            computed.extend(number.map(|name| (name, Expr::Call("number", vec![column()]))));
+        }
         (!computed.is_empty()).then_some(Pipe::Eval(computed))
     }
 
     /// The pipe that sorts; none where records come so.
     pub(super) fn pipe(&self) -> Option<Pipe> {
-        let key = |key: &Key| SortKey { name: key.column().to_owned(), descending: key.descending };
-        (!self.is_newest_first()).then(|| Pipe::Sort(self.keys.iter().map(key).collect()))
+        if self.is_newest_first() {
+            return None;
+        }
+        let mut keys = Vec::new();
+        for key in &self.keys {
+            let columns = key.number.as_deref().into_iter().chain([key.column()]);
+            let descending = key.descending;
+            keys.extend(columns.map(|name| SortKey { name: name.to_owned(), descending }));
+        }
+        Some(Pipe::Sort(keys))
     }
 
     /// Where a hit stands.
@@ -302,6 +328,19 @@ impl Key {
                 self.field
             ))
         };
+        if let Some(number) = &self.number {
+            return self.beside_mixed(number, value).ok_or_else(refused);
+        }
+        if self.field == "id" {
+            let id = value.as_str().and_then(RecordId::parse).ok_or_else(refused)?.to_string();
+            let same = binary(Operator::Equal, *column(), verbatim(&id));
+            let below = id_below(&id);
+            let after = match self.descending {
+                true => below,
+                false => not(binary(Operator::Or, below, same.clone())),
+            };
+            return Ok((Some(after), same));
+        }
         let literal = match (self.field.as_str(), value) {
             ("timestamp" | "ingest_time", value) => {
                 let dates = Dates::new(Timestamp::default(), "", &self.format);
@@ -317,12 +356,61 @@ impl Key {
             },
             _ => return Err(refused()),
         };
-        let operator = if self.descending { Operator::Less } else { Operator::Greater };
-        let further = Expr::Binary(operator, column(), Box::new(literal.clone()));
-        let missing = Expr::Not(Box::new(exists));
-        let after = Expr::Binary(Operator::Or, Box::new(further), Box::new(missing));
-        Ok((Some(after), Expr::Binary(Operator::Equal, column(), Box::new(literal))))
+        let further = binary(self.beyond(), *column(), literal.clone());
+        let after = binary(Operator::Or, further, not(exists));
+        Ok((Some(after), binary(Operator::Equal, *column(), literal)))
     }
+
+    /// How what comes later compares.
+    fn beyond(&self) -> Operator {
+        if self.descending { Operator::Less } else { Operator::Greater }
+    }
+
+    /// The same where values are of several types: those that read as numbers come first, by their
+    /// numbers and equal ones as they are written; then all other texts; then what is missing.
+    fn beside_mixed(&self, number: &str, value: &Value) -> Option<(Option<Expr>, Expr)> {
+        let number = || Expr::Column(number.to_owned());
+        let text = || Expr::Column(self.column().to_owned());
+        let no_number = not(Expr::Exists(Box::new(number())));
+        if let Value::Number(value) = value {
+            // The page before began when all of them were numbers.
+            let value = Expr::Float(value.as_f64()?);
+            let further = binary(self.beyond(), number(), value.clone());
+            let after = binary(Operator::Or, further, no_number);
+            return Some((Some(after), binary(Operator::Equal, number(), value)));
+        }
+        let written = values::text_of(value)?;
+        let further = binary(self.beyond(), text(), verbatim(&written));
+        let after = match number_of(&written) {
+            Some(value) => {
+                let beyond = binary(self.beyond(), number(), Expr::Float(value));
+                let equal = binary(Operator::Equal, number(), Expr::Float(value));
+                let numbers = binary(Operator::Or, beyond, all([equal, further]));
+                binary(Operator::Or, numbers, no_number)
+            }
+            None => {
+                let missing = not(Expr::Exists(Box::new(text())));
+                binary(Operator::Or, all([no_number, further]), missing)
+            }
+        };
+        Some((Some(after), binary(Operator::Equal, text(), verbatim(&written))))
+    }
+}
+
+/// The number that `number()` reads in a text.
+fn number_of(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let first = text.bytes().next()?;
+    let is_number = first.is_ascii_digit() || b"+-.".contains(&first);
+    text.parse().ok().filter(|number: &f64| is_number && number.is_finite())
+}
+
+fn binary(operator: Operator, a: Expr, b: Expr) -> Expr {
+    Expr::Binary(operator, Box::new(a), Box::new(b))
+}
+
+fn not(condition: Expr) -> Expr {
+    Expr::Not(Box::new(condition))
 }
 
 /// A text to compare with that is that text and no period, also where it reads as a time: texts are
@@ -332,19 +420,23 @@ pub(super) fn verbatim(text: &str) -> Expr {
 }
 
 fn all(parts: impl IntoIterator<Item = Expr>) -> Expr {
-    let and = |a, b| Expr::Binary(Operator::And, Box::new(a), Box::new(b));
-    parts.into_iter().reduce(and).unwrap_or(Expr::Bool(true))
+    parts.into_iter().reduce(|a, b| binary(Operator::And, a, b)).unwrap_or(Expr::Bool(true))
 }
 
 /// The records behind a place in their usual order, as a condition of a row.
 fn earlier(cursor: &Cursor) -> Expr {
-    let binary = |operator, a, b| Expr::Binary(operator, Box::new(a), Box::new(b));
-    let and = |a, b| binary(Operator::And, a, b);
-    let or = |a, b| binary(Operator::Or, a, b);
     let time = || Expr::Column("timestamp".to_owned());
     let at = || Expr::Text(cursor.time.to_string());
-    let id = cursor.id.to_string();
-    let (partition, offset) = id.split_once('-').unwrap_or((&id, ""));
+    let same_time = binary(Operator::Equal, time(), at());
+    let below = id_below(&cursor.id.to_string());
+    let before = binary(Operator::Less, time(), at());
+    binary(Operator::Or, before, all([same_time, below]))
+}
+
+/// Whether a record's id comes before one: ids are ordered as places, not as texts.
+fn id_below(id: &str) -> Expr {
+    let or = |a, b| binary(Operator::Or, a, b);
+    let (partition, offset) = id.split_once('-').unwrap_or((id, ""));
     // Hexadecimal digits without zeros before them: the longer is the greater.
     let part = |which: i64| {
         let column = Expr::Column("id".to_owned());
@@ -355,10 +447,8 @@ fn earlier(cursor: &Cursor) -> Expr {
     let below = |which: i64, limit: &str| {
         let shorter = binary(Operator::Less, length(part(which)), digits(limit));
         let as_long = binary(Operator::Equal, length(part(which)), digits(limit));
-        or(shorter, and(as_long, binary(Operator::Less, part(which), verbatim(limit))))
+        or(shorter, all([as_long, binary(Operator::Less, part(which), verbatim(limit))]))
     };
     let same_partition = binary(Operator::Equal, part(1), verbatim(partition));
-    let id_below = or(below(1, partition), and(same_partition, below(2, offset)));
-    let same_time = binary(Operator::Equal, time(), at());
-    or(binary(Operator::Less, time(), at()), and(same_time, id_below))
+    or(below(1, partition), all([same_partition, below(2, offset)]))
 }

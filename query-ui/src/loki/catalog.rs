@@ -9,7 +9,7 @@ use model::record::FieldType;
 use model::time::TimeRange;
 use serde_json::{Value, json};
 
-use super::ast::{By, Figure, Join, Log, Query as LogQl, Range};
+use super::ast::{By, Figure, Join, Query as LogQl, Range};
 use super::figures::Found;
 use super::lines::{Labels, Moments, label_name, label_value};
 use super::lower::{Lowered, names};
@@ -38,11 +38,11 @@ pub(super) async fn label_names(
     Ok(names)
 }
 
-/// What a selection asks; everything where there is none.
+/// What a selection asks; everything of the tenants where there is none.
 fn selection(params: &Params) -> Result<Lowered, Refusal> {
     let text = params.get("query").filter(|text| *text != "{}");
     match text.map(|_| params.query()).transpose()? {
-        None => Ok(Lowered::default()),
+        None => Ok(Lowered::of(&params.everything())),
         Some(LogQl::Log(log)) => Ok(Lowered::of(&log)),
         Some(_) => Err(Refusal::bad("a selection is wanted: {name=\"value\"}")),
     }
@@ -88,14 +88,15 @@ pub(super) async fn series(State(engine): State<Engine>, params: Params) -> Answ
     let range = params.range(engine.clock().now())?;
     let mut filters = Vec::new();
     for text in params.list("match[]").into_iter().chain(params.list("match")) {
-        match super::parse::parse(text).map_err(Refusal::bad)? {
+        match params.read(text)? {
             LogQl::Log(log) => filters.push(Lowered::of(&log).filter()),
             _ => return Err(Refusal::bad("match[] wants a selection: {name=\"value\"}")),
         }
     }
-    let filter = if filters.is_empty() { Filter::All } else { Filter::Or(filters) };
+    let everything = Lowered::of(&params.everything()).filter();
+    let filter = if filters.is_empty() { everything.clone() } else { Filter::Or(filters) };
     let found = run(&engine, |engine| async move {
-        let names = label_names(&engine, Filter::All, range).await?;
+        let names = label_names(&engine, everything, range).await?;
         let by = names.iter().cloned().map(Group::Field).collect();
         let count = Aggregate {
             function: Function::Count,
@@ -183,7 +184,7 @@ fn of_range(
     by: Vec<String>,
 ) -> Result<LogQl, Refusal> {
     let log = match params.get("query").map(|_| params.query()).transpose()? {
-        None => Log { selector: Vec::new(), stages: Vec::new() },
+        None => params.everything(),
         Some(LogQl::Log(log)) => log,
         Some(_) => return Err(Refusal::bad("a selection is wanted: {name=\"value\"}")),
     };
@@ -231,16 +232,14 @@ async fn by_labels(engine: &Engine, params: &Params) -> Result<Vec<String>, Refu
     if let Some(names) = params.get("targetLabels") {
         return Ok(names.split(',').map(str::to_owned).collect());
     }
-    match params.query()? {
+    match params.written()? {
         LogQl::Log(log) if !log.selector.is_empty() => {
             Ok(log.selector.into_iter().map(|test| test.name).collect())
         }
         _ => {
-            run(
-                engine,
-                |engine| async move { label_names(&engine, Filter::All, TimeRange::ALL).await },
-            )
-            .await
+            let filter = Lowered::of(&params.everything()).filter();
+            run(engine, |engine| async move { label_names(&engine, filter, TimeRange::ALL).await })
+                .await
         }
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Lowered {
 pub(super) fn names(label: &str) -> Vec<String> {
     match label {
         "level" | "detected_level" => vec!["level".to_owned()],
+        // So Loki calls whose a stream is where several tenants are asked for.
+        "__tenant_id__" => vec!["tenant".to_owned()],
         "service_name" => ["service_name", "service", "service.name"].map(str::to_owned).to_vec(),
         label => {
             let mut names = vec![label.to_owned()];

@@ -11,6 +11,7 @@ mod lines;
 mod figures;
 mod catalog;
 mod socket;
+mod tenant;
 mod tail;
 mod routes;
 

@@ -7,6 +7,8 @@ use super::lex::{Token, tokens};
 const BYTES_MAX: usize = 64 << 10;
 /// Brackets inside each other.
 const DEPTH_MAX: usize = 64;
+/// Parts that operators join, and tests that `and` and `or` join: each stands inside the next.
+const JOINED_MAX: usize = 256;
 
 /// What is wrong with a query, in words.
 pub(super) type Wrong = String;
@@ -17,7 +19,7 @@ pub(super) fn parse(text: &str) -> Result<Query, Wrong> {
         return Err(format!("a query has at most {BYTES_MAX} bytes"));
     }
     let tokens = tokens(text).map_err(|at| wrong(text, at, "this is nothing that a query has"))?;
-    let mut parser = Parser { text, tokens: &tokens, at: 0 };
+    let mut parser = Parser { text, tokens: &tokens, at: 0, joined: 0 };
     let query = parser.binary(0, 0)?;
     match parser.peek() {
         None => Ok(query),
@@ -37,6 +39,8 @@ pub(super) struct Parser<'a> {
     text: &'a str,
     pub(super) tokens: &'a [(usize, Token)],
     pub(super) at: usize,
+    /// How many parts were joined to others.
+    joined: usize,
 }
 
 const FIGURES: [(&str, Figure); 11] = [
@@ -95,6 +99,15 @@ impl Parser<'_> {
 
     pub(super) fn want(&mut self, sign: &str) -> Result<(), Wrong> {
         if self.eat(sign) { Ok(()) } else { Err(self.wrong(&format!("expected {sign}"))) }
+    }
+
+    /// Joins one more part to what stands before it.
+    pub(super) fn joined(&mut self) -> Result<(), Wrong> {
+        self.joined += 1;
+        match self.joined <= JOINED_MAX {
+            true => Ok(()),
+            false => Err(self.wrong(&format!("more than {JOINED_MAX} parts are joined"))),
+        }
     }
 
     pub(super) fn word(&self) -> Option<&str> {
@@ -170,6 +183,7 @@ impl Parser<'_> {
         let mut left = self.one(depth)?;
         while let Some((operator, tight)) = self.operator().filter(|(_, tight)| *tight >= least) {
             self.at += 1;
+            self.joined()?;
             let keeps = !self.eat_word("bool");
             if let Some(word @ ("on" | "ignoring" | "group_left" | "group_right")) = self.word() {
                 return Err(self.wrong(&format!("{word} is not supported")));

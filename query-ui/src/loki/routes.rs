@@ -12,12 +12,13 @@ use model::query::Filter;
 use model::time::{SECOND, TimeRange, Timestamp};
 use serde_json::{Value, json};
 
-use super::ast::Query;
+use super::ast::{Log, Query};
 use super::catalog;
 use super::figures::{Asked, Found};
 use super::lines::{Direction, Moments, Wanted, streams};
 use super::parse::parse;
 use super::tail::{self, Tails};
+use super::tenant::Tenants;
 use crate::plan::{Engine, QueryFailure};
 
 /// Lines of an answer where the request does not say, and at most.
@@ -113,6 +114,8 @@ pub(super) type Answered = Result<Response, Refusal>;
 pub(super) struct Params {
     all: Vec<(String, String)>,
     pub(super) categorized: bool,
+    /// Whose records are asked for.
+    tenants: Tenants,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Params {
@@ -122,6 +125,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         let flags = request.headers().get("x-loki-response-encoding-flags");
         let flags = flags.and_then(|flags| flags.to_str().ok()).unwrap_or_default();
         let categorized = flags.split(',').any(|flag| flag.trim() == "categorize-labels");
+        let tenants = Tenants::of(request.headers())?;
         let read = |uri: &Uri| {
             let read = Address::<Vec<(String, String)>>::try_from_uri(uri);
             read.map(|Address(all)| all).map_err(|error| Refusal::bad(error.to_string()))
@@ -136,7 +140,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
             let uri = format!("/?{}", form.trim()).parse::<Uri>();
             all.extend(read(&uri.map_err(|_| Refusal::bad("the form is not understood"))?)?);
         }
-        Ok(Self { all, categorized })
+        Ok(Self { all, categorized, tenants })
     }
 }
 
@@ -238,9 +242,25 @@ impl Params {
         }
     }
 
-    pub(super) fn query(&self) -> Result<Query, Refusal> {
+    /// The query as it is written.
+    pub(super) fn written(&self) -> Result<Query, Refusal> {
         let text = self.get("query").ok_or_else(|| Refusal::bad("\"query\" is missing"))?;
         parse(text).map_err(Refusal::bad)
+    }
+
+    /// The query of the tenants' records.
+    pub(super) fn query(&self) -> Result<Query, Refusal> {
+        self.written().map(|query| self.tenants.narrowed(query))
+    }
+
+    /// A query of the tenants' records, of this text.
+    pub(super) fn read(&self, text: &str) -> Result<Query, Refusal> {
+        parse(text).map(|query| self.tenants.narrowed(query)).map_err(Refusal::bad)
+    }
+
+    /// All lines of the tenants.
+    pub(super) fn everything(&self) -> Log {
+        self.tenants.everything()
     }
 }
 
@@ -350,7 +370,7 @@ pub(super) fn matrix(found: Found, moments: Moments) -> Value {
 }
 
 async fn format_query(params: Params) -> Answered {
-    params.query()?;
+    params.written()?;
     let text =
         params.get("query").unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
     Ok(success(text))

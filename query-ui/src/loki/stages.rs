@@ -160,6 +160,7 @@ impl Parser<'_> {
         }
         let mut left = self.both(depth)?;
         while self.eat_word("or") {
+            self.joined()?;
             left = Tests::Or(Box::new(left), Box::new(self.both(depth)?));
         }
         Ok(left)
@@ -171,6 +172,7 @@ impl Parser<'_> {
             let beside =
                 matches!(self.peek(), Some(Token::Word(word)) if word != "or" && word != "and");
             if self.eat_word("and") || self.eat(",") || beside {
+                self.joined()?;
                 left = Tests::And(Box::new(left), Box::new(self.single(depth)?));
             } else {
                 return Ok(left);

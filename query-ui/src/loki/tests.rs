@@ -38,8 +38,22 @@ fn encoded(text: &str) -> String {
 }
 
 async fn ask(app: &Router, path: &str, query: &str, rest: &str) -> (StatusCode, Value) {
+    ask_as(app, None, path, query, rest).await
+}
+
+/// Asks as somebody who names tenants.
+async fn ask_as(
+    app: &Router,
+    tenants: Option<&str>,
+    path: &str,
+    query: &str,
+    rest: &str,
+) -> (StatusCode, Value) {
     let uri = format!("/loki/api/v1/{path}?query={}{rest}", encoded(query));
     let mut request = Request::get(uri);
+    if let Some(tenants) = tenants {
+        request = request.header("X-Scope-OrgID", tenants);
+    }
     if rest.contains("categorized") {
         request = request.header("X-Loki-Response-Encoding-Flags", "categorize-labels");
     }
@@ -221,5 +235,110 @@ async fn what_is_wrong_is_told() {
         let (status, answer) = ask(&app, "query_range", query, WHEN).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{query}: {answer}");
         assert!(answer.as_str().unwrap().contains(word), "{query}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_joined_is_bounded() {
+    let (_fixture, app) = small(Rest::Fresh).await;
+    let sum = |count: usize| "vector(1)".to_owned() + &"+vector(1)".repeat(count);
+    let (_, answer) = ask(&app, "query", &sum(200), "&time=4000000000").await;
+    assert_eq!(answer["data"]["result"][0]["value"][1], "201", "{answer}");
+    let tests = |word: &str| {
+        format!(r#"{{app="web"}} | a="1"{}"#, format!(r#" {word} a="1""#).repeat(1_000))
+    };
+    for query in [sum(2_000), tests("or"), tests("and"), tests("")] {
+        let (status, answer) = ask(&app, "query_range", &query, WHEN).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        assert!(answer.as_str().unwrap().contains("more than 256"), "{answer}");
+    }
+}
+
+/// Lines of two tenants, and one of nobody, on one host each.
+async fn of_tenants(rest: Rest) -> (Fixture, Router) {
+    let (fixture, _) = small(rest).await;
+    for (number, labels, line) in [
+        (1, &[("host", "ha"), ("job", "shop"), ("tenant", "a")][..], "sold three apples"),
+        (2, &[("host", "hb"), ("job", "shop"), ("tenant", "b"), ("zone", "z")][..], "sold pears"),
+        (3, &[("host", "hn"), ("job", "shop")][..], "sold nothing"),
+    ] {
+        let line = json!({"ts": format!("2026-01-01T00:00:2{number}Z"), "msg": line, "n": number});
+        fixture.append(0, labels, [line.to_string()]).await;
+    }
+    if rest == Rest::Splits {
+        fixture.settle().await;
+    }
+    let room = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+    let tails = super::Tails { room, shutdown: platform::shutdown::Shutdown::default() };
+    let app = router(fixture.engine.clone(), tails);
+    (fixture, app)
+}
+
+#[tokio::test]
+async fn who_names_a_tenant_sees_its_records_alone() {
+    for rest in [Rest::Fresh, Rest::Splits] {
+        let (_fixture, app) = of_tenants(rest).await;
+        for (tenants, expected) in [
+            (Some("a"), vec!["ha"]),
+            (Some(" a | b "), vec!["ha", "hb"]),
+            (Some("a|nobody"), vec!["ha"]),
+            (Some("."), vec![]),
+            (None, vec!["ha", "hb", "hn"]),
+        ] {
+            let query = r#"{job="shop"} |= "sold""#;
+            let (_, answer) = ask_as(&app, tenants, "query_range", query, WHEN).await;
+            let streams = answer["data"]["result"].as_array().unwrap();
+            let mut hosts: Vec<&str> =
+                streams.iter().map(|one| one["stream"]["host"].as_str().unwrap()).collect();
+            hosts.sort_unstable();
+            assert_eq!(hosts, expected, "{rest:?} {tenants:?}");
+            let (_, answer) = ask_as(&app, tenants, "label/host/values", query, WHEN).await;
+            assert_eq!(answer["data"], json!(expected), "{tenants:?}");
+            let figure = r#"sum(count_over_time({job="shop"}[2m])) + sum(count_over_time({job="shop"}[2m]))"#;
+            let at = "&time=1767225700";
+            let (_, answer) = ask_as(&app, tenants, "query", figure, at).await;
+            let found = answer["data"]["result"][0]["value"][1].as_str().unwrap_or("0");
+            assert_eq!(found, (2 * expected.len()).to_string(), "{tenants:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_route_shows_a_tenant_anothers_records() {
+    let (_fixture, app) = of_tenants(Rest::Splits).await;
+    let asked = async |path: &str, query: &str, rest: &str| {
+        let rest = format!("{WHEN}{rest}");
+        let (status, answer) = ask_as(&app, Some("a"), path, query, &rest).await;
+        assert_eq!(status, StatusCode::OK, "{path} {query}: {answer}");
+        answer
+    };
+    // What is written in the query is no way around it.
+    for query in
+        [r#"{tenant="b"}"#, r#"{__tenant_id__="b"}"#, r#"{tenant=~"b|"}"#, r#"{host="web1"}"#]
+    {
+        assert_eq!(asked("query_range", query, "").await["data"]["result"], json!([]), "{query}");
+    }
+    assert_eq!(asked("labels", "", "").await["data"], json!(["host", "job", "tenant"]));
+    let own = json!([{"host": "ha", "job": "shop", "tenant": "a"}]);
+    assert_eq!(asked("series", "", "").await["data"], own);
+    let all = format!("&match[]={}", encoded(r#"{job="shop"}"#));
+    assert_eq!(asked("series", "", &all).await["data"], own);
+    let volume = asked("index/volume", r#"{job=~".+"}"#, "").await;
+    assert_eq!(volume["data"]["result"][0]["metric"], json!({"job": "shop"}));
+    assert_eq!(volume["data"]["result"][0]["value"][1], "17");
+    assert_eq!(asked("index/stats", r#"{job=~".+"}"#, "").await["entries"], 1);
+    let fields = asked("detected_fields", r#"{job=~".+"}"#, "").await;
+    assert_eq!(fields["fields"].as_array().map(Vec::len), Some(1), "{fields}");
+    let values = asked("detected_field/n/values", r#"{job=~".+"}"#, "").await;
+    assert_eq!(values["values"], json!(["1"]));
+    let patterns = asked("patterns", r#"{job="shop"}"#, "").await;
+    assert_eq!(patterns["data"].as_array().map(Vec::len), Some(1), "{patterns}");
+    let many = "a|".repeat(300);
+    let counted = |labels: &Value| labels["detectedLabels"].as_array().map(Vec::len);
+    assert_eq!(counted(&asked("detected_labels", "", "").await), Some(3));
+    for (tenants, word) in [("", "no org id"), (" | ", "no org id"), (many.as_str(), "more than")] {
+        let (status, answer) = ask_as(&app, Some(tenants), "labels", "", WHEN).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        assert!(answer.as_str().unwrap().contains(word), "{answer}");
     }
 }

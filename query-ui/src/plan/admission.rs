@@ -11,8 +11,8 @@ use std::time::Duration;
 use platform::clock::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::QueryFailure;
 use super::settings::QuerySettings;
+use super::{QueryFailure, asker};
 use crate::metrics::QueryMetrics;
 
 /// Stored bytes that a query may read and still counts as quick.
@@ -34,16 +34,6 @@ impl Cost {
     pub(super) fn of(stored_bytes: u64) -> Self {
         if stored_bytes <= QUICK_BYTES_MAX { Self::Quick } else { Self::Long }
     }
-}
-
-tokio::task_local! {
-    /// Who asks.
-    static ASKER: Arc<str>;
-}
-
-/// Does something for an asker: a tenant by its name, or whoever is at an address.
-pub(crate) async fn asked_by<T>(asker: Arc<str>, work: impl Future<Output = T>) -> T {
-    ASKER.scope(asker, work).await
 }
 
 /// The line of one asker.
@@ -83,7 +73,7 @@ struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     fn enter(admission: &'a Admission) -> Self {
-        let asker = ASKER.try_with(Clone::clone).unwrap_or_else(|_| "".into());
+        let asker = asker::who();
         let mut lines = admission.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Line { turn: Arc::new(Semaphore::new(1)), waiting: 0 };
         let line = lines.entry(asker.clone()).or_insert_with(new);
@@ -164,6 +154,7 @@ mod tests {
     use platform::telemetry::Metrics;
 
     use super::*;
+    use crate::plan::asker::Asker;
 
     fn admission(places: usize) -> Admission {
         let settings = QuerySettings {
@@ -205,11 +196,12 @@ mod tests {
         let mut tasks = tokio::task::JoinSet::new();
         let mut ask = |asker: &'static str, waiting: i64| {
             let (own, to) = (admission.clone(), to.clone());
-            tasks.spawn(asked_by(asker.into(), async move {
-                let admitted = own.admit(Cost::Quick).await.unwrap();
+            tasks.spawn(async move {
+                let request = Asker::new(asker, None);
+                let admitted = request.asks(own.admit(Cost::Quick)).await.unwrap();
                 to.send_async(asker).await.unwrap();
                 drop(admitted);
-            }));
+            });
             let admission = admission.clone();
             async move {
                 while admission.metrics.waiting.get() < waiting {

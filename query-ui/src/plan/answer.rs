@@ -6,12 +6,8 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{displayable, execute_stream};
-use datafusion::prelude::SessionConfig;
 use futures::StreamExt as _;
 use index::searcher::Unit;
 use model::partition::RecordId;
@@ -23,18 +19,14 @@ use super::lower::{
     Lowered, Lowering, Order, Reading, asked, fields_of, fixed, is_sliced, queries,
 };
 use super::range::{Cursor, may_hold, narrowed};
+use super::room::Room;
 use super::scan::{Progress, ProgressWatch, Scanner, StopGuard};
 use super::slices::slices;
 use super::stop::stoppable;
-use super::types::{Types, look_up};
-use super::warnings::Doubt;
+use super::types::{Types, at_hand, look_up};
+use super::warnings::{Doubt, unknown_levels};
 use super::{Budget, Engine, QueryFailure, Question, Shape};
 use crate::language::{Pipe, Query};
-
-/// Rows of a batch of whole records: sorting on disk holds a batch of each piece it merges.
-const RECORD_BATCH_ROWS: usize = 1_024;
-/// Rows of a batch of a table.
-const TABLE_BATCH_ROWS: usize = 8_192;
 
 /// How a question would be answered.
 #[derive(Debug, Clone, Default)]
@@ -53,14 +45,13 @@ pub struct Explanation {
     pub plan: String,
 }
 
-/// The part of a query's memory that merging may take.
-const MERGE_SHARE: usize = 4;
-
 /// A running query. Dropping it stops the work.
 pub struct Answer {
     shape: Shape,
     rows: SendableRecordBatchStream,
     left: Option<u64>,
+    /// The bound of a table's rows.
+    pub(super) room: Option<Room>,
     /// Rows of a page, where there are pages.
     limit: Option<u64>,
     pub(super) scanner: Scanner,
@@ -139,7 +130,7 @@ impl Answer {
         shape: Shape,
         rows: SendableRecordBatchStream,
         (scanner, stop): (Scanner, StopGuard),
-        budget: Budget,
+        (budget, doubt): (Budget, Doubt),
     ) -> Self {
         let memory_bytes_max = engine.0.settings.memory_bytes_max;
         let (left, limit, matched) = (None, None, Matched::Unknown);
@@ -148,10 +139,11 @@ impl Answer {
             shape,
             rows,
             left,
+            room: None,
             limit,
             scanner,
             budget,
-            doubt: Doubt::default(),
+            doubt,
             memory_bytes_max,
             matched,
             planned,
@@ -184,11 +176,11 @@ impl Answer {
         self.scanner.progress.clone()
     }
 
-    /// The next rows; `None` at the end.
+    /// The next rows that the plan gives; `None` at the end.
     ///
     /// # Errors
     /// [`QueryFailure`]; the rows so far were right, but are not all.
-    pub async fn next(&mut self) -> Result<Option<RecordBatch>, QueryFailure> {
+    pub(super) async fn produced(&mut self) -> Result<Option<RecordBatch>, QueryFailure> {
         loop {
             if self.left == Some(0) {
                 return Ok(None);
@@ -277,12 +269,12 @@ impl Engine {
         let rows = self.begin(plan, &shape, &mut budget).await?;
         let limit = pages.then_some(question.limit).filter(|limit| *limit > 0);
         let memory_bytes_max = self.0.settings.memory_bytes_max;
-        let left = take;
         let (planned, _stop) = (budget.age(), stop);
         Ok(Answer {
             shape,
             rows,
-            left,
+            left: take,
+            room: None,
             limit,
             scanner,
             budget,
@@ -323,11 +315,12 @@ impl Engine {
         budget: &mut Budget,
     ) -> Result<SendableRecordBatchStream, QueryFailure> {
         let failed = |error| QueryFailure::of(error, self.0.settings.memory_bytes_max);
-        let state = self.session(shape).map_err(failed)?;
-        let plan = budget.within(state.create_physical_plan(&plan)).await?.map_err(failed)?;
+        let planner = self.0.sessions.planner(shape, &plan).map_err(failed)?;
+        let plan = budget.within(planner.create_physical_plan(&plan)).await?.map_err(failed)?;
         let plan = stoppable(distributed(plan).map_err(failed)?).map_err(failed)?;
         // The plan itself is not kept: some of its parts stop only when it is gone.
-        execute_stream(plan, state.task_ctx()).map_err(failed)
+        let task = self.0.sessions.task(shape).map_err(failed)?;
+        execute_stream(plan, task).map_err(failed)
     }
 
     fn lower(
@@ -354,18 +347,16 @@ impl Engine {
         scanner.lack(&view.missing);
         let now = self.clock().now();
         let mut readings = Vec::new();
-        let mut doubt = Doubt { names: asked(&question.query), units: Vec::new() };
-        for query in queries(&question.query) {
+        let queries = queries(&question.query);
+        let known = unknown_levels(queries.iter().map(|query| &query.filter));
+        let mut doubt = Doubt { known, names: asked(&question.query), units: Vec::new() };
+        for query in queries {
             let range = if std::ptr::eq(query, &raw const question.query) {
                 question.range
             } else {
                 question.range_of(query, now)
             };
-            // A field may be in a record of the time that is left out for another reason.
-            if !doubt.names.is_empty() && (readings.is_empty() || query.time.is_some()) {
-                let units = self.searcher().units(&view, &range, question.indexes.as_deref());
-                doubt.units.extend(units);
-            }
+            let whole = range;
             let range = narrowed(range, &query.filter);
             let mut units = self.searcher().units(&view, &range, question.indexes.as_deref());
             units.retain(|unit| may_hold(&query.filter, unit));
@@ -373,6 +364,13 @@ impl Engine {
             names.extend(fields_of(&question.query));
             names.retain(|name| fixed(name).is_none());
             let (units, types) = self.types(scanner, units, names, budget).await?;
+            // What was found here needs no looking for.
+            doubt.names.retain(|name| !types.contains_key(name));
+            // A field may be in a record of the time that is left out for another reason.
+            if !doubt.names.is_empty() && (readings.is_empty() || query.time.is_some()) {
+                let units = self.searcher().units(&view, &whole, question.indexes.as_deref());
+                doubt.units.extend(units);
+            }
             readings.push((query, Reading { units, types, range }));
         }
         Ok((readings, doubt))
@@ -388,6 +386,9 @@ impl Engine {
     ) -> Result<(Vec<Unit>, Types), QueryFailure> {
         if names.is_empty() {
             return Ok((units, Types::new()));
+        }
+        if let Some(types) = at_hand(scanner, &units, |name| names.contains(name)) {
+            return Ok((units, types));
         }
         let scanner = scanner.clone();
         let looked = tokio::task::spawn_blocking(move || {
@@ -435,39 +436,10 @@ impl Engine {
         let Lowered { plan, shape, .. } =
             self.lower(&scanner, question, readings, (Order::Defined, span))?;
         let failed = |error| QueryFailure::of(error, self.0.settings.memory_bytes_max);
-        let state = self.session(&shape).map_err(failed)?;
-        let plan = budget.within(state.create_physical_plan(&plan)).await?.map_err(failed)?;
+        let planner = self.0.sessions.planner(&shape, &plan).map_err(failed)?;
+        let plan = budget.within(planner.create_physical_plan(&plan)).await?.map_err(failed)?;
         let plan = distributed(plan).map_err(failed)?;
         explanation.plan = displayable(plan.as_ref()).indent(false).to_string();
         Ok(explanation)
-    }
-
-    /// A session with this query's own memory.
-    pub(super) fn session(&self, shape: &Shape) -> datafusion::common::Result<SessionState> {
-        let settings = &self.0.settings;
-        let folders = DiskManagerMode::Directories(vec![settings.spill.clone()]);
-        let disk = DiskManagerBuilder::default()
-            .with_mode(folders)
-            .with_max_temp_directory_size(settings.spill_bytes_max);
-        let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(self.0.memory.share(settings.memory_bytes_max))
-            .with_disk_manager_builder(disk)
-            .build_arc()?;
-        let mut config = SessionConfig::new()
-            .with_target_partitions(settings.core_count)
-            .with_batch_size(match shape {
-                Shape::Records(_) => RECORD_BATCH_ROWS,
-                Shape::Table(_) => TABLE_BATCH_ROWS,
-            })
-            .with_round_robin_repartition(false);
-        // One sort of everything: what merges several would need memory that they hold.
-        config.options_mut().optimizer.repartition_sorts = false;
-        // What merging sorted pieces takes is set aside: their keys, about a tenth of the rows.
-        config.options_mut().execution.sort_spill_reservation_bytes =
-            settings.memory_bytes_max / MERGE_SHARE;
-        // The rules of planning are made once and shared.
-        let rules = self.0.rules.get_or_init(|| SessionStateBuilder::new().build()).clone();
-        let state = SessionStateBuilder::new_from_existing(rules);
-        Ok(state.with_config(config).with_runtime_env(runtime).build())
     }
 }

@@ -2,10 +2,12 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::Int64Type;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use index::scan::{Column, ScanRequest};
 use index::searcher::Unit;
 use model::query::Filter;
@@ -51,6 +53,8 @@ pub struct Held {
     pub kind: FieldType,
     /// Whether some record may have several values of it.
     pub has_lists: bool,
+    /// Whether its values are of types that are seen as text only together.
+    pub is_mixed: bool,
 }
 
 /// A field's most frequent values.
@@ -88,20 +92,28 @@ impl Engine {
             newest: None,
             counted: false,
         };
-        let each = |counts: &mut Counts, rows: &RecordBatch| counts.add(rows);
-        let fold = Fold { start: Counts::default, each: Arc::new(each) };
-        let mut counts = Counts::default();
+        let each = |counts: &mut Counts, rows: &RecordBatch| {
+            counts.add(rows);
+            counts.go_on()
+        };
+        let bytes_max = self.0.settings.memory_bytes_max;
+        let pool = self.0.memory.share(bytes_max);
+        let start = move || Counts::new(&pool);
+        let mut counts = start();
+        let fold = Fold { start: Box::new(start.clone()), each: Arc::new(each) };
         for part in self.fold(&scanner, part, request, &mut budget, fold).await? {
             counts.merge(part);
         }
-        let reader = scanner.clone();
+        let (reader, mut known) = (scanner.clone(), start());
         let known = tokio::task::spawn_blocking(move || {
-            let mut counts = Counts::default();
-            counts.add_known(&reader, &whole);
-            counts
+            known.add_known(&reader, &whole);
+            known
         });
         counts.merge(budget.within(known).await?.map_err(|_| QueryFailure::Broken)?);
-        Ok(counts.into_fields(scanner.missing()))
+        match counts.is_full {
+            true => Err(QueryFailure::TooLarge(bytes_max >> 20)),
+            false => Ok(counts.into_fields(scanner.missing())),
+        }
     }
 
     /// Those of these fields that some record has. Runs on the queries' threads ([`Engine::run`]).
@@ -122,22 +134,23 @@ impl Engine {
         let looked = tokio::task::spawn_blocking(move || {
             let (mut types, mut several) = (Types::new(), BTreeSet::new());
             let _core = scanner.cores.take();
-            for unit in units {
-                for stat in scanner.fields(&unit).unwrap_or_default() {
+            for unit in units.iter().take_while(|_| !scanner.is_stopped()) {
+                for stat in scanner.fields(unit).iter().flat_map(|stats| stats.iter()) {
                     if stat.count == 0 || !names.contains(&stat.name) {
                         continue;
                     }
                     if stat.several != Some(false) {
                         several.insert(stat.name.clone());
                     }
-                    types.entry(stat.name).or_default().insert(stat.kind);
+                    types.entry(stat.name.clone()).or_default().insert(stat.kind);
                 }
             }
-            let held = |name: &String| Held {
-                kind: resolve(&types, name),
-                has_lists: several.contains(name),
+            let held = |(name, of_name): (&String, &BTreeSet<FieldType>)| {
+                let kind = resolve(&types, name);
+                let is_mixed = kind == FieldType::Text && of_name.len() > 1;
+                (name.clone(), Held { kind, has_lists: several.contains(name), is_mixed })
             };
-            types.keys().map(|name| (name.clone(), held(name))).collect()
+            types.iter().map(held).collect()
         });
         budget.within(looked).await?.map_err(|_| QueryFailure::Broken)
     }
@@ -188,6 +201,28 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Counts the values of several fields, all within the time of one query. Runs on the queries'
+    /// threads ([`Engine::run`]).
+    ///
+    /// # Errors
+    /// [`QueryFailure`].
+    pub async fn facets(
+        &self,
+        question: &Question,
+        fields: &[String],
+        limit: usize,
+    ) -> Result<Vec<FieldValues>, QueryFailure> {
+        let mut budget = self.budget();
+        let mut facets = Vec::with_capacity(fields.len());
+        for field in fields {
+            let counted = Box::pin(self.field_values(question, field, limit));
+            facets.push(budget.within(counted).await??);
+        }
+        Ok(facets)
+    }
+}
+
 impl FieldValues {
     /// Forgets what cannot be among the first so many any more, now and then.
     fn keep(&mut self, most: usize) {
@@ -218,14 +253,41 @@ fn order(a: &Value, b: &Value) -> Ordering {
     }
 }
 
-/// Counts by name, and whether it is a label.
-#[derive(Debug, Default)]
+/// Bytes that a field takes beside its name.
+const FIELD_BYTES: usize = 128;
+
+/// Counts by name, and whether it is a label, in the memory of a query.
+#[derive(Debug)]
 struct Counts {
     records: u64,
     fields: BTreeMap<(String, bool), (u64, BTreeSet<FieldType>)>,
+    memory: MemoryReservation,
+    /// There are more fields than there is memory: the counts are not whole.
+    is_full: bool,
 }
 
 impl Counts {
+    fn new(pool: &Arc<dyn MemoryPool>) -> Self {
+        let memory = MemoryConsumer::new("fields").register(pool);
+        Self { records: 0, fields: BTreeMap::new(), memory, is_full: false }
+    }
+
+    /// Whether more rows may be added.
+    fn go_on(&self) -> ControlFlow<()> {
+        if self.is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// What is known of a field; of one more field only while there is memory for it.
+    fn field(&mut self, key: (String, bool)) -> Option<&mut (u64, BTreeSet<FieldType>)> {
+        if !self.fields.contains_key(&key)
+            && self.memory.try_grow(key.0.len() + FIELD_BYTES).is_err()
+        {
+            self.is_full = true;
+            return None;
+        }
+        Some(self.fields.entry(key).or_default())
+    }
+
     fn add(&mut self, rows: &RecordBatch) {
         self.records += rows.num_rows() as u64;
         let [labels, fields] = rows.columns() else { return };
@@ -233,7 +295,7 @@ impl Counts {
             for text in column.as_string_opt::<i32>().into_iter().flatten().flatten() {
                 let object = serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
                 for (name, value) in object {
-                    let (count, types) = self.fields.entry((name, label)).or_default();
+                    let Some((count, types)) = self.field((name, label)) else { return };
                     *count += 1;
                     match &value {
                         Value::Array(values) => types.extend(values.iter().filter_map(type_of)),
@@ -251,23 +313,32 @@ impl Counts {
             let Some(stats) = scanner.fields(unit) else { continue };
             self.records += unit.row_count();
             let mut of_unit: BTreeMap<(String, bool), (u64, BTreeSet<FieldType>)> = BTreeMap::new();
-            for stat in stats.into_iter().filter(|stat| stat.count > 0) {
-                let (count, types) = of_unit.entry((stat.name, stat.label)).or_default();
+            for stat in stats.iter().filter(|stat| stat.count > 0) {
+                let key = (stat.name.clone(), stat.label);
+                let (count, types) = of_unit.entry(key).or_default();
                 // A record with values of two types is counted once for each.
                 *count = (*count + stat.count).min(unit.row_count());
                 types.insert(stat.kind);
             }
-            self.merge(Self { records: 0, fields: of_unit });
+            self.add_fields(of_unit);
+            if self.is_full {
+                return;
+            }
+        }
+    }
+
+    fn add_fields(&mut self, fields: BTreeMap<(String, bool), (u64, BTreeSet<FieldType>)>) {
+        for (key, (count, types)) in fields {
+            let Some((sum, all)) = self.field(key) else { return };
+            *sum += count;
+            all.extend(types);
         }
     }
 
     fn merge(&mut self, other: Self) {
         self.records += other.records;
-        for (key, (count, types)) in other.fields {
-            let (sum, all) = self.fields.entry(key).or_default();
-            *sum += count;
-            all.extend(types);
-        }
+        self.is_full |= other.is_full;
+        self.add_fields(other.fields);
     }
 
     fn into_fields(self, missing: Vec<Missing>) -> Fields {

@@ -1,6 +1,7 @@
 //! Records over time: how many of each level in each bucket.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::{AsArray as _, RecordBatch};
@@ -15,6 +16,7 @@ use model::wire::Missing;
 
 use super::lower::origin;
 use super::range::narrowed;
+use super::scan::Scanner;
 use super::{Engine, Fold, QueryFailure, Question};
 
 const MINUTE: i64 = 60 * SECOND;
@@ -130,7 +132,8 @@ impl Engine {
         to: Option<Timestamp>,
         buckets: u32,
     ) -> Result<Histogram, QueryFailure> {
-        let scanner = self.scanner();
+        let (scanner, mut budget) = (self.scanner(), self.budget());
+        let _stop = scanner.stop_guard();
         let units = self.units(&scanner, &question.range, question.indexes.as_deref()).await;
         let now = self.clock().now();
         let stored_from = units.iter().map(|unit| Timestamp(unit.time_first())).min();
@@ -148,10 +151,13 @@ impl Engine {
         let interval = width_for(&range, buckets);
         let asked = narrowed(range, &question.query.filter);
         let units: Vec<Unit> = units.into_iter().filter(|unit| unit.overlaps(&asked)).collect();
-        let mut counts = Counts::default();
-        let units = match levels_passing(&question.query.filter) {
-            Some(levels) => self.without_known(units, &range, interval, (&mut counts, levels)),
-            None => units,
+        let (mut counts, units) = match levels_passing(&question.query.filter) {
+            Some(levels) => {
+                let known = Known { scanner: scanner.clone(), range, width: interval, levels };
+                let counted = tokio::task::spawn_blocking(move || known.count(units));
+                budget.within(counted).await?.map_err(|_| QueryFailure::Broken)?
+            }
+            None => (Counts::default(), units),
         };
         let request = ScanRequest {
             filter: question.query.filter.clone(),
@@ -160,10 +166,11 @@ impl Engine {
             newest: None,
             counted: true,
         };
-        let _stop = scanner.stop_guard();
-        let each = move |counts: &mut Counts, rows: &RecordBatch| counts.add(rows, interval);
-        let fold = Fold { start: Counts::default, each: Arc::new(each) };
-        let mut budget = self.budget();
+        let each = move |counts: &mut Counts, rows: &RecordBatch| {
+            counts.add(rows, interval);
+            ControlFlow::Continue(())
+        };
+        let fold = Fold { start: Box::new(Counts::default), each: Arc::new(each) };
         for part in self.fold(&scanner, units, request, &mut budget, fold).await? {
             counts.merge(part);
         }
@@ -176,36 +183,47 @@ impl Engine {
         let buckets = (first..last).map(bucket).collect();
         Ok(Histogram { range, interval, buckets, missing: scanner.missing() })
     }
+}
 
-    /// Counts the splits whose own counts answer; gives the others, whose rows must be read.
-    fn without_known(
-        &self,
-        units: Vec<Unit>,
-        range: &TimeRange,
-        width: i64,
-        (counts, levels): (&mut Counts, [bool; 7]),
-    ) -> Vec<Unit> {
+/// What is asked of the counts that splits keep of themselves.
+struct Known {
+    scanner: Scanner,
+    range: TimeRange,
+    width: i64,
+    levels: [bool; 7],
+}
+
+impl Known {
+    /// Counts the splits whose own counts answer; gives the others, whose rows must be read. Blocks.
+    fn count(&self, units: Vec<Unit>) -> (Counts, Vec<Unit>) {
+        let _core = self.scanner.cores.take();
+        let mut counts = Counts::default();
+        let wanted = units.into_iter().take_while(|_| !self.scanner.is_stopped());
+        let read = wanted.filter(|unit| !self.is_counted(unit, &mut counts)).collect();
+        (counts, read)
+    }
+
+    /// Whether a split was counted by what it keeps of itself.
+    fn is_counted(&self, unit: &Unit, counts: &mut Counts) -> bool {
+        let (searcher, width) = (&self.scanner.searcher, self.width);
+        let Unit::Split(split) = unit else { return false };
+        if !searcher.is_whole(unit) {
+            return false;
+        }
+        if !self.range.covers(Timestamp(split.time_first), Timestamp(split.time_last)) {
+            return false;
+        }
+        if counts.add_known(split, width, &self.levels) {
+            return true;
+        }
         let by_minute = width % MINUTE == 0 && origin(width) % MINUTE == 0;
-        let is_read = |unit: &Unit| {
-            let Unit::Split(split) = unit else { return true };
-            if !self.searcher().is_whole(unit) {
-                return true;
-            }
-            if !range.covers(Timestamp(split.time_first), Timestamp(split.time_last)) {
-                return true;
-            }
-            if counts.add_known(split, width, &levels) {
-                return false;
-            }
-            // What cannot be read is met again, and noted, by the scan.
-            let known = by_minute.then(|| self.searcher().minutes(split));
-            let Some(Ok(minutes)) = known else { return true };
-            for (minute, known) in minutes {
-                counts.add_levels(bucket_of(minute, width), &passing(known, &levels));
-            }
-            false
-        };
-        units.into_iter().filter(is_read).collect()
+        // What cannot be read is met again, and noted, by the scan.
+        let known = by_minute.then(|| searcher.minutes(split));
+        let Some(Ok(minutes)) = known else { return false };
+        for (minute, known) in minutes {
+            counts.add_levels(bucket_of(minute, width), &passing(known, &self.levels));
+        }
+        true
     }
 }
 

@@ -2,8 +2,10 @@
 //! run on threads of its own, ended by its deadline or by its asker's going.
 
 mod settings;
+mod asker;
 mod admission;
 mod memory;
+mod session;
 mod failure;
 mod cores;
 mod running;
@@ -11,6 +13,7 @@ mod stop;
 mod scan;
 mod table;
 mod pushdown;
+mod newest;
 mod distribute;
 mod types;
 mod range;
@@ -18,6 +21,7 @@ mod slices;
 pub(crate) mod calendar;
 mod lower;
 mod answer;
+mod room;
 mod warnings;
 mod sql;
 mod histogram;
@@ -32,21 +36,21 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use datafusion::execution::TaskContext;
-use datafusion::execution::session_state::SessionState;
 use index::scan::ScanRequest;
 use index::searcher::{Searcher, Unit, View};
 use model::time::TimeRange;
 use platform::clock::Clock;
 use platform::disk;
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use crate::language::Query;
 use crate::metrics::QueryMetrics;
-pub(crate) use admission::asked_by;
 use admission::{Admission, Admitted, Cost};
 pub use answer::{Answer, Explanation};
+pub(crate) use asker::Asker;
 use cores::Cores;
 pub use failure::QueryFailure;
 pub use fields::{FieldCount, FieldValues, Fields, Held};
@@ -60,9 +64,11 @@ pub use running::QueryId;
 use running::{Place, Running};
 pub use scan::{Progress, ProgressWatch};
 use scan::{Scanner, Work};
+use session::Sessions;
 pub use settings::{BUCKETS_MAX, QuerySettings, VALUES_MAX};
 use stop::{STOP, Stop};
 pub use warnings::Warning;
+pub(crate) use warnings::unknown_levels;
 
 /// The call that ends a query at the node where it runs.
 const CANCEL_CALL: &str = "cancel";
@@ -95,11 +101,14 @@ struct Inner {
     cores: Cores,
     admission: Admission,
     memory: Memory,
-    /// What plans queries: the same for all of them.
-    rules: OnceLock<SessionState>,
+    /// What plans queries and runs them.
+    sessions: Sessions,
     /// What plans of other nodes may name.
     known: OnceLock<Arc<TaskContext>>,
     running: Running,
+    /// Places for parts of other nodes' plans. Queries have places of their own: those wait for other
+    /// nodes, which must not wait for them.
+    fragments: Semaphore,
     /// Queries compute here, so that they never keep others from being answered.
     runtime: Option<Runtime>,
 }
@@ -175,15 +184,17 @@ impl Engine {
             .thread_name("query")
             .enable_all()
             .build()?;
+        let memory = Memory::new(settings.memory_all_bytes_max, metrics.clone());
         Ok(Self(Arc::new(Inner {
             searcher,
             cores: Cores::new(settings.core_count),
             admission: Admission::new(&settings, clock.clone(), metrics.clone()),
             clock,
-            rules: OnceLock::new(),
+            sessions: Sessions::new(&settings, memory.clone()),
             known: OnceLock::new(),
-            memory: Memory::new(settings.memory_all_bytes_max, metrics.clone()),
+            memory,
             running: Running::default(),
+            fragments: Semaphore::new(settings.fragments_max),
             settings,
             metrics,
             runtime: Some(runtime),
@@ -237,17 +248,23 @@ impl Engine {
         Bytes::from_static(if was { CANCELLED } else { b"" })
     }
 
-    /// Waits for a place among the queries that run, for this question, or for something quick.
+    /// Waits for a place among the queries that run, for this question, or for something quick. It has
+    /// its name meanwhile, and may be ended.
     ///
     /// # Errors
-    /// [`QueryFailure::Overloaded`] when there is none for too long, or too many wait.
+    /// [`QueryFailure::Overloaded`] when there is none for too long, or too many wait;
+    /// [`QueryFailure::Cancelled`].
     pub async fn admit(&self, question: Option<&Question>) -> Result<Ticket, QueryFailure> {
         let inner = &self.0;
         let cost = question.map_or(Cost::Quick, |question| self.cost(question));
-        let admitted = inner.admission.admit(cost).await?;
+        let place = inner.running.enter(asker::name());
+        let admitted = tokio::select! {
+            admitted = inner.admission.admit(cost) => admitted?,
+            () = place.cancelled() => return Err(QueryFailure::Cancelled),
+        };
         inner.metrics.queries.inc();
         inner.metrics.running.inc();
-        let (place, begun) = (inner.running.enter(), inner.clock.elapsed());
+        let begun = inner.clock.elapsed();
         Ok(Ticket { _admitted: admitted, place, engine: self.clone(), begun })
     }
 
@@ -326,10 +343,7 @@ impl Engine {
             let (scanner, work) = (scanner.clone(), work.clone());
             let (mut folded, each) = ((fold.start)(), fold.each.clone());
             tasks.spawn_blocking(move || {
-                work.run(&scanner, &mut |rows, _| {
-                    each(&mut folded, &rows);
-                    ControlFlow::Continue(())
-                });
+                work.run(&scanner, &mut |rows, _| each(&mut folded, &rows));
                 folded
             });
         }
@@ -343,11 +357,12 @@ impl Engine {
 
 /// How rows become one value.
 struct Fold<T> {
-    start: fn() -> T,
+    start: Box<dyn Fn() -> T + Send + Sync>,
+    /// Breaks where nothing comes of more rows.
     each: Each<T>,
 }
 
-type Each<T> = Arc<dyn Fn(&mut T, &RecordBatch) + Send + Sync>;
+type Each<T> = Arc<dyn Fn(&mut T, &RecordBatch) -> ControlFlow<()> + Send + Sync>;
 
 /// The time that a query may still work.
 #[derive(Debug)]

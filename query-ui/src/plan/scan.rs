@@ -139,8 +139,8 @@ impl Scanner {
     }
 
     /// The fields of a unit; `None` when it cannot be read.
-    pub(super) fn fields(&self, unit: &Unit) -> Option<Vec<FieldStat>> {
-        match self.searcher.field_stats(std::slice::from_ref(unit)) {
+    pub(super) fn fields(&self, unit: &Unit) -> Option<Arc<Vec<FieldStat>>> {
+        match self.searcher.fields(unit) {
             Ok(stats) => Some(stats),
             Err(error) => {
                 self.note(unit, &error);
@@ -178,6 +178,10 @@ pub(super) struct Work {
     next: AtomicUsize,
     request: ScanRequest,
     best: Option<Mutex<Best>>,
+    /// So many units have the newest records that are wanted, unless one of them cannot be read or waits
+    /// for a deletion: one thread alone looks whether the others are needed.
+    likely: usize,
+    threads: AtomicUsize,
 }
 
 impl Work {
@@ -185,7 +189,19 @@ impl Work {
     /// its columns.
     pub(super) fn new(units: Vec<Unit>, request: ScanRequest) -> Self {
         let best = request.newest.map(|most| Mutex::new(Best::new(most, &request.columns)));
-        Self { units, next: AtomicUsize::new(0), request, best }
+        let likely = match request.newest.filter(|_| request.filter == Filter::All) {
+            Some(most) => {
+                let rows = |unit: &Unit| match unit.is_inside(&request.range) {
+                    true => unit.row_count(),
+                    false => 0,
+                };
+                let span = |unit: &Unit| (unit.time_first(), unit.time_last(), rows(unit));
+                reach(&units.iter().map(span).collect::<Vec<_>>(), most as u64)
+            }
+            None => units.len(),
+        };
+        let (next, threads) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { units, next, request, best, likely, threads }
     }
 
     pub(super) fn units(&self) -> &[Unit] {
@@ -205,7 +221,10 @@ impl Work {
     ) {
         let mut core = Some(scanner.cores.take());
         let progress = &scanner.progress;
-        while let Some(unit) = self.units.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+        self.threads.fetch_add(1, Ordering::Relaxed);
+        while !self.is_left_to_others()
+            && let Some(unit) = self.units.get(self.next.fetch_add(1, Ordering::Relaxed))
+        {
             let mut request = self.request.clone();
             if let Some(bound) = self.bound() {
                 if unit.time_last() < bound.0 {
@@ -244,10 +263,28 @@ impl Work {
         }
     }
 
+    /// Whether a thread ends before all units were looked at, since another one goes on. The last one
+    /// that is at work never does.
+    fn is_left_to_others(&self) -> bool {
+        let others = |threads: usize| (threads > 1).then(|| threads - 1);
+        self.next.load(Ordering::Relaxed) >= self.likely
+            && self.threads.try_update(Ordering::Relaxed, Ordering::Relaxed, others).is_ok()
+    }
+
     /// The time below which no record is among the newest any more.
     fn bound(&self) -> Option<Timestamp> {
         self.best.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).bound()
     }
+}
+
+/// How many units, latest first, have the newest so many records among them, whatever the others have.
+/// Of each its first and its last time, and how many records it surely has.
+fn reach(spans: &[(i64, i64, u64)], most: u64) -> usize {
+    let has_enough_behind = |time: i64| {
+        let newer = spans.iter().filter(|(first, ..)| *first > time);
+        newer.map(|(_, _, rows)| rows).sum::<u64>() >= most
+    };
+    spans.partition_point(|(_, last, _)| !has_enough_behind(*last))
 }
 
 /// Rows without columns, where nothing but their number is asked and the catalog knows it.
@@ -302,5 +339,38 @@ impl Best {
     fn bound(&self) -> Option<Timestamp> {
         let full = self.heap.len() >= self.most;
         self.heap.peek().filter(|_| full).map(|Reverse((time, _, _))| Timestamp(*time))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::time::TimeRange;
+
+    use super::*;
+
+    #[test]
+    fn what_surely_has_the_newest_ends_where_enough_is_newer() {
+        let spans = [(90, 100, 50), (80, 95, 50), (60, 79, 50), (0, 59, 10)];
+        for (most, expected) in [(1, 2), (100, 2), (101, 3), (150, 3), (151, 4), (1_000, 4)] {
+            assert_eq!(reach(&spans, most), expected, "{most}");
+        }
+        assert_eq!(reach(&[], 1), 0);
+        // Of those that overlap nothing is known.
+        assert_eq!(reach(&[(0, 9, 5), (0, 8, 5), (0, 7, 5)], 1), 3);
+    }
+
+    #[test]
+    fn of_threads_one_goes_on() {
+        let request = ScanRequest {
+            filter: Filter::All,
+            range: TimeRange::ALL,
+            columns: Vec::new(),
+            newest: Some(1),
+            counted: false,
+        };
+        let work = Work::new(Vec::new(), request);
+        work.threads.store(3, Ordering::Relaxed);
+        let left = [(); 3].map(|()| work.is_left_to_others());
+        assert_eq!(left, [true, true, false]);
     }
 }

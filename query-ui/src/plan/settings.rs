@@ -33,6 +33,10 @@ pub struct QuerySettings {
     /// Records, as far as is known before, that are sorted at a time where an answer gives all records
     /// in the order of their times.
     pub slice_rows: u32,
+    /// Rows of a table that an answer gives out; what is beyond is told as missing. Exports have all.
+    pub table_rows_max: u64,
+    /// Parts of other nodes' plans that run at a time; more wait.
+    pub fragments_max: usize,
     /// Live tails at a time.
     pub tails_max: usize,
     /// Processor cores that queries use.
@@ -53,6 +57,8 @@ impl QuerySettings {
             concurrency_max: 16,
             wait_max: Duration::from_secs(10),
             slice_rows: 1_000_000,
+            table_rows_max: 1_000_000,
+            fragments_max: 64,
             tails_max: 64,
             core_count: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         }

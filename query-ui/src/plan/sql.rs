@@ -2,7 +2,7 @@
 //! `matches('…')` beside it built in.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
@@ -19,7 +19,9 @@ use model::query::Filter;
 use model::time::TimeRange;
 
 use super::lower::{Lowering, Reading, fixed_names};
+use super::newest::with_newest;
 use super::range::narrowed;
+use super::warnings::{Doubt, unknown_levels};
 use super::{Answer, ColumnKind, Engine, OutputColumn, QueryFailure, Question, Shape};
 use crate::language::{Query, parse};
 
@@ -57,8 +59,11 @@ impl Engine {
         let schema = lower(&everything, all.clone()).map_err(failed)?.schema().inner().clone();
         let plan = budget.within(planned(sql, schema)).await?.map_err(failed)?;
         let now = self.clock().now();
+        let searches = Mutex::new(Vec::new());
         let replace = |filter: Option<Query>| {
             let query = filter.unwrap_or_else(|| everything.clone());
+            let search = query.filter.clone();
+            searches.lock().unwrap_or_else(PoisonError::into_inner).push(search);
             let words = query.time.map_or(TimeRange::ALL, |time| time.resolve(now));
             let (from, to) = (words.from.max(question.range.from), words.to.min(question.range.to));
             let range = narrowed(TimeRange { from, to }, &query.filter);
@@ -68,8 +73,12 @@ impl Engine {
         };
         let plan = with_records(plan, &replace).map_err(failed)?;
         let (plan, shape) = shaped(plan).map_err(failed)?;
+        let (plan, _) = with_newest(plan).map_err(failed)?;
+        let searches = searches.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let known = unknown_levels(&searches);
         let rows = self.begin(plan, &shape, &mut budget).await?;
-        Ok(Answer::table(self, shape, rows, (scanner, stop), budget))
+        let doubt = Doubt { known, ..Doubt::default() };
+        Ok(Answer::table(self, shape, rows, (scanner, stop), (budget, doubt)))
     }
 }
 

@@ -31,6 +31,7 @@ use model::time::TimeRange;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::newest::ORDER;
 use super::pushdown::implied;
 use super::range::narrowed;
 use super::scan::{Scanner, Work};
@@ -77,12 +78,13 @@ impl Source {
 
 /// The records of one query. Its columns are named by their places (`t0c0`, `t0c1` …), so that no
 /// field's name can be mistaken for another.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct LogTable {
     pub(super) scanner: Scanner,
     pub(super) units: Vec<Unit>,
     pub(super) filter: Filter,
     pub(super) range: TimeRange,
+    /// Only so many of the newest are wanted.
     pub(super) newest: Option<usize>,
     /// Which of the plan's tables it is.
     pub(super) number: usize,
@@ -130,10 +132,15 @@ impl TableProvider for LogTable {
         let range = narrowed(self.range, &filter);
         let reaches = |unit: &&Unit| unit.overlaps(&range);
         let units: Vec<Unit> = self.units.iter().filter(reaches).cloned().collect();
+        let mut needed = stored(&columns);
+        if self.newest.is_some() {
+            // Which are the newest is known by these; what is not asked for goes no further.
+            needed.extend(ORDER.into_iter().filter(|column| !stored(&columns).contains(column)));
+        }
         let request = ScanRequest {
             filter,
             range,
-            columns: stored(&columns),
+            columns: needed,
             newest: self.newest,
             counted: columns.iter().any(Source::is_of_groups),
         };

@@ -4,8 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use index::searcher::Unit;
 use model::record::FieldType;
+use model::split::FieldStat;
 
 use super::scan::Scanner;
+
+/// Units whose fields are looked at amid planning.
+const FEW: usize = 64;
 
 /// The types found, by field; labels are text.
 pub(super) type Types = BTreeMap<String, BTreeSet<FieldType>>;
@@ -24,14 +28,37 @@ pub(super) fn look_up(
             return true;
         }
         let Some(stats) = scanner.fields(unit) else { return matches!(unit, Unit::Split(_)) };
-        for stat in stats {
-            if stat.count > 0 && is_wanted(&stat.name) {
-                types.entry(stat.name).or_default().insert(stat.kind);
-            }
-        }
+        take(&mut types, &stats, &is_wanted);
         true
     });
     types
+}
+
+/// The same of few units, where all that is to be known of them is in memory: nobody is waited for.
+pub(super) fn at_hand(
+    scanner: &Scanner,
+    units: &[Unit],
+    is_wanted: impl Fn(&str) -> bool,
+) -> Option<Types> {
+    if units.len() > FEW {
+        return None;
+    }
+    let mut types = Types::new();
+    for unit in units {
+        take(&mut types, &scanner.searcher.fields_at_hand(unit)?, &is_wanted);
+    }
+    Some(types)
+}
+
+/// Adds the types of those fields of a unit that are wanted.
+fn take(types: &mut Types, stats: &[FieldStat], is_wanted: &impl Fn(&str) -> bool) {
+    for stat in stats.iter().filter(|stat| stat.count > 0 && is_wanted(&stat.name)) {
+        if let Some(kinds) = types.get_mut(&stat.name) {
+            kinds.insert(stat.kind);
+        } else {
+            types.insert(stat.name.clone(), BTreeSet::from([stat.kind]));
+        }
+    }
 }
 
 /// The one type in which all of a field's values are seen: its own if it has but one, numbers as

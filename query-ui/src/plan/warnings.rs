@@ -1,14 +1,17 @@
-//! Fields that a query asks for and that no record has. What is known of fields are the statistics of
-//! units: no record is read.
+//! What a query asks for and nothing can be: fields that no record has, levels that there are not. What is
+//! known of fields are the statistics of units: no record is read.
 
 use std::collections::BTreeSet;
 
+use index::evaluate::levels_passing;
 use index::searcher::Unit;
+use model::level::Level;
+use model::query::{FieldTest, Filter, TextMatch};
 use serde::Serialize;
 
 use super::Answer;
 use super::scan::Scanner;
-use crate::language::nearest;
+use crate::language::{Search, nearest};
 
 /// Units that are looked through: a field that none of them has may be in one of more.
 const UNITS_MAX: usize = 1_000;
@@ -33,11 +36,63 @@ impl Warning {
             hint: nearest(name, known).map(|near| format!("did you mean {near}?")),
         }
     }
+
+    /// That a term of a search names no level, with the nearest one or all of them.
+    fn unknown_level(term: &Filter, text: &TextMatch) -> Self {
+        let names = Level::ALL.map(Level::name);
+        let near = word_of(text).and_then(|word| nearest(word, &names));
+        Self {
+            field: "level".to_owned(),
+            message: format!("{} names no level", Search(term)),
+            hint: Some(match near {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("levels are {}", names.join(", ")),
+            }),
+        }
+    }
+}
+
+/// The word or phrase that a text is asked for, if it is one.
+fn word_of(text: &TextMatch) -> Option<&str> {
+    match text {
+        TextMatch::Phrase(word) => Some(word),
+        TextMatch::Cased(inner) => word_of(inner),
+        TextMatch::Pattern { .. } | TextMatch::Regex(_) | TextMatch::Network { .. } => None,
+    }
+}
+
+/// The terms of searches that ask for a level and name none, each once.
+pub(crate) fn unknown_levels<'a>(filters: impl IntoIterator<Item = &'a Filter>) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    for filter in filters {
+        collect(filter, &mut warnings);
+    }
+    warnings
+}
+
+fn collect(filter: &Filter, warnings: &mut Vec<Warning>) {
+    match filter {
+        Filter::And(parts) | Filter::Or(parts) => {
+            parts.iter().for_each(|part| collect(part, warnings));
+        }
+        Filter::Not(part) => collect(part, warnings),
+        Filter::Field { name, test: FieldTest::Matches(text) } if name == "level" => {
+            let warning = Warning::unknown_level(filter, text);
+            if levels_passing(filter) == Some([false; Level::ALL.len()])
+                && !warnings.contains(&warning)
+            {
+                warnings.push(warning);
+            }
+        }
+        Filter::All | Filter::Text(_) | Filter::Field { .. } => {}
+    }
 }
 
 /// What is to be looked for, and where.
 #[derive(Debug, Default)]
 pub(super) struct Doubt {
+    /// What is known without looking.
+    pub(super) known: Vec<Warning>,
     pub(super) names: BTreeSet<String>,
     pub(super) units: Vec<Unit>,
 }
@@ -54,13 +109,12 @@ impl Doubt {
         for unit in &self.units {
             let stats = if scanner.is_stopped() { None } else { scanner.fields(unit) };
             let Some(stats) = stats else { return Vec::new() };
-            for stat in stats.into_iter().filter(|stat| stat.count > 0) {
-                self.names.remove(&stat.name);
-                known.insert(stat.name);
-            }
+            let held = || stats.iter().filter(|stat| stat.count > 0).map(|stat| &stat.name);
+            self.names.retain(|name| !held().any(|known| known == name));
             if self.names.is_empty() {
                 return Vec::new();
             }
+            known.extend(held().cloned());
         }
         if !scanner.missing().is_empty() {
             return Vec::new();
@@ -71,19 +125,57 @@ impl Doubt {
 }
 
 impl Answer {
-    /// Fields of the query that no record has of the indexes and the time that were asked. Told once,
-    /// when the rows have come to their end: whatever it costs, no row waits for it.
+    /// Levels of the query that there are not, and fields that no record has of the indexes and the time
+    /// that were asked. Told once, when the rows have come to their end: whatever it costs, no row waits
+    /// for it.
     pub async fn warnings(&mut self) -> Vec<Warning> {
-        let doubt = std::mem::take(&mut self.doubt);
+        let mut doubt = std::mem::take(&mut self.doubt);
+        let mut known = std::mem::take(&mut doubt.known);
         if doubt.names.is_empty() {
-            return Vec::new();
+            return known;
         }
         let scanner = self.scanner.clone();
         let settled = tokio::task::spawn_blocking(move || doubt.settle(&scanner));
-        match self.budget.within(settled).await {
-            Ok(Ok(warnings)) => warnings,
-            // The answer stands without them.
-            _ => Vec::new(),
+        // Where it fails the answer stands without them.
+        if let Ok(Ok(warnings)) = self.budget.within(settled).await {
+            known.extend(warnings);
         }
+        known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::language::parse;
+
+    #[track_caller]
+    fn check(query: &str, expected: &[(&str, &str)]) {
+        let found = unknown_levels([&parse(query).unwrap().filter]);
+        let found: Vec<(&str, &str)> = found
+            .iter()
+            .map(|one| (one.message.as_str(), one.hint.as_deref().unwrap_or_default()))
+            .collect();
+        let expected: Vec<(String, &str)> =
+            expected.iter().map(|(term, hint)| (format!("{term} names no level"), *hint)).collect();
+        let expected: Vec<(&str, &str)> =
+            expected.iter().map(|(message, hint)| (message.as_str(), *hint)).collect();
+        assert_eq!(found, expected, "{query}");
+    }
+
+    #[test]
+    fn what_names_no_level_is_told_with_the_nearest() {
+        let all = "levels are unknown, trace, debug, info, warn, error, fatal";
+        check("level:errror", &[("level:errror", "did you mean error?")]);
+        check(
+            "x (level:inof OR NOT level:(fatl error))",
+            &[("level:inof", "did you mean info?"), ("level:fatl", "did you mean fatal?")],
+        );
+        check("level:nothing level:nothing", &[("level:nothing", all)]);
+        check("level:xyz*", &[("level:xyz*", all)]);
+        // Levels, other spellings of them, beginnings, and what is no level but a field.
+        check("level:error level:ERR level:eror level:warning level:unknown level:*", &[]);
+        check("level:err* level:/^(warn|info)$/ level>=warn NOT level:debug", &[]);
+        check("levels:errror user:errror errror", &[]);
     }
 }

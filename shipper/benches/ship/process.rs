@@ -8,6 +8,17 @@ const TICKS: f64 = 100.0;
 
 /// User and system seconds, of a process or (with `children`) of those waited for.
 pub(crate) fn cpu_s(pid: &str, children: bool) -> f64 {
+    let [user, system] = times_s(pid, children);
+    user + system
+}
+
+/// The system's part of them.
+pub(crate) fn system_s(pid: &str, children: bool) -> f64 {
+    let [_, system] = times_s(pid, children);
+    system
+}
+
+fn times_s(pid: &str, children: bool) -> [f64; 2] {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields: Vec<f64> = stat
         .rsplit(") ")
@@ -17,7 +28,7 @@ pub(crate) fn cpu_s(pid: &str, children: bool) -> f64 {
         .map(|field| field.parse().unwrap_or(0.0))
         .collect();
     let at = if children { 13 } else { 11 };
-    fields.get(at..at + 2).map_or(0.0, |ticks| ticks.iter().sum::<f64>() / TICKS)
+    [at, at + 1].map(|at| fields.get(at).map_or(0.0, |ticks| ticks / TICKS))
 }
 
 pub(crate) fn peak_mb(pid: &str) -> f64 {
@@ -46,7 +57,12 @@ pub(crate) struct Shipper(pub(crate) Child);
 
 impl Shipper {
     pub(crate) fn start(to: &str, state: &Path, pattern: &Path) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_sawlog-shipper"))
+        Self::of(Path::new(env!("CARGO_BIN_EXE_sawlog-shipper")), to, state, pattern)
+    }
+
+    /// Another build of it.
+    pub(crate) fn of(program: &Path, to: &str, state: &Path, pattern: &Path) -> Self {
+        let child = Command::new(program)
             .args(["--to", to, "--state-dir"])
             .arg(state)
             .arg("--path")

@@ -41,6 +41,13 @@ pub struct Feed {
     pub spool_bytes_max: u64,
 }
 
+impl Feed {
+    /// Whether senders connect to it, and so take a descriptor each.
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(&self.input, Input::Syslog(syslog) if syslog.is_connected())
+    }
+}
+
 /// What is read.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {

@@ -19,6 +19,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::config::{self, Config, ConfigError};
 use crate::discover::modified_ns;
+use crate::effort::Load;
 use crate::frame::container::Container;
 use crate::metrics::Metrics;
 use crate::pack::{
@@ -115,6 +116,7 @@ pub(crate) struct Work<'a> {
     pub(crate) origin: Origin,
     pub(crate) container: Option<Container>,
     pub(crate) recipe: &'a Arc<Recipe>,
+    pub(crate) zstd_level: i32,
     pub(crate) clock: &'a Clock,
     pub(crate) target: &'a Target,
     pub(crate) board: &'a Board,
@@ -160,6 +162,7 @@ pub async fn import(
             from: 0,
             origin,
             recipe: &recipe,
+            zstd_level: config.compression.level(Load { lag_bytes: u64::MAX, ..Load::default() }),
             container: recipe.container(&source),
             clock,
             target: &target,
@@ -298,8 +301,10 @@ impl Work<'_> {
         let (sender, batches) = mpsc::channel(AHEAD_MAX);
         let (file, wrapping, origin) = (self.file.clone(), self.wrapping, self.origin.clone());
         let (recipe, container, now) = (self.recipe.clone(), self.container, self.clock.now());
+        let zstd_level = self.zstd_level;
         let packing = tokio::task::spawn_blocking(move || {
             let mut workbench = Workbench::default();
+            workbench.compress_at(zstd_level);
             let (framing, encoding) = framing(&recipe, container, &head(&file, wrapping)?);
             let packer = Packer {
                 origin: &origin,

@@ -218,3 +218,23 @@ fn records_that_a_rule_drops_are_passed() {
     let recipe = Recipe { rules, ..Recipe::default() };
     check_framed(Framing::default(), recipe, b"no\nno\nyes\nno\n", &["yes"]);
 }
+
+#[test]
+fn a_workbench_compresses_at_the_level_it_is_told() {
+    let mut workbench = Workbench::default();
+    let mut packed = |level: i32| {
+        let mut builder = BatchBuilder::new(IndexName::default(), Labels::default());
+        for n in 0..2_000_i64 {
+            let text = format!("request {} of user {} took {} ms", n, n * 7919 % 1013, n % 97);
+            builder.push_text(Timestamp(n), Level::Info, &text);
+        }
+        workbench.compress_at(level);
+        let sequence = Sequence { producer: 7, epoch: 0, from: 0, to: 1 };
+        workbench.encode(builder.finish(), sequence).unwrap()
+    };
+    let (quick, thorough, again) = (packed(1), packed(9), packed(1));
+    assert_ne!(quick, thorough);
+    assert_eq!(quick, again);
+    let batch = |bytes: &[u8]| codec::decode(bytes).unwrap().1;
+    assert_eq!(batch(&quick), batch(&thorough));
+}

@@ -18,9 +18,16 @@ pub(crate) struct Workbench {
     encoder: Option<Encoder>,
     /// The last batch, for its buffers.
     spare: Option<Batch>,
+    /// The level of zstd, unless it is the usual one.
+    level: Option<i32>,
 }
 
 impl Workbench {
+    /// Batches are compressed at that level of zstd from now on.
+    pub(crate) fn compress_at(&mut self, level: i32) {
+        self.level = Some(level);
+    }
+
     /// Gives an empty builder the last one's buffers.
     pub(super) fn furnish(&mut self, builder: &mut BatchBuilder) {
         if let Some(batch) = self.spare.take() {
@@ -30,10 +37,12 @@ impl Workbench {
 
     /// Encodes a batch and keeps its buffers.
     pub(crate) fn encode(&mut self, batch: Batch, sequence: Sequence) -> io::Result<Bytes> {
+        let level = self.level.unwrap_or(ZSTD_LEVEL);
         let mut encoder = match self.encoder.take() {
             Some(encoder) => encoder,
-            None => Encoder::new(ZSTD_LEVEL).map_err(io::Error::other)?,
+            None => Encoder::new(level).map_err(io::Error::other)?,
         };
+        encoder.set_level(level).map_err(io::Error::other)?;
         let encoded = encoder.encode(&batch, sequence).map_err(io::Error::other);
         self.encoder = Some(encoder);
         if batch.messages.bytes().len() <= BUFFER_BYTES_KEPT {

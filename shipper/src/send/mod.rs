@@ -10,6 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::fmt::rfc2822;
+use model::time::Timestamp;
 use model::wire::{
     BATCH_CONTENT_TYPE, BATCHES_PATH, BatchAnswer, ErrorBody, SHIPPER_SETTINGS_PATH, SHIPPERS_PATH,
     ShipperReport, ShipperSettings,
@@ -22,9 +24,10 @@ use tokio::sync::Notify;
 
 pub use self::nodes::Balance;
 use self::nodes::{Choice, Nodes};
-pub use self::secret::Tls;
 use self::secret::{Connection, Renewed, Secret as _, Token};
+pub use self::secret::{HttpVersion, Tls};
 use crate::config::Config;
+use crate::effort::Pace;
 use crate::metrics::Metrics;
 use crate::status::Board;
 
@@ -86,6 +89,8 @@ pub(crate) struct Target {
     clock: Clock,
     metrics: Metrics,
     nodes: Mutex<Nodes>,
+    /// How fast batches are made and get through.
+    pub(crate) pace: Pace,
     /// An answer came: who waits may look again.
     answered: Notify,
 }
@@ -127,6 +132,7 @@ impl Target {
             urls,
             clock,
             metrics,
+            pace: Pace::default(),
             answered: Notify::new(),
         })
     }
@@ -156,6 +162,7 @@ impl Target {
                     continue;
                 }
             };
+            let start = self.clock.elapsed();
             let answer = tokio::select! {
                 answer = self.attempt(node, batch) => answer,
                 () = self.grace_over(shutdown) => {
@@ -165,6 +172,8 @@ impl Target {
             };
             let well = match &answer {
                 Ok(_) => {
+                    let time = self.clock.elapsed().saturating_sub(start);
+                    self.pace.sent(batch.len(), time);
                     self.nodes(|nodes| nodes.succeeded(node));
                     board.target_well();
                     true
@@ -283,10 +292,8 @@ impl Target {
         };
         let answer = request.send().await.map_err(failure)?;
         let status = answer.status();
-        let retry_after = answer
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs));
+        let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = asked.and_then(|text| retry_after(text, self.clock.now()));
         let body = answer.bytes().await.map_err(failure)?;
         if status.is_success() {
             return serde_json::from_slice(&body).map(Reply::Taken).map_err(|_| Failure {
@@ -339,6 +346,18 @@ pub(crate) fn addresses(urls: &[String]) -> Result<Vec<String>, TargetError> {
         return Err(TargetError::Address(String::new()));
     }
     urls.iter().map(address).collect()
+}
+
+/// How long we are asked to wait: in seconds, or until a date, as proxies say it. `None` when it is neither.
+fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    let wait = date.as_nanosecond().saturating_sub(i128::from(now.0));
+    // A date that is over asks for nothing.
+    Some(Duration::from_nanos(u64::try_from(wait).unwrap_or(0)))
 }
 
 /// The innermost cause: "connection refused" rather than "error sending request".

@@ -126,7 +126,8 @@ impl Nodes {
             node.failures = node.failures.saturating_add(1);
         }
         let own = PAUSE_MIN.saturating_mul(1 << (node.failures - 1).min(10)).min(PAUSE_MAX);
-        let pause = retry_after.map_or(own, |asked| asked.min(RETRY_AFTER_MAX));
+        // Who asks for no pause gets one: else it would be asked again and again.
+        let pause = retry_after.map_or(own, |asked| asked.clamp(PAUSE_MIN, RETRY_AFTER_MAX));
         node.not_before = node.not_before.max(now + jittered(pause));
         first
     }
@@ -192,6 +193,11 @@ mod tests {
         assert!(!nodes.failed(0, Some(Duration::from_secs(20)), later));
         let Choice::Wait(pause) = nodes.choose(0, later) else { panic!("asks at once") };
         assert!((20..=25).contains(&pause.as_secs()), "{pause:?}");
+        let later = later + pause;
+        assert_eq!(asked(&mut nodes, 0, later), 0);
+        assert!(!nodes.failed(0, Some(Duration::ZERO), later));
+        let Choice::Wait(pause) = nodes.choose(0, later) else { panic!("asks at once") };
+        assert!(pause >= PAUSE_MIN && pause <= PAUSE_MIN * 5 / 4, "{pause:?}");
         let later = later + pause;
         assert_eq!(asked(&mut nodes, 0, later), 0);
         nodes.succeeded(0);

@@ -17,6 +17,12 @@ const LOOK_PERIOD: Duration = Duration::from_secs(1);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
 /// A connection nobody uses is closed after that, so that a name is looked up again.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
+/// All requests to a node may share a connection (HTTP/2): while some are under way, the other side is
+/// asked that often whether it is still there.
+const ALIVE_PERIOD: Duration = Duration::from_secs(3);
+/// A shared connection whose other side has not answered that is closed after so long: else new requests
+/// would go to a dead one.
+const ALIVE_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Whom to trust, and who we are: `[tls]` of docs/shipper.md.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -30,9 +36,25 @@ pub struct Tls {
     pub key_file: Option<PathBuf>,
 }
 
+/// Which HTTP is spoken with the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub enum HttpVersion {
+    /// Over TLS what both sides can, HTTP/2 first (ALPN); without TLS HTTP/1.1.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// HTTP/1.1: a connection for each request under way.
+    #[serde(rename = "1.1")]
+    One,
+    /// HTTP/2, also without TLS, where nobody can ask whether the other side speaks it.
+    #[serde(rename = "2")]
+    Two,
+}
+
 /// How the nodes are reached.
 #[derive(Debug, Clone)]
 pub(super) struct Connection {
+    http: HttpVersion,
     tls: Tls,
     /// Some node is asked over TLS: whom the system trusts matters, where nobody is named.
     encrypted: bool,
@@ -43,7 +65,7 @@ impl Connection {
         let is_tls =
             |url: &String| url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
         let encrypted = config.to.iter().any(is_tls);
-        Self { tls: config.tls.clone(), encrypted }
+        Self { http: config.http_version, tls: config.tls.clone(), encrypted }
     }
 }
 
@@ -99,7 +121,14 @@ impl Secret for Connection {
         let mut builder = Client::builder()
             .connect_timeout(CONNECT_TIME_MAX)
             .pool_idle_timeout(IDLE_TIME_MAX)
+            .http2_keep_alive_interval(ALIVE_PERIOD)
+            .http2_keep_alive_timeout(ALIVE_TIME_MAX)
             .no_proxy();
+        builder = match self.http {
+            HttpVersion::Auto => builder,
+            HttpVersion::One => builder.http1_only(),
+            HttpVersion::Two => builder.http2_prior_knowledge(),
+        };
         let Tls { ca_file, cert_file, key_file } = &self.tls;
         if let Some(path) = ca_file {
             let trusted = Certificate::from_pem_bundle(&read(path)?).unwrap_or_default();

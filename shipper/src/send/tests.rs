@@ -64,8 +64,16 @@ impl Authority {
     }
 }
 
+/// What was agreed on for each connection that was made.
+type Agreed = Arc<Mutex<Vec<Option<Vec<u8>>>>>;
+
 /// Listens with TLS before a receiver; asks clients for a certificate of the authority.
 async fn tls_front(folder: &Path, receiver: &Receiver) -> String {
+    front(folder, receiver, &[]).await.0
+}
+
+/// The same, which says that it speaks these protocols.
+async fn front(folder: &Path, receiver: &Receiver, protocols: &[&str]) -> (String, Agreed) {
     platform::tls::install();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(folder.join("ca.pem")).unwrap()).unwrap();
@@ -73,22 +81,73 @@ async fn tls_front(folder: &Path, receiver: &Receiver) -> String {
     let chain = vec![CertificateDer::from_pem_file(folder.join("node.pem")).unwrap()];
     let key = PrivateKeyDer::from_pem_file(folder.join("node.key")).unwrap();
     let server = rustls::ServerConfig::builder().with_client_cert_verifier(clients);
-    let server = server.with_single_cert(chain, key).unwrap();
+    let mut server = server.with_single_cert(chain, key).unwrap();
+    server.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     let behind = receiver.url.trim_start_matches("http://").to_owned();
+    let agreed = Agreed::default();
+    let told = agreed.clone();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, behind) = (acceptor.clone(), behind.clone());
+            let (acceptor, behind, told) = (acceptor.clone(), behind.clone(), told.clone());
             tokio::spawn(async move {
                 let Ok(mut front) = acceptor.accept(stream).await else { return };
+                let protocol = front.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+                told.lock().unwrap().push(protocol);
                 let mut back = TcpStream::connect(behind).await.unwrap();
                 tokio::io::copy_bidirectional(&mut front, &mut back).await.ok();
             });
         }
     });
-    url
+    (url, agreed)
+}
+
+#[tokio::test]
+async fn over_tls_the_nodes_say_which_http_is_spoken_and_over_http_2_one_connection_is_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = Authority::new();
+    fs::write(folder.path().join("ca.pem"), ours.0.pem()).unwrap();
+    ours.issue(folder.path(), "node");
+    ours.issue(folder.path(), "client");
+    let file = |name: &str| Some(folder.path().join(name));
+    let tls = Tls {
+        ca_file: file("ca.pem"),
+        cert_file: file("client.pem"),
+        key_file: file("client.key"),
+    };
+    let both = &["h2", "http/1.1"][..];
+    for (offered, http_version, expected) in [
+        (both, HttpVersion::Auto, Some("h2")),
+        (&both[1..], HttpVersion::Auto, Some("http/1.1")),
+        (&both[2..], HttpVersion::Auto, None),
+        (both, HttpVersion::One, Some("http/1.1")),
+        (both, HttpVersion::Two, Some("h2")),
+    ] {
+        let receiver = Receiver::start().await;
+        let (url, agreed) = front(folder.path(), &receiver, offered).await;
+        let target = target(&Config { tls: tls.clone(), http_version, ..config(&[&url]) });
+        assert!(matches!(sent(&target, 100, "first").await, Reply::Taken(_)));
+        let more = (0..8).map(|producer| sent(&target, producer + 1, "one of many"));
+        let replies = futures::future::join_all(more).await;
+        assert!(replies.iter().all(|reply| matches!(reply, Reply::Taken(_))), "{replies:?}");
+        receiver.messages(9).await;
+        let agreed = agreed.lock().unwrap().clone();
+        let expected = expected.map(|name| name.as_bytes().to_vec());
+        assert!(agreed.iter().all(|it| *it == expected), "{offered:?} {agreed:?}");
+        if expected == Some(b"h2".to_vec()) {
+            assert_eq!(agreed.len(), 1, "{http_version:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_tls_http_2_is_spoken_where_that_is_set() {
+    let receiver = Receiver::start().await;
+    let target = target(&Config { http_version: HttpVersion::Two, ..config(&[&receiver.url]) });
+    assert!(matches!(sent(&target, 1, "over one connection").await, Reply::Taken(_)));
+    receiver.messages(1).await;
 }
 
 #[tokio::test]
@@ -178,5 +237,19 @@ async fn when_nodes_die_the_others_take_over_at_once() {
         // Who asked to be left alone is asked once only.
         assert!(after.1 - before.1 <= 21, "{before:?} {after:?}");
         two.down(None);
+    }
+}
+
+#[test]
+fn a_pause_is_asked_for_in_seconds_or_until_a_date() {
+    let now = Timestamp::parse("1994-11-06T08:49:07Z").unwrap();
+    for (text, seconds) in [
+        (" 7 ", Some(7)),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", Some(30)),
+        ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
+        ("-1", None),
+        ("soon", None),
+    ] {
+        assert_eq!(retry_after(text, now), seconds.map(Duration::from_secs), "{text}");
     }
 }

@@ -20,11 +20,13 @@ use super::recover::packed;
 use super::{Done, Shipper};
 use crate::checkpoint::{Checkpoint, Recovered};
 use crate::discover::{Patterns, Seen, compressed, rotated};
-use crate::identity::{Fingerprint, HEAD_BYTES_MAX, looks_binary};
+use crate::identity::{FileId, Fingerprint, HEAD_BYTES_MAX, looks_binary};
 use crate::source::{Source as _, Unwrapped, Wrapping};
 
 /// Of more files of one stream only the newest are taken; the others are told.
 const FILES_MAX: usize = 100;
+/// How often a file is opened that is renamed again and again.
+const OPEN_TRIES: usize = 5;
 /// File systems take times from a clock that is late by so much.
 pub(super) const CLOCK_GRAIN_NS: i64 = 20_000_000;
 /// The rank of the file that is not rotated.
@@ -104,6 +106,62 @@ impl Entry {
         let same = |file: File| known.verify(&file).is_ok_and(|it| it.is_some());
         self.seen.id.inode == known.id.inode && File::open(&self.seen.path).is_ok_and(same)
     }
+
+    /// The file, opened where it stands now: rotation goes on while we look, and may have given its
+    /// path to another.
+    fn open(&self) -> io::Result<(PathBuf, File)> {
+        let at = |path: PathBuf| -> io::Result<(PathBuf, File)> {
+            let file = File::open(&path)?;
+            let same = FileId::of(&file.metadata()?) == self.seen.id;
+            if same { Ok((path, file)) } else { Err(io::ErrorKind::NotFound.into()) }
+        };
+        let mut opened = at(self.seen.path.clone());
+        for _ in 1..OPEN_TRIES {
+            if !opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                break;
+            }
+            let Some(path) = self.elsewhere() else { break };
+            opened = at(path);
+        }
+        opened
+    }
+
+    /// The name that rotation has given it since it was seen.
+    fn elsewhere(&self) -> Option<PathBuf> {
+        let folder = self.seen.path.parent()?;
+        let names = platform::disk::names(folder).unwrap_or_default();
+        let is_it = |path: &PathBuf| Seen::at(path, false).is_some_and(|it| it.id == self.seen.id);
+        let mut names = names.iter().filter(|name| rotated(name).is_some());
+        names.find_map(|name| Some(folder.join(name)).filter(is_it))
+    }
+
+    /// The checkpoint of a file of which nothing is read yet. None when it is no text.
+    fn begun(&self, source: &Path, seen_ns: i64) -> io::Result<Option<Checkpoint>> {
+        let (path, file) = self.open()?;
+        let file = Arc::new(file);
+        let wrapping = Wrapping::of(&file)?;
+        if wrapping == Wrapping::Plain && compressed(&path) {
+            return Err(io::Error::other("it is compressed in a way that is not known here"));
+        }
+        let mut content = Unwrapped::open(&file, wrapping)?;
+        let head = content.window(0, HEAD_BYTES_MAX)?;
+        if head.is_empty() || looks_binary(head) {
+            return Ok(None);
+        }
+        let (head_bytes, head) = (head.len(), xxh3_64(head));
+        Ok(Some(Checkpoint {
+            producer: platform::random::u64(),
+            id: self.seen.id,
+            fingerprint: Fingerprint { head_bytes, head, tail: xxh3_64(&[]) },
+            offset: 0,
+            sent: None,
+            source: text(source),
+            path: text(&path),
+            real: None,
+            seen_ns,
+            size: self.seen.size,
+        }))
+    }
 }
 
 impl Family {
@@ -158,14 +216,19 @@ impl Family {
         }
         for entry in news.into_iter().rev() {
             let order = i64::try_from(into.files.len()).unwrap_or(0);
-            match begun(entry, &self.source, now.0.saturating_add(order)) {
+            let (path, size) = (&entry.seen.path, entry.seen.size);
+            match entry.begun(&self.source, now.0.saturating_add(order)) {
                 Ok(Some(checkpoint)) => into.files.push(checkpoint),
                 Ok(None) => {}
-                // It was renamed while we looked, and the next start sees it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // The next start would take it for one that was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let why = "came while nobody shipped and was removed or compressed while it was \
+                               looked for: `sawlog import` takes what is left of it";
+                    into.gaps.push(self.gap(path, size, now, why.to_owned()));
+                }
                 Err(error) => {
                     let why = format!("came while nobody shipped and cannot be read: {error}");
-                    into.gaps.push(self.gap(&entry.seen.path, entry.seen.size, now, why));
+                    into.gaps.push(self.gap(path, size, now, why));
                 }
             }
         }
@@ -187,34 +250,6 @@ impl Family {
 
 fn text(path: &Path) -> String {
     model::text::keep_text(path.as_os_str().as_encoded_bytes()).0.into_owned()
-}
-
-/// The checkpoint of a file of which nothing is read yet. None when it is no text.
-fn begun(entry: &Entry, source: &Path, seen_ns: i64) -> io::Result<Option<Checkpoint>> {
-    let path = &entry.seen.path;
-    let file = Arc::new(File::open(path)?);
-    let wrapping = Wrapping::of(&file)?;
-    if wrapping == Wrapping::Plain && compressed(path) {
-        return Err(io::Error::other("it is compressed in a way that is not known here"));
-    }
-    let mut content = Unwrapped::open(&file, wrapping)?;
-    let head = content.window(0, HEAD_BYTES_MAX)?;
-    if head.is_empty() || looks_binary(head) {
-        return Ok(None);
-    }
-    let (head_bytes, head) = (head.len(), xxh3_64(head));
-    Ok(Some(Checkpoint {
-        producer: platform::random::u64(),
-        id: entry.seen.id,
-        fingerprint: Fingerprint { head_bytes, head, tail: xxh3_64(&[]) },
-        offset: 0,
-        sent: None,
-        source: text(source),
-        path: text(path),
-        real: None,
-        seen_ns,
-        size: entry.seen.size,
-    }))
 }
 
 impl Shipper {
@@ -298,5 +333,58 @@ impl Shipper {
                 self.wake(key);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "tests treat files as other programs do")]
+
+    use std::fs;
+
+    use super::*;
+
+    /// A folder with two files that were rotated, and their family.
+    fn rotated_files() -> (tempfile::TempDir, Family) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("a.log", "now\n"), ("a.log.1", "later\n"), ("a.log.2", "before\n")] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let includes = [folder.path().join("*.log").to_string_lossy().into_owned()];
+        let patterns = Patterns::new([(&includes[..], &[][..])].into_iter()).unwrap();
+        let family = families(folder.path(), &patterns, 0).remove(0);
+        (folder, family)
+    }
+
+    fn looked(family: &Family) -> Between {
+        let mut between = Between::default();
+        family.look(&[], 0, Timestamp(1), &mut between);
+        between
+    }
+
+    #[test]
+    fn a_file_that_is_renamed_while_it_is_looked_for_is_found() {
+        let (folder, family) = rotated_files();
+        let path = |name: &str| folder.path().join(name);
+        // The path of the one has the content of the other now.
+        fs::rename(path("a.log.2"), path("a.log.3")).unwrap();
+        fs::rename(path("a.log.1"), path("a.log.2")).unwrap();
+        let Between { files, gaps } = looked(&family);
+        assert!(gaps.is_empty(), "{gaps:?}");
+        let found = files.iter().map(|file| (PathBuf::from(&file.path), file.fingerprint.head));
+        let expected = [(path("a.log.3"), "before\n"), (path("a.log.2"), "later\n")];
+        let expected = expected.map(|(path, text)| (path, xxh3_64(text.as_bytes())));
+        assert_eq!(found.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_file_that_goes_while_it_is_looked_for_is_said() {
+        let (folder, family) = rotated_files();
+        fs::remove_file(folder.path().join("a.log.1")).unwrap();
+        let Between { files, gaps } = looked(&family);
+        assert_eq!(files.len(), 1);
+        let [gap] = gaps.as_slice() else { panic!("{gaps:?}") };
+        assert_eq!((gap.from, gap.to), (0, 6));
+        assert!(gap.why.as_ref().is_some_and(|why| why.contains("removed or compressed")));
     }
 }

@@ -212,6 +212,7 @@ impl Shipper {
     fn meet(&mut self, key: Key, seen: &Seen) {
         let Some(file) = self.table.get(key) else { return };
         let grown = (file.size, file.modified_ns) != (seen.size, seen.modified_ns);
+        let larger = seen.size > file.size;
         if file.path != seen.path {
             // A walk's news may be old by now.
             if Seen::at(&seen.path, true).is_none_or(|there| there.id != seen.id) {
@@ -231,6 +232,9 @@ impl Shipper {
             }
         } else if !file.present {
             self.renamed_to(key, &seen.path);
+        }
+        if larger {
+            self.table.measure(key, seen.size, seen.modified_ns);
         }
         if grown {
             self.wake(key);

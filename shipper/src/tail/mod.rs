@@ -8,6 +8,7 @@
 mod absent;
 mod begin;
 mod between;
+mod context;
 mod feeds;
 mod gap;
 mod hold;
@@ -33,14 +34,16 @@ use platform::shutdown::Shutdown;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use self::begin::OpenMax;
 use self::between::{Between, Family};
+use self::context::Context;
 use self::feeds::Feeds;
 use self::gap::Gaps;
 use self::recover::{Fate, Vanished};
 pub(crate) use self::reload::Compiled;
 use self::save::Unsaved;
 use self::schedule::Schedule;
-use self::step::{Context, Hand, Outcome, Turn};
+use self::step::{Hand, Outcome, Turn};
 use self::table::{Generation, Kept, Key, Outbox, Table};
 use crate::checkpoint::{Checkpoint, Store};
 use crate::config::{self, Config, ConfigError, Until};
@@ -81,7 +84,7 @@ pub struct Shipper {
     looks: usize,
     /// Files open between turns and in them.
     open_files: usize,
-    open_files_max: usize,
+    open_max: OpenMax,
     /// Whether files found now were there before this process.
     first_walk: bool,
     /// Whether no process ran here before.
@@ -169,6 +172,7 @@ impl Shipper {
             board.checkpoint(Some(complaint.clone()));
         }
         let elapsed = clock.elapsed();
+        let open_max = OpenMax::of_process(&config);
         let packers = Semaphore::new(PACKERS_MAX);
         let context = Context {
             config,
@@ -201,7 +205,7 @@ impl Shipper {
             turns: 0,
             looks: 0,
             open_files: 0,
-            open_files_max: begin::open_files_max(),
+            open_max,
             first_walk: true,
             first_run: recovered.first_run,
             orderly: recovered.orderly,
@@ -291,10 +295,11 @@ impl Shipper {
         }
         self.tell_gaps();
         self.tell_status(now);
-        self.begin();
-        self.context.metrics.open_files.set(i64::try_from(self.open_files).unwrap_or(i64::MAX));
+        // Before turns begin: how they compress depends on it.
         let lag = i64::try_from(self.table.lag_bytes()).unwrap_or(i64::MAX);
         self.context.metrics.lag_bytes.set(lag);
+        self.begin();
+        self.context.metrics.open_files.set(i64::try_from(self.open_files).unwrap_or(i64::MAX));
         self.context.board.files(self.table.len() as u64, self.table.lag_bytes());
     }
 
@@ -348,7 +353,9 @@ impl Shipper {
         if !Arc::ptr_eq(&turn.recipe, &file.recipe) {
             hand.forget_origin();
         }
-        if file.present && self.open_files > self.open_files_max {
+        let bytes = file.size.max(turn.verified);
+        let open_max = self.open_max.for_file(turn.checkpoint.offset, bytes);
+        if file.present && self.open_files > open_max {
             hand.close();
         }
         if hand.file.is_none() {
@@ -384,6 +391,9 @@ impl Shipper {
         let paused = matches!(outcome, Outcome::Sent { pause } if pause > Duration::ZERO);
         if let Some(file) = self.table.get_mut(key) {
             file.paused = paused;
+            if matches!(outcome, Outcome::Sent { .. } | Outcome::Resting(_)) {
+                file.gathers_since = None;
+            }
         }
         match outcome {
             Outcome::Sent { pause } if paused => {
@@ -430,6 +440,7 @@ impl Shipper {
                 true => self.schedule.push_look(key),
                 false => self.schedule.push(key),
             }
+            self.open_early(key);
         }
     }
 
@@ -465,23 +476,6 @@ impl Shipper {
             // A copy of it may have been compressed, or it had gone and left its inode to this one.
             Some(key) => self.judge(vec![Vanished { key, gap, tries: 0, overwritten: true }]),
             None => gap.into_iter().for_each(|gap| self.lost(gap)),
-        }
-    }
-
-    fn failed(&mut self, key: Key, why: &str) {
-        self.release(key);
-        let Some(file) = self.table.get_mut(key) else { return };
-        file.last_error = Some(why.to_owned());
-        if file.failures == 0 {
-            tracing::warn!(why, "cannot ship the file, will try again");
-        }
-        file.failures = file.failures.saturating_add(1);
-        let pause = FAILURE_PAUSE * (1 << file.failures.min(7));
-        self.context.board.file(Some(why.to_owned()));
-        if self.context.config.until == Until::Done {
-            self.unread.push(why.to_owned());
-        } else {
-            self.schedule.later(key, self.context.clock.elapsed() + pause);
         }
     }
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::absent::AbsentKey;
+use super::context::Context;
 use super::gap::Gap;
-use super::step::Context;
 use super::{Done, Shipper, WALK_DELAY};
 use crate::checkpoint::Checkpoint;
 use crate::config;
@@ -25,8 +25,6 @@ use xxhash_rust::xxh3::xxh3_64;
 const EMFILE: i32 = 24;
 /// And when all processes together have.
 const ENFILE: i32 = 23;
-/// Files that are held open before their turn comes.
-pub(super) const OPEN_AHEAD: usize = 16;
 /// How often a file is looked for that is just being compressed.
 const TRIES_MAX: u32 = 100;
 
@@ -97,9 +95,10 @@ impl Shipper {
         });
         let followed = Followed { patterns: self.patterns.clone(), ids: self.table.ids() };
         self.gaps.recovering = true;
-        let context = self.context.clone();
-        self.tasks
-            .spawn(async move { Done::Recovered(recover_all(&context, searches, followed).await) });
+        let (context, ahead) = (self.context.clone(), self.open_max.ahead);
+        self.tasks.spawn(async move {
+            Done::Recovered(recover_all(&context, searches, followed, ahead).await)
+        });
     }
 
     /// Streams that wait go on when everything that vanished was looked for once.
@@ -156,17 +155,20 @@ impl Shipper {
     }
 }
 
-/// A few at once are found, and so kept from being rotated away; then they are read one by one.
+/// As many as may be open are found at once, and so kept from being rotated away; then they are read one
+/// by one, however long a dead node keeps each.
 async fn recover_all(
     context: &Context,
     searches: Vec<Search>,
     followed: Followed,
+    ahead: usize,
 ) -> Vec<(Vanished, Fate)> {
     let (mut searches, followed) = (searches.into_iter(), Arc::new(followed));
     let mut fates = Vec::new();
     loop {
-        let lot: Vec<Search> = searches.by_ref().take(OPEN_AHEAD).collect();
+        let lot: Vec<Search> = searches.by_ref().take(ahead).collect();
         if lot.is_empty() || context.stop.is_triggered() {
+            context.metrics.ahead_files.set(0);
             return fates;
         }
         let known: Vec<Checkpoint> = lot.iter().map(|search| search.checkpoint.clone()).collect();
@@ -177,12 +179,16 @@ async fn recover_all(
             known.iter().map(|known| find(known, &followed, &mut folders)).collect::<Vec<_>>()
         };
         let found = tokio::task::spawn_blocking(find_all).await.unwrap_or_default();
+        let held = found.iter().filter(|found| matches!(found, Found::There(_))).count();
+        context.metrics.ahead_files.set(i64::try_from(held).unwrap_or(i64::MAX));
         for (search, found) in lot.into_iter().zip(found) {
+            let held = matches!(found, Found::There(_));
             let fate = match found {
                 Found::There(packed) => recover(context, &search, packed).await,
                 Found::Nowhere => Fate::Lost,
                 Found::Unsettled => Fate::Unsure,
             };
+            context.metrics.ahead_files.inc_by(-i64::from(held));
             fates.push((search.vanished, fate));
         }
     }
@@ -202,6 +208,7 @@ async fn recover(context: &Context, search: &Search, packed: Packed) -> Fate {
         origin,
         container: recipe.container(&checkpoint.source),
         recipe,
+        zstd_level: context.zstd_level(),
         clock: &context.clock,
         target: &context.target,
         board: &context.board,

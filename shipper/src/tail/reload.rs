@@ -5,7 +5,8 @@ use std::sync::Arc;
 use platform::shutdown::Shutdown;
 use tokio::sync::Semaphore;
 
-use super::step::Context;
+use super::begin::OpenMax;
+use super::context::Context;
 use super::{Shipper, WALK_DELAY};
 use crate::config::{self, Config, ConfigError};
 use crate::discover::Patterns;
@@ -59,6 +60,7 @@ impl Shipper {
             workbenches: Workbenches::default(),
             store: old.store.clone(),
         });
+        self.open_max = OpenMax::of_process(&self.context.config);
         self.context.board.patterns(new.patterns.texts());
         (self.patterns, self.recipes) = (new.patterns, new.recipes);
         for key in self.table.keys() {
@@ -81,7 +83,7 @@ impl Shipper {
         }
         let recipe = self.recipe(source, &path);
         let Some(file) = self.table.get_mut(key) else { return };
-        file.recipe = recipe;
+        (file.recipe, file.gathers_since) = (recipe, None);
         if let Some(hand) = &mut file.hand {
             hand.forget_origin();
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::recover::Vanished;
 use super::step::{self, Rest};
 use super::table::Key;
-use super::{Shipper, WALK_DELAY, absent};
+use super::{FAILURE_PAUSE, Shipper, WALK_DELAY, absent};
 use crate::config::Until;
 use crate::discover::Seen;
 
@@ -109,5 +109,23 @@ impl Shipper {
         }
         let (size, modified_ns) = (file.size, file.modified_ns);
         self.table.measure(key, size, modified_ns);
+    }
+
+    /// It is tried again later; the next one of its stream need not wait for that.
+    pub(super) fn failed(&mut self, key: Key, why: &str) {
+        self.release(key);
+        let Some(file) = self.table.get_mut(key) else { return };
+        file.last_error = Some(why.to_owned());
+        if file.failures == 0 {
+            tracing::warn!(why, "cannot ship the file, will try again");
+        }
+        file.failures = file.failures.saturating_add(1);
+        let pause = FAILURE_PAUSE * (1 << file.failures.min(7));
+        self.context.board.file(Some(why.to_owned()));
+        if self.context.config.until == Until::Done {
+            self.unread.push(why.to_owned());
+        } else {
+            self.schedule.later(key, self.context.clock.elapsed() + pause);
+        }
     }
 }

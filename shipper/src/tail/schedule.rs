@@ -43,6 +43,11 @@ impl Schedule {
         self.ready.pop_front()
     }
 
+    /// How many files wait for a turn.
+    pub(super) fn ready_count(&self) -> usize {
+        self.ready.len()
+    }
+
     /// Nobody waits for a turn.
     pub(super) fn is_idle(&self) -> bool {
         self.ready.is_empty() && self.looks.is_empty()

@@ -11,48 +11,23 @@ use std::time::Duration;
 use model::batch::Sequence;
 use model::limits::BATCH_RECORDS_MAX;
 use model::time::Timestamp;
-use platform::clock::Clock;
 use platform::shutdown::Shutdown;
-use tokio::sync::Semaphore;
 
+use super::context::Context;
 use super::table::{Generation, Key, Outbox};
-use crate::checkpoint::{Checkpoint, Sent, Store};
-use crate::config::{self, Config, Until};
+use crate::checkpoint::{Checkpoint, Sent};
+use crate::config::{self, Until};
 use crate::discover::modified_ns;
 use crate::frame::Delimiter;
 use crate::identity::{self, FileId, Fingerprint, HEAD_BYTES_KEPT, HEAD_BYTES_MIN, SENT_BYTES_MAX};
-use crate::metrics::Metrics;
-use crate::pack::{
-    Damaged, Found, Framing, LastLine, Origin, Packed, Packer, Place, Width, Workbenches,
-};
+use crate::pack::{Damaged, Found, Framing, LastLine, Origin, Packed, Packer, Place, Width};
 use crate::parse::Parser;
 use crate::recipe::Recipe;
-use crate::send::{Reply, Target};
+use crate::send::Reply;
 use crate::source::{PlainFile, read_at};
-use crate::status::Board;
 
 /// How long a deleted file must rest before its last line counts without a newline.
 const UNLINKED_REST: Duration = Duration::from_secs(1);
-
-/// What all turns share.
-#[derive(Debug)]
-pub(super) struct Context {
-    pub(super) config: Config,
-    pub(super) host: String,
-    pub(super) target: Target,
-    pub(super) board: Board,
-    pub(super) metrics: Metrics,
-    pub(super) clock: Clock,
-    pub(super) shutdown: Shutdown,
-    /// Ends what is under way with these settings: there are newer ones, or we shall stop.
-    pub(super) stop: Shutdown,
-    /// Bounds those who read, parse and compress at once, and so their memory.
-    pub(super) packers: Semaphore,
-    /// What they work with; as many as packers.
-    pub(super) workbenches: Workbenches,
-    /// Hears of every batch before it is sent.
-    pub(super) store: Arc<Store>,
-}
 
 /// What a file keeps between turns.
 #[derive(Debug, Default)]
@@ -151,7 +126,12 @@ pub(super) async fn take(context: Arc<Context>, mut turn: Turn) -> (Turn, Outcom
     let shared = context.clone();
     let key = turn.key;
     let prepared = tokio::task::spawn_blocking(move || {
+        let start = shared.clock.elapsed();
         let prepared = prepare(&shared, &mut turn);
+        if let Ok(Prepared::Batch { packed, .. }) = &prepared {
+            let time = shared.clock.elapsed().saturating_sub(start);
+            shared.target.pace.packed(packed.bytes.len(), time);
+        }
         (turn, prepared)
     })
     .await;
@@ -264,6 +244,7 @@ fn read(context: &Context, turn: &mut Turn, file: &File) -> io::Result<Prepared>
         multiline: recipe.multiline.clone(),
     };
     let mut workbench = context.workbenches.take();
+    workbench.compress_at(context.zstd_level());
     let mut buffer = std::mem::take(&mut workbench.buffer);
     let mut packer = Packer {
         origin: &origin,

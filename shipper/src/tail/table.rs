@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use model::limits::BATCH_BYTES_TARGET;
 use model::time::Timestamp;
 use platform::shutdown::Shutdown;
 
@@ -105,6 +106,8 @@ pub(super) struct Tracked {
     pub(super) waits: bool,
     /// It has more, and waits as its rate says.
     pub(super) paused: bool,
+    /// Since when less than a batch waits for more.
+    pub(super) gathers_since: Option<Duration>,
     /// Consecutive failures.
     pub(super) failures: u32,
     /// Bytes the file had when its content was last found to be this generation's.
@@ -403,6 +406,13 @@ impl Tracked {
         self.lag > 0
     }
 
+    /// Whether more may come to what would be less than a batch: the file is where it was, and no
+    /// other waits for it.
+    pub(super) fn may_gather(&self) -> bool {
+        let little = (1..BATCH_BYTES_TARGET as u64).contains(&self.lag);
+        little && self.present && self.next.is_none()
+    }
+
     fn status(&self) -> FileStatus {
         let acknowledged = self.checkpoint.offset;
         let sent = self.sent.behind(acknowledged).map_or(acknowledged, |sent| sent.to);
@@ -455,6 +465,7 @@ impl Tracked {
             next: None,
             waits: false,
             paused: false,
+            gathers_since: None,
             failures: 0,
             verified: 0,
             last_error: None,

@@ -74,9 +74,13 @@ fn push(word: &str, numbers: Range<u64>) -> Value {
     json!({ "streams": [{ "stream": { "app": word }, "values": lines }] })
 }
 
-/// The body of the collector is what stands in the list, one behind the other.
+/// The body of the collector is what stands in the list, one behind the other. Events with times of their
+/// own are recognised in their channel.
 fn events(word: &str, numbers: Range<u64>) -> Value {
-    let event = |n| json!({ "event": { "message": message(word, n), "number": n }, "host": "h" });
+    let event = |n| {
+        let said = json!({ "message": message(word, n), "number": n });
+        json!({ "event": said, "host": "h", "time": 1_795_000_000 + n })
+    };
     numbers.map(event).collect()
 }
 
@@ -141,7 +145,7 @@ impl Foreign {
 }
 
 /// Sends a request to any node until it is acknowledged; without a door, a bulk. What makes a repeat
-/// no second one is the key, and in a bulk its ids.
+/// no second one is the key, in a bulk its ids, and in a channel of the collector all that it holds.
 fn insist(door: Option<&Door>, clients: &[Client], chance: &mut Chance, numbers: Range<u64>) {
     let key = format!("foreign-{}-{}", door.map_or("bulk", |door| door.word), numbers.start);
     let (path, body) = match door {
@@ -153,7 +157,7 @@ fn insist(door: Option<&Door>, clients: &[Client], chance: &mut Chance, numbers:
         Some(door) => (door.path, (door.body)(door.word, numbers).to_string()),
     };
     let mut headers = vec![("content-type", "application/json")];
-    if door.is_some() {
+    if door.is_some_and(|door| door.word != "collected") {
         headers.push(("idempotency-key", key.as_str()));
     }
     let is_taken = door.map_or(is_stored as fn(&Answer) -> bool, |door| door.is_taken);

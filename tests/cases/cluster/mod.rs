@@ -1,11 +1,16 @@
 //! Three nodes and what may happen to them: every acknowledged record is found once, from every node.
 
+mod chaos;
+mod clocks;
 mod damage;
 mod faults;
 mod foreign;
 mod founding;
 mod members;
+mod power;
 mod repeats;
+mod rolling;
+mod trimmed;
 mod trust;
 
 use std::io::{Read as _, Seek as _, Write as _};
@@ -86,26 +91,6 @@ fn a_killed_node_loses_nothing_and_comes_back() {
     cluster.kill(1);
     load.more(300);
     cluster.begin(1);
-    let tally = load.end();
-    cluster.settled();
-    cluster.expect(&tally);
-}
-
-#[test]
-fn a_rolling_restart_and_a_loss_of_power_of_all_lose_nothing() {
-    let mut cluster = Cluster::start(3, QUICK, plain);
-    let load = Load::start(&cluster.addresses(), "power", 4);
-    for number in 0..3 {
-        load.more(200);
-        cluster.stop(number);
-        load.more(200);
-        cluster.begin(number);
-        cluster.settled();
-    }
-    load.more(300);
-    (0..3).for_each(|number| cluster.kill(number));
-    (0..3).for_each(|number| cluster.begin(number));
-    load.more(300);
     let tally = load.end();
     cluster.settled();
     cluster.expect(&tally);

@@ -1,6 +1,7 @@
-//! `make bench-split`: bytes by part, CPU by stage and queries over three corpora, whole node over
-//! HTTP, each beside references of the same run. CORPUS (plain,hostile,wide), RECORDS (10,000,000
-//! of plain, 1,000,000 of the others), SEED (1), SAMPLES (a folder of NAME_2k.log files).
+//! `make bench-split`: bytes by part before and after cold compaction, CPU by stage and queries over
+//! three corpora, whole node over HTTP, each beside references of the same run. CORPUS
+//! (plain,hostile,wide), RECORDS (10,000,000 of plain, 1,000,000 of the others), SEED (1), SAMPLES (a
+//! folder of NAME_2k.log files).
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -16,12 +17,15 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use platform::clock::Clock;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::measure::{cpu_s, cpu_s_by_thread, cpu_s_now, folder_bytes, mb, peak_bytes, quantile};
 use tests::process::{self, Node};
 use tests::records::{Kind, Records, Samples, asked};
 use tests::scene::{SETTINGS, drop_caches, ripgrep, send, settle, time, write_raw};
+use tests::wait::{pace, within};
 
+/// So long may cold compaction take, also with very many records.
+const COMPACTION: Duration = Duration::from_secs(4 * 3600);
 /// Runs of each query; the median is printed.
 const RUNS: usize = 7;
 
@@ -76,7 +80,7 @@ impl Scene {
         }
         let mut node = Node::start("node", self.folder.path(), SETTINGS, &[]);
         self.ingest(&node);
-        self.sizes();
+        self.sizes("disk");
         self.queries(&node, "warm");
         self.duckdb();
         node.process.stop();
@@ -84,6 +88,8 @@ impl Scene {
         let (took, node) = self.time(|| Node::start("node", self.folder.path(), SETTINGS, &[]));
         println!("start      {:.0} ms until it is ready", took.as_secs_f64() * 1e3);
         self.cold(&node);
+        self.compact(&node);
+        self.queries(&node, "warm, over compacted splits");
     }
 
     fn time<T>(&self, work: impl FnOnce() -> T) -> (Duration, T) {
@@ -124,9 +130,38 @@ impl Scene {
         written(&metrics);
     }
 
+    fn splits(&self) -> PathBuf {
+        self.folder.path().join("data/objects/splits")
+    }
+
+    /// Has everything packed for size, and says what that cost and what it gave.
+    fn compact(&self, node: &Node) {
+        const PATH: &str = "/api/v1/indexes/main/compact";
+        let cpu = cpu_s_now(&node.process);
+        let (took, ()) = self.time(|| {
+            let begun = node.client.post(PATH, &json!({}));
+            assert_eq!(begun.status, 202, "{}", begun.body);
+            within(COMPACTION, "everything compacted, and nothing else left", || {
+                // Asking costs the node CPU that is not its work's.
+                pace(Duration::from_millis(250));
+                let progress = node.client.get(PATH);
+                let there = std::fs::read_dir(self.splits()).unwrap().count() as u64;
+                let is_done = progress["splits_left"] == json!(0);
+                (is_done && progress["cold_splits"] == json!(there)).then_some(())
+            });
+        });
+        println!(
+            "compaction {:.1} CPU-s/GB, {:.0} s, memory peak {:.0} MB since the start",
+            (cpu_s_now(&node.process) - cpu) / self.gb(),
+            took.as_secs_f64(),
+            mb(peak_bytes(&node.process))
+        );
+        self.sizes("disk, compacted");
+    }
+
     /// Bytes by part, of all splits together.
-    fn sizes(&self) {
-        let splits = self.folder.path().join("data/objects/splits");
+    fn sizes(&self, what: &str) {
+        let splits = self.splits();
         let (mut parts, mut count) = (BTreeMap::<String, u64>::new(), 0);
         for split in std::fs::read_dir(&splits).unwrap() {
             let split = split.unwrap().path();
@@ -145,7 +180,7 @@ impl Scene {
         }
         let all = folder_bytes(&splits);
         println!(
-            "disk       {:.4} of raw: {:.1} MB in {count} splits, of these",
+            "{what:<10} {:.4} of raw: {:.1} MB in {count} splits, of these",
             self.share(all),
             mb(all)
         );

@@ -9,6 +9,7 @@ use model::node::{
 use model::partition::PartitionId;
 
 use crate::catalog::Command;
+use crate::peer::PROTOCOL_NAMES;
 use crate::placement::{load_max, ranked};
 
 /// Replicas of a partition from three nodes on.
@@ -56,6 +57,8 @@ pub fn plan(topology: &Topology, sight: &Sight) -> Vec<Command> {
 }
 
 fn health(topology: &Topology, sight: &Sight) -> Vec<Command> {
+    // Nodes of the first version drain others without marking them.
+    let all_mark = topology.nodes.values().all(|node| node.protocol >= PROTOCOL_NAMES);
     let change = |node: &NodeInfo| {
         let heard = sight.heard.contains(&node.id);
         let age = sight.age(node.id);
@@ -65,7 +68,11 @@ fn health(topology: &Topology, sight: &Sight) -> Vec<Command> {
             Health::Up if !heard && age > SESSION_NS => Some(Health::Down),
             // It came back, and is left all the same.
             Health::Up if is_left => Some(Health::Draining),
-            Health::Draining if !heard && is_left && age > SESSION_NS => Some(Health::Down),
+            Health::Draining if !heard && (is_left || all_mark) && age > SESSION_NS => {
+                Some(Health::Down)
+            }
+            // That was taken back while this was decided.
+            Health::Draining if heard && !is_left && all_mark => Some(Health::Up),
             Health::Down if age > sight.gone_after => Some(Health::Gone),
             _ => None,
         }

@@ -325,3 +325,32 @@ fn what_a_clock_says_keeps_no_dead_node_alive() {
     assert!(plan(&topology, &leap).iter().all(|one| !matches!(one, Command::SetHealth { .. })));
     assert_eq!(plan(&topology, &at(sight.gone_after + 1)), [health(Health::Gone, sight.now)]);
 }
+
+#[test]
+fn who_is_not_to_be_left_any_more_takes_work_whatever_was_decided_in_between() {
+    let mut topology = topology(1..=3);
+    let sight = sight(&topology, 6);
+    settle(&mut topology, &sight);
+    topology.draining.insert(NodeId(2));
+    // It is looked, the drain is taken back, and only then is carried out what follows of the look.
+    let looked = plan(&topology, &sight);
+    let [Command::SetHealth { node: NodeId(2), health: Health::Draining, .. }] = &looked[..] else {
+        panic!("{looked:?}")
+    };
+    topology.draining.clear();
+    topology.nodes.get_mut(&NodeId(2)).unwrap().health = Health::Draining;
+    // A node of the first version may have asked for it, which marks nothing.
+    settle(&mut topology, &sight);
+    assert_eq!(topology.nodes[&NodeId(2)].health, Health::Draining);
+    topology.nodes.values_mut().for_each(|node| node.protocol = PROTOCOL_NAMES);
+    let mut silent = topology.clone();
+    settle(&mut topology, &sight);
+    assert_eq!(topology.nodes[&NodeId(2)].health, Health::Up);
+    check_whole(&topology, 6);
+    // One that is silent meanwhile is down, and comes back as any other.
+    silent.nodes.get_mut(&NodeId(2)).unwrap().since = NOW - SESSION_NS - 1;
+    let mut unheard = sight;
+    unheard.heard.remove(&NodeId(2));
+    settle(&mut silent, &unheard);
+    assert_eq!(silent.nodes[&NodeId(2)].health, Health::Down);
+}

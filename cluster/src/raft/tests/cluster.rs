@@ -183,6 +183,26 @@ fn check_written(member: &Member, writers: usize, each: usize, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_nobody_has_any_more_ends_with_its_log_and_its_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let network: Arc<dyn Transport> = Arc::new(Mesh::default());
+    let (left, log) = (Arc::downgrade(&network), open(folder.path()).unwrap());
+    let kept = Arc::downgrade(&log.0);
+    let machine = Machine::new(log.clone()).await;
+    let settings = GroupSettings::new(GROUP, 1, 0);
+    let group = Group::start(settings, log, machine, network).await.unwrap();
+    let one = BTreeMap::from([(1, peer(1))]);
+    group.raft().initialize(one).await.unwrap();
+    drop(group);
+    let ended = async {
+        while left.upgrade().is_some() || kept.upgrade().is_some() {
+            Clock::system().sleep(Duration::from_millis(5)).await;
+        }
+    };
+    Clock::system().timeout(PATIENCE, ended).await.expect("it ends");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_steps_back_does_not_lead_again_at_once() {
     let mesh = Mesh::default();
     let members = three(&mesh).await;

@@ -19,6 +19,8 @@ enum Step {
     /// A snapshot comes that is so far ahead (or, at 0, of an entry that is there).
     Restart(u8),
     Reopen,
+    /// Begin another segment.
+    Seal,
     Vote,
     /// Read on, or from a share of what is there.
     Read(Option<u8>, u16),
@@ -32,6 +34,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => any::<u8>().prop_map(Step::Purge),
         1 => (0..4u8).prop_map(Step::Restart),
         2 => Just(Step::Reopen),
+        1 => Just(Step::Seal),
         1 => Just(Step::Vote),
         3 => (any::<Option<u8>>(), 0..800u16).prop_map(|(from, bytes)| Step::Read(from, bytes)),
     ];
@@ -110,6 +113,7 @@ fn check(store: &LogStore<Tally>, model: &Model) {
     let newest = wait(store.trim(last, |_| true)).unwrap();
     assert_eq!(newest, starts.first().map(|start| model.point(*start)));
     let segments = store.segments();
+    assert_eq!(store.newest_start(), segments.last().and_then(|segment| segment.start));
     let on_disk = segments.iter().map(|segment| std::fs::metadata(&segment.path).unwrap().len());
     assert_eq!(store.bytes(), on_disk.sum::<u64>());
 }
@@ -130,6 +134,16 @@ fn append(store: &LogStore<Tally>, model: &mut Model, step: &Step) {
     }
     store.0.append(&entries).unwrap();
     model.entries.extend(entries);
+}
+
+fn seal(store: &LogStore<Tally>, model: &Model) {
+    wait(store.seal()).unwrap();
+    let newest = store.segments().last().unwrap().start;
+    assert_eq!(newest, model.last());
+    // Once is enough.
+    let count = store.segments().len();
+    wait(store.seal()).unwrap();
+    assert_eq!(store.segments().len(), count);
 }
 
 fn run(steps: &[Step]) {
@@ -182,6 +196,7 @@ fn run(steps: &[Step]) {
                 store = open(folder.path()).unwrap();
                 reader = store.reader();
             }
+            Step::Seal => seal(&store, &model),
             Step::Vote => {
                 model.vote = Some(Vote::new(model.term, 3));
                 store.0.save_vote(Vote::new(model.term, 3)).unwrap();

@@ -29,9 +29,12 @@ mod oracle;
 mod fixtures;
 mod patterns;
 mod narrowed;
+mod packed;
 mod wide;
 mod many;
 mod deleted;
+mod senders;
+mod sums;
 mod damage;
 
 use self::random::{filter, record};
@@ -80,8 +83,17 @@ fn made_of(
     folder: &Path,
     source: Source<impl Iterator<Item = Result<Piece, BuildError>>>,
 ) -> (Split, Objects) {
+    made_as(Packing::Quick, folder, source)
+}
+
+fn made_as(
+    packing: Packing,
+    folder: &Path,
+    source: Source<impl Iterator<Item = Result<Piece, BuildError>>>,
+) -> (Split, Objects) {
     let objects = Objects::local(&folder.join("objects")).unwrap();
-    let meta = build(origin("s"), source, &folder.join("work"), &objects);
+    let origin = Origin { packing, ..origin("s") };
+    let meta = build(origin, source, &folder.join("work"), &objects);
     let split = Split::open(meta.unwrap().unwrap().into(), &objects, &pages()).unwrap();
     (split, objects)
 }
@@ -93,6 +105,7 @@ fn origin(id: &str) -> Origin {
         partition: PartitionId(0),
         merges: 0,
         deletions: 0,
+        packing: Packing::Quick,
     }
 }
 
@@ -206,10 +219,11 @@ fn thirds(folder: &Path, rows: &RecordBatch) -> Vec<Split> {
     starts.map(split).collect()
 }
 
-/// A split merged from three of these rows.
+/// A cold split merged from three of these rows.
 fn merged(folder: &Path, rows: &RecordBatch) -> Split {
     let splits = thirds(folder, rows);
-    made_of(&folder.join("merged"), crate::merge::source_of(&splits, &[]).unwrap()).0
+    let source = crate::merge::source_of(&splits, &[]).unwrap();
+    made_as(Packing::Small, &folder.join("merged"), source).0
 }
 
 proptest! {
@@ -404,14 +418,14 @@ fn a_build_that_fails_leaves_no_files() {
     let (objects, work) = (folder.path().join("objects"), folder.path().join("work"));
     let objects = Objects::local(&objects).unwrap();
     let rows = RecordBatch::new_empty(crate::schema::schema(&[]));
-    let Source { schema, unit, templates, ingest, arrivals, sketches, .. } =
+    let Source { schema, unit, templates, ingest, arrivals, sketches, sums, .. } =
         source_of(&[&rows]).unwrap();
     let seen = work.clone();
     let pieces = std::iter::once_with(move || {
         assert!(seen.join("body.parquet").exists());
         Err(BuildError::Broken("a row is not there".to_owned()))
     });
-    let source = Source { schema, unit, templates, ingest, arrivals, sketches, pieces };
+    let source = Source { schema, unit, templates, ingest, arrivals, sketches, sums, pieces };
     assert!(build(origin("e"), source, &work, &objects).is_err());
     assert!(!work.exists());
 }

@@ -1,7 +1,7 @@
 //! Rows of long texts are read and merged a few at a time, whatever the others are like.
 
 use super::*;
-use crate::schema::{BATCH_BYTES, text_bytes};
+use crate::schema::{BATCH_BYTES, TextBytes};
 
 /// Bytes of a long text.
 const LONG: usize = 8 << 10;
@@ -21,7 +21,7 @@ fn records() -> Vec<Record> {
 }
 
 fn bytes_of(rows: &RecordBatch) -> u64 {
-    text_bytes(rows).iter().sum()
+    TextBytes::of(rows).between(&(0..rows.num_rows()))
 }
 
 #[test]

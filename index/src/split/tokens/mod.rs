@@ -11,10 +11,11 @@ use memchr::memmem::Finder;
 use model::limits::TOKEN_BYTES_MAX;
 
 use self::cut::{Kept, kept_of};
-use self::page::{PageWriter, unpack_page, unpack_page_v1, walk};
+use self::page::{PageWriter, blocks_of, unpack_page, unpack_page_v1, walk};
 use super::bundle::Section;
 use super::coding::{Reader, malformed, put, put_bytes, shared};
 use super::gather::Gatherer;
+use super::packing::Packing;
 use super::pages::SplitPages;
 
 /// Bytes of a page before compression, about.
@@ -24,10 +25,12 @@ const PAGE_BYTES: usize = 32 << 10;
 /// that says where each page begins.
 pub(super) fn write(
     gatherer: Gatherer,
+    packing: Packing,
     append: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<Vec<u8>> {
     let mut writer = Writer {
         append,
+        packing,
         index: Vec::new(),
         page: PageWriter::default(),
         first: Vec::new(),
@@ -41,6 +44,7 @@ pub(super) fn write(
 
 struct Writer<F> {
     append: F,
+    packing: Packing,
     index: Vec<u8>,
     page: PageWriter,
     /// The first text of the page.
@@ -79,7 +83,7 @@ impl<F: FnMut(&[u8]) -> io::Result<()>> Writer<F> {
     }
 
     fn end_page(&mut self) -> io::Result<()> {
-        let (packed, bytes) = self.page.finish()?;
+        let (packed, bytes) = self.page.finish(self.packing)?;
         put_bytes(&mut self.index, &self.first);
         put(&mut self.index, packed.len() as u64);
         put(&mut self.index, bytes as u64);
@@ -157,18 +161,8 @@ impl Tokens {
     pub(super) fn blocks(&self, token: &[u8]) -> io::Result<Vec<u32>> {
         let after = self.entries.partition_point(|entry| *entry.first <= *token);
         let Some(number) = after.checked_sub(1) else { return Ok(Vec::new()) };
-        let page = self.page(number)?;
-        let mut found = Vec::new();
         // Nothing stands between a text that was cut and the token that it is of.
-        walk(&page, |text, kept, postings| {
-            if kept.may_be(text, token) {
-                found = postings.read()?;
-            } else {
-                postings.skip()?;
-            }
-            Ok(text < token)
-        })?;
-        Ok(found)
+        blocks_of(&self.page(number)?, token)
     }
 
     /// The blocks that may have a token with such a part: those that have one, and those with tokens
@@ -269,7 +263,7 @@ mod tests {
             pages.extend_from_slice(page);
             Ok(())
         };
-        let index = write(gatherer, append).unwrap();
+        let index = write(gatherer, Packing::Quick, append).unwrap();
         let kept = PageCache::none().of_split();
         (expected, Tokens::open(&index, Section::memory(pages), kept, VERSION).unwrap())
     }

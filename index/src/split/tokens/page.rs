@@ -6,6 +6,7 @@ use std::io;
 use model::limits::TOKEN_BYTES_MAX;
 
 use super::super::coding::{Reader, malformed, pack, put, put_bytes, shared, unpack};
+use super::super::packing::Packing;
 use super::cut::Kept;
 
 /// Streams of a page, in their order: bytes shared with the token before, and own bytes times four
@@ -48,11 +49,11 @@ impl PageWriter {
     }
 
     /// The page, compressed, with its length when it is not; the next one begins empty.
-    pub(super) fn finish(&mut self) -> io::Result<(Vec<u8>, usize)> {
+    pub(super) fn finish(&mut self, packing: Packing) -> io::Result<(Vec<u8>, usize)> {
         let mut packed = Vec::with_capacity(self.bytes() / 2);
         for stream in &self.streams {
             put(&mut packed, stream.len() as u64);
-            put_bytes(&mut packed, &pack(stream)?);
+            put_bytes(&mut packed, &pack(stream, packing.level(stream.len()))?);
         }
         let bytes = self.unpacked().len();
         self.last.clear();
@@ -134,6 +135,50 @@ impl Postings<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// The blocks of the text of an unpacked page that may be of a token; none where there is no such text.
+/// Texts ascend: how much one shares with the one before tells of most of them, which are passed over,
+/// that they are before the token.
+pub(super) fn blocks_of(page: &[u8], token: &[u8]) -> io::Result<Vec<u32>> {
+    let mut page = Reader(page);
+    let (mut lengths, mut texts) = (Reader(page.bytes()?), Reader(page.bytes()?));
+    // How much the last text, which is before the token, has in common with it.
+    let mut common = 0;
+    let (mut number, mut found) = (0_usize, None);
+    while !lengths.is_empty() {
+        let shares = usize::try_from(lengths.number()?).map_err(|_| malformed())?;
+        let length = lengths.number()?;
+        let kept = Kept::from_number(length % 4).ok_or_else(malformed)?;
+        let own = texts.take(usize::try_from(length / 4).map_err(|_| malformed())?)?;
+        if shares < common {
+            break;
+        }
+        if shares == common {
+            let rest = token.get(common..).unwrap_or_default();
+            let more = shared(own, rest);
+            common += more;
+            if more == own.len() {
+                if kept.may_be(token.get(..common).unwrap_or_default(), token) {
+                    found = Some(number);
+                }
+                if more == rest.len() {
+                    break;
+                }
+            } else if own.get(more) > rest.get(more) {
+                break;
+            }
+        }
+        number += 1;
+    }
+    let Some(number) = found else { return Ok(Vec::new()) };
+    let (mut counts, mut lows) = (Reader(page.bytes()?), Reader(page.bytes()?));
+    let mut distances = Reader(page.bytes()?);
+    for _ in 0..number {
+        let postings = Postings { counts: &mut counts, lows: &mut lows, distances: &mut distances };
+        postings.skip()?;
+    }
+    Postings { counts: &mut counts, lows: &mut lows, distances: &mut distances }.read()
 }
 
 /// Goes through an unpacked page until `each` says that it is enough.

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use super::answer;
 use super::ids::{Claim, Claims, Ids};
 use crate::doors::body::Packing;
-use crate::doors::parcel::{Delivered, Packed, Parcel, Stream, text};
+use crate::doors::parcel::{Delivered, Named, Packed, Parcel, Stream, text};
 use crate::doors::{IngestState, ndjson};
 
 /// Actions of one request; the answer has an item for each.
@@ -289,7 +289,11 @@ impl Reader {
         };
         pushed?;
         if let Some(name) = name {
-            self.parcel.name(stream, name);
+            let named = match operation {
+                Operation::Create => Named::Once,
+                _ => Named::Latest,
+            };
+            self.parcel.name(stream, name, named);
         }
         Ok(State::Pushed(number))
     }
@@ -338,7 +342,7 @@ pub(super) async fn store(
         let ids = ids.clone();
         move || -> Result<Parsed, ApiError> {
             let body = packing.unpack(body)?;
-            let mut reader = Reader::new(Parcel::new(arrival, None)?, ids, catalog);
+            let mut reader = Reader::new(Parcel::new(arrival, None), ids, catalog);
             let read = match given {
                 Given::Bulk { index } => reader.bulk(&body, index.as_deref()),
                 Given::One { operation, index, id } => {
@@ -354,7 +358,7 @@ pub(super) async fn store(
         let (items, claims, packed) =
             tokio::task::spawn_blocking(parse).await.map_err(broken)??;
         let delivered = match packed {
-            Ok(packed) => Ok(state.deliver("elasticsearch", packed).await),
+            Ok(packed) => Ok(state.deliver("elasticsearch", packed.within(&state)).await),
             Err(error) => Err(error),
         };
         let is_stored = |number| delivered.as_ref().is_ok_and(|all| all.of(number).is_ok());

@@ -2,8 +2,11 @@
 //! turn, each holding as many as are remembered.
 //!
 //! A file is `generation u64`, then entries of `key u128 · content u64 · crc32c u32`, little endian.
-//! They are not synced: the process may be killed at any moment; a machine without power may forget
-//! the last ones, which costs a document sent twice only if its answer was lost as well.
+//! The process may be killed at any moment. A machine that loses power forgets what the system had not
+//! written by itself yet, half a minute as a rule: the files' names are synced when they are made and a file
+//! when it is full, but not its entries one by one, which would cost each request a sync of its own beside
+//! the queue's. That costs a document stored twice only if its answer was lost as well, and it comes again
+//! otherwise than in the very batch it was in, which the queue recognises.
 
 use std::io;
 use std::path::Path;
@@ -44,6 +47,7 @@ impl Kept {
         if kept.generation == 0 {
             kept.turn()?;
         }
+        disk::sync_dir(folder)?;
         Ok((kept, all))
     }
 
@@ -69,6 +73,8 @@ impl Kept {
 
     /// Goes on in the other file, from its beginning.
     fn turn(&mut self) -> io::Result<()> {
+        // From now on it is all that is left of what was before.
+        self.file().sync()?;
         self.current = 1 - self.current;
         self.generation += 1;
         self.file().truncate(0)?;

@@ -101,7 +101,7 @@ impl<'a> Message<'a> {
             Mode::Packed { bytes, .. } | Mode::Entries(_, bytes) => Bytes::copy_from_slice(bytes),
             Mode::One(time, record) => [time, record].concat().into(),
         };
-        let mut parcel = Parcel::new(arrival, self.key(&plain))?;
+        let mut parcel = Parcel::new(arrival, self.key(&plain));
         let stream = self.stream(&mut parcel)?;
         match self.mode {
             Mode::One(time, record) => {
@@ -130,7 +130,7 @@ impl<'a> Message<'a> {
 
     /// Keeps a chunk that cannot be unpacked as it came: its sender would send it for ever.
     fn keep(&self, bytes: &[u8], why: &str, arrival: Timestamp) -> Result<Packed, MessageError> {
-        let mut parcel = Parcel::new(arrival, self.key(bytes))?;
+        let mut parcel = Parcel::new(arrival, self.key(bytes));
         let stream = self.stream(&mut parcel)?;
         parcel.push(stream, json::poisoned(bytes, why), || bytes.to_vec())?;
         Ok(parcel.finish()?)

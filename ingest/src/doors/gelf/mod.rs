@@ -46,7 +46,7 @@ async fn store(state: IngestState, headers: HeaderMap, body: Body) -> Result<Sta
     let body = body::read(body).await?;
     let parse = move || {
         let body = unpacked(packing.unpack(body)?)?;
-        let mut reader = Reader::new(Parcel::new(arrival, parcel::key(&headers, &body))?);
+        let mut reader = Reader::new(Parcel::new(arrival, parcel::key(&headers, &body)));
         let mut messages =
             serde_json::Deserializer::from_slice(&body).into_iter::<Map<String, Value>>();
         let mut start = 0;
@@ -123,7 +123,7 @@ impl Gelf {
                 read = stream::read(&mut connection.socket, &mut buffer) => read.unwrap_or(false),
                 () = shutdown.wait() => false,
             };
-            let mut reader = Reader::new(Parcel::new(self.ingest.0.clock.now(), None)?);
+            let mut reader = Reader::new(Parcel::new(self.ingest.0.clock.now(), None));
             loop {
                 let unseen = buffer.get(searched..).unwrap_or_default();
                 let end = memchr::memchr(0, unseen).map(|at| at + searched);
@@ -157,7 +157,7 @@ impl Gelf {
         let mut chunks = Chunks::default();
         let state = self.ingest.clone();
         let pack = move |all: &[Datagram]| {
-            let mut reader = Reader::new(Parcel::new(self.ingest.0.clock.now(), None)?);
+            let mut reader = Reader::new(Parcel::new(self.ingest.0.clock.now(), None));
             for datagram in all {
                 self.arrived(&mut chunks, datagram, &mut reader)?;
             }

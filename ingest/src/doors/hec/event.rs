@@ -7,13 +7,14 @@ use model::limits::{FIELD_NAME_BYTES_MAX, LABEL_BYTES_MAX, RECORD_FIELDS_MAX};
 use model::record::{FieldValue, Record};
 use model::stream::{IndexName, IndexNameError, Labels};
 use model::text::cut;
-use model::time::Timestamp;
+use model::time::{SECOND, Timestamp};
 use platform::http::ApiError;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::{Error, Refusal};
+use crate::doors::names::LARGE;
 use crate::doors::ndjson;
 use crate::doors::parcel::{Packed, Parcel, text};
 
@@ -60,8 +61,13 @@ struct Event {
 /// Reads the events of one request.
 pub(super) struct Reader {
     parcel: Parcel,
+    /// Whether the parcel's key is what the request holds.
+    is_by_content: bool,
     /// Events so far, and what stands in their place.
     number: usize,
+    /// How many of them state their time, and whether one does it finer than in seconds.
+    timed: usize,
+    is_fine: bool,
     /// Whether one of them was an event.
     has_event: bool,
     /// What the table says of the first that was none.
@@ -70,11 +76,23 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(parcel: Parcel) -> Self {
-        Self { parcel, number: 0, has_event: false, refusal: None }
+        let (number, timed) = (0, 0);
+        let (is_by_content, is_fine, has_event) = (false, false, false);
+        Self { parcel, is_by_content, number, timed, is_fine, has_event, refusal: None }
     }
 
-    /// What was read. Where nothing was an event it was no request.
-    pub(super) fn finish(self) -> Result<Packed, Error> {
+    /// The same where the parcel's key is what the request holds.
+    pub(super) fn by_content(parcel: Parcel) -> Self {
+        Self { is_by_content: true, ..Self::new(parcel) }
+    }
+
+    /// What was read. Where nothing was an event it was no request. Events that state no time, and few of
+    /// whole seconds, are equal without being repeats, so such a request is not known by what it holds.
+    pub(super) fn finish(mut self) -> Result<Packed, Error> {
+        let is_itself = self.timed == self.number && (self.is_fine || self.number >= LARGE);
+        if self.is_by_content && !is_itself {
+            self.parcel.without_key();
+        }
         match self.refusal.filter(|_| !self.has_event) {
             Some(refusal) => Err(refusal.into()),
             None => Ok(self.parcel.finish()?),
@@ -131,6 +149,10 @@ impl Reader {
             Some(said) => said_by(said),
         };
         self.count_event();
+        if let Some(time) = event.time.as_ref().and_then(moment) {
+            self.timed += 1;
+            self.is_fine |= time.0 % SECOND != 0;
+        }
         if let Err(reason) = surround(&mut record, event.time.take(), event.fields.take()) {
             record = kept(&record, raw, &reason);
         }

@@ -16,7 +16,7 @@ use model::error::Kind;
 use platform::http::ApiError;
 use serde_json::{Map, Value, json};
 
-use super::parcel::{self, Parcel};
+use super::parcel::{self, Key, Parcel};
 use super::{IngestState, body};
 use channels::Channels;
 use event::{Meta, Reader};
@@ -145,13 +145,21 @@ pub(super) fn has_token(headers: &HeaderMap, query: Option<&str>) -> bool {
         || query.is_some_and(|query| query.split('&').any(|pair| pair.starts_with("token=")))
 }
 
+/// What a body holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Events,
+    /// Lines of text.
+    Raw,
+}
+
 async fn events(
     State(hec): State<Hec>,
     Query(parameters): Parameters,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Error> {
-    hec.take(&parameters, &headers, body, Reader::events).await
+    hec.take(&parameters, &headers, body, Form::Events).await
 }
 
 async fn raw(
@@ -160,7 +168,7 @@ async fn raw(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Error> {
-    hec.take(&parameters, &headers, body, Reader::raw).await
+    hec.take(&parameters, &headers, body, Form::Raw).await
 }
 
 impl Hec {
@@ -169,27 +177,38 @@ impl Hec {
         parameters: &HashMap<String, String>,
         headers: &HeaderMap,
         body: Body,
-        read: fn(&mut Reader, &[u8], &Meta) -> Result<(), Error>,
+        form: Form,
     ) -> Result<Json<Value>, Error> {
         let packing = body::Packing::of(headers)?;
         let (arrival, with) = (self.ingest.0.clock.now(), headers.clone());
         let meta = Meta::of(parameters);
         meta.index().map_err(|_| Refusal::INDEX)?;
+        let sender = channel(headers, parameters).map(str::to_owned);
         let body = body::read(body).await?;
         let parse = move || {
             let body = packing.unpack(body)?;
             if body.trim_ascii().is_empty() {
                 return Err(Refusal::NO_DATA.into());
             }
-            let mut reader = Reader::new(Parcel::new(arrival, parcel::key(&with, &body))?);
-            read(&mut reader, &body, &meta)?;
+            let given = parcel::key(&with, &body);
+            // A line of text tells nothing from an equal one.
+            let sender = sender.filter(|_| given.is_none() && form == Form::Events);
+            let content = sender.map(|sender| Key::of_content(&sender, &body));
+            let mut reader = match content {
+                Some(content) => Reader::by_content(Parcel::new(arrival, Some(content))),
+                None => Reader::new(Parcel::new(arrival, given)),
+            };
+            match form {
+                Form::Events => reader.events(&body, &meta)?,
+                Form::Raw => reader.raw(&body, &meta)?,
+            }
             reader.finish()
         };
         let packed = tokio::task::spawn_blocking(parse)
             .await
             .map_err(|_| ApiError::new(Kind::Bug, "the events could not be read"))?
             .inspect_err(|_| self.ingest.0.metrics.refused("invalid"))?;
-        self.ingest.store("hec", packed).await?;
+        self.ingest.store("hec", packed.within(&self.ingest)).await?;
         let mut answer = Map::new();
         answer.insert("text".to_owned(), "Success".into());
         answer.insert("code".to_owned(), 0.into());

@@ -195,6 +195,89 @@ async fn an_acknowledgement_is_true_where_it_was_given_and_nowhere_else() {
     assert_eq!((status, answer.get("ackId")), (503, None), "{answer}");
 }
 
+#[tokio::test]
+async fn a_body_that_comes_again_in_its_channel_is_stored_once_where_events_state_their_times() {
+    let one = fixture();
+    let body =
+        r#"{"event":"a","time":1700000000.25,"host":"h"}{"event":"b","time":"1700000000.5"}"#;
+    let acknowledged = async |node: &Fixture, path: &str, body: &str| {
+        let (status, answer) = post(node, path, body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer["ackId"].as_u64()
+    };
+    let first = acknowledged(&one, "?channel=c", body).await.unwrap();
+    let again = acknowledged(&one, "/event?channel=c", body).await.unwrap();
+    assert_ne!(first, again, "a repeat has an id of its own");
+    // Its answer was lost, and it goes to another node, which says the channel in a header.
+    let other = one.other_node();
+    let channel = [("x-splunk-request-channel", "c")];
+    let path = "/services/collector";
+    let (_, answer) = other.post(path, &channel, body.as_bytes().to_vec()).await;
+    assert!(answer["ackId"].is_u64(), "{answer}");
+    assert_eq!(one.records().len(), 2);
+    // Another channel's, nobody's, and others are others.
+    for (path, body) in [
+        ("?channel=d", body.to_owned()),
+        ("", body.to_owned()),
+        ("", body.to_owned()),
+        ("?channel=c", body.replace("0.5", "0.7")),
+        ("?channel=c", format!("{body} ")),
+    ] {
+        let before = one.records().len();
+        acknowledged(&other, path, &body).await;
+        assert_eq!(one.records().len(), before + 2, "{path} {body}");
+    }
+}
+
+#[tokio::test]
+async fn equal_bodies_are_ordinary_where_an_event_states_no_time_or_all_the_same_second() {
+    let one = fixture();
+    for (path, body, count) in [
+        ("", r#"{"event":"a"}"#, 1),
+        ("", r#"{"event":"a","time":1700000000.5}{"event":"b"}"#, 2),
+        // Of the same second, as a handler that sends each event alone has them.
+        ("", r#"{"event":"a","time":1700000000}"#, 1),
+        ("", r#"{"event":"a","time":"1700000000.000"}{"event":"b","time":1700000000}"#, 2),
+        ("", r#"{"event":"a","time":1700000000.5}{"event":"b","time":"soon"}"#, 2),
+        ("", r#"{"event":"a","time":1700000000.5}{"time":1700000000}"#, 2),
+        ("", "{\"event\":\"a\",\"time\":1700000000.5}\nbroken", 2),
+        ("/raw", "a line", 1),
+    ] {
+        for node in [&one, &one.other_node()] {
+            let before = one.records().len();
+            let (status, answer) = post(node, &format!("{path}?channel=c"), body).await;
+            assert_eq!((status, answer["ackId"].is_u64()), (200, true), "{answer}");
+            assert_eq!(one.records().len(), before + count, "{body}");
+        }
+    }
+    // A key names the request, whatever it holds.
+    let body = r#"{"event":"a","time":1700000000}"#;
+    for (key, count) in [("k1", 1), ("k1", 0), ("k2", 1)] {
+        let before = one.records().len();
+        let headers = [("x-splunk-request-channel", "c"), ("idempotency-key", key)];
+        let (status, _) = one.post("/services/collector", &headers, body.as_bytes().to_vec()).await;
+        assert_eq!((status.as_u16(), one.records().len()), (200, before + count), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_many_batches_is_recognised_whole_or_not_at_all() {
+    let one = fixture();
+    let event =
+        |n: usize| json!({ "event": "m".repeat(500), "time": 1_700_000_000 + n }).to_string();
+    let mut body: String = (0..12_000).map(event).collect();
+    for _ in 0..2 {
+        post(&one.other_node(), "?channel=c", &body).await;
+        assert_eq!(one.records().len(), 12_000);
+    }
+    // One without a time is the last of them, when batches were sealed before.
+    body.push_str(r#"{"event":"x"}"#);
+    for nth in 1..3 {
+        post(&one.other_node(), "?channel=c", &body).await;
+        assert_eq!(one.records().len(), 12_000 + nth * 12_001);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 

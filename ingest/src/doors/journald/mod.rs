@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, header};
 use bytes::BytesMut;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use model::batch::{BatchBuilder, Sequence};
-use model::codec::{self, Encoder, Head};
+use model::codec::{self, Head};
 use model::error::Kind;
 use model::limits::{BATCH_BYTES_TARGET, LABEL_BYTES_MAX};
 use model::record::Record;
@@ -152,7 +152,7 @@ impl Upload {
     ) -> Result<(), ApiError> {
         let key = self.key.as_ref().map(|key| key.part(self.parts));
         self.parts += 1;
-        let mut parcel = Parcel::new(self.state.0.clock.now(), key)?;
+        let mut parcel = Parcel::new(self.state.0.clock.now(), key);
         for (host, record) in entries {
             let stream = parcel.stream(IndexName::default(), labels(host.as_deref()))?;
             let message = record.message.clone();
@@ -231,7 +231,6 @@ fn pack(
     run: &Run,
 ) -> Result<Vec<(Head, Bytes)>, ApiError> {
     let refused = |error: codec::DecodeError| ApiError::new(Kind::Invalid, error.to_string());
-    let mut encoder = Encoder::new(codec::ZSTD_LEVEL).map_err(refused)?;
     let mut batches = Vec::new();
     let mut from = run.next.or(run.waiting.first().map(|(number, _)| *number)).unwrap_or_default();
     let mut builder = BatchBuilder::new(IndexName::default(), labels.clone());
@@ -245,7 +244,7 @@ fn pack(
             let empty = BatchBuilder::new(IndexName::default(), labels.clone());
             let batch = std::mem::replace(&mut builder, empty).finish();
             let sequence = Sequence { producer, epoch: 0, from, to: number + 1 };
-            let bytes = encoder.encode(&batch, sequence).map_err(refused)?;
+            let bytes = codec::encode(&batch, sequence).map_err(refused)?;
             batches.push((codec::head(&bytes).map_err(refused)?, bytes));
             from = number + 1;
         }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use model::batch::{BatchBuilder, Sequence};
-use model::codec::{self, DecodeError, Encoder, Head};
+use model::codec::{self, DecodeError, Head};
 use model::limits::BATCH_BYTES_TARGET;
 use model::stream::{IndexName, Labels, StreamId};
 use model::time::Timestamp;
@@ -123,14 +123,13 @@ impl Waiting {
         position: Position,
         arrival: Timestamp,
     ) -> Result<(Vec<(Head, Bytes)>, u64), DecodeError> {
-        let mut encoder = Encoder::new(codec::ZSTD_LEVEL)?;
         let (mut batches, mut poisoned) = (Vec::new(), 0);
         let first = self.ends().map(|(first, _)| first);
         let mut from = position.next.or(first).unwrap_or_default();
         let mut to = from;
         let mut seal = |builder: BatchBuilder, from: u64, to: u64| {
             let sequence = Sequence { producer: lane.producer, epoch: position.epoch, from, to };
-            let bytes = encoder.encode(&builder.finish(), sequence)?;
+            let bytes = codec::encode(&builder.finish(), sequence)?;
             batches.push((codec::head(&bytes)?, bytes));
             Ok(())
         };

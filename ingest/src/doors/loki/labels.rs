@@ -64,13 +64,12 @@ fn chosen(
         if name == "level" && level.is_some() || value.is_empty() {
             continue;
         }
-        let is_taken = RESERVED.contains(&name.as_str());
+        // Whose a stream is its sender says in the header alone.
+        let is_taken = RESERVED.contains(&name.as_str()) || name == TENANT && tenant.is_some();
         let name = if is_taken { format!("label_{name}") } else { name.clone() };
         labels.push((name, value.clone()));
     }
-    if let Some(tenant) = tenant
-        && !labels.iter().any(|(name, _)| name == TENANT)
-    {
+    if let Some(tenant) = tenant {
         labels.push((TENANT.to_owned(), tenant.to_owned()));
     }
     Labels::new(labels)

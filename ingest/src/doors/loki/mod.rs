@@ -10,7 +10,7 @@ use bytes::Bytes;
 use model::error::Kind;
 use model::json;
 use model::level::Level;
-use model::limits::{FIELD_NAME_BYTES_MAX, RECORD_FIELDS_MAX, REQUEST_BYTES_MAX};
+use model::limits::{FIELD_NAME_BYTES_MAX, LABEL_BYTES_MAX, RECORD_FIELDS_MAX, REQUEST_BYTES_MAX};
 use model::record::{KEPT_FIELD, POISON_FIELD, Record};
 use model::text::{cut, keep_text};
 use model::time::{SECOND, Timestamp};
@@ -36,14 +36,13 @@ pub(super) async fn take(
     let is_snappy = headers.get(header::CONTENT_ENCODING).is_some_and(|said| said == "snappy");
     let packing = if is_snappy { body::Packing::Plain } else { body::Packing::of(&headers)? };
     let arrival = state.0.clock.now();
-    let tenant = headers.get("x-scope-orgid").and_then(|tenant| tenant.to_str().ok());
-    let tenant = tenant.filter(|tenant| !tenant.is_empty()).map(str::to_owned);
+    let tenant = tenant(&headers)?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let is_json = kind.is_some_and(|kind| kind.starts_with("application/json"));
     let body = body::read(body).await?;
     let parse = move || {
         let body = packing.unpack(body)?;
-        let parcel = Parcel::new(arrival, parcel::key(&headers, &body))?;
+        let parcel = Parcel::new(arrival, parcel::key(&headers, &body));
         let mut push = Push { parcel, tenant, has_stream: false, refusal: None };
         if is_json {
             push.json(&body)?
@@ -54,6 +53,18 @@ pub(super) async fn take(
     };
     state.take("loki", parse).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whose records a push brings. What names none, or several, cannot be asked for by its name.
+fn tenant(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(header) = headers.get("x-scope-orgid") else { return Ok(None) };
+    match header.to_str().map(str::trim) {
+        Ok("") => Ok(None),
+        Ok(name) if name.len() <= LABEL_BYTES_MAX && !name.contains('|') => {
+            Ok(Some(name.to_owned()))
+        }
+        _ => Err(invalid("X-Scope-OrgID is not the name of one tenant")),
+    }
 }
 
 fn invalid(words: impl std::fmt::Display) -> ApiError {

@@ -264,6 +264,26 @@ async fn promtail() {
 }
 
 #[tokio::test]
+async fn whose_a_stream_is_the_header_says_alone() {
+    let fixture = fixture();
+    let body = r#"{"streams":[{"stream":{"app":"a","tenant":"other"},"values":[["1","x"]]}]}"#;
+    let body = || body.as_bytes().to_vec();
+    for header in [JSON[0], ("x-scope-orgid", " team ")] {
+        let headers = [JSON[0], header];
+        assert_eq!(push(&fixture, &headers, body()).await, StatusCode::NO_CONTENT);
+    }
+    let labels = fixture.labels();
+    let of = |at: usize| (labels[at].get("tenant"), labels[at].get("label_tenant"));
+    assert_eq!([of(0), of(1)], [(Some("other"), None), (Some("team"), Some("other"))]);
+    let long = "t".repeat(LABEL_BYTES_MAX + 1);
+    for bad in ["a|b", &long] {
+        let headers = [JSON[0], ("x-scope-orgid", bad)];
+        assert_eq!(push(&fixture, &headers, body()).await, StatusCode::BAD_REQUEST, "{bad}");
+    }
+    assert_eq!(messages(&fixture).len(), 2);
+}
+
+#[tokio::test]
 async fn vector_loki() {
     let fixture = fixture();
     // By default: protobuf, and the packing is said of it.

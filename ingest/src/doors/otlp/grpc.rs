@@ -163,7 +163,7 @@ async fn export(
     headers: &HeaderMap,
     body: Bytes,
 ) -> Result<message::Response, ApiError> {
-    let parcel = Parcel::new(state.0.clock.now(), parcel::key(headers, &body))?;
+    let parcel = Parcel::new(state.0.clock.now(), parcel::key(headers, &body));
     let parse = move || record::pack(&decode(body)?, parcel);
     Ok(answer(state.take("otlp_grpc", parse).await?))
 }

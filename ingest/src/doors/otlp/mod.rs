@@ -46,7 +46,7 @@ pub(super) async fn take(
     let body = body::read(body).await?;
     let parse = move || {
         let body = packing.unpack(body)?;
-        let parcel = Parcel::new(arrival, parcel::key(&headers, &body))?;
+        let parcel = Parcel::new(arrival, parcel::key(&headers, &body));
         let request = if is_protobuf {
             decode(body)?
         } else {

@@ -63,7 +63,7 @@ impl Syslog {
                 read = stream::read(&mut connection.socket, &mut buffer) => read.unwrap_or(false),
                 () = shutdown.wait() => false,
             };
-            let mut reader = Reader::new(self.ingest.0.clock.now(), &mut zone)?;
+            let mut reader = Reader::new(self.ingest.0.clock.now(), &mut zone);
             while let Some(frame) = framer.next(&mut buffer) {
                 reader.push(&frame, connection.peer)?;
             }
@@ -82,7 +82,7 @@ impl Syslog {
         let Self { ingest, mut zone } = self;
         let clock = ingest.0.clock.clone();
         let pack = |all: &[Datagram]| {
-            let mut reader = Reader::new(clock.now(), &mut zone)?;
+            let mut reader = Reader::new(clock.now(), &mut zone);
             for datagram in all.iter().filter(|datagram| !datagram.bytes.is_empty()) {
                 let kept = datagram.bytes.len().min(MESSAGE_BYTES_MAX);
                 let is_cut = kept < datagram.bytes.len();

@@ -25,8 +25,8 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Messages without zone are of `zone`.
-    pub(super) fn new(arrival: Timestamp, zone: &'a mut Zone) -> Result<Self, ApiError> {
-        Ok(Self { parcel: Parcel::new(arrival, None)?, zone, arrival })
+    pub(super) fn new(arrival: Timestamp, zone: &'a mut Zone) -> Self {
+        Self { parcel: Parcel::new(arrival, None), zone, arrival }
     }
 
     pub(super) fn finish(self) -> Result<Packed, ApiError> {

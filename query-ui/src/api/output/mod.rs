@@ -33,6 +33,8 @@ use crate::plan::{Answer, Engine, OutputColumn, QueryFailure, Shape, Ticket};
 const CHUNK_BYTES: usize = 64 << 10;
 /// Chunks that may wait for a slow reader.
 const CHUNKS_AHEAD: usize = 4;
+/// How long lines wait for more while the query works: a small answer goes out in one piece.
+const LINGER: Duration = Duration::from_millis(20);
 /// How often a query that works says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// The columns of records in a table.
@@ -135,7 +137,6 @@ pub(super) async fn stream(
 ) -> Result<Response, ApiError> {
     let (to, from) = mpsc::channel(CHUNKS_AHEAD);
     let (started, start) = oneshot::channel();
-    let id = ticket.id().to_string();
     let gzip = match packing {
         Packing::None => None,
         Packing::Gzip => Some(GzEncoder::new(Vec::new(), Compression::fast())),
@@ -154,7 +155,12 @@ pub(super) async fn stream(
             if started.send(()).is_err() {
                 return Ok(());
             }
-            output.whole(answer, &asked, times).await
+            let outcome = output.whole(answer, &asked, times).await;
+            if outcome.is_err() {
+                // What was made before stands before the reason.
+                output.flush().await.ok();
+            }
+            outcome
         });
         // Whether to end is heard outside of the queries' threads, which may be deep in work.
         let outcome = tokio::select! {
@@ -186,9 +192,6 @@ pub(super) async fn stream(
     headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
     if packing == Packing::Gzip {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        headers.insert("x-query-id", id);
     }
     Ok(response)
 }
@@ -237,7 +240,7 @@ impl Output {
     ) -> Result<(), QueryFailure> {
         let shape = answer.shape().clone();
         self.begin(&answer, times)?;
-        if self.flush().await.is_err() {
+        if self.format != Format::Stream && self.flush().await.is_err() {
             return Ok(());
         }
         let (mut count, mut last) = (0, None);
@@ -292,15 +295,21 @@ impl Output {
         let clock = self.engine.clock().clone();
         let watch = answer.watch();
         let mut next = pin!(answer.next());
+        let mut lingers = !self.buffer.is_empty();
         loop {
+            let wait = if lingers { LINGER } else { PROGRESS_INTERVAL };
             tokio::select! {
                 rows = &mut next => return rows.map(Ok),
-                () = clock.sleep(PROGRESS_INTERVAL), if self.format == Format::Stream => {
-                    let so_far = watch.now();
-                    let elapsed_ms = u64::try_from(ticket.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    self.line(&json!({ "progress": { "units": so_far.units,
-                        "units_read": so_far.units_done, "records_passed": so_far.rows,
-                        "elapsed_ms": elapsed_ms } }));
+                () = clock.sleep(wait), if self.format == Format::Stream => {
+                    if !lingers {
+                        let so_far = watch.now();
+                        let elapsed_ms =
+                            u64::try_from(ticket.elapsed().as_millis()).unwrap_or(u64::MAX);
+                        self.line(&json!({ "progress": { "units": so_far.units,
+                            "units_read": so_far.units_done, "records_passed": so_far.rows,
+                            "elapsed_ms": elapsed_ms } }));
+                    }
+                    lingers = false;
                     if self.flush().await.is_err() {
                         return Ok(Err(Gone));
                     }
@@ -373,11 +382,8 @@ impl Output {
                 return Ok(Err(Gone));
             }
         }
-        // A query that streams shows what it has; a file goes out in whole chunks.
-        match self.format {
-            Format::Stream => Ok(self.flush().await),
-            _ => Ok(Ok(())),
-        }
+        // Lines go out when the next rows are waited for; a file goes out in whole chunks.
+        Ok(Ok(()))
     }
 
     /// Sends what there is.

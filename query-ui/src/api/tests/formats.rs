@@ -128,6 +128,23 @@ async fn sql_sees_the_same_records() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn now_in_sql_is_the_moment_of_the_question() {
+    let (_fixture, app) = small(Rest::Splits).await;
+    let later = "SELECT now() > TIMESTAMP '2026-01-01T00:00:00Z' AS later FROM logs LIMIT 1";
+    assert_eq!(sql(&app, later).await, [json!({"later":true})]);
+    let ages = "SELECT count(*) AS n FROM logs WHERE timestamp < now() - INTERVAL '1 second'";
+    let all = sql(&app, "SELECT count(*) AS n FROM logs").await;
+    assert_eq!(sql(&app, ages).await, all);
+    // A session that is shared does not stop its clock.
+    let mut moments = Vec::new();
+    for _ in 0..2 {
+        let found = sql(&app, "SELECT now() AS moment FROM logs LIMIT 1").await;
+        moments.push(found[0]["moment"].as_str().unwrap().to_owned());
+    }
+    assert!(moments[0] < moments[1], "{moments:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn casts_in_sql_lose_no_record() {
     for rest in BOTH {
         let fixture = Fixture::new(rest);

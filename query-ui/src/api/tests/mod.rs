@@ -419,6 +419,7 @@ async fn the_bounds_of_a_query_hold() {
     assert!(response.headers().contains_key("retry-after"));
     drop(ticket);
     let distinct = lines(&app, json!({"query":"| stats count_distinct(message)"})).await;
+    assert!(distinct[0]["header"].is_object(), "{distinct:?}");
     assert_eq!(distinct.last().unwrap()["error"]["code"], json!("too_large"));
     // Sorting goes on on disk.
     let all = rows(&app, json!({"query":"","limit":0})).await;
@@ -484,3 +485,4 @@ mod formats;
 mod tail;
 mod stored;
 mod whole;
+mod bounds;

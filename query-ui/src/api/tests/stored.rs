@@ -1,5 +1,7 @@
 //! What the node keeps for people: shared views, settings of indexes, shippers.
 
+use index::searcher::Searcher;
+
 use super::*;
 
 async fn asked(app: &Router, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
@@ -68,6 +70,35 @@ async fn what_is_no_view_is_refused() {
     ] {
         refused(&asked(&app, "POST", "/api/v1/views", wrong).await, "invalid_value");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compaction_is_asked_for_and_tells_how_far_it_is() {
+    let fixture = Fixture::new(Rest::Splits);
+    let app = app(&fixture);
+    fixture.append(0, &[], [r#"{"msg":"one"}"#]).await;
+    fixture.settle().await;
+    let path = "/api/v1/indexes/main/compact";
+    let (status, told) = asked(&app, "GET", path, Value::Null).await;
+    assert_eq!((status, &told["asked"]), (StatusCode::OK, &Value::Null), "{told}");
+    assert_eq!((&told["splits_left"], &told["cold_splits"]), (&json!(0), &json!(0)), "{told}");
+    let (status, told) = asked(&app, "POST", path, json!({})).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+    assert!(told["asked"].is_string() && told["name"] == "main", "{told}");
+    let is_done = |searcher: &Searcher| {
+        let progress = searcher.compaction("main").unwrap();
+        (progress.splits_left, progress.cold_splits) == (0, 1)
+    };
+    fixture.until(is_done).await;
+    let (_, told) = asked(&app, "GET", path, Value::Null).await;
+    assert_eq!((&told["splits_left"], &told["cold_splits"]), (&json!(0), &json!(1)), "{told}");
+    assert_eq!(messages(&rows(&app, json!({"query":""})).await), ["one"]);
+    for wrong in [json!({"all":true}), json!([]), json!(7)] {
+        refused(&asked(&app, "POST", path, wrong).await, "invalid_value");
+    }
+    let none = "/api/v1/indexes/none/compact";
+    refused(&asked(&app, "POST", none, json!({})).await, "not_found");
+    refused(&asked(&app, "GET", none, Value::Null).await, "not_found");
 }
 
 #[tokio::test(flavor = "multi_thread")]

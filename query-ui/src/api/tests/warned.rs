@@ -1,4 +1,4 @@
-//! Fields that no record has are named, with the one that may have been meant.
+//! Fields that no record has and levels that there are not are named, with what may have been meant.
 
 use super::*;
 
@@ -59,4 +59,63 @@ async fn a_field_that_no_record_has_is_named() {
         let message = &whole.last().unwrap()["end"]["warnings"][0]["message"];
         assert_eq!(message, "no record has a field \"statsu\"");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_names_no_level_is_told_also_where_there_are_no_records() {
+    let (_fixture, app) = small(Rest::Splits).await;
+    let meant = Some("did you mean error?".to_owned());
+    let expected = vec![("level".to_owned(), meant)];
+    for body in [
+        json!({ "query": "level:errror" }),
+        json!({ "query": "get NOT level:errror | stats count()" }),
+        json!({ "query": "| union (level:errror)" }),
+        json!({ "query": "level:errror OR level:errror" }),
+        json!({ "query": "level:errror", "indexes": ["none"] }),
+    ] {
+        assert_eq!(warned(&app, body.clone()).await, expected, "{body}");
+    }
+    assert!(warned(&app, json!({ "query": "level:err level:/err/ level:e*" })).await.is_empty());
+    let both = warned(&app, json!({ "query": "level:errror statsu:200" })).await;
+    assert_eq!(
+        both.iter().map(|(field, _)| field.as_str()).collect::<Vec<_>>(),
+        ["level", "statsu"]
+    );
+    let sql = json!({ "sql": "SELECT count(*) FROM logs WHERE matches('level:errror')" });
+    let response = post(&app, "/api/v1/sql", &sql).await;
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let told = &last["end"]["warnings"];
+    assert_eq!(told[0]["message"], "level:errror names no level");
+    assert_eq!(told.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn editors_are_told_where_a_word_names_no_level() {
+    let (_fixture, app) = small(Rest::Fresh).await;
+    for (query, expected) in [
+        ("level:errror errror", vec![(6, 12)]),
+        ("level:(errror OR \"wran\") message:errror", vec![(7, 13), (17, 23)]),
+        ("NOT level:=errror | stats count()", vec![(11, 17)]),
+        ("level:errror | stat count()", vec![(6, 12)]),
+        ("level:error level:(warn OR info) level>=warn level:/err/ \"level:errror\"", vec![]),
+        ("(level:error errror) message:nothing", vec![]),
+    ] {
+        let told = answer(&app, "/api/v1/query/parse", json!({ "query": query })).await;
+        let diagnostics = told["diagnostics"].as_array().unwrap().iter();
+        let places: Vec<(u64, u64)> = diagnostics
+            .filter(|one| one["message"].as_str().unwrap().ends_with("names no level"))
+            .map(|one| (one["start"].as_u64().unwrap(), one["end"].as_u64().unwrap()))
+            .collect();
+        assert_eq!(places, expected, "{query}");
+        let severities = |one: &Value| one["severity"] == "warning" || one["severity"] == "error";
+        assert!(told["diagnostics"].as_array().unwrap().iter().all(severities), "{query}");
+    }
+    let told = answer(&app, "/api/v1/query/parse", json!({ "query": "level:errror" })).await;
+    assert_eq!(
+        told["diagnostics"],
+        json!([{ "severity": "warning", "start": 6, "end": 12, "expected": [],
+            "message": "level:errror names no level", "hint": "did you mean error?" }])
+    );
 }

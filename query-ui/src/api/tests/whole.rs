@@ -1,4 +1,5 @@
-//! Answers of all records, in slices; pages of one range; what goes down into scans; several facets.
+//! Answers of all records, in slices; pages of one range; what goes down into scans, pipes' or SQL's; several
+//! facets.
 
 use super::*;
 
@@ -104,6 +105,74 @@ async fn conditions_of_pipes_leave_units_unread() {
     assert_eq!(units("| where host == \"nobody\" | stats count()").await.1, 0);
     let later = "| where timestamp > \"2026-02-01T00:00:00Z\" | stats count()";
     assert_eq!(units(later).await, (0, 0));
+}
+
+/// Rows of a statement, and how many records its scans gave.
+async fn selected(app: &Router, sql: &str) -> (Vec<Value>, u64) {
+    let response = post(app, "/api/v1/sql", &json!({ "sql": sql })).await;
+    assert_eq!(response.status(), StatusCode::OK, "{sql}");
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let passed = lines.last().unwrap()["end"]["stats"]["records_passed"].as_u64().unwrap();
+    (lines.iter().filter_map(|line| line.get("row").cloned()).collect(), passed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_few_are_picked_by_scans_for_pipes_and_for_sql() {
+    for rest in BOTH {
+        let (_fixture, app) = many(rest, 1_000).await;
+        let piped = async |query: &str| {
+            let lines = lines(&app, json!({ "query": query })).await;
+            let passed = lines.last().unwrap()["end"]["stats"]["records_passed"].as_u64().unwrap();
+            let times = lines.iter().filter_map(|line| line.get("row"));
+            (times.map(|row| row["timestamp"].clone()).collect::<Vec<_>>(), passed)
+        };
+        let times = |rows: &[Value]| -> Vec<Value> {
+            rows.iter().map(|row| row["timestamp"].clone()).collect()
+        };
+        for (sql, query, is_down) in [
+            ("SELECT * FROM logs ORDER BY timestamp DESC LIMIT 7", "| limit 7", true),
+            (
+                "SELECT timestamp, message FROM logs AS l WHERE matches('status:503') \
+                 ORDER BY l.timestamp DESC LIMIT 4",
+                "status:503 | eval x = took * 2 | sort -timestamp | limit 4",
+                true,
+            ),
+            (
+                "SELECT timestamp FROM (SELECT timestamp, upper(host) AS h FROM logs) \
+                 ORDER BY timestamp DESC LIMIT 3",
+                "| fields timestamp | limit 3",
+                true,
+            ),
+            (
+                "SELECT timestamp FROM logs WHERE status = 503 ORDER BY timestamp DESC LIMIT 5",
+                "| where status == 503 | limit 5",
+                false,
+            ),
+        ] {
+            let ((rows, by_sql), (expected, by_pipes)) =
+                (selected(&app, sql).await, piped(query).await);
+            assert_eq!(times(&rows), expected, "{rest:?} {sql}");
+            let most = if is_down { 12 * expected.len() as u64 } else { 120 };
+            assert!(by_sql <= most && by_pipes <= most, "{rest:?} {sql}: {by_sql} {by_pipes}");
+        }
+        // What is passed over is among them, what is asked of time alone is the order of all.
+        let (all, _) = selected(&app, "SELECT timestamp FROM logs ORDER BY timestamp DESC").await;
+        let (some, _) =
+            selected(&app, "SELECT timestamp FROM logs ORDER BY timestamp DESC LIMIT 3 OFFSET 4")
+                .await;
+        assert_eq!(some, all[4..7]);
+        let (oldest, _) =
+            selected(&app, "SELECT timestamp FROM logs ORDER BY timestamp LIMIT 1").await;
+        assert_eq!(oldest, all[all.len() - 1..]);
+        let (latest, _) = selected(
+            &app,
+            "SELECT host, timestamp FROM logs ORDER BY host, timestamp DESC LIMIT 2",
+        )
+        .await;
+        assert!(latest.iter().all(|row| row["host"] == "a"), "{latest:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::buckets::Bucket;
+use super::buckets::{Bucket, Room};
 use super::key::{Part, compared, literal};
 use super::run::{Level, Runner, key_name, text_of};
 use super::{Aggregation, BUCKETS_MAX, Choice, Composite, Source, Terms, show};
@@ -274,7 +274,8 @@ impl Runner<'_> {
             let level = Level { chosen: Some(chosen), ..level.clone() };
             buckets = self.filled(aggregation, level, buckets).await?;
         }
-        Ok(Some(show::of_terms(terms, buckets, records.saturating_sub(shown))))
+        let beyond = records.saturating_sub(shown);
+        Ok(Some(show::of_terms(terms, buckets, beyond, &aggregation.inner)))
     }
 
     /// A page of a `composite`.
@@ -313,7 +314,7 @@ impl Runner<'_> {
             level.chosen = Some(all(after.into_iter().chain([beyond])));
             buckets = self.filled(aggregation, level, buckets).await?;
         }
-        show::keyed(aggregation, buckets)
+        show::keyed(aggregation, buckets, &mut Room::whole())
     }
 }
 

@@ -171,6 +171,30 @@ impl Metric {
         }
     }
 
+    /// Whether it has a figure of that name; one that is a single figure needs none.
+    pub(super) fn has(&self, part: &str) -> bool {
+        const STATS: [&str; 5] = ["count", "min", "max", "avg", "sum"];
+        const EXTENDED: [&str; 9] = [
+            "sum_of_squares",
+            "variance",
+            "variance_population",
+            "variance_sampling",
+            "std_deviation",
+            "std_deviation_population",
+            "std_deviation_sampling",
+            "std_upper",
+            "std_lower",
+        ];
+        match &self.kind {
+            Figure::Stats => STATS.contains(&part),
+            Figure::ExtendedStats { .. } => STATS.contains(&part) || EXTENDED.contains(&part),
+            Figure::Percentiles { percents, .. } => {
+                part.parse::<f64>().is_ok_and(|percent| percents.contains(&percent))
+            }
+            _ => matches!(part, "" | "value"),
+        }
+    }
+
     /// The figure of its aggregates; of none where there were no records.
     pub(super) fn shown(&self, cells: &[Value]) -> Value {
         let cell = |at: usize| cells.get(at).cloned().unwrap_or_default();

@@ -10,6 +10,9 @@ mod show;
 mod run;
 mod few;
 mod typed;
+mod script;
+mod moving;
+mod pipeline;
 
 use model::query::Filter;
 use serde_json::Value;
@@ -19,6 +22,7 @@ use super::taken::Fields;
 use crate::plan::calendar::Bins;
 use key::Part;
 use metric::Metric;
+use pipeline::Pipeline;
 use read::boolean;
 pub(super) use read::read;
 pub(super) use run::run;
@@ -26,6 +30,8 @@ pub(super) use typed::typed;
 
 /// Buckets of one level of an answer; fewer in tests, so that they are met there.
 const BUCKETS_MAX: usize = if cfg!(test) { 1_500 } else { 65_535 };
+/// Buckets without records of one aggregation, in all those around it: they fill gaps.
+const GAPS_MAX: usize = 4 * BUCKETS_MAX;
 /// Aggregations of one request, and inside each other.
 const AGGREGATIONS_MAX: usize = 256;
 const DEPTH_MAX: usize = 8;
@@ -48,6 +54,7 @@ enum Kind {
     Composite(Composite),
     Branches(Branches),
     TopHits(Box<super::search::Search>),
+    Pipeline(Pipeline),
 }
 
 impl Aggregation {
@@ -70,7 +77,9 @@ impl Aggregation {
             Kind::Composite(composite) => {
                 composite.sources.iter().map(|source| &source.part).collect()
             }
-            Kind::Metric(_) | Kind::Branches(_) | Kind::TopHits(_) => Vec::new(),
+            Kind::Metric(_) | Kind::Branches(_) | Kind::TopHits(_) | Kind::Pipeline(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -85,7 +94,7 @@ impl Aggregation {
             Kind::Composite(composite) => {
                 composite.sources.iter_mut().for_each(|source| source.part.settle(fields));
             }
-            Kind::Branches(_) => {}
+            Kind::Branches(_) | Kind::Pipeline(_) => {}
         }
         self.inner.iter_mut().try_for_each(|inner| inner.settle(fields))
     }

@@ -8,6 +8,7 @@ use super::branch::{date_ranges, filters, one_branch, ranges};
 use super::few::given;
 use super::key::{Part, interval, read_bins};
 use super::metric::Metric;
+use super::pipeline::{self, Pipeline};
 use super::{
     AGGREGATIONS_MAX, Aggregation, Branches, Choice, Composite, DEPTH_MAX, Dates, Kind, Shape,
     Source, Steps, Terms,
@@ -22,7 +23,8 @@ use crate::elastic::values;
 pub(in crate::elastic) fn read(body: &Value, now: Timestamp) -> Result<Vec<Aggregation>, Refusal> {
     let given = body.get("aggs").or_else(|| body.get("aggregations"));
     let mut count = 0;
-    given.map_or(Ok(Vec::new()), |given| all(given, now, 0, &mut count))
+    let list = given.map_or(Ok(Vec::new()), |given| all(given, now, 0, &mut count))?;
+    pipeline::placed(None, list)
 }
 
 fn all(
@@ -71,10 +73,11 @@ fn one(
         return Err(Refusal::parsing(format!("Missing definition for aggregation [{name}]")));
     };
     let kind = kind_of(kind, body, now)?;
-    if matches!(kind, Kind::Metric(_) | Kind::TopHits(_)) && !inner.is_empty() {
+    if matches!(kind, Kind::Metric(_) | Kind::TopHits(_) | Kind::Pipeline(_)) && !inner.is_empty() {
         let reason = format!("Aggregator [{name}] cannot accept sub-aggregations");
         return Err(Refusal::argument(reason));
     }
+    let inner = pipeline::placed(Some(&kind), inner)?;
     let orders = match &kind {
         Kind::Terms(terms) => terms.order.as_slice(),
         Kind::Dates(dates) => dates.order.as_slice(),
@@ -108,6 +111,9 @@ fn kind_of(kind: &str, given: &Value, now: Timestamp) -> Result<Kind, Refusal> {
     let body = body.ok_or_else(|| Refusal::parsing(format!("[{kind}] wants an object")))?;
     if let Some(metric) = Metric::read(kind, body)? {
         return Ok(Kind::Metric(metric));
+    }
+    if let Some(pipeline) = Pipeline::read(kind, body)? {
+        return Ok(Kind::Pipeline(pipeline));
     }
     match kind {
         "terms" | "multi_terms" => terms(kind, body),
@@ -177,7 +183,7 @@ pub(super) fn boolean(kind: &str, body: &Map<String, Value>, name: &str) -> Resu
 }
 
 /// A number; Grafana sends them as texts.
-fn number(kind: &str, body: &Map<String, Value>, name: &str) -> Result<f64, Refusal> {
+pub(super) fn number(kind: &str, body: &Map<String, Value>, name: &str) -> Result<f64, Refusal> {
     let Some(value) = body.get(name).filter(|value| !value.is_null()) else { return Ok(0.0) };
     let number = value.as_f64().or_else(|| value.as_str()?.parse().ok());
     number
@@ -185,7 +191,8 @@ fn number(kind: &str, body: &Map<String, Value>, name: &str) -> Result<f64, Refu
         .ok_or_else(|| Refusal::argument(format!("[{kind}] [{name}] wants a number")))
 }
 
-fn whole(body: &Map<String, Value>, name: &str, usual: u64) -> Result<u64, Refusal> {
+/// A whole number from 0.
+pub(super) fn whole(body: &Map<String, Value>, name: &str, usual: u64) -> Result<u64, Refusal> {
     match body.get(name) {
         None | Some(Value::Null) => Ok(usual),
         // Grafana sends these as texts.

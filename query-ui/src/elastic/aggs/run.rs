@@ -9,7 +9,7 @@ use model::record::FieldType;
 use model::wire::Missing;
 use serde_json::{Map, Value};
 
-use super::buckets::{Bucket, nothing, with_meta};
+use super::buckets::{Bucket, Empty, Room, nothing, with_meta};
 use super::key::Part;
 use super::{Aggregation, BUCKETS_MAX, Kind, Metric, show};
 use crate::elastic::hits::Document;
@@ -163,7 +163,8 @@ impl Runner<'_> {
             let mut buckets = self.counted(aggregations, &level).await?;
             for aggregation in aggregations {
                 let values = match &aggregation.kind {
-                    Kind::Metric(_) => continue,
+                    // What is made of the figures of a row of buckets is added when it is shown.
+                    Kind::Metric(_) | Kind::Pipeline(_) => continue,
                     Kind::TopHits(search) => self.top(search, &level, &buckets).await?,
                     Kind::Branches(_) => self.branched(aggregation, &level, &buckets).await?,
                     Kind::Terms(_) | Kind::Dates(_) | Kind::Steps(_) | Kind::Composite(_) => {
@@ -331,6 +332,7 @@ impl Runner<'_> {
     ) -> Result<Vec<Value>, Refusal> {
         let depth = level.parts.len();
         let found = self.level(&aggregation.inner, inner).await?;
+        let mut room = Room::whole();
         let mut by_prefix: HashMap<String, Vec<Bucket>> = HashMap::new();
         for mut bucket in found {
             let own = bucket.keys.split_off(depth.min(bucket.keys.len()));
@@ -339,7 +341,7 @@ impl Runner<'_> {
         }
         let one = |bucket: &Bucket| {
             let inner = by_prefix.remove(&text_of(&bucket.keys)).unwrap_or_default();
-            show::keyed(aggregation, inner)
+            show::keyed(aggregation, inner, &mut room)
         };
         around.iter().map(one).collect()
     }
@@ -361,14 +363,15 @@ impl Runner<'_> {
                 found.into_iter().map(|bucket| (text_of(&bucket.keys), bucket)).collect();
             of_branches.push(by_keys);
         }
+        let (empty, mut room) = (Empty::of(&aggregation.inner)?, Room::whole());
         let one = |bucket: &Bucket| {
             let keys = text_of(&bucket.keys);
             let branch = |found: &mut HashMap<String, Bucket>| match found.remove(&keys) {
                 Some(bucket) => Ok(bucket),
-                None => Bucket::empty(Vec::new(), &aggregation.inner),
+                None => empty.bucket(&mut room),
             };
             let buckets: Result<Vec<_>, Refusal> = of_branches.iter_mut().map(branch).collect();
-            Ok(show::branches(branches, buckets?))
+            Ok(show::branches(branches, buckets?, &aggregation.inner))
         };
         around.iter().map(one).collect()
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use model::time::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::buckets::{Bucket, sort};
+use super::buckets::{Bucket, Empty, Room, sort};
 use super::few::can_be_given;
 use super::key::Part;
+use super::pipeline;
 use super::{
     Aggregation, BUCKETS_MAX, Branches, Choice, Composite, Dates, Kind, Shape, Source, Steps, Terms,
 };
@@ -15,15 +16,21 @@ use crate::elastic::dates::{in_format, millis};
 use crate::elastic::refusal::{Refusal, set};
 use crate::elastic::values::text_of;
 
-/// An aggregation whose buckets have keys.
-pub(super) fn keyed(aggregation: &Aggregation, buckets: Vec<Bucket>) -> Result<Value, Refusal> {
+/// An aggregation whose buckets have keys; there is room for so many without records.
+pub(super) fn keyed(
+    aggregation: &Aggregation,
+    buckets: Vec<Bucket>,
+    room: &mut Room,
+) -> Result<Value, Refusal> {
     let inner = &aggregation.inner;
     match &aggregation.kind {
-        Kind::Terms(terms) => Ok(of_terms(terms, buckets, 0)),
-        Kind::Dates(dates) => of_dates(dates, buckets, inner),
-        Kind::Steps(steps) => of_steps(steps, buckets, inner),
-        Kind::Composite(composite) => Ok(of_composite(composite, buckets)),
-        Kind::Metric(_) | Kind::Branches(_) | Kind::TopHits(_) => Ok(Value::Null),
+        Kind::Terms(terms) => Ok(of_terms(terms, buckets, 0, inner)),
+        Kind::Dates(dates) => of_dates(dates, buckets, inner, room),
+        Kind::Steps(steps) => of_steps(steps, buckets, inner, room),
+        Kind::Composite(composite) => Ok(of_composite(composite, buckets, inner)),
+        Kind::Metric(_) | Kind::Branches(_) | Kind::TopHits(_) | Kind::Pipeline(_) => {
+            Ok(Value::Null)
+        }
     }
 }
 
@@ -49,7 +56,12 @@ impl Choice {
 }
 
 /// The buckets of terms; behind them are so many records of others that were not read.
-pub(super) fn of_terms(terms: &Terms, mut buckets: Vec<Bucket>, beyond: u64) -> Value {
+pub(super) fn of_terms(
+    terms: &Terms,
+    mut buckets: Vec<Bucket>,
+    beyond: u64,
+    inner: &[Aggregation],
+) -> Value {
     buckets.retain(|bucket| {
         let key = bucket.keys.iter().map(|key| text_of(key).unwrap_or_default());
         let key = key.collect::<Vec<_>>().join("|");
@@ -60,6 +72,7 @@ pub(super) fn of_terms(terms: &Terms, mut buckets: Vec<Bucket>, beyond: u64) -> 
     sort(&mut buckets, &terms.order);
     let rest = buckets.split_off(terms.size.min(buckets.len()));
     let others: u64 = rest.iter().map(|bucket| bucket.count).sum();
+    pipeline::add_to_each(inner, &mut buckets);
     let shown = |bucket: Bucket| {
         let keys = terms.parts.iter().zip(&bucket.keys).map(|(part, value)| key_of(part, value));
         let (keys, texts): (Vec<Value>, Vec<Option<String>>) = keys.unzip();
@@ -99,7 +112,12 @@ fn listed(buckets: Vec<(String, Value)>, keyed: bool) -> Value {
     }
 }
 
-fn of_dates(dates: &Dates, buckets: Vec<Bucket>, inner: &[Aggregation]) -> Result<Value, Refusal> {
+fn of_dates(
+    dates: &Dates,
+    buckets: Vec<Bucket>,
+    inner: &[Aggregation],
+    room: &mut Room,
+) -> Result<Value, Refusal> {
     let mut found: BTreeMap<i64, Bucket> = BTreeMap::new();
     for bucket in buckets {
         let start = bucket.keys.first().and_then(Value::as_str).and_then(Timestamp::parse);
@@ -116,13 +134,14 @@ fn of_dates(dates: &Dates, buckets: Vec<Bucket>, inner: &[Aggregation]) -> Resul
         let first = found.keys().next().copied().into_iter().chain(least).min();
         let last = found.keys().next_back().copied().into_iter().chain(most).max();
         if let (Some(mut at), Some(last)) = (first, last) {
+            let empty = Empty::of(inner)?;
             while at <= last {
                 if found.len() > BUCKETS_MAX {
                     return Err(Refusal::buckets(BUCKETS_MAX));
                 }
                 if let std::collections::btree_map::Entry::Vacant(gap) = found.entry(at) {
                     let key = Value::from(Timestamp(at).to_string());
-                    gap.insert(Bucket::empty(vec![key], inner)?);
+                    gap.insert(empty.in_gap(key, room)?);
                 }
                 match dates.bins.next(Timestamp(at)) {
                     Some(next) if next.0 > at => at = next.0,
@@ -133,10 +152,14 @@ fn of_dates(dates: &Dates, buckets: Vec<Bucket>, inner: &[Aggregation]) -> Resul
     }
     let mut buckets: Vec<Bucket> =
         found.into_values().filter(|bucket| bucket.count >= dates.count_min).collect();
+    let start = |bucket: &Bucket| {
+        let start = bucket.keys.first().and_then(Value::as_str).and_then(Timestamp::parse);
+        start.unwrap_or_default()
+    };
+    pipeline::add(inner, &mut buckets, |bucket| millis(start(bucket)) as f64);
     sort(&mut buckets, &dates.order);
     let shown = |bucket: Bucket| {
-        let start = bucket.keys.first().and_then(Value::as_str).and_then(Timestamp::parse);
-        let start = start.unwrap_or_default();
+        let start = start(&bucket);
         let text = in_format(start, &dates.format, &dates.bins.zone);
         let mut before = Map::new();
         before.insert("key_as_string".to_owned(), text.clone().into());
@@ -150,6 +173,7 @@ fn of_steps(
     steps: &Steps,
     mut buckets: Vec<Bucket>,
     inner: &[Aggregation],
+    room: &mut Room,
 ) -> Result<Value, Refusal> {
     let key = |bucket: &Bucket| bucket.keys.first().and_then(Value::as_f64).unwrap_or_default();
     if steps.count_min == 0 {
@@ -171,17 +195,19 @@ fn of_steps(
         for bucket in buckets {
             known.insert(place(step(key(&bucket))), bucket);
         }
-        let mut all = Vec::new();
+        let (mut all, empty) = (Vec::new(), Empty::of(inner)?);
         for at in 0..place(least + count) {
             let start = (least + at as f64) * steps.width + steps.offset;
             all.push(match known.remove(&at) {
                 Some(bucket) => bucket,
-                None => Bucket::empty(vec![start.into()], inner)?,
+                None => empty.in_gap(start.into(), room)?,
             });
         }
         buckets = all;
     }
     buckets.retain(|bucket| bucket.count >= steps.count_min);
+    sort(&mut buckets, &[]);
+    pipeline::add(inner, &mut buckets, key);
     sort(&mut buckets, &steps.order);
     let shown = |bucket: Bucket| {
         let at = key(&bucket);
@@ -191,7 +217,8 @@ fn of_steps(
     Ok(listed(buckets.into_iter().map(shown).collect(), steps.keyed))
 }
 
-fn of_composite(composite: &Composite, buckets: Vec<Bucket>) -> Value {
+fn of_composite(composite: &Composite, mut buckets: Vec<Bucket>, inner: &[Aggregation]) -> Value {
+    pipeline::add_to_each(inner, &mut buckets);
     let named = |keys: &[Value]| -> Value {
         let pairs = composite.sources.iter().zip(keys);
         Value::Object(pairs.map(|(source, key)| (source.name.clone(), told(source, key))).collect())
@@ -222,7 +249,12 @@ pub(super) fn told(source: &Source, key: &Value) -> Value {
 }
 
 /// An aggregation whose buckets are conditions.
-pub(super) fn branches(branches: &Branches, buckets: Vec<Bucket>) -> Value {
+pub(super) fn branches(
+    branches: &Branches,
+    mut buckets: Vec<Bucket>,
+    inner: &[Aggregation],
+) -> Value {
+    pipeline::add_to_each(inner, &mut buckets);
     let shown = |(branch, bucket): (&super::Branch, Bucket)| {
         let mut before = Map::new();
         if branches.shape == Shape::List {

@@ -32,6 +32,9 @@ pub(in crate::elastic) fn typed(asked: &Value, answer: &mut Value) {
 fn type_of<'a>(kind: &'a str, value: &Value) -> &'a str {
     match kind {
         "percentiles" => "tdigest_percentiles",
+        "cumulative_sum" | "moving_avg" | "moving_fn" | "serial_diff" | "bucket_script" => {
+            "simple_value"
+        }
         "terms" => match value.pointer("/buckets/0/key") {
             None => "umterms",
             Some(Value::Number(number)) if number.is_f64() => "dterms",

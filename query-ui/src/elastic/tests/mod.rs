@@ -3,6 +3,7 @@
 mod anything;
 mod kinds;
 mod marks;
+mod mixed;
 mod taken;
 
 use axum::Router;
@@ -191,7 +192,6 @@ async fn what_is_not_supported_is_named() {
         (json!({"query": {"match": {"a": {"query": "b", "fuzziness": "AUTO"}}}}), "fuzziness"),
         (json!({"query": {"query_string": {"query": "a~2"}}}), "fuzzy"),
         (json!({"query": {"query_string": {"query": "(a"}}}), "bracket"),
-        (json!({"query": {"term": {"id": 5}}}), "id"),
         (json!({"query": {"exists": {"field": "user.*"}}}), "pattern"),
         (json!({"query": {"query_string": {"query": "us*:bob"}}}), "pattern"),
         (json!({"query": {"regexp": {"a": "b~c"}}}), "regexp"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use cluster::peer::PeerServer;
-use datafusion::common::Result;
+use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::execute_stream;
@@ -14,6 +14,7 @@ use datafusion_proto::bytes::physical_plan_from_bytes_with_extension_codec;
 use futures::stream::StreamExt as _;
 use index::remote::{Host, Piece, Pieces, Reached};
 use index::searcher::Unit;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -31,6 +32,22 @@ enum Given {
     Rows(RecordBatch),
     /// It came to its end.
     End,
+}
+
+/// One more in a gauge, until dropped.
+struct Counted<'a>(&'a Gauge);
+
+impl<'a> Counted<'a> {
+    fn one(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// A part of a plan at work; it ends when this is dropped.
@@ -79,7 +96,8 @@ impl Engine {
         let (to, given) = mpsc::channel(AHEAD);
         let (engine, scanning) = (self.clone(), scanner.clone());
         let work = async move {
-            let given = match engine.fold_fragment(scanning, units, &plan, &to).await {
+            let folded = engine.fold_fragment(scanning, units, &plan, &to);
+            let given = match engine.placed(folded).await {
                 Ok(()) => Ok(Given::End),
                 Err(error) => Err(error.to_string()),
             };
@@ -94,6 +112,19 @@ impl Engine {
         Ok(futures::stream::unfold(work, Work::next).boxed())
     }
 
+    /// Folds when there is a place, within the time of a query. Who asks is told meanwhile that somebody
+    /// is at it. What is folded waits for no other node, so that nodes never wait for each other's places.
+    async fn placed(&self, work: impl Future<Output = Result<()>>) -> Result<()> {
+        let inner = &self.0;
+        let waiting = Counted::one(&inner.metrics.fragments_waiting);
+        let _place = inner.fragments.acquire().await;
+        drop(waiting);
+        let _running = Counted::one(&inner.metrics.fragments_running);
+        let deadline = inner.settings.deadline;
+        let late = || exec_datafusion_err!("it took longer than {} seconds", deadline.as_secs());
+        inner.clock.timeout(deadline, work).await.ok_or_else(late)?
+    }
+
     async fn fold_fragment(
         &self,
         scanner: Scanner,
@@ -103,8 +134,8 @@ impl Engine {
     ) -> Result<()> {
         let codec = Codec::receiver(scanner, units, self.0.settings.core_count);
         let plan = physical_plan_from_bytes_with_extension_codec(plan, &self.known(), &codec)?;
-        let state = self.session(&Shape::Table(Vec::new()))?;
-        let mut rows = execute_stream(plan, state.task_ctx())?;
+        let task = self.0.sessions.task(&Shape::Table(Vec::new()))?;
+        let mut rows = execute_stream(plan, task)?;
         while let Some(batch) = rows.next().await {
             if to.send(Ok(Given::Rows(batch?))).await.is_err() {
                 break;
@@ -146,5 +177,53 @@ impl Work {
     fn reached(&self, is_end: bool) -> Piece {
         let progress = self.scanner.progress.now();
         Piece::Reached(Reached { units_done: progress.units_done, rows: progress.rows, is_end })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::fixture::{Fixture, Rest};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn parts_of_other_nodes_plans_wait_for_a_place() {
+        let fixture = Fixture::with(Rest::Fresh, |settings| settings.fragments_max = 1);
+        let metrics = fixture.engine.metrics().clone();
+        let (free, held) = oneshot::channel::<()>();
+        let mut tasks = JoinSet::new();
+        let engine = fixture.engine.clone();
+        tasks.spawn(async move {
+            let work = async {
+                held.await.ok();
+                Ok(())
+            };
+            engine.placed(work).await
+        });
+        while metrics.fragments_running.get() < 1 {
+            yield_now().await;
+        }
+        let engine = fixture.engine.clone();
+        tasks.spawn(async move { engine.placed(async { Ok(()) }).await });
+        while metrics.fragments_waiting.get() < 1 {
+            yield_now().await;
+        }
+        assert_eq!(metrics.fragments_running.get(), 1);
+        free.send(()).unwrap();
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap().unwrap();
+        }
+        assert_eq!((metrics.fragments_running.get(), metrics.fragments_waiting.get()), (0, 0));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_part_has_the_time_of_a_query() {
+        let fixture =
+            Fixture::with(Rest::Fresh, |settings| settings.deadline = Duration::from_millis(1));
+        let late = fixture.engine.placed(std::future::pending()).await.unwrap_err();
+        assert!(late.to_string().contains("longer than"), "{late}");
+        assert_eq!(fixture.engine.metrics().fragments_running.get(), 0);
     }
 }

@@ -38,7 +38,7 @@ impl Lowering<'_> {
         };
         let (streams, stream) = self.distinct(frame, &columns(record, &STREAM))?;
         let (matches, matched) = self.distinct(frame, &columns(record, &PLACE))?;
-        let places = self.scan(around, None, None)?;
+        let places = self.scan(around, None)?;
         let Rows::Records { record, .. } = &places.rows else {
             return plan_err!("a search has records");
         };
@@ -77,7 +77,7 @@ impl Lowering<'_> {
         let exprs = exprs.zip(&kept).map(|(expr, name)| expr.alias(name));
         let places = places.project(exprs)?.build()?;
 
-        let mut whole = self.scan(around, None, None)?;
+        let mut whole = self.scan(around, None)?;
         let Rows::Records { record, hidden, .. } = &mut whole.rows else {
             return plan_err!("a search has records");
         };

@@ -1,11 +1,13 @@
-//! `stats count() by …` straight behind a search: the scan counts, and only groups are added up. So
-//! are the first and the last time of groups, and their least message: a group tells its own.
+//! `stats count() by …` straight behind a search, or behind conditions on what it groups by: the scan
+//! counts, and only groups are added up. So are the first and the last time of groups, and their least
+//! message: a group tells its own.
 
 use datafusion::functions_aggregate::expr_fn::{max, min, sum};
 use datafusion::logical_expr::Expr;
 use index::scan::{COUNTED_COLUMNS_MAX, Column};
 
 use super::frame::{Frame, Rows, ScanColumns, Value};
+use super::references::{asks_queries, columns};
 use super::{ColumnKind, Lowering, fixed, origin};
 use crate::language::{Aggregate, Expr as Given, Function, Group, Pipe, Query};
 use crate::plan::table::Source;
@@ -15,11 +17,12 @@ impl Lowering<'_> {
     /// What the scan of a query has to give beside fields so that it can count: `None` when it
     /// has to give records.
     pub(super) fn counted(&self, query: &Query) -> Option<Vec<Source>> {
-        let Some(Pipe::Stats { aggregates, by }) = query.pipes.first() else { return None };
+        let Grouping { aggregates, by, asks_level } = Grouping::of(query)?;
         let asked = aggregates.iter().map(Asked::of).collect::<Option<Vec<Asked>>>()?;
         // Where the gravest level of a group is asked, it is counted by levels too.
         let is_level = |group: &Group| matches!(group, Group::Field(name) if name == "level");
-        let more = usize::from(asked.contains(&Asked::Level) && !by.iter().any(is_level));
+        let asks_level = asks_level || asked.contains(&Asked::Level);
+        let more = usize::from(asks_level && !by.iter().any(is_level));
         if by.is_empty() || by.len() + more > COUNTED_COLUMNS_MAX {
             return None;
         }
@@ -88,6 +91,36 @@ impl Lowering<'_> {
     }
 }
 
+/// Aggregates straight behind a search, or behind conditions that hold for all of a group or for
+/// nothing of it: they ask for levels and what makes a group.
+struct Grouping<'a> {
+    aggregates: &'a [Aggregate],
+    by: &'a [Group],
+    /// Whether the conditions ask for levels.
+    asks_level: bool,
+}
+
+impl<'a> Grouping<'a> {
+    fn of(query: &'a Query) -> Option<Self> {
+        let conditions = query.pipes.iter().map_while(|pipe| match pipe {
+            Pipe::Where(condition) => Some(condition),
+            _ => None,
+        });
+        let conditions: Vec<&Given> = conditions.collect();
+        let Some(Pipe::Stats { aggregates, by }) = query.pipes.get(conditions.len()) else {
+            return None;
+        };
+        let named: Vec<String> = conditions.iter().flat_map(|one| columns(one)).collect();
+        let asks_level = named.iter().any(|name| name == "level");
+        let is_grouped = |name: &String| {
+            let makes = |group: &Group| matches!(group, Group::Field(field) if field == name);
+            name == "level" || by.iter().any(makes)
+        };
+        let is_known = !conditions.iter().any(|one| asks_queries(one));
+        (is_known && named.iter().all(is_grouped)).then_some(Self { aggregates, by, asks_level })
+    }
+}
+
 /// What an aggregate asks that groups of counted records tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
@@ -129,5 +162,34 @@ impl Asked {
             Self::Last => Some(Source::Stored(Column::Latest)),
             Self::Message => Some(Source::Stored(Column::Example)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::language::parse;
+
+    /// Whether the conditions before an aggregate leave it to the scan, and ask for levels.
+    #[track_caller]
+    fn check(query: &str, expected: Option<bool>) {
+        let query = parse(query).unwrap();
+        let found = Grouping::of(&query).map(|grouping| grouping.asks_level);
+        assert_eq!(found, expected, "{query:?}");
+    }
+
+    #[test]
+    fn conditions_on_groups_leave_counting_to_the_scan() {
+        check("error | stats count() by service", Some(false));
+        check("| top 3 service", Some(false));
+        check("| top 3 service, level", Some(true));
+        let both = "| where service == \"a\" and exists(host) | stats count() by service, host";
+        check(both, Some(false));
+        check("| where level >= \"warn\" | stats count() by service", Some(true));
+        check("| where host == \"a\" | stats count() by service", None);
+        check("| where message == \"a\" | timechart count() by service", None);
+        check("| eval x = service | stats count() by x", None);
+        check("| where app in (error | fields app) | stats count() by app", None);
+        check("| where service == \"a\"", None);
     }
 }

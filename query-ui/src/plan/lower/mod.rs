@@ -29,6 +29,7 @@ pub(super) use functions::Function;
 pub(crate) use references::asked;
 pub(super) use references::{fields_of, queries};
 
+use super::newest::with_newest;
 use super::scan::Scanner;
 use super::settings::NEWEST_MAX;
 use super::table::{LogTable, Source};
@@ -227,7 +228,7 @@ impl<'a> Lowering<'a> {
     pub(super) fn plan(mut self, query: &Query, limit: u64, order: Order) -> Result<Lowered> {
         let bounds = Bounds::new(&query.pipes, limit);
         let counted = self.counted(query);
-        let mut frame = self.scan(query, bounds.newest, counted)?;
+        let mut frame = self.scan(query, counted)?;
         if order == Order::Any {
             frame.order = Vec::new();
         }
@@ -248,8 +249,8 @@ impl<'a> Lowering<'a> {
             frame.plan = frame.plan.limit(0, Some(rows_at_most(limit)))?;
         }
         let (exprs, shape) = shaped(&frame);
-        let plan = frame.plan.project(exprs)?.build()?;
-        let Bounds { take, pages, newest, .. } = bounds;
+        let (plan, newest) = with_newest(frame.plan.project(exprs)?.build()?)?;
+        let Bounds { take, pages, .. } = bounds;
         Ok(Lowered { plan, shape, take, pages, newest })
     }
 
@@ -260,7 +261,7 @@ impl<'a> Lowering<'a> {
         names: &BTreeSet<String>,
     ) -> Result<LogicalPlan> {
         self.asked.clone_from(names);
-        let frame = self.scan(query, None, None)?;
+        let frame = self.scan(query, None)?;
         let mut exprs = Vec::new();
         for name in names {
             let value = self.named(&frame, name)?;
@@ -275,10 +276,8 @@ impl<'a> Lowering<'a> {
 
     /// A query inside of another one.
     fn query(&mut self, query: &Query) -> Result<Frame> {
-        let bounds = Bounds::new(&query.pipes, 0);
-        let small = bounds.newest.filter(|_| bounds.take.is_none());
         let counted = self.counted(query);
-        let mut frame = self.scan(query, small, counted)?;
+        let mut frame = self.scan(query, counted)?;
         for pipe in wanted(&query.pipes) {
             frame = self.pipe(frame, pipe)?;
         }
@@ -286,12 +285,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// A query's records, or how many there are with the same values in some columns.
-    fn scan(
-        &mut self,
-        query: &Query,
-        newest: Option<usize>,
-        counted: Option<Vec<Source>>,
-    ) -> Result<Frame> {
+    fn scan(&mut self, query: &Query, counted: Option<Vec<Source>>) -> Result<Frame> {
         let reading = self.reading(query)?;
         let number = self.scans.len();
         let mut scan = ScanColumns::new(number, query, &self.asked, reading.types.clone());
@@ -301,7 +295,7 @@ impl<'a> Lowering<'a> {
             units: reading.units.clone(),
             filter: query.filter.clone(),
             range: reading.range,
-            newest,
+            newest: None,
             number,
             columns: scan.sources.clone(),
             partitions: self.partitions,

@@ -158,6 +158,13 @@ pub(crate) fn columns(expr: &Expr) -> Vec<String> {
     found
 }
 
+/// Whether an expression asks another query.
+pub(crate) fn asks_queries(expr: &Expr) -> bool {
+    let mut asks = false;
+    each_part(expr, &mut |part| asks |= matches!(part, Expr::InQuery(..)));
+    asks
+}
+
 fn each_part<'a>(expr: &'a Expr, each: &mut dyn FnMut(&'a Expr)) {
     each(expr);
     match expr {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { en } from '../messages/partial/en';
 import { zh } from '../messages/partial/zh';
-import { gaps } from './partial';
+import { doubtful, gaps } from './partial';
 
 const refused = (node: string) =>
   `node ${node} does not answer: tcp connect error: transport error: tcp connect error: refused`;
@@ -41,4 +41,54 @@ test('other gaps are told in the words of the node, known ones in the language o
   const behind = { what: '1200 newest records of partition 3', why: 'they are being read' };
   expect(gaps([behind], en, 'en')[0]?.what).toBe('the 1,200 newest records of partition 3');
   expect(gaps([fresh(2, 'b:1')], zh, 'zh')[0]?.what).toBe('分区 2 的最新记录');
+});
+
+test('a table that ends at its bound says so in the language of the reader', () => {
+  const beyond = {
+    what: 'rows beyond the first 1000000',
+    why: 'a table has so many at most (query.table_rows_max): group by fields with fewer values, or export it',
+  };
+  expect(gaps([beyond], en, 'en')).toEqual([
+    {
+      what: 'the rows beyond the first 1,000,000',
+      why: 'a table here has so many at most; group by fields with fewer values, or export it',
+    },
+  ]);
+  expect(gaps([beyond], zh, 'zh')[0]).toEqual({
+    what: '前 1,000,000 行之后的行',
+    why: zh.rowsMax,
+  });
+});
+
+test('what a question may not mean is told once, with what may have been meant', () => {
+  const field = {
+    field: 'statsu',
+    message: 'no record has a field "statsu"',
+    hint: 'did you mean status?',
+  };
+  const far = { field: 'abc', message: 'no record has a field "abc"', hint: null };
+  const level = {
+    field: 'level',
+    message: 'level:errror names no level',
+    hint: 'did you mean error?',
+  };
+  const all = {
+    field: 'level',
+    message: 'level:loud names no level',
+    hint: 'levels are info, error',
+  };
+  const other = { field: 'x', message: 'x is of another kind', hint: 'say so' };
+  expect(doubtful([field, far, level, field, all, other], en)).toEqual([
+    'no record has a field "statsu": did you mean status?',
+    'no record has a field "abc"',
+    'level:errror names no level: did you mean error?',
+    'level:loud names no level: levels are info, error',
+    'x is of another kind: say so',
+  ]);
+  expect(doubtful([field, far, level, all], zh)).toEqual([
+    '没有记录含有字段 "statsu"：是否想写 status？',
+    '没有记录含有字段 "abc"',
+    'level:errror 不是任何级别：是否想写 error？',
+    'level:loud 不是任何级别：级别有 info, error',
+  ]);
 });

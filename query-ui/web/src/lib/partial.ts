@@ -1,4 +1,5 @@
-// What an answer lacks, told in few sentences: what has one reason together, and once.
+// What an answer lacks, told in few sentences: what has one reason together, and once; what may not
+// be meant so in the question.
 
 import { en } from '../messages/partial/en';
 import type { PartialMessages } from '../messages/partial/shape';
@@ -6,7 +7,7 @@ import { zh } from '../messages/partial/zh';
 import { settings, words } from './settings.svelte';
 import { showCount } from './text';
 import { showLength } from './time';
-import type { Missing } from './wire';
+import type { Doubt, Missing } from './wire';
 
 export interface Gap {
   what: string;
@@ -19,6 +20,12 @@ export const partialWords = (): PartialMessages => (settings.language === 'zh' ?
 const FRESH = /^fresh records of partition (\d+)$/;
 const BEHIND = /^(\d+) newest records of partition (\d+)$/;
 const SILENT = /^this node has not heard of its cluster for (\d+) ms$/;
+const BEYOND = /^rows beyond the first (\d+)$/;
+const ROWS_MAX = /^a table has so many at most/;
+const NO_FIELD = /^no record has a field (".*")$/s;
+const NO_LEVEL = /^(.*) names no level$/s;
+const MEANT = /^did you mean (.*)\?$/s;
+const LEVELS = /^levels are (.*)$/;
 const NO_ANSWER = /^node (\S+) does not answer(?:: (.*))?$/;
 
 /** The gaps of an answer, those with the same reason as one. */
@@ -43,11 +50,34 @@ function together(whats: string[], w: PartialMessages, language: string): string
 function nameOf(what: string, w: PartialMessages, language: string): string {
   if (what === 'the newest records') return w.newest;
   if (what === 'the newest splits') return w.newestSplits;
+  const [, most] = BEYOND.exec(what) ?? [];
+  if (most) return w.beyond(showCount(Number(most), language));
   const [, count, partition] = BEHIND.exec(what) ?? [];
   return count && partition ? w.behind(showCount(Number(count), language), partition) : what;
 }
 
+/** What may not be meant so in a question, each once. */
+export function doubtful(doubts: Doubt[], w: PartialMessages): string[] {
+  const said = ({ message, hint }: Doubt) => w.doubt(doubtOf(message, w), hintOf(hint ?? '', w));
+  return [...new Set(doubts.map(said))];
+}
+
+function doubtOf(message: string, w: PartialMessages): string {
+  const [, field] = NO_FIELD.exec(message) ?? [];
+  if (field) return w.noField(field);
+  const [, term] = NO_LEVEL.exec(message) ?? [];
+  return term ? w.noLevel(term) : message;
+}
+
+function hintOf(hint: string, w: PartialMessages): string {
+  const [, meant] = MEANT.exec(hint) ?? [];
+  if (meant) return w.meant(meant);
+  const [, levels] = LEVELS.exec(hint) ?? [];
+  return levels ? w.levels(levels) : hint;
+}
+
 function reasonOf(why: string, w: PartialMessages): string {
+  if (ROWS_MAX.test(why)) return w.rowsMax;
   const [, silent] = SILENT.exec(why) ?? [];
   // Rounded: each part of an answer was asked at another moment.
   if (silent)

@@ -1,7 +1,7 @@
 // The answer on the page: a window of records that grows at both ends, or a table.
 
 import * as api from './api';
-import type { Column, ErrorDetail, LogRecord, Missing, Question, TableRow } from './api';
+import type { Column, Doubt, ErrorDetail, LogRecord, Missing, Question, TableRow } from './api';
 import { sortPipe } from './query';
 import { isoOfNanos, nanosOf } from './time';
 import { hasPipes } from './tokens';
@@ -32,6 +32,8 @@ export class Results {
   records = $state.raw<LogRecord[]>([]);
   rows = $state.raw<TableRow[]>([]);
   partial = $state.raw<Missing[]>([]);
+  /** What may not be meant so in the question. */
+  doubts = $state.raw<Doubt[]>([]);
   error = $state.raw<ErrorDetail | null>(null);
   elapsedMs = $state(0);
   running = $state(false);
@@ -97,13 +99,14 @@ export class Results {
   private async take(question: Question, signal: AbortSignal) {
     const rows: (LogRecord | TableRow)[] = [];
     let [kind, columns] = [this.kind, this.columns];
-    const show = (partial: Missing[]) => {
+    const show = (partial: Missing[], doubts: Doubt[]) => {
       this.kind = kind;
       this.columns = columns;
       const records = kind === 'records' ? (rows.slice() as LogRecord[]) : [];
       this.records = this.ascending ? records.sort(oldestFirst) : records;
       this.rows = kind === 'table' ? (rows.slice() as TableRow[]) : [];
       this.partial = partial;
+      this.doubts = doubts;
       this.question = question;
       this.stale = false;
     };
@@ -112,12 +115,12 @@ export class Results {
       if ('header' in piece) ({ kind, columns } = piece.header);
       else if ('rows' in piece) {
         rows.push(...piece.rows);
-        show([]);
+        show([], []);
       } else if ('progress' in piece) {
         const { units, units_read } = piece.progress;
         this.read = units ? units_read / units : 0;
       } else {
-        show(piece.end.partial);
+        show(piece.end.partial, piece.end.warnings);
         this.elapsedMs = piece.end.elapsed_ms;
       }
     }

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { plain, runs } from './ansi';
 import { Marks } from './highlight';
-import { lookalikes, oneLine, shortCount, showBytes, shown, showShare } from './text';
+import { lookalikes } from './lookalikes';
+import { oneLine, shortCount, showBytes, shown, showShare } from './text';
 
 test('characters that look like others are named, outside of quotes', () => {
   expect(lookalikes('a\u00a0b “x” "\u200b"').map(({ at, code }) => [at, code])).toEqual([

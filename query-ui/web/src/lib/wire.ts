@@ -16,6 +16,8 @@ export type Progress = Schemas['Progress'];
 export type Header = Schemas['Header'];
 export type End = Schemas['End'];
 export type Missing = Schemas['Missing'];
+/** What may not be meant so in a query. */
+export type Doubt = Schemas['Warning'];
 /** What a failed answer says; `unreachable` is the page's own word. */
 export type ErrorDetail = With<
   Schemas['ErrorDetail'],

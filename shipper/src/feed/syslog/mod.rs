@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use self::frames::{Frames, Message};
 use self::tls::Acceptor;
 use super::record::{self, Note};
 use super::run::{Out, Post, gap};
+use crate::descriptors;
 
 /// Bytes of the greatest datagram.
 const DATAGRAM_BYTES_MAX: usize = 64 << 10;
@@ -28,8 +29,6 @@ const DATAGRAM_BYTES_MAX: usize = 64 << 10;
 const PORTION_BYTES: usize = 256 << 10;
 /// Bytes of a connection read at once.
 const READ_BYTES: usize = 64 << 10;
-/// Connections at once; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 1_024;
 /// An address that cannot be had is tried again after that.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// Datagrams that were dropped are told of that soon after there is room.
@@ -120,6 +119,11 @@ impl Syslog {
             _ => return Err(wrong()),
         };
         Ok(Self { transport, address })
+    }
+
+    /// Whether senders connect, and so take a descriptor each.
+    pub(super) fn is_connected(&self) -> bool {
+        self.transport != Transport::Udp
     }
 }
 
@@ -232,15 +236,16 @@ async fn connections(
     post: &Post,
     out: &Out,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = descriptors::connections_max(descriptors::limit());
+    let places = Arc::new(Semaphore::new(places));
     let mut tasks = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept(listener, &places) => accepted,
             Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
             () = post.stop.wait() => break,
         };
-        let (stream, from) = match accepted {
+        let (place, stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection of syslog");
@@ -249,16 +254,27 @@ async fn connections(
             }
         };
         let acceptor = acceptor.as_mut().map(Acceptor::now);
-        let (post, out, places) = (post.clone(), out.clone(), places.clone());
+        let (post, out) = (post.clone(), out.clone());
         tasks.spawn(async move {
-            let Ok(_place) = places.acquire().await else { return };
             if let Err(error) = connection(stream, acceptor, from, &post, &out).await {
                 tracing::debug!(%from, %error, "a connection of syslog broke off");
             }
+            drop(place);
         });
     }
     // They see the wish to stop, and put in what they have.
     while tasks.join_next().await.is_some() {}
+}
+
+/// The next connection, once there is a place for it: until then it waits in the system's queue, and
+/// takes no descriptor of ours.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(OwnedSemaphorePermit, TcpStream, SocketAddr)> {
+    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, from) = listener.accept().await?;
+    Ok((place, stream, from))
 }
 
 async fn connection(
@@ -314,5 +330,26 @@ async fn messages(
         if !out.put(records).await || length == 0 {
             return read.map(drop);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_comes_when_all_places_are_taken_waits_outside() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let places = Arc::new(Semaphore::new(1));
+        let _first = TcpStream::connect(address).await.unwrap();
+        let (place, ..) = accept(&listener, &places).await.unwrap();
+        let second = TcpStream::connect(address).await.unwrap();
+        assert!(accept(&listener, &places).now_or_never().is_none());
+        drop(place);
+        let (_place, _, from) = accept(&listener, &places).await.unwrap();
+        assert_eq!(from, second.local_addr().unwrap());
     }
 }

@@ -73,3 +73,26 @@ async fn a_file_that_was_compressed_before_it_was_deleted_is_lost_by_nobody() {
     world.expect(&["one", "two"]).await;
     world.stop().await;
 }
+
+#[tokio::test]
+async fn files_that_wait_for_a_turn_are_open_before_it_and_may_be_deleted() {
+    let mut world = World::new().await;
+    let names: Vec<String> = (0..2 * TURNS_MAX).map(|n| format!("{n:02}.log")).collect();
+    let write = |world: &World, word: &str| {
+        names.iter().for_each(|name| world.append(name, &format!("{name} {word}\n")));
+    };
+    write(&world, "one");
+    world.once().await;
+    write(&world, "two");
+    world.receiver.down(Some(Fault::Status(503)));
+    world.start();
+    until(|| names.iter().all(|name| is_open(&world, name))).await;
+    for name in &names {
+        fs::remove_file(world.path(name)).unwrap();
+    }
+    world.receiver.down(None);
+    let both = |name: &String| [format!("{name} one"), format!("{name} two")];
+    let expected: Vec<String> = names.iter().flat_map(both).collect();
+    assert_eq!(world.receiver.messages(expected.len()).await, expected);
+    world.stop().await;
+}

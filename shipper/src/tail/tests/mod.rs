@@ -2,6 +2,7 @@
 //! exactly once. Each line carries its number; the receiver is the judge.
 #![expect(clippy::disallowed_methods, reason = "tests treat files as other programs do")]
 
+mod gathers;
 mod held;
 mod replaced;
 mod rotated;

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::bulk::{Operation, Reader};
 use super::ids::{Claim, Ids};
-use crate::doors::parcel::{NAMED_MIN, Parcel};
+use crate::doors::names::{LARGE, PLACES_MAX};
+use crate::doors::parcel::Parcel;
 use crate::doors::tests::{Fixture, fixture};
 
 #[track_caller]
@@ -141,34 +142,69 @@ fn named(numbers: std::ops::Range<usize>) -> String {
 #[tokio::test]
 async fn a_bulk_of_documents_with_ids_is_recognised_at_another_node() {
     let one = fixture();
-    let body = named(0..NAMED_MIN);
+    let body = named(0..LARGE);
     let (_, answer) = bulk(&one, &body).await;
-    assert_eq!(statuses(&answer), [201; NAMED_MIN]);
+    assert_eq!(statuses(&answer), [201; LARGE]);
     // Its answer was lost, and that of the next node as well, and then the node's files.
     for node in [one.other_node(), one.other_node()] {
         let (status, answer) = bulk(&node, &body).await;
         assert_eq!((status, &answer["errors"]), (StatusCode::OK, &json!(false)), "{answer}");
-        assert_eq!(answer["items"].as_array().map(Vec::len), Some(NAMED_MIN));
+        assert_eq!(answer["items"].as_array().map(Vec::len), Some(LARGE));
     }
-    assert_eq!(messages(&one).len(), NAMED_MIN);
+    assert_eq!(messages(&one).len(), LARGE);
     // Others are others: nothing of them is passed over, at the price that some are twice.
-    let more = named(0..NAMED_MIN + 1);
+    let more = named(0..LARGE + 1);
     bulk(&one.other_node(), &more).await;
-    assert_eq!(messages(&one).len(), 2 * NAMED_MIN + 1);
+    assert_eq!(messages(&one).len(), 2 * LARGE + 1);
     let changed = body.replace("m7\"", "another\"");
     bulk(&one.other_node(), &changed).await;
     assert_eq!(messages(&one).iter().filter(|text| *text == "another").count(), 1);
 }
 
 #[tokio::test]
+async fn what_is_created_is_recognised_at_another_node_however_few_come_together() {
+    let one = fixture();
+    let action = |operation: &str, id: u32, text: &str| {
+        format!(
+            "{{\"{operation}\":{{\"_index\":\"a\",\"_id\":\"{id}\"}}}}\n{{\"msg\":\"{text}\"}}\n"
+        )
+    };
+    let few = action("create", 1, "x") + &action("create", 2, "y");
+    for node in [&one, &one.other_node(), &one.other_node()] {
+        let (_, answer) = bulk(node, &few).await;
+        assert_eq!(statuses(&answer), [201, 201]);
+        let (status, _) = node.post("/es/a/_create/3", &[], b"{\"msg\":\"z\"}".to_vec()).await;
+        assert_eq!(status, StatusCode::CREATED);
+    }
+    assert_eq!(messages(&one), ["x", "y", "z"]);
+    // What is indexed may come back behind another content, which no other node knows of.
+    for text in ["up", "down", "up"] {
+        bulk(&one.other_node(), &action("index", 7, text)).await;
+    }
+    assert_eq!(messages(&one)[3..], ["up", "down", "up"]);
+    // With what is indexed, nor what is created.
+    let mixed = action("create", 8, "m") + &action("index", 9, "n");
+    for _ in 0..2 {
+        bulk(&one.other_node(), &mixed).await;
+    }
+    assert_eq!(messages(&one).len(), 10);
+    // And where no more places are left.
+    let full = one.other_node();
+    let parts = &full.doors.state.0;
+    assert!(parts.names.take(PLACES_MAX, parts.clock.elapsed()));
+    bulk(&full, &few).await;
+    assert_eq!(messages(&one)[10..], ["x", "y"]);
+}
+
+#[tokio::test]
 async fn what_an_id_stood_for_before_is_stored_again() {
     let one = fixture();
-    let first = named(0..NAMED_MIN);
+    let first = named(0..LARGE);
     let second = first.replace("{\"msg\":\"", "{\"msg\":\"other ");
     for (nth, body) in [&first, &second, &first].into_iter().enumerate() {
         let (_, answer) = bulk(&one, body).await;
-        assert_eq!(statuses(&answer), [201; NAMED_MIN]);
-        assert_eq!(messages(&one).len(), (nth + 1) * NAMED_MIN);
+        assert_eq!(statuses(&answer), [201; LARGE]);
+        assert_eq!(messages(&one).len(), (nth + 1) * LARGE);
     }
 }
 
@@ -176,7 +212,7 @@ async fn what_an_id_stood_for_before_is_stored_again() {
 fn ids_of_a_request_that_broke_down_are_free_again() {
     let folder = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
-    let (ids, parcel) = (Ids::default(), Parcel::new(model::time::Timestamp(1), None).unwrap());
+    let (ids, parcel) = (Ids::default(), Parcel::new(model::time::Timestamp(1), None));
     let mut reader = Reader::new(parcel, ids.clone(), catalog);
     let document = Some(b"{\"msg\":\"x\"}".as_slice());
     reader.document(Operation::Index, "a", Some("1".to_owned()), document).unwrap();
@@ -189,7 +225,7 @@ fn ids_of_a_request_that_broke_down_are_free_again() {
 async fn documents_without_ids_are_stored_each_time() {
     let one = fixture();
     let without = "{\"index\":{\"_index\":\"a\"}}\n{\"msg\":\"x\"}\n";
-    for body in [without.repeat(NAMED_MIN), named(0..NAMED_MIN) + without] {
+    for body in [without.repeat(LARGE), named(0..LARGE) + without] {
         let before = messages(&one).len();
         bulk(&one, &body).await;
         let stored = messages(&one).len() - before;
@@ -201,17 +237,17 @@ async fn documents_without_ids_are_stored_each_time() {
 #[tokio::test]
 async fn a_bulk_of_which_some_is_known_is_not_taken_for_the_whole() {
     let one = fixture();
-    let whole = named(0..NAMED_MIN + 3);
+    let whole = named(0..LARGE + 3);
     bulk(&one, &named(0..3)).await;
     let (_, answer) = bulk(&one, &whole).await;
     assert_eq!(statuses(&answer)[..4], [200, 200, 200, 201]);
-    assert_eq!(messages(&one).len(), NAMED_MIN + 3);
+    assert_eq!(messages(&one).len(), LARGE + 3);
     // As one batch these were never stored: rather twice than not at all.
     bulk(&one.other_node(), &whole).await;
-    assert_eq!(messages(&one).len(), 2 * (NAMED_MIN + 3));
+    assert_eq!(messages(&one).len(), 2 * (LARGE + 3));
     // And these were.
-    bulk(&one.other_node(), &named(3..NAMED_MIN + 3)).await;
-    assert_eq!(messages(&one).len(), 2 * (NAMED_MIN + 3));
+    bulk(&one.other_node(), &named(3..LARGE + 3)).await;
+    assert_eq!(messages(&one).len(), 2 * (LARGE + 3));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod few;
 mod kinds;
+mod pipelines;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};

@@ -1,0 +1,173 @@
+//! Values of several types under one name, and names that records have of their own beside those of
+//! documents: found, sorted, paged.
+
+use axum::Router;
+use serde_json::{Value, json};
+
+use super::super::router;
+use super::{ask, check_pages, found, post};
+use crate::fixture::{Fixture, Rest};
+
+/// Records with these members, the oldest first.
+async fn stored(rest: Rest, records: impl IntoIterator<Item = Value>) -> (Fixture, Router) {
+    let fixture = Fixture::new(rest);
+    let line = |(at, mut record): (usize, Value)| {
+        record["ts"] = json!(format!("2026-01-01T00:00:{at:02}Z"));
+        record.to_string()
+    };
+    fixture.append(0, &[("host", "web1")], records.into_iter().enumerate().map(line)).await;
+    if rest == Rest::Splits {
+        fixture.settle().await;
+    }
+    let app = router(fixture.engine.clone());
+    (fixture, app)
+}
+
+/// The messages of all records in an order.
+async fn sorted(app: &Router, sort: &Value) -> Vec<String> {
+    let answer = post(app, "/es/main/_search", json!({"size": 100, "sort": sort})).await;
+    let hits = answer["hits"]["hits"].as_array().unwrap();
+    hits.iter().map(|hit| hit["_source"]["message"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn numbers_come_before_texts_and_pages_lose_none() {
+    let values = [
+        ("ten", json!(10)),
+        ("word", json!("abc")),
+        ("text of ten", json!("10")),
+        ("nine", json!(9)),
+        ("truth", json!(true)),
+        ("text of nine", json!("9.0")),
+        ("half", json!(9.5)),
+        ("endless", json!("inf")),
+        ("minus", json!("-3")),
+        ("huge", json!(u64::MAX)),
+        ("blank", json!("")),
+    ];
+    let record = |(name, value): &(&str, Value)| json!({"msg": name, "v": value});
+    let records: Vec<Value> = values.iter().map(record).chain([json!({"msg": "none"})]).collect();
+    let ascending = [
+        "minus",
+        "nine",
+        "text of nine",
+        "half",
+        "text of ten",
+        "ten",
+        "huge",
+        "blank",
+        "word",
+        "endless",
+        "truth",
+        "none",
+    ];
+    let descending = [
+        "huge",
+        "text of ten",
+        "ten",
+        "half",
+        "text of nine",
+        "nine",
+        "minus",
+        "truth",
+        "endless",
+        "word",
+        "blank",
+        "none",
+    ];
+    for rest in [Rest::Fresh, Rest::Splits] {
+        let (_fixture, app) = stored(rest, records.clone()).await;
+        for (order, expected) in [("asc", &ascending), ("desc", &descending)] {
+            let sort = json!([{"v": order}]);
+            assert_eq!(sorted(&app, &sort).await, expected.as_slice(), "{rest:?} {order}");
+            check_pages(&app, &sort, expected.len()).await;
+            check_pages(&app, &json!([{"host": "asc"}, {"v": order}]), expected.len()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_goes_on_where_a_text_came_among_numbers() {
+    let (fixture, app) =
+        stored(Rest::Fresh, (0..4).map(|n| json!({"msg": format!("m{n}"), "v": n}))).await;
+    let page = |after: Value| {
+        let mut body = json!({"size": 2, "sort": [{"v": "asc"}]});
+        if !after.is_null() {
+            body["search_after"] = after;
+        }
+        body
+    };
+    let first = post(&app, "/es/main/_search", page(Value::Null)).await;
+    let place = first["hits"]["hits"][1]["sort"].clone();
+    assert_eq!(place, json!([1]));
+    let late = [json!({"msg": "text", "v": "soon"}), json!({"msg": "low", "v": "0.5"})];
+    fixture.append(0, &[("host", "web1")], late.map(|record| record.to_string())).await;
+    let next = post(&app, "/es/main/_search", page(place)).await;
+    let hits = next["hits"]["hits"].as_array().unwrap();
+    let messages: Vec<&Value> = hits.iter().map(|hit| &hit["_source"]["message"]).collect();
+    assert_eq!(messages, ["m2", "m3"]);
+    let rest = post(&app, "/es/main/_search", page(hits[1]["sort"].clone())).await;
+    assert_eq!(rest["hits"]["hits"][0]["_source"]["message"], "text", "{rest}");
+}
+
+#[tokio::test]
+async fn figures_with_many_digits_lists_and_ids_are_paged() {
+    let figures = [31.245_270_191_439_438, 121.487_919_511_619_45, 0.1, 1e-7, 5e300];
+    let record = |n: usize| {
+        let list = if n.is_multiple_of(3) { json!([n % 5, 0.5]) } else { json!(n % 4) };
+        json!({"msg": format!("m{n}"), "f": figures[n % figures.len()], "list": list})
+    };
+    let (_fixture, app) = stored(Rest::Splits, (0..40).map(record)).await;
+    for sort in ["f", "list", "_id"] {
+        for order in ["asc", "desc"] {
+            check_pages(&app, &json!([{sort: order}]), 40).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_documents_own_id_and_index_are_found() {
+    let records = [
+        json!({"msg": "own", "id": 5, "index": "left", "offset": 7}),
+        json!({"msg": "other", "id": "a-b c", "index": "right", "partition": 3}),
+        json!({"msg": "without"}),
+    ];
+    let text = |query: &str| json!({"query_string": {"query": query}});
+    for rest in [Rest::Fresh, Rest::Splits] {
+        let (_fixture, app) = stored(rest, records.clone()).await;
+        for (query, expected) in [
+            (json!({"term": {"id": 5}}), vec!["own"]),
+            (json!({"term": {"id.keyword": "a-b c"}}), vec!["other"]),
+            (json!({"match": {"id": "b"}}), vec!["other"]),
+            (json!({"prefix": {"index": "le"}}), vec!["own"]),
+            (json!({"range": {"offset": {"gte": 7}}}), vec!["own"]),
+            (json!({"term": {"partition": 3}}), vec!["other"]),
+            (json!({"exists": {"field": "id"}}), vec!["other", "own"]),
+            (text("index:left AND id:5"), vec!["own"]),
+            (json!({"term": {"index": "main"}}), vec![]),
+            (json!({"term": {"_index": "main"}}), vec!["without", "other", "own"]),
+        ] {
+            assert_eq!(found(&app, query.clone()).await, expected, "{rest:?} {query}");
+        }
+        assert_eq!(sorted(&app, &json!([{"index": "desc"}])).await, ["other", "own", "without"]);
+        let body = json!({
+            "query": {"term": {"id": 5}}, "fields": ["id", "_index"], "highlight": {"fields": {"index": {}}},
+            "aggs": {"i": {"terms": {"field": "index"}}},
+        });
+        let answer = post(&app, "/es/main/_search", body).await;
+        let hit = &answer["hits"]["hits"][0];
+        let source = [&hit["_source"]["id"], &hit["_source"]["index"], &hit["_source"]["offset"]];
+        assert_eq!(source, [&json!(5), &json!("left"), &json!(7)]);
+        assert_eq!(hit["fields"], json!({"id": [5], "_index": ["main"]}));
+        assert_eq!(
+            answer["aggregations"]["i"]["buckets"],
+            json!([{"key": "left", "doc_count": 1}])
+        );
+        let by_id = json!({"query": {"ids": {"values": [hit["_id"]]}}});
+        assert_eq!(post(&app, "/es/_count", by_id).await["count"], 1);
+        let (_, mapping) = ask(&app, "GET", "/es/main/_mapping", "").await;
+        let properties = &mapping["main"]["mappings"]["properties"];
+        assert_eq!(properties["index"]["type"], "keyword");
+        assert_eq!(properties["offset"]["type"], "long");
+    }
+}
