@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
-use cluster::meta::{MetaSettings, Metadata, Start};
+use cluster::meta::{AskOwner, MetaSettings, Metadata, Start};
 use cluster::peer::{Members, PeerServer, PeerTls, Peers};
 use index::indexer::Indexer;
 use index::keep::{Copies, Keeper};
@@ -19,6 +19,7 @@ use ingest::fleet::Fleet;
 use ingest::replica::ReplicaParties;
 use model::node::{Placement, Roles};
 use model::partition::PartitionId;
+use platform::clock::Clock;
 use platform::disk::Disk;
 use platform::objects::{Objects, StoreOptions};
 use query_ui::plan::Engine;
@@ -31,6 +32,8 @@ use crate::{operate, seats, settle, tell};
 const PARTITIONS_WAIT: Duration = Duration::from_secs(15);
 /// How often it looks.
 const PARTITIONS_LOOK: Duration = Duration::from_millis(50);
+/// How long a store may take to say whose it is before a node knocks at a cluster.
+const OWNER_WAIT: Duration = Duration::from_secs(5);
 /// How long a node waits before it asks a store again that did not answer.
 const CLAIM_PAUSE: Duration = Duration::from_secs(5);
 
@@ -70,7 +73,8 @@ impl Clustered {
             }
         });
         let seeds = Arc::new(settle::seeds(base).await?);
-        let settings = meta_settings(base, bound, seeds.partition_count());
+        let store_owner = store_owner(base).await?;
+        let settings = meta_settings(base, bound, seeds.partition_count(), store_owner);
         tell(&format!("other nodes are heard at {}", settings.address));
         let metadata = Metadata::start(
             settings,
@@ -238,9 +242,8 @@ impl Clustered {
 /// Asks the store whose it is, and takes it when it is nobody's.
 async fn claim_once(metadata: &Metadata, objects: &Objects) -> io::Result<()> {
     let was_claimed = metadata.store_was_claimed().map_err(io::Error::other)?;
-    let owner = metadata.catalog().topology().borrow().cluster.clone();
-    let objects = objects.clone();
-    let claim = move || objects.claim(&format!("cluster {owner}"), was_claimed);
+    let (owner, objects) = (metadata.store_owner(), objects.clone());
+    let claim = move || objects.claim(&owner, was_claimed);
     tokio::task::spawn_blocking(claim).await.map_err(io::Error::other)??;
     if !was_claimed {
         metadata.store_is_claimed().await.map_err(io::Error::other)?;
@@ -248,7 +251,43 @@ async fn claim_once(metadata: &Metadata, objects: &Objects) -> io::Result<()> {
     Ok(())
 }
 
-fn meta_settings(base: &Base, bound: std::net::SocketAddr, solo_count: u32) -> MetaSettings {
+/// Whose the store says that it is, for a node that is of no cluster yet: one whose store is another
+/// one is not let in. `None` when there is none, or it does not answer.
+async fn store_owner(base: &Base) -> Result<Option<String>> {
+    let Some(url) = &base.config.cluster.store else { return Ok(None) };
+    if base.catalog.local("cluster")?.is_some() {
+        return Ok(None);
+    }
+    let asked = owner_of(url.clone(), base.clock.clone()).await;
+    asked.with_context(|| format!("cannot use the store {url}"))
+}
+
+/// Whose a store says that it is. `None` when it does not answer.
+async fn owner_of(url: String, clock: Clock) -> io::Result<Option<String>> {
+    let runtime = tokio::runtime::Handle::current();
+    let ask = move || Objects::owner(&url, &StoreOptions::from_env(), runtime);
+    match clock.timeout(OWNER_WAIT, tokio::task::spawn_blocking(ask)).await {
+        Some(Ok(Ok(owner))) => Ok(Some(owner)),
+        Some(Ok(Err(error))) if error.kind() == ErrorKind::InvalidInput => Err(error),
+        _ => Ok(None),
+    }
+}
+
+/// Asks the store again, where there is one.
+fn ask_owner(base: &Base) -> AskOwner {
+    let (url, clock) = (base.config.cluster.store.clone(), base.clock.clone());
+    AskOwner::new(move || {
+        let (url, clock) = (url.clone(), clock.clone());
+        Box::pin(async move { owner_of(url?, clock).await.ok().flatten() })
+    })
+}
+
+fn meta_settings(
+    base: &Base,
+    bound: std::net::SocketAddr,
+    solo_count: u32,
+    store_owner: Option<String>,
+) -> MetaSettings {
     let config = &base.config;
     // A port that was drawn is told as it was drawn.
     let advertise = match config.cluster.listen.port() {
@@ -270,6 +309,8 @@ fn meta_settings(base: &Base, bound: std::net::SocketAddr, solo_count: u32) -> M
         partition_count: config.partitions.max(solo_count),
         gone_after: Duration::from_secs(config.cluster.gone_after_s),
         store: config.cluster.store.is_some(),
+        store_owner,
+        ask_owner: ask_owner(base),
         had_partitions: solo_count > 0,
     }
 }

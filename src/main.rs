@@ -5,6 +5,7 @@ mod config;
 mod kafka;
 mod queue;
 mod node;
+mod starting;
 mod seats;
 mod status_source;
 mod clustered;

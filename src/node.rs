@@ -35,6 +35,7 @@ use crate::clustered::Clustered;
 use crate::config::Config;
 use crate::listeners;
 use crate::operate;
+use crate::starting::Starting;
 use crate::status_source::{NodeStatus, Reader};
 use crate::tell;
 
@@ -65,11 +66,18 @@ fn start(args: &NodeArgs, shipping: Option<Shipping>) -> Result<()> {
         return Ok(std::io::stdout().write_all(config.print()?.as_bytes())?);
     }
     telemetry::init();
+    // Held until nothing below the folder is open any more: who starts next may wait for it.
+    let lock = Lock::take(&config.data_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the node's event loop")?;
-    runtime.block_on(serve(config, shipping))
+    let served = runtime.block_on(serve(config, shipping));
+    if served.is_err() {
+        // What was begun ends with the process: its threads would panic when the runtime goes before.
+        std::mem::forget((runtime, lock));
+    }
+    served
 }
 
 /// A node that has heard nothing of its cluster for so long is not ready.
@@ -157,9 +165,10 @@ pub(crate) struct Base {
 /// order in which records flow: doors, queue, index.
 async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     let token = config.token()?;
-    let _lock = Lock::take(&config.data_dir)?;
+    let access = Access::new(token.clone(), config.insecure);
     let listener = platform::http::bind(config.listen).await?;
     let address = listener.local_addr().context("the address is not known")?;
+    let starting = Starting::begin(listener, &access).context("the address cannot be served")?;
     let (wish, shutdown) =
         (Shutdown::on_signals().context("cannot hear signals")?, Shutdown::default());
     let (clock, metrics) = (Clock::system(), Metrics::default());
@@ -181,9 +190,8 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     let searcher = indexer.searcher();
     let engine = start_engine(&config, &searcher, &clock, &metrics)?;
     parts.answer(&searcher, &engine);
-    let shipper = shipping.map(|shipping| {
-        ship(&config, address, token.clone(), shipping, &clock, &metrics, &shutdown)
-    });
+    let shipper = shipping
+        .map(|shipping| ship(&config, address, token, shipping, &clock, &metrics, &shutdown));
     let shipper = shipper.transpose()?;
     let source = Arc::new(NodeStatus {
         node: node.to_string(),
@@ -207,11 +215,11 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
         Parts::Clustered(clustered) => router.merge(clustered.router()),
         Parts::Solo(_) => router.merge(operate::router_alone()),
     };
-    let access = Access::new(token, config.insecure);
     let guarded =
         |router, audience| doors::translated(platform::http::named(access.guard(router)), audience);
     let more = listeners::open(&config, &router, &doors, guarded, &access, &shutdown).await?;
 
+    let listener = starting.end(&clock).await.context("the address cannot be served")?;
     announce(address);
     platform::http::serve(listener, guarded(router, Audience::All), shutdown.clone())
         .await

@@ -25,6 +25,13 @@ fn is_ours(token: Option<u64>, before: Option<u64>, lease: Option<u64>, is_answe
     !is_answered && (token == lease || token == before)
 }
 
+/// Names the newest records of a partition as what is missing. One stands also for a number that nobody
+/// can say.
+pub(crate) fn newest(count: u64, partition: PartitionId) -> String {
+    let count = if count > 1 { format!("{count} ") } else { String::new() };
+    format!("{count}newest records of partition {partition}")
+}
+
 impl Searcher {
     /// Waits until what was committed before the call is searchable, so that who was told that a
     /// record is stored finds it. Gives up after half a second and counts it.
@@ -85,7 +92,7 @@ impl Searcher {
         let (gathered, behind) = tokio::join!(remote.gather(&mine), self.catch_up());
         let mut missing = gathered.missing;
         missing.extend(behind.into_iter().map(|(partition, count)| Missing {
-            what: format!("{count} newest records of partition {partition}"),
+            what: newest(count, partition),
             why: "they are being read from the queue, or nobody leads it now".to_owned(),
         }));
         if !self.wait_published(&gathered.published).await {
@@ -159,7 +166,13 @@ impl Searcher {
 
 #[cfg(test)]
 mod tests {
-    use super::is_ours;
+    use super::{PartitionId, is_ours, newest};
+
+    #[test]
+    fn a_number_that_nobody_can_say_is_not_said() {
+        assert_eq!(newest(1, PartitionId(4)), "newest records of partition 4");
+        assert_eq!(newest(2_000, PartitionId(4)), "2000 newest records of partition 4");
+    }
 
     #[test]
     fn a_partition_that_moves_during_a_question_is_in_it_once() {

@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::partition::PartitionId;
 
 /// A node, drawn by chance when its data directory is made. A wiped disk is a new node.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct NodeId(pub u64);
 
 impl NodeId {
@@ -18,6 +16,13 @@ impl NodeId {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         (text.len() == 16).then(|| u64::from_str_radix(text, 16).ok().map(Self))?
+    }
+}
+
+/// As everywhere else, so that a node is found by its name in what is said of commands too.
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -244,5 +249,6 @@ mod tests {
         assert!(Roles::parse("ingset").unwrap_err().contains("ingset"));
         assert_eq!(NodeId::parse(&NodeId(77).to_string()), Some(NodeId(77)));
         assert_eq!(NodeId::parse("77"), None);
+        assert_eq!(format!("{:?}", Some(NodeId(77))), "Some(000000000000004d)");
     }
 }

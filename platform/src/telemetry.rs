@@ -38,7 +38,8 @@ impl Metrics {
         M: EncodeMetric + Clone + std::fmt::Debug + Send + Sync + 'static,
     {
         let mut registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register(name, help, metric.clone());
+        // The registry ends the sentence.
+        registry.register(name, help.trim_end_matches('.'), metric.clone());
         metric
     }
 

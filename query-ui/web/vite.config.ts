@@ -10,5 +10,6 @@ const api = process.env['SAWLOG_SERVER'] ?? 'http://127.0.0.1:7410';
 export default defineConfig({
   plugins: [svelte(), licences(), budget()],
   build: { outDir: 'dist', assetsInlineLimit: 0, modulePreload: { polyfill: false } },
-  server: { host: '127.0.0.1', proxy: { '/api': api } },
+  // The node refuses what a page of another address asks: it is told the page's own.
+  server: { host: '127.0.0.1', proxy: { '/api': { target: api, changeOrigin: false } } },
 });

@@ -23,6 +23,8 @@ use args::{Args, Command, ShipArgs};
 
 /// Says to the C library how many heaps it may have.
 const HEAPS: &str = "MALLOC_ARENA_MAX";
+/// What is said of new settings that cannot be.
+const REFUSED: &str = "the new settings are not taken, the old ones hold";
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -217,9 +219,11 @@ async fn ship_and_reload(
             () = watch.changed() => reload(&what, &control).await,
             other = what.next() => what.take(other, &control).await,
         };
-        if let Err(error) = taken {
-            tracing::error!("the new settings are not taken, the old ones hold: {error:#}");
+        let refused = taken.err().map(|error| format!("{REFUSED}: {error:#}"));
+        if let Some(why) = &refused {
+            tracing::error!("{why}");
         }
+        control.settings_refused(refused);
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::stream::IndexName;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::config::{Config, ConfigError, DAY, StartAt};
 use crate::effort::Compression;
@@ -49,6 +50,7 @@ pub struct Settings {
     /// Whether the cluster is asked for more settings, and watched for changes of them.
     pub settings_from_cluster: bool,
     /// Where `/metrics` is served.
+    #[serde(deserialize_with = "address")]
     pub metrics_listen: Option<SocketAddr>,
     /// Labels of every stream.
     pub labels: BTreeMap<String, String>,
@@ -166,6 +168,12 @@ impl Settings {
     }
 }
 
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(from)?;
+    let wanted = "an address and a port are wanted, such as 127.0.0.1:7411";
+    text.parse().map(Some).map_err(|_| D::Error::custom(wanted))
+}
+
 fn days(count: u32) -> Duration {
     DAY * count
 }
@@ -231,6 +239,19 @@ mod tests {
         refused("[[files]]\npaths = [\"/a\"]\n[[files.rules]]\ndrop = true\nx = 1", "x");
         refused("compression = \"fast\"", "1 to 9");
         refused("compression = 20", "1 to 9");
+        refused("metrics_listen = \"7411\"", "such as 127.0.0.1:7411");
+        refused(
+            "[[files]]\npaths = [\"/a\"]\nformat = \"regex\"\npattern = \"a(b)\"",
+            "names nothing",
+        );
+        refused(
+            "[[files]]\npaths = [\"/a\"]\nformat = \"dissect\"\npattern = \"%{a:date}\"",
+            "%{name:int}",
+        );
+        refused(
+            "token_file = \"/not/there\"\n[[files]]\npaths = [\"/a\"]",
+            "let this user read it",
+        );
         refused("http_version = \"3\"", "unknown variant `3`");
         refused("time_zone = \"Nowhere\"\n[[files]]\npaths = [\"/a\"]", "Nowhere");
         assert!(Settings::parse("").unwrap().config().unwrap_err().to_string().contains("--to"));

@@ -81,6 +81,7 @@ struct State {
     file_error: Option<String>,
     feed_error: Option<String>,
     listener_error: Option<String>,
+    settings_error: Option<String>,
 }
 
 impl Board {
@@ -118,15 +119,32 @@ impl Board {
         self.change(|state| state.feed_error = error);
     }
 
+    /// Whether that is what is wrong with a feed, as it was told before.
+    pub(crate) fn feed_says(&self, error: &str) -> bool {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.feed_error.as_deref() == Some(error)
+    }
+
     fn listener(&self, error: Option<String>) {
         self.change(|state| state.listener_error = error);
+    }
+
+    fn settings(&self, error: Option<String>) {
+        self.change(|state| state.settings_error = error);
     }
 
     pub(crate) fn status(&self) -> ShipperStatus {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let State { target_error, checkpoint_error, file_error, feed_error, .. } = &*state;
-        let errors =
-            [target_error, checkpoint_error, feed_error, file_error, &state.listener_error];
+        let State { listener_error, settings_error, .. } = &*state;
+        let errors = [
+            target_error,
+            checkpoint_error,
+            feed_error,
+            file_error,
+            settings_error,
+            listener_error,
+        ];
         ShipperStatus {
             files: state.files,
             lag_bytes: state.lag_bytes,
@@ -214,6 +232,11 @@ impl Control {
             tracing::debug!("no settings are needed any more: the shipper has stopped");
         }
         Ok(())
+    }
+
+    /// What keeps new settings from being taken, while it does.
+    pub fn settings_refused(&self, error: Option<String>) {
+        self.board.settings(error);
     }
 
     /// What keeps its figures from being served, if anything does.

@@ -9,7 +9,9 @@ pub(crate) fn render(report: &Report) -> String {
         let FileStatus { size, read, sent, acknowledged, lag_bytes, .. } = file;
         let [size, read, sent, acknowledged, lag] =
             [size, read, sent, acknowledged, lag_bytes].map(u64::to_string);
-        lines.push(row([state(file.state), &size, &read, &sent, &acknowledged, &lag, &file.path]));
+        // A name may be anything, and must not write over the table.
+        let path = file.path.replace(char::is_control, "\u{fffd}");
+        lines.push(row([state(file.state), &size, &read, &sent, &acknowledged, &lag, &path]));
         if let Some(error) = &file.last_error {
             lines.push(format!("           {error}"));
         }
@@ -32,5 +34,30 @@ fn state(state: FileState) -> &'static str {
         FileState::Gone => "gone",
         FileState::Binary => "binary",
         FileState::Failing => "failing",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::wire::ShipperStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_file_has_one_line_whatever_its_name_is() {
+        let file = FileStatus {
+            path: "/var/log/two\nlines \u{1b}[31m.log".to_owned(),
+            source: String::new(),
+            state: FileState::Followed,
+            size: 1,
+            read: 1,
+            sent: 1,
+            acknowledged: 1,
+            lag_bytes: 0,
+            last_error: None,
+        };
+        let text = render(&Report { sum: ShipperStatus::default(), followed: vec![file] });
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.contains("/var/log/two\u{fffd}lines \u{fffd}[31m.log"), "{text}");
     }
 }

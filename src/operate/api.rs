@@ -28,6 +28,9 @@ pub(crate) const REPLICAS_CALL: &str = "replicas";
 /// How long a node may take to tell.
 const REPLICAS_WAIT: Duration = Duration::from_millis(800);
 
+/// A node that has heard nothing of its cluster for so long does not know who is up.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+
 /// A replica as its node sees it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ReplicaState {
@@ -203,7 +206,8 @@ fn partition_of(
         leader: leader.map(ToString::to_string).unwrap_or_default(),
         indexer: lease.map(|lease| lease.node.to_string()).unwrap_or_default(),
         token: lease.map_or(0, |lease| lease.token),
-        committed: committed.unwrap_or(0),
+        // What is in splits was committed, also when nobody answers.
+        committed: committed.unwrap_or(0).max(published),
         published,
         replicas: placed.iter().map(replica).collect(),
     }
@@ -227,7 +231,8 @@ async fn replicas_everywhere(
     topology: &Topology,
 ) -> BTreeMap<NodeId, Vec<ReplicaState>> {
     let me = clustered.metadata.me();
-    let asked = topology.nodes.values().map(|node| async move {
+    let there = topology.nodes.values().filter(|node| !is_replaced(node, topology));
+    let asked = there.map(|node| async move {
         if node.id == me {
             return Some((me, replicas_here(clustered)));
         }
@@ -238,13 +243,24 @@ async fn replicas_everywhere(
     futures::future::join_all(asked).await.into_iter().flatten().collect()
 }
 
+/// Whether a node is not expected back and another one is heard where it was.
+fn is_replaced(node: &NodeInfo, topology: &Topology) -> bool {
+    let mut others = topology.nodes.values().filter(|other| other.id != node.id);
+    node.health == Health::Gone && others.any(|other| other.address == node.address)
+}
+
+/// The nodes as this one knows them.
+fn topology_of(clustered: &Clustered) -> Arc<Topology> {
+    clustered.metadata.catalog().topology().borrow().clone()
+}
+
 async fn drain(
     State(clustered): State<Clustered>,
     Json(named): Json<Named>,
 ) -> Result<Json<Value>, ApiError> {
-    let node = find(&clustered, &named.node)?;
+    let node = find(&topology_of(&clustered), &named.node)?;
     decided(clustered.metadata.drain(&node).await)?;
-    let topology = clustered.metadata.catalog().topology().borrow().clone();
+    let topology = topology_of(&clustered);
     let (others, staying) = keepers(&topology);
     let message = match staying >= REPLICAS && others.len() < REPLICAS {
         true => format!(
@@ -263,8 +279,8 @@ async fn undrain(
     State(clustered): State<Clustered>,
     Json(named): Json<Named>,
 ) -> Result<Json<Value>, ApiError> {
-    let node = find(&clustered, &named.node)?;
-    let topology = clustered.metadata.catalog().topology().borrow().clone();
+    let topology = topology_of(&clustered);
+    let node = find(&topology, &named.node)?;
     if !topology.draining.contains(&node.id) && node.health != Health::Draining {
         return Err(refused(format!("node {} is not being drained", node.id)));
     }
@@ -276,7 +292,18 @@ async fn remove(
     State(clustered): State<Clustered>,
     Json(named): Json<Named>,
 ) -> Result<Json<Value>, ApiError> {
-    let node = find(&clustered, &named.node)?;
+    let node = find(&topology_of(&clustered), &named.node)?;
+    let silence = clustered.metadata.silence();
+    if node.health == Health::Up && node.id != clustered.metadata.me() && silence > SILENCE_MAX {
+        let words = format!(
+            "this node has heard nothing of its cluster for {} s, and does not know whether node {} is up",
+            silence.as_secs(),
+            node.id
+        );
+        return Err(ApiError::new(Kind::Unavailable, words).hint(
+            "ask another node; where none hears the others, start those that are away: a majority of the voters must be there",
+        ));
+    }
     if node.health == Health::Up {
         return Err(refused(format!("node {} is up", node.id))
             .hint("drain it first, so that what it keeps is kept by others; or stop it"));
@@ -303,12 +330,10 @@ fn refused(words: String) -> ApiError {
     ApiError::new(Kind::Invalid, words).code("invalid_value")
 }
 
-/// The node that is meant: by its id, the beginning of it, or an address.
-fn find(clustered: &Clustered, named: &str) -> Result<NodeInfo, ApiError> {
-    let topology: Arc<Topology> = clustered.metadata.catalog().topology().borrow().clone();
+/// The node that is meant: by its id, the beginning of it, or the address where it is heard.
+fn find(topology: &Topology, named: &str) -> Result<NodeInfo, ApiError> {
     let is_meant = |node: &&NodeInfo| {
-        node.address == named
-            || node.http == named
+        (node.address == named || node.http == named) && !is_replaced(node, topology)
             || !named.is_empty() && node.id.to_string().starts_with(named)
     };
     let mut found = topology.nodes.values().filter(is_meant);
@@ -320,5 +345,45 @@ fn find(clustered: &Clustered, named: &str) -> Result<NodeInfo, ApiError> {
         (Some(_), Some(_)) => {
             Err(refused(format!("several nodes are {named:?}")).hint("write more of the id"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: u64, health: Health) -> (NodeId, NodeInfo) {
+        let info = NodeInfo {
+            id: NodeId(id),
+            address: "a:7411".to_owned(),
+            http: "a:7410".to_owned(),
+            roles: model::node::Roles::default(),
+            version: String::new(),
+            protocol: 1,
+            epoch: 1,
+            health,
+            since: 0,
+        };
+        (info.id, info)
+    }
+
+    #[test]
+    fn an_address_is_that_of_the_node_that_took_another_ones_place() {
+        let mut topology = Topology::default();
+        topology.nodes.extend([node(1, Health::Gone), node(2, Health::Up)]);
+        let found = |named: &str| find(&topology, named).ok().map(|node| node.id.0);
+        assert_eq!((found("a:7411"), found("a:7410")), (Some(2), Some(2)));
+        assert_eq!(found(&NodeId(1).to_string()), Some(1), "who was there has its id left");
+        assert_eq!((found(""), found("b:7411")), (None, None));
+        let replaced = |id: u64| is_replaced(&topology.nodes[&NodeId(id)], &topology);
+        assert!(replaced(1) && !replaced(2));
+        topology.nodes.remove(&NodeId(2));
+        assert_eq!(find(&topology, "a:7411").ok().map(|node| node.id.0), Some(1));
+    }
+
+    #[test]
+    fn what_is_in_splits_was_committed_though_nobody_answers() {
+        let shown = partition_of(PartitionId(0), 7, &Topology::default(), &BTreeMap::new());
+        assert_eq!((shown.committed, shown.published), (7, 7));
     }
 }

@@ -3,9 +3,13 @@
 mod api;
 mod show;
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
 use cluster::peer::{has_certificate, issue};
 use model::wire::ClusterStatus;
+use platform::clock::Clock;
 use serde_json::json;
 
 use crate::args::{AddArgs, CertsArgs, ClusterCommand, NodeNameArgs, StatusArgs, StatusFormat};
@@ -15,6 +19,8 @@ pub(crate) use api::{REPLICAS_CALL, replicas_here, router, router_alone};
 
 /// Path of the cluster's state.
 const CLUSTER_PATH: &str = "/api/v1/cluster";
+/// How long a node may take to tell it: others are asked for it, which may be away.
+const STATUS_WAIT: Duration = Duration::from_secs(20);
 
 pub(crate) fn cluster(command: ClusterCommand) -> Result<()> {
     match command {
@@ -29,8 +35,7 @@ pub(crate) fn cluster(command: ClusterCommand) -> Result<()> {
 
 async fn status(args: StatusArgs) -> Result<()> {
     use std::io::Write as _;
-    let client = Client::new(&args.server)?;
-    let body = client.get(CLUSTER_PATH, &[]).await?.bytes().await?;
+    let body = seen(&Client::new(&args.server)?).await?;
     let mut out = std::io::stdout().lock();
     if args.format == StatusFormat::Json {
         out.write_all(&body)?;
@@ -44,9 +49,18 @@ async fn status(args: StatusArgs) -> Result<()> {
 /// How many nodes a new one is told to ask: the first that is there lets it in.
 const DOORS: usize = 3;
 
+/// The cluster as a node sees it. One that hangs takes connections all the same.
+async fn seen(client: &Client) -> Result<Bytes> {
+    let answer = async { anyhow::Ok(client.get(CLUSTER_PATH, &[]).await?.bytes().await?) };
+    let answer = Clock::system().timeout(STATUS_WAIT, answer).await;
+    answer.with_context(|| {
+        let seconds = STATUS_WAIT.as_secs();
+        format!("the node has said nothing for {seconds} s: ask another one, with --server")
+    })?
+}
+
 async fn add(args: AddArgs) -> Result<()> {
-    let client = Client::new(&args.server)?;
-    let body = client.get(CLUSTER_PATH, &[]).await?.bytes().await?;
+    let body = seen(&Client::new(&args.server)?).await?;
     let status: ClusterStatus =
         serde_json::from_slice(&body).context("the node's answer is not ours")?;
     let there = status.nodes.iter().filter(|node| node.health == "up");

@@ -125,6 +125,12 @@ fn a_split_is_looked_at_without_a_node() {
     }
     let whole = String::from_utf8(run("sawlog", &["split", "check", path]).stdout).unwrap();
     assert_eq!(whole, format!("{path}: whole\n"));
+    // What stands behind the end of the body hides it from others.
+    let body = folders[0].join("body.parquet");
+    let bytes = std::fs::read(&body).unwrap();
+    std::fs::write(&body, [bytes.as_slice(), b"more"].concat()).unwrap();
+    refuses("sawlog", &["split", "check", path], &["1 of 1 are not whole splits"]);
+    std::fs::write(&body, bytes).unwrap();
     let bundle = folders[0].join("index.bundle");
     let mut bytes = std::fs::read(&bundle).unwrap();
     bytes[100] ^= 4;

@@ -49,6 +49,21 @@ fn a_node_to_which_nobody_listens_any_more_goes_on() {
 }
 
 #[test]
+fn a_node_that_cannot_start_says_why_and_nothing_else() {
+    let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().to_string();
+    let data = folder.path().to_str().unwrap();
+    let args = ["node", "--data-dir", data, "--listen", &address, "--es-listen", &taken];
+    // Its queue and index are at work by then.
+    let output = run("sawlog", &args);
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{words}");
+    assert!(words.contains(&format!("{taken} is in use by another program")), "{words}");
+    assert!(!words.contains("panicked"), "{words}");
+}
+
+#[test]
 fn query_speaks_sql() {
     let (_folder, node) = start(TINY);
     node.client.ingest("/api/v1/ingest", &lines(0..10));

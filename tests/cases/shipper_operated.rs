@@ -67,6 +67,24 @@ fn with_flags_alone_a_hang_up_ends_nothing_and_an_exclude_for_nothing_is_refused
     refuses("sawlog-shipper", &without, &["--exclude narrows what --path names"]);
 }
 
+#[test]
+fn settings_that_cannot_be_used_are_in_the_status_until_others_can() {
+    let world = World::new();
+    world.settings("", ALL);
+    let mut shipper = world.ship();
+    eventually("it to answer", || world.status());
+    world.settings("nonsense = 1", ALL);
+    shipper.hang_up();
+    eventually("the trouble to be said", || {
+        let error = world.status()?["last_error"].as_str()?.to_owned();
+        (error.contains("the old ones hold") && error.contains("nonsense")).then_some(())
+    });
+    world.settings("", ALL);
+    shipper.hang_up();
+    eventually("it to be over", || world.status()?["last_error"].is_null().then_some(()));
+    assert!(shipper.stop());
+}
+
 /// HTTP/2 without TLS, a level of zstd and the age of batches, as they are set; what is usual otherwise.
 #[test]
 fn batches_go_in_the_http_at_the_level_and_in_the_time_that_are_set() {

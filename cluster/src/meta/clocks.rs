@@ -36,11 +36,10 @@ impl Metadata {
     }
 
     async fn compare_once(&self) {
-        let heard = self.heard().await;
-        let agrees = agrees(&heard, self.0.me);
-        let did = self.0.clock_agrees.swap(agrees, Ordering::Relaxed);
+        let agrees = agrees(&self.heard().await, self.0.me);
         // Where nobody leads nothing is decided by age either.
-        if did && !agrees && !heard.is_empty() {
+        let did = self.0.clock_agrees.swap(agrees == Some(true), Ordering::Relaxed);
+        if did && agrees == Some(false) {
             tracing::error!(
                 "this node's clock differs by over a minute from those of most nodes: nothing expires by age here until they agree"
             );
@@ -49,12 +48,12 @@ impl Metadata {
 }
 
 /// Whether a node and more than half of all say the same time. Of two that differ nobody knows
-/// which is right.
-fn agrees(heard: &[NodeReport], me: NodeId) -> bool {
+/// which is right. `None` when the node itself was not heard: nobody knows what it says.
+fn agrees(heard: &[NodeReport], me: NodeId) -> Option<bool> {
     let recent = || heard.iter().filter(|one| one.heard_ms_ago <= HEARD_MS_MAX);
-    let Some(own) = recent().find(|one| one.node == me) else { return false };
+    let own = recent().find(|one| one.node == me)?;
     let near = |one: &&NodeReport| one.clock_ahead_ms.abs_diff(own.clock_ahead_ms) <= APART_MS_MAX;
-    2 * recent().filter(near).count() > recent().count()
+    Some(2 * recent().filter(near).count() > recent().count())
 }
 
 #[cfg(test)]
@@ -74,17 +73,20 @@ mod tests {
     #[test]
     fn a_clock_is_right_where_most_agree_with_it() {
         let hour = 3_600_000;
-        let check = |heard: Vec<NodeReport>, expected: &[bool]| {
+        let check = |heard: Vec<NodeReport>, expected: &[Option<bool>]| {
             let nodes = (1..).map(NodeId).take(expected.len());
-            let found: Vec<bool> = nodes.map(|me| agrees(&heard, me)).collect();
+            let found: Vec<Option<bool>> = nodes.map(|me| agrees(&heard, me)).collect();
             assert_eq!(found, expected, "{heard:?}");
         };
-        check(reports([(0, 0)]), &[true, false]);
-        check(reports([(0, 0), (300, 59_000), (500, -900)]), &[true, true, true]);
+        let (yes, no) = (Some(true), Some(false));
+        check(reports([(0, 0)]), &[yes, None]);
+        check(reports([(0, 0), (300, 59_000), (500, -900)]), &[yes, yes, yes]);
         // Who leads is an hour ahead: to it the others are behind.
-        check(reports([(0, 0), (300, -hour), (500, -hour - 70)]), &[false, true, true]);
-        check(reports([(0, 0), (300, hour)]), &[false, false]);
-        // Who was not heard for long says nothing.
-        check(reports([(0, 0), (20_000, hour)]), &[true, false]);
+        check(reports([(0, 0), (300, -hour), (500, -hour - 70)]), &[no, yes, yes]);
+        check(reports([(0, 0), (300, hour)]), &[no, no]);
+        // Who was not heard for long says nothing, and is not said to be wrong: others, or a node that
+        // stops and does not say any more that it is there.
+        check(reports([(0, 0), (20_000, hour)]), &[yes, None]);
+        check(reports([(20_000, 0), (20_000, 0)]), &[None, None]);
     }
 }

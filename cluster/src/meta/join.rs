@@ -53,6 +53,10 @@ struct Knock {
     /// Whether it has a store that nodes share; earlier versions did not say.
     #[serde(default)]
     store: Option<bool>,
+    /// Whose that store says it is, empty when it is nobody's; `None` when it was not asked or does not
+    /// answer.
+    #[serde(default)]
+    owner: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -154,6 +158,12 @@ impl Metadata {
         Ok(self.0.catalog.fact(STORE_CLAIMED)?.is_some())
     }
 
+    /// What a store says whose it is when it is this cluster's.
+    #[must_use]
+    pub fn store_owner(&self) -> String {
+        format!("cluster {}", self.0.catalog.topology().borrow().cluster)
+    }
+
     /// Remembers for all nodes that the store is theirs: from now on it must say so.
     ///
     /// # Errors
@@ -187,16 +197,18 @@ impl Metadata {
         let until = clock.elapsed() + JOIN_WAIT_MAX;
         let mut why = "give --join HOST:7411 of a node that is there, or --bootstrap".to_owned();
         let mut told: Option<Duration> = None;
+        // Who has come in once has the cluster's store, whatever it said before.
+        let mut owner = self.0.settings.store_owner.clone().filter(|_| !is_known);
         // A node that knows its cluster waits for it as long as it takes.
         while is_known || clock.elapsed() < until {
             if let Some(why) = self.failure() {
                 return Err(MetaError::Group(why));
             }
             for address in self.doors() {
-                match self.knock_at(&address).await {
+                match self.knock_at(&address, owner.clone()).await {
                     Welcome::In { cluster, epoch } => return self.go_in(&cluster, epoch).await,
                     Welcome::NotNow(words) => why = self.why(&address, &words).unwrap_or(why),
-                    Welcome::No(words) => return Err(MetaError::Alone(words)),
+                    Welcome::No(words) => why = self.is_no(words, &mut owner).await?,
                 }
             }
             clock.sleep(JOIN_PAUSE).await;
@@ -207,6 +219,18 @@ impl Metadata {
             }
         }
         Err(MetaError::Alone(why))
+    }
+
+    /// Whether a refusal is one for good: a store that was nobody's may be the cluster's by now.
+    async fn is_no(&self, words: String, owner: &mut Option<String>) -> Result<String, MetaError> {
+        if owner.is_some()
+            && let Some(now) = (self.0.settings.ask_owner.0)().await
+            && Some(&now) != owner.as_ref()
+        {
+            *owner = Some(now);
+            return Ok(words);
+        }
+        Err(MetaError::Alone(words))
     }
 
     /// Takes its place, and returns when its own catalog knows it.
@@ -242,8 +266,9 @@ impl Metadata {
         doors
     }
 
-    async fn knock_at(&self, address: &str) -> Welcome {
-        let knock = Knock { joining: self.joining(), store: Some(self.0.settings.store) };
+    async fn knock_at(&self, address: &str, owner: Option<String>) -> Welcome {
+        let store = Some(self.0.settings.store);
+        let knock = Knock { joining: self.joining(), store, owner };
         let Ok(body) = text(&knock) else { return Welcome::No("no words".to_owned()) };
         match self.0.peers.call(address, JOIN_CALL, body, CALL_WAIT).await {
             Ok(answer) => serde_json::from_slice(&answer)
@@ -306,12 +331,18 @@ impl Metadata {
     }
 
     /// Why a node never comes in as it is, if so.
-    fn no_to(&self, Knock { joining, store }: &Knock) -> Option<String> {
+    fn no_to(&self, Knock { joining, store, owner }: &Knock) -> Option<String> {
         let place = self.0.catalog.fact(STORE).ok().flatten();
         if let (Some(place), Some(store)) = (place, *store)
             && place != place_of_splits(store)
         {
             return Some(wrong_place(store).to_owned());
+        }
+        if let Some(owner) = owner
+            && self.store_was_claimed().unwrap_or(false)
+            && *owner != self.store_owner()
+        {
+            return Some(wrong_store(owner));
         }
         let (theirs, log) = (joining.protocol, self.log_protocol());
         if theirs.abs_diff(PROTOCOL) > 1 {
@@ -411,6 +442,19 @@ fn wrong_place(store: bool) -> &'static str {
     }
 }
 
+/// Why a node whose store says that it is another's, or nobody's, is not let in.
+fn wrong_store(owner: &str) -> String {
+    let whose =
+        if owner.is_empty() { "empty".to_owned() } else { format!("of another one, {owner}") };
+    format!(
+        "the store that this node is given is not this cluster's, it is {whose}: start it with the same --store URL as the other nodes (is the folder mounted?)"
+    )
+}
+
+/// What is said where one speaks TLS and the other does not, or is of another authority.
+const TLS_WORDS: [&str; 4] =
+    ["certificate", "InvalidContentType", "connection closed", "broken pipe"];
+
 /// What to look at, by the words of a call that failed.
 fn hint(words: &str) -> &'static str {
     let has = |part: &str| words.contains(part);
@@ -418,7 +462,7 @@ fn hint(words: &str) -> &'static str {
         " (is it where other nodes are heard, --peer-listen, and not where clients are?)"
     } else if has("dns error") {
         " (is it HOST:PORT, and is the name known here?)"
-    } else if has("certificate") || has("InvalidContentType") || has("connection closed") {
+    } else if TLS_WORDS.into_iter().any(has) {
         " (do both have --cluster-tls, from one `sawlog cluster certs` folder?)"
     } else {
         ""
@@ -427,4 +471,16 @@ fn hint(words: &str) -> &'static str {
 
 pub(super) fn text(value: &impl Serialize) -> Result<Bytes, String> {
     serde_json::to_vec(value).map(Bytes::from).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_speaks_without_tls_to_those_who_do_is_told_of_the_certificates() {
+        let hung_up = "connection error: stream closed because of a broken pipe";
+        assert!(hint(hung_up).contains("--cluster-tls"));
+        assert_eq!(hint("Connection refused (os error 111)"), "");
+    }
 }

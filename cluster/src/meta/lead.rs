@@ -13,6 +13,7 @@ use super::ages::Ages;
 use super::controller::{SESSION_NS, Sight, plan, voters};
 use super::join::ELECT_CALL;
 use super::{LOG_BYTES_MAX, Metadata};
+use crate::catalog::{CatalogError, Order};
 use crate::raft::{Peer, is_half_done};
 
 /// The fact that says how many partitions the queue has.
@@ -22,6 +23,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 /// How long who leads anew waits to hear of nodes: each says that it is there every 0.7 s, and finds out
 /// in a second that the leader before does not answer.
 const FRESH_WAIT: Duration = Duration::from_millis(2_500);
+/// By how much longer than it looks away a node may be held up: one that was stopped for longer than
+/// that has heard nobody meanwhile, and is not right to take that for their silence.
+const HELD_UP_MAX: Duration = Duration::from_secs(1);
 /// Entries that a member may be behind to become a voter.
 const VOTER_LAG_MAX: u64 = 64;
 /// How long a voter is asked to lead.
@@ -33,10 +37,15 @@ impl Metadata {
     /// Until the shutdown.
     pub(super) async fn lead(self, shutdown: Shutdown) {
         let (mut leading_since, mut ages) = (None, Ages::default());
+        let mut told = None;
         loop {
+            let before = self.0.clock.elapsed();
             tokio::select! {
                 () = self.0.clock.sleep(LOOK_INTERVAL) => {}
                 () = shutdown.wait() => return,
+            }
+            if was_held_up(self.0.clock.elapsed().saturating_sub(before)) {
+                leading_since = None;
             }
             self.cut_log().await;
             ages.look(&self.0.catalog.topology().borrow(), self.0.clock.elapsed());
@@ -46,7 +55,12 @@ impl Metadata {
                 continue;
             }
             let since = *leading_since.get_or_insert_with(|| self.0.clock.elapsed());
-            self.look(since, &ages).await;
+            let open = self.look(since, &ages).await.err().map(|error| error.to_string());
+            // Said once as long as it is the same.
+            if let Some(error) = open.as_ref().filter(|_| open != told) {
+                tracing::warn!(error, "not decided; looking again");
+            }
+            told = open;
         }
     }
 
@@ -59,17 +73,18 @@ impl Metadata {
         }
     }
 
-    async fn look(&self, leading_since: Duration, ages: &Ages) {
+    /// Decides what follows from what it sees. Another one that leads by now has seen more: it is not
+    /// asked to decide the same.
+    async fn look(&self, leading_since: Duration, ages: &Ages) -> Result<(), CatalogError> {
         let topology = self.0.catalog.topology().borrow().clone();
         let sight = self.sight(&topology, leading_since, ages);
         for command in plan(&topology, &sight) {
-            tracing::info!(?command, "deciding");
-            if let Err(error) = self.decide(&command.into()).await {
-                tracing::warn!(%error, "not decided; looking again");
-                return;
-            }
+            let order = Order::from(command);
+            self.decide_leading(&order).await?;
+            tracing::info!(command = ?order.command, "decided");
         }
         self.keep_members(&topology).await;
+        Ok(())
     }
 
     fn sight(&self, topology: &Topology, leading_since: Duration, ages: &Ages) -> Sight {
@@ -182,5 +197,21 @@ impl Metadata {
                 return;
             }
         }
+    }
+}
+
+/// Whether a node that meant to look away for a moment was stopped for longer.
+fn was_held_up(away: Duration) -> bool {
+    away > LOOK_INTERVAL + HELD_UP_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_stopped_for_seconds_knows_that_it_heard_nobody() {
+        let held_up = [300, 900, 1_400, 6_000].map(|ms| was_held_up(Duration::from_millis(ms)));
+        assert_eq!(held_up, [false, false, true, true]);
     }
 }

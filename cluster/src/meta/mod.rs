@@ -13,18 +13,20 @@ mod lead;
 mod propose;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::node::{Health, NodeId, Roles};
+use futures::future::BoxFuture;
+use model::node::{Health, NodeId, NodeInfo, Roles, Topology};
 use platform::clock::Clock;
 use platform::disk::Disk;
 use platform::shutdown::Shutdown;
 use tokio::runtime::Handle;
 
-use crate::catalog::{Catalog, CatalogError, Command};
+use crate::catalog::{Catalog, CatalogError, Command, Order};
 use crate::log::LogError;
 use crate::peer::{Members, PROTOCOL_NAMES, PeerServer, Peers};
 use crate::raft::{Group, GroupId, GroupSettings, LogSettings, LogStore};
@@ -52,6 +54,26 @@ pub enum Start {
     Join(Vec<String>),
 }
 
+/// Asks a store whose it says that it is: empty when nobody's, `None` when it does not answer.
+#[derive(Clone)]
+pub struct AskOwner(Arc<dyn Fn() -> BoxFuture<'static, Option<String>> + Send + Sync>);
+
+impl AskOwner {
+    /// Asks so.
+    #[must_use]
+    pub fn new(
+        ask: impl Fn() -> BoxFuture<'static, Option<String>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(ask))
+    }
+}
+
+impl fmt::Debug for AskOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AskOwner").finish_non_exhaustive()
+    }
+}
+
 /// What a node is in its cluster.
 #[derive(Debug, Clone)]
 pub struct MetaSettings {
@@ -73,6 +95,10 @@ pub struct MetaSettings {
     pub gone_after: Duration,
     /// Whether its splits are in a store that all nodes share: for all of them, or for none.
     pub store: bool,
+    /// Whose that store said it is when it was asked before this node came in; empty when nobody's.
+    pub store_owner: Option<String>,
+    /// Asks it again: it may have become somebody's while this node waited.
+    pub ask_owner: AskOwner,
     /// Whether it had partitions of its own: where these ended, those of a cluster that it founds
     /// begin.
     pub had_partitions: bool,
@@ -306,8 +332,15 @@ impl Metadata {
         self.0.leaving.store(true, Ordering::Relaxed);
         let (node, epoch) = (self.0.me, self.epoch());
         let (health, since) = (Health::Down, self.0.clock.now().0);
-        let command = Command::SetHealth { node, epoch, health, since };
-        if let Err(error) = self.decide(&command.into()).await {
+        let order = Order::from(Command::SetHealth { node, epoch, health, since });
+        let told = tokio::select! {
+            told = self.decide(&order) => told,
+            () = self.left_alone() => {
+                tracing::info!("most of those that vote have gone before; nobody is told that this node goes");
+                return;
+            }
+        };
+        if let Err(error) = told {
             tracing::warn!(%error, "nobody was told that this node goes");
             return;
         }
@@ -323,6 +356,15 @@ impl Metadata {
         }
     }
 
+    /// Returns when so many of those that vote are known to be away that nothing is decided.
+    async fn left_alone(&self) {
+        let mut topology = self.0.catalog.topology();
+        let few = topology.wait_for(|topology| are_few(&self.voters(), self.0.me, topology));
+        if few.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Leaves the group's member in order.
     pub async fn stop(&self) {
         self.0.store.give_up_waiting();
@@ -332,5 +374,52 @@ impl Metadata {
         if !matches!(synced, Ok(Ok(()))) {
             tracing::warn!("the catalog could not be synced; the log has what it lacks");
         }
+    }
+}
+
+/// Whether those of the voters that answer are no majority, as far as is known. A node is there to
+/// itself, also when it was told of it that it goes.
+fn are_few(voters: &[NodeId], me: NodeId, topology: &Topology) -> bool {
+    let is_there =
+        |node: &&NodeId| **node == me || topology.nodes.get(*node).is_some_and(NodeInfo::answers);
+    2 * voters.iter().filter(is_there).count() <= voters.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_those_that_vote_waits_for_nobody_when_it_goes() {
+        let node = |id: u64, health: Health| {
+            let info = NodeInfo {
+                id: NodeId(id),
+                address: String::new(),
+                http: String::new(),
+                roles: Roles::default(),
+                version: String::new(),
+                protocol: 1,
+                epoch: 1,
+                health,
+                since: 0,
+            };
+            (info.id, info)
+        };
+        let check = |me: u64, voters: &[u64], away: &[u64], expected: bool| {
+            let voters: Vec<NodeId> = voters.iter().copied().map(NodeId).collect();
+            let health = |id| if away.contains(&id) { Health::Down } else { Health::Up };
+            let mut topology = Topology::default();
+            topology.nodes.extend((1..=3).map(|id| node(id, health(id))));
+            let found = are_few(&voters, NodeId(me), &topology);
+            assert_eq!(found, expected, "{me} of {voters:?} without {away:?}");
+        };
+        check(3, &[1, 2, 3], &[], false);
+        check(3, &[1, 2, 3], &[1], false);
+        check(3, &[1, 2, 3], &[1, 2], true);
+        // That it goes itself is decided, and there is still who decides.
+        check(3, &[1, 2, 3], &[1, 3], false);
+        // One of two votes: the other one has nobody to tell when that is away.
+        check(1, &[1], &[2], false);
+        check(2, &[1], &[1], true);
     }
 }

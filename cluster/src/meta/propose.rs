@@ -52,10 +52,7 @@ impl Metadata {
     /// # Errors
     /// [`CatalogError`]; after [`CatalogError::Undecided`] it may be carried out all the same.
     pub async fn decide(&self, order: &Order) -> Result<Answer, CatalogError> {
-        let body: Bytes = write_order(order)
-            .map_err(|source| CatalogError::Damaged { key: "a command".to_owned(), source })?
-            .into();
-        self.may_open(order.command.protocol())?;
+        let body = self.written(order)?;
         let clock = &self.0.clock;
         let until = clock.elapsed() + DECIDE_WAIT_MAX;
         let mut why = "there is no leader".to_owned();
@@ -71,6 +68,31 @@ impl Metadata {
             clock.sleep(LOOK_AGAIN).await;
         }
         Err(CatalogError::Undecided { why })
+    }
+
+    /// [`Metadata::decide`] by this node, which leads: what follows from what it saw is not brought to
+    /// another one that leads by now, and is not tried again.
+    ///
+    /// # Errors
+    /// As [`Metadata::decide`].
+    pub(super) async fn decide_leading(&self, order: &Order) -> Result<Answer, CatalogError> {
+        let why = match self.write(self.written(order)?).await {
+            Decided::At(index, outcome) => {
+                self.follow(index).await?;
+                return Ok(outcome?);
+            }
+            Decided::NotLeader => "another node leads by now".to_owned(),
+            Decided::Open(why) => why,
+        };
+        Err(CatalogError::Undecided { why })
+    }
+
+    /// A command as it goes to whoever decides, if all nodes can read it.
+    fn written(&self, order: &Order) -> Result<Bytes, CatalogError> {
+        let body = write_order(order)
+            .map_err(|source| CatalogError::Damaged { key: "a command".to_owned(), source })?;
+        self.may_open(order.command.protocol())?;
+        Ok(body.into())
     }
 
     async fn ask_leader(&self, body: Bytes) -> Decided {

@@ -22,6 +22,7 @@ use super::{
     fresh_of,
 };
 use crate::fresh::FreshPart;
+use crate::gather::newest;
 use crate::keep::wanted;
 use crate::resume::Resume;
 use crate::scan::{ScanError, ScanRequest};
@@ -142,7 +143,7 @@ impl Remote {
                 gathered.published.push((partition, known.published));
                 gathered.ends.push((partition, known.end));
                 if known.behind > 0 {
-                    let what = format!("{} newest records of partition {partition}", known.behind);
+                    let what = newest(known.behind, partition);
                     let why = "they are being read from the queue".to_owned();
                     gathered.missing.push(Missing { what, why });
                 }

@@ -47,9 +47,11 @@ pub struct Inspection {
 /// is one without a bundle.
 pub fn open_folder(folder: &Path) -> Result<Split, ScanError> {
     let wrong = |what: String| ScanError::Corrupt { object: folder.display().to_string(), what };
-    let parts = folder.file_name().zip(folder.parent().and_then(Path::parent));
-    let (name, root) = parts
-        .filter(|_| folder.is_dir())
+    let folder = std::path::absolute(folder).map_err(|error| wrong(error.to_string()))?;
+    let splits = folder.parent().filter(|parent| parent.ends_with("splits") && folder.is_dir());
+    let (name, root) = folder
+        .file_name()
+        .zip(splits.and_then(Path::parent))
         .ok_or_else(|| wrong("it is no folder of a split: give …/splits/ID".to_owned()))?;
     let id = SplitId(name.to_string_lossy().into_owned());
     let objects = Objects::local(root).map_err(|error| wrong(error.to_string()))?;
@@ -107,12 +109,6 @@ impl Split {
         }
         let footer = &self.bundle.footer;
         let sections = footer.sections.iter().map(|entry| (entry.name.clone(), entry.bytes));
-        let size = |name: &str| {
-            self.objects.size(name).map_err(|error| ScanError::Corrupt {
-                object: name.to_owned(),
-                what: error.to_string(),
-            })
-        };
         let templates = self.templates()?;
         let rows = |range: &std::ops::Range<u32>| u64::from(range.end - range.start);
         let fixed = templates.0.iter().filter_map(|template| {
@@ -125,12 +121,31 @@ impl Split {
             row_count: self.meta.row_count,
             cold: self.is_cold(),
             time: (self.meta.time_first, self.meta.time_last),
-            body_bytes: size(&body_name(&self.meta.id))?,
+            body_bytes: self.size(&body_name(&self.meta.id))?,
             columns,
-            bundle_bytes: size(&bundle_name(&self.meta.id))?,
+            bundle_bytes: self.size(&bundle_name(&self.meta.id))?,
             sections: sections.collect(),
             templates: shown,
             loose_rows: templates.loose_rows().count() as u64,
+        })
+    }
+
+    /// Compares the body's length with what the bundle says: who reads it without us begins at its end.
+    pub(super) fn check_length(&self) -> Result<(), ScanError> {
+        let (object, expected) = (body_name(&self.meta.id), self.bundle.footer.body_bytes);
+        match self.size(&object)? {
+            bytes if bytes == expected => Ok(()),
+            bytes => {
+                let what = format!("it has {bytes} bytes instead of {expected}");
+                Err(ScanError::Corrupt { object, what })
+            }
+        }
+    }
+
+    fn size(&self, name: &str) -> Result<u64, ScanError> {
+        self.objects.size(name).map_err(|error| ScanError::Corrupt {
+            object: name.to_owned(),
+            what: error.to_string(),
         })
     }
 }

@@ -333,7 +333,7 @@ impl Split {
             count += rows?.0.num_rows() as u64;
         }
         if count == self.meta.row_count {
-            Ok(())
+            self.check_length()
         } else {
             Err(self.wrong(format!("the body has {count} rows")))
         }

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use cluster::meta::Metadata;
 use cluster::peer::{Members, PeerServer};
 use cluster::queue::Queue as _;
-use model::node::NodeId;
+use model::node::{NodeId, NodeInfo, Topology};
 use model::partition::{Offset, PartitionId};
 
 use crate::partition::{AppendError, Appended, Checked};
@@ -33,6 +33,8 @@ use rests::Rests;
 const APPEND_WAIT_MAX: Duration = Duration::from_secs(25);
 /// How long one node may take.
 const CALL_WAIT: Duration = Duration::from_secs(10);
+/// How long one that leads no more may take for the answers that it owes.
+const LAST_WORDS_WAIT: Duration = Duration::from_millis(300);
 /// The first pause before another try; it doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// The longest pause before another try.
@@ -268,11 +270,44 @@ impl Fleet {
         let address = self.0.metadata.address_of(node).ok_or(unknown)?;
         let request = wire::encode_request(partition, batches);
         let call = self.0.metadata.peers().call(&address, wire::APPEND_CALL, request, CALL_WAIT);
-        match call.await {
+        let answer = tokio::select! {
+            biased;
+            answer = call => answer,
+            // A machine that lost its power, or hangs, answers nobody, and no connection says so for
+            // seconds: others have another leader long before.
+            () = self.is_past(node, partition) => return Err(AppendError::Unsure),
+        };
+        match answer {
             Ok(answer) => wire::decode_answer(partition, &answer),
             Err(error) if error.is_ambiguous() => Err(AppendError::Unsure),
             Err(_) => Err(AppendError::NotLeader { partition, leader: None }),
         }
+    }
+
+    /// Returns when a node that was asked leads a partition no more, as far as is known here (the
+    /// replica here follows another one by now, or the node was given up), and has not said so.
+    async fn is_past(&self, node: NodeId, partition: PartitionId) {
+        let mut topology = self.0.metadata.catalog().topology();
+        let answers =
+            |topology: &Topology| topology.nodes.get(&node).is_some_and(NodeInfo::answers);
+        let given_up = async {
+            let answered = answers(&topology.borrow_and_update());
+            // One that was given up before may lead all the same.
+            if !answered || topology.wait_for(|topology| !answers(topology)).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let replaced = async {
+            match self.replica(partition) {
+                Some(replica) => replica.follows_another(node).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = given_up => {}
+            () = replaced => {}
+        }
+        self.0.parties.clock.sleep(LAST_WORDS_WAIT).await;
     }
 
     /// Answers another node: what this one's replica says, if it leads.

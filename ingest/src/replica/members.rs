@@ -1,7 +1,8 @@
-//! Who belongs to the group of a replica: as it knows itself, and for sure.
+//! Who belongs to the group of a replica, and who leads it: as it knows itself, and for sure.
 
 use bytes::Bytes;
 use cluster::raft::Peer;
+use model::node::NodeId;
 use model::partition::Offset;
 use openraft::{RaftMetrics, StoredMembership};
 
@@ -46,6 +47,21 @@ impl Replica {
         asked.ok()?.as_ref().try_into().ok().map(|bytes| Offset(u64::from_le_bytes(bytes)))
     }
 
+    /// Returns when another node has come to lead than the one that was asked for something.
+    pub(crate) async fn follows_another(&self, asked: NodeId) {
+        let before = self.leader();
+        let mut server = self.0.group.raft().server_metrics();
+        let replaced = server.wait_for(|server| {
+            let membership = server.membership_config.membership();
+            let peer = server.current_leader.and_then(|leader| membership.get_node(&leader));
+            is_another(asked, before, peer.map(|peer| NodeId(peer.node)))
+        });
+        if replaced.await.is_err() {
+            // It has ended and hears of nobody any more.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Whether nobody else leads, where this one does as far as it knows.
     pub(super) async fn leads_surely(&self) -> bool {
         // Nobody else can have been elected within the shortest election timeout.
@@ -58,4 +74,27 @@ impl Replica {
 fn decided(metrics: &Metrics) -> Option<&StoredMembership<u64, Peer>> {
     let known = &*metrics.membership_config;
     (known.log_id().is_some() && *known.log_id() <= metrics.last_applied).then_some(known)
+}
+
+/// Whether another node than the one that was asked has come to lead. The leader of before may have
+/// been replaced by the one that was asked, which is not known here yet.
+fn is_another(asked: NodeId, before: Option<NodeId>, now: Option<NodeId>) -> bool {
+    now.is_some() && now != Some(asked) && now != before
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_waited_for_until_another_node_leads() {
+        let (asked, old, new) = (Some(NodeId(1)), Some(NodeId(2)), Some(NodeId(3)));
+        let waits = [(asked, asked), (asked, None), (None, asked), (old, old), (old, asked)];
+        for (before, now) in waits {
+            assert!(!is_another(NodeId(1), before, now), "{before:?} {now:?}");
+        }
+        for (before, now) in [(asked, new), (None, new), (old, new)] {
+            assert!(is_another(NodeId(1), before, now), "{before:?} {now:?}");
+        }
+    }
 }

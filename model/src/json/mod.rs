@@ -66,7 +66,9 @@ impl Value<'_> {
         }
     }
 
-    fn into_owned(self) -> FieldValue {
+    /// The same value with a text of its own.
+    #[must_use]
+    pub fn into_owned(self) -> FieldValue {
         match self {
             Self::Text(text) => FieldValue::Text(text.into_owned()),
             Self::Int(number) => FieldValue::Int(number),

@@ -17,6 +17,8 @@ use super::ApiError;
 
 /// The header that names a request, in both directions.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Where is asked again and again whether a node is ready: that it is not is no failure.
+const PROBES: [&str; 2] = ["/readyz", "/ready"];
 /// Bytes of a name that a client may give.
 const ID_BYTES_MAX: usize = 64;
 /// Bytes of the router's own words that are kept in an error.
@@ -79,7 +81,8 @@ async fn name(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let answer = async {
         let response = shaped(next.run(request).await, &path).await;
-        if response.status().is_server_error() {
+        let is_probe = PROBES.contains(&path.as_str());
+        if response.status().is_server_error() && !is_probe {
             tracing::warn!(status = response.status().as_u16(), path, "a request failed");
         }
         response

@@ -111,6 +111,18 @@ impl Objects {
         Ok(Self::new(Place::Shared(store), figures).with_cache(cache))
     }
 
+    /// Whose a store says that it is, before it is used; empty when it is nobody's.
+    ///
+    /// # Errors
+    /// The URL or a variable is wrong; else as the store says.
+    pub fn owner(url: &str, options: &StoreOptions, runtime: Handle) -> io::Result<String> {
+        let store = SharedStore::open(url, options, runtime, &ObjectFigures::default())?;
+        match store.owner() {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+            owner => owner,
+        }
+    }
+
     /// Makes sure that the store is the owner's: takes one that nobody has, unless it
     /// `was_claimed` before. A folder is from then on written to only while it still is.
     ///

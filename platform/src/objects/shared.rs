@@ -73,7 +73,7 @@ impl SharedStore {
     }
 
     /// Who owns the store, as it says itself.
-    fn owner(&self) -> io::Result<String> {
+    pub(super) fn owner(&self) -> io::Result<String> {
         let bytes = self.size(OWNER)?.min(OWNER_BYTES_MAX);
         let name = self.get_range(OWNER, 0, bytes)?;
         Ok(String::from_utf8_lossy(&name).into_owned())
@@ -232,9 +232,13 @@ mod tests {
             let handle = runtime.handle().clone();
             Objects::shared(&url, &StoreOptions::from_env(), &cache, 0, handle).unwrap()
         };
+        let owner =
+            || Objects::owner(&url, &StoreOptions::from_env(), runtime.handle().clone()).unwrap();
         let file = folder.path().join("made");
         let objects = open();
+        assert_eq!(owner(), "", "nobody's yet");
         objects.claim("cluster a", false).unwrap();
+        assert_eq!(owner(), "cluster a");
         objects.claim("cluster a", true).unwrap();
         assert_eq!(objects.list().unwrap(), [], "the owner's name is no object of the owner");
         let other = open().claim("cluster b", false).unwrap_err().to_string();

@@ -43,6 +43,10 @@ impl<S: Send + Sync, T: Said> FromRequest<S> for Json<T> {
                 .hint("send it with the header Content-Type: application/json"));
         }
         let bytes = Bytes::from_request(request, state).await.map_err(|error| broken(&error))?;
+        // The values alone, in the order of the fields, would be read as well.
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(invalid_value("the request is a list, no object").hint(T::RIGHT));
+        }
         serde_json::from_slice(&bytes).map(Self).map_err(|error| not_understood::<T>(&error))
     }
 }

@@ -7,7 +7,7 @@ use axum::routing::get;
 use cluster::documents::DocumentKind;
 use model::node::NodeInfo;
 use model::time::SECOND;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::aliases::kept;
 use super::catalog::tabled;
@@ -21,8 +21,8 @@ use crate::plan::Engine;
 /// The routes.
 pub(super) fn router() -> Router<Engine> {
     Router::new()
-        .route("/es/_cat/count", get(count_all))
-        .route("/es/_cat/count/{index}", get(count))
+        .route("/es/_cat/count", get(count_all).post(count_all))
+        .route("/es/_cat/count/{index}", get(count).post(count))
         .route("/es/_cat/nodes", get(nodes))
         .route("/es/_cat/templates", get(templates_all))
         .route("/es/_cat/templates/{name}", get(templates))
@@ -59,9 +59,14 @@ async fn counted(
     headers: &HeaderMap,
     asked: &Asked,
 ) -> Answered {
+    let body = asked.json()?;
+    if let Some(name) = body.as_object().and_then(|body| body.keys().find(|name| *name != "query"))
+    {
+        return Err(Refusal::parsing(format!("request does not support [{name}]")));
+    }
     let indexes = named(engine, expression, asked).await?;
     let now = engine.clock().now();
-    let search = Search::read(&json!({}), &Params::new(), indexes, now)?;
+    let search = Search::read(&body, &Params::new(), indexes, now)?;
     let cost = search.cost();
     let (count, _) = run(engine, Some(&cost), |engine| async move {
         search.count(&engine, search.filter.clone()).await

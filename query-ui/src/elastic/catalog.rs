@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::response::IntoResponse as _;
 use index::retain::IndexDocuments;
 use model::query::Filter;
@@ -93,14 +93,20 @@ async fn mapped(engine: &Engine, expression: &str, asked: &Asked) -> Answered {
     asked.only(&[])?;
     let mut mappings = Map::new();
     for index in listed(engine, expression, asked).await? {
-        let mut properties = Map::new();
-        for (name, kind) in fields(engine, Some(vec![index.clone()])).await? {
-            place(&mut properties, &name, json!({ "type": kind }));
-        }
-        place(&mut properties, "log.level", json!({ "type": "alias", "path": "level" }));
-        mappings.insert(index, json!({ "mappings": { "properties": properties } }));
+        let mapping = properties(engine, &index).await?;
+        mappings.insert(index, json!({ "mappings": mapping }));
     }
     Ok(asked.answer(Value::Object(mappings)))
+}
+
+/// The mapping of one index.
+async fn properties(engine: &Engine, index: &str) -> Result<Value, Refusal> {
+    let mut properties = Map::new();
+    for (name, kind) in fields(engine, Some(vec![index.to_owned()])).await? {
+        place(&mut properties, &name, json!({ "type": kind }));
+    }
+    place(&mut properties, "log.level", json!({ "type": "alias", "path": "level" }));
+    Ok(json!({ "properties": properties }))
 }
 
 /// Puts a property under its dotted name; where a part of that is a value itself, the name stays dotted.
@@ -303,7 +309,10 @@ pub(super) fn tabled(
     let accept =
         headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let cell = |row: &Vec<String>, at: usize| row.get(at).cloned().unwrap_or_default();
-    if asked.param("format") == Some("json") || accept.contains("json") {
+    // Clients that take both put what they want first.
+    let wanted = accept.split(',').next().unwrap_or_default();
+    let is_json = asked.param("format").map_or(wanted.contains("json"), |format| format == "json");
+    if is_json {
         let object = |row: &Vec<String>| {
             let members = chosen.iter().map(|(name, at)| (name.clone(), cell(row, *at).into()));
             Value::Object(members.collect())
@@ -348,18 +357,25 @@ pub(super) async fn resolve(
 pub(super) async fn index(
     State(engine): State<Engine>,
     Path(index): Path<String>,
+    method: Method,
     asked: Asked,
 ) -> Answered {
     asked.only(&["include_defaults", "flat_settings", "features"])?;
     let indexes = listed(&engine, &index, &asked).await?;
     let aliases = known(&engine).await?.aliases;
-    let one = |name: String| {
+    let mut found = Map::new();
+    for name in indexes {
+        // Who asks whether there is one is told no more.
+        let mappings = match method == Method::HEAD {
+            true => json!({}),
+            false => properties(&engine, &name).await?,
+        };
         let about = json!({
             "aliases": shown_aliases(&aliases, &name, |_| true),
-            "mappings": {},
+            "mappings": mappings,
             "settings": { "index": { "provided_name": name, "number_of_shards": "1", "number_of_replicas": "0" } },
         });
-        (name, about)
-    };
-    Ok(asked.answer(Value::Object(indexes.into_iter().map(one).collect())))
+        found.insert(name, about);
+    }
+    Ok(asked.answer(Value::Object(found)))
 }

@@ -84,6 +84,9 @@ async fn one(
     asked: &Asked,
 ) -> Result<Value, Refusal> {
     let (header, body) = (read(header)?, read(body)?);
+    if !(header.is_object() || header.is_null()) {
+        return Err(Refusal::argument("the line before a search is an object: {\"index\":\"…\"}"));
+    }
     if let Some(name) = header
         .as_object()
         .and_then(|header| header.keys().find(|name| !HEADER.contains(&name.as_str())))

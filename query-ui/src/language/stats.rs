@@ -28,7 +28,12 @@ pub(super) fn stats(cursor: &mut Cursor<'_>, place: Place<'_>) -> Result<Pipe, Q
 /// Aggregates by time: `timechart 5m count() by host`; without a width a round one is chosen.
 pub(super) fn timechart(cursor: &mut Cursor<'_>, place: Place<'_>) -> Result<Pipe, QueryError> {
     cursor.skip_space();
-    let width = cursor.take_as(TokenKind::Number, lex::span).filter(|width| *width > 0);
+    let start = cursor.at();
+    let width = cursor.take_as(TokenKind::Number, lex::span);
+    if width.is_some_and(|width| width <= 0) {
+        let message = "a bin of time is longer than nothing";
+        return Err(cursor.error_from(start, cursor.at(), message, &["1m", "15m", "1h", "1d"]));
+    }
     let aggregates = list(cursor, |cursor| aggregate(cursor, place))?;
     cursor.skip_space();
     let mut by = vec![Group::Bin { width }];

@@ -197,6 +197,7 @@ fn ranges_of_two_dots() {
     }
     wrong("took:5..1m", (5, 10), "of one kind");
     wrong("level:info..loud", (6, 16), "is no level");
+    wrong("| timechart 0m count()", (12, 14), "longer than nothing");
     wrong("timestamp:2026-01-01..", (10, 22), "is no range");
     wrong(r#"timestamp:"2026-01-01".."2026-01-02""#, (22, 24), "in brackets");
     // Paths, dots at an end, three dots, and what is quoted or escaped are text.

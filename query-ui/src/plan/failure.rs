@@ -1,5 +1,6 @@
 //! Why a query has no answer.
 
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use model::error::Kind;
 
@@ -52,6 +53,11 @@ impl QueryFailure {
                 tracing::debug!(why, "a query was too large");
                 Self::TooLarge(memory_bytes_max >> 20)
             }
+            // What sorting puts aside has no room, or no disk.
+            DataFusionError::ArrowError(error, _) if matches!(**error, ArrowError::IoError(..)) => {
+                tracing::warn!(%error, "a query could not use its disk");
+                Self::TooLarge(memory_bytes_max >> 20)
+            }
             DataFusionError::Plan(why) => Self::Refused(why.clone()),
             DataFusionError::Execution(why) => {
                 Self::Refused(format!("a value cannot be computed: {why}"))
@@ -64,5 +70,20 @@ impl QueryFailure {
             DataFusionError::NotImplemented(why) => Self::Refused(format!("not possible: {why}")),
             _ => Self::Engine(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_without_room_on_disk_is_too_large() {
+        let full = ArrowError::IoError("full".to_owned(), std::io::Error::other("full"));
+        let failure = QueryFailure::of(full.into(), 3 << 20);
+        assert!(matches!(failure, QueryFailure::TooLarge(3)), "{failure}");
+        let wrong = ArrowError::CastError("no number".to_owned());
+        let failure = QueryFailure::of(wrong.into(), 3 << 20);
+        assert!(matches!(failure, QueryFailure::Refused(_)), "{failure}");
     }
 }

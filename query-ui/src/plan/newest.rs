@@ -6,9 +6,7 @@ use std::sync::Arc;
 use datafusion::catalog::default_table_source::{provider_as_source, source_as_provider};
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
-use datafusion::logical_expr::{
-    Expr, FetchType, Limit, LogicalPlan, SkipType, Sort, SortExpr, TableScan,
-};
+use datafusion::logical_expr::{Expr, FetchType, Limit, LogicalPlan, SkipType, Sort, TableScan};
 use index::scan::Column;
 
 use super::settings::NEWEST_MAX;
@@ -56,14 +54,21 @@ fn rows_of(limit: &Limit) -> Option<usize> {
     fetch.checked_add(skip).filter(|most| (1..=NEWEST_MAX).contains(&(*most as u64)))
 }
 
-/// Whether records are sorted by [`ORDER`], or by the time alone. What stands behind all of it says nothing.
+/// Whether records are sorted by [`ORDER`], or by the time alone. What stands behind all of it says nothing,
+/// nor does a column that is asked for once more.
 fn is_latest_first(sort: &Sort) -> bool {
-    let is_by = |key: &SortExpr, column: &Column| {
+    let mut next = 0;
+    for key in &sort.expr {
         let source = source_of(&key.expr, &sort.input);
-        !key.asc && source.is_some_and(|source| source == Source::Stored(column.clone()))
-    };
-    let keys = &sort.expr;
-    !keys.is_empty() && keys.iter().zip(&ORDER).all(|(key, column)| is_by(key, column))
+        let is_by = |column: &Column| source == Some(Source::Stored(column.clone()));
+        match ORDER.get(next) {
+            None => break,
+            Some(column) if !key.asc && is_by(column) => next += 1,
+            Some(_) if ORDER.iter().take(next).any(is_by) => {}
+            Some(_) => return false,
+        }
+    }
+    next > 0
 }
 
 /// Which column of the records an expression over a plan is, where it is one as it stands and every record

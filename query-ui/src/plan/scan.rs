@@ -17,6 +17,7 @@ use model::time::Timestamp;
 use model::wire::Missing;
 
 use super::cores::{Core, Cores};
+use super::stop::{STOP, Stop};
 use crate::metrics::QueryMetrics;
 
 /// One query's way to splits and fresh records. Clones share what is missing and the stop.
@@ -28,6 +29,8 @@ pub(super) struct Scanner {
     pub(super) progress: ProgressWatch,
     missing: Arc<Mutex<Vec<Missing>>>,
     stopped: Arc<AtomicBool>,
+    /// The wish that the query ends: its task hears of that only where it waits.
+    stop: Stop,
     /// Splits are read with what this node has of them: another node asks for them.
     is_here: bool,
 }
@@ -85,7 +88,8 @@ impl Drop for StopGuard {
 impl Scanner {
     pub(super) fn new(searcher: Searcher, cores: Cores, metrics: QueryMetrics) -> Self {
         let (progress, missing, stopped) = Default::default();
-        Self { searcher, cores, metrics, progress, missing, stopped, is_here: false }
+        let stop = STOP.try_with(Stop::clone).unwrap_or_default();
+        Self { searcher, cores, metrics, progress, missing, stopped, stop, is_here: false }
     }
 
     /// One for what other nodes ask of this one.
@@ -98,7 +102,7 @@ impl Scanner {
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+        self.stop.is_asked() || self.stopped.load(Ordering::Relaxed)
     }
 
     /// So many units more may hold an answer.

@@ -18,7 +18,7 @@ use index::searcher::Unit;
 use model::query::Filter;
 use model::time::TimeRange;
 
-use super::lower::{Lowering, Reading, fixed_names};
+use super::lower::{Function, Lowering, Reading, fixed_names};
 use super::newest::with_newest;
 use super::range::narrowed;
 use super::warnings::{Doubt, unknown_levels};
@@ -29,6 +29,12 @@ use crate::language::{Query, parse};
 const LOGS: &str = "logs";
 /// The function that searches.
 const MATCHES: &str = "matches";
+/// A function without which everything can be said, and with which a few words make texts without end.
+const REPEAT: &str = "repeat";
+/// Functions that fill a text up to a length.
+const FILLING: [&str; 2] = ["lpad", "rpad"];
+/// Characters up to which they do.
+const FILLED_CHARS_MAX: i64 = 1_000;
 
 impl Engine {
     /// Begins to answer a statement over the records of a question's time and indexes. Runs on
@@ -100,10 +106,44 @@ async fn planned(sql: &str, schema: SchemaRef) -> Result<LogicalPlan> {
         misplaced,
     );
     context.register_udf(matches);
+    context.deregister_udf(REPEAT);
+    // Ours have a bound.
+    context.register_udf(Function::Concat.udf());
+    context.register_udf(Function::Replace.udf());
     let plan = context.state().create_logical_plan(sql).await?;
     let only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
     only.with_allow_statements(false).verify_plan(&plan)?;
+    if matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_)) {
+        return plan_err!("only SELECT is answered");
+    }
+    if has_part(&plan, &is_endless)? {
+        return plan_err!("lpad() and rpad() want a number up to {FILLED_CHARS_MAX} as the length");
+    }
     Ok(plan)
+}
+
+/// Whether some part of an expression of a plan is such a one.
+fn has_part(plan: &LogicalPlan, is_such: &dyn Fn(&Expr) -> bool) -> Result<bool> {
+    let mut has = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            has |= expr.exists(|part| Ok(is_such(part)))?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(has)
+}
+
+/// Whether a text is filled up to a length that is not known to be small.
+fn is_endless(expr: &Expr) -> bool {
+    let Expr::ScalarFunction(call) = expr else { return false };
+    if !FILLING.contains(&call.name()) {
+        return false;
+    }
+    !matches!(
+        call.args.get(1).map(uncast),
+        Some(Expr::Literal(ScalarValue::Int64(Some(length)), _)) if *length <= FILLED_CHARS_MAX
+    )
 }
 
 /// The plan with scans of records in the place of the empty table.
@@ -141,14 +181,7 @@ fn with_records(
             _ => Ok(Transformed::no(node)),
         })?;
     let plan = plan.data;
-    let mut left = false;
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            left |= expr.exists(|part| Ok(is_matches(part)))?;
-            Ok(TreeNodeRecursion::Continue)
-        })
-    })?;
-    if left {
+    if has_part(&plan, &is_matches)? {
         return plan_err!(
             "matches() stands in WHERE, joined to the rest by AND; matches() may be joined with \
              matches() by OR and NOT"

@@ -1,7 +1,8 @@
-//! Ending a query amid a long step: joins look whether anybody still waits for their rows.
+//! Ending a query amid a long step: scans and joins look whether anybody still waits for their rows.
 //!
-//! A task of tokio ends only where it waits. A join of many equal keys whose filter lets nothing
-//! pass compares for minutes without waiting for anything, so its filter carries the wish to end.
+//! A task of tokio ends only where it waits. What computes more slowly than its rows are read finds the
+//! next ones there each time, so a scan gives no more of them once its query is to end. A join of many
+//! equal keys whose filter lets nothing pass compares for minutes, so its filter carries that wish.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -36,7 +37,8 @@ impl Stop {
         StopGuard(self.clone())
     }
 
-    fn is_asked(&self) -> bool {
+    /// Whether it is to end.
+    pub(super) fn is_asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -86,6 +88,11 @@ pub(super) fn stoppable(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Executio
     Ok(plan.data)
 }
 
+/// What a part of a plan says that has nobody to work for.
+pub(super) fn unwanted() -> DataFusionError {
+    DataFusionError::Execution("nobody waits for the answer".to_owned())
+}
+
 /// A filter that fails once its query is to end.
 #[derive(Debug)]
 struct Watched {
@@ -128,7 +135,7 @@ impl PhysicalExpr for Watched {
 
     fn evaluate(&self, rows: &RecordBatch) -> Result<ColumnarValue> {
         if self.stop.is_asked() {
-            return Err(DataFusionError::Execution("nobody waits for the answer".to_owned()));
+            return Err(unwanted());
         }
         self.inner.evaluate(rows)
     }
@@ -147,5 +154,37 @@ impl PhysicalExpr for Watched {
 
     fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt_sql(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::time::TimeRange;
+
+    use super::*;
+    use crate::fixture::{Fixture, Rest};
+    use crate::language::parse;
+    use crate::plan::Question;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn rows_that_are_read_already_go_no_further_once_their_query_is_to_end() {
+        let fixture = Fixture::new(Rest::Fresh);
+        fixture.append(0, &[("host", "a")], ["{\"msg\":\"x\"}"]).await;
+        let question =
+            Question { query: parse("x").unwrap(), range: TimeRange::ALL, indexes: None, limit: 0 };
+        let asked = async |stop: &Stop| {
+            let answer = STOP.scope(stop.clone(), fixture.engine.ask(&question)).await;
+            let answer = answer.unwrap();
+            while answer.progress().rows == 0 {
+                tokio::task::yield_now().await;
+            }
+            answer
+        };
+        let stop = Stop::default();
+        let mut answer = asked(&stop).await;
+        drop(stop.when_dropped());
+        assert!(!matches!(answer.produced().await, Ok(Some(_))));
+        let mut answer = asked(&Stop::default()).await;
+        assert!(matches!(answer.produced().await, Ok(Some(rows)) if rows.num_rows() == 1));
     }
 }

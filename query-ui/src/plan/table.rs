@@ -18,10 +18,13 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::stream::{
+    RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter,
+};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
+use futures::StreamExt as _;
 use index::scan::{Column, ScanRequest, output_schema};
 use index::searcher::Unit;
 use model::level::Level;
@@ -35,6 +38,7 @@ use super::newest::ORDER;
 use super::pushdown::implied;
 use super::range::narrowed;
 use super::scan::{Scanner, Work};
+use super::stop::unwanted;
 
 /// Batches that a scanning thread may be ahead of its reader.
 const AHEAD: usize = 2;
@@ -353,7 +357,12 @@ impl ExecutionPlan for LogScanExec {
             });
             Ok(())
         });
-        Ok(stream.build())
+        let scanner = self.scanner.clone();
+        let wanted = stream.build().map(move |rows| match scanner.is_stopped() {
+            true => Err(unwanted()),
+            false => rows,
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), wanted)))
     }
 }
 

@@ -40,10 +40,12 @@ impl Warning {
     /// That a term of a search names no level, with the nearest one or all of them.
     fn unknown_level(term: &Filter, text: &TextMatch) -> Self {
         let names = Level::ALL.map(Level::name);
-        let near = word_of(text).and_then(|word| nearest(word, &names));
+        let word = word_of(text);
+        let near = word.and_then(|word| nearest(word, &names));
+        let said = word.map_or_else(|| Search(term).to_string(), |word| format!("level:{word}"));
         Self {
             field: "level".to_owned(),
-            message: format!("{} names no level", Search(term)),
+            message: format!("{said} names no level"),
             hint: Some(match near {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("levels are {}", names.join(", ")),

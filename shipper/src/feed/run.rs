@@ -121,8 +121,11 @@ async fn open(feed: &Feed, post: &Post) -> Option<Spool> {
 
 fn complain(post: &Post, error: &std::io::Error) {
     let why = format!("cannot write the spool in {}: {error}", post.folder.display());
-    tracing::warn!("{why}, will try again");
-    post.board.feed(Some(why));
+    // It is tried every half a second, and may stay so for days.
+    if !post.board.feed_says(&why) {
+        tracing::warn!("{why}, will try again");
+        post.board.feed(Some(why));
+    }
 }
 
 /// Writes what comes, until nobody can send any more; the rest of it also when there is no room.

@@ -50,7 +50,10 @@ pub enum TargetError {
     #[error("cannot send to {0:?}: give an address such as http://127.0.0.1:7410")]
     Address(String),
     /// The HTTP client cannot be made.
-    #[error("cannot make an HTTP client")]
+    #[error(
+        "cannot make an HTTP client of these settings: tls.cert_file and tls.key_file must be a pair, and \
+         all files of [tls] PEM"
+    )]
     Client(#[source] reqwest::Error),
     /// The system trusts nobody.
     #[error(
@@ -58,7 +61,7 @@ pub enum TargetError {
     )]
     Trust(#[source] reqwest::Error),
     /// A file of the connection cannot be read.
-    #[error("cannot read {}", .path.display())]
+    #[error("cannot read {}: let this user read it, or name another file", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -302,10 +305,7 @@ impl Target {
             });
         }
         let detail = serde_json::from_slice::<ErrorBody>(&body).ok().map(|body| body.error);
-        let message = match &detail {
-            Some(detail) => detail.message.clone(),
-            None => status.to_string(),
-        };
+        let said = detail.as_ref().map(|detail| detail.message.clone());
         match (status, detail.and_then(|detail| detail.next)) {
             (StatusCode::CONFLICT, Some(next)) => Ok(Reply::Recut { next }),
             (
@@ -313,8 +313,11 @@ impl Target {
                 | StatusCode::PAYLOAD_TOO_LARGE
                 | StatusCode::UNPROCESSABLE_ENTITY,
                 _,
-            ) => Ok(Reply::Refused(message)),
-            _ => Err(Failure { message: format!("{url}: {status}: {message}"), retry_after }),
+            ) => Ok(Reply::Refused(said.unwrap_or_else(|| status.to_string()))),
+            _ => {
+                let said = said.map(|said| format!(": {said}")).unwrap_or_default();
+                Err(Failure { message: format!("{url}: {status}{said}"), retry_after })
+            }
         }
     }
 }

@@ -59,7 +59,10 @@ impl Shipper {
         let Some(file) = self.table.get_mut(key) else { return };
         file.queued = false;
         let held = self.held.contains(&file.checkpoint.source);
-        let ready = !file.waits && !file.binary && !held && !file.generation.awaits_save();
+        // It is woken when its pause is over, whatever is written to it meanwhile.
+        let paused = file.paused_until.is_some_and(|until| self.context.clock.elapsed() < until);
+        let idle = file.waits || file.binary || held || paused;
+        let ready = !idle && !file.generation.awaits_save();
         if ready && !self.gathers(key) && self.take(key, false) {
             self.turns += 1;
         }
@@ -84,8 +87,14 @@ impl Shipper {
     /// A file with unread bytes that waits for its turn behind others is opened before it: it may be
     /// deleted meanwhile, and nothing else leads to them then. What is wrong with it its turn tells.
     pub(super) fn open_early(&mut self, key: Key) {
-        let waits = self.schedule.ready_count() + self.turns > TURNS_MAX;
-        if !waits || self.open_files >= self.open_max.unread {
+        if self.schedule.ready_count() + self.turns > TURNS_MAX {
+            self.open(key);
+        }
+    }
+
+    /// A file with unread bytes is opened, if descriptors are left for it.
+    pub(super) fn open(&mut self, key: Key) {
+        if self.open_files >= self.open_max.unread {
             return;
         }
         let Some(file) = self.table.get_mut(key).filter(|file| file.present && file.lags()) else {
@@ -108,7 +117,7 @@ impl Shipper {
             file.changed = true;
             return false;
         };
-        file.changed = false;
+        (file.changed, file.shrunk_at) = (false, None);
         let stop = file.stop.insert(Shutdown::default()).clone();
         if hand.file.is_none() {
             self.open_files += 1;

@@ -4,7 +4,8 @@
 //! A file is one of them when it was written to after the process before us was last there, it is
 //! newer by its name than every file of its stream that is known, and no pattern names it. Each gets a
 //! checkpoint at its beginning, which is on disk before anything of it is sent; then it is read like
-//! any file that is known from before: plain ones as files, compressed ones as a rest.
+//! any file that is known from before: plain ones as files, compressed ones as a rest. So are copies of
+//! what stood in a followed file for a while and had no turn.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -68,13 +69,78 @@ impl Between {
     pub(super) fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
+
+    /// What is read from its beginning.
+    pub(super) fn begun(&self) -> Vec<Checkpoint> {
+        self.files.clone()
+    }
+}
+
+/// What stood in a followed file until it was truncated, and nobody saw.
+#[derive(Debug)]
+pub(super) struct Truncated {
+    pub(super) path: PathBuf,
+    /// Bytes it had.
+    pub(super) bytes: u64,
+    /// It was not there before, nanoseconds since 1970.
+    pub(super) since_ns: i64,
+    /// The file, as it was known when it had its last turn: another content.
+    pub(super) before: Checkpoint,
+}
+
+/// The copies of it, when some of the stream's files are known; if there are none, it is lost.
+pub(super) fn copies(
+    truncated: &Truncated,
+    known: &[Checkpoint],
+    patterns: &Patterns,
+    now: Timestamp,
+) -> Between {
+    let Truncated { path, bytes, since_ns, before } = truncated;
+    let source = Path::new(&before.source);
+    let mut between = Between::default();
+    let families = path.parent().map(|folder| {
+        // Of this one only: a folder may have thousands, and all are truncated at once.
+        families_of(folder, patterns, *since_ns, |stem| folder.join(stem) == *path)
+    });
+    let family = families.into_iter().flatten().next();
+    let copies = family.iter().flat_map(|family| family.copies(truncated, known));
+    copies.for_each(|copy| copy.begin(source, now, &mut between));
+    if between.files.is_empty() && between.gaps.is_empty() && !is_followed(truncated, patterns) {
+        let why = "were truncated before they were read, and no copy of them is there";
+        between.gaps.push(gap(source, path, *bytes, now, why.to_owned()));
+    }
+    between
+}
+
+/// Whether a pattern names a copy of it: then that is read as a file of its own.
+fn is_followed(truncated: &Truncated, patterns: &Patterns) -> bool {
+    let Some(folder) = truncated.path.parent() else { return false };
+    let names = platform::disk::names(folder).unwrap_or_default();
+    let mut copies = names
+        .iter()
+        .filter(|name| rotated(name).is_some_and(|(stem, _)| folder.join(stem) == truncated.path));
+    copies.any(|name| {
+        let path = folder.join(name);
+        let written = |seen: Seen| seen.modified_ns > truncated.since_ns;
+        patterns.matches(&path) && Seen::at(&path, true).is_some_and(written)
+    })
 }
 
 /// The families of a folder in which something was written since then that no pattern names.
 pub(super) fn families(folder: &Path, patterns: &Patterns, alive_ns: i64) -> Vec<Family> {
+    families_of(folder, patterns, alive_ns, |_| true)
+}
+
+/// The same of the files of some names.
+fn families_of(
+    folder: &Path,
+    patterns: &Patterns,
+    alive_ns: i64,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<Family> {
     let mut names: HashMap<String, Vec<(i64, PathBuf)>> = HashMap::new();
     for name in platform::disk::names(folder).unwrap_or_default() {
-        if let Some((stem, rank)) = rotated(&name) {
+        if let Some((stem, rank)) = rotated(&name).filter(|(stem, _)| wanted(stem)) {
             names.entry(stem.to_owned()).or_default().push((rank, folder.join(&name)));
         }
     }
@@ -133,6 +199,26 @@ impl Entry {
         let is_it = |path: &PathBuf| Seen::at(path, false).is_some_and(|it| it.id == self.seen.id);
         let mut names = names.iter().filter(|name| rotated(name).is_some());
         names.find_map(|name| Some(folder.join(name)).filter(is_it))
+    }
+
+    /// It is read from its beginning, behind those that are already; or it is told why not.
+    fn begin(&self, source: &Path, now: Timestamp, into: &mut Between) {
+        let order = i64::try_from(into.files.len()).unwrap_or(0);
+        let Seen { path, size, .. } = &self.seen;
+        let why = match self.begun(source, now.0.saturating_add(order)) {
+            Ok(checkpoint) => {
+                into.files.extend(checkpoint);
+                return;
+            }
+            // The next start would take it for one that was read.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                "came while nobody shipped and was removed or compressed while it was looked for: \
+                 `sawlog import` takes what is left of it"
+                    .to_owned()
+            }
+            Err(error) => format!("came while nobody shipped and cannot be read: {error}"),
+        };
+        into.gaps.push(gap(source, path, *size, now, why));
     }
 
     /// The checkpoint of a file of which nothing is read yet. None when it is no text.
@@ -204,7 +290,7 @@ impl Family {
                 self.source.display(),
                 newest.seen.path.display()
             );
-            into.gaps.push(self.gap(&newest.seen.path, 0, now, why));
+            into.gaps.push(gap(&self.source, &newest.seen.path, 0, now, why));
         }
         if !news.is_empty() && newest.is_none() && !known.is_empty() {
             let why = format!(
@@ -212,39 +298,34 @@ impl Family {
                  between them may have come and gone while nobody shipped",
                 self.source.display()
             );
-            into.gaps.push(self.gap(&self.source, 0, now, why));
+            into.gaps.push(gap(&self.source, &self.source, 0, now, why));
         }
-        for entry in news.into_iter().rev() {
-            let order = i64::try_from(into.files.len()).unwrap_or(0);
-            let (path, size) = (&entry.seen.path, entry.seen.size);
-            match entry.begun(&self.source, now.0.saturating_add(order)) {
-                Ok(Some(checkpoint)) => into.files.push(checkpoint),
-                Ok(None) => {}
-                // The next start would take it for one that was read.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let why = "came while nobody shipped and was removed or compressed while it was \
-                               looked for: `sawlog import` takes what is left of it";
-                    into.gaps.push(self.gap(path, size, now, why.to_owned()));
-                }
-                Err(error) => {
-                    let why = format!("came while nobody shipped and cannot be read: {error}");
-                    into.gaps.push(self.gap(path, size, now, why));
-                }
-            }
-        }
+        news.into_iter().rev().for_each(|entry| entry.begin(&self.source, now, into));
     }
 
-    fn gap(&self, path: &Path, to: u64, now: Timestamp, why: String) -> Gap {
-        Gap {
-            producer: xxh3_64(format!("{} {to} {}", path.display(), now.0).as_bytes()),
-            source: text(&self.source),
-            path: path.to_owned(),
-            from: 0,
-            to,
-            sent_to: None,
-            noticed_ns: now.0,
-            why: Some(why),
-        }
+    /// Those written since then that are none of the known files and no copy of what was known before,
+    /// the oldest first.
+    fn copies(&self, of: &Truncated, known: &[Checkpoint]) -> Vec<&Entry> {
+        let is_copy = |entry: &&Entry| {
+            entry.rank != CURRENT
+                && entry.is_news(of.since_ns)
+                && !known.iter().any(|known| entry.is(known))
+                && !packed(&entry.seen.path, &of.before).is_ok_and(|it| it.is_some())
+        };
+        self.entries.iter().rev().filter(is_copy).collect()
+    }
+}
+
+fn gap(source: &Path, path: &Path, to: u64, now: Timestamp, why: String) -> Gap {
+    Gap {
+        producer: xxh3_64(format!("{} {to} {}", path.display(), now.0).as_bytes()),
+        source: text(source),
+        path: path.to_owned(),
+        from: 0,
+        to,
+        sent_to: None,
+        noticed_ns: now.0,
+        why: Some(why),
     }
 }
 
@@ -293,7 +374,7 @@ impl Shipper {
         if files.is_empty() {
             return;
         }
-        tracing::info!(count = files.len(), "files came and were rotated while nobody shipped");
+        tracing::info!(count = files.len(), "files came and were rotated before they were read");
         if let Err(error) = self.context.store.append_durably(&files) {
             tracing::warn!(%error, "cannot save what is known of them: after a crash they are missed");
         }

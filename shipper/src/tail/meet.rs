@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::between::{self, Between, Family};
 use super::table::{Generation, Key, Tracked};
-use super::{Done, Shipper, WALK_DELAY, new_generation};
+use super::truncated::new_generation;
+use super::{Done, Shipper, WALK_DELAY};
 use crate::checkpoint::Checkpoint;
 use crate::config::StartAt;
 use crate::discover::{Seen, compressed};
@@ -64,6 +65,7 @@ impl Shipper {
     fn written(&mut self, key: Key, path: &Path) {
         let id = self.table.get(key).map(|file| file.checkpoint.id);
         if let Some(seen) = Seen::at(path, true).filter(|seen| Some(seen.id) == id) {
+            self.heard_of(key, seen.size);
             self.table.measure(key, seen.size, seen.modified_ns);
         }
         self.wake(key);
@@ -154,6 +156,7 @@ impl Shipper {
             self.table.add(Tracked::new(checkpoint, generation, &seen.path, recipe));
         self.context.metrics.files.set(i64::try_from(self.table.text_count()).unwrap_or(i64::MAX));
         self.table.measure(key, seen.size, seen.modified_ns);
+        self.heard_of(key, seen.size);
         self.follow_link(&seen.path, key);
         if let Some(before) = before {
             self.wake(before);
@@ -213,6 +216,8 @@ impl Shipper {
         let Some(file) = self.table.get(key) else { return };
         let grown = (file.size, file.modified_ns) != (seen.size, seen.modified_ns);
         let larger = seen.size > file.size;
+        let shrinks = seen.size < file.size || file.shrunk_at.is_some();
+        let asks_again = shrinks && file.path == seen.path;
         if file.path != seen.path {
             // A walk's news may be old by now.
             if Seen::at(&seen.path, true).is_none_or(|there| there.id != seen.id) {
@@ -233,8 +238,16 @@ impl Shipper {
         } else if !file.present {
             self.renamed_to(key, &seen.path);
         }
+        if asks_again {
+            // What a walk saw may be old by now: that is no shrinking.
+            self.written(key, &seen.path);
+            return;
+        }
         if larger {
             self.table.measure(key, seen.size, seen.modified_ns);
+            if let Some(file) = self.table.get_mut(key) {
+                file.heard_size = file.heard_size.max(seen.size);
+            }
         }
         if grown {
             self.wake(key);

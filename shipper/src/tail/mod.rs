@@ -21,6 +21,7 @@ mod save;
 mod schedule;
 mod step;
 mod table;
+mod truncated;
 #[cfg(test)]
 mod tests;
 
@@ -43,9 +44,9 @@ use self::recover::{Fate, Vanished};
 pub(crate) use self::reload::Compiled;
 use self::save::Unsaved;
 use self::schedule::Schedule;
-use self::step::{Hand, Outcome, Turn};
-use self::table::{Generation, Kept, Key, Outbox, Table};
-use crate::checkpoint::{Checkpoint, Store};
+use self::step::{Outcome, Turn};
+use self::table::{Generation, Kept, Key, Table};
+use crate::checkpoint::Store;
 use crate::config::{self, Config, ConfigError, Until};
 use crate::discover::{Patterns, Seen};
 use crate::feed::FeedError;
@@ -125,6 +126,7 @@ enum Done {
     Turn(Box<(Turn, Outcome)>),
     Walk { seen: Vec<Seen>, whole: bool, rotated: Vec<Family> },
     Between { seen: Vec<Seen>, between: Between },
+    Copies(Between),
     Save { fresh: Vec<Kept>, result: std::io::Result<()> },
     Gap(Option<Reply>),
     Reported,
@@ -316,8 +318,9 @@ impl Shipper {
             && self.schedule.is_idle()
             && self.table.keys().iter().all(|key| {
                 let file = self.table.get(*key);
-                file.is_none_or(|file| !file.generation.awaits_save() && !file.paused)
-                    || !self.unread.is_empty()
+                file.is_none_or(|file| {
+                    !file.generation.awaits_save() && file.paused_until.is_none()
+                }) || !self.unread.is_empty()
             })
     }
 
@@ -333,6 +336,7 @@ impl Shipper {
             }
             Done::Walk { seen, whole, rotated } => self.walked(seen, whole, rotated),
             Done::Between { seen, between } => self.settled(seen, true, between),
+            Done::Copies(between) => self.copies_found(between),
             Done::Save { fresh, result } => self.saved(&fresh, result),
             Done::Gap(reply) => self.told(reply),
             Done::Reported => self.reporting = false,
@@ -388,18 +392,23 @@ impl Shipper {
 
     /// What a turn's end means for its file; it may wait for another, or have another name by now.
     fn conclude(&mut self, key: Key, outcome: Outcome, waits: bool, renamed: bool) {
-        let paused = matches!(outcome, Outcome::Sent { pause } if pause > Duration::ZERO);
+        let paused_until = match outcome {
+            Outcome::Sent { pause } if !pause.is_zero() => {
+                Some(self.context.clock.elapsed().saturating_add(pause))
+            }
+            _ => None,
+        };
         if let Some(file) = self.table.get_mut(key) {
-            file.paused = paused;
+            file.paused_until = paused_until;
             if matches!(outcome, Outcome::Sent { .. } | Outcome::Resting(_)) {
                 file.gathers_since = None;
             }
         }
         match outcome {
-            Outcome::Sent { pause } if paused => {
-                self.schedule.later(key, self.context.clock.elapsed() + pause);
-            }
-            Outcome::Sent { .. } | Outcome::Again => self.wake(key),
+            Outcome::Sent { .. } | Outcome::Again => match paused_until {
+                Some(until) => self.schedule.later(key, until),
+                None => self.wake(key),
+            },
             Outcome::Resting(rest) if waits => {
                 self.table.measure(key, rest.size, rest.modified_ns);
             }
@@ -443,45 +452,4 @@ impl Shipper {
             self.open_early(key);
         }
     }
-
-    /// The file has another content now: a new generation, read from its beginning.
-    fn replaced(&mut self, key: Key, size: u64) {
-        let Some(file) = self.table.get_mut(key) else { return };
-        if !self.patterns.matches(&file.path) {
-            // Under a name nobody follows stands something else: what had been rotated there is
-            // gone, or was packed in its place.
-            self.missing(key);
-            return;
-        }
-        tracing::info!(file = %file.path.display(), offset = file.checkpoint.offset, size,
-            "truncated or written anew: reading from the beginning");
-        let gap = file.gap(file.verified, self.context.clock.now());
-        let old = file.generation.is_kept().then(|| absent::absent_key(&file.checkpoint));
-        if old.is_some() {
-            self.table.shelve(key);
-        }
-        let Some(file) = self.table.get_mut(key) else { return };
-        file.checkpoint = new_generation(file.checkpoint.clone());
-        file.verified = 0;
-        file.head_kept = 0;
-        file.generation = Generation::Unseen { start: 0, look: false };
-        file.sent = Outbox::default();
-        let open = file.hand.take().and_then(|hand| hand.file);
-        let mut hand = Hand::at(0);
-        hand.file = open;
-        file.hand = Some(hand);
-        self.table.measure(key, size, 0);
-        self.wake(key);
-        match old {
-            // A copy of it may have been compressed, or it had gone and left its inode to this one.
-            Some(key) => self.judge(vec![Vanished { key, gap, tries: 0, overwritten: true }]),
-            None => gap.into_iter().for_each(|gap| self.lost(gap)),
-        }
-    }
-}
-
-fn new_generation(of: Checkpoint) -> Checkpoint {
-    let fingerprint = crate::identity::Fingerprint::default();
-    let producer = platform::random::u64();
-    Checkpoint { producer, fingerprint, offset: 0, sent: None, size: 0, ..of }
 }

@@ -83,7 +83,7 @@ impl Shipper {
         }
         let recipe = self.recipe(source, &path);
         let Some(file) = self.table.get_mut(key) else { return };
-        (file.recipe, file.gathers_since) = (recipe, None);
+        (file.recipe, file.gathers_since, file.paused_until) = (recipe, None, None);
         if let Some(hand) = &mut file.hand {
             hand.forget_origin();
         }

@@ -100,12 +100,16 @@ pub(super) struct Tracked {
     pub(super) binary: bool,
     pub(super) size: u64,
     pub(super) modified_ns: i64,
+    /// Bytes it had when we last heard of it, whatever its turns found.
+    pub(super) heard_size: u64,
+    /// When it became smaller, if it has had no turn since then.
+    pub(super) shrunk_at: Option<Timestamp>,
     /// The next file of the same stream, waiting until this one is read.
     pub(super) next: Option<Key>,
     /// Whether it waits for the one before.
     pub(super) waits: bool,
-    /// It has more, and waits as its rate says.
-    pub(super) paused: bool,
+    /// It has more, and has no turn before that, as its rate says.
+    pub(super) paused_until: Option<Duration>,
     /// Since when less than a batch waits for more.
     pub(super) gathers_since: Option<Duration>,
     /// Consecutive failures.
@@ -272,6 +276,19 @@ impl Table {
         if let Some(file) = self.files.get(&key) {
             self.absent.put(file.placed());
         }
+    }
+
+    /// The file has another content: of its stream everything that waits for it comes before that. Who
+    /// is to begin now.
+    pub(super) fn move_behind(&mut self, key: Key) -> Option<Key> {
+        let file = self.files.get_mut(&key).filter(|file| !file.waits)?;
+        let next = file.next.take()?;
+        let last = self.by_source.insert(file.checkpoint.source.clone(), key).unwrap_or(next);
+        file.waits = true;
+        if let Some(last) = self.files.get_mut(&last) {
+            last.next = Some(key);
+        }
+        Some(next)
     }
 
     /// Notes how large a file is, and so how far we are behind.
@@ -462,9 +479,11 @@ impl Tracked {
             binary: false,
             size: 0,
             modified_ns: 0,
+            heard_size: 0,
+            shrunk_at: None,
             next: None,
             waits: false,
-            paused: false,
+            paused_until: None,
             gathers_since: None,
             failures: 0,
             verified: 0,

@@ -47,6 +47,29 @@ fn a_node_that_was_paused_publishes_nothing_twice() {
 }
 
 #[test]
+fn a_leader_that_was_paused_takes_nobody_for_silent() {
+    let cluster = Cluster::start(3, QUEUED, plain);
+    let id = cluster.status(0).unwrap()["leader"].as_str().unwrap().to_owned();
+    let victim = cluster.number_of(&id);
+    let witness = (victim + 1) % 3;
+    // A node that was given up comes back with its next epoch.
+    let others = |status: &Value| -> Vec<(String, Value)> {
+        let others = list(&status["nodes"]).iter().filter(|node| node["id"] != json!(id));
+        others.map(|node| (node["id"].to_string(), node["epoch"].clone())).collect()
+    };
+    cluster.pause(victim);
+    let before = eventually("another leader, to which it is down", || {
+        let status = cluster.status(witness)?;
+        let node = list(&status["nodes"]).iter().find(|node| node["id"] == json!(id))?;
+        (node["health"] == "down" && status["leader"] != json!(id)).then(|| others(&status))
+    });
+    // It believes that it leads, and has heard nobody for seconds.
+    cluster.resume(victim);
+    cluster.settled();
+    assert_eq!(others(&cluster.status(witness).unwrap()), before);
+}
+
+#[test]
 fn whoever_is_cut_off_acknowledges_nothing_that_is_lost() {
     let (cluster, links) = Cluster::linked(3, QUICK);
     let load = Load::start(&cluster.addresses(), "cut", 4);

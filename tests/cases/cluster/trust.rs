@@ -79,11 +79,40 @@ fn a_node_whose_splits_would_be_elsewhere_is_refused() {
     shared.begin(without);
     let words = refused(&mut shared, without);
     assert!(words.contains("start this one with the same --store URL"), "{words}");
+    // One with a store of its own is none of the cluster's nodes either: nothing is given to it to keep.
+    let other = format!("file://{}", folder.path().join("other").display());
+    let with_other = shared.add(vec!["--store".to_owned(), other]);
+    shared.begin(with_other);
+    let words = refused(&mut shared, with_other);
+    assert!(words.contains("is not this cluster's, it is empty"), "{words}");
+    assert_eq!(list(&shared.status(0).unwrap()["nodes"]).len(), 1);
     let mut copies = Cluster::start(1, QUICK, plain);
     let with = copies.add(store);
     copies.begin(with);
     let words = refused(&mut copies, with);
     assert!(words.contains("start this one without --store"), "{words}");
+}
+
+#[test]
+fn a_node_that_waited_while_the_store_was_nobodys_is_of_its_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    let store =
+        vec!["--store".to_owned(), format!("file://{}", folder.path().join("store").display())];
+    let mut cluster = Cluster::new(2, QUICK, |_, _| store.clone());
+    cluster.begin(1);
+    eventually("it to knock", || cluster.words(1).contains("not in the cluster yet").then_some(()));
+    cluster.begin(0);
+    cluster.settled();
+    // It is given up, and comes in again: the store is the cluster's by now.
+    let id = cluster.id(1);
+    cluster.pause(1);
+    eventually("it to be given up", || {
+        let status = cluster.status(0)?;
+        let node = list(&status["nodes"]).iter().find(|node| node["id"] == id.as_str())?;
+        (node["health"] == "down").then_some(())
+    });
+    cluster.resume(1);
+    cluster.settled();
 }
 
 #[test]

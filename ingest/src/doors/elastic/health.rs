@@ -3,7 +3,12 @@
 use std::collections::BTreeSet;
 
 use model::node::{Health, NodeId, Topology};
+use model::time::{SECOND, Timestamp};
 use serde_json::{Value, json};
+
+/// The short names of the columns of `_cat/health`, in their order.
+pub(super) const SHORT_NAMES: [&str; 14] =
+    ["t", "ts", "cl", "st", "nt", "nd", "sh", "p", "r", "i", "u", "pt", "mtwt", "asp"];
 
 /// The health of a cluster, or of a node of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +88,27 @@ impl Outlook {
         })
     }
 
-    /// The line of `_cat/health` behind its times.
-    pub(super) fn line(&self) -> String {
+    /// The columns of `_cat/health`, and what stands in them at this time.
+    pub(super) fn cells(&self, now: Timestamp) -> [(&'static str, String); 14] {
         let Self { status, nodes, partitions, replicas, replicas_missing } = self;
-        let percent = self.percent();
-        format!(
-            "sawlog {status} {nodes} {nodes} {replicas} {partitions} 0 0 {replicas_missing} 0 - {percent:.1}%"
-        )
+        let seconds = now.0.div_euclid(SECOND);
+        let (hour, minute) = (seconds / 3_600 % 24, seconds / 60 % 60);
+        [
+            ("epoch", seconds.to_string()),
+            ("timestamp", format!("{hour:02}:{minute:02}:{:02}", seconds % 60)),
+            ("cluster", "sawlog".to_owned()),
+            ("status", (*status).to_owned()),
+            ("node.total", nodes.to_string()),
+            ("node.data", nodes.to_string()),
+            ("shards", replicas.to_string()),
+            ("pri", partitions.to_string()),
+            ("relo", "0".to_owned()),
+            ("init", "0".to_owned()),
+            ("unassign", replicas_missing.to_string()),
+            ("pending_tasks", "0".to_owned()),
+            ("max_task_wait_time", "-".to_owned()),
+            ("active_shards_percent", format!("{:.1}%", self.percent())),
+        ]
     }
 }
 
@@ -140,7 +159,8 @@ mod tests {
         }
         let alone = Outlook::of(&Topology::default());
         assert_eq!((alone.status, alone.nodes, alone.percent()), ("green", 1, 100.0));
-        let line = Outlook::of(&three([Up, Up, Down])).line();
-        assert_eq!(line, "sawlog yellow 2 2 2 1 0 0 1 0 - 66.7%");
+        let cells = Outlook::of(&three([Up, Up, Down])).cells(Timestamp(3_661 * SECOND));
+        let line = cells.map(|(_, cell)| cell).join(" ");
+        assert_eq!(line, "3661 01:01:01 sawlog yellow 2 2 2 1 0 0 1 0 - 66.7%");
     }
 }

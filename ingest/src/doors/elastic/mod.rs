@@ -141,17 +141,36 @@ async fn health(State(elastic): State<Elastic>) -> Json<Value> {
     Json(elastic.outlook().shown())
 }
 
-async fn cat_health(State(elastic): State<Elastic>, Query(parameters): Parameters) -> Response {
-    let seconds = elastic.ingest.0.clock.now().0 / model::time::SECOND;
-    let outlook = elastic.outlook();
-    if parameters.get("format").is_some_and(|format| format == "json") {
-        let nodes = outlook.nodes.to_string();
-        let row = json!({ "epoch": seconds.to_string(), "cluster": "sawlog", "status": outlook.status, "node.total": nodes, "node.data": nodes });
-        return Json(json!([row])).into_response();
+async fn cat_health(
+    State(elastic): State<Elastic>,
+    Query(parameters): Parameters,
+    headers: HeaderMap,
+) -> Response {
+    let cells = elastic.outlook().cells(elastic.ingest.0.clock.now());
+    let chosen: Vec<(&str, &str)> = match parameters.get("h") {
+        None => cells.iter().map(|(name, cell)| (*name, cell.as_str())).collect(),
+        Some(names) => {
+            let named = names.split(',').map(str::trim).filter_map(|name| {
+                let mut columns = cells.iter().zip(health::SHORT_NAMES);
+                let found = columns.find(|((long, _), short)| [*long, *short].contains(&name));
+                found.map(|((_, cell), _)| (name, cell.as_str()))
+            });
+            named.collect()
+        }
+    };
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let first = accept.and_then(|accept| accept.split(',').next()).unwrap_or_default();
+    let format = parameters.get("format").map(String::as_str);
+    if format.map_or(first.contains("json"), |format| format == "json") {
+        let row = chosen.iter().map(|(name, cell)| ((*name).to_owned(), Value::from(*cell)));
+        return Json(json!([Value::Object(row.collect())])).into_response();
     }
-    let (hour, minute) = (seconds / 3600 % 24, seconds / 60 % 60);
-    format!("{seconds} {hour:02}:{minute:02}:{:02} {}\n", seconds % 60, outlook.line())
-        .into_response()
+    let line = |cells: Vec<&str>| cells.join(" ") + "\n";
+    let head = match parameters.get("v").is_some_and(|wanted| wanted != "false") {
+        true => line(chosen.iter().map(|(name, _)| *name).collect()),
+        false => String::new(),
+    };
+    (head + &line(chosen.iter().map(|(_, cell)| *cell).collect())).into_response()
 }
 
 /// One node, at the address by which the client reached it: sniffing leads back here.

@@ -38,6 +38,9 @@ impl From<ApiError> for MessageError {
     }
 }
 
+/// What a message is.
+const SHAPE: &str = "a message is [tag, time or entries, …]";
+
 /// The parts of a message, as they stand in its bytes.
 #[derive(Debug)]
 pub(super) struct Message<'a> {
@@ -55,26 +58,26 @@ enum Mode<'a> {
     Entries(u64, &'a [u8]),
     /// Entries without a number, packed or not.
     Packed { bytes: &'a [u8], is_gzip: bool },
+    /// An array of another shape: all of it.
+    Odd(&'a [u8]),
 }
 
 impl<'a> Message<'a> {
-    /// Takes a whole value of MessagePack apart.
+    /// Takes a whole value of MessagePack apart. An array of another shape than a message has is one
+    /// that is kept as text: its sender would send it for ever.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, MessageError> {
-        const SHAPE: MessageError = MessageError::Shape("a message is [tag, time or entries, …]");
-        let (count, head) = extent::array(bytes).ok_or(SHAPE)?;
-        let mut rest = bytes.get(head..).ok_or(SHAPE)?;
-        let mut parts = Vec::new();
-        for _ in 0..count.min(4) {
-            let end = extent::end(rest).ok_or(SHAPE)?;
-            let (part, after) = rest.split_at_checked(end).ok_or(SHAPE)?;
-            parts.push(part);
-            rest = after;
-        }
-        let (tag, second) = match parts.as_slice() {
-            [tag, second, ..] => (extent::content(tag).ok_or(SHAPE)?, *second),
-            _ => return Err(SHAPE),
-        };
-        let third = parts.get(2).copied();
+        let parts = parts(bytes).ok_or(MessageError::Shape(SHAPE))?;
+        Ok(Self::known(&parts).unwrap_or_else(|| {
+            let tag = parts.first().and_then(|tag| extent::content(tag)).unwrap_or_default();
+            let chunk = parts.last().and_then(|options| option(options, "chunk"));
+            Self { tag: keep_text(tag).0.into_owned(), mode: Mode::Odd(bytes), chunk }
+        }))
+    }
+
+    /// A message of one of the four modes.
+    fn known(parts: &[&'a [u8]]) -> Option<Self> {
+        let [tag, second, rest @ ..] = parts else { return None };
+        let (tag, second, third) = (extent::content(tag)?, *second, rest.first().copied());
         let (mode, options) = if let Some((count, head)) = extent::array(second) {
             (Mode::Entries(count, second.get(head..).unwrap_or_default()), third)
         } else if let Some(bytes) = extent::content(second) {
@@ -82,33 +85,33 @@ impl<'a> Message<'a> {
                 third.and_then(|all| option(all, "compressed")).as_deref() == Some("gzip");
             (Mode::Packed { bytes, is_gzip }, third)
         } else {
-            (Mode::One(second, third.ok_or(SHAPE)?), parts.get(3).copied())
+            (Mode::One(second, third?), rest.get(1).copied())
         };
         let chunk = options.and_then(|options| option(options, "chunk"));
-        Ok(Self { tag: keep_text(tag).0.into_owned(), mode, chunk })
+        Some(Self { tag: keep_text(tag).0.into_owned(), mode, chunk })
     }
 
     /// Its records. An entry that is none is kept as text; a chunk of the same name and content
     /// is recognised when it comes again.
     pub(super) fn pack(&self, arrival: Timestamp) -> Result<Packed, MessageError> {
-        let plain = match self.mode {
+        let (plain, count): (Bytes, u64) = match self.mode {
+            Mode::Odd(bytes) => return self.keep(bytes, SHAPE, arrival),
             Mode::Packed { bytes, is_gzip: true } => {
                 match body::bounded(MultiGzDecoder::new(bytes)) {
-                    Ok(plain) => plain,
+                    Ok(plain) => (plain, u64::MAX),
                     Err(error) => return self.keep(bytes, &error.detail.message, arrival),
                 }
             }
-            Mode::Packed { bytes, .. } | Mode::Entries(_, bytes) => Bytes::copy_from_slice(bytes),
-            Mode::One(time, record) => [time, record].concat().into(),
+            Mode::Packed { bytes, .. } => (Bytes::copy_from_slice(bytes), u64::MAX),
+            Mode::Entries(count, bytes) => (Bytes::copy_from_slice(bytes), count),
+            Mode::One(time, record) => ([time, record].concat().into(), 1),
         };
         let mut parcel = Parcel::new(arrival, self.key(&plain));
         let stream = self.stream(&mut parcel)?;
-        match self.mode {
-            Mode::One(time, record) => {
-                parcel.push(stream, entry_record(time, record), || record.to_vec())?;
-            }
-            Mode::Entries(count, _) => entries(&mut parcel, stream, &plain, count)?,
-            Mode::Packed { .. } => entries(&mut parcel, stream, &plain, u64::MAX)?,
+        if let Mode::One(time, record) = self.mode {
+            parcel.push(stream, entry_record(time, record), || record.to_vec())?;
+        } else {
+            entries(&mut parcel, stream, &plain, count)?;
         }
         Ok(parcel.finish()?)
     }
@@ -128,13 +131,26 @@ impl<'a> Message<'a> {
         parcel.stream(IndexName::default(), labels)
     }
 
-    /// Keeps a chunk that cannot be unpacked as it came: its sender would send it for ever.
+    /// Keeps what cannot be taken apart as it came: its sender would send it for ever.
     fn keep(&self, bytes: &[u8], why: &str, arrival: Timestamp) -> Result<Packed, MessageError> {
         let mut parcel = Parcel::new(arrival, self.key(bytes));
         let stream = self.stream(&mut parcel)?;
         parcel.push(stream, json::poisoned(bytes, why), || bytes.to_vec())?;
         Ok(parcel.finish()?)
     }
+}
+
+/// The values of an array, the first four of one that holds more.
+fn parts(bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let (count, head) = extent::array(bytes)?;
+    let mut rest = bytes.get(head..)?;
+    let mut parts = Vec::new();
+    for _ in 0..count.min(4) {
+        let (part, after) = rest.split_at_checked(extent::end(rest)?)?;
+        parts.push(part);
+        rest = after;
+    }
+    Some(parts)
 }
 
 fn option(options: &[u8], name: &str) -> Option<String> {

@@ -146,6 +146,32 @@ async fn a_chunk_is_stored_once_and_another_of_its_name_as_well() {
 }
 
 #[tokio::test]
+async fn a_message_of_another_shape_is_kept_and_costs_its_neighbours_nothing() {
+    let fixture = fixture();
+    let (address, shutdown, task) = door(&fixture, None).await;
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let chunk = |id: &str| map(&[("chunk", id.into())]);
+    for (parts, id) in [
+        (vec!["t".into(), time(), record("first"), chunk("a")], "a"),
+        (vec![5.into(), time(), record("no tag"), chunk("b")], "b"),
+        (vec!["t".into(), chunk("c")], "c"),
+        (vec!["t".into(), time(), record("last"), chunk("d")], "d"),
+    ] {
+        say(&mut socket, &parts).await;
+        assert_eq!(answer(&mut socket).await, Some(map(&[("ack", id.into())])));
+    }
+    let records = fixture.records();
+    let poison: Vec<bool> = records.iter().map(|r| field(r, "_poison").is_some()).collect();
+    assert_eq!(poison, [false, true, true, false]);
+    assert!(records[1].message.contains("no tag"), "{}", records[1].message);
+    // What is no message of this protocol at all ends its connection.
+    socket.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    assert_eq!(answer(&mut socket).await, None);
+    shutdown.trigger();
+    task.await.unwrap();
+}
+
+#[tokio::test]
 async fn who_does_not_know_the_key_is_turned_away() {
     let fixture = fixture();
     let (address, shutdown, task) = door(&fixture, Some("the-shared-key")).await;

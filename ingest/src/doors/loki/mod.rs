@@ -59,7 +59,7 @@ pub(super) async fn take(
 fn tenant(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(header) = headers.get("x-scope-orgid") else { return Ok(None) };
     match header.to_str().map(str::trim) {
-        Ok("") => Ok(None),
+        Ok("") => Err(invalid("no org id: X-Scope-OrgID is empty")),
         Ok(name) if name.len() <= LABEL_BYTES_MAX && !name.contains('|') => {
             Ok(Some(name.to_owned()))
         }

@@ -276,9 +276,9 @@ async fn whose_a_stream_is_the_header_says_alone() {
     let of = |at: usize| (labels[at].get("tenant"), labels[at].get("label_tenant"));
     assert_eq!([of(0), of(1)], [(Some("other"), None), (Some("team"), Some("other"))]);
     let long = "t".repeat(LABEL_BYTES_MAX + 1);
-    for bad in ["a|b", &long] {
+    for bad in ["a|b", &long, "", " "] {
         let headers = [JSON[0], ("x-scope-orgid", bad)];
-        assert_eq!(push(&fixture, &headers, body()).await, StatusCode::BAD_REQUEST, "{bad}");
+        assert_eq!(push(&fixture, &headers, body()).await, StatusCode::BAD_REQUEST, "{bad:?}");
     }
     assert_eq!(messages(&fixture).len(), 2);
 }

@@ -136,16 +136,19 @@ fn record(members: &Map<String, Value>) -> LogRecord {
     };
     let severity_text = word("severityText", "severity_text");
     let event_name = word("eventName", "event_name");
+    let stated = member("flags", "flags");
+    let flags = stated.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
+    let flags = flags.and_then(|flags| u32::try_from(flags).ok());
+    if let (Some(value), None) = (stated, flags) {
+        unread("trace_flags", value);
+    }
     LogRecord {
         time_unix_nano,
         severity_number: severity_number.unwrap_or_default(),
         severity_text,
         body: member("body", "body").map(any),
         attributes,
-        flags: member("flags", "flags")
-            .and_then(Value::as_u64)
-            .and_then(|flags| u32::try_from(flags).ok())
-            .unwrap_or_default(),
+        flags: flags.unwrap_or_default(),
         trace_id,
         span_id,
         observed_time_unix_nano,

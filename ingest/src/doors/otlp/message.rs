@@ -211,7 +211,9 @@ impl LogRecord {
         json!({
             "body": self.body.as_ref().map(AnyValue::to_json),
             "attributes": pairs_to_json(&self.attributes),
+            "severity_number": self.severity_number,
             "severity_text": utf8(&self.severity_text),
+            "trace_flags": self.flags,
             "trace_id": hex(&self.trace_id),
             "span_id": hex(&self.span_id),
             "event_name": utf8(&self.event_name),

@@ -80,7 +80,7 @@ fn answer(Stored { poisoned, .. }: Stored) -> message::Response {
     let partial_success = (poisoned > 0).then(|| PartialSuccess {
         rejected_log_records: 0,
         error_message: format!(
-            "{poisoned} records were over a bound and are kept as text: search for _poison:*"
+            "{poisoned} records cannot be read or are over a bound, and are kept as text: search for _poison:*"
         ),
     });
     message::Response { partial_success }

@@ -49,7 +49,7 @@ pub(super) fn pack(request: &Request, mut parcel: Parcel) -> Result<Packed, ApiE
                         let error = error.to_string();
                         let words = cut(&error, REASON_BYTES_MAX);
                         let words = format!("a record that cannot be read: {words}");
-                        parcel.push(stream, json::poisoned(log, &words), || log.to_vec())?;
+                        parcel.push(stream, unread(log, &words, &shared), || log.to_vec())?;
                     }
                 }
             }
@@ -96,12 +96,12 @@ fn push(
         let words = format!(
             "over {RECORD_FIELDS_MAX} fields, {FIELD_NAME_BYTES_MAX} bytes of a name or {RECORD_DEPTH_MAX} levels"
         );
-        let record = json::poisoned(&raw(), &words);
+        let record = unread(&raw(), &words, shared);
         let level = stated.unwrap_or(record.level);
         return parcel.push(stream, Record { timestamp, level, ..record }, raw);
     }
     let mut fields = Fields::default();
-    fields.all.reserve(shared.all.len() + log.attributes.len() + 5);
+    fields.all.reserve(shared.all.len() + log.attributes.len() + 6);
     fields.all.extend(shared.all.iter().map(borrowed));
     let body = log.body.as_ref().and_then(|body| body.value.as_ref());
     let message = body.and_then(|body| message(body, &mut fields));
@@ -115,9 +115,24 @@ fn push(
         let number = Value::Int(log.severity_number.into());
         fields.all.push((Cow::Borrowed("severity_number"), number));
     }
+    if log.flags > 0 {
+        fields.all.push((Cow::Borrowed("trace_flags"), Value::Int(log.flags.into())));
+    }
     let level = stated.unwrap_or_else(|| Level::detect(&message));
     let record = Flat { timestamp, level, message, fields: fields.all };
     parcel.push_flat(stream, record, raw)
+}
+
+/// A record kept as text with the reason, and with what it shares with its neighbours.
+fn unread(raw: &[u8], reason: &str, shared: &Fields<'_>) -> Record {
+    let mut record = json::poisoned(raw, reason);
+    if !shared.is_over && shared.all.len() < RECORD_FIELDS_MAX {
+        let own = |(name, value): &(Cow<'_, str>, Value<'_>)| {
+            (name.clone().into_owned(), value.borrowed().into_owned())
+        };
+        record.fields.extend(shared.all.iter().map(own));
+    }
+    record
 }
 
 fn borrowed<'a>((name, value): &'a (Cow<'_, str>, Value<'_>)) -> (Cow<'a, str>, Value<'a>) {
@@ -163,7 +178,7 @@ fn kept<'a>(text: &'a [u8], fields: &mut Fields<'a>) -> Cow<'a, str> {
 
 /// Whether a record has too many fields, with `shared` of them, names too long or levels too many.
 fn over(shared: usize, log: &LogRecord) -> bool {
-    let mut count = shared + 5;
+    let mut count = shared + 6;
     let body = match log.body.as_ref().and_then(|body| body.value.as_ref()) {
         Some(Any::Map(body)) => body.values.as_slice(),
         _ => &[],

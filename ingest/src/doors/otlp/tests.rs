@@ -1,6 +1,7 @@
 //! Records of OpenTelemetry, in both encodings, through the door.
 
-use model::record::{FieldValue, POISON_FIELD, Record};
+use model::limits::MESSAGE_BYTES_MAX;
+use model::record::{FieldValue, KEPT_FIELD, POISON_FIELD, Record};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -49,6 +50,7 @@ async fn protobuf_keeps_resource_scope_ids_and_severity() {
             trace_id: vec![0xab; 16].into(),
             span_id: vec![0x01; 8].into(),
             event_name: "order".into(),
+            flags: 1,
             ..LogRecord::default()
         },
         LogRecord {
@@ -83,7 +85,9 @@ async fn protobuf_keeps_resource_scope_ids_and_severity() {
     ] {
         assert_eq!(field(first, name).cloned(), is(expected), "{name}");
     }
+    assert_eq!(field(first, "trace_flags"), Some(&FieldValue::Int(1)));
     assert_eq!(records[1].timestamp.unwrap().0 % 10, 8);
+    assert_eq!(field(&records[1], "trace_flags"), None);
     assert_eq!(field(&records[1], "cart").cloned(), is("9"));
     assert_eq!(fixture.labels()[0].iter().collect::<Vec<_>>(), [("service", "shop")]);
 }
@@ -123,6 +127,8 @@ async fn json_of_another_type_is_kept_as_it_is_written() {
         (r#"{"body":{"a":1}}"#, r#"{"a":1}"#, "a", Some(FieldValue::Int(1))),
         (r#"{"body":"b","timeUnixNano":"abc"}"#, "b", "time_unix_nano", is("abc")),
         (r#"{"body":"b","traceId":"zz"}"#, "b", "trace_id", is("zz")),
+        (r#"{"body":"b","flags":"257"}"#, "b", "trace_flags", Some(FieldValue::Int(257))),
+        (r#"{"body":"b","flags":"sampled"}"#, "b", "trace_flags", is("sampled")),
         (r#"{"body":"b","attributes":{"k":"v"}}"#, "b", "k", is("v")),
         (r#""text""#, r#""text""#, POISON_FIELD, is("a record that is no object")),
     ] {
@@ -199,6 +205,25 @@ async fn what_is_over_a_bound_is_kept_and_said() {
     let records = fixture.records();
     assert!(field(&records[0], POISON_FIELD).is_some() && records[0].message.contains("\"f4999\""));
     assert_eq!(records[1].message, "two");
+    // What both share is with both.
+    for name in ["resource.process.pid", "scope.name"] {
+        assert_eq!(field(&records[0], name), field(&records[1], name), "{name}");
+        assert!(field(&records[0], name).is_some(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_long_body_the_beginning_is_kept() {
+    let fixture = fixture();
+    let long = "x".repeat(MESSAGE_BYTES_MAX + 1);
+    let logs = [LogRecord { body: any(&long), ..LogRecord::default() }];
+    let (status, answer) = fixture.ask("POST", "/v1/logs", &[], request(&logs)).await;
+    assert_eq!((status, answer.as_str()), (StatusCode::OK, ""));
+    let records = fixture.records();
+    assert_eq!(records[0].message.len(), MESSAGE_BYTES_MAX);
+    assert_eq!(field(&records[0], KEPT_FIELD).cloned(), is("cut"));
+    let bytes = i64::try_from(long.len()).unwrap();
+    assert_eq!(field(&records[0], "_bytes"), Some(&FieldValue::Int(bytes)));
 }
 
 #[tokio::test]

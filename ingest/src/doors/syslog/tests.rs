@@ -169,7 +169,8 @@ proptest! {
             let bytes = [b"<14>first\n".as_slice(), &garbage, b"\n<14>last\n"].concat();
             socket.write_all(&bytes).await.unwrap();
             socket.shutdown().await.unwrap();
-            fixture.stored(2).await;
+            let is_last = || fixture.records().iter().any(|record| record.message.contains("last"));
+            fixture.until("the last one", is_last).await;
             shutdown.trigger();
             task.await.unwrap();
             let all: Vec<String> = fixture.records().into_iter().map(|r| r.message).collect();

@@ -157,3 +157,47 @@ async fn a_table_ends_at_its_bound_and_says_so_and_an_export_does_not() {
         assert_eq!(String::from_utf8(bytes.to_vec()).unwrap().lines().count(), 21);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_that_are_made_have_a_bound() {
+    let (_fixture, app) = small(Rest::Fresh).await;
+    let twice = |n: usize| match n {
+        0 => "x0 = concat(message, message)".to_owned(),
+        n => format!("x{n} = concat(x{0}, x{0})", n - 1),
+    };
+    let doubled: Vec<String> = (0..28).map(twice).collect();
+    let long = "e".repeat(20_000);
+    for query in [
+        format!("| eval {} | stats sum(length(x27))", doubled.join(", ")),
+        format!(
+            "| eval x = replace(message, \"a\", \"{long}\"), y = replace(x, \"e\", \"{long}\") | stats max(y)"
+        ),
+        format!(
+            "| eval x = replace_regex(message, /./, \"{long}\"), y = replace_regex(x, /./, \"{long}\") | stats max(y)"
+        ),
+    ] {
+        let body = json!({ "query": query });
+        let response = post(&app, "/api/v1/query", &body).await;
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(last["error"]["code"], "too_large", "{text}");
+    }
+    let some = "SELECT max(concat(message, '-', status)) AS x, max(replace(message, 'GET', 'got')) AS y, \
+                max(lpad(message, 12, '.')) AS z FROM logs WHERE matches('GET')";
+    let response = post(&app, "/api/v1/sql", &json!({ "sql": some })).await;
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    // The longest is cut to what is asked.
+    let expected = json!({ "row": { "x": "GET /d-404", "y": "got /d", "z": "GET /b faile" } });
+    assert_eq!(serde_json::from_str::<Value>(text.lines().nth(1).unwrap()).unwrap(), expected);
+    for wrong in [
+        "SELECT repeat(message, 1000000) FROM logs",
+        "SELECT lpad(message, 1000000) FROM logs",
+        "SELECT message FROM logs WHERE rpad(message, status) = 'x'",
+        "EXPLAIN SELECT message FROM logs",
+    ] {
+        let response = post(&app, "/api/v1/sql", &json!({ "sql": wrong })).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{wrong}");
+    }
+}

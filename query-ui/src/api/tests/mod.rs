@@ -365,6 +365,7 @@ async fn wrong_requests_say_what_is_wrong() {
         json!({"from":"now","to":"-1h"}),
         json!({"querry":""}),
         json!("error"),
+        json!(["error"]),
         json!({"buckets":0}),
     ] {
         let found = answer(&app, "/api/v1/histogram", body).await;

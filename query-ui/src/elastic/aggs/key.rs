@@ -290,7 +290,9 @@ pub(super) fn read_bins(kind: &str, body: &Map<String, Value>) -> Result<(Bins, 
                 Some(span) => (-1, span),
                 None => (1, text.trim_start_matches('+')),
             };
-            sign * read_span(span).ok_or_else(|| no_span(&text.as_str().into()))?
+            // Nothing needs no unit.
+            let nanos = read_span(span).or_else(|| (span == "0").then_some(0));
+            sign * nanos.ok_or_else(|| no_span(&text.as_str().into()))?
         }
         Some(millis) => millis
             .as_i64()

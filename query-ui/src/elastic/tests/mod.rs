@@ -320,6 +320,7 @@ async fn what_clients_ask_beside_searches_is_answered() {
         ("GET", "/es/_cat/indices?h=colour", 400),
         ("GET", "/es/_cat/shards", 400),
         ("GET", "/es/_cat/count/none", 404),
+        ("POST", "/es/_cat/count/main", 200),
         ("GET", "/es/_field_caps?fields=*&filters=%2Bmetadata", 400),
     ] {
         let (status, answer) = ask(&app, method, path, "").await;
@@ -329,6 +330,13 @@ async fn what_clients_ask_beside_searches_is_answered() {
         ask(&app, "GET", "/es/_cat/indices?h=index,dc&s=dc:desc&format=json", "").await;
     let rows = json!([{"index": "main", "dc": "8"}, {"index": "logs-other", "dc": "1"}]);
     assert_eq!(answer, rows);
+    let (_, answer) = ask(&app, "GET", "/es/main", "").await;
+    assert_eq!(answer["main"]["mappings"]["properties"]["status"]["type"], "long", "{answer}");
+    let none = json!({"query": {"match_none": {}}});
+    let counted = post(&app, "/es/_cat/count?h=count&format=json", none).await;
+    assert_eq!(counted, json!([{"count": "0"}]));
+    let (status, _) = ask(&app, "POST", "/es/_cat/count", r#"{"project_routing":"x"}"#).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
     for (path, expected) in [
         ("/es/_cat/count?h=count&format=json", json!([{"count": "9"}])),
         ("/es/_cat/count/logs-*?h=dc&format=json", json!([{"dc": "1"}])),
@@ -350,6 +358,33 @@ async fn what_clients_ask_beside_searches_is_answered() {
     let (_, answer) = ask(&app, "POST", "/es/_msearch", lines).await;
     let statuses = [&answer["responses"][0]["status"], &answer["responses"][1]["status"]];
     assert_eq!(statuses, [&json!(200), &json!(404)], "{answer}");
+    let (_, answer) = ask(&app, "POST", "/es/_msearch", "[]\n{}\n").await;
+    assert_eq!(answer["responses"][0]["status"], 400, "{answer}");
+}
+
+/// Clients that take text and JSON put first what they want.
+#[tokio::test]
+async fn a_table_is_text_where_text_is_accepted_first() {
+    let (_fixture, app) = small(Rest::Fresh).await;
+    for (accept, expected) in [
+        ("text/plain,application/json", "main 8\nlogs-other 1\n"),
+        ("*/*", "main 8\nlogs-other 1\n"),
+        (
+            "application/json",
+            r#"[{"index":"main","docs.count":"8"},{"index":"logs-other","docs.count":"1"}]"#,
+        ),
+    ] {
+        let path = "/es/_cat/indices?h=index,docs.count&s=docs.count:desc";
+        let request = Request::builder().uri(path).header("accept", accept);
+        let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+        assert!(
+            text == expected || read(&text).is_some_and(|all| Some(all) == read(expected)),
+            "{text}"
+        );
+    }
 }
 
 /// All ids, page by page.

@@ -8,13 +8,14 @@ use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, Spans, plan_err};
 use datafusion::functions::expr_fn as functions;
 use datafusion::logical_expr::expr::{Case, InSubquery};
-use datafusion::logical_expr::{Expr, Subquery, cast, lit};
+use datafusion::logical_expr::{Expr, Subquery, cast, lit, try_cast, when};
 use model::level::Level;
 use model::quantity::{duration_unit, size_unit};
 use model::time::SECOND;
 
 use super::frame::{Frame, Value, nanos};
 use super::functions::Function;
+use super::texts::made;
 use super::{ColumnKind, Lowering, moments};
 use crate::language::{Expr as Given, Operator, Query, nearest};
 use crate::plan::calendar::Bins;
@@ -162,11 +163,12 @@ impl Lowering<'_> {
     ) -> Result<Value> {
         let (a, b) = (self.value(frame, left)?, self.value(frame, right)?);
         let span = |given: &Given, value: &Value| match given {
-            Given::Duration(_) => cast(value.expr.clone(), DataType::Int64),
-            _ => cast(value.number() * lit(1e9), DataType::Int64),
+            Given::Duration(_) => value.expr.clone(),
+            Given::Negative(inner) if matches!(**inner, Given::Duration(_)) => value.expr.clone(),
+            _ => value.number() * lit(1e9),
         };
-        let time = |nanos: Expr| {
-            let moment = cast(nanos, super::functions::time_type());
+        let moved = |moment: Expr, span: Expr| {
+            let moment = Function::Moved.call(vec![nanos(moment), span]);
             Ok(Value::new(moment, ColumnKind::Time))
         };
         match (operator, a.kind, b.kind) {
@@ -175,10 +177,10 @@ impl Lowering<'_> {
                 return Ok(Value::new(apart / lit(SECOND as f64), ColumnKind::Float));
             }
             (Operator::Subtract, ColumnKind::Time, _) => {
-                return time(nanos(a.expr) - span(right, &b));
+                return moved(a.expr, -span(right, &b));
             }
             (Operator::Add, ColumnKind::Time, _) => {
-                return time(nanos(a.expr) + span(right, &b));
+                return moved(a.expr, span(right, &b));
             }
             _ => {}
         }
@@ -212,12 +214,13 @@ impl Lowering<'_> {
         let values =
             arguments.iter().map(|a| self.value(frame, a)).collect::<Result<Vec<Value>>>()?;
         let Some(first) = values.first() else { return plan_err!("{name}() wants a value") };
+        if let Some(text) = made(name, arguments, &values)? {
+            return Ok(Value::loose(cast(text, DataType::Utf8)));
+        }
         let text = |at: usize| values.get(at).map_or_else(|| lit(""), Value::text);
         let number = |at: usize| values.get(at).map_or_else(|| lit(0.0), Value::number);
-        let whole = |at: usize| cast(number(at), DataType::Int64);
         let folded = |at: usize| functions::lower(text(at));
         let float = |expr| Value::new(expr, ColumnKind::Float);
-        let texts = |expr| Value::loose(cast(expr, DataType::Utf8));
         let truth = |expr: Expr| Value::new(expr.is_true(), ColumnKind::Bool);
         Ok(match name {
             "abs" => float(functions::abs(number(0))),
@@ -225,14 +228,20 @@ impl Lowering<'_> {
             "floor" => float(functions::floor(number(0))),
             "ln" => float(functions::ln(number(0))),
             "log10" => float(functions::log10(number(0))),
-            "sqrt" => float(functions::sqrt(number(0))),
+            // Of less than nothing there is none; the least nothing has a sign.
+            "sqrt" => {
+                let square = number(0);
+                let square = when(square.clone().gt_eq(lit(-0.0)), square).end()?;
+                float(functions::sqrt(square))
+            }
             "power" => float(functions::power(number(0), number(1))),
-            "round" if values.len() > 1 => float(functions::round(vec![number(0), whole(1)])),
+            "round" if values.len() > 1 => {
+                let digits = try_cast(number(1), DataType::Int32);
+                float(functions::round(vec![number(0), digits]))
+            }
             "round" => float(functions::round(vec![number(0)])),
             "number" => float(first.number()),
             "text" => Value::new(first.text(), ColumnKind::Text),
-            "lower" => texts(functions::lower(text(0))),
-            "upper" => texts(functions::upper(text(0))),
             "length" => {
                 let length = functions::character_length(text(0));
                 Value::new(cast(length, DataType::Int64), ColumnKind::Int)
@@ -241,19 +250,9 @@ impl Lowering<'_> {
                 let length = functions::octet_length(text(0));
                 Value::new(cast(length, DataType::Int64), ColumnKind::Int)
             }
-            "concat" => texts(functions::concat(values.iter().map(Value::text).collect())),
             "contains" => truth(functions::contains(folded(0), folded(1))),
             "starts_with" => truth(functions::starts_with(folded(0), folded(1))),
             "ends_with" => truth(functions::ends_with(folded(0), folded(1))),
-            "replace" => texts(functions::replace(text(0), text(1), text(2))),
-            "replace_regex" => {
-                texts(functions::regexp_replace(text(0), text(1), text(2), Some(lit("g"))))
-            }
-            "split_part" => texts(functions::split_part(text(0), text(1), whole(2))),
-            "substr" if values.len() > 2 => {
-                texts(functions::substring(text(0), whole(1), whole(2)))
-            }
-            "substr" => texts(functions::substr(text(0), whole(1))),
             "coalesce" => {
                 let (exprs, like) = one_kind(&values);
                 Value { expr: functions::coalesce(exprs), field: None, ..like }

@@ -11,7 +11,8 @@ use arrow::array::{
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Field, Fields, Int64Type, TimestampNanosecondType, UInt32Type, UInt64Type,
+    DataType, Field, Fields, Float64Type, Int64Type, TimestampNanosecondType, UInt32Type,
+    UInt64Type,
 };
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{
@@ -26,8 +27,12 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::structure::{flat_json, flat_logfmt, member};
+use super::texts::lengthened;
 use crate::language::{Extraction, Format, pieces};
 use crate::plan::calendar::Bins;
+
+/// Nanoseconds of a span that can move a moment: fewer than 64 bits can say.
+const NANOS_MAX: f64 = 9.2e18;
 
 /// A function of values, with what it was given once and for all.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -54,6 +59,14 @@ pub(in crate::plan) enum Function {
     LevelName,
     /// The moment at which a bin of time begins.
     Bin(Bins),
+    /// The moment that lies so many nanoseconds behind another one; none beyond all times.
+    Moved,
+    /// Texts one behind the other; what is missing is left out.
+    Concat,
+    /// A text with another one in the place of each that is found in it.
+    Replace,
+    /// A text with another one in the place of each match.
+    ReplaceRegex(String),
     /// Whether a record is in a sample: partition and offset, against a part of 2^32.
     Sampled(u32),
 }
@@ -66,11 +79,14 @@ impl Function {
 
     /// As DataFusion knows it.
     pub(in crate::plan) fn udf(self) -> ScalarUDF {
-        let arguments = match self {
-            Self::Sampled(_) => 2,
-            _ => 1,
+        let signature = match self {
+            Self::Concat => Signature::variadic_any(Volatility::Immutable),
+            Self::Replace => Signature::any(3, Volatility::Immutable),
+            Self::Sampled(_) | Self::Moved | Self::ReplaceRegex(_) => {
+                Signature::any(2, Volatility::Immutable)
+            }
+            _ => Signature::any(1, Volatility::Immutable),
         };
-        let signature = Signature::any(arguments, Volatility::Immutable);
         ScalarUDF::new_from_impl(Called { function: self, signature })
     }
 
@@ -107,6 +123,10 @@ impl ScalarUDFImpl for Called {
             Function::Member(_) => "member",
             Function::LevelName => "level_name",
             Function::Bin(_) => "time_bin",
+            Function::Moved => "moved",
+            Function::Concat => "concat",
+            Function::Replace => "replace",
+            Function::ReplaceRegex(_) => "replace_regex",
             Function::Sampled(_) => "sampled",
         }
     }
@@ -123,14 +143,23 @@ impl ScalarUDFImpl for Called {
                 DataType::Boolean
             }
             Function::Extract(pattern) => DataType::Struct(struct_fields(pattern)),
-            Function::Parse(_) | Function::Member(_) | Function::LevelName => DataType::Utf8,
-            Function::Bin(_) => time_type(),
+            Function::Parse(_)
+            | Function::Member(_)
+            | Function::LevelName
+            | Function::Concat
+            | Function::Replace
+            | Function::ReplaceRegex(_) => DataType::Utf8,
+            Function::Bin(_) | Function::Moved => time_type(),
         })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-        Ok(ColumnarValue::Array(self.function.apply(&arrays)?))
+        use Function::{Concat, Replace, ReplaceRegex};
+        let made = match &self.function {
+            function @ (Concat | Replace | ReplaceRegex(_)) => lengthened(function, &args.args)?,
+            function => function.apply(&ColumnarValue::values_to_arrays(&args.args)?)?,
+        };
+        Ok(ColumnarValue::Array(made))
     }
 }
 
@@ -144,6 +173,7 @@ impl Function {
         match self {
             Self::Sampled(bound) => return sampled(arrays, *bound),
             Self::Bin(bins) => return binned(first, bins),
+            Self::Moved => return moved(arrays),
             Self::LevelName => {
                 let levels = cast(first, &DataType::Int64)?;
                 let levels = levels.as_primitive::<Int64Type>();
@@ -182,13 +212,19 @@ impl Function {
             Self::Member(name) => {
                 Arc::new(texts.iter().map(|text| member(text?, name)).collect::<StringArray>())
             }
-            Self::LevelName | Self::Sampled(_) | Self::Bin(_) => first.clone(),
+            Self::LevelName
+            | Self::Sampled(_)
+            | Self::Bin(_)
+            | Self::Moved
+            | Self::Concat
+            | Self::Replace
+            | Self::ReplaceRegex(_) => first.clone(),
         })
     }
 }
 
 /// The type of moments.
-pub(super) fn time_type() -> DataType {
+fn time_type() -> DataType {
     index::schema::time_type()
 }
 
@@ -218,6 +254,23 @@ fn binned(times: &ArrayRef, bins: &Bins) -> Result<ArrayRef> {
         }
     };
     Ok(cast(&starts, &time_type())?)
+}
+
+/// Moments so many nanoseconds behind others.
+fn moved(arrays: &[ArrayRef]) -> Result<ArrayRef> {
+    let [moments, spans] = arrays else { return plan_err!("a moment is moved by a span") };
+    let moments = cast(moments, &DataType::Int64)?;
+    let spans = cast(spans, &DataType::Float64)?;
+    let moments = moments.as_primitive::<Int64Type>();
+    let spans = spans.as_primitive::<Float64Type>();
+    let later = |(moment, span): (Option<i64>, Option<f64>)| {
+        let span = span.filter(|span| span.abs() < NANOS_MAX)?;
+        #[expect(clippy::cast_possible_truncation, reason = "whole nanoseconds, by intention")]
+        let span = span as i64;
+        moment?.checked_add(span)
+    };
+    let times: TimestampNanosecondArray = moments.iter().zip(spans.iter()).map(later).collect();
+    Ok(cast(&times, &time_type())?)
 }
 
 /// A text as a finite number; what Rust reads beside numbers (`inf`, `nan`) is text.

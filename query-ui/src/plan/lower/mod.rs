@@ -2,6 +2,7 @@
 
 mod references;
 mod structure;
+mod texts;
 mod functions;
 mod frame;
 mod moments;

@@ -1,5 +1,6 @@
 // The HTTP API of docs/api.md, typed.
 
+import { byName } from './fields';
 import { readJson } from './json';
 import { words } from './settings.svelte';
 import type * as wire from './wire';
@@ -148,8 +149,9 @@ export function histogram(
   return asked('/api/v1/histogram', { ...question, buckets }, signal);
 }
 
-export function fields(question: wire.Question, signal?: AbortSignal): Promise<wire.Fields> {
-  return asked('/api/v1/fields', question, signal);
+export async function fields(question: wire.Question, signal?: AbortSignal): Promise<wire.Fields> {
+  const answer = await asked('/api/v1/fields', question, signal);
+  return { ...answer, fields: byName(answer.fields) };
 }
 
 export async function fieldValues(

@@ -18,6 +18,9 @@ use super::Said;
 /// Bytes that a compiled expression may take.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 
+/// What a field of a dissect pattern may be, beside text.
+const KINDS: [&str; 2] = ["int", "float"];
+
 /// A pattern, ready to use.
 #[derive(Debug, Clone)]
 pub(crate) enum Pattern {
@@ -46,8 +49,14 @@ pub enum PatternError {
         #[source]
         source: Box<regex::Error>,
     },
+    /// It names no field.
+    #[error("{0:?} names nothing: write (?<name>…) around what shall be a field")]
+    Nameless(String),
     /// It is no dissect pattern.
-    #[error("{0:?} is no dissect pattern: write %{{name}}, with text between two of them")]
+    #[error(
+        "{0:?} is no dissect pattern: write %{{name}}, %{{name:int}} or %{{name:float}}, with text between \
+         two of them"
+    )]
     Dissect(String),
     /// No such thing can be redacted.
     #[error("{0:?} cannot be redacted: there are mail, card, token, key, and regex:EXPRESSION")]
@@ -58,9 +67,13 @@ impl Pattern {
     /// A regular expression.
     ///
     /// # Errors
-    /// It is none, or would take too much memory.
+    /// It is none, would take too much memory, or names no field.
     pub(crate) fn regex(pattern: &str) -> Result<Self, PatternError> {
-        Ok(Self::Regex(regex(pattern)?))
+        let regex = regex(pattern)?;
+        if regex.capture_names().flatten().next().is_none() {
+            return Err(PatternError::Nameless(pattern.to_owned()));
+        }
+        Ok(Self::Regex(regex))
     }
 
     /// A dissect pattern.
@@ -71,7 +84,13 @@ impl Pattern {
         let error = || PatternError::Dissect(pattern.to_owned());
         let (rest, parts) = parts(pattern).map_err(|_| error())?;
         let two = parts.windows(2).any(|w| matches!(w, [Part::Field(_), Part::Field(_)]));
-        if !rest.is_empty() || two || !parts.iter().any(|part| matches!(part, Part::Field(_))) {
+        let mut names = parts.iter().filter_map(|part| match part {
+            Part::Field(name) => Some(name.as_str()),
+            Part::Literal(_) => None,
+        });
+        let none = names.clone().next().is_none();
+        let kind = |name: &str| name.rsplit_once(':').is_none_or(|(_, kind)| KINDS.contains(&kind));
+        if !rest.is_empty() || two || none || !names.all(kind) {
             return Err(error());
         }
         Ok(Self::Dissect(parts))

@@ -3,13 +3,13 @@
 use super::*;
 
 /// Whether this process has that file of the world open.
-fn is_open(world: &World, name: &str) -> bool {
+pub(super) fn is_open(world: &World, name: &str) -> bool {
     let links = fs::read_dir("/proc/self/fd").unwrap().flatten();
     let mut links = links.filter_map(|entry| fs::read_link(entry.path()).ok());
     links.any(|link| link.starts_with(world.folder.path()) && link.to_string_lossy().contains(name))
 }
 
-async fn until(what: impl Fn() -> bool) {
+pub(super) async fn until(what: impl Fn() -> bool) {
     let clock = Clock::system();
     let wait = async {
         while !what() {

@@ -4,8 +4,10 @@
 
 mod gathers;
 mod held;
+mod rated;
 mod replaced;
 mod rotated;
+mod truncated;
 mod waiting;
 
 use std::fs::{self, OpenOptions};

@@ -332,6 +332,33 @@ async fn every_answer_names_the_product() {
     }
 }
 
+#[tokio::test]
+async fn the_table_of_health_has_its_head_its_columns_and_its_format() {
+    let fixture = fixture();
+    let ask = async |path: &str, accept: &str| {
+        let request = axum::http::Request::builder().uri(path).header("accept", accept);
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        let body = fixture.response(request).await.into_body();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    };
+    // What elasticsearch-py accepts: text before JSON.
+    let text = "text/plain,application/json";
+    let plain = ask("/es/_cat/health?v=true&h=status,node.total,none", text).await;
+    assert_eq!(plain, "status node.total\ngreen 1\n");
+    let short = ask("/es/_cat/health?v&h=st,%20nt", text).await;
+    assert_eq!(short, "st nt\ngreen 1\n");
+    let head = ask("/es/_cat/health?v", "*/*").await;
+    assert!(head.starts_with("epoch timestamp cluster status "), "{head}");
+    for (path, accept) in [
+        ("/es/_cat/health?h=status,pri&format=json", text),
+        ("/es/_cat/health?h=status,pri", "application/json"),
+    ] {
+        let answer: Value = serde_json::from_str(&ask(path, accept).await).unwrap();
+        assert_eq!(answer, json!([{"pri": "1", "status": "green"}]));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -134,12 +134,12 @@ async fn calendars_are_those_of_their_zone() {
         (1_769_900_400_000, "2026-02-01"),
         (1_772_319_600_000, "2026-03-01"),
     ];
-    check(
-        &app,
-        dates(json!({"calendar_interval": "month", "time_zone": "Europe/Berlin"})),
-        shown(months),
-    )
-    .await;
+    // An offset of nothing has no unit.
+    for offset in [json!(null), json!("0"), json!("+0")] {
+        let month =
+            json!({"calendar_interval": "month", "time_zone": "Europe/Berlin", "offset": offset});
+        check(&app, dates(month), shown(months)).await;
+    }
     // Weeks that begin on Tuesday.
     let weeks = [
         (1_767_052_800_000, "2025-12-30"),

@@ -1,0 +1,245 @@
+//! Texts that functions make of others; those that may be longer have a bound for each batch of rows.
+
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{Array as _, ArrayRef, AsArray as _, StringArray, StringBuilder};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, plan_datafusion_err, plan_err, resources_datafusion_err};
+use datafusion::functions::expr_fn as functions;
+use datafusion::logical_expr::{ColumnarValue, Expr, lit, try_cast, when};
+use regex::Regex;
+
+use super::frame::Value;
+use super::functions::Function;
+use crate::language::Expr as Given;
+
+/// Bytes of the texts that a function makes of one batch of rows. As it is read, a batch has half a
+/// mebibyte, unless a single record has more; one that was sorted or grouped has up to 8,192 rows.
+const MADE_BYTES_MAX: usize = 128 << 20;
+
+/// A group in a replacement, as it is written elsewhere: `\1`.
+static GROUP: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\\{1,2}(\d+)").expect("it is a regular expression"));
+
+/// What a function that makes texts gives; `None` when it makes none.
+///
+/// # Errors
+/// An argument that is not what the function wants.
+pub(super) fn made(name: &str, arguments: &[Given], values: &[Value]) -> Result<Option<Expr>> {
+    let text = |at: usize| values.get(at).map_or_else(|| lit(""), Value::text);
+    let whole = |at: usize| {
+        let number = values.get(at).map_or_else(|| lit(0.0), Value::number);
+        try_cast(number, DataType::Int64)
+    };
+    Ok(Some(match name {
+        "lower" => functions::lower(text(0)),
+        "upper" => functions::upper(text(0)),
+        "concat" => Function::Concat.call(values.iter().map(Value::text).collect()),
+        "replace" => Function::Replace.call(vec![text(0), text(1), text(2)]),
+        "replace_regex" => {
+            let Some(Given::Text(pattern)) = arguments.get(1) else {
+                return plan_err!("replace_regex() wants a regular expression: /[0-9]+/");
+            };
+            Function::ReplaceRegex(pattern.clone()).call(vec![text(0), text(2)])
+        }
+        // There is no piece 0.
+        "split_part" => {
+            functions::split_part(text(0), text(1), functions::nullif(whole(2), lit(0_i64)))
+        }
+        "substr" if values.len() > 2 => {
+            let count = whole(2);
+            let count = when(count.clone().lt(lit(0_i64)), lit(0_i64)).otherwise(count)?;
+            functions::substring(text(0), whole(1), count)
+        }
+        "substr" => functions::substr(text(0), whole(1)),
+        _ => return Ok(None),
+    }))
+}
+
+/// One argument: a text of each row, or one for all of them.
+struct Argument {
+    texts: StringArray,
+    is_one: bool,
+}
+
+impl Argument {
+    fn read(given: &ColumnarValue) -> Result<Self> {
+        let (array, is_one) = match given {
+            ColumnarValue::Array(array) => (array.clone(), false),
+            ColumnarValue::Scalar(value) => (value.to_array()?, true),
+        };
+        let texts = cast(&array, &DataType::Utf8)?;
+        Ok(Self { texts: texts.as_string::<i32>().clone(), is_one })
+    }
+
+    fn of(&self, row: usize) -> Option<&str> {
+        let row = if self.is_one { 0 } else { row };
+        (row < self.texts.len() && self.texts.is_valid(row)).then(|| self.texts.value(row))
+    }
+}
+
+/// What a function that may make texts longer makes of its arguments.
+///
+/// # Errors
+/// The bound, [`MADE_BYTES_MAX`]; a regular expression that is none.
+pub(super) fn lengthened(function: &Function, given: &[ColumnarValue]) -> Result<ArrayRef> {
+    within(MADE_BYTES_MAX, function, given)
+}
+
+fn within(bytes_max: usize, function: &Function, given: &[ColumnarValue]) -> Result<ArrayRef> {
+    let arguments = given.iter().map(Argument::read).collect::<Result<Vec<_>>>()?;
+    let row_count = arguments.iter().find(|one| !one.is_one).map_or(1, |one| one.texts.len());
+    let regex = match function {
+        Function::ReplaceRegex(source) => {
+            Some(Regex::new(source).map_err(|error| plan_datafusion_err!("{error}"))?)
+        }
+        _ => None,
+    };
+    let mut texts = StringBuilder::new();
+    let mut row = Row { text: String::new(), bytes_left: bytes_max };
+    for number in 0..row_count {
+        let text = |at: usize| arguments.get(at).and_then(|argument| argument.of(number));
+        let is_made = match (function, &regex, text(0), text(1), text(2)) {
+            (Function::Concat, ..) => {
+                (0..arguments.len()).filter_map(text).try_for_each(|piece| row.add(piece))?;
+                true
+            }
+            (_, Some(regex), Some(text), Some(by), _) => {
+                row.replaced_matches(text, regex, by)?;
+                true
+            }
+            (_, None, Some(text), Some(what), Some(by)) => {
+                row.replaced(text, what, by)?;
+                true
+            }
+            _ => false,
+        };
+        texts.append_option(is_made.then_some(row.text.as_str()));
+        row.text.clear();
+    }
+    Ok(Arc::new(texts.finish()))
+}
+
+/// The text of one row, and what is left for it and those behind it.
+struct Row {
+    text: String,
+    bytes_left: usize,
+}
+
+impl Row {
+    fn add(&mut self, piece: &str) -> Result<()> {
+        self.has_room(piece.len())?;
+        self.bytes_left -= piece.len();
+        self.text.push_str(piece);
+        Ok(())
+    }
+
+    fn has_room(&self, bytes: usize) -> Result<()> {
+        if bytes <= self.bytes_left {
+            return Ok(());
+        }
+        Err(resources_datafusion_err!("a function makes too much text of one batch of rows"))
+    }
+
+    /// Nothing is found everywhere: it is left alone.
+    fn replaced(&mut self, text: &str, what: &str, by: &str) -> Result<()> {
+        let mut rest = text;
+        while let Some((before, behind)) = rest.split_once(what).filter(|_| !what.is_empty()) {
+            self.add(before)?;
+            self.add(by)?;
+            rest = behind;
+        }
+        self.add(rest)
+    }
+
+    fn replaced_matches(&mut self, text: &str, regex: &Regex, by: &str) -> Result<()> {
+        let by = match by.contains('\\') {
+            true => GROUP.replace_all(by, "$${$1}"),
+            false => Cow::Borrowed(by),
+        };
+        let groups = by.matches('$').count();
+        let (mut end, mut piece) = (0, String::new());
+        if groups == 0 {
+            for found in regex.find_iter(text) {
+                self.add(text.get(end..found.start()).unwrap_or_default())?;
+                self.add(&by)?;
+                end = found.end();
+            }
+        } else {
+            for found in regex.captures_iter(text) {
+                let Some(whole) = found.get(0) else { continue };
+                self.add(text.get(end..whole.start()).unwrap_or_default())?;
+                // No group is longer than the match.
+                self.has_room(whole.len().saturating_mul(groups).saturating_add(by.len()))?;
+                piece.clear();
+                found.expand(&by, &mut piece);
+                self.add(&piece)?;
+                end = whole.end();
+            }
+        }
+        self.add(text.get(end..).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::common::{DataFusionError, ScalarValue};
+
+    use super::*;
+
+    fn texts(texts: &[Option<&str>]) -> ColumnarValue {
+        ColumnarValue::Array(Arc::new(StringArray::from(texts.to_vec())))
+    }
+
+    fn one(text: &str) -> ColumnarValue {
+        ColumnarValue::Scalar(ScalarValue::from(text))
+    }
+
+    fn regex(source: &str) -> Function {
+        Function::ReplaceRegex(source.to_owned())
+    }
+
+    #[track_caller]
+    fn check(function: &Function, given: &[ColumnarValue], expected: &[Option<&str>]) {
+        let made = lengthened(function, given).unwrap();
+        assert_eq!(made.as_string::<i32>(), &StringArray::from(expected.to_vec()), "{function:?}");
+    }
+
+    #[test]
+    fn texts_are_put_together_and_replaced_as_ever() {
+        let some = || texts(&[Some("a1b22"), None, Some("")]);
+        check(&Function::Concat, &[some(), one("-")], &[Some("a1b22-"), Some("-"), Some("-")]);
+        check(&Function::Concat, &[one("a"), one("b")], &[Some("ab")]);
+        check(
+            &Function::Replace,
+            &[some(), one("2"), one("xy")],
+            &[Some("a1bxyxy"), None, Some("")],
+        );
+        check(&Function::Replace, &[some(), one(""), one("x")], &[Some("a1b22"), None, Some("")]);
+        check(&regex("[0-9]+"), &[some(), one("#")], &[Some("a#b#"), None, Some("")]);
+        check(&regex("x*"), &[some(), one("-")], &[Some("-a-1-b-2-2-"), None, Some("-")]);
+        for by in ["<$1>", "<\\1>"] {
+            check(&regex("([0-9])+"), &[some(), one(by)], &[Some("a<1>b<2>"), None, Some("")]);
+        }
+    }
+
+    #[test]
+    fn what_is_made_of_a_batch_has_a_bound() {
+        let long = "e".repeat(100);
+        let rows = || texts(&[Some(long.as_str()); 6]);
+        let groups = "$0".repeat(11);
+        for (function, given) in [
+            (Function::Concat, vec![rows(), rows()]),
+            (Function::Replace, vec![rows(), one("e"), one("ee")]),
+            (regex("e"), vec![rows(), one("ee")]),
+            (regex("e+"), vec![texts(&[Some(long.as_str())]), one(&groups)]),
+        ] {
+            assert!(within(1_200, &function, &given).is_ok(), "{function:?}");
+            let refused = within(1_000, &function, &given).unwrap_err();
+            let is_too_much = matches!(refused, DataFusionError::ResourcesExhausted(_));
+            assert!(is_too_much, "{function:?}: {refused}");
+        }
+    }
+}
