@@ -232,6 +232,19 @@ async fn rotation_while_stopped_is_found_by_inode() {
     assert!(world.receiver.stored().iter().all(|stored| stored.source == source));
 }
 
+/// A file of which "one" is stored and "two" is under way, for as long as the node refuses everything.
+async fn refused() -> World {
+    let mut world = World::new().await;
+    world.append("a.log", "one\n");
+    world.start();
+    world.expect(&["one"]).await;
+    world.receiver.down(Some(Fault::Status(503)));
+    world.append("a.log", "two\n");
+    let seen = world.receiver.counts().0;
+    world.receiver.requests(seen + 1).await;
+    world
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(bytes).unwrap();
@@ -269,14 +282,7 @@ async fn a_packed_file_with_the_inode_of_the_one_in_it_is_not_that_one() {
 
 #[tokio::test]
 async fn what_takes_the_place_of_a_renamed_file_is_not_read_as_text() {
-    let mut world = World::new().await;
-    world.append("a.log", "one\n");
-    world.start();
-    world.expect(&["one"]).await;
-    world.receiver.down(Some(Fault::Status(503)));
-    world.append("a.log", "two\n");
-    let seen = world.receiver.counts().0;
-    world.receiver.requests(seen + 1).await;
+    let mut world = refused().await;
     // The same inode under a name nobody follows, with another content.
     let packed = world.path("a.log.1.gz");
     fs::rename(world.path("a.log"), &packed).unwrap();
@@ -323,14 +329,7 @@ async fn a_file_made_anew_in_the_same_size_is_another() {
 
 #[tokio::test]
 async fn a_deleted_file_is_still_read_to_its_end() {
-    let mut world = World::new().await;
-    world.append("a.log", "one\n");
-    world.start();
-    world.expect(&["one"]).await;
-    world.receiver.down(Some(Fault::Status(503)));
-    world.append("a.log", "two\n");
-    let seen = world.receiver.counts().0;
-    world.receiver.requests(seen + 1).await;
+    let mut world = refused().await;
     world.append("a.log", "three\nfour");
     fs::remove_file(world.path("a.log")).unwrap();
     world.receiver.down(None);

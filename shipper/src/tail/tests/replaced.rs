@@ -26,14 +26,7 @@ async fn after_a_crash_a_short_beginning_does_not_pass_for_the_whole() {
 /// As logrotate's `copytruncate` with `compress`: the rest stands in the packed copy alone.
 #[tokio::test]
 async fn the_rest_of_a_truncated_file_is_read_from_its_packed_copy() {
-    let mut world = World::new().await;
-    world.append("a.log", "one\n");
-    world.start();
-    world.expect(&["one"]).await;
-    world.receiver.down(Some(Fault::Status(503)));
-    world.append("a.log", "two\n");
-    let seen = world.receiver.counts().0;
-    world.receiver.requests(seen + 1).await;
+    let mut world = refused().await;
     fs::write(world.path("a.log.1.gz"), gzip(b"one\ntwo\nthree\n")).unwrap();
     fs::write(world.path("a.log"), "four\n").unwrap();
     world.receiver.down(None);

@@ -4,19 +4,6 @@ use super::held::{is_open, until};
 use super::*;
 use crate::tail::truncated::LOOK_PERIOD_NS;
 
-/// A file of which "one" is stored and "two" is under way, for as long as the node refuses everything.
-async fn refused() -> World {
-    let mut world = World::new().await;
-    world.append("a.log", "one\n");
-    world.start();
-    world.expect(&["one"]).await;
-    world.receiver.down(Some(Fault::Status(503)));
-    world.append("a.log", "two\n");
-    let seen = world.receiver.counts().0;
-    world.receiver.requests(seen + 1).await;
-    world
-}
-
 /// Waits until the file was seen with so many bytes.
 async fn seen_with(world: &World, bytes: usize) {
     let control = world.running.as_ref().unwrap().0.control();
