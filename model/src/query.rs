@@ -74,7 +74,8 @@ pub enum FieldTest {
     /// people call an object is many fields here.
     ExistsBelow,
     /// The value's text ([`crate::record::FieldValue::to_text`]) matches; a level's name, a
-    /// time's RFC 3339 form. A number literal also finds numbers equal to it (`200` finds 200.0).
+    /// time's RFC 3339 form. Where a phrase is a number, values that are numbers pass when they are
+    /// equal to it (`200` finds 200.0, `5` does not find 74.5), whatever their texts.
     Matches(TextMatch),
     /// The value lies between the bounds. Numbers compare as numbers, and so do texts that read
     /// as numbers; levels by severity; times as times, and so do texts that read as times

@@ -1,10 +1,12 @@
 //! Syslog: RFC 5424 with its structured data, RFC 3164, and what daemons write to /var/log
 //! (`Jun 14 15:16:01 host app[12]: text`), each with or without `<PRI>`.
 
+use std::net::Ipv6Addr;
+
 use nom::branch::alt;
 use nom::bytes::complete::{is_not, tag, take_till1, take_while, take_while_m_n, take_while1};
 use nom::character::complete::{anychar, char, one_of, space1};
-use nom::combinator::{opt, recognize, verify};
+use nom::combinator::{not, opt, recognize, verify};
 use nom::multi::{many0, many1};
 use nom::sequence::{delimited, preceded, terminated};
 use nom::{IResult, Parser as _};
@@ -185,7 +187,8 @@ fn old_head(rest: &str) -> IResult<&str, OldHead<'_>> {
 
 /// The same without a host.
 fn hostless_head(rest: &str) -> IResult<&str, (&str, &str, Option<&str>)> {
-    let (rest, (time, _, (app, pid))) = (old_time, space1, app_and_process).parse(rest)?;
+    let (rest, (time, _, (), (app, pid))) =
+        (old_time, space1, not(address), app_and_process).parse(rest)?;
     Ok((rest, (time, app, pid)))
 }
 
@@ -195,8 +198,15 @@ fn tagless_head(rest: &str) -> IResult<&str, (&str, &str)> {
     Ok((rest, (time, host)))
 }
 
+/// A name or an address.
 fn host(rest: &str) -> IResult<&str, &str> {
-    take_till1(|c: char| c == ' ' || c == ':').parse(rest)
+    alt((address, take_till1(|c: char| c == ' ' || c == ':'))).parse(rest)
+}
+
+/// An address of IPv6, which has colons as the tag of a program has.
+fn address(rest: &str) -> IResult<&str, &str> {
+    let is_address = |word: &str| word.parse::<Ipv6Addr>().is_ok();
+    verify(take_till1(|c: char| c == ' '), is_address).parse(rest)
 }
 
 /// `app(note)[pid]:`.
@@ -302,6 +312,10 @@ mod tests {
         }
         check("<34>Oct 11 22:14:15 h su: it failed", (Some("h"), Some("su"), None, "it failed"));
         check("<34>Oct  1 22:14:15 h a[7]: x: y", (Some("h"), Some("a"), Some("7"), "x: y"));
+        let six = Some("2001:db8::1");
+        check("<34>Oct 11 22:14:15 2001:db8::1 a[7]: x", (six, Some("a"), Some("7"), "x"));
+        check("<34>Oct 11 22:14:15 2001:db8::1 no tag", (six, None, None, "no tag"));
+        check("<34>Oct 11 22:14:15 a::b: x", (None, Some("a"), None, ":b: x"));
         check("<34>Oct 11 22:14:15 su[7]: x", (None, Some("su"), Some("7"), "x"));
         check("<34>Oct 11 22:14:15 h no tag", (Some("h"), None, None, "no tag"));
         check("<189>123: *Mar  1 x", (None, None, None, "123: *Mar  1 x"));

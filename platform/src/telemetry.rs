@@ -4,27 +4,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeMetric;
 use prometheus_client::registry::Registry;
-use tracing_subscriber::EnvFilter;
-
-/// What is told unless `SAWLOG_LOG` says otherwise: what the consensus engine has to say we say ourselves.
-const USUAL: &str = "info,openraft=off";
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Sends what the program says of itself to standard error; `SAWLOG_LOG` chooses how much
 /// (`info` unless set, `debug`, `index=debug,warn` …).
 pub fn init() {
-    let filter = EnvFilter::try_from_env("SAWLOG_LOG").unwrap_or_else(|_| EnvFilter::new(USUAL));
+    let asked = std::env::var("SAWLOG_LOG").unwrap_or_default();
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let started = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let words = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(terminal)
         .with_target(true)
         // Words that nobody reads any more are no reason to fail: a complaint about it would panic.
-        .log_internal_errors(false)
-        .try_init();
-    if started.is_err() {
+        .log_internal_errors(false);
+    if tracing_subscriber::registry().with(words).with(told(&asked)).try_init().is_err() {
         tracing::debug!("telemetry was started before");
     }
+}
+
+/// What is told as `SAWLOG_LOG` says. Unless it says so: what the consensus engine has to say we say
+/// ourselves.
+fn told(asked: &str) -> Targets {
+    let usual =
+        || Targets::new().with_default(LevelFilter::INFO).with_target("openraft", LevelFilter::OFF);
+    asked.parse().ok().filter(|_| !asked.is_empty()).unwrap_or_else(usual)
 }
 
 /// The metrics of a process. Clones share them.
@@ -52,5 +57,26 @@ impl Metrics {
             Ok(()) => text,
             Err(_) => String::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn as_much_is_told_as_was_asked_for() {
+        let says = |asked: &str, who: &str, level| told(asked).would_enable(who, &level);
+        // What cannot be read asks for nothing.
+        for usual in ["", "a=b=c"] {
+            assert!(says(usual, "shipper::tail", Level::INFO));
+            assert!(!says(usual, "shipper::tail", Level::DEBUG));
+            assert!(!says(usual, "openraft::raft", Level::ERROR));
+        }
+        let asked = "index=debug,warn";
+        assert!(says(asked, "index::split", Level::DEBUG) && says(asked, "shipper", Level::WARN));
+        assert!(!says(asked, "shipper", Level::INFO));
     }
 }

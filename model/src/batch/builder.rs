@@ -101,6 +101,41 @@ fn hash(name: &str, kind: FieldType) -> u64 {
     xxh3_64_with_seed(name.as_bytes(), kind as u64)
 }
 
+/// Bytes of a column's name that stand beside its hash.
+const HEAD_BYTES: usize = 32;
+
+/// Whether two short texts of one length are the same, word by word: to call what compares any two takes
+/// longer than that.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let ((words, rest), (others, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    words.iter().zip(others).all(|(a, b)| u64::from_le_bytes(*a) == u64::from_le_bytes(*b))
+        && rest.iter().zip(other_rest).all(|(a, b)| a == b)
+}
+
+/// What a column is known by: where records have very many fields, names elsewhere in memory are slow to
+/// reach.
+#[derive(Debug)]
+struct Known {
+    kind: FieldType,
+    length: usize,
+    head: [u8; HEAD_BYTES],
+}
+
+impl Known {
+    fn new(name: &str, kind: FieldType) -> Self {
+        let mut head = [0; HEAD_BYTES];
+        head.iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte);
+        Self { kind, length: name.len(), head }
+    }
+
+    /// Whether it is the column of that name and type; `own` looks at all of its name.
+    fn is(&self, name: &str, kind: FieldType, own: impl FnOnce() -> bool) -> bool {
+        self.kind == kind
+            && self.length == name.len()
+            && self.head.get(..name.len()).map_or_else(own, |head| is_same(head, name.as_bytes()))
+    }
+}
+
 /// Takes hashes as they are.
 #[derive(Debug, Clone, Copy, Default)]
 struct Hashed(u64);
@@ -133,6 +168,8 @@ pub struct BatchBuilder {
     levels: Vec<u8>,
     messages: TextsBuilder,
     columns: Vec<(String, ColumnBuilder)>,
+    /// Of each column.
+    known: Vec<Known>,
     /// By the hash of name and type; two of one hash are told apart by looking.
     places: HashMap<u64, usize, BuildHasherDefault<Hashed>>,
     /// The column after the last one used: records mostly have the same fields in one order.
@@ -151,6 +188,7 @@ impl BatchBuilder {
             levels: Vec::new(),
             messages: TextsBuilder::default(),
             columns: Vec::new(),
+            known: Vec::new(),
             places: HashMap::default(),
             guess: 0,
             bytes: 0,
@@ -213,7 +251,7 @@ impl BatchBuilder {
             }
             rows.clear();
             let values = ValuesBuilder::reuse(values);
-            self.places.entry(hash(&name, values.kind())).or_insert(self.columns.len());
+            self.know(&name, values.kind());
             self.columns.push((name, ColumnBuilder { rows, values }));
         }
     }
@@ -242,15 +280,33 @@ impl BatchBuilder {
     /// Whether a record read from JSON still fits, as [`BatchBuilder::fits`].
     #[must_use]
     pub fn fits_flat(&self, record: &Flat<'_>) -> bool {
+        self.has_room(record, record.weight())
+    }
+
+    fn has_room(&self, record: &Flat<'_>, weight: usize) -> bool {
         self.timestamps.is_empty()
             || (self.timestamps.len() < BATCH_RECORDS_MAX
-                && self.bytes + record.weight() <= BATCH_BYTES_MAX
+                && self.bytes + weight <= BATCH_BYTES_MAX
                 && self.columns.len() + record.fields.len() <= BATCH_FIELDS_MAX)
     }
 
     /// What [`BatchBuilder::push`] does, without owning the texts.
     pub fn push_flat(&mut self, record: &Flat<'_>, arrival: Timestamp) {
-        self.bytes += record.weight();
+        self.add_flat(record, record.weight(), arrival);
+    }
+
+    /// The same if it still fits, weighed once for both. Whether it did.
+    pub fn take_flat(&mut self, record: &Flat<'_>, arrival: Timestamp) -> bool {
+        let weight = record.weight();
+        let fits = self.has_room(record, weight);
+        if fits {
+            self.add_flat(record, weight, arrival);
+        }
+        fits
+    }
+
+    fn add_flat(&mut self, record: &Flat<'_>, weight: usize, arrival: Timestamp) {
+        self.bytes += weight;
         let row = u32::try_from(self.timestamps.len()).expect("a batch has at most 65,536 records");
         self.timestamps.push(record.timestamp.unwrap_or(arrival).0);
         self.levels.push(record.level.number());
@@ -298,16 +354,22 @@ impl BatchBuilder {
             FieldType::Bool => ValuesBuilder::Bool(Vec::new()),
         };
         let place = self.columns.len();
-        self.places.entry(hash(&name, kind)).or_insert(place);
+        self.know(&name, kind);
         self.columns.push((name, ColumnBuilder { rows: Vec::new(), values }));
         place
+    }
+
+    /// Notes the column that comes next.
+    fn know(&mut self, name: &str, kind: FieldType) {
+        self.places.entry(hash(name, kind)).or_insert(self.columns.len());
+        self.known.push(Known::new(name, kind));
     }
 
     /// A column by its own name. No column is named like something that is taken.
     fn find(&self, name: &str, kind: FieldType) -> Option<usize> {
         let is_it = |at: &usize| {
-            let column = self.columns.get(*at);
-            column.is_some_and(|(own, column)| own == name && column.values.kind() == kind)
+            let own = || self.columns.get(*at).is_some_and(|(own, _)| own == name);
+            self.known.get(*at).is_some_and(|known| known.is(name, kind, own))
         };
         if is_it(&self.guess) {
             return Some(self.guess);
@@ -389,6 +451,17 @@ mod tests {
         };
         let records = (0..batch.record_count()).filter_map(|row| batch.record(row));
         (records.map(sorted).collect(), names)
+    }
+
+    #[test]
+    fn long_names_that_begin_alike_have_columns_of_their_own() {
+        let long = |end: &str| format!("{}{end}", "n".repeat(HEAD_BYTES));
+        let names = [long(""), long("a"), long("b"), long("aa"), "n".to_owned()];
+        let fields: Vec<(&str, FieldValue)> =
+            names.iter().map(|name| (name.as_str(), FieldValue::Int(1))).collect();
+        let batch = built(builder("host"), &[record("m", &fields), record("m", &fields)]);
+        assert_eq!(facts(&batch).1.len(), names.len());
+        assert!(batch.fields.iter().all(|column| column.rows == [0, 1]));
     }
 
     #[test]

@@ -292,11 +292,7 @@ fn put_column(out: &mut Vec<u8>, column: &FieldColumn) {
     put_text(out, &column.name);
     out.push(column.values.kind() as u8);
     put_varint(out, column.rows.len() as u64);
-    let mut previous = 0;
-    for row in &column.rows {
-        put_varint(out, u64::from(row - previous));
-        previous = *row;
-    }
+    put_steps(out, &column.rows);
     match &column.values {
         FieldValues::Text(values) => put_texts(out, values),
         FieldValues::Int(values) => values.iter().for_each(|value| put_varint(out, zigzag(*value))),
@@ -308,12 +304,20 @@ fn put_column(out: &mut Vec<u8>, column: &FieldColumn) {
 }
 
 fn put_texts(out: &mut Vec<u8>, texts: &Texts) {
-    let mut previous = 0;
-    for end in texts.ends() {
-        put_varint(out, u64::from(end - previous));
-        previous = *end;
-    }
+    put_steps(out, texts.ends());
     out.extend_from_slice(texts.bytes());
+}
+
+/// Ascending numbers, as varints of what each adds to the one before. As a rule all of those are a
+/// byte, and then they are written without looking at one after the other.
+fn put_steps(out: &mut Vec<u8>, values: &[u32]) {
+    let Some((first, rest)) = values.split_first() else { return };
+    let steps = || rest.iter().zip(values).map(|(value, before)| value - before);
+    put_varint(out, u64::from(*first));
+    match steps().fold(0, |most: u32, step| most.max(step)) {
+        0..0x80 => out.extend(steps().map(|step| (step & 0x7f) as u8)),
+        _ => steps().for_each(|step| put_varint(out, u64::from(step))),
+    }
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {

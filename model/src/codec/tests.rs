@@ -40,6 +40,22 @@ fn batch_of(records: &[Record]) -> Batch {
     builder.finish()
 }
 
+#[test]
+fn steps_are_varints_whether_they_are_written_together_or_not() {
+    let small: Vec<u32> = (0..1_000).map(|n| n * 127).collect();
+    let mixed: Vec<u32> = (0..300).map(|n| n * n).collect();
+    for values in [&[][..], &[0], &[127], &[128, 128], &[5, 132], &[5, 133], &small, &mixed] {
+        let (mut together, mut one_by_one) = (vec![7], vec![7]);
+        put_steps(&mut together, values);
+        let mut previous = 0;
+        for value in values {
+            put_varint(&mut one_by_one, u64::from(value - previous));
+            previous = *value;
+        }
+        assert_eq!(together, one_by_one);
+    }
+}
+
 const SEQUENCE: Sequence = Sequence { producer: 7, epoch: 1, from: 100, to: 250 };
 
 proptest! {

@@ -229,6 +229,21 @@ mod tests {
     }
 
     #[test]
+    fn plain_bytes_are_counted_as_one_by_one() {
+        const LENGTH: usize = 19;
+        for (byte, last) in (0..=u8::MAX).flat_map(|byte| b"a\"\x1f\xff".map(|last| (byte, last))) {
+            for at in 0..LENGTH {
+                let mut bytes = [b'a'; LENGTH];
+                bytes[LENGTH - 1] = last;
+                bytes[at] = byte;
+                let ends = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+                let slow = bytes.iter().position(ends).unwrap_or(LENGTH);
+                assert_eq!(plain_bytes(&bytes), slow, "{byte} at {at} before {last}");
+            }
+        }
+    }
+
+    #[test]
     fn plain_objects_are_read_and_all_else_is_left() {
         check(r#"{}"#, true);
         check(r#" { "a" : 1 , "b":-2.50,"c":true,"d":null,"e":"x ü" } "#, true);

@@ -17,6 +17,7 @@ mod tests;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -300,6 +301,26 @@ impl Objects {
             Place::Folder(folder) => self.or_elsewhere(folder.size(name), elsewhere),
             Place::Shared(store) => elsewhere(store),
         }
+    }
+
+    /// Says how long an object is, as it was written: where it is elsewhere nobody is asked for that.
+    pub fn expect_size(&self, name: &str, bytes: u64) {
+        if let Some(cache) = &self.0.cache {
+            cache.expect_size(name, bytes);
+        }
+    }
+
+    /// Brings ranges of an object here that is in a shared store, some at a time, as far as they fit: who
+    /// reads them then waits for few requests. A folder has them.
+    ///
+    /// # Errors
+    /// As the store says; some may be here then.
+    pub fn bring(&self, name: &str, ranges: &[Range<u64>]) -> io::Result<()> {
+        let (Place::Shared(store), Some(cache)) = (&self.0.place, &self.0.cache) else {
+            return Ok(());
+        };
+        let counted = Counted { fetch: store, figures: &self.0.figures };
+        cache.bring(name, ranges, &counted, &self.0.figures)
     }
 
     /// Removes an object, if it is there.

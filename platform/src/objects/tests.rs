@@ -130,6 +130,15 @@ fn check_lifecycle(objects: &Objects, folder: &TempDir) {
 }
 
 #[test]
+fn a_length_that_is_known_is_not_asked_for() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), Other::with("splits/a", &content(200)));
+    let objects = node(&folder, &other, 10_000);
+    objects.expect_size("splits/a", 200);
+    assert_eq!(objects.get_range("splits/a", 150, 200).unwrap(), content(200)[150..]);
+    assert_eq!((other.sizes.load(Ordering::SeqCst), other.ranges.load(Ordering::SeqCst)), (0, 1));
+}
+
+#[test]
 fn an_object_is_put_read_and_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let objects = Objects::local(&folder.path().join("objects")).unwrap();

@@ -13,8 +13,9 @@ use model::record::FieldType;
 use model::time::TimeRange;
 use serde_json::Value;
 
-const BODY: &[u8] = include_bytes!("../../../index/fixtures/v2/splits/sample/body.parquet");
-const BUNDLE: &[u8] = include_bytes!("../../../index/fixtures/v2/splits/sample/index.bundle");
+const BODY: &[u8] = include_bytes!("../../../index/fixtures/v2-senders/splits/sample/body.parquet");
+const BUNDLE: &[u8] =
+    include_bytes!("../../../index/fixtures/v2-senders/splits/sample/index.bundle");
 /// Bytes behind the footer: its length, its checksum, the magic.
 const TAIL_BYTES: usize = 16;
 
@@ -101,6 +102,7 @@ fn questions() -> Vec<ScanRequest> {
         newest,
         counted,
     };
+    let minutes = Column::Bin { width: 60_000_000_000, origin: 0 };
     let all = || vec![Column::Timestamp, Column::Offset, Column::Message, Column::Fields];
     vec![
         ask(Filter::All, all(), Some(5), false),
@@ -109,6 +111,9 @@ fn questions() -> Vec<ScanRequest> {
         ask(field("user.name", FieldTest::Matches(phrase("ann-0"))), all(), None, false),
         ask(field("level", FieldTest::Exists), Vec::new(), None, false),
         ask(Filter::All, vec![named("host")], None, true),
+        ask(Filter::All, vec![minutes, Column::Level, named("host")], None, true),
+        ask(field("host", FieldTest::Exists), vec![Column::Level], None, true),
+        ask(Filter::All, vec![Column::Pattern], None, true),
     ]
 }
 

@@ -104,6 +104,11 @@ impl DiskBlocks {
         self.make_space();
     }
 
+    /// Whether a block is there; it is now the one used last.
+    pub(super) fn has(&self, key: Key) -> bool {
+        self.kept().touch(key)
+    }
+
     /// A block, when it is there and whole.
     pub(super) fn read(&self, key: Key, figures: &ObjectFigures) -> Option<Block> {
         if !self.kept().touch(key) {

@@ -3,6 +3,7 @@
 
 mod disk_blocks;
 mod flights;
+mod ahead;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -121,6 +122,11 @@ impl BlockCache {
         let bytes = known.map_or_else(|| fetch.size(name), Ok)?;
         self.remember(object, bytes);
         Ok(bytes)
+    }
+
+    /// Takes over the length of an object.
+    pub(super) fn expect_size(&self, name: &str, bytes: u64) {
+        self.remember(self.object(name), bytes);
     }
 
     /// Keeps the blocks of an object that was just uploaded from a file. What fails is fetched
