@@ -28,6 +28,14 @@ pub enum QueueError {
         #[source]
         source: Arc<crate::log::LogError>,
     },
+    /// It lies at another node, which does not say it just now.
+    #[error("the queue of partition {partition} at another node cannot be read: {why}")]
+    Away {
+        /// The partition.
+        partition: PartitionId,
+        /// Why not.
+        why: String,
+    },
 }
 
 /// A partition as its consumer sees it: totally ordered committed entries, until they are trimmed.

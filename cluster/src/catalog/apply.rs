@@ -90,6 +90,7 @@ impl Tables<'_> {
                 Ok(Ok((Answer::Done, of_nodes.then_some(Change::Topology))))
             }
             Command::Raise { partitions } => self.raise(*partitions),
+            Command::Open { protocol } => self.open(*protocol),
             Command::Found { cluster } => self.found(cluster),
             Command::Adopt(estate) => self.adopt(estate),
             Command::Register(joining) => self.register(joining),
@@ -271,13 +272,29 @@ impl Tables<'_> {
         Ok(Ok((Answer::Done, Some(Change::Topology))))
     }
 
+    /// Who was let in before it in the log counts, whatever its proposer knew.
+    fn open(&self, needed: u32) -> Result<Outcome, CatalogError> {
+        if let Some(node) = self.nodes()?.into_iter().find(|node| node.protocol < needed) {
+            return Ok(Err(Refusal::Early { node: node.id, has: node.protocol, needed }));
+        }
+        let is_open = self.log_protocol()? >= needed;
+        if !is_open {
+            self.remember(LOG_PROTOCOL, &needed.to_string())?;
+        }
+        Ok(Ok((Answer::Was(!is_open), None)))
+    }
+
+    fn log_protocol(&self) -> Result<u32, CatalogError> {
+        let log = self.fact(LOG_PROTOCOL)?.and_then(|fact| fact.parse().ok());
+        Ok(log.unwrap_or(PROTOCOL_FIRST))
+    }
+
     fn register(&self, joining: &Joining) -> Result<Outcome, CatalogError> {
         if self.fact(&forgotten(joining.id))?.is_some() {
             let why = format!("node {} {REMOVED}: start it with an empty --data-dir", joining.id);
             return Ok(Err(Refusal::Stranger { why }));
         }
-        let log = self.fact(LOG_PROTOCOL)?.and_then(|fact| fact.parse::<u32>().ok());
-        let log = log.unwrap_or(PROTOCOL_FIRST);
+        let log = self.log_protocol()?;
         // Nodes of earlier versions, which may be there before that, take everybody.
         if joining.protocol < log && log >= PROTOCOL_REFUSES {
             return Ok(Err(Refusal::Stranger { why: too_early(joining.protocol, log) }));

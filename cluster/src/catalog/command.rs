@@ -17,6 +17,8 @@ use super::written::PROTOCOL_FIRST;
 const PROTOCOL_SWEEPS: u32 = 2;
 /// The version since which partitions are added so that producers stay where they are known.
 const PROTOCOL_RAISES: u32 = 3;
+/// The version since which the log is opened by a command of its own ([`Command::Open`]).
+pub(crate) const PROTOCOL_OPENS: u32 = 4;
 
 /// A partition's records `from..to` became these splits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -114,6 +116,12 @@ pub enum Command {
         /// How many.
         partitions: u32,
     },
+    /// From here on it takes this version of the nodes' protocol to read what is decided, in the metadata and
+    /// in the partitions' logs. Refused when a node speaks an earlier one.
+    Open {
+        /// The version.
+        protocol: u32,
+    },
     /// Begins the cluster: its id. Once only.
     Found {
         /// The id that refuses strangers.
@@ -181,6 +189,7 @@ impl Command {
             | Self::Grant { .. } => PROTOCOL_FIRST,
             Self::Dropped { .. } | Self::SweepBefore(_) => PROTOCOL_SWEEPS,
             Self::Raise { .. } => PROTOCOL_RAISES,
+            Self::Open { protocol } => PROTOCOL_OPENS.max(*protocol),
         }
     }
 }

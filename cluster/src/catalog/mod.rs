@@ -29,6 +29,7 @@ use apply::{
     SWEPT, Tables, moment, read,
 };
 pub(crate) use apply::{DOCUMENTS, DRAINING, LOG_PROTOCOL, WANTED};
+pub(crate) use command::PROTOCOL_OPENS;
 pub use command::{Answer, Change, Command, Fence, Joining, Order, Publication, Refusal};
 pub use estate::Estate;
 pub use written::UnreadError;

@@ -151,6 +151,36 @@ fn a_copy_is_given_up_only_where_enough_others_keep_it() {
 }
 
 #[test]
+fn who_has_an_old_token_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
+    let lease = "indexer/0000".to_owned();
+    let grant = |before: u64, node: u64| {
+        let (lease, node) = (lease.clone(), NodeId(node));
+        catalog.execute(Command::Grant { lease, before, node })
+    };
+    let publish = |token: u64, from: u64, to: u64| {
+        let (partition, from, to) = (PartitionId(0), Offset(from), Offset(to));
+        let command = Command::Publish(Publication { partition, from, to, add: Vec::new() });
+        catalog.execute(Order { command, fence: Some(Fence { lease: lease.clone(), token }) })
+    };
+    let first = grant(0, 1).unwrap().number();
+    publish(first, 0, 10).unwrap();
+    let second = grant(first, 2).unwrap().number();
+    assert!(second > first);
+    // Who was paused wakes up and goes on.
+    let refused = publish(first, 10, 20).unwrap_err();
+    assert!(
+        matches!(&refused, CatalogError::Refused(Refusal::Fenced { current, .. }) if *current == second),
+        "{refused}"
+    );
+    assert_eq!(catalog.indexed_offset(PartitionId(0)).unwrap(), Offset(10));
+    publish(second, 10, 20).unwrap();
+    // Nor does it get the lease back by what it knew.
+    assert!(grant(first, 1).is_err());
+}
+
+#[test]
 fn more_partitions_count_when_all_have_begun() {
     let folder = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
@@ -218,4 +248,19 @@ fn who_cannot_read_the_log_is_refused_in_the_order_of_the_log() {
     let nodes = catalog.topology().borrow().nodes.clone();
     assert_eq!(nodes.keys().copied().collect::<Vec<_>>(), [NodeId(1), NodeId(2)]);
     assert_eq!((nodes[&NodeId(1)].protocol, nodes[&NodeId(1)].epoch), (3, 2));
+    // From the fourth version on also who was let in just before the log is opened.
+    let open = |protocol| catalog.execute(Command::Open { protocol });
+    let log = || catalog.fact(LOG_PROTOCOL).unwrap();
+    register(1, 4).unwrap();
+    let refused = open(4).unwrap_err();
+    assert!(refused.to_string().contains("speaks version 1"), "{refused}");
+    catalog.execute(Command::Forget(NodeId(2))).unwrap();
+    register(4, 3).unwrap();
+    assert!(open(4).is_err());
+    assert_eq!(log().as_deref(), Some("3"));
+    register(4, 4).unwrap();
+    assert_eq!(open(4).unwrap(), Answer::Was(true));
+    assert!(register(5, 3).is_err());
+    assert_eq!(open(4).unwrap(), Answer::Was(false));
+    assert_eq!(log().as_deref(), Some("4"));
 }

@@ -117,11 +117,16 @@ mod tests {
     const OF_THE_THIRD_VERSION: [&str; 1] =
         [r#"{"protocol":3,"command":{"Raise":{"partitions":12}},"fence":null}"#];
 
+    /// What the fourth version has of its own.
+    const OF_THE_FOURTH_VERSION: [&str; 1] =
+        [r#"{"protocol":4,"command":{"Open":{"protocol":4}},"fence":null}"#];
+
     #[test]
     fn what_a_later_version_wrote_is_passed_over_by_nobody() {
         let second = OF_THE_SECOND_VERSION.map(|text| (2, text));
         let third = OF_THE_THIRD_VERSION.map(|text| (3, text));
-        for (version, text) in second.into_iter().chain(third) {
+        let fourth = OF_THE_FOURTH_VERSION.map(|text| (4, text));
+        for (version, text) in second.into_iter().chain(third).chain(fourth) {
             let (order, needed) = read(text.as_bytes(), PROTOCOL).unwrap();
             assert_eq!((needed, order.command.protocol()), (version, version));
             let again: Value = serde_json::from_slice(&write(&order).unwrap()).unwrap();

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::beat::Beat;
 use super::lead::PARTITIONS;
 use super::propose::PROPOSE_CALL;
+use super::words::{Words, hint};
 use super::{MetaError, Metadata, Start};
 use crate::catalog::{Answer, Catalog, CatalogError, Command, Joining, Refusal, too_early};
 use crate::peer::{PROTOCOL, PeerError, PeerServer, Peers};
@@ -28,8 +29,6 @@ const WHO_WAIT: Duration = Duration::from_secs(1);
 pub(super) const CALL_WAIT: Duration = Duration::from_secs(3);
 /// How long a node knocks before it gives up.
 const JOIN_WAIT_MAX: Duration = Duration::from_secs(60);
-/// How often it says why it is not in yet.
-const JOIN_WORDS_INTERVAL: Duration = Duration::from_secs(10);
 /// How long it waits before it knocks again.
 const JOIN_PAUSE: Duration = Duration::from_millis(300);
 /// How long a node may take to hear that it is in.
@@ -196,7 +195,7 @@ impl Metadata {
         let clock = &self.0.clock;
         let until = clock.elapsed() + JOIN_WAIT_MAX;
         let mut why = "give --join HOST:7411 of a node that is there, or --bootstrap".to_owned();
-        let mut told: Option<Duration> = None;
+        let mut words = Words::default();
         // Who has come in once has the cluster's store, whatever it said before.
         let mut owner = self.0.settings.store_owner.clone().filter(|_| !is_known);
         // A node that knows its cluster waits for it as long as it takes.
@@ -212,10 +211,8 @@ impl Metadata {
                 }
             }
             clock.sleep(JOIN_PAUSE).await;
-            let now = clock.elapsed();
-            if told.is_none_or(|told| now.saturating_sub(told) >= JOIN_WORDS_INTERVAL) {
+            if words.are_due(clock.elapsed()) {
                 tracing::warn!(why, "not in the cluster yet; trying on");
-                told = Some(now);
             }
         }
         Err(MetaError::Alone(why))
@@ -451,36 +448,47 @@ fn wrong_store(owner: &str) -> String {
     )
 }
 
-/// What is said where one speaks TLS and the other does not, or is of another authority.
-const TLS_WORDS: [&str; 4] =
-    ["certificate", "InvalidContentType", "connection closed", "broken pipe"];
-
-/// What to look at, by the words of a call that failed.
-fn hint(words: &str) -> &'static str {
-    let has = |part: &str| words.contains(part);
-    if has("compression flag") || has("403") {
-        " (is it where other nodes are heard, --peer-listen, and not where clients are?)"
-    } else if has("dns error") {
-        " (is it HOST:PORT, and is the name known here?)"
-    } else if TLS_WORDS.into_iter().any(has) {
-        " (do both have --cluster-tls, from one `sawlog cluster certs` folder?)"
-    } else {
-        ""
-    }
-}
-
 pub(super) fn text(value: &impl Serialize) -> Result<Bytes, String> {
     serde_json::to_vec(value).map(Bytes::from).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::alone;
     use super::*;
+    use crate::catalog::Order;
 
-    #[test]
-    fn who_speaks_without_tls_to_those_who_do_is_told_of_the_certificates() {
-        let hung_up = "connection error: stream closed because of a broken pipe";
-        assert!(hint(hung_up).contains("--cluster-tls"));
-        assert_eq!(hint("Connection refused (os error 111)"), "");
+    /// What a node that speaks this version is told when it knocks: yes or no.
+    async fn told(metadata: &Metadata, protocol: u32) -> Welcome {
+        let (id, address) = (NodeId(9), "nowhere:2".to_owned());
+        let joining = Joining { id, address, protocol, ..metadata.joining() };
+        let knock = text(&Knock { joining, store: None, owner: None }).unwrap();
+        loop {
+            match Box::pin(metadata.welcome(knock.clone())).await {
+                // Another change of the group is on its way.
+                Welcome::NotNow(_) => metadata.0.clock.sleep(JOIN_PAUSE).await,
+                told => return told,
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_neighbour_of_the_version_before_comes_in_until_what_it_cannot_read_is_decided() {
+        let folder = tempfile::tempdir().unwrap();
+        let metadata = alone(folder.path()).await;
+        assert!(matches!(told(&metadata, PROTOCOL - 1).await, Welcome::In { .. }));
+        // All but that is decided with it.
+        let open = Order::from(Command::Open { protocol: PROTOCOL });
+        let refused = metadata.decide(&open).await.unwrap_err();
+        assert!(refused.to_string().contains("with the newest program"), "{refused}");
+        metadata.decide(&Command::Raise { partitions: 2 }.into()).await.unwrap();
+        // It is started with the next program, and with its own one once more.
+        assert!(matches!(told(&metadata, PROTOCOL).await, Welcome::In { .. }));
+        metadata.decide(&open).await.unwrap();
+        let Welcome::No(words) = told(&metadata, PROTOCOL - 1).await else {
+            panic!("it came in and reads nothing");
+        };
+        assert!(words.contains("the program that the other nodes have"), "{words}");
+        metadata.stop().await;
     }
 }

@@ -11,6 +11,9 @@ mod join;
 mod drain;
 mod lead;
 mod propose;
+mod words;
+#[cfg(test)]
+mod fixture;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

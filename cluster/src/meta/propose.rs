@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::Metadata;
 use super::machine::outcome_of;
 use crate::catalog::{
-    Answer, CatalogError, Command, LOG_PROTOCOL, Order, PROTOCOL_FIRST, Proposer, Refusal,
-    read_order, too_early, write_order,
+    Answer, CatalogError, Command, LOG_PROTOCOL, Order, PROTOCOL_FIRST, PROTOCOL_OPENS, Proposer,
+    Refusal, read_order, too_early, write_order,
 };
 use crate::peer::PROTOCOL;
 use crate::raft::Command as Entry;
@@ -162,8 +162,7 @@ impl Metadata {
         if let Err(refusal) = self.may_open(needed) {
             return Decided::At(0, Err(refusal));
         }
-        let (name, fact) = (LOG_PROTOCOL.to_owned(), needed.to_string());
-        match write_order(&Command::Remember { name, fact }.into()) {
+        match write_order(&opening(needed).into()) {
             Ok(opening) => self.put(opening.into()).await,
             Err(error) => Decided::Open(error.to_string()),
         }
@@ -174,14 +173,17 @@ impl Metadata {
         self.0.clock.timeout(LEADER_WAIT, self.0.gate.lock()).await
     }
 
-    /// Whether all that stands in the log is carried out here, with something of this leadership: a node
-    /// may be on its way in, or a later version, that a leader before this one let in.
+    /// Whether all is carried out here that stands in the log, or was to be put there when nobody waited for
+    /// it any more: a node may be on its way in, or a later version, that a leader before this one let in,
+    /// or this one while it was held up. Its member takes what it is given in that order, so what is
+    /// carried out behind all that tells; its figures may be of before.
     async fn has_carried_out_all(&self) -> bool {
-        let raft = self.0.group.raft();
-        let last = raft.metrics().borrow().last_log_index;
-        let wait = raft.wait(Some(LEADER_WAIT));
-        let all = Box::pin(wait.applied_index_at_least(last, "what stands in the log"));
-        all.await.is_ok() && self.0.group.has_applied_own()
+        // It changes nothing.
+        let command = Command::Copied { splits: Vec::new(), node: self.0.me };
+        match write_order(&command.into()) {
+            Ok(body) => matches!(self.put(body.into()).await, Decided::At(_, Ok(_))),
+            Err(_) => false,
+        }
     }
 
     /// Whether what takes a version may stand in the log: it does already, or all nodes read it.
@@ -219,6 +221,15 @@ impl Metadata {
     }
 }
 
+/// The command that says that it takes a version to read the log from now on. Nodes of the versions before
+/// [`PROTOCOL_OPENS`] must read those that open it for them.
+fn opening(needed: u32) -> Command {
+    if needed >= PROTOCOL_OPENS {
+        return Command::Open { protocol: needed };
+    }
+    Command::Remember { name: LOG_PROTOCOL.to_owned(), fact: needed.to_string() }
+}
+
 /// Whether every node speaks a version, also those that are not expected back: such a node may be cut off
 /// and at work, and has the log when it is heard again.
 fn all_read(topology: &Topology, needed: u32) -> Result<(), Refusal> {
@@ -230,9 +241,52 @@ fn all_read(topology: &Topology, needed: u32) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
     use model::node::{Health, NodeId, NodeInfo, Roles};
 
+    use super::super::fixture::alone;
     use super::*;
+    use crate::catalog::Joining;
+
+    fn register(id: u64, protocol: u32) -> Bytes {
+        let joining = Joining {
+            id: NodeId(id),
+            address: format!("host{id}:1"),
+            http: String::new(),
+            roles: Roles::default(),
+            version: String::new(),
+            protocol,
+            at: 0,
+        };
+        write_order(&Command::Register(joining).into()).unwrap().into()
+    }
+
+    // A disk takes longer than a step of the test: the member is as one that is held up.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_is_let_in_by_a_leader_that_is_held_up_is_there_before_the_log_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let metadata = alone(folder.path()).await;
+        // Whoever asked for it waits no more, and it is not in the log yet.
+        assert!(metadata.put(register(7, 2)).now_or_never().is_none());
+        for needed in [3, PROTOCOL] {
+            let Decided::At(_, Err(refused)) = Box::pin(metadata.open(needed)).await else {
+                panic!("opened to {needed}, which node 7 does not read");
+            };
+            assert_eq!(refused, Refusal::Early { node: NodeId(7), has: 2, needed });
+        }
+        assert_eq!(metadata.log_protocol(), PROTOCOL_FIRST);
+        // The other way round: whoever comes is asked for what the log was opened to.
+        metadata.decide(&Command::Forget(NodeId(7)).into()).await.unwrap();
+        let opening = write_order(&opening(PROTOCOL).into()).unwrap();
+        assert!(metadata.put(opening.into()).now_or_never().is_none());
+        let Decided::At(_, Err(refused)) = Box::pin(metadata.write(register(8, 2))).await else {
+            panic!("let in, and cannot read the log");
+        };
+        assert!(matches!(refused, Refusal::Stranger { .. }), "{refused}");
+        metadata.decide(&Command::Open { protocol: PROTOCOL }.into()).await.unwrap();
+        assert_eq!(metadata.log_protocol(), PROTOCOL);
+        metadata.stop().await;
+    }
 
     fn node(id: u64, protocol: u32, health: Health) -> (NodeId, NodeInfo) {
         let info = NodeInfo {

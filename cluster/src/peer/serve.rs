@@ -337,3 +337,33 @@ impl FlightService for PeerServer {
         not_spoken("exchanges")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use platform::clock::Clock;
+    use tonic::metadata::MetadataValue;
+
+    use super::*;
+
+    #[test]
+    fn neighbours_of_one_version_apart_are_heard_and_nobody_else() {
+        let peers = Peers::new(Clock::system(), None);
+        peers.belong_to("one");
+        let server = PeerServer::new(peers);
+        let admit = |version: Option<u32>| {
+            let mut headers = MetadataMap::new();
+            headers.insert(CLUSTER_HEADER, MetadataValue::from_static("one"));
+            if let Some(version) = version {
+                headers.insert(PROTOCOL_HEADER, MetadataValue::from(version));
+            }
+            server.admit(&headers, Guests::Members)
+        };
+        for version in PROTOCOL - 1..=PROTOCOL + 1 {
+            assert!(admit(Some(version)).is_ok(), "{version}");
+        }
+        for version in [None, Some(PROTOCOL - 2), Some(PROTOCOL + 2)] {
+            let refused = admit(version).unwrap_err();
+            assert!(refused.message().contains("one step at a time"), "{version:?}: {refused}");
+        }
+    }
+}

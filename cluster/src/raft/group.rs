@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::error::{Fatal, RaftError};
-use openraft::storage::RaftStateMachine;
+use openraft::storage::{RaftLogStorage as _, RaftStateMachine};
 use openraft::{Config, ConfigError, RaftMetrics, ServerState, SnapshotPolicy};
 use platform::clock::Clock;
 
@@ -18,7 +18,7 @@ use super::codec::{self, CodecError, SnapshotPiece};
 use super::network::Network;
 use super::stand::Stand;
 use super::store::{Fold, LogStore};
-use super::types::{AppendAnswer, Peer, Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
+use super::types::{AppendAnswer, LogId, Peer, Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
 
 /// Windows in which members stand for election. Who was cut off lacks entries and has a high term, which
 /// it tells to everybody who stands, and who stands then starts again behind it. Since it is refused
@@ -188,6 +188,8 @@ pub struct Group {
     settings: GroupSettings,
     stand: Stand,
     acks: Acks,
+    /// The last entry of the log when it was opened.
+    opened: Option<LogId>,
     incoming: Arc<Mutex<Option<Incoming>>>,
 }
 
@@ -220,10 +222,12 @@ impl Group {
         let config = Arc::new(settings.config()?);
         let (stand, acks) = (Stand::new(2 * settings.heartbeat), Acks::default());
         let network = Network::new(transport, settings.group, stand.clone(), acks.clone());
+        let opened = log.clone().get_log_state().await;
+        let opened = opened.map_err(|error| Box::new(Fatal::StorageError(error)))?.last_log_id;
         let raft = Raft::new(settings.member, config, network, log, machine).await;
         let raft = Arc::new(raft.map_err(Box::new)?);
         stand.begin(&raft);
-        Ok(Self { raft, settings, stand, acks, incoming: Arc::default() })
+        Ok(Self { raft, settings, stand, acks, opened, incoming: Arc::default() })
     }
 
     /// The member itself: to write, to read its metrics, to change its group.
@@ -242,6 +246,14 @@ impl Group {
     #[must_use]
     pub fn leads(&self) -> bool {
         self.raft.server_metrics().borrow().state == ServerState::Leader
+    }
+
+    /// Whether all is applied that its log had when it was opened, or something of a later leader. A leader that
+    /// is started again leads on in the same term: before that it does not know all that it has acknowledged
+    /// itself, and openraft 0.9 takes its first entry for enough.
+    #[must_use]
+    pub fn has_applied_opened(&self) -> bool {
+        self.raft.metrics().borrow().last_applied >= self.opened
     }
 
     /// Whether something of its own leadership is applied: before that it may not know what a leader

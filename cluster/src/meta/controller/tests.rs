@@ -154,6 +154,22 @@ fn a_silent_node_loses_its_leases_and_keeps_its_replicas_until_it_is_gone() {
 }
 
 #[test]
+fn one_node_does_what_is_done_once_for_all_and_another_when_it_is_down() {
+    let mut topology = topology(1..=4);
+    let all = sight(&topology, 8);
+    settle(&mut topology, &all);
+    let jobs = |topology: &Topology| topology.leases.get(RETENTION_LEASE).copied().unwrap();
+    let first = jobs(&topology);
+    let mut silent = all.clone();
+    silent.heard.remove(&first.node);
+    settle(&mut topology, &silent);
+    let second = jobs(&topology);
+    // What the first one decides from now on is refused: its token is the old one.
+    assert!(second.node != first.node && second.token > first.token, "{first:?} {second:?}");
+    assert!(topology.nodes[&second.node].is_up());
+}
+
+#[test]
 fn a_node_that_drains_is_left_by_everything() {
     let mut topology = topology(1..=4);
     let all = sight(&topology, 16);
