@@ -1,7 +1,8 @@
-//! Splits that could not be read when they were to be written anew: they are left alone for a while,
-//! so that others are merged and deletions go on.
+//! Splits that nobody begins to write anew now: those that are being written anew, by a merge, a
+//! deletion or a compaction; and those that could not be read, which are left alone for a while, so
+//! that others are merged and deletions go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,18 +20,66 @@ const DAMAGED: Duration = Duration::from_secs(900);
 /// How long a split is left alone of which nobody answered.
 const AWAY: Duration = Duration::from_secs(60);
 
-/// The splits that are left alone, each up to a moment of the clock's elapsed time.
+/// The splits that are left alone.
 #[derive(Debug, Default)]
-pub(crate) struct Aside(BTreeMap<SplitId, Duration>);
+pub(crate) struct Aside {
+    /// Those that could not be read, each up to a moment of the clock's elapsed time.
+    until: BTreeMap<SplitId, Duration>,
+    /// Those that somebody is writing anew.
+    held: BTreeSet<SplitId>,
+}
 
 impl Aside {
-    fn holds(&self, id: &SplitId, now: Duration) -> bool {
-        self.0.get(id).is_some_and(|until| now < *until)
+    /// Whether somebody is writing splits anew.
+    pub(crate) fn is_at_work(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    fn has(&self, id: &SplitId, now: Duration) -> bool {
+        self.held.contains(id) || self.until.get(id).is_some_and(|until| now < *until)
     }
 
     fn put<'a>(&mut self, ids: impl Iterator<Item = &'a SplitId>, now: Duration, time: Duration) {
-        self.0.retain(|_, until| now < *until);
-        self.0.extend(ids.map(|id| (id.clone(), now + time)));
+        self.until.retain(|_, until| now < *until);
+        self.until.extend(ids.map(|id| (id.clone(), now + time)));
+    }
+}
+
+/// Splits that are being written anew: nobody else begins with them until this is dropped.
+struct Hold<'a> {
+    core: &'a Core,
+    ids: Vec<SplitId>,
+}
+
+impl<'a> Hold<'a> {
+    /// Takes a group. `None` where somebody else has one of them or one has left the catalog.
+    fn take(core: &'a Core, group: &[Arc<SplitMeta>]) -> Option<Self> {
+        let ids: Vec<SplitId> = group.iter().map(|split| split.id.clone()).collect();
+        let mut is_ours = false;
+        // No record is seen or hidden by it: the view stays.
+        core.change_if(|state| -> Option<()> {
+            let is_free =
+                |id: &SplitId| state.splits.contains_key(id) && !state.aside.held.contains(id);
+            is_ours = ids.iter().all(is_free);
+            if is_ours {
+                state.aside.held.extend(ids.iter().cloned());
+            }
+            None
+        });
+        is_ours.then(|| {
+            core.parties.metrics.rewrites_running.inc();
+            Self { core, ids }
+        })
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.core.change_if(|state| -> Option<()> {
+            state.aside.held.retain(|id| !self.ids.contains(id));
+            None
+        });
+        self.core.parties.metrics.rewrites_running.dec();
     }
 }
 
@@ -39,7 +88,7 @@ impl Core {
     pub(crate) fn not_aside(&self, splits: Vec<Arc<SplitMeta>>) -> Vec<Arc<SplitMeta>> {
         let now = self.parties.clock.elapsed();
         self.read(|state| {
-            let is_free = |split: &Arc<SplitMeta>| !state.aside.holds(&split.id, now);
+            let is_free = |split: &Arc<SplitMeta>| !state.aside.has(&split.id, now);
             splits.into_iter().filter(is_free).collect()
         })
     }
@@ -62,12 +111,14 @@ impl Core {
     }
 }
 
-/// Writes some splits anew. Those because of which that fails are left alone for a while.
-pub(crate) fn written_anew<T>(
+/// Writes some splits anew, which are nobody else's meanwhile. Those because of which that fails are
+/// left alone for a while. Whether it was done: not where somebody else has one of them.
+pub(crate) fn written_anew(
     core: &Core,
     group: &[Arc<SplitMeta>],
-    work: impl FnOnce() -> Result<T, PublishError>,
-) -> Result<T, PublishError> {
+    work: impl FnOnce() -> Result<bool, PublishError>,
+) -> Result<bool, PublishError> {
+    let Some(_hold) = Hold::take(core, group) else { return Ok(false) };
     let done = guarded(work);
     let done = done.unwrap_or_else(|broken| Err(BuildError::Broken(broken.to_string()).into()));
     if let Err(error) = &done {
@@ -127,12 +178,32 @@ mod tests {
         let fixture = Fixture::new();
         let split = fixture.publish(&["a"]);
         let group = std::slice::from_ref(&split);
-        let work = || -> Result<(), PublishError> { panic!("a row is not there") };
+        let work = || -> Result<bool, PublishError> { panic!("a row is not there") };
         let broken = written_anew(&fixture.core, group, work).unwrap_err();
         assert!(matches!(broken, PublishError::Build(BuildError::Broken(_))), "{broken}");
         let left = || fixture.core.not_aside(vec![split.clone()]).len();
         assert_eq!(left(), 0);
         fixture.clock.advance(DAMAGED);
         assert_eq!(left(), 1);
+        assert_eq!(fixture.core.parties.metrics.rewrites_running.get(), 0);
+    }
+
+    #[test]
+    fn what_somebody_writes_anew_is_nobody_elses_meanwhile() {
+        let fixture = Fixture::new();
+        let group = [fixture.publish(&["a"]), fixture.publish(&["b"])];
+        let (core, one) = (&fixture.core, &group[..1]);
+        let left = || core.not_aside(group.to_vec());
+        let done = written_anew(core, one, || {
+            assert_eq!(left(), group[1..]);
+            assert_eq!(core.parties.metrics.rewrites_running.get(), 1);
+            assert!(!written_anew(core, &group, || panic!("one is taken"))?);
+            written_anew(core, &group[1..], || Ok(true))
+        });
+        assert!(done.unwrap());
+        assert_eq!(left(), group);
+        assert_eq!(core.parties.metrics.rewrites_running.get(), 0);
+        core.change(|state| state.splits.remove(&group[0].id));
+        assert!(!written_anew(core, one, || panic!("it has expired")).unwrap());
     }
 }

@@ -1,5 +1,6 @@
 //! Cold compaction: splits that are done and whose records are old are written anew once, packed for
-//! size, those of one day together where they fit. Below all other work on splits.
+//! size, those of one day together where they fit. It takes long, so it goes on beside merges and
+//! deletions, one at a time; what is old is begun where nothing else is done.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -164,12 +165,20 @@ impl Compactor {
         let is_wanted = |split: &&Arc<SplitMeta>| wanted.is_asked(split) || wanted.is_old(split);
         let waiting = splits.iter().filter(is_wanted).count();
         core.parties.metrics.cold_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        // What is to be deleted goes first.
+        let splits: Vec<_> = core.read(|state| {
+            let is_clean =
+                |split: &Arc<SplitMeta>| !state.deletions.is_open(split, split.deletions);
+            splits.into_iter().filter(is_clean).collect()
+        });
         let inputs_max = core.parties.settings.merge_fan_in.saturating_mul(INPUTS);
         let most = (inputs_max, wanted.rows_max);
         let group = choose(&splits, |split| wanted.is_asked(split), most);
         let group = group.or_else(|| {
             is_idle.then(|| choose(&splits, |split| wanted.is_old(split), most)).flatten()
         });
+        // While a group is written no others are held: the objects of those may be swept.
+        drop(splits);
         let Some(group) = group.filter(|_| begun >= self.held_until) else { return Ok(false) };
         if !has_room(core, data, &group) {
             self.held_until = begun + NO_ROOM_REST;
@@ -190,11 +199,13 @@ impl Compactor {
         let is_fast = records.saturating_sub(before) >= BUSY_RECORDS_S.saturating_mul(seconds);
         is_fast
             || core.read(|state| {
-                state.partitions.values().any(|partition| {
-                    // A split is being built, or records are stored that cannot be found yet.
-                    let committed = *partition.queue.committed().borrow();
-                    partition.frozen.is_some() || committed > partition.active.end
-                })
+                // Splits are merged, or cleared of what is deleted.
+                state.aside.is_at_work()
+                    || state.partitions.values().any(|partition| {
+                        // A split is being built, or records are stored that cannot be found yet.
+                        let committed = *partition.queue.committed().borrow();
+                        partition.frozen.is_some() || committed > partition.active.end
+                    })
             })
     }
 }
@@ -269,12 +280,11 @@ fn cold_already(core: &Core, group: &[Arc<SplitMeta>]) -> Result<Option<SplitMet
 
 #[cfg(test)]
 mod tests {
-    use model::partition::Offset;
     use model::split::SplitId;
 
     use super::*;
     use crate::delete;
-    use crate::fixture::{Fixture, PARTITION, deletion};
+    use crate::fixture::{Fixture, deletion, entry};
     use crate::merge::merge_one;
     use crate::settings::Settings;
 
@@ -297,26 +307,7 @@ mod tests {
 
     /// A split of a day with so many rows, that came at a second of that day.
     fn of_day(day: i64, at: i64, row_count: u64) -> Arc<SplitMeta> {
-        let time = day * DAY + at * SECOND;
-        Arc::new(SplitMeta {
-            id: SplitId(format!("{day}-{at}")),
-            index: "main".to_owned(),
-            partition: PARTITION,
-            offset_first: Offset(0),
-            offset_last: Offset(0),
-            row_count,
-            time_first: time,
-            time_last: time,
-            ingest_last: time,
-            level_counts: [0; 7],
-            stored_bytes: 0,
-            raw_bytes: 0,
-            merges: 0,
-            deletions: 0,
-            copies: Vec::new(),
-            sums: None,
-            cold: false,
-        })
+        Arc::new(entry(SplitId(format!("{day}-{at}")), day * DAY + at * SECOND, row_count))
     }
 
     #[test]
@@ -408,6 +399,8 @@ mod tests {
         let catalog = &fixture.core.parties.catalog;
         catalog.execute(Command::BeginDeletion(deletion("secret", 3))).unwrap();
         fixture.clock.advance(WEEK + Duration::from_secs(86_400));
+        assert!(!step(&fixture), "the deletion goes first");
+        while delete::advance(&fixture.core).unwrap() {}
         assert!(step(&fixture));
         let all = splits(&fixture);
         assert_eq!((all[0].row_count, all[0].deletions, all[0].cold), (2, 1, true));

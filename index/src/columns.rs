@@ -9,6 +9,7 @@ use arrow::array::{
 use arrow::datatypes::{
     DataType, Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt64Type,
 };
+use model::query::TextMatch;
 use model::record::FieldValue;
 
 /// A column of a field, label, level or message.
@@ -135,12 +136,34 @@ impl Number {
         Some(text.trim().parse().map_or_else(|_| Self::of_float(float), Self::Int))
     }
 
+    /// The number that a text to match is; `None` when it is none.
+    pub(crate) fn meant(text: &TextMatch) -> Option<Self> {
+        match text {
+            TextMatch::Phrase(phrase) => Self::read(phrase),
+            // Digits have no case.
+            TextMatch::Cased(inner) => Self::meant(inner),
+            _ => None,
+        }
+    }
+
     /// The value, if it is a number.
     pub(crate) fn of(value: &FieldValue) -> Option<Self> {
         match value {
             FieldValue::Int(number) => Some(Self::Int(*number)),
             FieldValue::Float(number) => Some(Self::of_float(*number)),
             FieldValue::Text(_) | FieldValue::Bool(_) => None,
+        }
+    }
+
+    /// Whether a float is equal to it, or is shown by these very digits: great floats are shown by the
+    /// fewest that tell them apart, and zeros.
+    #[expect(clippy::cast_precision_loss, reason = "the float that is nearest is looked at")]
+    pub(crate) fn is_float(self, value: f64) -> bool {
+        match self {
+            Self::Int(number) if Self::of_float(value) != self => {
+                number as f64 == value && number.to_string() == value.to_string()
+            }
+            _ => Self::of_float(value) == self,
         }
     }
 
@@ -174,4 +197,23 @@ pub(crate) fn times<'a>(rows: &'a RecordBatch, name: &str) -> Option<&'a Timesta
 /// A column of offsets.
 pub(crate) fn numbers<'a>(rows: &'a RecordBatch, name: &str) -> Option<&'a UInt64Array> {
     rows.column_by_name(name)?.as_primitive_opt::<UInt64Type>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Number;
+
+    #[test]
+    fn a_float_is_found_by_its_value_and_as_it_is_shown() {
+        let is = |text, value| Number::read(text).is_some_and(|number| number.is_float(value));
+        for text in ["5", "5.0", "5e0", "+5"] {
+            assert!(is(text, 5.0) && !is(text, 5.5) && !is(text, -5.0), "{text}");
+        }
+        let (great, odd) = (2_f64.powi(60), 2_f64.powi(53));
+        for text in ["1152921504606846976", "1152921504606847000", "1.152921504606847e18"] {
+            assert!(is(text, great), "{text}");
+        }
+        assert!(!is("1152921504606846975", great));
+        assert!(is("9007199254740992", odd) && !is("9007199254740993", odd));
+    }
 }

@@ -66,6 +66,10 @@ impl Consumer {
                     "records are neither in the queue nor in a split: going on behind the gap");
                 self.at = first;
             }
+            Err(error @ QueueError::Away { .. }) => {
+                tracing::warn!(%error, "trying again");
+                runtime.block_on(self.core.parties.clock.sleep(RETRY));
+            }
             Err(error) => {
                 let why = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::error!(%error, why, "reading the queue failed; trying again");

@@ -235,9 +235,15 @@ impl Core {
         self.parties.metrics.cache_misses.inc();
         let split = Arc::new(Split::open(meta.clone(), &self.parties.objects, &self.pages)?);
         self.cache.insert(meta.id.clone(), split.clone());
+        self.settle_cache();
+        Ok(split)
+    }
+
+    /// Lets go what is to go of the opened splits, and shows what stays.
+    fn settle_cache(&self) {
+        self.cache.run_pending_tasks();
         let bytes = i64::try_from(self.cache.weighted_size()).unwrap_or(i64::MAX);
         self.parties.metrics.cache_bytes.set(bytes);
-        Ok(split)
     }
 
     /// A split that is open.
@@ -264,6 +270,6 @@ impl Core {
             return;
         }
         splits.iter().for_each(|id| self.forget(id));
-        self.cache.run_pending_tasks();
+        self.settle_cache();
     }
 }

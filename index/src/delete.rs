@@ -21,9 +21,10 @@ use crate::fresh::{FreshPart, Parts};
 use crate::merge::{open_all, put_in_place, source_of};
 use crate::publish::{PublishError, new_id};
 use crate::remote::VIEW_HELD_MAX;
+use crate::rewrite::{WhileWanted, Work};
 use crate::scan::{Column, ScanError, ScanRequest};
 use crate::searcher::{Core, State};
-use crate::split::{Origin, Packing, Split, build};
+use crate::split::{BuildError, Origin, Packing, Split, build};
 
 /// The deletions of a node that go on.
 #[derive(Debug, Default)]
@@ -54,6 +55,12 @@ impl Deletions {
         let filters: Vec<Filter> =
             concerned.map(|deletion| going(deletion, split.partition, split.offset_last)).collect();
         (!filters.is_empty()).then_some(Filter::Or(filters))
+    }
+
+    /// Whether records of a split may have to go yet, for a deletion that goes on. Up to `since` they
+    /// have gone, or go with what is made of it now.
+    pub(crate) fn is_open(&self, split: &SplitMeta, since: u64) -> bool {
+        self.open.iter().any(|one| one.number > since && one.concerns(split))
     }
 
     /// What of a fresh part is to go that a view holds as it was before; `None` when nothing is.
@@ -235,8 +242,10 @@ pub(crate) fn advance(core: &Core) -> Result<bool, PublishError> {
         });
         let is_written = own.is_empty() && others == 0;
         // One that cannot be read does not keep the others waiting.
-        if let Some(split) = core.not_aside(own).first() {
-            written_anew(core, std::slice::from_ref(split), || rewrite(core, split))?;
+        let free = core.not_aside(own);
+        if let Some(split) = free.first()
+            && written_anew(core, std::slice::from_ref(split), || rewrite(core, split))?
+        {
             return Ok(true);
         }
         if is_written && is_published {
@@ -255,11 +264,13 @@ fn is_published(state: &State, deletion: &Deletion) -> bool {
     deletion.below.iter().all(|(partition, bound)| published(partition) >= *bound)
 }
 
-/// Writes a split without the records that are to go.
-fn rewrite(core: &Core, meta: &Arc<SplitMeta>) -> Result<(), PublishError> {
+/// Writes a split without the records that are to go. Whether it was done: not where there was nothing to
+/// do, or it was to stop.
+fn rewrite(core: &Core, meta: &Arc<SplitMeta>) -> Result<bool, PublishError> {
     let (last, filter) = core.read(|state| (state.deletions.last, state.deletions.of_split(meta)));
-    let Some(filter) = filter else { return Ok(()) };
-    let opened = open_all(core, std::slice::from_ref(meta))?;
+    let Some(filter) = filter else { return Ok(false) };
+    let group = std::slice::from_ref(meta);
+    let opened = open_all(core, group)?;
     let going = count(&opened, &filter).map_err(|error| PublishError::Build(error.into()))?;
     let built = if going == 0 {
         Some(SplitMeta { deletions: last, ..SplitMeta::clone(meta) })
@@ -271,11 +282,19 @@ fn rewrite(core: &Core, meta: &Arc<SplitMeta>) -> Result<(), PublishError> {
             partition: meta.partition,
             merges: meta.merges,
             deletions: last,
-            packing: Packing::of(std::slice::from_ref(meta)),
+            packing: Packing::of(group),
         };
         let begun = core.parties.clock.elapsed();
+        // Others that come one after the other would keep it from its end.
+        let (partition, gives_way) = (meta.partition, false);
+        let work = Work { core, group, partition, deletions: last, gives_way };
         let source = source_of(&opened, &[Some(filter)])?;
-        let built = build(origin, source, &core.parties.work.join(&id.0), &core.parties.objects)?;
+        let source = source.with(|pieces| WhileWanted { pieces, work });
+        let folder = core.parties.work.join(&id.0);
+        let built = match build(origin, source, &folder, &core.parties.objects) {
+            Err(BuildError::Stopped) => return Ok(false),
+            built => built?,
+        };
         let took = core.parties.clock.elapsed().saturating_sub(begun);
         core.parties.metrics.merges.add(built.as_ref(), took);
         built
@@ -284,16 +303,16 @@ fn rewrite(core: &Core, meta: &Arc<SplitMeta>) -> Result<(), PublishError> {
         let mut open = state.deletions.open.iter();
         open.find(|deletion| deletion.concerns(meta)).cloned()
     });
-    put_in_place(core, std::slice::from_ref(meta), built)?;
+    put_in_place(core, group, built)?;
     core.parties.metrics.rows_deleted.inc_by(going);
     if going == 0 {
-        return Ok(());
+        return Ok(true);
     }
     tracing::info!(split = %meta.id, rows = going, "records deleted from a split");
-    match concerned {
-        Some(deletion) => Ok(progress(core, deletion.number, going, None)?),
-        None => Ok(()),
+    if let Some(deletion) = concerned {
+        progress(core, deletion.number, going, None)?;
     }
+    Ok(true)
 }
 
 /// How many rows of a split match.
@@ -346,6 +365,18 @@ mod tests {
         assert_eq!(fixture.stored(), left);
         let deletions = fixture.searcher.deletions().unwrap();
         assert_eq!((deletions[0].0.deleted, deletions[0].0.done.is_some()), (2, true));
+    }
+
+    #[test]
+    fn a_node_that_stops_leaves_it_to_the_next_start() {
+        let fixture = Fixture::new();
+        let split = fixture.publish(&["secret 0", "other 1"]);
+        begun(&fixture, "secret", 2);
+        fixture.core.shutdown.trigger();
+        assert!(!advance(&fixture.core).unwrap());
+        assert_eq!(fixture.searcher.view().splits[..], [split]);
+        assert_eq!(fixture.core.parties.objects.list().unwrap().len(), 2, "one split");
+        assert_eq!(fixture.searcher.deletions().unwrap()[0].1, 1);
     }
 
     #[test]

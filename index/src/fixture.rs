@@ -14,7 +14,7 @@ use model::node::NodeId;
 use model::partition::{Entry, Offset, PartitionId};
 use model::query::{Filter, TextMatch};
 use model::record::Record;
-use model::split::SplitMeta;
+use model::split::{SplitId, SplitMeta};
 use model::stream::{IndexName, Labels};
 use model::time::{TimeRange, Timestamp};
 use platform::clock::Clock;
@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use crate::core::{Core, Parties, PartitionState};
 use crate::fresh::Parts;
+use crate::keep::Keeper;
 use crate::metrics::IndexMetrics;
 use crate::publish::{new_id, source_of};
 use crate::scan::{Column, ScanError, ScanRequest};
@@ -100,12 +101,17 @@ impl Fixture {
 
     /// With other bounds than the usual tiny ones.
     pub(crate) fn with(settings: Settings) -> Self {
+        Self::kept(settings, None)
+    }
+
+    /// With somebody who keeps what is written anew.
+    pub(crate) fn kept(settings: Settings, keeper: Option<Arc<dyn Keeper>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let clock = Clock::manual(Timestamp(0));
         let parties = Parties {
             node: NodeId(1),
-            keeper: None,
+            keeper,
             remote: None,
             catalog: Catalog::open(&path("catalog.redb")).unwrap(),
             objects: Objects::local(&path("objects")).unwrap(),
@@ -204,6 +210,29 @@ impl Fixture {
         let splits = self.searcher.view().splits.clone();
         let of = |split: &Arc<SplitMeta>| self.messages(&Unit::Split(split.clone())).unwrap();
         splits.iter().flat_map(of).collect()
+    }
+}
+
+/// The catalog's entry of a split of one moment. Nothing is stored of it.
+pub(crate) fn entry(id: SplitId, time: i64, row_count: u64) -> SplitMeta {
+    SplitMeta {
+        id,
+        index: "main".to_owned(),
+        partition: PARTITION,
+        offset_first: Offset(0),
+        offset_last: Offset(row_count.saturating_sub(1)),
+        row_count,
+        time_first: time,
+        time_last: time,
+        ingest_last: time,
+        level_counts: [0; 7],
+        stored_bytes: 0,
+        raw_bytes: 0,
+        merges: 0,
+        deletions: 0,
+        copies: Vec::new(),
+        sums: None,
+        cold: false,
     }
 }
 

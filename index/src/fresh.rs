@@ -1,16 +1,18 @@
 //! Fresh records: accepted, not yet in a split, searchable from memory.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{SchemaRef, UInt64Type};
 use arrow::error::ArrowError;
 use model::partition::{Offset, PartitionId};
+use model::split::FieldStat;
 
 use crate::columns::times;
 use crate::schema::{adapt, counts, united};
+use crate::several::tally_fields;
 
 /// Some fresh rows of one partition and index.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct FreshPart {
     pub time_last: i64,
     /// Bytes they take in memory, about.
     pub bytes: u64,
+    /// Their fields, once somebody asked: rows never change.
+    fields: OnceLock<Arc<Vec<FieldStat>>>,
 }
 
 impl FreshPart {
@@ -38,11 +42,29 @@ impl FreshPart {
             (time_first, time_last) = (time_first.min(*time), time_last.max(*time));
         }
         let bytes = rows.get_array_memory_size() as u64;
-        Self { partition, index, rows, time_first, time_last, bytes }
+        let fields = OnceLock::new();
+        Self { partition, index, rows, time_first, time_last, bytes, fields }
     }
 }
 
 impl FreshPart {
+    /// Its fields with their types and counts, labels included: of each name, type and label one. They are
+    /// counted once.
+    #[must_use]
+    pub(crate) fn fields(&self) -> Arc<Vec<FieldStat>> {
+        let count = || {
+            let mut tallies = HashMap::new();
+            tally_fields(&self.rows, &mut tallies);
+            Arc::new(tallies.into_iter().map(|(id, tally)| tally.stat(id)).collect())
+        };
+        self.fields.get_or_init(count).clone()
+    }
+
+    /// The same where they were counted before.
+    pub(crate) fn fields_at_hand(&self) -> Option<Arc<Vec<FieldStat>>> {
+        self.fields.get().cloned()
+    }
+
     /// Its rows from an offset on; `None` when there are none.
     #[must_use]
     pub(crate) fn behind(self: &Arc<Self>, from: Offset) -> Option<Arc<Self>> {
@@ -194,7 +216,7 @@ mod tests {
         let part = |bytes| {
             let (partition, index) = (PartitionId(0), Arc::from("main"));
             let rows = RecordBatch::new_empty(schema(&[]));
-            Arc::new(FreshPart { partition, index, rows, time_first: 0, time_last: 0, bytes })
+            Arc::new(FreshPart { bytes, ..FreshPart::new(partition, index, rows) })
         };
         for (bytes, left) in [(1, 1), (JOINED_BYTES_MAX / 4, JOIN)] {
             let mut parts = Parts::default();
@@ -203,5 +225,15 @@ mod tests {
             }
             assert_eq!(parts.iter().count(), left);
         }
+    }
+
+    #[test]
+    fn fields_are_counted_once() {
+        let rows = RecordBatch::new_empty(schema(&[]));
+        let part = FreshPart::new(PartitionId(0), Arc::from("main"), rows);
+        assert!(part.fields_at_hand().is_none());
+        let counted = part.fields();
+        assert!(part.fields_at_hand().is_some_and(|known| Arc::ptr_eq(&known, &counted)));
+        assert!(Arc::ptr_eq(&part.fields(), &counted));
     }
 }

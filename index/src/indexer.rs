@@ -49,7 +49,7 @@ pub enum StartError {
 pub struct Indexer {
     searcher: Searcher,
     runtime: Handle,
-    maintainer: Mutex<Option<JoinHandle<()>>>,
+    maintainers: Mutex<Vec<JoinHandle<()>>>,
     seats: Mutex<BTreeMap<PartitionId, Seat>>,
 }
 
@@ -111,11 +111,14 @@ impl Indexer {
         core.read_all()?;
         retain::sweep_leftovers(&core)?;
         let runtime = Handle::current();
-        let (maintained, handle) = (core.clone(), runtime.clone());
-        let maintainer =
-            spawn("maintain".to_owned(), move || maintain(&maintained, &data, &handle))?;
-        let maintainer = Mutex::new(Some(maintainer));
-        Ok(Self { searcher: Searcher(core), runtime, maintainer, seats: Mutex::default() })
+        let (maintained, handle, folder) = (core.clone(), runtime.clone(), data.clone());
+        let (compacted, other) = (core.clone(), runtime.clone());
+        let maintainers = vec![
+            spawn("maintain".to_owned(), move || maintain(&maintained, &folder, &handle))?,
+            spawn("compact".to_owned(), move || compact(&compacted, &data, &other))?,
+        ];
+        let maintainers = Mutex::new(maintainers);
+        Ok(Self { searcher: Searcher(core), runtime, maintainers, seats: Mutex::default() })
     }
 
     /// Indexes a partition from its published offset on; its fresh records come from the queue.
@@ -195,8 +198,11 @@ impl Indexer {
             std::mem::take(&mut *seats)
         };
         seats.into_values().flat_map(|seat| seat.threads).for_each(ended);
-        let maintainer = self.maintainer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        maintainer.into_iter().for_each(ended);
+        let maintainers = {
+            let mut maintainers = self.maintainers.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *maintainers)
+        };
+        maintainers.into_iter().for_each(ended);
     }
 }
 
@@ -236,11 +242,10 @@ fn publish(
     }
 }
 
-/// Merges, expires, sweeps and compacts until the shutdown.
+/// Deletes, merges, expires and sweeps until the shutdown.
 fn maintain(core: &Core, data: &std::path::Path, runtime: &Handle) {
     let (mut expiring, mut sweeping) = (Every::new(EXPIRING), Every::new(SWEEPING_SHARED));
     let (mut deleting, mut merging) = (Rewriting::new(), Rewriting::new());
-    let (mut compacting, mut compactor) = (Rewriting::new(), Compactor::default());
     while !core.shutdown.is_triggered() {
         let deleted = deleting.step(core, "deleting", || delete::advance(core));
         let merged = merging.step(core, "merging", || merge::merge_one(core));
@@ -258,18 +263,28 @@ fn maintain(core: &Core, data: &std::path::Path, runtime: &Handle) {
                 Ok(())
             });
         }
-        if merged || deleted {
-            continue;
-        }
-        // Below all other work: one piece of it where there was none.
-        let compact = || compactor.step(core, data);
-        if !compacting.step(core, "cold compaction", compact) {
-            let wait = core.parties.clock.sleep(MAINTENANCE);
-            runtime.block_on(async {
-                tokio::select! { () = wait => {}, () = core.shutdown.wait() => {} }
-            });
+        if !merged && !deleted {
+            rest(core, runtime);
         }
     }
+}
+
+/// Compacts until the shutdown. A group takes minutes: nothing else waits for it.
+fn compact(core: &Core, data: &std::path::Path, runtime: &Handle) {
+    let (mut compacting, mut compactor) = (Rewriting::new(), Compactor::default());
+    while !core.shutdown.is_triggered() {
+        if !compacting.step(core, "cold compaction", || compactor.step(core, data)) {
+            rest(core, runtime);
+        }
+    }
+}
+
+/// Waits a while, or for the shutdown.
+fn rest(core: &Core, runtime: &Handle) {
+    let wait = core.parties.clock.sleep(MAINTENANCE);
+    runtime.block_on(async {
+        tokio::select! { () = wait => {}, () = core.shutdown.wait() => {} }
+    });
 }
 
 /// Something that is done at once and then after so long again, however long other work takes.
@@ -360,8 +375,70 @@ fn report<T>(core: &Core, what: &str, work: impl FnOnce() -> Result<T, PublishEr
 
 #[cfg(test)]
 mod tests {
+    use model::node::NodeId;
+    use model::split::{SplitId, SplitMeta};
+
     use super::*;
-    use crate::fixture::Fixture;
+    use crate::fixture::{Fixture, deletion};
+    use crate::keep::{KeepError, Keeper};
+    use crate::settings::Settings;
+
+    /// How long a thread may take on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Says that a cold split is to be kept, and keeps it when it is let.
+    struct Gate {
+        asked: flume::Sender<()>,
+        let_go: flume::Receiver<()>,
+    }
+
+    impl Keeper for Gate {
+        fn secure(&self, meta: &SplitMeta) -> Result<Vec<NodeId>, KeepError> {
+            if meta.cold {
+                let _told = self.asked.send(());
+                let _let_go = self.let_go.recv();
+            }
+            Ok(Vec::new())
+        }
+
+        fn suspect(&self, _: &SplitId) {}
+    }
+
+    #[test]
+    fn merges_and_deletions_do_not_wait_for_a_compaction() {
+        let ((asked, is_asked), (going, let_go)) = (flume::bounded(1), flume::bounded::<()>(0));
+        let fixture = Fixture::kept(Settings::TINY, Some(Arc::new(Gate { asked, let_go })));
+        let (core, first) = (&fixture.core, fixture.publish(&["secret 0"]));
+        // Too big to be written together with the first.
+        fixture.publish(&["secret 0"; 2_000]);
+        fixture.searcher.compact("main").unwrap();
+        let (compacted, folder) = (core.clone(), tempfile::tempdir().unwrap());
+        let nowhere = folder.path().join("nowhere");
+        let step = move || Compactor::default().step(&compacted, &nowhere).unwrap();
+        let compactor = std::thread::spawn(step);
+        is_asked.recv_timeout(PATIENCE).unwrap();
+        // It is at work on the first.
+        for message in ["secret 1", "a 2", "a 3"] {
+            fixture.publish(&[message]);
+        }
+        assert!(merge::merge_one(core).unwrap());
+        let command = cluster::catalog::Command::BeginDeletion(deletion("secret", 2_004));
+        core.parties.catalog.execute(command).unwrap();
+        assert!(delete::advance(core).unwrap() && delete::advance(core).unwrap());
+        assert!(!delete::advance(core).unwrap(), "the first is being written");
+        assert_eq!(core.parties.metrics.rewrites_running.get(), 1);
+        let view = fixture.searcher.view();
+        assert!(view.splits.len() == 2 && view.splits.contains(&first));
+        assert_eq!(view.splits.iter().map(|split| split.row_count).sum::<u64>(), 3);
+        // Nor do sweeps: two objects of the first, of what it becomes, and of the other.
+        retain::sweep(core);
+        assert_eq!(core.parties.objects.list().unwrap().len(), 6);
+        drop(going);
+        assert!(compactor.join().unwrap());
+        while delete::advance(core).unwrap() {}
+        assert_eq!(fixture.stored(), ["a 2", "a 3"]);
+        assert_eq!(core.parties.metrics.rewrites_running.get(), 0);
+    }
 
     #[test]
     fn what_breaks_off_is_counted_and_others_go_on() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use cluster::catalog::{Command, Order};
+use cluster::catalog::{CatalogError, Command, Order, Refusal};
 use model::partition::PartitionId;
 use model::query::Filter;
 use model::split::{FieldStat, SplitMeta};
@@ -17,7 +17,7 @@ use crate::scan::ScanError;
 use crate::schema::{FieldColumnId, united};
 use crate::searcher::Core;
 use crate::split::{
-    Arrivals, BuildError, IngestTimes, Packing, PageCache, Sketches, Source, Split, Sums,
+    Arrivals, BuildError, IngestTimes, Late, Packing, PageCache, Sketches, Source, Split, Sums,
     TemplateKey, Unit, body_name, bundle_name,
 };
 
@@ -80,9 +80,14 @@ pub(crate) fn put_in_place(
     let add: Vec<SplitMeta> = built.into_iter().map(kept).collect::<Result<_, _>>()?;
     let remove: Vec<_> = group.iter().map(|split| split.id.clone()).collect();
     let command = Command::Replace { remove, add: add.clone() };
+    let is_alone = fence.is_none();
     let replaced = core.parties.catalog.execute(Order { command, fence });
     replaced.map(drop).map_err(|error| {
         not_published(&add, &error);
+        // One of them expired meanwhile. A catalog of this node alone decides once and for all.
+        if is_alone && matches!(error, CatalogError::Refused(Refusal::Gone(_))) {
+            add.iter().for_each(|meta| discard(core, group, meta));
+        }
         error.into()
     })
 }
@@ -159,10 +164,10 @@ fn fitting(
 }
 
 /// Splits as one is built from them, without the rows that match what is `going` from each.
-pub(crate) fn source_of(
-    splits: &[Split],
+pub(crate) fn source_of<'a>(
+    splits: &'a [Split],
     going: &[Option<Filter>],
-) -> Result<Source<Merging>, BuildError> {
+) -> Result<Source<'a, Merging>, BuildError> {
     let schema = shared(splits)?;
     let mut templates: BTreeMap<TemplateKey, u32> = BTreeMap::new();
     let (mut ingest, mut arrivals, mut unit) = (Vec::new(), Vec::new(), Unit::Milli);
@@ -177,15 +182,16 @@ pub(crate) fn source_of(
     for (rank, place) in (0..).zip(templates.values_mut()) {
         *place = rank;
     }
-    let pieces = Merging::new(splits, going, schema.clone(), &templates)?;
     let sums = match going.iter().any(Option::is_some) {
         true => Sums::default(),
         false => Sums::of_splits(splits, &templates)?,
     };
     let sketches = Sketches::joined(sketches.iter().map(Option::as_ref));
+    let late = Late::of_splits(&schema, splits, &sketches, &sums)?;
+    let pieces = Merging::new(splits, going, (schema.clone(), &late), &templates)?;
     let ingest = IngestTimes::joined(ingest.iter().map(Arc::as_ref));
     let (templates, arrivals) = (templates.into_keys().collect(), Arrivals::joined(&arrivals));
-    Ok(Source { schema, unit, templates, ingest, arrivals, sketches, sums, pieces })
+    Ok(Source { schema, unit, templates, ingest, arrivals, sketches, sums, late, pieces })
 }
 
 fn shared(splits: &[Split]) -> Result<SchemaRef, ScanError> {
@@ -202,12 +208,11 @@ fn shared(splits: &[Split]) -> Result<SchemaRef, ScanError> {
 
 #[cfg(test)]
 mod tests {
-    use model::partition::Offset;
     use model::split::SplitId;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fixture::Fixture;
+    use crate::fixture::{Fixture, entry};
 
     #[test]
     fn a_damaged_split_is_left_out_for_a_while() {
@@ -258,25 +263,21 @@ mod tests {
 
     fn split(at: usize, row_count: u64) -> Arc<SplitMeta> {
         let time = i64::try_from(at).unwrap() * 60_000_000_000;
-        Arc::new(SplitMeta {
-            id: SplitId(at.to_string()),
-            index: "main".to_owned(),
-            partition: PartitionId(0),
-            offset_first: Offset(at as u64),
-            offset_last: Offset(at as u64),
-            row_count,
-            time_first: time,
-            time_last: time,
-            ingest_last: 0,
-            level_counts: [0; 7],
-            stored_bytes: 0,
-            raw_bytes: 0,
-            merges: 0,
-            deletions: 0,
-            copies: Vec::new(),
-            sums: None,
-            cold: false,
-        })
+        Arc::new(entry(SplitId(at.to_string()), time, row_count))
+    }
+
+    #[test]
+    fn what_was_built_of_splits_that_left_the_catalog_goes() {
+        let fixture = Fixture::new();
+        let group = [fixture.publish(&["a 1"]), fixture.publish(&["a 2"])];
+        let core = &fixture.core;
+        let built = rewritten(core, &group, Packing::Quick).unwrap().unwrap();
+        let remove = vec![group[0].id.clone()];
+        core.parties.catalog.execute(Command::Replace { remove, add: Vec::new() }).unwrap();
+        assert!(put_in_place(core, &group, built.meta).is_err());
+        // Those of what expired go with a sweep.
+        assert_eq!(core.parties.objects.list().unwrap().len(), 4, "two objects a split");
+        assert_eq!(fixture.stored(), ["a 2"]);
     }
 
     proptest! {

@@ -19,7 +19,7 @@ use crate::evaluate::{Evaluator, Place};
 use crate::pick::{Run, pick_runs};
 use crate::scan::ScanError;
 use crate::schema::{Adapter, BATCH_BYTES, TextBytes, batch_rows};
-use crate::split::{BuildError, Piece, Split, TemplateKey};
+use crate::split::{BuildError, Late, Piece, Places, Split, TemplateKey};
 
 /// A row's place in a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,17 +44,19 @@ struct Part {
     messages: StringArray,
     texts: TextBytes,
     at: usize,
+    /// Rows of the input before its first one.
+    before: usize,
 }
 
 impl Part {
-    fn new(batch: RecordBatch, templates: Vec<u32>) -> Result<Self, BuildError> {
+    fn new(batch: RecordBatch, templates: Vec<u32>, before: usize) -> Result<Self, BuildError> {
         let lacking = || BuildError::Broken("rows without a column that all have".to_owned());
         let times = times(&batch, "timestamp").ok_or_else(lacking)?.values().clone();
         let offsets = numbers(&batch, "offset").ok_or_else(lacking)?.values().clone();
         let messages = batch.column_by_name("message").ok_or_else(lacking)?;
         let messages = messages.as_string_opt::<i32>().ok_or_else(lacking)?.clone();
         let texts = TextBytes::of(&batch);
-        Ok(Self { batch, templates, times, offsets, messages, texts, at: 0 })
+        Ok(Self { batch, templates, times, offsets, messages, texts, at: 0, before })
     }
 
     /// The place of a row.
@@ -76,6 +78,8 @@ struct Input {
     adapter: Option<Adapter>,
     /// `None` at its end.
     part: Option<Part>,
+    /// Rows that were read, of those that stay.
+    read: usize,
 }
 
 impl Input {
@@ -83,14 +87,15 @@ impl Input {
         split: &Split,
         going: Option<&Filter>,
         templates: &BTreeMap<TemplateKey, u32>,
+        late: &Late<'_>,
     ) -> Result<Self, BuildError> {
-        let rows: Rows = Box::new(split.rows()?);
+        let rows: Rows = Box::new(split.rows(&|id| late.has(id))?);
         let own = split.templates()?;
         let number = |key: &TemplateKey| templates.get(key).copied().unwrap_or(u32::MAX);
         let renumbered = own.0.iter().map(|template| number(&template.key)).collect();
         let going =
             going.map(|filter| (Evaluator::new(filter, TimeRange::ALL), Arc::clone(split.meta())));
-        Ok(Self { rows, going, renumbered, adapter: None, part: None })
+        Ok(Self { rows, going, renumbered, adapter: None, part: None, read: 0 })
     }
 
     /// The rows that stay.
@@ -127,7 +132,8 @@ impl Input {
                 let number = self.renumbered.get(*template as usize).copied();
                 *template = number.unwrap_or(u32::MAX);
             }
-            self.part = Some(Part::new(adapter.adapt(&batch)?, templates)?);
+            self.part = Some(Part::new(adapter.adapt(&batch)?, templates, self.read)?);
+            self.read += batch.num_rows();
             self.adapter = Some(adapter);
         }
         Ok(())
@@ -144,27 +150,30 @@ pub(crate) struct Merging {
     order: Vec<usize>,
     /// Rows of a piece at most, and bytes of its texts at which it ends.
     most: (usize, u64),
+    /// Where rows come to stand, which columns are made by that come behind them.
+    places: Option<Places>,
 }
 
 impl Merging {
     /// Of splits without the rows that match what is `going` from each, with the numbers of all their
-    /// templates.
+    /// templates; without the columns that come late.
     ///
     /// # Errors
     /// [`BuildError`] when a split cannot be read.
     pub(crate) fn new(
         splits: &[Split],
         going: &[Option<Filter>],
-        schema: SchemaRef,
+        (schema, late): (SchemaRef, &Late<'_>),
         templates: &BTreeMap<TemplateKey, u32>,
     ) -> Result<Self, BuildError> {
         let going = |at: usize| going.get(at).and_then(Option::as_ref);
         let splits = splits.iter().enumerate();
-        let inputs = splits.map(|(at, split)| Input::of(split, going(at), templates));
+        let inputs = splits.map(|(at, split)| Input::of(split, going(at), templates, late));
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let is_loose = templates.keys().map(|key| key.is_loose).collect();
-        let most = (batch_rows(schema.fields().len()), BATCH_BYTES);
-        Self { schema, is_loose, inputs, order: Vec::new(), most }.begun()
+        let most = (batch_rows(schema.fields().len() - late.columns().len()), BATCH_BYTES);
+        let places = (!late.columns().is_empty()).then(|| late.places());
+        Self { schema, is_loose, inputs, order: Vec::new(), most, places }.begun()
     }
 
     /// With the first rows of all inputs read.
@@ -217,6 +226,9 @@ impl Merging {
             let Some(rows) = self.run(at, room) else { break };
             if let Some(part) = self.inputs.get_mut(at).and_then(|input| input.part.as_mut()) {
                 part.at = rows.end;
+                if let Some(places) = &self.places {
+                    places.add(at, part.before + rows.start..part.before + rows.end);
+                }
                 taken.add(at, part, rows);
             }
             self.put_back(at)?;
@@ -362,13 +374,14 @@ mod tests {
             .collect();
         let renumbered = (0..4).collect();
         let given: Rows = Box::new(parts.into_iter().map(Ok));
-        (rows, Input { rows: given, going: None, renumbered, adapter: None, part: None })
+        (rows, Input { rows: given, going: None, renumbered, adapter: None, part: None, read: 0 })
     }
 
     fn merging(inputs: Vec<Input>, most: (usize, u64)) -> Merging {
         let label = FieldColumnId { name: "host".to_owned(), kind: None };
         let (schema, is_loose) = (schema(&[label]), LOOSE.to_vec());
-        Merging { schema, is_loose, inputs, order: Vec::new(), most }.begun().unwrap()
+        let (order, places) = (Vec::new(), None);
+        Merging { schema, is_loose, inputs, order, most, places }.begun().unwrap()
     }
 
     /// The plain twin: all rows sorted by their keys, and cut into pieces row by row.

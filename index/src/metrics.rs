@@ -33,6 +33,9 @@ pub struct IndexMetrics {
     pub splits_cooled: Counter,
     /// Splits that are to be written anew for size.
     pub cold_waiting: Gauge,
+    /// Groups of splits that are being written anew: a merge or a deletion at most, and beside it a
+    /// cold compaction at most.
+    pub rewrites_running: Gauge,
     /// Splits expired by age or by disk share.
     pub splits_expired: Counter,
     /// Rows deleted from splits.
@@ -55,8 +58,17 @@ pub struct IndexMetrics {
     pub page_hits: Counter,
     /// Pages that had to be read and unpacked.
     pub page_misses: Counter,
-    /// Bytes of pages kept in memory, against the bound `page_bytes_max`.
+    /// Filters of which it was known which rows of a split pass.
+    pub found_hits: Counter,
+    /// Filters of which that had to be found out.
+    pub found_misses: Counter,
+    /// Bytes of pages, and of rows known to pass filters, kept in memory, against the bound
+    /// `page_bytes_max`.
     pub page_bytes: Gauge,
+    /// Scans for other nodes that work, against their places.
+    pub scans_running: Gauge,
+    /// Scans for other nodes that wait for one.
+    pub scans_waiting: Gauge,
 }
 
 impl IndexMetrics {
@@ -93,6 +105,10 @@ impl IndexMetrics {
             ),
             splits_cooled: counter("index_splits_cooled", "Splits that were written anew for size"),
             cold_waiting: gauge("index_cold_waiting", "Splits to be written anew for size"),
+            rewrites_running: gauge(
+                "index_rewrites_running",
+                "Merges, deletions and compactions of splits that work",
+            ),
             splits_expired: counter("index_splits_expired", "Splits expired by age or disk share"),
             rows_deleted: counter("index_rows_deleted", "Rows deleted from splits"),
             deletions: gauge("index_deletions", "Deletions that go on"),
@@ -107,7 +123,14 @@ impl IndexMetrics {
             cache_bytes: gauge("index_cache_bytes", "Bytes of opened splits"),
             page_hits: counter("index_page_hits", "Pages of splits found unpacked in memory"),
             page_misses: counter("index_page_misses", "Pages that had to be read and unpacked"),
+            found_hits: counter("index_found_hits", "Filters whose rows in a split were known"),
+            found_misses: counter("index_found_misses", "Filters whose rows had to be found"),
             page_bytes: gauge("index_page_bytes", "Bytes of pages of splits kept in memory"),
+            scans_running: gauge("index_scans_running", "Scans for other nodes that work"),
+            scans_waiting: gauge(
+                "index_scans_waiting",
+                "Scans for other nodes that wait for a place",
+            ),
         }
     }
 }
@@ -165,5 +188,23 @@ mod tests {
         ] {
             assert!(text.lines().any(|known| known == line), "{line} in {text}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_in_memory_is_counted() {
+        let fixture = Fixture::new();
+        let split = fixture.publish(&["a 1", "a 2"]);
+        let metrics = fixture.core.parties.metrics.clone();
+        let hits = || (metrics.cache_hits.get(), metrics.page_hits.get());
+        let misses = || (metrics.cache_misses.get(), metrics.page_misses.get());
+        assert_eq!(fixture.stored(), ["a 1", "a 2"]);
+        let (found, read) = (hits(), misses());
+        assert!(read.0 == 1 && read.1 > 0, "{read:?}");
+        assert!(metrics.cache_bytes.get() > 0);
+        assert_eq!(fixture.stored(), ["a 1", "a 2"]);
+        assert_eq!(misses(), read, "all of it is in memory");
+        assert!(hits().0 > found.0 && hits().1 > found.1);
+        fixture.core.close(std::slice::from_ref(&split.id));
+        assert_eq!(metrics.cache_bytes.get(), 0);
     }
 }

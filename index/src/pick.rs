@@ -20,7 +20,8 @@ pub(crate) type Run = (usize, Range<usize>);
 /// costs about as much as to pick so many rows.
 const RUN_ROWS_MIN: usize = 16;
 
-/// The rows `picks` (a batch's place, a row of it) of batches that have such columns, in this order.
+/// The rows `picks` (a batch's place, a row of it) of batches that have such columns, in this order. The
+/// columns at the places `left` (ascending) are left out: they hold nothing.
 ///
 /// # Errors
 /// As Arrow says; not for places and rows that are there.
@@ -28,12 +29,17 @@ pub(crate) fn pick(
     schema: &SchemaRef,
     batches: &[&RecordBatch],
     picks: &[(usize, usize)],
+    left: &[usize],
 ) -> Result<RecordBatch, ArrowError> {
     let is_null =
         |nulls: Option<&NullBuffer>, row: &usize| nulls.is_none_or(|nulls| nulls.is_null(*row));
-    each_column(schema, batches, picks.len(), |parts| {
-        let is_empty = has_nothing(parts, picks, is_null);
-        if is_empty { Ok(None) } else { interleave(parts, picks).map(Some) }
+    each_column(schema, batches, picks.len(), |at, parts| {
+        let is_left = left.binary_search(&at).is_ok();
+        if is_left || has_nothing(parts, picks, is_null) {
+            Ok(None)
+        } else {
+            interleave(parts, picks).map(Some)
+        }
     })
 }
 
@@ -61,7 +67,7 @@ pub(crate) fn pick_runs(
         let of_rows = |nulls: &NullBuffer| nulls.slice(rows.start, rows.len());
         nulls.is_none_or(|nulls| of_rows(nulls).null_count() == rows.len())
     };
-    each_column(schema, batches, picks.len(), |parts| {
+    each_column(schema, batches, picks.len(), |_, parts| {
         if has_nothing(parts, runs, is_null) {
             return Ok(None);
         }
@@ -81,14 +87,14 @@ fn each_column(
     schema: &SchemaRef,
     batches: &[&RecordBatch],
     count: usize,
-    picked: impl Fn(&[&dyn Array]) -> Result<Option<ArrayRef>, ArrowError>,
+    picked: impl Fn(usize, &[&dyn Array]) -> Result<Option<ArrayRef>, ArrowError>,
 ) -> Result<RecordBatch, ArrowError> {
     let mut empty: HashMap<&DataType, ArrayRef> = HashMap::new();
     let mut columns = Vec::with_capacity(schema.fields().len());
     for (at, field) in schema.fields().iter().enumerate() {
         let parts: Vec<&dyn Array> =
             batches.iter().map(|batch| batch.column(at).as_ref()).collect();
-        columns.push(match picked(&parts)? {
+        columns.push(match picked(at, &parts)? {
             Some(column) => column,
             None => {
                 let of_type = empty.entry(field.data_type());
@@ -171,8 +177,12 @@ mod tests {
                 parts.get(*part).is_some_and(|part| *row < part.len())
             };
             let picks: Vec<_> = picks.into_iter().filter(is_there).collect();
-            let picked = pick(&schema, &batches, &picks).unwrap();
-            prop_assert_eq!(picked, interleave_record_batch(&batches, &picks).unwrap());
+            let picked = pick(&schema, &batches, &picks, &[]).unwrap();
+            let all = interleave_record_batch(&batches, &picks).unwrap();
+            prop_assert_eq!(&picked, &all);
+            let some = pick(&schema, &batches, &picks, &[1]).unwrap();
+            prop_assert_eq!(some.column(1).null_count(), picks.len());
+            prop_assert_eq!(some.column(2), all.column(2));
         }
 
         #[test]

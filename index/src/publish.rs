@@ -22,8 +22,8 @@ use crate::pick::pick;
 use crate::schema::{adapt, batch_rows};
 use crate::searcher::Core;
 use crate::split::{
-    Arrivals, BuildError, Clustered, IngestTimes, Packing, Piece, Sketches, Source, Sums, Unit,
-    build, cluster,
+    Arrivals, BuildError, Clustered, IngestTimes, Late, Packing, Piece, Sketches, Source, Sums,
+    Unit, build, cluster,
 };
 
 /// How long what failed waits before it is tried again, at first.
@@ -190,24 +190,28 @@ pub(crate) fn secured(core: &Core, meta: SplitMeta) -> Result<SplitMeta, Publish
 /// Rows in the order of their offsets, as a split is built from them. They stay where they are.
 pub(crate) fn source_of(
     rows: &[&RecordBatch],
-) -> Result<Source<impl Iterator<Item = Result<Piece, BuildError>>>, BuildError> {
+) -> Result<Source<'static, impl Iterator<Item = Result<Piece, BuildError>>>, BuildError> {
     let schema = shared_schema(rows.iter().copied());
     let parts: Vec<RecordBatch> =
         rows.iter().map(|rows| adapt(rows, &schema)).collect::<Result<_, _>>()?;
     let (unit, ingest) = (Unit::of(&parts), IngestTimes::of(&parts));
     let (arrivals, sketches) = (Arrivals::of(&parts), Sketches::of(&schema, &parts));
     let Clustered { templates, order, numbers } = cluster(&parts);
-    let batch_rows = batch_rows(schema.fields().len());
-    let columns = schema.clone();
+    let late = Late::of(&schema, &parts, &order);
+    let sums = match late.columns() {
+        [] => Sums::default(),
+        _ => Sums::of_fields(&parts),
+    };
+    let batch_rows = batch_rows(schema.fields().len() - late.columns().len());
+    let (columns, left) = (schema.clone(), late.columns().to_vec());
     let pieces = (0..order.len()).step_by(batch_rows).map(move |at| {
         let end = (at + batch_rows).min(order.len());
         let picks = order.get(at..end).unwrap_or_default();
         let templates = numbers.get(at..end).unwrap_or_default().to_vec();
         let parts: Vec<&RecordBatch> = parts.iter().collect();
-        Ok(Piece { rows: pick(&columns, &parts, picks)?, templates })
+        Ok(Piece { rows: pick(&columns, &parts, picks, &left)?, templates })
     });
-    let sums = Sums::default();
-    Ok(Source { schema, unit, templates, ingest, arrivals, sketches, sums, pieces })
+    Ok(Source { schema, unit, templates, ingest, arrivals, sketches, sums, late, pieces })
 }
 
 /// A name that no other split has. It is no older than what is swept, whatever this node's clock says.

@@ -210,9 +210,6 @@ pub(crate) fn await_decision(core: &Core, fence: Option<Fence>) -> Result<(), Pu
     Ok(())
 }
 
-/// How long objects of splits that left the catalog stay in a cluster: other nodes may still answer
-/// from them.
-const GRACE: Duration = Duration::from_secs(60);
 /// How much longer they stay in a shared store for those nodes whose turn it is not: should the one
 /// whose turn it is have started again and never heard of them, they are deleted all the same.
 const TURN: Duration = Duration::from_secs(15);
@@ -227,11 +224,14 @@ pub(crate) fn sweep(core: &Core) {
     let now = core.parties.clock.elapsed();
     let is_second = core.parties.objects.is_shared() && core.time_lease().is_err();
     let turn = if is_second { TURN } else { Duration::ZERO };
-    let grace = if core.parties.remote.is_some() { GRACE + turn } else { Duration::ZERO };
+    // Other nodes may still answer from them.
+    let kept = core.parties.settings.removed_kept.saturating_add(turn);
+    let grace = if core.parties.remote.is_some() { kept } else { Duration::ZERO };
     let removable: Vec<Arc<SplitMeta>> = core
         .change_if(|state| {
             let free = state.let_go();
-            state.doomed.extend(free.into_iter().map(|split| (now + grace, split)));
+            let at = now.saturating_add(grace);
+            state.doomed.extend(free.into_iter().map(|split| (at, split)));
             let (due, later): (Vec<_>, Vec<_>) =
                 std::mem::take(&mut state.doomed).into_iter().partition(|(at, _)| *at <= now);
             state.doomed = later;

@@ -32,7 +32,7 @@ pub(crate) fn own_splits(core: &Core) -> Vec<Arc<SplitMeta>> {
 }
 
 /// Writes a group of one index and partition as one split, without what was asked to be deleted until
-/// now. `None` where the node stops, or another one has the partition: nothing is left of it then.
+/// now. `None` where it was given up ([`Work`]): nothing is left of it then.
 pub(crate) fn rewritten(
     core: &Core,
     group: &[Arc<SplitMeta>],
@@ -58,7 +58,9 @@ pub(crate) fn rewritten(
     };
     let begun = core.parties.clock.elapsed();
     let source = source_of(&opened, &going)?;
-    let source = source.with(|pieces| WhileOwn { pieces, core, partition: one.partition });
+    let gives_way = packing == Packing::Small;
+    let until = Work { core, group, partition: one.partition, deletions, gives_way };
+    let source = source.with(|pieces| WhileWanted { pieces, work: until });
     let meta = match build(origin, source, &work, &core.parties.objects) {
         Err(BuildError::Stopped) => return Ok(None),
         built => built?,
@@ -67,19 +69,44 @@ pub(crate) fn rewritten(
     Ok(Some(Rewritten { meta, took }))
 }
 
-/// Rows that come while the node runs and indexes their partition.
-struct WhileOwn<'a, I> {
-    pieces: I,
-    core: &'a Core,
-    partition: PartitionId,
+/// A group that is being written anew. It is given up where the node stops, another node has the
+/// partition, or one of the splits has left the catalog (it expired).
+pub(crate) struct Work<'a> {
+    pub(crate) core: &'a Core,
+    pub(crate) group: &'a [Arc<SplitMeta>],
+    pub(crate) partition: PartitionId,
+    /// The last deletion whose records are left out.
+    pub(crate) deletions: u64,
+    /// Whether it is given up for a deletion too that came later and concerns one of them, to begin again
+    /// behind it: a merge or a compaction that is packed small, which takes long.
+    pub(crate) gives_way: bool,
 }
 
-impl<I: Iterator<Item = Result<Piece, BuildError>>> Iterator for WhileOwn<'_, I> {
+impl Work<'_> {
+    fn is_wanted(&self) -> bool {
+        if self.core.shutdown.is_triggered() || self.core.fence(self.partition).is_err() {
+            return false;
+        }
+        self.core.read(|state| {
+            self.group.iter().all(|split| {
+                let is_overtaken = self.gives_way && state.deletions.is_open(split, self.deletions);
+                state.splits.contains_key(&split.id) && !is_overtaken
+            })
+        })
+    }
+}
+
+/// Rows that come while they are wanted.
+pub(crate) struct WhileWanted<'a, I> {
+    pub(crate) pieces: I,
+    pub(crate) work: Work<'a>,
+}
+
+impl<I: Iterator<Item = Result<Piece, BuildError>>> Iterator for WhileWanted<'_, I> {
     type Item = Result<Piece, BuildError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let core = self.core;
-        if core.shutdown.is_triggered() || core.fence(self.partition).is_err() {
+        if !self.work.is_wanted() {
             return Some(Err(BuildError::Stopped));
         }
         self.pieces.next()
@@ -88,10 +115,11 @@ impl<I: Iterator<Item = Result<Piece, BuildError>>> Iterator for WhileOwn<'_, I>
 
 #[cfg(test)]
 mod tests {
+    use cluster::catalog::Command;
     use platform::disk;
 
     use super::*;
-    use crate::fixture::{Fixture, PARTITION};
+    use crate::fixture::{Fixture, PARTITION, deletion};
 
     #[test]
     fn what_is_to_stop_leaves_nothing() {
@@ -107,5 +135,27 @@ mod tests {
         };
         check(|core| core.shutdown.trigger());
         check(|core| drop(core.change(|state| state.partitions.remove(&PARTITION))));
+        check(|core| drop(core.change(|state| state.splits.pop_first())));
+    }
+
+    #[test]
+    fn what_is_packed_small_gives_way_to_deletions() {
+        let fixture = Fixture::new();
+        let group = [fixture.publish(&["a 1"]), fixture.publish(&["a 2"])];
+        let work = |gives_way| Work {
+            core: &fixture.core,
+            group: &group,
+            partition: PARTITION,
+            deletions: fixture.core.read(|state| state.deletions.last),
+            gives_way,
+        };
+        let (small, quick) = (work(true), work(false));
+        // One that concerns none of them, and one that does.
+        for (below, is_wanted) in [(0, true), (1, false)] {
+            let command = Command::BeginDeletion(deletion("a", below));
+            fixture.core.parties.catalog.execute(command).unwrap();
+            assert_eq!((small.is_wanted(), quick.is_wanted()), (is_wanted, true), "{below}");
+        }
+        assert!(work(true).is_wanted(), "what begins now leaves them out");
     }
 }

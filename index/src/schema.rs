@@ -10,10 +10,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch,
-    StringArray, StringBuilder, TimestampNanosecondArray, UInt64Array, new_null_array,
+    ArrayRef, BooleanArray, BooleanBufferBuilder, DictionaryArray, Float64Array, Int32Array,
+    Int64Array, RecordBatch, StringArray, StringBuilder, TimestampNanosecondArray, UInt64Array,
+    new_null_array,
 };
-use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use model::batch::{Batch, FieldColumn, FieldValues};
@@ -197,35 +198,68 @@ fn own_column(
     count: usize,
     rest: &mut HashMap<u32, Map<String, Value>>,
 ) -> ArrayRef {
-    // The place of each row's value among the column's, for rows that have one.
-    let mut places: Vec<Option<usize>> = vec![None; count];
+    // The rows that have a value, ascending, each with the place of its first one among the column's.
+    let mut firsts: Vec<(usize, usize)> = Vec::with_capacity(column.rows.len());
+    let mut behind = 0;
     for (at, row) in column.rows.iter().enumerate() {
-        match places.get_mut(*row as usize) {
-            Some(place @ None) => *place = Some(at),
-            _ => {
-                if let Some(value) = column.values.get(at) {
-                    rest::add(rest.entry(*row).or_default(), &column.name, value);
-                }
-            }
+        let place = *row as usize;
+        if (behind..count).contains(&place) {
+            firsts.push((place, at));
+            behind = place + 1;
+        } else if let Some(value) = column.values.get(at) {
+            rest::add(rest.entry(*row).or_default(), &column.name, value);
         }
-    }
-    fn of<'a, T: Copy>(
-        values: &'a [T],
-        places: &'a [Option<usize>],
-    ) -> impl ExactSizeIterator<Item = Option<T>> + 'a {
-        places.iter().map(|at| at.and_then(|at| values.get(at).copied()))
     }
     match &column.values {
         FieldValues::Text(texts) => {
-            let bytes = texts.bytes().len();
-            let mut builder = StringBuilder::with_capacity(count, bytes);
-            places.iter().for_each(|at| builder.append_option(at.and_then(|at| texts.get(at))));
+            let mut builder = StringBuilder::with_capacity(count, texts.bytes().len());
+            let mut filled = 0;
+            for (row, at) in firsts {
+                if filled < row {
+                    builder.append_nulls(row - filled);
+                }
+                builder.append_option(texts.get(at));
+                filled = row + 1;
+            }
+            if filled < count {
+                builder.append_nulls(count - filled);
+            }
             Arc::new(builder.finish())
         }
-        FieldValues::Int(numbers) => Arc::new(Int64Array::from_iter(of(numbers, &places))),
-        FieldValues::Float(numbers) => Arc::new(Float64Array::from_iter(of(numbers, &places))),
-        FieldValues::Bool(truths) => Arc::new(BooleanArray::from_iter(of(truths, &places))),
+        FieldValues::Int(numbers) => {
+            Arc::new(Int64Array::new(placed(numbers, &firsts, count).into(), nulls(&firsts, count)))
+        }
+        FieldValues::Float(numbers) => {
+            let values = placed(numbers, &firsts, count).into();
+            Arc::new(Float64Array::new(values, nulls(&firsts, count)))
+        }
+        FieldValues::Bool(truths) => {
+            let values = placed(truths, &firsts, count).into();
+            Arc::new(BooleanArray::new(values, nulls(&firsts, count)))
+        }
     }
+}
+
+/// Values at their rows, of so many rows.
+fn placed<T: Copy + Default>(values: &[T], firsts: &[(usize, usize)], count: usize) -> Vec<T> {
+    let mut placed = vec![T::default(); count];
+    for (row, at) in firsts {
+        if let (Some(slot), Some(value)) = (placed.get_mut(*row), values.get(*at)) {
+            *slot = *value;
+        }
+    }
+    placed
+}
+
+/// Which of so many rows have a value; `None` where all have.
+fn nulls(firsts: &[(usize, usize)], count: usize) -> Option<NullBuffer> {
+    if firsts.len() == count {
+        return None;
+    }
+    let mut valid = BooleanBufferBuilder::new(count);
+    valid.append_n(count, false);
+    firsts.iter().for_each(|(row, _)| valid.set_bit(*row, true));
+    Some(NullBuffer::new(valid.finish()))
 }
 
 /// The columns that rows of several shapes share: all labels, and the most frequent fields.

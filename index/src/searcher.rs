@@ -1,6 +1,6 @@
 //! The way to search what an indexer holds, and what others hold.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -26,7 +26,6 @@ use crate::fresh::FreshPart;
 use crate::remote::{Remote, RemotePart};
 use crate::resume::Resume;
 use crate::scan::{ScanError, ScanRequest, scan_rows};
-use crate::several::tally_fields;
 use crate::split::body_name;
 pub use crate::view::{Unit, View};
 
@@ -134,16 +133,7 @@ impl Searcher {
         request: &ScanRequest,
         emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
     ) -> Result<(), ScanError> {
-        let going = match unit {
-            Unit::Split(meta) => self.0.read(|state| state.deletions.of_split(meta)),
-            Unit::Fresh(part) => self.0.read(|state| state.deletions.of_fresh(part)),
-            // Who holds it leaves out what goes.
-            Unit::Remote(_) => None,
-        };
-        let narrowed = going.map(|going| {
-            let filter = Filter::And(vec![request.filter.clone(), Filter::Not(Box::new(going))]);
-            ScanRequest { filter, ..request.clone() }
-        });
+        let narrowed = self.without_deleted(unit, request);
         let request = narrowed.as_ref().unwrap_or(request);
         let evaluator = Evaluator::new(&request.filter, request.range);
         match unit {
@@ -165,6 +155,42 @@ impl Searcher {
             }
             Unit::Remote(part) => self.remote_of(part)?.scan(part, request, emit),
         }
+    }
+
+    /// What is asked of a unit of which some records are deleted and still there.
+    fn without_deleted(&self, unit: &Unit, request: &ScanRequest) -> Option<ScanRequest> {
+        let going = match unit {
+            Unit::Split(meta) => self.0.read(|state| state.deletions.of_split(meta)),
+            Unit::Fresh(part) => self.0.read(|state| state.deletions.of_fresh(part)),
+            // Who holds it leaves out what goes.
+            Unit::Remote(_) => None,
+        }?;
+        let filter = Filter::And(vec![request.filter.clone(), Filter::Not(Box::new(going))]);
+        Some(ScanRequest { filter, ..request.clone() })
+    }
+
+    /// How many records of a unit pass that is within the range, where that is known from what is in
+    /// memory.
+    #[must_use]
+    pub fn known_count(&self, unit: &Unit, request: &ScanRequest) -> Option<u64> {
+        let Unit::Split(meta) = unit else { return None };
+        let split = self.0.opened(&meta.id)?;
+        let narrowed = self.without_deleted(unit, request);
+        split.known_count(narrowed.as_ref().unwrap_or(request)).map(|count| count as u64)
+    }
+
+    /// What [`Searcher::scan`] gives of a unit whose records are counted, where that is known from what
+    /// is in memory: nothing is read, and nobody is waited for.
+    #[must_use]
+    pub fn at_hand(&self, unit: &Unit, request: &ScanRequest) -> Option<Vec<RecordBatch>> {
+        let Unit::Split(meta) = unit else { return None };
+        if self.is_clustered() {
+            return None;
+        }
+        let split = self.0.opened(&meta.id)?;
+        let narrowed = self.without_deleted(unit, request);
+        // What is wrong is told by the scan that follows.
+        split.at_hand(narrowed.as_ref().unwrap_or(request)).ok().flatten()
     }
 
     /// Scans a split with what this node has of it. Where that turns out to be damaged it goes on with
@@ -305,20 +331,17 @@ impl Searcher {
         match unit {
             Unit::Split(meta) => self.split_fields(meta),
             Unit::Remote(part) => Ok(Arc::new(self.remote_of(part)?.fields(part)?)),
-            Unit::Fresh(part) => {
-                let mut tallies = HashMap::new();
-                tally_fields(&part.rows, &mut tallies);
-                Ok(Arc::new(tallies.into_iter().map(|(id, tally)| tally.stat(id)).collect()))
-            }
+            Unit::Fresh(part) => Ok(part.fields()),
         }
     }
 
-    /// The same of a split whose fields are in memory; `None` where somebody would have to be waited for.
+    /// The same of a unit whose fields are in memory; `None` where somebody would have to be waited for.
     #[must_use]
     pub fn fields_at_hand(&self, unit: &Unit) -> Option<Arc<Vec<FieldStat>>> {
         match unit {
             Unit::Split(meta) => self.0.opened(&meta.id)?.fields_at_hand(),
-            Unit::Fresh(_) | Unit::Remote(_) => None,
+            Unit::Fresh(part) => part.fields_at_hand(),
+            Unit::Remote(_) => None,
         }
     }
 

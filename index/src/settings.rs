@@ -18,6 +18,8 @@ pub struct Settings {
     pub merge_rows_max: u64,
     /// Age at which records are cold: splits that are done are then packed for size; `None` is never.
     pub cold_after: Option<Duration>,
+    /// How long the objects of splits that were replaced or removed stay for answers of other nodes.
+    pub removed_kept: Duration,
     /// How long records are kept.
     pub retention: Duration,
     /// Share of the disk that splits may take, percent.
@@ -39,6 +41,7 @@ impl Settings {
         merge_fan_in: 3,
         merge_rows_max: 2_000,
         cold_after: None,
+        removed_kept: Duration::from_secs(60),
         retention: Duration::from_secs(3600 * 24 * 365 * 100),
         disk_percent_max: 100,
         disk_free_bytes_min: 0,

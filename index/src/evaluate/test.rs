@@ -76,43 +76,33 @@ impl Matches {
         Self {
             matcher: Matcher::new(text),
             phrase: phrase.map(str::to_owned),
-            number: phrase.and_then(Number::read),
+            number: Number::meant(text),
             level: phrase.and_then(Level::from_word),
         }
     }
 
-    /// Numbers equal to it, and values whose text matches.
+    /// Numbers that are equal to it, where it is one; other values whose text matches.
     pub(super) fn rows(&self, values: &Values<'_>, candidates: &BooleanBuffer) -> BooleanBuffer {
+        let none = || BooleanBuffer::new_unset(candidates.len());
         match (values, self.number) {
-            (Values::Int(numbers), Some(Number::Int(wanted))) if self.is_plain(wanted) => {
-                // `404` stands free in `-404`, which therefore matches too.
-                let other = wanted.checked_abs().and_then(i64::checked_neg);
-                let other = other.filter(|_| wanted >= 0).unwrap_or(wanted);
-                keep(candidates, |row| {
-                    let value = numbers.value(row);
-                    numbers.is_valid(row) && (value == wanted || value == other)
-                })
+            (Values::Int(numbers), Some(Number::Int(wanted))) => {
+                keep(candidates, |row| numbers.is_valid(row) && numbers.value(row) == wanted)
             }
-            (Values::Int(_), None) if !self.matcher.may_match(FieldType::Int) => {
-                BooleanBuffer::new_unset(candidates.len())
+            (Values::Int(_), Some(Number::Float(_))) => none(),
+            (Values::Float(numbers), Some(wanted)) => {
+                keep(candidates, |row| numbers.is_valid(row) && wanted.is_float(numbers.value(row)))
             }
-            (Values::Int(_) | Values::Float(_), Some(wanted)) => keep(candidates, |row| {
-                let value = values.value(row);
-                value.as_ref().and_then(Number::of) == Some(wanted)
-                    || value.is_some_and(|value| self.matcher.matches(&value.to_text()))
-            }),
+            (Values::Int(_), None) if !self.matcher.may_match(FieldType::Int) => none(),
             _ => texts(&self.matcher, values, candidates),
         }
     }
 
-    /// Whether the number was written as numbers are shown.
-    pub(super) fn is_plain(&self, number: i64) -> bool {
-        self.phrase.as_deref() == Some(number.to_string().as_str())
-    }
-
     pub(super) fn single(&self, value: &FieldValue) -> bool {
-        let number = Number::of(value);
-        number.is_some() && number == self.number || self.matcher.matches(&value.to_text())
+        match (value, self.number) {
+            (FieldValue::Int(value), Some(wanted)) => wanted == Number::Int(*value),
+            (FieldValue::Float(value), Some(wanted)) => wanted.is_float(*value),
+            _ => self.matcher.matches(&value.to_text()),
+        }
     }
 }
 

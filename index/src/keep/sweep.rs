@@ -143,9 +143,10 @@ fn surplus(splits: &[Arc<SplitMeta>], topology: &Topology, me: NodeId, bytes: u6
 #[cfg(test)]
 mod tests {
     use model::node::{Health, Roles};
-    use model::partition::{Offset, PartitionId};
+    use model::partition::PartitionId;
 
     use super::*;
+    use crate::fixture::entry;
 
     fn topology(nodes: &[(u64, Health)]) -> Topology {
         let node = |(id, health): &(u64, Health)| NodeInfo {
@@ -164,25 +165,9 @@ mod tests {
     }
 
     fn split(id: SplitId, time: i64, copies: &[u64]) -> Arc<SplitMeta> {
-        Arc::new(SplitMeta {
-            id,
-            index: "main".to_owned(),
-            partition: PartitionId(0),
-            offset_first: Offset(0),
-            offset_last: Offset(9),
-            row_count: 10,
-            time_first: time,
-            time_last: time,
-            ingest_last: 0,
-            level_counts: [0; 7],
-            stored_bytes: 100,
-            raw_bytes: 1_000,
-            merges: 0,
-            deletions: 0,
-            copies: copies.iter().copied().map(NodeId).collect(),
-            sums: None,
-            cold: false,
-        })
+        let copies = copies.iter().copied().map(NodeId).collect();
+        let entry = entry(id, time, 10);
+        Arc::new(SplitMeta { stored_bytes: 100, raw_bytes: 1_000, copies, ..entry })
     }
 
     fn named(name: &str) -> SplitId {

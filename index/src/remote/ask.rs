@@ -248,18 +248,27 @@ impl Remote {
     ) -> Result<(), String> {
         let mut ticket = vec![kind];
         serde_json::to_writer(&mut ticket, asked).map_err(|error| error.to_string())?;
+        let (runtime, clock) = (&self.0.runtime, self.0.metadata.clock());
         let stream = self.0.metadata.peers().stream(address, ticket.into(), ROWS_WAIT);
-        let stream = self.0.runtime.block_on(stream).map_err(|error| error.to_string())?;
-        let (mut rows, clock) = (batches(stream), self.0.metadata.clock());
+        let mut stream = std::pin::pin!(stream);
+        // It may wait for its place there.
+        let stream = loop {
+            match runtime.block_on(clock.timeout(WANTED_LOOK, stream.as_mut())) {
+                Some(stream) => break stream.map_err(|error| error.to_string())?,
+                None if emit(nothing()).is_break() => return Ok(()),
+                None => {}
+            }
+        };
+        let mut rows = batches(stream);
         let mut heard = clock.elapsed();
         loop {
-            let batch = match self.0.runtime.block_on(clock.timeout(WANTED_LOOK, rows.next())) {
+            let batch = match runtime.block_on(clock.timeout(WANTED_LOOK, rows.next())) {
                 Some(Some(batch)) => batch.map_err(|error| error.to_string())?,
                 Some(None) => return Ok(()),
                 None if clock.elapsed().saturating_sub(heard) >= ROWS_WAIT => {
                     return Err(format!("node {address} is silent"));
                 }
-                None => RecordBatch::new_empty(Schema::empty().into()),
+                None => nothing(),
             };
             if batch.num_columns() > 0 || batch.num_rows() > 0 {
                 heard = clock.elapsed();
@@ -307,6 +316,11 @@ impl Remote {
         let stream = stream.map_err(|error| error.to_string())?;
         Ok(super::serve::unpacked(stream))
     }
+}
+
+/// No rows: who gets it may not want more.
+fn nothing() -> RecordBatch {
+    RecordBatch::new_empty(Schema::empty().into())
 }
 
 /// The rows of a stream.

@@ -1,6 +1,7 @@
 //! Holding views for other nodes and scanning them.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,10 @@ use futures::future::join_all;
 use futures::stream::{BoxStream, StreamExt as _};
 use model::partition::Offset;
 use model::split::{FieldStat, SplitMeta};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Status;
 
 use super::{
@@ -32,6 +37,10 @@ use crate::searcher::{Searcher, Unit};
 const AHEAD: usize = 4;
 /// How long a view waits for what was acknowledged before it was asked for.
 const CATCH_UP_MAX: Duration = Duration::from_millis(1_000);
+/// Scans for other nodes that work at a time; more wait.
+const PLACES: usize = 64;
+/// How long one waits for a place. Who asks gives up a little later.
+const PLACE_WAIT: Duration = Duration::from_secs(15);
 
 /// Serves this node's fresh records to others. Clones share it.
 #[derive(Debug, Clone)]
@@ -44,6 +53,31 @@ type Held = BTreeMap<u64, (Duration, Vec<Arc<FreshPart>>)>;
 struct Inner {
     searcher: Searcher,
     held: Mutex<Held>,
+    places: Arc<Semaphore>,
+}
+
+/// A place among the scans for other nodes, until dropped.
+#[derive(Debug)]
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    _running: Counted,
+}
+
+/// One more in a gauge, until dropped.
+#[derive(Debug)]
+struct Counted(Gauge);
+
+impl Counted {
+    fn one(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 type Emit<'a> = dyn FnMut(RecordBatch) -> ControlFlow<()> + 'a;
@@ -53,7 +87,7 @@ impl Host {
     /// Of this searcher; answers other nodes from now on.
     #[must_use]
     pub fn serve(searcher: Searcher, server: &PeerServer) -> Self {
-        let host = Self(Arc::new(Inner { searcher, held: Mutex::default() }));
+        let host = Self::of(searcher, PLACES);
         let own = host.clone();
         server.on_call(VIEW_CALL, move |_| {
             let host = own.clone();
@@ -85,12 +119,12 @@ impl Host {
         let own = host.clone();
         server.on_ticket(SCAN_TICKET, move |ticket| {
             let host = own.clone();
-            async move { host.scan(&ticket) }
+            async move { host.scan(&ticket).await }
         });
         let own = host.clone();
         server.on_ticket(SPLIT_TICKET, move |ticket| {
             let host = own.clone();
-            async move { host.scan_split(&ticket) }
+            async move { host.scan_split(&ticket).await }
         });
         let own = host.clone();
         server.on_ticket(FOLLOW_TICKET, move |_| {
@@ -98,6 +132,28 @@ impl Host {
             async move { Ok(host.follow()) }
         });
         host
+    }
+
+    fn of(searcher: Searcher, places: usize) -> Self {
+        let places = Arc::new(Semaphore::new(places));
+        Self(Arc::new(Inner { searcher, held: Mutex::default(), places }))
+    }
+
+    /// A place among the scans for other nodes. What is scanned here waits for no other node's places,
+    /// so that nodes never wait for each other.
+    async fn place(&self) -> Result<Place, String> {
+        let parties = &self.0.searcher.0.parties;
+        let waiting = Counted::one(&parties.metrics.scans_waiting);
+        let permit = self.0.places.clone().acquire_owned();
+        let permit = parties.clock.timeout(PLACE_WAIT, permit).await;
+        drop(waiting);
+        match permit {
+            Some(Ok(permit)) => {
+                let running = Counted::one(&parties.metrics.scans_running);
+                Ok(Place { _permit: permit, _running: running })
+            }
+            _ => Err("too many scans for other nodes are at work here".to_owned()),
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -176,47 +232,73 @@ impl Host {
         stats(move || searcher.fields_here(&meta)).await
     }
 
-    fn scan(&self, ticket: &[u8]) -> Result<Flights, String> {
+    async fn scan(&self, ticket: &[u8]) -> Result<Flights, String> {
         let asked: PartRequest<ScanRequest> =
             serde_json::from_slice(ticket).map_err(|error| error.to_string())?;
         let part = self.part(asked.view, asked.part, asked.from)?;
-        Ok(self.rows(asked.request, move |searcher, request, emit| {
+        let place = self.place().await?;
+        Ok(self.rows(place, asked.request, move |searcher, request, emit| {
             searcher.scan(&Unit::Fresh(part), request, emit)
         }))
     }
 
     /// The rows of a split that this node keeps; what is to be deleted is in the request.
-    fn scan_split(&self, ticket: &[u8]) -> Result<Flights, String> {
+    async fn scan_split(&self, ticket: &[u8]) -> Result<Flights, String> {
         let asked: SplitRequest<SplitMeta, ScanRequest> =
             serde_json::from_slice(ticket).map_err(|error| error.to_string())?;
         let meta = Arc::new(asked.split);
-        Ok(self.rows(asked.request, move |searcher, request, emit| {
+        let place = self.place().await?;
+        Ok(self.rows(place, asked.request, move |searcher, request, emit| {
             searcher.scan_here(&meta, request, emit)
         }))
     }
 
+    /// What a scan gives. It has its place only while it works: who reads slowly keeps none.
     fn rows(
         &self,
+        place: Place,
         request: ScanRequest,
         scan: impl FnOnce(&Searcher, &ScanRequest, &mut Emit<'_>) -> Result<(), ScanError>
         + Send
         + 'static,
     ) -> Flights {
-        let searcher = self.0.searcher.clone();
+        let (host, runtime) = (self.clone(), Handle::current());
         let schema = request.schema();
-        let (to, rows) = tokio::sync::mpsc::channel(AHEAD);
+        let (to, rows) = mpsc::channel(AHEAD);
         tokio::task::spawn_blocking(move || {
+            let (mut place, mut refused) = (Some(place), None);
             let mut send = |rows: RecordBatch| {
-                let is_gone = match rows.num_rows() {
-                    0 => to.is_closed(),
-                    _ => to.blocking_send(Ok(rows)).is_err(),
+                if rows.num_rows() == 0 && !to.is_closed() {
+                    return ControlFlow::Continue(());
+                }
+                let rows = match to.try_send(Ok(rows)) {
+                    Ok(()) => return ControlFlow::Continue(()),
+                    Err(TrySendError::Closed(_)) => return ControlFlow::Break(()),
+                    Err(TrySendError::Full(rows)) => rows,
                 };
-                if is_gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                drop(place.take());
+                if to.blocking_send(rows).is_err() {
+                    return ControlFlow::Break(());
+                }
+                match runtime.block_on(host.place()) {
+                    Ok(again) => {
+                        place = Some(again);
+                        ControlFlow::Continue(())
+                    }
+                    Err(words) => {
+                        refused = Some(words);
+                        ControlFlow::Break(())
+                    }
+                }
             };
-            let scanned = scan(&searcher, &request, &mut send);
-            if let Err(error) = scanned {
+            let scanned = scan(&host.0.searcher, &request, &mut send);
+            let error: Option<Box<dyn Error + Send + Sync>> = match scanned {
+                Err(error) => Some(Box::new(error)),
+                Ok(()) => refused.map(Into::into),
+            };
+            if let Some(error) = error {
                 // The asker may be gone.
-                drop(to.blocking_send(Err(FlightError::ExternalError(Box::new(error)))));
+                drop(to.blocking_send(Err(FlightError::ExternalError(error))));
             }
         });
         let rows = tokio_stream::wrappers::ReceiverStream::new(rows);
@@ -286,4 +368,83 @@ pub(super) fn unpacked(
             reader.next().ok_or("a part without rows")?.map_err(|error| error.to_string())?;
         Ok(Arc::new(FreshPart::new(partition, index.as_ref().into(), rows)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use model::query::Filter;
+    use model::time::TimeRange;
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::fixture::Fixture;
+    use crate::scan::Column;
+
+    fn request() -> ScanRequest {
+        ScanRequest {
+            filter: Filter::All,
+            range: TimeRange::ALL,
+            columns: vec![Column::Message],
+            newest: None,
+            counted: false,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn scans_for_other_nodes_wait_for_a_place() {
+        let fixture = Fixture::new();
+        let split = fixture.publish(&["one", "two"]);
+        let metrics = fixture.core.parties.metrics.clone();
+        let host = Host::of(fixture.searcher.clone(), 1);
+        let held = host.place().await.unwrap();
+        assert_eq!((metrics.scans_running.get(), metrics.scans_waiting.get()), (1, 0));
+        let asked = SplitRequest { split: SplitMeta::clone(&split), request: request() };
+        let ticket = serde_json::to_vec(&asked).unwrap();
+        let asking = host.clone();
+        let scan = tokio::spawn(async move { asking.scan_split(&ticket).await });
+        while metrics.scans_waiting.get() < 1 {
+            yield_now().await;
+        }
+        drop(held);
+        let flights: Vec<_> = scan.await.unwrap().unwrap().collect().await;
+        // The schema, and the rows.
+        assert_eq!(flights.len(), 2);
+        assert!(flights.iter().all(Result::is_ok));
+        while metrics.scans_running.get() > 0 {
+            yield_now().await;
+        }
+        assert_eq!(metrics.scans_waiting.get(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_reads_slowly_keeps_no_place() {
+        let fixture = Fixture::new();
+        let unit = Unit::Split(fixture.publish(&["one", "two"]));
+        let metrics = fixture.core.parties.metrics.clone();
+        let mut batch = None;
+        let mut take = |rows: RecordBatch| {
+            batch = (rows.num_rows() > 0).then_some(rows).or(batch.take());
+            ControlFlow::Continue(())
+        };
+        fixture.searcher.scan(&unit, &request(), &mut take).unwrap();
+        let batch = batch.unwrap();
+        let host = Host::of(fixture.searcher.clone(), 1);
+        let place = host.place().await.unwrap();
+        let flights = host.rows(place, request(), move |_, _, emit| {
+            for _ in 0..2 * AHEAD {
+                if emit(batch.clone()).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        while metrics.scans_running.get() > 0 {
+            yield_now().await;
+        }
+        // Another one works meanwhile, and then this one goes on.
+        drop(host.place().await.unwrap());
+        let flights: Vec<_> = flights.collect().await;
+        assert_eq!(flights.len(), 1 + 2 * AHEAD);
+        assert!(flights.iter().all(Result::is_ok));
+    }
 }

@@ -2,6 +2,7 @@
 //! here: errors on their way through Parquet are words only.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,6 +30,15 @@ impl Asked {
             self.unanswered.store(true, Ordering::Relaxed);
         }
         bytes
+    }
+
+    /// Brings ranges of an object here that is in a shared store. Where nobody answers, who reads would
+    /// only wait for that once more; what else is wrong is left to who reads.
+    pub(super) fn bring(&self, name: &str, ranges: &[Range<u64>]) -> Result<(), ScanError> {
+        match self.objects.bring(name, ranges) {
+            Err(error) if retryable(&error) => Err(not_read(name, &error)),
+            _ => Ok(()),
+        }
     }
 
     /// What is wrong with an object that could not be read: it is damaged or gone, or, since the

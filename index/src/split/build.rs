@@ -4,18 +4,21 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array as _, ArrayRef, RecordBatch};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use model::partition::PartitionId;
 use model::split::{ObjectSum, SplitId, SplitMeta};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, compute_leaves};
+use parquet::errors::ParquetError;
 use platform::disk;
 use platform::objects::Objects;
 
 use super::body::PIECE_BYTES;
 use super::bundle::BundleWriter;
 use super::gathered::Gathered;
+use super::late::Late;
 use super::offsets::Arrivals;
 use super::packing::Packing;
 use super::sketch::Sketches;
@@ -23,6 +26,9 @@ use super::stored::{IngestTimes, Unit, stored_schema, to_stored};
 use super::sums::Sums;
 use super::templates::TemplateKey;
 use super::{body_name, bundle_name};
+
+/// Rows of a column that are packed at a time where it is written apart from others: those of a page.
+const PACKED_ROWS: usize = 1 << 14;
 
 /// Why a split was not built. Nothing is left but, where the store failed, objects that nobody knows
 /// of.
@@ -36,7 +42,7 @@ pub enum BuildError {
     Arrow(#[from] ArrowError),
     /// The body cannot be written.
     #[error("the body cannot be written")]
-    Body(#[from] parquet::errors::ParquetError),
+    Body(#[from] ParquetError),
     /// The word index cannot be written.
     #[error("the word index cannot be written")]
     Words(#[from] tantivy::TantivyError),
@@ -75,7 +81,7 @@ pub(crate) struct Piece {
 }
 
 /// What a split is built from.
-pub(crate) struct Source<I> {
+pub(crate) struct Source<'a, I> {
     /// The columns of the rows.
     pub(crate) schema: SchemaRef,
     /// The unit that holds all timestamps.
@@ -90,30 +96,33 @@ pub(crate) struct Source<I> {
     pub(crate) sketches: Sketches,
     /// What is known of all rows.
     pub(crate) sums: Sums,
+    /// The columns that the rows come without.
+    pub(crate) late: Late<'a>,
     /// The rows.
     pub(crate) pieces: I,
 }
 
-impl<I> Source<I> {
+impl<'a, I> Source<'a, I> {
     /// The same with its rows as something makes them of these.
-    pub(crate) fn with<J>(self, make: impl FnOnce(I) -> J) -> Source<J> {
-        let Self { schema, unit, templates, ingest, arrivals, sketches, sums, pieces } = self;
+    pub(crate) fn with<J>(self, make: impl FnOnce(I) -> J) -> Source<'a, J> {
+        let Self { schema, unit, templates, ingest, arrivals, sketches, sums, late, pieces } = self;
         let pieces = make(pieces);
-        Source { schema, unit, templates, ingest, arrivals, sketches, sums, pieces }
+        Source { schema, unit, templates, ingest, arrivals, sketches, sums, late, pieces }
     }
 }
 
 /// Builds a split in a folder for work in progress, and puts its objects: what is given back is its
 /// entry for the catalog, which nobody knows of yet. `None` when there are no rows.
 ///
-/// Memory: one row group's compressed pages, the distinct tokens of the split with four bytes for
-/// each block that has one, tantivy's own buffers.
+/// Memory: one row group's compressed pages and a page of each column that is written with others, one
+/// column of all rows, the distinct tokens of the split with four bytes for each block that has one,
+/// tantivy's own buffers.
 ///
 /// # Errors
 /// [`BuildError`].
 pub(crate) fn build(
     origin: Origin,
-    source: Source<impl Iterator<Item = Result<Piece, BuildError>>>,
+    source: Source<'_, impl Iterator<Item = Result<Piece, BuildError>>>,
     work: &Path,
     objects: &Objects,
 ) -> Result<Option<SplitMeta>, BuildError> {
@@ -122,25 +131,107 @@ pub(crate) fn build(
     let (body, index) = (work.join("body.parquet"), work.join("index.bundle"));
     let file = Pieces::new(File::create(&body)?);
     let schema = stored_schema(&source.schema, source.unit);
-    let properties = origin.packing.properties(&schema, &source.sketches)?;
-    let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))?;
+    let together = schema.fields().len() - source.late.columns().len();
+    let properties = origin.packing.properties(&schema, &source.sketches, together)?;
+    let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))?;
     let columns = (&*source.schema, source.templates.as_slice());
     let mut gathered = Gathered::new(columns, &source.arrivals, source.sums);
-    for piece in source.pieces {
+    let pieces = source.pieces.map(|piece| {
         let piece = piece?;
-        writer.write(&to_stored(&piece.rows, &schema, source.unit)?)?;
-        gathered.add(&piece);
-    }
+        let stored = to_stored(&piece.rows, &schema, source.unit)?;
+        Ok((piece, stored))
+    });
+    let written = match source.late.columns() {
+        [] => by_rows(writer, pieces, &mut gathered)?,
+        _ => by_columns(writer, (pieces, &source.late), &schema, &mut gathered)?,
+    };
     if gathered.is_empty() {
         return Ok(None);
     }
-    let pieces = writer.into_inner()?.finish()?;
+    let pieces = written.finish()?;
     let mut bundle = BundleWriter::new(io::BufWriter::new(File::create(&index)?), origin.packing);
     bundle.add_packed("sketches", &source.sketches.encode())?;
     let meta = gathered.finish(origin, (&source.ingest, &source.arrivals), &pieces, bundle)?;
     objects.put_file(&body_name(&meta.id), &body)?;
     objects.put_file(&bundle_name(&meta.id), &index)?;
     Ok(Some(meta))
+}
+
+/// Writes a body, all of its columns at a time.
+fn by_rows(
+    mut writer: ArrowWriter<Pieces>,
+    pieces: impl Iterator<Item = Result<(Piece, RecordBatch), BuildError>>,
+    gathered: &mut Gathered<'_>,
+) -> Result<Pieces, BuildError> {
+    for piece in pieces {
+        let (piece, stored) = piece?;
+        writer.write(&stored)?;
+        gathered.add(&piece);
+    }
+    Ok(writer.into_inner()?)
+}
+
+/// Writes a body of one row group: the columns that rows have with them, then, each in its turn, those
+/// that come late. Of a column that is done only its packed pages are left.
+fn by_columns(
+    writer: ArrowWriter<Pieces>,
+    (mut pieces, late): (impl Iterator<Item = Result<(Piece, RecordBatch), BuildError>>, &Late<'_>),
+    schema: &Schema,
+    gathered: &mut Gathered<'_>,
+) -> Result<Pieces, BuildError> {
+    let (mut file, factory) = writer.into_serialized_writer()?;
+    let mut writers = factory.create_column_writers(0)?;
+    let places: Vec<Option<usize>> =
+        schema.fields().iter().map(|field| late.place(field.name())).collect();
+    for piece in pieces.by_ref() {
+        let (piece, stored) = piece?;
+        let columns = schema.fields().iter().zip(stored.columns());
+        for ((writer, place), (field, column)) in writers.iter_mut().zip(&places).zip(columns) {
+            if place.is_none() {
+                write(writer, field, column)?;
+            }
+        }
+        gathered.add(&piece);
+    }
+    if gathered.is_empty() {
+        return Ok(file.into_inner()?);
+    }
+    let mut group = file.next_row_group()?;
+    for ((mut writer, place), field) in writers.into_iter().zip(places).zip(schema.fields()) {
+        if let Some(at) = place {
+            let mut go_on = || pieces.next().transpose().map(drop);
+            go_on()?;
+            let column = late.column(at)?;
+            gathered.add_late(at, field, &column);
+            write_whole(&mut writer, field, &column, go_on)?;
+        }
+        writer.close()?.append_to_row_group(&mut group)?;
+    }
+    group.close()?;
+    Ok(file.into_inner()?)
+}
+
+/// Writes a column of all rows, some at a time: who gives the rows may have to stop meanwhile, and to
+/// pack a long one small takes longer than a node has for that.
+fn write_whole(
+    writer: &mut ArrowColumnWriter,
+    field: &Field,
+    column: &ArrayRef,
+    mut go_on: impl FnMut() -> Result<(), BuildError>,
+) -> Result<(), BuildError> {
+    for from in (0..column.len()).step_by(PACKED_ROWS) {
+        go_on()?;
+        write(writer, field, &column.slice(from, PACKED_ROWS.min(column.len() - from)))?;
+    }
+    Ok(())
+}
+
+fn write(
+    writer: &mut ArrowColumnWriter,
+    field: &Field,
+    column: &ArrayRef,
+) -> Result<(), ParquetError> {
+    compute_leaves(field, column)?.iter().try_for_each(|leaf| writer.write(leaf))
 }
 
 /// The folder of a build, which goes with it however it ends: a failed one is begun anew elsewhere,

@@ -1,6 +1,9 @@
 //! Numbers and bytes as the sections of a bundle hold them: varints (LEB128), zigzag, zstd.
 
+use std::cell::RefCell;
 use std::io;
+
+use zstd::bulk::Decompressor;
 
 /// Bytes of a section before compression that a reader takes.
 const SECTION_BYTES_MAX: usize = 1 << 30;
@@ -23,6 +26,16 @@ pub(super) fn put_signed(out: &mut Vec<u8>, number: i64) {
 pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
+}
+
+/// Whether two texts are the same, word by word: neighbours of one length mostly differ in the first
+/// one, before what compares any two texts is even called.
+pub(super) fn is_same(one: &str, other: &str) -> bool {
+    let (words, rest) = one.as_bytes().as_chunks::<8>();
+    let (others, other_rest) = other.as_bytes().as_chunks::<8>();
+    one.len() == other.len()
+        && words.iter().zip(others).all(|(a, b)| u64::from_le_bytes(*a) == u64::from_le_bytes(*b))
+        && rest.iter().zip(other_rest).all(|(a, b)| a == b)
 }
 
 /// How many bytes two texts begin with alike.
@@ -64,6 +77,26 @@ impl<'a> Reader<'a> {
         u32::try_from(self.number()?).map_err(|_| malformed())
     }
 
+    /// Passes over so many numbers.
+    pub(super) fn skip(&mut self, mut count: u64) -> io::Result<()> {
+        // The last byte of each number is one without its highest bit: eight bytes at a time.
+        while let Some((eight, rest)) = self.0.split_first_chunk::<8>() {
+            let ends = u64::from_le_bytes(*eight) & 0x8080_8080_8080_8080;
+            let ended = u64::from(8 - ends.count_ones());
+            if ended >= count {
+                break;
+            }
+            count -= ended;
+            self.0 = rest;
+        }
+        while count > 0 {
+            let (byte, rest) = self.0.split_first().ok_or_else(malformed)?;
+            self.0 = rest;
+            count -= u64::from(byte & 0x80 == 0);
+        }
+        Ok(())
+    }
+
     pub(super) fn signed(&mut self) -> io::Result<i64> {
         let number = self.number()?;
         Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
@@ -86,12 +119,20 @@ pub(super) fn pack(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
     zstd::bulk::compress(bytes, level)
 }
 
+thread_local! {
+    /// What a thread unpacks with: to make it anew takes longer than most sections.
+    static UNPACKER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// Undoes [`pack`]; the length before is known.
 pub(super) fn unpack(bytes: &[u8], length: usize) -> io::Result<Vec<u8>> {
     if length > SECTION_BYTES_MAX {
         return Err(malformed());
     }
-    let unpacked = zstd::bulk::decompress(bytes, length)?;
+    let unpacked = UNPACKER.with_borrow_mut(|unpacker| match unpacker {
+        Some(unpacker) => unpacker.decompress(bytes, length),
+        none => none.insert(Decompressor::new()?).decompress(bytes, length),
+    })?;
     if unpacked.len() == length { Ok(unpacked) } else { Err(malformed()) }
 }
 
@@ -101,6 +142,14 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn texts_are_the_same_or_not(one in "[ab]{0,20}", other in "[ab]{0,20}", end in "[ab]?") {
+            prop_assert_eq!(is_same(&one, &other), one == other);
+            let longer = format!("{one}{end}");
+            prop_assert_eq!(is_same(&one, &longer), one == longer);
+            prop_assert!(is_same(&one, &one.clone()));
+        }
+
         #[test]
         fn what_is_put_is_read(number: u64, signed: i64, bytes: Vec<u8>) {
             let mut out = Vec::new();
@@ -116,6 +165,22 @@ mod tests {
                 let packed = pack(&bytes, level).unwrap();
                 prop_assert_eq!(&unpack(&packed, bytes.len()).unwrap(), &bytes);
             }
+        }
+
+        #[test]
+        fn numbers_are_passed_over(
+            numbers in prop::collection::vec(prop_oneof![0..200_u64, any::<u64>()], 0..60),
+            skipped in 0..70_u64,
+        ) {
+            let mut out = Vec::new();
+            numbers.iter().for_each(|number| put(&mut out, *number));
+            let mut reader = Reader(&out);
+            let left = numbers.iter().skip(usize::try_from(skipped).unwrap());
+            prop_assert_eq!(reader.skip(skipped).is_ok(), skipped <= numbers.len() as u64);
+            for number in left {
+                prop_assert_eq!(reader.number().unwrap(), *number);
+            }
+            prop_assert!(reader.is_empty());
         }
 
         #[test]

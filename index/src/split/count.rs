@@ -234,6 +234,21 @@ impl Split {
         Ok(RowSet::from_sorted(counted))
     }
 
+    /// Counts rows that pass by columns, where what is kept in spans tells of all of them.
+    pub(super) fn tally_found(
+        &self,
+        passing: &RowSet,
+        columns: &[Column],
+        tally: &mut Tally<'_>,
+    ) -> Result<bool, ScanError> {
+        let (spans, fields) = (self.spans()?, self.fields()?);
+        let Some(keys) = self.keys(columns, &spans, &fields) else { return Ok(false) };
+        if !keys.iter().all(|key| matches!(key, Key::Always(_) | Key::Spans(_))) {
+            return Ok(false);
+        }
+        Ok(self.tally_spans(passing, &keys, tally)? == *passing)
+    }
+
     /// Counts all rows by a label or the level from what is stored of them, if it is.
     pub(super) fn tally_known(
         &self,

@@ -1,6 +1,7 @@
 //! Distinct tokens and the units (blocks of rows, templates) that have them, gathered while rows go
 //! by, given out in order.
 
+use std::fmt::Write as _;
 use std::io;
 use std::ops::Range;
 
@@ -10,12 +11,14 @@ use model::limits::TOKEN_BYTES_MAX;
 use model::text::{cut, fold_text};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::coding::is_same;
 use super::lex::each_token;
-use super::runs::{self, RunWriter};
+use super::runs::{self, HEAD_BYTES, RunWriter, ascend, head_of, in_bytes, in_order};
 use crate::columns::Values;
 
-/// Bytes of tables at which what was gathered is put aside, sorted.
-const TABLE_BYTES_MAX: usize = 24 << 20;
+/// Bytes of tables at which what was gathered is put aside, sorted: so few that a processor has most of
+/// them at hand. Most tokens are met once, and to reach far for each takes longer than to join runs.
+const TABLE_BYTES_MAX: usize = 2 << 20;
 /// Bytes that a token takes in the tables beside its own and its units, about.
 const TERM_BYTES: usize = 56;
 
@@ -31,10 +34,12 @@ pub(super) struct Gatherer {
     bytes: Vec<u8>,
     /// The terms of each unit, unit after unit.
     postings: Vec<u32>,
-    /// Where each unit ends in `postings`.
-    ends: Vec<usize>,
-    /// Units whose terms were put aside.
-    units_aside: u32,
+    /// The units that were gathered, and where each one ends in `postings`.
+    ends: Vec<(u32, usize)>,
+    /// The unit that is being gathered.
+    unit: u32,
+    /// How many units there are.
+    units: u32,
     /// What was put aside.
     runs: Vec<Vec<u8>>,
     scratch: Vec<u8>,
@@ -54,9 +59,6 @@ struct Gathered {
     length: u8,
 }
 
-/// Bytes of a token that stand beside its hash.
-const HEAD_BYTES: usize = 16;
-
 // A token's length fits its byte, and so many bytes are numbered by 32 bits.
 const _: () = assert!(TOKEN_BYTES_MAX <= 255 && TABLE_BYTES_MAX < u32::MAX as usize / 2);
 
@@ -73,15 +75,6 @@ impl Gathered {
         let start = self.start as usize;
         bytes.get(start..start + usize::from(self.length)).unwrap_or_default()
     }
-}
-
-/// The first bytes of a token, filled up with zeros.
-fn head_of(token: &[u8]) -> [u8; HEAD_BYTES] {
-    token.first_chunk().copied().unwrap_or_else(|| {
-        let mut head = [0; HEAD_BYTES];
-        head.iter_mut().zip(token).for_each(|(to, byte)| *to = *byte);
-        head
-    })
 }
 
 impl Gatherer {
@@ -118,7 +111,7 @@ impl Gatherer {
             Values::Text(texts) => {
                 let mut last = None;
                 for text in rows.filter(|row| texts.is_valid(*row)).map(|row| texts.value(row)) {
-                    if last != Some(text) {
+                    if last.is_none_or(|last| !is_same(last, text)) {
                         self.add_text(text);
                         last = Some(text);
                     }
@@ -130,10 +123,16 @@ impl Gatherer {
                     rows.filter(|row| numbers.is_valid(*row)).map(|row| numbers.value(row))
                 {
                     if last != Some(number) {
-                        self.add_text(itoa::Buffer::new().format(number));
+                        // The digits of a number are one token.
+                        let digits = number.unsigned_abs();
+                        self.add_folded(itoa::Buffer::new().format(digits).as_bytes());
                         last = Some(number);
                     }
                 }
+            }
+            Values::Float(numbers) => {
+                let valid = rows.filter(|row| numbers.is_valid(*row));
+                self.add_floats(valid.map(|row| numbers.value(row)));
             }
             Values::Bool(truths) => {
                 for (truth, text) in [(false, "false"), (true, "true")] {
@@ -148,8 +147,19 @@ impl Gatherer {
         }
     }
 
+    fn add_floats(&mut self, numbers: impl Iterator<Item = f64>) {
+        let mut text = String::new();
+        for number in numbers {
+            text.clear();
+            // It cannot fail.
+            if write!(text, "{number}").is_ok() {
+                self.add_text(&text);
+            }
+        }
+    }
+
     fn add_folded(&mut self, token: &[u8]) {
-        let (hash, head, unit) = (xxh3_64(token), head_of(token), self.unit_count());
+        let (hash, head, unit) = (xxh3_64(token), head_of(token), self.unit);
         let bytes = &mut self.bytes;
         let is_it = |met: &Gathered| met.hash == hash && met.is(token, &head, bytes);
         if let Some(met) = self.table.find_mut(hash, is_it) {
@@ -169,9 +179,18 @@ impl Gatherer {
         self.postings.push(number);
     }
 
-    /// Ends the unit.
+    /// Goes to a unit, also back to one that has ended: more is gathered of it.
+    pub(super) fn go_to(&mut self, unit: u32) {
+        self.unit = unit;
+    }
+
+    /// Ends the unit. The next one is the one behind it.
     pub(super) fn end_unit(&mut self) {
-        self.ends.push(self.postings.len());
+        if self.ends.last().map_or(0, |(_, end)| *end) < self.postings.len() {
+            self.ends.push((self.unit, self.postings.len()));
+        }
+        self.unit += 1;
+        self.units = self.units.max(self.unit);
         let term_bytes = self.table.len() * TERM_BYTES + self.bytes.len();
         if term_bytes + self.postings.len() * size_of::<u32>() * 2 > TABLE_BYTES_MAX {
             self.put_aside();
@@ -180,8 +199,7 @@ impl Gatherer {
 
     /// How many units were ended.
     pub(super) fn unit_count(&self) -> u32 {
-        let units = u32::try_from(self.ends.len()).expect("a split has far fewer than 2^32 units");
-        self.units_aside + units
+        self.units
     }
 
     /// Sorts what is in the tables into a run, and empties them.
@@ -200,11 +218,11 @@ impl Gatherer {
         }
         let mut units = vec![0_u32; at];
         let mut from = 0;
-        for (unit, end) in (self.units_aside..).zip(ends.iter()) {
+        for (unit, end) in ends.iter() {
             for number in postings.get(from..*end).unwrap_or_default() {
                 let Some(place) = places.get_mut(*number as usize) else { continue };
                 if let Some(slot) = units.get_mut(*place) {
-                    *slot = unit;
+                    *slot = *unit;
                 }
                 *place += 1;
             }
@@ -215,15 +233,26 @@ impl Gatherer {
             let before = number.checked_sub(1).and_then(|before| places.get(before as usize));
             before.copied().unwrap_or(0)..places.get(number as usize).copied().unwrap_or(0)
         };
-        let mut order: Vec<(&[u8], u32)> =
-            table.iter().map(|met| (met.of(bytes), met.number)).collect();
-        order.sort_unstable_by_key(|(bytes, _)| *bytes);
-        let mut run = RunWriter::default();
-        for (bytes, number) in order {
-            run.add(bytes, units.get(span(number)).unwrap_or_default());
+        let place = |met: &Gathered| {
+            let key = u128::from_be_bytes(met.head);
+            ((key, met.of(bytes)), met.number)
+        };
+        let mut order: Vec<((u128, &[u8]), u32)> = table.iter().map(place).collect();
+        order.sort_unstable_by(|(one, _), (other, _)| in_bytes(*one, *other));
+        let (mut run, mut sorted) = (RunWriter::default(), Vec::new());
+        for ((_, bytes), number) in order {
+            let units = units.get(span(number)).unwrap_or_default();
+            // Of units to which it was gone back some may be met again.
+            if ascend(units) {
+                run.add(bytes, units);
+            } else {
+                sorted.clear();
+                sorted.extend_from_slice(units);
+                in_order(&mut sorted);
+                run.add(bytes, &sorted);
+            }
         }
         self.runs.push(run.finish());
-        self.units_aside += u32::try_from(ends.len()).unwrap_or(u32::MAX);
         table.clear();
         bytes.clear();
         postings.clear();
@@ -251,6 +280,53 @@ mod tests {
 
     use super::*;
 
+    fn given(gatherer: Gatherer) -> BTreeMap<String, Vec<u32>> {
+        let mut given = BTreeMap::new();
+        gatherer
+            .give(|token, units| {
+                given.insert(String::from_utf8(token.to_vec()).unwrap(), units.to_vec());
+                Ok::<_, io::Error>(())
+            })
+            .unwrap();
+        given
+    }
+
+    #[test]
+    fn units_to_which_it_is_gone_back_have_more() {
+        for aside in [false, true] {
+            let mut gatherer = Gatherer::default();
+            for tokens in [&["a", "b"][..], &["b"], &["c"]] {
+                tokens.iter().for_each(|token| gatherer.add(token));
+                gatherer.end_unit();
+            }
+            if aside {
+                gatherer.put_aside();
+            }
+            for (unit, token) in [(0, "a"), (0, "c"), (2, "b"), (0, "b"), (1, "c"), (1, "d")] {
+                gatherer.go_to(unit);
+                gatherer.add(token);
+                gatherer.end_unit();
+            }
+            assert_eq!(gatherer.unit_count(), 3);
+            let of = |token: &str, units: &[u32]| (token.to_owned(), units.to_vec());
+            let expected = [of("a", &[0]), of("b", &[0, 1, 2]), of("c", &[0, 1, 2]), of("d", &[1])];
+            assert_eq!(given(gatherer), BTreeMap::from(expected), "{aside}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_the_tokens_of_their_texts() {
+        let numbers = [Some(7), None, Some(-42), Some(0), Some(i64::MIN), Some(i64::MAX)];
+        let column: arrow::array::ArrayRef =
+            std::sync::Arc::new(numbers.into_iter().collect::<arrow::array::Int64Array>());
+        let (mut of_values, mut of_texts) = (Gatherer::default(), Gatherer::default());
+        of_values.add_values(&Values::of(&column), 0..column.len());
+        numbers.into_iter().flatten().for_each(|number| of_texts.add_text(&number.to_string()));
+        of_values.end_unit();
+        of_texts.end_unit();
+        assert_eq!(given(of_values), given(of_texts));
+    }
+
     #[test]
     fn what_was_put_aside_comes_back_in_order() {
         let mut gatherer = Gatherer::default();
@@ -267,13 +343,6 @@ mod tests {
             }
         }
         assert_eq!(gatherer.unit_count(), 40);
-        let mut given = BTreeMap::new();
-        gatherer
-            .give(|token, units| {
-                given.insert(String::from_utf8(token.to_vec()).unwrap(), units.to_vec());
-                Ok::<_, io::Error>(())
-            })
-            .unwrap();
-        assert_eq!(given, expected);
+        assert_eq!(given(gatherer), expected);
     }
 }

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
+use arrow::array::{Array as _, ArrayRef, RecordBatch};
+use arrow::datatypes::{Field, Schema};
 use model::limits::BLOCK_ROWS;
 use model::partition::Offset;
 use model::split::{FieldStat, SplitMeta, SplitSums};
@@ -215,6 +215,28 @@ impl<'a> Gathered<'a> {
         }
     }
 
+    /// Ends the last block.
+    fn end_rows(&mut self) {
+        if (self.tokens.unit_count() as usize) * BLOCK_ROWS < self.rows as usize {
+            self.tokens.end_unit();
+        }
+    }
+
+    /// Looks at a column of all rows, which came without it: the one at this place.
+    pub(super) fn add_late(&mut self, at: usize, field: &Field, column: &ArrayRef) {
+        self.end_rows();
+        self.values.add_column(at, column);
+        self.spans.add_column(field.name(), column);
+        self.present.add_column(field.name(), column);
+        self.raw_bytes += raw_bytes_of(field, column);
+        let values = Values::of(column);
+        for (block, from) in (0_u32..).zip((0..column.len()).step_by(BLOCK_ROWS)) {
+            self.tokens.go_to(block);
+            self.tokens.add_values(&values, from..(from + BLOCK_ROWS).min(column.len()));
+            self.tokens.end_unit();
+        }
+    }
+
     /// Writes the sections, and what the catalog is to know.
     ///
     /// # Errors
@@ -226,9 +248,7 @@ impl<'a> Gathered<'a> {
         pieces: &Finished,
         mut bundle: BundleWriter<io::BufWriter<File>>,
     ) -> Result<SplitMeta, BuildError> {
-        if !(self.rows as usize).is_multiple_of(BLOCK_ROWS) {
-            self.tokens.end_unit();
-        }
+        self.end_rows();
         let (packing, meta) = (origin.packing, self.meta(origin));
         let templates = Templates(self.templates);
         for (name, bytes) in word_index(&templates)? {
@@ -317,22 +337,23 @@ fn word_index(templates: &Templates) -> tantivy::Result<Vec<(String, bytes::Byte
 
 /// Bytes of the rows' messages and fields' values.
 fn raw_bytes(rows: &RecordBatch) -> u64 {
-    let schema = rows.schema();
-    let mut bytes = 0;
-    for (field, column) in schema.fields().iter().zip(rows.columns()) {
-        let counted = field.name() == "message"
-            || field.name() == "_rest"
-            || FieldColumnId::of(field).is_some_and(|id| id.kind.is_some());
-        if counted {
-            bytes += match Values::of(column) {
-                Values::Text(texts) => {
-                    let offsets = texts.value_offsets();
-                    let ends = offsets.first().zip(offsets.last());
-                    ends.map_or(0, |(first, last)| u64::from((last - first).unsigned_abs()))
-                }
-                _ => 8 * (column.len() - column.null_count()) as u64,
-            };
-        }
+    let columns = rows.schema_ref().fields().iter().zip(rows.columns());
+    columns.map(|(field, column)| raw_bytes_of(field, column)).sum()
+}
+
+fn raw_bytes_of(field: &Field, column: &ArrayRef) -> u64 {
+    let is_counted = field.name() == "message"
+        || field.name() == "_rest"
+        || FieldColumnId::of(field).is_some_and(|id| id.kind.is_some());
+    if !is_counted {
+        return 0;
     }
-    bytes
+    match Values::of(column) {
+        Values::Text(texts) => {
+            let offsets = texts.value_offsets();
+            let ends = offsets.first().zip(offsets.last());
+            ends.map_or(0, |(first, last)| u64::from((last - first).unsigned_abs()))
+        }
+        _ => 8 * (column.len() - column.null_count()) as u64,
+    }
 }

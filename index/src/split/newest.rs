@@ -200,15 +200,21 @@ impl Split {
                 decided = decided.and(&late);
             }
         }
-        let mut candidates = Candidates::new(newest);
-        for (rows, evaluator, filter) in [
-            (&decided, &question.known, &question.unknown),
-            (&question.open, question.evaluator, &request.filter),
+        let (mut candidates, mut finder) = (Candidates::new(newest), self.finder(question));
+        if let Some(passing) = &question.passing {
+            finder.add_rows(passing);
+        }
+        for (rows, evaluator, filter, are_known) in [
+            (&decided, &question.known, &question.unknown, question.passing.is_some()),
+            (&question.open, question.evaluator, &request.filter, false),
         ] {
             let needs =
-                Needs { filter, columns: &[], with_times: true, by_keys: false, in_order: true };
+                Needs { filter, columns: &[], with_times: true, by_keys: true, in_order: true };
             let mut offer = |rows: RecordBatch, numbers: &[u32]| {
                 let passing = evaluator.numbered_rows(&rows, self.place(), numbers);
+                if !are_known {
+                    finder.add(numbers, &passing);
+                }
                 let moments = moments(&rows);
                 for row in passing.set_indices() {
                     if let Some((time, number)) = moments.get(row).zip(numbers.get(row)) {
@@ -221,6 +227,7 @@ impl Split {
                 return Ok(None);
             }
         }
+        self.keep_found(question, finder);
         self.in_order(&candidates.finish(), newest).map(Some)
     }
 

@@ -1,10 +1,10 @@
 //! An open split: its footer, and the sections and the body as they are asked for.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, FieldRef, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use model::limits::BLOCK_ROWS;
 use model::split::{FieldStat, SplitMeta};
 use parquet::arrow::arrow_reader::{
@@ -17,10 +17,12 @@ use platform::objects::Objects;
 use super::asked::not_read;
 use super::body::{Body, PIECE_BYTES};
 use super::bundle::{Bundle, SectionEntry};
+use super::kept::Kept;
 use super::newest::NewestRows;
 use super::offsets::{Arrivals, OffsetReader, Offsets};
 use super::pages::{KeptGroups, PageCache, SplitPages};
 use super::patterns::Patterns;
+use super::places::places;
 use super::present::Present;
 use super::rowset::RowSet;
 use super::senders::Senders;
@@ -36,7 +38,7 @@ use super::words::Words;
 use super::{body_name, bundle_name};
 use crate::evaluate::Place;
 use crate::scan::ScanError;
-use crate::schema::{batch_rows_of, label_type};
+use crate::schema::{FieldColumnId, batch_rows_of, label_type};
 
 /// So many times its bytes the section `senders` takes: a cell has two bytes there and eight in memory.
 const SENDERS_TIMES: u64 = 5;
@@ -53,18 +55,18 @@ pub struct Split {
     patterns: Kept<Patterns>,
     present: Kept<Present>,
     tokens: Kept<Tokens>,
-    blocks: Kept<BlockTimes>,
+    pub(super) blocks: Kept<BlockTimes>,
     minutes: Kept<Minutes>,
-    senders: Kept<Senders>,
-    values: Kept<ValueCounts>,
-    spans: Kept<Spans>,
+    pub(super) senders: Kept<Senders>,
+    pub(super) values: Kept<ValueCounts>,
+    pub(super) spans: Kept<Spans>,
     newest: Kept<NewestRows>,
     keyed: Kept<ArrowReaderMetadata>,
     ingest: Kept<IngestTimes>,
     offsets: Kept<Offsets>,
-    fields: Kept<Vec<FieldStat>>,
+    pub(super) fields: Kept<Vec<FieldStat>>,
     pub(super) objects: Objects,
-    pages: SplitPages,
+    pub(super) pages: SplitPages,
 }
 
 #[derive(Debug)]
@@ -73,28 +75,6 @@ pub(super) struct OpenBody {
     pub(super) parquet: ArrowReaderMetadata,
     /// Bytes of a row's text in each column.
     widths: Vec<u64>,
-}
-
-/// Something that is read once, when it is asked for first.
-#[derive(Debug)]
-struct Kept<T>(Mutex<Option<Arc<T>>>);
-
-impl<T> Default for Kept<T> {
-    fn default() -> Self {
-        Self(Mutex::new(None))
-    }
-}
-
-impl<T> Kept<T> {
-    fn get(&self, read: impl FnOnce() -> Result<T, ScanError>) -> Result<Arc<T>, ScanError> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(value) = kept.as_ref() {
-            return Ok(value.clone());
-        }
-        let value = Arc::new(read()?);
-        *kept = Some(value.clone());
-        Ok(value)
-    }
 }
 
 impl Split {
@@ -108,6 +88,10 @@ impl Split {
         pages: &PageCache,
     ) -> Result<Self, ScanError> {
         let name = bundle_name(&meta.id);
+        if let Some(sums) = meta.sums {
+            objects.expect_size(&name, sums.bundle.bytes);
+            objects.expect_size(&body_name(&meta.id), sums.body.bytes);
+        }
         let wrong = |what: String| ScanError::Corrupt { object: name.clone(), what };
         let bundle = Bundle::open(objects, &name).map_err(|error| not_read(&name, &error))?;
         let footer = &bundle.footer;
@@ -184,20 +168,25 @@ impl Split {
 
     /// The same, if they were asked before: nobody is waited for.
     pub(crate) fn fields_at_hand(&self) -> Option<Arc<Vec<FieldStat>>> {
-        self.fields.0.try_lock().ok()?.clone()
+        self.fields.at_hand()
     }
 
-    /// All rows, in row order, each with the number of its template.
+    /// All rows, in row order, each with the number of its template; without the columns of fields that
+    /// are left out.
     ///
     /// # Errors
     /// [`ScanError`].
     pub(crate) fn rows(
         &self,
+        is_left: &dyn Fn(&FieldColumnId) -> bool,
     ) -> Result<impl Iterator<Item = Result<(RecordBatch, Vec<u32>), ScanError>> + use<>, ScanError>
     {
         let body = self.body()?;
         let (ingest, templates, offsets) = (self.ingest()?, self.templates()?, self.offsets()?);
-        let columns: Vec<usize> = (0..body.parquet.schema().fields().len()).collect();
+        let fields = body.parquet.schema().fields().iter().enumerate();
+        let is_read = |field: &Field| FieldColumnId::of(field).is_none_or(|id| !is_left(&id));
+        let columns: Vec<usize> =
+            fields.filter_map(|(at, field)| is_read(field).then_some(at)).collect();
         let name = body.body.name.clone();
         let (bundle, asked) = (self.bundle.name.clone(), self.bundle.asked.clone());
         let reader = self.reader(&body, &body.parquet, &columns, None)?;
@@ -329,7 +318,7 @@ impl Split {
             return Err(self.wrong("its senders do not sum up to its minutes".to_owned()));
         }
         let mut count = 0;
-        for rows in self.rows()? {
+        for rows in self.rows(&|_| false)? {
             count += rows?.0.num_rows() as u64;
         }
         if count == self.meta.row_count {
@@ -469,6 +458,10 @@ impl Split {
     ) -> Result<ParquetRecordBatchReader, ScanError> {
         let mask = ProjectionMask::roots(parquet.parquet_schema(), columns.iter().copied());
         let row_count = self.row_count as usize;
+        if let Some(rows) = rows.filter(|_| self.objects.is_shared()) {
+            let places = places(parquet.metadata(), columns, rows);
+            body.body.asked.bring(&body.body.name, &places)?;
+        }
         let selection = rows.map(|rows| {
             let ranges = rows.ranges().iter().map(|range| range.start as usize..range.end as usize);
             RowSelection::from_consecutive_ranges(ranges, row_count)

@@ -71,7 +71,7 @@ impl Packing {
         }
     }
 
-    /// How the body is written.
+    /// How the body is written, so many columns of it at a time.
     ///
     /// # Errors
     /// None: the levels are zstd's.
@@ -79,9 +79,10 @@ impl Packing {
         self,
         schema: &Schema,
         sketches: &Sketches,
+        together: usize,
     ) -> Result<WriterProperties, ParquetError> {
         let columns = schema.fields().len();
-        let share = PAGES_BYTES / columns.max(1);
+        let share = PAGES_BYTES / together.max(1);
         // Many columns at a high level would take more memory than a merge may.
         let is_few = self.is_cold() && columns <= SMALL_COLUMNS;
         let level = if is_few { SMALL_LEVEL } else { QUICK_LEVEL };
@@ -132,7 +133,7 @@ mod tests {
         let field = |n| Field::new(format!("f{n}"), DataType::Utf8, true);
         let message = Field::new("message", DataType::Utf8, false);
         let fields: Vec<Field> = std::iter::once(message).chain((1..columns).map(field)).collect();
-        packing.properties(&Schema::new(fields), &Sketches::default()).unwrap()
+        packing.properties(&Schema::new(fields), &Sketches::default(), columns).unwrap()
     }
 
     #[test]

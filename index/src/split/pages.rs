@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowGroups};
 use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
+use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::SerializedPageReader;
 
 use super::body::Body;
+use super::found::Found;
 use crate::metrics::IndexMetrics;
 
 /// Bytes that the bookkeeping of a kept page takes, about.
@@ -25,7 +28,7 @@ pub(crate) struct PageCache {
     /// `None` keeps nothing: for readers that come by once.
     pages: Option<Cache<Key, Kept>>,
     splits: Arc<AtomicU64>,
-    metrics: IndexMetrics,
+    metrics: Arc<IndexMetrics>,
 }
 
 /// A page of an opened split.
@@ -45,12 +48,15 @@ enum Part {
         column: u32,
     },
     Tokens,
+    /// The rows that pass a filter of this hash.
+    Found(u64),
 }
 
 #[derive(Debug, Clone)]
 enum Kept {
     Column(Arc<Page>),
     Bytes(Bytes),
+    Found(Arc<Found>),
 }
 
 impl Kept {
@@ -59,6 +65,7 @@ impl Kept {
             + match self {
                 Self::Column(page) => page.buffer().len(),
                 Self::Bytes(bytes) => bytes.len(),
+                Self::Found(found) => found.bytes(),
             }
     }
 }
@@ -67,13 +74,15 @@ impl PageCache {
     /// Keeps pages of at most so many bytes.
     pub(crate) fn new(bytes_max: u64, metrics: IndexMetrics) -> Self {
         let weigh = |_: &Key, page: &Kept| u32::try_from(page.bytes()).unwrap_or(u32::MAX);
-        let pages = Cache::builder().max_capacity(bytes_max).weigher(weigh).build();
-        Self { pages: Some(pages), splits: Arc::default(), metrics }
+        // What was asked last is asked next: pages that are read after a long scan come in at once.
+        let cache = Cache::builder().max_capacity(bytes_max).weigher(weigh);
+        let pages = cache.eviction_policy(EvictionPolicy::lru()).build();
+        Self { pages: Some(pages), splits: Arc::default(), metrics: Arc::new(metrics) }
     }
 
     /// Keeps nothing.
     pub(crate) fn none() -> Self {
-        Self { pages: None, splits: Arc::default(), metrics: IndexMetrics::default() }
+        Self { pages: None, splits: Arc::default(), metrics: Arc::default() }
     }
 
     /// The pages of a split that is opened.
@@ -83,9 +92,12 @@ impl PageCache {
 
     fn find(&self, key: Key) -> Option<Kept> {
         let found = self.pages.as_ref()?.get(&key);
-        match found {
-            Some(_) => self.metrics.page_hits.inc(),
-            None => self.metrics.page_misses.inc(),
+        let metrics = &self.metrics;
+        match (key.part, &found) {
+            (Part::Found(_), Some(_)) => metrics.found_hits.inc(),
+            (Part::Found(_), None) => metrics.found_misses.inc(),
+            (_, Some(_)) => metrics.page_hits.inc(),
+            (_, None) => metrics.page_misses.inc(),
         };
         found
     }
@@ -125,6 +137,23 @@ impl SplitPages {
         let bytes = Bytes::from(read()?);
         self.cache.keep(key, Kept::Bytes(bytes.clone()));
         Ok(bytes)
+    }
+
+    /// The rows that are known to pass a filter of such a hash, whichever it is.
+    pub(super) fn found(&self, hash: u64) -> Option<Arc<Found>> {
+        match self.cache.find(self.found_key(hash)) {
+            Some(Kept::Found(found)) => Some(found),
+            _ => None,
+        }
+    }
+
+    /// Keeps the rows that pass a filter of such a hash.
+    pub(super) fn keep_found(&self, hash: u64, found: Arc<Found>) {
+        self.cache.keep(self.found_key(hash), Kept::Found(found));
+    }
+
+    fn found_key(&self, hash: u64) -> Key {
+        Key { split: self.split, part: Part::Found(hash), number: 0 }
     }
 }
 
@@ -167,18 +196,13 @@ struct Chunks {
 
 impl Chunks {
     fn reader(&self, group: usize) -> Result<Box<dyn PageReader>> {
-        let missing = || ParquetError::General(format!("no column {} in its index", self.column));
-        let locations = self.parquet.offset_index().and_then(|index| index.get(group));
-        let locations = locations.and_then(|index| index.get(self.column)).ok_or_else(missing)?;
-        let locations = locations.page_locations().clone();
-        let rows = self.parquet.row_group(group);
-        let row_count = usize::try_from(rows.num_rows()).map_err(|_| missing())?;
-        let chunk = rows.columns().get(self.column).ok_or_else(missing)?;
-        let inner =
-            SerializedPageReader::new(self.body.clone(), chunk, row_count, Some(locations))?;
-        let number = |number: usize| u32::try_from(number).map_err(|_| missing());
+        let (body, parquet) = (self.body.clone(), self.parquet.clone());
+        let chunk = Chunk { body, parquet, column: self.column, group };
+        let number = |number: usize| u32::try_from(number).map_err(|_| chunk.missing());
         let part = Part::Column { group: number(group)?, column: number(self.column)? };
-        Ok(Box::new(KeptPages { inner, pages: self.pages.clone(), part, number: 0 }))
+        let has_dictionary = chunk.has_dictionary()?;
+        let pages = self.pages.clone();
+        Ok(Box::new(KeptPages { chunk, has_dictionary, inner: None, pages, part, number: 0 }))
     }
 }
 
@@ -193,13 +217,81 @@ impl Iterator for Chunks {
 
 impl PageIterator for Chunks {}
 
+/// A column's chunk in a row group, and where its pages are.
+struct Chunk {
+    body: Arc<Body>,
+    parquet: Arc<ParquetMetaData>,
+    column: usize,
+    group: usize,
+}
+
+impl Chunk {
+    fn missing(&self) -> ParquetError {
+        ParquetError::General(format!("no column {} in its index", self.column))
+    }
+
+    fn locations(&self) -> Result<&[PageLocation]> {
+        let locations = self.parquet.offset_index().and_then(|index| index.get(self.group));
+        let locations = locations.and_then(|index| index.get(self.column));
+        Ok(locations.ok_or_else(|| self.missing())?.page_locations())
+    }
+
+    fn row_count(&self) -> Result<usize> {
+        let rows = self.parquet.row_group(self.group).num_rows();
+        usize::try_from(rows).map_err(|_| self.missing())
+    }
+
+    fn metadata(&self) -> Result<&ColumnChunkMetaData> {
+        let chunk = self.parquet.row_group(self.group).columns().get(self.column);
+        chunk.ok_or_else(|| self.missing())
+    }
+
+    /// What stands before the first page is a dictionary.
+    fn has_dictionary(&self) -> Result<bool> {
+        let (start, _) = self.metadata()?.byte_range();
+        let first = self.locations()?.first().map(|page| u64::try_from(page.offset));
+        Ok(first.is_some_and(|first| first != Ok(start)))
+    }
+
+    /// Reads its pages, from the first one on.
+    fn open(&self) -> Result<SerializedPageReader<Body>> {
+        let (chunk, locations) = (self.metadata()?, self.locations()?.to_vec());
+        SerializedPageReader::new(self.body.clone(), chunk, self.row_count()?, Some(locations))
+    }
+}
+
 /// The pages of a chunk: kept ones, and others read and then kept.
 struct KeptPages {
-    inner: SerializedPageReader<Body>,
+    chunk: Chunk,
+    has_dictionary: bool,
+    /// What reads pages, and the number of its next one. What it unpacks with takes memory and time
+    /// to be made, so it is made when a page is not kept.
+    inner: Option<(SerializedPageReader<Body>, u32)>,
     pages: SplitPages,
     part: Part,
     /// The number of the next page, a dictionary counted too.
     number: u32,
+}
+
+impl KeptPages {
+    /// Reads a page.
+    fn read(&mut self, number: u32) -> Result<Option<Page>> {
+        let (reader, next) = match &mut self.inner {
+            Some(inner) => inner,
+            none => none.insert((self.chunk.open()?, 0)),
+        };
+        while *next < number {
+            reader.skip_next_page()?;
+            *next += 1;
+        }
+        *next = number + 1;
+        reader.get_next_page()
+    }
+
+    /// Where the next page is among those of the locations; `None` for a dictionary.
+    fn place(&self) -> Option<usize> {
+        (self.number as usize).checked_sub(usize::from(self.has_dictionary))
+    }
 }
 
 impl Iterator for KeptPages {
@@ -212,13 +304,16 @@ impl Iterator for KeptPages {
 
 impl PageReader for KeptPages {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
-        let key = Key { split: self.pages.split, part: self.part, number: self.number };
+        let number = self.number;
+        let key = Key { split: self.pages.split, part: self.part, number };
+        if self.place().is_some_and(|at| self.chunk.locations().is_ok_and(|all| at >= all.len())) {
+            return Ok(None);
+        }
         self.number += 1;
         if let Some(Kept::Column(page)) = self.pages.cache.find(key) {
-            self.inner.skip_next_page()?;
             return Ok(Some(Page::clone(&page)));
         }
-        let page = self.inner.get_next_page()?;
+        let page = self.read(number)?;
         if let Some(page) = &page {
             self.pages.cache.keep(key, Kept::Column(Arc::new(page.clone())));
         }
@@ -226,15 +321,29 @@ impl PageReader for KeptPages {
     }
 
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
-        self.inner.peek_next_page()
+        let Some(at) = self.place() else {
+            return Ok(Some(PageMetadata { num_rows: None, num_levels: None, is_dict: true }));
+        };
+        let locations = self.chunk.locations()?;
+        let Some(page) = locations.get(at) else { return Ok(None) };
+        let behind = match locations.get(at + 1) {
+            Some(next) => {
+                usize::try_from(next.first_row_index).map_err(|_| self.chunk.missing())?
+            }
+            None => self.chunk.row_count()?,
+        };
+        let first = usize::try_from(page.first_row_index).map_err(|_| self.chunk.missing())?;
+        let rows = behind.checked_sub(first).ok_or_else(|| self.chunk.missing())?;
+        Ok(Some(PageMetadata { num_rows: Some(rows), num_levels: None, is_dict: false }))
     }
 
     fn skip_next_page(&mut self) -> Result<()> {
         self.number += 1;
-        self.inner.skip_next_page()
+        Ok(())
     }
 
     fn at_record_boundary(&mut self) -> Result<bool> {
-        self.inner.at_record_boundary()
+        // With locations, pages begin with records.
+        Ok(true)
     }
 }

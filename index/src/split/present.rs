@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use arrow::array::{Array as _, RecordBatch};
+use arrow::array::{Array as _, ArrayRef, RecordBatch};
 use arrow::datatypes::Field;
 
 use super::coding::{Reader, malformed, put, put_bytes};
@@ -128,6 +128,18 @@ impl PresentFinder {
         }
     }
 
+    /// Looks at a column of all rows, which came without it.
+    pub(super) fn add_column(&mut self, name: &str, column: &ArrayRef) {
+        let mut from = 0;
+        for service in &mut self.services {
+            let count = service.end as usize - from;
+            if has_values(column, from, count) {
+                service.columns.insert(name.to_owned());
+            }
+            from = service.end as usize;
+        }
+    }
+
     /// The columns found.
     pub(super) fn finish(self) -> Present {
         let all: BTreeSet<&String> = self.services.iter().flat_map(|one| &one.columns).collect();
@@ -148,19 +160,23 @@ impl Service {
             if empty || self.columns.contains(field.name()) || !is_own(field) {
                 continue;
             }
-            let nulls = column.nulls().map_or(0, |nulls| nulls.slice(from, count).null_count());
-            if nulls < count {
+            if has_values(column, from, count) {
                 self.columns.insert(field.name().clone());
             }
         }
     }
 }
 
+/// Whether some of these rows have a value.
+fn has_values(column: &ArrayRef, from: usize, count: usize) -> bool {
+    column.nulls().map_or(0, |nulls| nulls.slice(from, count).null_count()) < count
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, new_null_array};
+    use arrow::array::new_null_array;
     use model::record::FieldType;
     use proptest::prelude::*;
 
@@ -207,6 +223,15 @@ mod tests {
                 finder.add(&batch(&values), runs);
             }
             let present = finder.finish();
+            let mut late = PresentFinder::default();
+            let values: Vec<[bool; 3]> = rows.iter().map(|(_, row)| *row).collect();
+            let runs = rows.iter().map(|(service, _)| (1, names[*service].as_str()));
+            late.add(&batch(&vec![[false; 3]; rows.len()]), runs);
+            let whole = batch(&values);
+            for name in NAMES {
+                late.add_column(name, whole.column_by_name(name).unwrap());
+            }
+            prop_assert_eq!(&late.finish(), &present);
             let count = u32::try_from(rows.len()).unwrap();
             prop_assert_eq!(&Present::decode(&present.encode(), count).unwrap(), &present);
             prop_assert!(Present::decode(&present.encode(), count + 1).is_err());

@@ -69,7 +69,15 @@ pub(super) fn leaves_of(filter: &Filter) -> Vec<&Filter> {
 /// Asks the indexes.
 pub(super) fn resolve(filter: &Filter, indexes: &Indexes<'_>) -> Result<Resolved, Unreadable> {
     let resolver = Resolver { indexes };
-    let leaves = leaves_of(filter).into_iter().map(|leaf| resolver.leaf(leaf));
+    // The whole was looked up before.
+    let found = |leaf| if is_leaf(filter) { None } else { indexes.found(leaf) };
+    let leaves = leaves_of(filter).into_iter().map(|leaf| match found(leaf) {
+        Some(found) => {
+            let rows = found.rows();
+            Ok(Leaf::decided(Bounds { sure: rows.clone(), may: rows }))
+        }
+        None => resolver.leaf(leaf),
+    });
     let leaves = leaves.collect::<Result<Vec<Leaf>, Unreadable>>()?;
     Ok(Resolved { bounds: combined(filter, &leaves, indexes.row_count), leaves })
 }
@@ -185,11 +193,9 @@ impl Resolver<'_, '_> {
             return Ok(self.open());
         };
         let mut may = self.in_fields(text)?;
-        if let TextMatch::Phrase(phrase) = text {
-            // Numbers equal to it: `1.50` finds 1.5.
-            for text in Number::read(phrase).map(Number::texts).unwrap_or_default() {
-                may = may.or(&self.in_fields(&TextMatch::Phrase(text))?);
-            }
+        // Numbers equal to it: `1.50` finds 1.5.
+        for text in Number::meant(text).map(Number::texts).unwrap_or_default() {
+            may = may.or(&self.in_fields(&TextMatch::Phrase(text))?);
         }
         Ok(Bounds { sure: RowSet::default(), may })
     }

@@ -5,12 +5,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::{DictionaryArray, Int32Array, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Field, Int32Type, Schema};
 use model::query::Filter;
 use model::split::FieldStat;
-use model::time::{TimeRange, Timestamp};
+use model::time::TimeRange;
 
+use super::found::Found;
 use super::offsets::OffsetReader;
 use super::open::Split;
 use super::patterns::Patterns;
@@ -62,6 +64,11 @@ impl Indexes<'_> {
         self.split.fields()
     }
 
+    /// The rows that are known to pass a filter.
+    pub(super) fn found(&self, filter: &Filter) -> Option<Arc<Found>> {
+        self.split.found(filter)
+    }
+
     pub(super) fn spans(&self) -> Result<Arc<Spans>, Unreadable> {
         self.split.spans()
     }
@@ -91,6 +98,8 @@ pub(super) struct Question<'a> {
     pub(super) unknown: Filter,
     /// Of the decided rows those that pass, when the indexes know all that is asked.
     pub(super) passing: Option<RowSet>,
+    /// Which rows pass was known from a question before.
+    pub(super) is_found: bool,
 }
 
 impl Split {
@@ -134,6 +143,7 @@ impl Split {
         let question = self.question(evaluator, request)?;
         if question.open.is_empty() && question.decided.is_empty() {
             // No row may pass: nothing more is asked of the split.
+            self.keep_found(&question, self.finder(&question));
             give_last(emit, RecordBatch::new_empty(request.schema()));
             return Ok(());
         }
@@ -149,6 +159,9 @@ impl Split {
         evaluator: &'a Evaluator,
         request: &'a ScanRequest,
     ) -> Result<Question<'a>, ScanError> {
+        if let Some(found) = self.found(&request.filter) {
+            return self.known_question(evaluator, request, found.rows());
+        }
         let indexes = Indexes { split: self, row_count: self.row_count };
         let mut resolved = resolve(&request.filter, &indexes)?;
         let mut may = self.in_time(&resolved.bounds.may, &request.range)?;
@@ -168,14 +181,35 @@ impl Split {
         let mut known = |part: &Filter| is_leaf(part).then(|| sure.next()).flatten().flatten();
         let known = Evaluator::with_known(&request.filter, request.range, &mut known);
         let passing = known.known_rows(self.row_count).map(|rows| rows.and(&decided));
-        let sure = bounds.sure;
-        Ok(Question { request, evaluator, sure, open, decided, known, unknown, passing })
+        let (sure, is_found) = (bounds.sure, false);
+        Ok(Question { request, evaluator, sure, open, decided, known, unknown, passing, is_found })
+    }
+
+    /// The same where it is known which rows pass, whatever their time.
+    fn known_question<'a>(
+        &self,
+        evaluator: &'a Evaluator,
+        request: &'a ScanRequest,
+        rows: RowSet,
+    ) -> Result<Question<'a>, ScanError> {
+        let decided = self.in_time(&rows, &request.range)?;
+        let mut whole = |_: &Filter| Some(rows.clone());
+        Ok(Question {
+            request,
+            evaluator,
+            known: Evaluator::with_known(&request.filter, request.range, &mut whole),
+            sure: rows,
+            open: RowSet::default(),
+            unknown: Filter::All,
+            passing: Some(decided.clone()),
+            decided,
+            is_found: true,
+        })
     }
 
     /// Of some rows those of blocks that may be in a range.
     fn in_time(&self, rows: &RowSet, range: &TimeRange) -> Result<RowSet, ScanError> {
-        let (first, last) = (Timestamp(self.meta.time_first), Timestamp(self.meta.time_last));
-        Ok(match range.covers(first, last) {
+        Ok(match self.is_inside(range) {
             true => rows.clone(),
             false => rows.and(&self.blocks()?.rows_in(range, self.row_count)),
         })
@@ -272,14 +306,27 @@ impl Split {
         self.read(rows, needs, &mut go_on).map(|_| ())
     }
 
+    /// Which of some rows with these numbers pass, by a filter that is prepared. Times are looked at only
+    /// where they may be outside of the range: else they need not be read.
+    fn passing(
+        &self,
+        evaluator: &Evaluator,
+        request: &ScanRequest,
+        (rows, numbers): (&RecordBatch, &[u32]),
+    ) -> BooleanBuffer {
+        match self.is_inside(&request.range) {
+            true => evaluator.timely_rows(rows, self.place(), numbers),
+            false => evaluator.numbered_rows(rows, self.place(), numbers),
+        }
+    }
+
     fn scan_all(
         &self,
         question: &Question<'_>,
         emit: &mut dyn FnMut(RecordBatch) -> ControlFlow<()>,
     ) -> Result<(), ScanError> {
         let request = question.request;
-        let (first, last) = (Timestamp(self.meta.time_first), Timestamp(self.meta.time_last));
-        let inside = request.range.covers(first, last);
+        let (inside, mut finder) = (self.is_inside(&request.range), self.finder(question));
         let mut tally = request.counted.then(|| Tally::new(&request.columns, self.place()));
         let nothing = RecordBatch::new_empty(request.schema());
         let exact = question.passing.as_ref().filter(|_| inside);
@@ -295,26 +342,28 @@ impl Split {
         };
         let decided = question.passing.as_ref().unwrap_or(&question.decided).without(&unread);
         let open = question.open.without(&unread);
-        let all_pass = inside && question.passing.is_some();
-        let needs = |filter, with_times| Needs {
+        let all_pass = exact.is_some();
+        finder.add_rows(&exact.map_or_else(|| unread.clone(), |passing| passing.or(&unread)));
+        let needs = |filter| Needs {
             filter,
             columns: &request.columns,
-            with_times,
-            by_keys: request.counted,
+            with_times: !inside,
+            by_keys: request.counted || request.columns.is_empty(),
             in_order: false,
         };
         let all = Filter::All;
         let filter = if all_pass { &all } else { &question.unknown };
         let passes: [(&RowSet, Option<&Evaluator>, Needs<'_>); 2] = [
-            (&decided, (!all_pass).then_some(&question.known), needs(filter, !all_pass)),
-            (&open, Some(question.evaluator), needs(&request.filter, true)),
+            (&decided, (!all_pass).then_some(&question.known), needs(filter)),
+            (&open, Some(question.evaluator), needs(&request.filter)),
         ];
         for (rows, evaluator, needs) in passes {
             let mut give = |rows: RecordBatch, numbers: &[u32]| {
                 let rows = match evaluator {
                     None => rows,
                     Some(evaluator) => {
-                        let passing = evaluator.numbered_rows(&rows, self.place(), numbers);
+                        let passing = self.passing(evaluator, request, (&rows, numbers));
+                        finder.add(numbers, &passing);
                         if passing.count_set_bits() == 0 {
                             return Ok(emit(nothing.clone()));
                         }
@@ -334,6 +383,7 @@ impl Split {
                 return Ok(());
             }
         }
+        self.keep_found(question, finder);
         if let Some(tally) = &mut tally {
             give_last(emit, tally.take()?);
         }

@@ -16,7 +16,7 @@ use parquet::file::properties::WriterPropertiesBuilder;
 use parquet::schema::types::ColumnPath;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::coding::{Reader, malformed, put, put_bytes};
+use super::coding::{Reader, is_same, malformed, put, put_bytes};
 use crate::columns::Values;
 use crate::schema::{FieldColumnId, REST};
 
@@ -71,7 +71,7 @@ impl Sketch {
                 let mut before: Option<(&str, u64)> = None;
                 for text in texts.iter().flatten() {
                     // Neighbours often are the same.
-                    let same = before.filter(|(before, _)| *before == text);
+                    let same = before.filter(|(before, _)| is_same(before, text));
                     let hash = same.map_or_else(|| xxh3_64(text.as_bytes()), |(_, hash)| hash);
                     self.add_hash(hash);
                     self.bytes += text.len() as u64;
@@ -252,6 +252,11 @@ impl Sketches {
             fields.filter_map(|field| Some((weight(field)?, field.name().as_str()))).collect();
         columns.sort_unstable_by(|left, right| right.cmp(left));
         columns.into_iter().take(most).map(|(_, name)| name).collect()
+    }
+
+    /// Bytes of the texts of a field's column; all there can be where nothing is known.
+    pub(super) fn text_bytes(&self, id: &FieldColumnId) -> u64 {
+        self.0.get(id).map_or(u64::MAX, |sketch| sketch.bytes)
     }
 
     /// The bytes of the section.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array as _, ArrayRef, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
+use model::limits::BLOCK_ROWS;
 use model::query::Filter;
 use model::record::FieldType;
 use model::split::FieldStat;
@@ -26,6 +27,8 @@ pub(super) const LEVEL: &str = "level";
 const ROWS_MIN: usize = 64;
 /// Spans of a column that are kept whatever their length.
 const SPANS_MIN: usize = 16;
+/// Bytes of a column's values that are kept: of one with more, as of traces of stacks, nothing is.
+const VALUES_BYTES_MAX: usize = 1 << 20;
 /// Text fields of a split whose spans are looked at, the first ones of its columns.
 const FIELDS_MAX: usize = 64;
 
@@ -172,7 +175,7 @@ impl Spans {
 /// Finds spans while rows are written.
 #[derive(Debug, Default)]
 pub(super) struct SpanFinder {
-    /// By column; `None` of one whose spans are short.
+    /// By column; `None` of one of which nothing is kept.
     columns: BTreeMap<String, Option<Finding>>,
     fields: usize,
     rows: u32,
@@ -184,9 +187,16 @@ struct Finding {
     numbers: HashMap<Box<str>, u32>,
     column: SpanColumn,
     rows: u32,
+    /// Of its values.
+    bytes: usize,
 }
 
 impl Finding {
+    fn new() -> Self {
+        let column = SpanColumn { values: vec![None], spans: Vec::new() };
+        Self { column, ..Self::default() }
+    }
+
     fn number(&mut self, value: Option<&str>) -> u32 {
         let Some(value) = value else { return 0 };
         if let Some(number) = self.numbers.get(value) {
@@ -195,6 +205,7 @@ impl Finding {
         let number = u32::try_from(self.numbers.len() + 1).unwrap_or(u32::MAX);
         self.numbers.insert(value.into(), number);
         self.column.values.push(Some(value.to_owned()));
+        self.bytes += value.len();
         number
     }
 
@@ -226,8 +237,9 @@ impl Finding {
         }
     }
 
-    fn is_short(&self) -> bool {
-        self.column.spans.len() > SPANS_MIN.max(self.rows as usize / ROWS_MIN)
+    /// Whether its spans are short, or its values long, for a column of so many rows.
+    fn is_too_much(&self, rows: usize) -> bool {
+        self.bytes > VALUES_BYTES_MAX || self.column.spans.len() > SPANS_MIN.max(rows / ROWS_MIN)
     }
 }
 
@@ -270,8 +282,22 @@ impl SpanFinder {
                 true => finding.add(0, self.rows - before),
                 false => finding.add_values(&values, rows.num_rows()),
             }
-            if finding.is_short() {
+            if finding.is_too_much(self.rows as usize) {
                 self.columns.insert(field.name().clone(), None);
+            }
+        }
+    }
+
+    /// Looks at a column of all rows, which came without it.
+    pub(super) fn add_column(&mut self, name: &str, column: &ArrayRef) {
+        let Some(Some(finding)) = self.columns.get_mut(name) else { return };
+        *finding = Finding::new();
+        for from in (0..column.len()).step_by(BLOCK_ROWS) {
+            let some = column.slice(from, BLOCK_ROWS.min(column.len() - from));
+            finding.add_values(&Values::of(&some), some.len());
+            if finding.is_too_much(column.len()) {
+                self.columns.insert(name.to_owned(), None);
+                return;
             }
         }
     }
@@ -283,9 +309,8 @@ impl SpanFinder {
             return None;
         }
         self.fields += usize::from(id.is_some_and(|id| id.kind.is_some()));
-        let column = SpanColumn { values: vec![None], spans: Vec::new() };
         let is_looked_at = self.fields <= FIELDS_MAX || matches!(values, Values::Label(..));
-        is_looked_at.then(|| Finding { column, ..Finding::default() })
+        is_looked_at.then(Finding::new)
     }
 
     /// The columns with long spans.
@@ -294,7 +319,7 @@ impl SpanFinder {
         let long = |(name, finding): (String, Option<Finding>)| {
             let mut finding = finding?;
             finding.add(0, rows - finding.rows);
-            (!finding.is_short()).then_some((name, finding.column))
+            (!finding.is_too_much(rows as usize)).then_some((name, finding.column))
         };
         Spans(self.columns.into_iter().filter_map(long).collect())
     }
@@ -302,7 +327,7 @@ impl SpanFinder {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::DictionaryArray;
+    use arrow::array::{DictionaryArray, new_null_array};
     use arrow::datatypes::Int32Type;
     use model::partition::PartitionId;
     use model::query::{FieldTest, TextMatch};
@@ -359,6 +384,33 @@ mod tests {
             // Not when there are more of the name elsewhere.
             prop_assert!(spans.named("app", &[stat("app", count + 1)]).is_none());
             prop_assert!(spans.named("app", &[stat("app", count), stat("app", 1)]).is_none());
+        }
+    }
+    #[test]
+    fn a_column_of_all_rows_has_long_spans_on_average() {
+        let id = FieldColumnId { name: "app".to_owned(), kind: Some(FieldType::Text) };
+        let whole = schema(&[id]);
+        let field = whole.field_with_name("app").unwrap().clone();
+        let none = new_null_array(&DataType::Utf8, 8 * BLOCK_ROWS);
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![none]).unwrap();
+        let mut finder = SpanFinder::default();
+        finder.add(&rows);
+        // Fewer than so many rows may have, all of them in the first block.
+        let text = |row: usize| if row < 100 && row.is_multiple_of(2) { "a" } else { "b" };
+        let texts: StringArray = (0..8 * BLOCK_ROWS).map(|row| Some(text(row))).collect();
+        let texts: ArrayRef = Arc::new(texts);
+        finder.add_column("app", &texts);
+        assert_eq!(finder.finish().0["app"].spans.len(), 100);
+    }
+
+    #[test]
+    fn long_values_are_not_kept() {
+        let mut finding = Finding::new();
+        for n in 0..=4 {
+            let value = format!("{n}{}", "x".repeat(VALUES_BYTES_MAX / 4));
+            assert_eq!(finding.is_too_much(1), n == 4, "{n}");
+            let number = finding.number(Some(&value));
+            finding.add(number, 1_000);
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 
 use super::open::Split;
@@ -13,7 +14,7 @@ use super::statistics::Minutes;
 use super::templates::TemplateKey;
 use super::values::{ValueCounts, ValueSums};
 use crate::scan::ScanError;
-use crate::several::{FieldTally, Tallies, join};
+use crate::several::{FieldTally, Tallies, join, tally_fields};
 
 /// What is known of all rows of a split; by default nothing is.
 #[derive(Debug, Default)]
@@ -26,6 +27,13 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
+    /// How many rows have each field, of rows in parts that are not in the order of a split yet.
+    pub(crate) fn of_fields(parts: &[RecordBatch]) -> Self {
+        let mut tallies = Tallies::new();
+        parts.iter().for_each(|rows| tally_fields(rows, &mut tallies));
+        Self { fields: Some(tallies), ..Self::default() }
+    }
+
     /// Of splits that become one with all their rows, whose templates have these numbers there.
     ///
     /// Memory: what one split keeps of each, twice; senders of all of them.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use arrow::array::{Array as _, DictionaryArray, RecordBatch, StringArray};
+use arrow::array::{Array as _, ArrayRef, DictionaryArray, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Int32Type, Schema};
 use hashbrown::HashMap;
 use model::record::FieldType;
@@ -15,6 +15,8 @@ use crate::schema::FieldColumnId;
 
 /// Distinct values of a column that are counted; of one with more nothing is kept.
 const VALUES_MAX: usize = 1_024;
+/// The same of their bytes.
+const VALUES_BYTES_MAX: usize = 1 << 20;
 /// Text fields of a split whose values are counted, the first ones of its columns.
 const FIELDS_MAX: usize = 64;
 
@@ -63,6 +65,12 @@ impl ValueCounts {
 /// Values of a column with their rows.
 type Counts = HashMap<String, u64>;
 
+/// Whether nothing is kept of them.
+fn are_too_many(counts: &Counts) -> bool {
+    let bytes = || counts.keys().map(String::len).sum::<usize>();
+    counts.len() > VALUES_MAX || bytes() > VALUES_BYTES_MAX
+}
+
 /// What a column is whose values may be counted: a label or a text field.
 fn counted(field: &Field) -> Option<FieldColumnId> {
     FieldColumnId::of(field).filter(|id| matches!(id.kind, None | Some(FieldType::Text)))
@@ -82,7 +90,7 @@ impl ValueSums {
             match (known.as_mut(), values.of(field.name())) {
                 (Some(sums), Some(values)) => {
                     values.iter().for_each(|(value, rows)| add(sums, Some(value), *rows));
-                    if sums.len() > VALUES_MAX {
+                    if are_too_many(sums) {
                         *known = None;
                     }
                 }
@@ -108,6 +116,21 @@ struct Counting {
     is_known: bool,
 }
 
+impl Counting {
+    fn add(&mut self, array: &ArrayRef) {
+        let counts = self.counts.as_mut().filter(|_| !self.is_known);
+        let Some(counts) = counts.filter(|_| array.null_count() < array.len()) else { return };
+        match Values::of(array) {
+            Values::Label(keys, texts) => add_keys(counts, keys, texts),
+            Values::Text(texts) => add_texts(counts, texts),
+            _ => {}
+        }
+        if are_too_many(counts) {
+            self.counts = None;
+        }
+    }
+}
+
 impl ValueCounter {
     /// Of rows with these columns; what is known of them is not counted again.
     pub(super) fn new(columns: &Schema, mut known: ValueSums) -> Self {
@@ -128,20 +151,13 @@ impl ValueCounter {
 
     /// Counts some rows.
     pub(super) fn add(&mut self, rows: &RecordBatch) {
-        for column in self.0.iter_mut().filter(|column| !column.is_known) {
-            let array = rows.column(column.at);
-            let Some(counts) = column.counts.as_mut().filter(|_| array.null_count() < array.len())
-            else {
-                continue;
-            };
-            match Values::of(array) {
-                Values::Label(keys, texts) => add_keys(counts, keys, texts),
-                Values::Text(texts) => add_texts(counts, texts),
-                _ => {}
-            }
-            if counts.len() > VALUES_MAX {
-                column.counts = None;
-            }
+        self.0.iter_mut().for_each(|column| column.add(rows.column(column.at)));
+    }
+
+    /// Counts the column at a place, which its rows came without.
+    pub(super) fn add_column(&mut self, at: usize, values: &ArrayRef) {
+        if let Some(column) = self.0.iter_mut().find(|column| column.at == at) {
+            column.add(values);
         }
     }
 
@@ -272,5 +288,14 @@ mod tests {
         let found = counts(&parts[..1], sums(&parts));
         assert_eq!(found.of("path"), Some(&[("v1".to_owned(), 2)][..]));
         assert_eq!(found.of("host"), Some(&[("v7".to_owned(), 2)][..]));
+    }
+    #[test]
+    fn long_values_are_not_counted() {
+        let counts = |count: usize| -> Counts {
+            let long = |n: usize| (format!("{n}{}", "x".repeat(VALUES_BYTES_MAX / 4)), 1);
+            (0..count).map(long).collect()
+        };
+        assert!(!are_too_many(&counts(3)));
+        assert!(are_too_many(&counts(4)));
     }
 }

@@ -8,7 +8,7 @@ use model::query::Filter;
 use model::time::{TimeRange, Timestamp};
 
 use super::parts::is_of_senders;
-use crate::scan::{ScanError, ScanRequest};
+use crate::scan::{Column, ScanError, ScanRequest};
 use crate::split::count::NOTHING;
 use crate::split::open::Split;
 use crate::split::search::only_count;
@@ -71,6 +71,39 @@ impl Split {
             false => only_count(usize::try_from(sum).unwrap_or(usize::MAX))?,
         };
         Ok(left(emit(rows), parts.cut))
+    }
+
+    /// The same with what is in memory, where it tells of all rows.
+    pub(in crate::split) fn stored_at_hand(
+        &self,
+        request: &ScanRequest,
+    ) -> Result<Option<Vec<RecordBatch>>, ScanError> {
+        if !self.fields.is_held() {
+            return Ok(None);
+        }
+        let is_whole = self.is_inside(&request.range);
+        if is_whole && request.filter == Filter::All {
+            let is_by_value = matches!(&*request.columns, [Column::Field { .. }]);
+            if is_by_value && !self.values.is_held() {
+                return Ok(None);
+            }
+            let mut tally = Tally::new(&request.columns, self.place());
+            if request.counted && self.tally_known(&request.columns, &mut tally)? {
+                return Ok(Some(vec![tally.take()?]));
+            }
+        }
+        // Of what a range or a bin cuts the blocks are asked how much it is.
+        let is_cut =
+            !is_whole || request.columns.iter().any(|one| matches!(one, Column::Bin { .. }));
+        if !self.senders.is_held() || is_cut && !self.blocks.is_held() {
+            return Ok(None);
+        }
+        let mut rows = Vec::new();
+        let left = self.count_stored(request, &mut |counted| {
+            rows.push(counted);
+            ControlFlow::Continue(())
+        })?;
+        Ok(left.is_some_and(|left| left.is_empty()).then_some(rows))
     }
 
     /// Whether reading these parts of a range is much less than reading all of it.

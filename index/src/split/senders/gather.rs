@@ -219,7 +219,7 @@ impl Finding {
     fn look<'a>(&mut self, rows: &'a RecordBatch) -> Vec<Looked<'a>> {
         let mut looked = Vec::new();
         for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
-            let Some(id) = FieldColumnId::of(field).filter(is_of_senders) else { continue };
+            let Some(id) = FieldColumnId::of(field).filter(is_sender) else { continue };
             if column.null_count() == column.len() {
                 continue;
             }
@@ -373,7 +373,7 @@ impl Finding {
 }
 
 /// Whether a column says where a record is from.
-fn is_of_senders(id: &FieldColumnId) -> bool {
+pub(in crate::split) fn is_sender(id: &FieldColumnId) -> bool {
     let is_named = || FIELDS.contains(&id.name.as_str());
     id.kind.is_none() || id.kind == Some(FieldType::Text) && is_named()
 }

@@ -13,6 +13,7 @@ use model::level::Level;
 use model::record::FieldType;
 
 pub(crate) use self::gather::SenderCounter;
+pub(super) use self::gather::is_sender;
 use super::coding::{Reader, malformed, put, put_bytes, put_signed};
 use super::statistics::{MINUTE, Minutes};
 use crate::schema::FieldColumnId;

@@ -143,18 +143,23 @@ fn damage_is_met_in_a_split_of_many_pages() {
     check(folder.path(), (&split, &objects), &ask, bytes / 300);
 }
 
+/// The sections of a bundle, each with the byte behind it.
+pub(super) fn sections(bundle: &Bundle) -> Vec<(&str, usize)> {
+    let mut end = 0;
+    let sections = bundle.footer.sections.iter().map(|section| {
+        end += usize::try_from(section.bytes).unwrap();
+        (section.name.as_str(), end)
+    });
+    sections.collect()
+}
+
 #[test]
 fn every_bit_of_a_bundle_is_checked() {
     let folder = tempfile::tempdir().unwrap();
     let (_, _, objects) = made(folder.path(), &some_records(5));
     let [_, object] = Object::both(folder.path());
     let whole = Bundle::open(&objects, &object.name).unwrap();
-    let mut ends = 0;
-    let sections = whole.footer.sections.iter().map(|section| {
-        ends += usize::try_from(section.bytes).unwrap();
-        (section.name.as_str(), ends)
-    });
-    let sections: Vec<(&str, usize)> = sections.collect();
+    let sections = sections(&whole);
     for at in 0..object.bytes.len() {
         let section = sections.iter().find(|(_, end)| at < *end);
         for bit in 0..8 {

@@ -1,5 +1,6 @@
-//! A split as each version of the format wrote it, kept in the tree: every later version opens it and
-//! answers the same. `SAWLOG_WRITE_FIXTURES=1` writes that of the newest version anew.
+//! A split as each version of the format wrote it, and as the newest did before and after sections were
+//! added to it, kept in the tree: every later version opens it and answers the same.
+//! `SAWLOG_WRITE_FIXTURES=1` writes the newest anew: give it another name when a section is added.
 
 use std::path::PathBuf;
 
@@ -8,6 +9,10 @@ use crate::split::bundle::VERSION;
 use crate::split::open_folder;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
+/// The sample with all sections.
+const NEWEST: &str = "v2-senders";
+/// The samples, each with its version.
+pub(super) const SAMPLES: [(&str, u32); 3] = [("v1", 1), ("v2", 2), (NEWEST, VERSION)];
 
 /// Sixty records of three formats, with fields of every type, and some that have none; since version
 /// 2 with ids.
@@ -52,12 +57,13 @@ fn matches(text: &str) -> Filter {
     Filter::Text(TextMatch::Phrase(text.to_owned()))
 }
 
-fn folder(version: u32) -> PathBuf {
-    Path::new(FOLDER).join(format!("v{version}/splits/sample"))
+/// The folder of a sample.
+pub(super) fn folder(name: &str) -> PathBuf {
+    Path::new(FOLDER).join(name).join("splits/sample")
 }
 
 fn write() {
-    let (work, folder) = (tempfile::tempdir().unwrap(), folder(VERSION));
+    let (work, folder) = (tempfile::tempdir().unwrap(), folder(NEWEST));
     made(work.path(), &records(VERSION));
     platform::disk::create_dir_all(&folder).unwrap();
     for name in ["body.parquet", "index.bundle"] {
@@ -71,12 +77,26 @@ fn every_version_opens_and_answers() {
     if std::env::var_os("SAWLOG_WRITE_FIXTURES").is_some() {
         write();
     }
-    (1..=VERSION).for_each(opens_and_answers);
+    SAMPLES.into_iter().for_each(opens_and_answers);
 }
 
-fn opens_and_answers(version: u32) {
+/// The sections of a split. The files of its word index have names by chance.
+fn sections(split: &Split) -> Vec<&str> {
+    split.bundle.names("").filter(|name| !name.starts_with("words/")).collect()
+}
+
+#[test]
+fn the_newest_sample_has_every_section_that_is_written() {
+    let work = tempfile::tempdir().unwrap();
+    let (_, split, _) = made(work.path(), &records(VERSION));
+    assert!(sections(&split).contains(&"senders"));
+    let sample = open_folder(&folder(NEWEST)).unwrap();
+    assert_eq!(sections(&sample), sections(&split), "a sample with the new ones is to be written");
+}
+
+fn opens_and_answers((name, version): (&str, u32)) {
     let records = records(version);
-    let split = open_folder(&folder(version)).unwrap();
+    let split = open_folder(&folder(name)).unwrap();
     split.check().unwrap();
     let (rows, ..) = made(tempfile::tempdir().unwrap().path(), &records);
     let field = |name: &str, test| Filter::Field { name: name.to_owned(), test };

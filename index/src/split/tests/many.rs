@@ -1,12 +1,13 @@
-//! More names of fields than there are columns, messages of nothing and of a megabyte.
+//! Thousands of names of fields, many more than there are columns; messages of nothing and of a megabyte.
+//! Columns that are written one after the other.
 
 use super::*;
 
-/// Names of fields: some have no column of their own.
-const NAMES: usize = 400;
+/// Names of fields: most have no column of their own, some have values of several types.
+const NAMES: usize = 2_999;
 
 fn name(at: usize) -> String {
-    format!("f{:03}", at % NAMES)
+    format!("f{:04}", at % NAMES)
 }
 
 /// Records with some of the names each, the first ones in more of them.
@@ -46,7 +47,7 @@ fn names_without_a_column_are_found_as_others_are() {
         Filter::Field { name: "message".to_owned(), test: FieldTest::Exists },
         Filter::Text(phrase("value 77")),
     ];
-    for at in (0..NAMES).step_by(17) {
+    for at in (0..NAMES).step_by(113) {
         let to = Bound::Inclusive(Literal::Number(200.0));
         filters.push(field(at, FieldTest::Exists));
         filters.push(field(at, FieldTest::Between { from: Bound::Open, to }));
@@ -62,4 +63,29 @@ fn names_without_a_column_are_found_as_others_are() {
             assert_eq!(found, expected, "{filter:?}");
         }
     }
+}
+
+#[test]
+fn what_is_to_stop_does_so_within_a_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = join(&parts(&some_records(40_000)).each_ref()).unwrap();
+    let given = [&rows];
+    let source = source_of(&given).unwrap();
+    let columns = source.late.columns().len();
+    assert!(columns > 1);
+    // It is to stop behind the rows, later than it would be asked if that were once a column.
+    let source = source.with(|mut pieces| {
+        let mut asked = 0;
+        std::iter::from_fn(move || {
+            pieces.next().or_else(|| {
+                asked += 1;
+                (asked > 1 + columns).then_some(Err(BuildError::Stopped))
+            })
+        })
+    });
+    let objects = Objects::local(&folder.path().join("objects")).unwrap();
+    let work = folder.path().join("work");
+    let stopped = build(origin("s"), source, &work, &objects);
+    assert!(matches!(stopped, Err(BuildError::Stopped)), "{stopped:?}");
+    assert!(objects.list().unwrap().is_empty() && !work.exists());
 }

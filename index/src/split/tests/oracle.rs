@@ -129,16 +129,24 @@ fn number(value: &FieldValue) -> Option<f64> {
 fn value(test: &FieldTest, value: &FieldValue) -> bool {
     match test {
         FieldTest::Exists | FieldTest::ExistsBelow => true,
-        FieldTest::Matches(text) => {
-            let equals = match (text, value) {
-                (TextMatch::Phrase(phrase), value) => equals(phrase, value),
-                _ => false,
-            };
-            equals || matches(text, &value.to_text())
-        }
+        FieldTest::Matches(text) => match (number_in(text), value) {
+            (Some(number), FieldValue::Int(_) | FieldValue::Float(_)) => equals(number, value),
+            _ => matches(text, &value.to_text()),
+        },
         FieldTest::Between { from, to } => {
             side(from, value, |o| o.is_gt()) && side(to, value, |o| o.is_lt())
         }
+    }
+}
+
+/// The number that is asked for, as it is written, where that is one.
+fn number_in(text: &TextMatch) -> Option<&str> {
+    match text {
+        TextMatch::Phrase(phrase) => {
+            phrase.parse::<f64>().is_ok_and(f64::is_finite).then_some(phrase.as_str())
+        }
+        TextMatch::Cased(inner) => number_in(inner),
+        _ => None,
     }
 }
 
@@ -151,7 +159,9 @@ fn equals(literal: &str, value: &FieldValue) -> bool {
             float.fract() == 0.0 && i128::from(*value) == float as i128
         }
         (FieldValue::Float(value), Ok(whole), _) => {
-            value.fract() == 0.0 && *value as i128 == i128::from(whole)
+            let is_equal = value.fract() == 0.0 && *value as i128 == i128::from(whole);
+            // Great floats are shown by the fewest digits, and zeros.
+            is_equal || value.to_string() == whole.to_string()
         }
         (FieldValue::Float(value), Err(_), Ok(float)) => *value == float,
         _ => false,

@@ -163,9 +163,8 @@ fn counts_by_pattern_need_the_rows_of_no_template_that_has_one() {
 
 #[test]
 fn splits_of_every_version_have_the_same_patterns() {
-    for version in ["v1", "v2"] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(version);
-        let split = open_folder(&folder.join("splits/sample")).unwrap();
+    for (name, _) in fixtures::SAMPLES {
+        let split = open_folder(&fixtures::folder(name)).unwrap();
         let columns = vec![Column::Timestamp, Column::Level, Column::Message];
         let (filter, range) = (Filter::All, TimeRange::ALL);
         let rows = ScanRequest { filter, range, columns, newest: None, counted: false };
@@ -182,6 +181,6 @@ fn splits_of_every_version_have_the_same_patterns() {
         }
         assert_eq!(records.len(), 60);
         let found = told(&scanned(&split, &asked(Filter::All, TimeRange::ALL)).unwrap());
-        assert_eq!(found, expected(records.iter()), "{version}");
+        assert_eq!(found, expected(records.iter()), "{name}");
     }
 }

@@ -30,7 +30,7 @@ fn long_texts_are_read_and_merged_some_at_a_time() {
     let (rows, split, _) = made(folder.path(), &records());
     assert!(bytes_of(&rows) > 2 * BATCH_BYTES);
     let mut count = 0;
-    for read in split.rows().unwrap() {
+    for read in split.rows(&|_| false).unwrap() {
         let (rows, templates) = read.unwrap();
         assert!(bytes_of(&rows) <= 2 * BATCH_BYTES, "{}", bytes_of(&rows));
         assert_eq!(rows.num_rows(), templates.len());

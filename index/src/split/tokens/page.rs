@@ -130,10 +130,18 @@ impl Postings<'_, '_> {
     pub(super) fn skip(self) -> io::Result<()> {
         let (others, _) = (self.counts.number()?, self.counts.number()?);
         self.lows.take(1)?;
-        for _ in 0..others {
-            self.distances.number()?;
+        if others > 0 { self.distances.skip(others) } else { Ok(()) }
+    }
+
+    /// Skips those of so many tokens.
+    fn skip_all(self, tokens: usize) -> io::Result<()> {
+        let mut others = 0_u64;
+        for _ in 0..tokens {
+            others = others.saturating_add(self.counts.number()?);
+            self.counts.number()?;
         }
-        Ok(())
+        self.lows.take(tokens)?;
+        self.distances.skip(others)
     }
 }
 
@@ -174,10 +182,8 @@ pub(super) fn blocks_of(page: &[u8], token: &[u8]) -> io::Result<Vec<u32>> {
     let Some(number) = found else { return Ok(Vec::new()) };
     let (mut counts, mut lows) = (Reader(page.bytes()?), Reader(page.bytes()?));
     let mut distances = Reader(page.bytes()?);
-    for _ in 0..number {
-        let postings = Postings { counts: &mut counts, lows: &mut lows, distances: &mut distances };
-        postings.skip()?;
-    }
+    Postings { counts: &mut counts, lows: &mut lows, distances: &mut distances }
+        .skip_all(number)?;
     Postings { counts: &mut counts, lows: &mut lows, distances: &mut distances }.read()
 }
 
