@@ -13,7 +13,7 @@ use model::limits::{BATCH_BYTES_MAX, BATCH_BYTES_TARGET, MESSAGE_BYTES_MAX};
 use model::partition::{Offset, RecordId};
 use model::record::{FieldValue, POISON_FIELD, Record};
 use model::stream::{IndexName, Labels, StreamId};
-use model::time::Timestamp;
+use model::time::{SECOND, Timestamp};
 use platform::http::ApiError;
 
 use super::names::LARGE;
@@ -38,7 +38,7 @@ pub(super) struct Key {
 pub(super) enum Named {
     /// Nothing else from then on: who sends the same again can only repeat it.
     Once,
-    /// The latest content: it may come back behind another one.
+    /// The latest content: it may come back behind another one, unless it states its time.
     Latest,
 }
 
@@ -85,6 +85,8 @@ pub(super) struct Parcel {
     batches: Vec<Option<(Head, Bytes)>>,
     places: Vec<Place>,
     poisoned: u64,
+    /// The time that the record states which was pushed last.
+    stated: Option<Timestamp>,
 }
 
 /// Where a record is in its parcel.
@@ -109,19 +111,25 @@ struct Open {
 struct Filling {
     place: usize,
     builder: BatchBuilder,
-    /// How many of its records have names, how many of these stand for nothing else, and the hash of
-    /// all.
+    /// How many of its records have names, and the hash of all.
     named: usize,
-    once: usize,
     names: u128,
+    /// How many of the names stand for nothing else.
+    once: usize,
+    /// Of how many others the record states a time, and whether one of these is no whole second.
+    dated: usize,
+    is_fine: bool,
 }
 
 impl Open {
     /// The sequence of a batch whose records all have names. Few that stand for the latest content may
-    /// well come again as they were, behind others: they are not taken for repeats.
+    /// well come again as they were, behind others, and are then not taken for repeats; but who says the
+    /// same of the same moment again only repeats it.
     fn sequence_of(&self, filling: &Filling) -> Option<Sequence> {
         let count = filling.builder.record_count();
-        if filling.named != count || filling.once != count && count < LARGE {
+        let are_of_one_moment = filling.once + filling.dated == count;
+        let is_repeated = are_of_one_moment && (filling.once > 0 || filling.is_fine);
+        if filling.named != count || !is_repeated && count < LARGE {
             return None;
         }
         let names = filling.names.to_le_bytes();
@@ -145,6 +153,7 @@ impl Parcel {
             batches: Vec::new(),
             places: Vec::new(),
             poisoned: 0,
+            stated: None,
         }
     }
 
@@ -214,6 +223,7 @@ impl Parcel {
         };
         let is_poisoned = record.fields.iter().any(|(name, _)| name == POISON_FIELD);
         self.poisoned += u64::from(is_poisoned);
+        self.stated = record.timestamp;
         let arrival = self.arrival;
         self.room(stream, |builder| builder.fits(&record))?.push(record, arrival);
         Ok(())
@@ -241,12 +251,13 @@ impl Parcel {
         if is_large || record.fields.iter().any(|(name, _)| name == POISON_FIELD) {
             return self.push(stream, record.into_record(), raw);
         }
+        self.stated = record.timestamp;
         let arrival = self.arrival;
         self.room(stream, |builder| builder.fits_flat(&record))?.push_flat(&record, arrival);
         Ok(())
     }
 
-    /// Names the record that was pushed to a stream last, by its id and what it is. A batch of
+    /// Names the record that was pushed last, to this stream, by its id and what it is. A batch of
     /// nothing but such records is recognised when the very same ones come again as one, at
     /// whichever node.
     pub(super) fn name(&mut self, stream: Stream, (id, content): (u128, u64), named: Named) {
@@ -255,7 +266,14 @@ impl Parcel {
         let parts = [filling.names.to_le_bytes(), id.to_le_bytes()].concat();
         filling.names = xxhash_rust::xxh3::xxh3_128_with_seed(&parts, content);
         filling.named += 1;
-        filling.once += usize::from(named == Named::Once);
+        match (named, self.stated) {
+            (Named::Once, _) => filling.once += 1,
+            (Named::Latest, Some(stated)) => {
+                filling.dated += 1;
+                filling.is_fine |= stated.0 % SECOND != 0;
+            }
+            (Named::Latest, None) => {}
+        }
     }
 
     /// The batch for the next record of a stream, which must fit.
@@ -276,7 +294,9 @@ impl Parcel {
         let filling = open.filling.get_or_insert_with(|| {
             self.batches.push(None);
             let builder = BatchBuilder::new(open.index.clone(), open.labels.clone());
-            Filling { place: self.batches.len() - 1, builder, named: 0, once: 0, names: 0 }
+            let place = self.batches.len() - 1;
+            let (named, once, dated) = (0, 0, 0);
+            Filling { place, builder, named, names: 0, once, dated, is_fine: false }
         });
         let row = filling.builder.record_count() as u64;
         self.places.push(Place { batch: filling.place, row });

@@ -4,7 +4,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::log::LogError;
 use cluster::peer::PeerServer;
 use cluster::queue::{Queue, QueueError};
 use futures::future::BoxFuture;
@@ -174,13 +173,7 @@ impl Queue for Away {
         let partition = self.partition;
         let asked = Asked { partition, from, bytes_max };
         let answer = self.runtime.block_on(self.fleet.ask_replica(partition, READ_CALL, &asked));
-        let answer = answer.map_err(|why| QueueError::Storage {
-            partition,
-            source: Arc::new(LogError::Io {
-                file: format!("partition {partition} on another node").into(),
-                source: std::io::Error::other(why),
-            }),
-        })?;
+        let answer = answer.map_err(|why| QueueError::Away { partition, why })?;
         if let Ok(first) = answer.as_ref().try_into().map(u64::from_le_bytes) {
             return Err(QueueError::Trimmed { partition, from, first: Offset(first) });
         }

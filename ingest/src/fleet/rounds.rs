@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::catalog::Command;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use model::node::Topology;
@@ -14,7 +15,7 @@ use platform::shutdown::Shutdown;
 use super::Fleet;
 use super::tend::TendError;
 use crate::partition::Seeds;
-use crate::replica::FORGET_PROTOCOL;
+use crate::replica::{NAMES_PROTOCOL, Replica};
 
 /// How often replicas are looked after when nothing changes.
 const TEND_INTERVAL: Duration = Duration::from_millis(500);
@@ -86,10 +87,22 @@ impl Fleet {
         let published = self.0.metadata.catalog().indexed_offset(partition)?;
         replica.cut(published).await?;
         if replica.leads() && placement.born {
-            // Nobody comes in any more who would not read it.
-            replica.may_forget(self.0.metadata.log_protocol() >= FORGET_PROTOCOL);
+            self.say_what_all_read(&replica).await;
             self.arrange(&replica, placement, topology, round).await?;
         }
         Ok(())
+    }
+
+    /// Tells a leader what it may write: nobody comes in any more who would not read it. Where names crowd
+    /// out other producers it is decided that all read what forgets names first, if they do.
+    async fn say_what_all_read(&self, replica: &Replica) {
+        let metadata = &self.0.metadata;
+        if metadata.log_protocol() < NAMES_PROTOCOL && replica.is_crowded() {
+            let open = Command::Open { protocol: NAMES_PROTOCOL };
+            if let Err(error) = metadata.decide(&open.into()).await {
+                tracing::debug!(%error, "the most silent producers are forgotten, names or not");
+            }
+        }
+        replica.all_read(metadata.log_protocol());
     }
 }

@@ -357,7 +357,7 @@ impl Fleet {
         let until = clock.elapsed() + LEAVE_WAIT;
         while clock.elapsed() < until {
             let topology = self.0.metadata.catalog().topology().borrow().clone();
-            let mut leaving = Vec::new();
+            let (mut leaving, mut are_growing) = (Vec::new(), false);
             for replica in self.replicas().into_iter().filter(Replica::leads) {
                 let metrics = replica.group().raft().metrics().borrow().clone();
                 let membership = metrics.membership_config.membership();
@@ -367,11 +367,14 @@ impl Fleet {
                 let up = |(_, node): &(u64, NodeId)| {
                     topology.nodes.get(node).is_some_and(|one| one.is_up())
                 };
-                if let Some(other) = others.collect::<Vec<_>>().into_iter().find(up) {
-                    leaving.push((replica, other));
+                match others.collect::<Vec<_>>().into_iter().find(up) {
+                    Some(other) => leaving.push((replica, other)),
+                    None => {
+                        are_growing |= is_growing(replica.id(), self.0.metadata.me(), &topology)
+                    }
                 }
             }
-            if leaving.is_empty() {
+            if leaving.is_empty() && !are_growing {
                 return;
             }
             let leave = leaving.iter().map(|(one, other)| self.step_back(one, *other, &topology));
@@ -394,6 +397,15 @@ impl Fleet {
         self.close(replica).await;
         disk::remove_dir_all(&self.path(partition, replica.member()))
     }
+}
+
+/// Whether replicas of a partition at other nodes that are up are wanted: where none of them votes yet,
+/// they are being filled.
+fn is_growing(partition: PartitionId, me: NodeId, topology: &Topology) -> bool {
+    let is_up = |node: &NodeId| topology.nodes.get(node).is_some_and(|one| one.is_up());
+    let placement = topology.partitions.get(&partition);
+    let mut nodes = placement.iter().flat_map(|it| &it.replicas).map(|replica| replica.node);
+    nodes.any(|node| node != me && is_up(&node))
 }
 
 /// The members that a placement wants, with where they live.

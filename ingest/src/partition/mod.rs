@@ -4,6 +4,7 @@
 //! answered before. Each segment begins with a snapshot of the producer table, so trimming loses
 //! no memory of what was taken.
 
+mod inflight;
 mod judge;
 pub(crate) mod producers;
 mod seeds;
@@ -26,22 +27,20 @@ use model::stream::StreamId;
 use model::time::Timestamp;
 use platform::clock::Clock;
 use platform::disk::Disk;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::metrics::IngestMetrics;
+pub use inflight::INFLIGHT_BYTES_MAX;
+pub(crate) use inflight::{Held, Inflight};
 pub(crate) use judge::{Judging, admit};
 pub use producers::{PRODUCER_SILENCE_MAX, PRODUCERS_MAX};
 pub(crate) use seeds::Beginning;
 pub use seeds::Seeds;
 use write::{Command, Writer};
 
-/// Bytes of batches that wait to be written; more is told to come later.
-pub const INFLIGHT_BYTES_MAX: usize = 64 << 20;
 /// Bytes of batches that one request may bring to a partition: they wait together, and are one entry of a
 /// cluster's log, with what waits beside them.
 pub const APPEND_BYTES_MAX: usize = 56 << 20;
-/// Unit of the intake's permits, bytes.
-pub(crate) const PERMIT_BYTES: usize = 1 << 10;
 
 /// Bounds of a partition.
 #[derive(Debug, Clone)]
@@ -169,10 +168,9 @@ pub struct Partition(Arc<Inner>);
 struct Inner {
     id: PartitionId,
     intake: flume::Sender<Command>,
-    permits: Arc<Semaphore>,
+    inflight: Inflight,
     committed: watch::Sender<Offset>,
     shared: Arc<Mutex<Shared>>,
-    metrics: IngestMetrics,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -275,6 +273,7 @@ impl Partition {
         let committed = watch::Sender::new(state.next);
         let (intake, requests) = flume::bounded(1024);
         let shared = Arc::new(Mutex::new(shared));
+        let inflight = Inflight::new(&metrics);
         let writer = Writer {
             id,
             folder: folder.to_owned(),
@@ -282,7 +281,7 @@ impl Partition {
             state,
             clock,
             settings,
-            metrics: metrics.clone(),
+            metrics,
             committed: committed.clone(),
             below: Offset::default(),
             shared: shared.clone(),
@@ -294,10 +293,9 @@ impl Partition {
         Ok(Self(Arc::new(Inner {
             id,
             intake,
-            permits: Arc::new(Semaphore::new(INFLIGHT_BYTES_MAX / PERMIT_BYTES)),
+            inflight,
             committed,
             shared,
-            metrics,
             writer: Mutex::new(Some(thread)),
         })))
     }
@@ -309,19 +307,12 @@ impl Partition {
     /// [`AppendError`]: nothing was taken.
     pub async fn append(&self, batches: Vec<Checked>) -> Result<Vec<Appended>, AppendError> {
         let bytes = bytes_of(&batches)?;
-        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
-        let Ok(permit) = self.0.permits.clone().try_acquire_many_owned(permits) else {
-            return Err(AppendError::Overloaded { what: "intake" });
-        };
-        self.0.metrics.inflight_bytes.inc_by(bytes as u64);
+        let held = self.0.inflight.hold(bytes)?;
         let (reply, answer) = oneshot::channel();
-        let sent = self.0.intake.send_async(Command::Append { batches, reply, permit }).await;
-        let answer = match sent {
+        match self.0.intake.send_async(Command::Append { batches, reply, held }).await {
             Ok(()) => answer.await.unwrap_or(Err(AppendError::Stopping)),
             Err(_) => Err(AppendError::Stopping),
-        };
-        self.0.metrics.inflight_bytes.dec_by(bytes as u64);
-        answer
+        }
     }
 
     /// What its log adds up to, as a segment's first frame has it: of the last group.

@@ -26,10 +26,15 @@ struct Producer {
 }
 
 impl Producer {
+    /// Whether it stands for the names of records: one batch, which is all that it ever sends.
+    fn is_of_names(&self) -> bool {
+        let of_names = Sequence::OF_KEY | Sequence::OF_NAMES;
+        self.next & of_names == of_names
+    }
+
     /// Whether it may still send something again.
     fn is_awaited(&self, now: Timestamp) -> bool {
-        let of_names = Sequence::OF_KEY | Sequence::OF_NAMES;
-        let max = match self.next & of_names == of_names {
+        let max = match self.is_of_names() {
             true => NAMES_SILENCE_MAX,
             false => PRODUCER_SILENCE_MAX,
         };
@@ -108,8 +113,34 @@ impl Producers {
         self.0.len()
     }
 
-    /// Forgets who has been silent too long, and the most silent beyond the bound.
+    /// Forgets who has been silent too long, and the most silent beyond the bound: of those that stand for
+    /// names first, which would push out everybody else. Whoever knows the same forgets the same.
     pub(super) fn forget(&mut self, now: Timestamp) {
+        self.0.retain(|_, producer| producer.is_awaited(now));
+        self.forget_most_silent(Producer::is_of_names);
+        self.forget_most_silent(|_| true);
+    }
+
+    /// Of a kind as many as there are too many in all.
+    fn forget_most_silent(&mut self, is_of_kind: fn(&Producer) -> bool) {
+        let excess = self.0.len().saturating_sub(PRODUCERS_MAX);
+        if excess == 0 {
+            return;
+        }
+        let all = self.0.iter().filter(|(_, producer)| is_of_kind(producer));
+        let mut seen: Vec<(Timestamp, u64)> = all.map(|(id, one)| (one.seen, *id)).collect();
+        let stays = match seen.len() > excess {
+            true => Some(*seen.select_nth_unstable(excess).1),
+            false => None,
+        };
+        self.0.retain(|id, producer| {
+            !is_of_kind(producer) || stays.is_some_and(|first| (producer.seen, *id) >= first)
+        });
+    }
+
+    /// As programs forget that speak a version of the nodes' protocol before the fourth: the most silent
+    /// beyond the bound, whatever they stand for. It stands in logs of theirs.
+    pub(super) fn forget_alike(&mut self, now: Timestamp) {
         self.0.retain(|_, producer| producer.is_awaited(now));
         if self.0.len() > PRODUCERS_MAX {
             let mut seen: Vec<Timestamp> = self.0.values().map(|producer| producer.seen).collect();
@@ -218,5 +249,43 @@ mod tests {
         assert_eq!((back.judge(names), back.count()), (Verdict::New, 1));
         back.forget(Timestamp(PRODUCER_SILENCE_MAX + 6));
         assert_eq!(back.count(), 0);
+    }
+
+    /// So many that stand for names, and before them as many others.
+    fn crowd(others: u64, of_names: u64) -> Producers {
+        let mut producers = Producers::default();
+        for id in 1..=others {
+            let seen = Timestamp(i64::try_from(id).unwrap());
+            producers.take(Sequence { producer: id, epoch: 0, from: 0, to: 9 }, seen);
+        }
+        let from = Sequence::OF_KEY | Sequence::OF_NAMES;
+        for id in others + 1..=others + of_names {
+            // Many come at one moment.
+            let seen = Timestamp(i64::try_from(others + id / 1_000).unwrap());
+            producers.take(Sequence { producer: id, epoch: 0, from, to: from + 1 }, seen);
+        }
+        producers
+    }
+
+    #[test]
+    fn names_push_nobody_out_but_the_oldest_names() {
+        let max = PRODUCERS_MAX as u64;
+        let (others, excess) = (1_000, 2_500);
+        let now = Timestamp(i64::try_from(2 * max).unwrap());
+        let mut producers = crowd(others, max - others + excess);
+        producers.forget(now);
+        assert_eq!(producers.count(), PRODUCERS_MAX);
+        assert!((1..=others).all(|id| producers.knows(id)));
+        assert!((others + 1..=others + excess).all(|id| !producers.knows(id)));
+        assert!((others + excess + 1..=max + excess).all(|id| producers.knows(id)));
+        // As it was before: whoever is silent longest.
+        let mut alike = crowd(others, max - others + excess);
+        alike.forget_alike(now);
+        assert!((1..=others).all(|id| !alike.knows(id)));
+        // Where there are too many others, no name is left, and the most silent go.
+        let mut producers = crowd(max + 10, 20);
+        producers.forget(now);
+        assert_eq!(producers.count(), PRODUCERS_MAX);
+        assert!(!producers.knows(10) && producers.knows(11) && !producers.knows(max + 11));
     }
 }

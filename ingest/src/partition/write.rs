@@ -9,10 +9,10 @@ use model::batch::Sequence;
 use model::partition::{Entry, Offset, PartitionId};
 use model::time::Timestamp;
 use platform::clock::Clock;
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use super::producers::{PRODUCER_BYTES, Producers, Verdict};
-use super::{AppendError, Appended, Checked, Judging, PartitionSettings, Shared};
+use super::{AppendError, Appended, Checked, Held, Judging, PartitionSettings, Shared};
 use crate::metrics::IngestMetrics;
 use crate::route::owner;
 
@@ -29,7 +29,7 @@ pub(super) enum Command {
     Append {
         batches: Vec<Checked>,
         reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
-        permit: OwnedSemaphorePermit,
+        held: Held,
     },
     /// Everything below is in splits.
     Trim(Offset),
@@ -115,6 +115,11 @@ impl State {
         self.producers.forget(now);
     }
 
+    /// The same as programs do it before the fourth version of the nodes' protocol.
+    pub(crate) fn forget_alike(&mut self, now: Timestamp) {
+        self.producers.forget_alike(now);
+    }
+
     /// When the last entry came.
     pub(crate) fn last(&self) -> Timestamp {
         self.last
@@ -160,7 +165,7 @@ pub(crate) fn read_entry(payload: &Bytes) -> Option<(Entry, Sequence)> {
 
 type Reply = oneshot::Sender<Result<Vec<Appended>, AppendError>>;
 /// Who waits, and what it is told when all is durable.
-type Answer = (Reply, Result<Vec<Appended>, AppendError>, OwnedSemaphorePermit);
+type Answer = (Reply, Result<Vec<Appended>, AppendError>, Held);
 
 pub(super) struct Writer {
     pub(super) id: PartitionId,
@@ -186,9 +191,9 @@ impl Writer {
             let mut next = Some(first);
             while let Some(command) = next.take() {
                 match command {
-                    Command::Append { batches, reply, permit } => {
+                    Command::Append { batches, reply, held } => {
                         bytes += batches.iter().map(|batch| batch.bytes.len()).sum::<usize>();
-                        waiting.push((batches, reply, permit));
+                        waiting.push((batches, reply, held));
                     }
                     Command::Trim(below) => {
                         self.below = self.below.max(below);
@@ -212,11 +217,11 @@ impl Writer {
     }
 
     /// Judges, writes and syncs what waits, lets readers see it, then answers.
-    fn commit(&mut self, waiting: Vec<(Vec<Checked>, Reply, OwnedSemaphorePermit)>) {
+    fn commit(&mut self, waiting: Vec<(Vec<Checked>, Reply, Held)>) {
         let room = self.room();
         let judging = Judging::new(self.id, &self.state, self.clock.now(), room);
         let mut judging = judging.within(self.settings.queue_bytes_max);
-        let judged = |(batches, reply, permit)| (reply, judging.request(batches), permit);
+        let judged = |(batches, reply, held)| (reply, judging.request(batches), held);
         let answers: Vec<Answer> = waiting.into_iter().map(judged).collect();
         let entries = std::mem::take(&mut judging.entries);
         let outcome = self.write(&entries);
@@ -228,7 +233,7 @@ impl Writer {
             }
             self.show(entries);
         }
-        for (reply, answer, permit) in answers {
+        for (reply, answer, held) in answers {
             let answer = match (&outcome, answer) {
                 (Err(error), Ok(_)) => Err(error.clone()),
                 (_, answer) => answer,
@@ -237,7 +242,7 @@ impl Writer {
             self.metrics.duplicates.inc_by(repeats as u64);
             // A client that went away does not hear that it was taken; its resend will.
             drop(reply.send(answer));
-            drop(permit);
+            drop(held);
         }
     }
 

@@ -73,7 +73,8 @@ mod tests {
             spread(3),
             // Judged before it.
             command(0, &[entry(8, 4)]),
-            forget(Timestamp(6)),
+            forget(2, Timestamp(6)).unwrap(),
+            forget(4, Timestamp(6)).unwrap(),
             command(3, &[entry(8, 4)]),
             spread(2),
             command(2, &[entry(10, 5)]),

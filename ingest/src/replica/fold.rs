@@ -13,12 +13,19 @@ use crate::partition::write::{ENTRY_HEAD_BYTES, State, entry_head, read_entry};
 const BATCHES: u8 = 1;
 /// First byte of a command that begins the partition where another log ended.
 const SEED: u8 = 2;
-/// First byte of a command that forgets producers that were silent too long at a time.
+/// First byte of a command that forgets producers that were silent too long at a time, as programs do it
+/// before [`NAMES_PROTOCOL`]: of too many the most silent, whatever they stand for.
 const FORGET: u8 = 3;
 /// First byte of a command that says over how many partitions batches are spread from now on.
 const SPREAD: u8 = 4;
 /// First byte of a command with batches that were judged when that had been said: then come how many.
 const BATCHES_AMONG: u8 = 5;
+/// First byte of a command that forgets producers, of too many first those that stand for names.
+const FORGET_NAMES: u8 = 6;
+/// The version of the nodes' protocol that forgets producers.
+const FORGET_PROTOCOL: u32 = 2;
+/// The version that forgets first those that stand for names.
+pub(crate) const NAMES_PROTOCOL: u32 = 4;
 /// Bytes of how many partitions there are.
 const COUNT_BYTES: usize = 4;
 /// Bytes of a batch's length before it.
@@ -51,9 +58,10 @@ impl Fold for PartitionFold {
             self.0.count = self.0.count.max(count);
             return;
         }
-        if let Some(now) = forget_of(command) {
-            self.0.forget(now);
-            return;
+        match forget_of(command) {
+            Some((FORGET, now)) => return self.0.forget_alike(now),
+            Some((_, now)) => return self.0.forget(now),
+            None => {}
         }
         if judged_among(command) != Some(self.0.count) {
             return;
@@ -79,17 +87,25 @@ pub(crate) fn seed_of(command: &[u8]) -> Option<State> {
     State::read(rest)
 }
 
-/// A command that forgets the producers that were silent too long at that time. It is a command, for
-/// all replicas must know the same producers: who judges by others would pass over what others take.
-pub(crate) fn forget(now: Timestamp) -> Bytes {
-    let mut bytes = vec![FORGET];
+/// A command that forgets the producers that were silent too long at that time, as all can carry it out that
+/// read this version of the nodes' protocol. It is a command, for all replicas must know the same
+/// producers: who judges by others would pass over what others take.
+pub(crate) fn forget(read: u32, now: Timestamp) -> Option<Bytes> {
+    let kind = match read {
+        ..FORGET_PROTOCOL => return None,
+        FORGET_PROTOCOL..NAMES_PROTOCOL => FORGET,
+        NAMES_PROTOCOL.. => FORGET_NAMES,
+    };
+    let mut bytes = vec![kind];
     bytes.extend(now.0.to_le_bytes());
-    bytes.into()
+    Some(bytes.into())
 }
 
-fn forget_of(command: &[u8]) -> Option<Timestamp> {
-    let rest = command.strip_prefix(&[FORGET])?;
-    rest.try_into().ok().map(|bytes| Timestamp(i64::from_le_bytes(bytes)))
+/// Which of the two it is, and that time.
+fn forget_of(command: &[u8]) -> Option<(u8, Timestamp)> {
+    let (kind, rest) = command.split_first()?;
+    let now = Timestamp(i64::from_le_bytes(rest.try_into().ok()?));
+    matches!(*kind, FORGET | FORGET_NAMES).then_some((*kind, now))
 }
 
 /// A command that says over how many partitions batches are spread from now on. It never becomes less.
@@ -108,7 +124,10 @@ pub(super) fn spread_of(command: &[u8]) -> Option<u32> {
 /// Whether this program can carry a command out. Whoever passes over what others carry out has other
 /// records.
 pub(crate) fn is_known(command: &[u8]) -> bool {
-    matches!(command.first(), Some(&(BATCHES | SEED | FORGET | SPREAD | BATCHES_AMONG)))
+    matches!(
+        command.first(),
+        Some(&(BATCHES | SEED | FORGET | SPREAD | BATCHES_AMONG | FORGET_NAMES))
+    )
 }
 
 /// A command from batches that were judged and numbered when they were spread over so many partitions, as
@@ -168,7 +187,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::partition::{AppendError, Checked, Judging, PRODUCER_SILENCE_MAX};
+    use crate::partition::{AppendError, Checked, Judging, PRODUCER_SILENCE_MAX, PRODUCERS_MAX};
     use crate::route::{homes, owner};
 
     fn entry(first: u64, record_count: u32, from: u64) -> (Entry, Sequence) {
@@ -201,12 +220,43 @@ mod tests {
 
     #[test]
     fn who_is_silent_is_forgotten_by_everybody() {
-        let mut fold = PartitionFold::default();
-        fold.apply(1, &command(0, &[entry(0, 3, 0)]));
-        fold.apply(2, &forget(Timestamp(6)));
-        assert_eq!(fold.0.producer_count(), 1);
-        fold.apply(3, &forget(Timestamp(PRODUCER_SILENCE_MAX + 6)));
-        assert_eq!((fold.0.producer_count(), fold.0.next), (0, Offset(3)));
+        assert_eq!(forget(1, Timestamp(6)), None);
+        for version in FORGET_PROTOCOL..=NAMES_PROTOCOL {
+            let forget = |at: i64| forget(version, Timestamp(at)).unwrap();
+            let mut fold = PartitionFold::default();
+            fold.apply(1, &command(0, &[entry(0, 3, 0)]));
+            fold.apply(2, &forget(6));
+            assert_eq!(fold.0.producer_count(), 1);
+            fold.apply(3, &forget(PRODUCER_SILENCE_MAX + 6));
+            assert_eq!((fold.0.producer_count(), fold.0.next), (0, Offset(3)));
+        }
+    }
+
+    /// A producer for each batch, one record in each; the first is no name, the rest are.
+    fn named(count: u64) -> Bytes {
+        let entry = |number: u64| {
+            let of_names = Sequence::OF_KEY | Sequence::OF_NAMES;
+            let from = if number == 0 { 0 } else { of_names };
+            let sequence = Sequence { producer: number + 1, epoch: 0, from, to: from + 1 };
+            let (ingest_time, batch) = (Timestamp(i64::try_from(number).unwrap()), Bytes::new());
+            (Entry { first: Offset(number), record_count: 1, ingest_time, batch }, sequence)
+        };
+        command(0, &(0..count).map(entry).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn of_too_many_producers_each_version_forgets_those_that_it_did() {
+        let forgotten = |version: u32| {
+            let mut fold = PartitionFold::default();
+            fold.apply(1, &named(PRODUCERS_MAX as u64 + 1));
+            let now = fold.0.last();
+            fold.apply(2, &forget(version, now).unwrap());
+            assert_eq!(fold.0.producer_count(), PRODUCERS_MAX);
+            (1..=3).filter(|producer| !fold.0.knows(*producer)).collect::<Vec<u64>>()
+        };
+        // Replicas of neighbouring versions carry out the same until none of the earlier is there.
+        assert_eq!((forgotten(2), forgotten(3)), (vec![1], vec![1]));
+        assert_eq!((forgotten(NAMES_PROTOCOL), forgotten(5)), (vec![2], vec![2]));
     }
 
     #[test]
@@ -274,7 +324,9 @@ mod tests {
         {
             assert!(is_known(&known));
         }
-        assert!(is_known(&forget(Timestamp(1))));
+        assert!([2, 4].iter().all(|read| is_known(&forget(*read, Timestamp(1)).unwrap())));
+        // What earlier programs know is what it takes their version to read.
+        assert_eq!(forget(3, Timestamp(1)).unwrap()[0], FORGET);
         assert!(!is_known(&[9, 1]) && !is_known(&[]));
     }
 
@@ -284,7 +336,7 @@ mod tests {
             let bytes = Bytes::from(bytes);
             let mut fold = PartitionFold::default();
             fold.apply(1, &bytes);
-            for kind in [BATCHES, SEED, FORGET, SPREAD, BATCHES_AMONG] {
+            for kind in [BATCHES, SEED, FORGET, SPREAD, BATCHES_AMONG, FORGET_NAMES] {
                 fold.apply(2, &Bytes::from([&[kind][..], &bytes].concat()));
             }
         }

@@ -39,7 +39,9 @@ impl Replica {
         let metrics = self.0.group.raft().metrics().borrow().clone();
         let leader = metrics.current_leader?;
         if leader == self.0.member {
-            return self.leads_surely().await.then(|| self.0.applied.borrow().committed);
+            // Nobody can say where what was acknowledged ends before all of the log is read.
+            let knows = self.leads_surely().await && self.0.group.has_applied_opened();
+            return knows.then(|| self.0.applied.borrow().committed);
         }
         let peer = metrics.membership_config.membership().get_node(&leader)?.clone();
         let body = Bytes::copy_from_slice(&self.0.partition.0.to_le_bytes());

@@ -12,7 +12,7 @@ mod members;
 pub(crate) mod wire;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,21 +29,20 @@ use model::partition::{Entry, Offset, PartitionId};
 use openraft::{EntryPayload, ServerState};
 use platform::clock::Clock;
 use platform::disk::Disk;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::metrics::IngestMetrics;
 use crate::partition::write::State;
 use crate::partition::{
-    AppendError, Appended, Checked, INFLIGHT_BYTES_MAX, PERMIT_BYTES, PartitionSettings, bytes_of,
+    AppendError, Appended, Checked, Inflight, PRODUCERS_MAX, PartitionSettings, bytes_of,
 };
 use course::Course;
 use cut::Uncut;
+pub(crate) use fold::NAMES_PROTOCOL;
 use fold::PartitionFold;
 use machine::{Applied, PartitionMachine, Store};
 pub(crate) use propose::Proposal;
 
-/// The version of the nodes' protocol that forgets producers.
-pub(crate) const FORGET_PROTOCOL: u32 = 2;
 /// The call for the offset behind what is acknowledged.
 pub(crate) const SETTLED_CALL: &str = "settled";
 /// How long a leader may take to say it.
@@ -117,15 +116,15 @@ struct Inner {
     intake: flume::Sender<Proposal>,
     /// Held while an entry is on its way, or while nothing may be proposed.
     turn: Arc<tokio::sync::Mutex<()>>,
-    permits: Arc<Semaphore>,
+    inflight: Inflight,
     metrics: IngestMetrics,
     peers: Peers,
     /// Everything below is in splits that are safe.
     trim_below: AtomicU64,
     uncut: Uncut,
     reader: Mutex<Option<Cold>>,
-    /// Every member can read the command that forgets producers.
-    may_forget: Arc<AtomicBool>,
+    /// The version of the nodes' protocol that every member reads, and will.
+    all_read: Arc<AtomicU32>,
 }
 
 /// Where the consumer's last read stopped.
@@ -185,16 +184,16 @@ impl Replica {
             point,
             intake,
             turn: turn.clone(),
-            permits: Arc::new(Semaphore::new(INFLIGHT_BYTES_MAX / PERMIT_BYTES)),
+            inflight: Inflight::new(&parties.metrics),
             metrics: parties.metrics.clone(),
             peers: parties.peers.clone(),
             trim_below: AtomicU64::new(0),
             uncut: Uncut::default(),
             reader: Mutex::default(),
-            may_forget: Arc::default(),
+            all_read: Arc::default(),
         }));
         let folder = folder.to_owned();
-        let (forgot, may_forget) = (parties.clock.elapsed(), replica.0.may_forget.clone());
+        let (forgot, all_read) = (parties.clock.elapsed(), replica.0.all_read.clone());
         let proposer = propose::Proposer {
             partition,
             folder,
@@ -204,7 +203,7 @@ impl Replica {
             parties,
             turn,
             forgot,
-            may_forget,
+            all_read,
         };
         tokio::spawn(proposer.run(proposals));
         tokio::spawn(show(Arc::downgrade(&replica.0)));
@@ -308,20 +307,13 @@ impl Replica {
         count: u32,
     ) -> Result<Vec<Appended>, AppendError> {
         let bytes = bytes_of(&batches)?;
-        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
-        let Ok(permit) = self.0.permits.clone().try_acquire_many_owned(permits) else {
-            return Err(AppendError::Overloaded { what: "intake" });
-        };
-        self.0.metrics.inflight_bytes.inc_by(bytes as u64);
+        let held = self.0.inflight.hold(bytes)?;
         let (reply, answer) = oneshot::channel();
-        let proposal = Proposal { batches, reply, permit, count };
-        let sent = self.0.intake.send_async(proposal).await;
-        let answer = match sent {
+        let proposal = Proposal { batches, reply, held, count };
+        match self.0.intake.send_async(proposal).await {
             Ok(()) => answer.await.unwrap_or(Err(AppendError::Unsure)),
             Err(_) => Err(AppendError::Stopping),
-        };
-        self.0.metrics.inflight_bytes.dec_by(bytes as u64);
-        answer
+        }
     }
 
     /// Begins the partition where another log ended. Only a leader without records does it.
@@ -380,9 +372,14 @@ impl Replica {
         self.0.group.stop().await;
     }
 
-    /// Whether the leader may have silent producers forgotten: once every node can read that.
-    pub(crate) fn may_forget(&self, may: bool) {
-        self.0.may_forget.store(may, Ordering::Relaxed);
+    /// What the leader may write: what every node reads that is there, and that will come.
+    pub(crate) fn all_read(&self, version: u32) {
+        self.0.all_read.store(version, Ordering::Relaxed);
+    }
+
+    /// Whether it knows more producers than are to be remembered.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.tail().1 > PRODUCERS_MAX
     }
 
     /// The replica as placements name it.

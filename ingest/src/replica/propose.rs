@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,12 +13,12 @@ use cluster::raft::{Command, Group};
 use model::partition::{Offset, PartitionId};
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{RaftMetrics, ServerState};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 
 use super::machine::{Applied, Store};
 use super::{ReplicaParties, fold, machine};
 use crate::partition::{
-    APPEND_BYTES_MAX, AppendError, Appended, Checked, Judging, PRODUCERS_MAX, admit,
+    APPEND_BYTES_MAX, AppendError, Appended, Checked, Held, Judging, PRODUCERS_MAX, admit,
 };
 
 /// Bytes that are proposed together.
@@ -37,7 +37,7 @@ const COMMIT_WAIT_MAX: Duration = Duration::from_secs(8);
 pub(crate) struct Proposal {
     pub(super) batches: Vec<Checked>,
     pub(super) reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
-    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) held: Held,
     /// Over how many partitions batches are spread, if that is to be told first; 0 otherwise.
     pub(super) count: u32,
 }
@@ -53,14 +53,14 @@ pub(super) struct Proposer {
     pub(super) turn: Arc<Mutex<()>>,
     /// When producers were last forgotten, by the clock's elapsed time.
     pub(super) forgot: Duration,
-    /// Every member can read the command that forgets them.
-    pub(super) may_forget: Arc<AtomicBool>,
+    /// The version of the nodes' protocol that every member reads, and will.
+    pub(super) all_read: Arc<AtomicU32>,
 }
 
 type Answers = Vec<(
     oneshot::Sender<Result<Vec<Appended>, AppendError>>,
     Result<Vec<Appended>, AppendError>,
-    OwnedSemaphorePermit,
+    Held,
 )>;
 
 /// What became of proposals that waited.
@@ -108,7 +108,7 @@ impl Proposer {
             None if is_on_committed => Ok(()),
             None => Err(AppendError::NoMajority(self.partition)),
         };
-        for (reply, answer, permit) in answers {
+        for (reply, answer, held) in answers {
             let answer = match (&outcome, answer) {
                 (Err(error), Ok(_)) => Err(error.clone()),
                 // It may not know of the batch, or that it goes elsewhere may be taken back.
@@ -119,7 +119,7 @@ impl Proposer {
             };
             // A client that went away does not hear that it was taken; its resend will.
             drop(reply.send(answer));
-            drop(permit);
+            drop(held);
         }
     }
 
@@ -129,11 +129,13 @@ impl Proposer {
         let (count, last) = self.store.tail(|fold, _| (fold.0.producer_count(), fold.0.last()));
         let now = self.parties.clock.elapsed();
         let is_time = now.saturating_sub(self.forgot) >= FORGET_INTERVAL;
-        let may = self.may_forget.load(Ordering::Relaxed);
-        if !may || count == 0 || !is_time && count <= PRODUCERS_MAX + PRODUCERS_MAX / 8 {
+        if count == 0 || !is_time && count <= PRODUCERS_MAX + PRODUCERS_MAX / 8 {
             return;
         }
-        let written = self.group.raft().client_write(Command(fold::forget(last)));
+        let Some(forget) = fold::forget(self.all_read.load(Ordering::Relaxed), last) else {
+            return;
+        };
+        let written = self.group.raft().client_write(Command(forget));
         // Who leads no more leaves it to who does.
         if let Some(Ok(_)) = self.parties.clock.timeout(COMMIT_WAIT_MAX, written).await {
             self.forgot = now;
@@ -186,8 +188,8 @@ impl Proposer {
             let bytes_max = self.parties.settings.queue_bytes_max;
             let mut judging = Judging::new(self.partition, &fold.0, now, room).within(bytes_max);
             let mut answers = Vec::with_capacity(waiting.len());
-            for Proposal { batches, reply, permit, .. } in waiting {
-                answers.push((reply, judging.request(batches), permit));
+            for Proposal { batches, reply, held, .. } in waiting {
+                answers.push((reply, judging.request(batches), held));
             }
             let repeats = answers.iter().filter_map(|(_, answer, _)| answer.as_ref().ok());
             let repeats = repeats.flatten().filter(|appended| appended.duplicate).count();

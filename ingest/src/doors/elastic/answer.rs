@@ -48,12 +48,43 @@ pub(super) fn reason(detail: Option<&ErrorDetail>, status: StatusCode) -> String
 }
 
 /// Only what the paths of `filter_path` name: dotted, `*` for one name or part of it, `**` for
-/// any number.
+/// any number; and nothing of what those name that begin with `-`.
 pub(super) fn filtered(value: Value, filter: &str) -> Value {
-    let paths: Vec<Vec<&str>> =
-        filter.split(',').map(|path| path.trim().split('.').collect()).collect();
-    let paths: Vec<&[&str]> = paths.iter().map(Vec::as_slice).collect();
-    keep(value, &paths).unwrap_or_else(|| json!({}))
+    let named = filter.split(',').map(str::trim).filter(|path| !path.is_empty());
+    let (out, kept): (Vec<&str>, Vec<&str>) = named.partition(|path| path.starts_with('-'));
+    let kept: Vec<Vec<&str>> = kept.into_iter().map(parts).collect();
+    let kept: Vec<&[&str]> = kept.iter().map(Vec::as_slice).collect();
+    let out: Vec<Vec<&str>> = out.into_iter().map(parts).collect();
+    let out: Vec<&[&str]> = out.iter().map(Vec::as_slice).collect();
+    let value = match kept.is_empty() {
+        true => value,
+        false => keep(value, &kept).unwrap_or_else(|| json!({})),
+    };
+    if out.is_empty() { value } else { without(value, &out) }
+}
+
+fn parts(path: &str) -> Vec<&str> {
+    path.trim_start_matches('-').split('.').collect()
+}
+
+fn without(value: Value, paths: &[&[&str]]) -> Value {
+    match value {
+        Value::Object(members) => {
+            let mut left = Map::new();
+            for (name, member) in members {
+                let below: Vec<&[&str]> =
+                    paths.iter().flat_map(|path| below(path, &name)).collect();
+                if !below.iter().any(|path| matches!(path, [] | ["**"])) {
+                    left.insert(name, without(member, &below));
+                }
+            }
+            Value::Object(left)
+        }
+        Value::Array(elements) => {
+            elements.into_iter().map(|element| without(element, paths)).collect()
+        }
+        other => other,
+    }
 }
 
 fn keep(value: Value, paths: &[&[&str]]) -> Option<Value> {
@@ -138,6 +169,12 @@ mod tests {
         );
         check("**.type", r#"{"items":[{"index":{"error":{"type":"t"}}}]}"#);
         check("nothing", "{}");
+        check("-items", r#"{"took":1,"errors":true}"#);
+        check("took,errors,-errors", r#"{"took":1}"#);
+        check(
+            "items,-items.*.error,-**._id",
+            r#"{"items":[{"create":{"status":201}},{"index":{"status":400}}]}"#,
+        );
     }
 
     #[test]

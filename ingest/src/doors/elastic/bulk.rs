@@ -8,12 +8,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cluster::aliases::Written;
 use cluster::catalog::{Catalog, CatalogError};
+use memchr::memmem;
 use model::error::Kind;
 use model::json::{self, Value};
+use model::partition::RecordId;
 use model::stream::{IndexName, Labels};
 use platform::http::ApiError;
-use serde::Deserialize;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::action::{Operation, Target, action};
 use super::answer;
 use super::ids::{Claim, Claims, Ids};
 use crate::doors::body::Packing;
@@ -24,43 +27,6 @@ use crate::doors::{IngestState, ndjson};
 pub(super) const ITEMS_MAX: usize = 262_144;
 /// Bytes of an `_id`, as in Elasticsearch.
 const ID_BYTES_MAX: usize = 512;
-
-/// An action of a bulk. What stands beside the action is of no concern.
-#[derive(Debug, Deserialize)]
-struct Action<'a> {
-    #[serde(borrow)]
-    create: Option<Target<'a>>,
-    index: Option<Target<'a>>,
-    update: Option<Target<'a>>,
-    delete: Option<Target<'a>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Target<'a> {
-    #[serde(borrow)]
-    _index: Option<Cow<'a, str>>,
-    _id: Option<serde_json::Value>,
-}
-
-/// What is done with a document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operation {
-    Create,
-    Index,
-    Update,
-    Delete,
-}
-
-impl Operation {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Index => "index",
-            Self::Update => "update",
-            Self::Delete => "delete",
-        }
-    }
-}
 
 /// One document and what became of it.
 #[derive(Debug)]
@@ -87,8 +53,11 @@ pub(super) struct Reader {
     parcel: Parcel,
     ids: Ids,
     catalog: Catalog,
-    /// By the names that came: the index, and where its documents go.
-    streams: HashMap<Box<str>, (Arc<str>, Destination)>,
+    /// The names that came: the index of each, and where its documents go.
+    streams: Vec<(Box<str>, Arc<str>, Destination)>,
+    /// Where they stand there by name, and the last one: most clients name one over and over.
+    places: HashMap<Box<str>, usize>,
+    latest: usize,
     items: Vec<Item>,
     records: usize,
     /// The ids that this request claims.
@@ -109,9 +78,10 @@ enum Destination {
 
 impl Reader {
     pub(super) fn new(parcel: Parcel, ids: Ids, catalog: Catalog) -> Self {
-        let (streams, items, own) = Default::default();
+        let (streams, places, items, own) = Default::default();
         let claims = Claims::new(ids.clone());
-        Self { parcel, ids, catalog, streams, items, records: 0, claims, own }
+        let (latest, records) = (0, 0);
+        Self { parcel, ids, catalog, streams, places, latest, items, records, claims, own }
     }
 
     /// Reads a whole bulk.
@@ -136,13 +106,8 @@ impl Reader {
                 number += 1;
                 lines.next()
             };
-            let index = target._index.as_deref().or(default).unwrap_or_default();
-            let id = match &target._id {
-                None | Some(serde_json::Value::Null) => None,
-                Some(serde_json::Value::String(id)) => Some(id.clone()),
-                Some(other) => Some(other.to_string()),
-            };
-            self.document(operation, index, id, document)?;
+            let index = target.index.as_deref().or(default).unwrap_or_default();
+            self.document(operation, index, target.id.as_deref(), document)?;
         }
         Ok(())
     }
@@ -152,7 +117,7 @@ impl Reader {
         &mut self,
         operation: Operation,
         index: &str,
-        id: Option<String>,
+        id: Option<&str>,
         document: Option<&[u8]>,
     ) -> Result<(), ApiError> {
         if self.items.len() >= ITEMS_MAX {
@@ -188,26 +153,37 @@ impl Reader {
                 "action_request_validation_exception",
                 "the document is missing".to_owned(),
             ),
-            _ if id.as_ref().is_some_and(|id| id.is_empty() || id.len() > ID_BYTES_MAX) => refused(
+            _ if id.is_some_and(|id| id.is_empty() || id.len() > ID_BYTES_MAX) => refused(
                 400,
                 "illegal_argument_exception",
                 format!("an _id has 1 to {ID_BYTES_MAX} bytes"),
             ),
             (_, Destination::Stream(stream), Some(document)) => {
-                self.store(operation, &index, stream, id.as_deref(), document)?
+                self.store(operation, &index, stream, id, document)?
             }
         };
-        let id = id.map(String::into_boxed_str);
+        let id = id.map(Box::<str>::from);
         self.items.push(Item { operation, index, id, state });
         Ok(())
     }
 
     fn destination(&mut self, name: &str) -> Result<(Arc<str>, Destination), ApiError> {
-        if let Some(known) = self.streams.get(name) {
-            return Ok(known.clone());
+        let latest = self.streams.get(self.latest);
+        if latest.is_none_or(|(known, ..)| **known != *name) {
+            self.latest = match self.places.get(name) {
+                Some(place) => *place,
+                None => self.place(name)?,
+            };
         }
+        let found = self.streams.get(self.latest);
+        let found = found.map(|(_, index, destination)| (index.clone(), *destination));
+        found.ok_or_else(|| ApiError::new(Kind::Bug, "a name of an index is not at its place"))
+    }
+
+    /// The place of a name that did not come before.
+    fn place(&mut self, name: &str) -> Result<usize, ApiError> {
         let unknown = |error: CatalogError| ApiError::new(Kind::Unavailable, error.to_string());
-        let found = match IndexName::new(name) {
+        let (index, destination): (Arc<str>, Destination) = match IndexName::new(name) {
             Err(_) => (name.into(), Destination::NoName),
             Ok(index) => match self.catalog.written(name).map_err(unknown)? {
                 Written::Unsaid => (name.into(), Destination::Unsaid),
@@ -223,8 +199,10 @@ impl Reader {
                 }
             },
         };
-        self.streams.insert(name.into(), found.clone());
-        Ok(found)
+        let place = self.streams.len();
+        self.streams.push((name.into(), index, destination));
+        self.places.insert(name.into(), place);
+        Ok(place)
     }
 
     fn store(
@@ -299,22 +277,6 @@ impl Reader {
     }
 }
 
-/// What the line before a document says of it.
-fn action(line: &[u8], number: usize) -> Result<(Operation, Target<'_>), ApiError> {
-    let action: Action<'_> = serde_json::from_slice(line).map_err(|error| {
-        malformed(format!("Malformed action/metadata line [{number}]: {error}"))
-    })?;
-    match action {
-        Action { create: Some(target), .. } => Ok((Operation::Create, target)),
-        Action { index: Some(target), .. } => Ok((Operation::Index, target)),
-        Action { update: Some(target), .. } => Ok((Operation::Update, target)),
-        Action { delete: Some(target), .. } => Ok((Operation::Delete, target)),
-        Action { .. } => Err(malformed(format!(
-            "Malformed action/metadata line [{number}], expected one of create, index, update or delete"
-        ))),
-    }
-}
-
 fn malformed(words: String) -> ApiError {
     ApiError::new(Kind::Invalid, words)
 }
@@ -323,6 +285,21 @@ fn malformed(words: String) -> ApiError {
 pub(super) enum Given {
     Bulk { index: Option<String> },
     One { operation: Operation, index: String, id: Option<String> },
+}
+
+impl Given {
+    /// A fingerprint of documents with ids: who says the same meanwhile waits. Of a bulk the first one
+    /// tells whether there are any.
+    fn said(&self, body: &[u8]) -> Option<u64> {
+        let of_id = match self {
+            Self::Bulk { .. } => {
+                let first = body.trim_ascii_start().split(|byte| *byte == b'\n').next()?;
+                memmem::find(first, b"\"_id\"").map(|_| 0)?
+            }
+            Self::One { id, .. } => xxh3_64(id.as_ref()?.as_bytes()),
+        };
+        Some(xxh3_64_with_seed(body, of_id))
+    }
 }
 
 /// What was read of a body: what is answered, the ids that wait, and what is to be stored.
@@ -340,14 +317,13 @@ pub(super) async fn store(
     let arrival = state.0.clock.now();
     let parse = {
         let ids = ids.clone();
-        move || -> Result<Parsed, ApiError> {
-            let body = packing.unpack(body)?;
+        move |given: Given, body: Bytes| -> Result<Parsed, ApiError> {
             let mut reader = Reader::new(Parcel::new(arrival, None), ids, catalog);
             let read = match given {
                 Given::Bulk { index } => reader.bulk(&body, index.as_deref()),
                 Given::One { operation, index, id } => {
                     let document = Some(body.trim_ascii()).filter(|body| !body.is_empty());
-                    reader.document(operation, &index, id, document)
+                    reader.document(operation, &index, id.as_deref(), document)
                 }
             };
             Ok((reader.items, reader.claims, read.and_then(|()| reader.parcel.finish())))
@@ -355,8 +331,18 @@ pub(super) async fn store(
     };
     let task = tokio::spawn(async move {
         let broken = |_| ApiError::new(Kind::Bug, "the documents could not be read");
-        let (items, claims, packed) =
-            tokio::task::spawn_blocking(parse).await.map_err(broken)??;
+        let body = match packing {
+            Packing::Plain => body,
+            _ => tokio::task::spawn_blocking(move || packing.unpack(body))
+                .await
+                .map_err(broken)??,
+        };
+        let mut turn = None;
+        if let Some(said) = given.said(&body) {
+            turn = Some(ids.turns().take(said).await);
+        }
+        let parse = tokio::task::spawn_blocking(move || parse(given, body));
+        let (items, claims, packed) = parse.await.map_err(broken)??;
         let delivered = match packed {
             Ok(packed) => Ok(state.deliver("elasticsearch", packed.within(&state)).await),
             Err(error) => Err(error),
@@ -366,23 +352,37 @@ pub(super) async fn store(
         let saving = ids.clone();
         tokio::task::spawn_blocking(move || saving.save(&settled)).await.map_err(broken)?;
         state.0.metrics.ids.set(ids.count() as u64);
+        drop(turn);
         Ok((items, delivered?))
     });
     task.await.map_err(|_| ApiError::new(Kind::Bug, "the documents could not be stored"))?
 }
 
+impl Item {
+    /// Whether its status is an error.
+    fn is_refused(&self, delivered: &Delivered) -> bool {
+        match &self.state {
+            State::Refused(..) => true,
+            State::Same => false,
+            State::Pushed(number) | State::Twice(number) => delivered.of(*number).is_err(),
+        }
+    }
+}
+
 /// The answer of a bulk, spelled as clients look for it: `took` first, then `errors`, no spaces.
 pub(super) fn answer(items: &[Item], delivered: &Delivered, took_ms: u128) -> String {
-    let mut rendered = String::with_capacity(items.len() * 200);
-    let mut has_errors = false;
+    let has_errors = items.iter().any(|item| item.is_refused(delivered));
+    let mut text = String::with_capacity(64 + items.len() * 200);
+    put(&mut text, format_args!("{{\"took\":{took_ms},\"errors\":{has_errors},\"items\":["));
     for (at, item) in items.iter().enumerate() {
-        rendered.push_str(if at > 0 { ",{\"" } else { "{\"" });
-        rendered.push_str(item.operation.name());
-        rendered.push_str("\":");
-        has_errors |= render(&mut rendered, item, delivered) >= 400;
-        rendered.push('}');
+        text.push_str(if at > 0 { ",{\"" } else { "{\"" });
+        text.push_str(item.operation.name());
+        text.push_str("\":");
+        render(&mut text, item, delivered);
+        text.push('}');
     }
-    format!("{{\"took\":{took_ms},\"errors\":{has_errors},\"items\":[{rendered}]}}")
+    text.push_str("]}");
+    text
 }
 
 /// Status and answer of one document.
@@ -394,23 +394,12 @@ pub(super) fn outcome(item: &Item, delivered: &Delivered) -> (u16, String) {
 
 /// Writes the answer of one document; its status.
 fn render(out: &mut String, item: &Item, delivered: &Delivered) -> u16 {
-    let id = item.id.as_deref().unwrap_or_default();
-    let refused = |out: &mut String, status: u16, kind: &str, reason: &str| {
-        begin(out, &item.index, id);
-        put(out, format_args!(",\"status\":{status},\"error\":{{\"type\":"));
-        quote(out, kind);
-        out.push_str(",\"reason\":");
-        quote(out, reason);
-        out.push_str("}}");
-        status
-    };
     match &item.state {
-        State::Refused(status, kind, reason) => refused(out, *status, kind, reason),
-        State::Same => stored(out, (&item.index, id), "noop", 0, 200),
+        State::Refused(status, kind, reason) => refused(out, item, *status, (kind, reason)),
+        State::Same => stored(out, item, None, NOOP),
         State::Pushed(number) | State::Twice(number) => match delivered.of(*number) {
-            Ok(_) if matches!(item.state, State::Twice(_)) => {
-                stored(out, (&item.index, id), "noop", 0, 200)
-            }
+            Ok(_) if matches!(item.state, State::Twice(_)) => stored(out, item, None, NOOP),
+            Ok(place) => stored(out, item, place, CREATED),
             Err(error) => {
                 let status = error.status();
                 let kind = match status.as_u16() {
@@ -418,35 +407,59 @@ fn render(out: &mut String, item: &Item, delivered: &Delivered) -> u16 {
                     _ => "unavailable_shards_exception",
                 };
                 let reason = answer::reason(Some(&error.detail), status);
-                refused(out, status.as_u16(), kind, &reason)
-            }
-            Ok(place) => {
-                let offset = place.map_or(0, |place| place.offset.0);
-                let given = item.id.as_deref().map(Cow::Borrowed);
-                let id = given.or_else(|| place.map(|place| Cow::Owned(place.to_string())));
-                let name = (&*item.index, id.as_deref().unwrap_or_default());
-                stored(out, name, "created", offset, 201)
+                refused(out, item, status.as_u16(), (kind, &reason))
             }
         },
     }
 }
 
-fn stored(out: &mut String, name: (&str, &str), result: &str, place: u64, status: u16) -> u16 {
-    begin(out, name.0, name.1);
-    put(
-        out,
-        format_args!(
-            ",\"_version\":1,\"result\":\"{result}\",\"_shards\":{{\"total\":1,\"successful\":1,\"failed\":0}},\"_seq_no\":{place},\"_primary_term\":1,\"status\":{status}}}"
-        ),
-    );
+fn refused(out: &mut String, item: &Item, status: u16, (kind, reason): (&str, &str)) -> u16 {
+    begin(out, &item.index);
+    quote(out, item.id.as_deref().unwrap_or_default());
+    put(out, format_args!(",\"status\":{status},\"error\":{{\"type\":"));
+    quote(out, kind);
+    out.push_str(",\"reason\":");
+    quote(out, reason);
+    out.push_str("}}");
     status
 }
 
-fn begin(out: &mut String, index: &str, id: &str) {
+/// What stands behind the id of a document that is stored, before and behind its place, and its status.
+type Told = (&'static str, &'static str, u16);
+const CREATED: Told = (
+    ",\"_version\":1,\"result\":\"created\",\"_shards\":{\"total\":1,\"successful\":1,\"failed\":0},\"_seq_no\":",
+    ",\"_primary_term\":1,\"status\":201}",
+    201,
+);
+const NOOP: Told = (
+    ",\"_version\":1,\"result\":\"noop\",\"_shards\":{\"total\":1,\"successful\":1,\"failed\":0},\"_seq_no\":",
+    ",\"_primary_term\":1,\"status\":200}",
+    200,
+);
+
+fn stored(
+    out: &mut String,
+    item: &Item,
+    place: Option<RecordId>,
+    (before, behind, status): Told,
+) -> u16 {
+    begin(out, &item.index);
+    match (&item.id, place) {
+        (Some(id), _) => quote(out, id),
+        (None, Some(place)) => put(out, format_args!("\"{place}\"")),
+        (None, None) => out.push_str("\"\""),
+    }
+    out.push_str(before);
+    put(out, format_args!("{}", place.map_or(0, |place| place.offset.0)));
+    out.push_str(behind);
+    status
+}
+
+/// All before the id.
+fn begin(out: &mut String, index: &str) {
     out.push_str("{\"_index\":");
     quote(out, index);
     out.push_str(",\"_id\":");
-    quote(out, id);
 }
 
 fn quote(out: &mut String, text: &str) {

@@ -9,6 +9,7 @@ use platform::disk::Disk;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use super::kept::{Entry, Kept};
+use super::turns::Turns;
 
 /// Ids remembered, the latest; about 16 MB.
 pub(super) const IDS_MAX: usize = 262_144;
@@ -19,6 +20,7 @@ pub(super) struct Ids {
     known: Arc<Mutex<Known>>,
     /// Where they outlive the process.
     kept: Option<Arc<Mutex<Kept>>>,
+    turns: Turns,
 }
 
 #[derive(Debug, Default)]
@@ -74,7 +76,13 @@ impl Ids {
             known.keep(entry, before);
         }
         let known = Arc::new(Mutex::new(known));
-        Ok(Self { known, kept: Some(Arc::new(Mutex::new(kept))) })
+        let kept = Some(Arc::new(Mutex::new(kept)));
+        Ok(Self { known, kept, turns: Turns::default() })
+    }
+
+    /// The turns of requests that say the same.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// Writes ids that were settled. Blocks.

@@ -1,12 +1,14 @@
 //! The Elasticsearch door: the handshake that shippers make, the templates they leave, and
 //! their documents. Reached under `/es`, which is the root of a listener of its own.
 
+mod action;
 mod answer;
 mod bulk;
 mod documents;
 mod health;
 mod ids;
 mod kept;
+mod turns;
 
 use std::io;
 use std::path::Path as FilePath;
@@ -24,9 +26,10 @@ use serde_json::{Value, json};
 
 use super::parcel::Delivered;
 use super::{IngestState, body};
+use action::Operation;
 use answer::VERSION;
 pub(super) use answer::refusal;
-use bulk::{Given, Item, Operation};
+use bulk::{Given, Item};
 use documents::Family;
 use health::Outlook;
 use ids::Ids;

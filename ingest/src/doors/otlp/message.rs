@@ -6,7 +6,6 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use model::text::keep_text;
-use serde_json::{Value, json};
 
 /// `ExportLogsServiceRequest`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -170,53 +169,10 @@ pub(super) fn utf8(text: &[u8]) -> Cow<'_, str> {
     keep_text(text).0
 }
 
-impl AnyValue {
-    fn to_json(&self) -> Value {
-        self.value.as_ref().map_or(Value::Null, Any::to_json)
-    }
-}
-
-impl Any {
-    /// As JSON, for showing and for keeping what fits no fields.
-    pub(super) fn to_json(&self) -> Value {
-        match self {
-            Self::Text(text) => utf8(text).into_owned().into(),
-            Self::Bool(truth) => (*truth).into(),
-            Self::Int(number) => (*number).into(),
-            Self::Float(number) if number.is_finite() => (*number).into(),
-            Self::Float(number) => number.to_string().into(),
-            Self::Array(array) => array.values.iter().map(AnyValue::to_json).collect(),
-            Self::Map(map) => pairs_to_json(&map.values),
-            Self::Bytes(bytes) => hex(bytes).into(),
-        }
-    }
-}
-
-/// Attributes as a JSON object.
-pub(super) fn pairs_to_json(pairs: &[KeyValue]) -> Value {
-    let value = |pair: &KeyValue| pair.value.as_ref().map_or(Value::Null, AnyValue::to_json);
-    let pairs = pairs.iter().map(|pair| (utf8(&pair.key).into_owned(), value(pair)));
-    Value::Object(pairs.collect())
-}
-
 /// Lower-case hexadecimal digits.
 pub(in crate::doors) fn hex(bytes: &[u8]) -> String {
     let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]).collect()
-}
-
-impl LogRecord {
-    /// All of it, for a record that cannot be taken apart.
-    pub(super) fn to_json(&self) -> Value {
-        json!({
-            "body": self.body.as_ref().map(AnyValue::to_json),
-            "attributes": pairs_to_json(&self.attributes),
-            "severity_number": self.severity_number,
-            "severity_text": utf8(&self.severity_text),
-            "trace_flags": self.flags,
-            "trace_id": hex(&self.trace_id),
-            "span_id": hex(&self.span_id),
-            "event_name": utf8(&self.event_name),
-        })
-    }
+    let mut text = String::with_capacity(2 * bytes.len());
+    text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]));
+    text
 }

@@ -2,6 +2,8 @@
 
 mod grpc;
 mod message;
+mod log;
+mod quick;
 mod json;
 mod record;
 

@@ -14,9 +14,9 @@ use platform::http::ApiError;
 use prost::Message as _;
 
 use super::REASON_BYTES_MAX;
-use super::message::{
-    Any, AnyValue, KeyValue, LogRecord, Request, Resource, Scope, hex, pairs_to_json, utf8,
-};
+use super::log::{Any, Log, Pair, pairs_to_json};
+use super::message::{self, KeyValue, LogRecord, Request, Resource, Scope, hex, utf8};
+use super::quick;
 use crate::doors::parcel::{Packed, Parcel, Stream};
 
 /// Attributes of a resource that name a stream, and the labels they become: few values each.
@@ -40,11 +40,15 @@ pub(super) fn pack(request: &Request, mut parcel: Parcel) -> Result<Packed, ApiE
         let stream = parcel.stream(IndexName::default(), labels)?;
         for scoped in &logs.scope_logs {
             let mut shared = Fields::default();
-            resource.iter().for_each(|pair| shared.pair("resource", pair, 1));
+            resource.iter().for_each(|pair| shared.pair("resource", &Pair::from(*pair), 1));
             shared.scope(scoped.scope.as_ref());
             for log in &scoped.log_records {
+                if let Some(log) = quick::read(log) {
+                    push(&mut parcel, stream, &shared, &log)?;
+                    continue;
+                }
                 match LogRecord::decode(log.clone()) {
-                    Ok(log) => push(&mut parcel, stream, &shared, &log)?,
+                    Ok(log) => push(&mut parcel, stream, &shared, &Log::from(&log))?,
                     Err(error) => {
                         let error = error.to_string();
                         let words = cut(&error, REASON_BYTES_MAX);
@@ -65,7 +69,7 @@ fn stream(resource: Option<&Resource>) -> Result<(Labels, Vec<&KeyValue>), ApiEr
         let named = |(name, _): &&(&str, &str)| name.as_bytes() == pair.key;
         let label = LABELS.iter().find(named).map(|(_, label)| *label);
         let value = match pair.value.as_ref().and_then(|value| value.value.as_ref()) {
-            Some(Any::Text(text)) => utf8(text).into_owned(),
+            Some(message::Any::Text(text)) => utf8(text).into_owned(),
             _ => String::new(),
         };
         let fits = !value.is_empty() && value.len() <= LABEL_BYTES_MAX;
@@ -85,7 +89,7 @@ fn push(
     parcel: &mut Parcel,
     stream: Stream,
     shared: &Fields<'_>,
-    log: &LogRecord,
+    log: &Log<'_>,
 ) -> Result<(), ApiError> {
     let raw = || log.to_json().to_string().into_bytes();
     let known =
@@ -103,14 +107,13 @@ fn push(
     let mut fields = Fields::default();
     fields.all.reserve(shared.all.len() + log.attributes.len() + 6);
     fields.all.extend(shared.all.iter().map(borrowed));
-    let body = log.body.as_ref().and_then(|body| body.value.as_ref());
-    let message = body.and_then(|body| message(body, &mut fields));
-    let message = message.unwrap_or_else(|| utf8(&log.event_name));
+    let message = log.body.as_ref().and_then(|body| text_of(body, &mut fields));
+    let message = message.unwrap_or_else(|| utf8(log.event_name));
     log.attributes.iter().for_each(|pair| fields.pair("", pair, 1));
-    fields.named("trace_id", hex(&log.trace_id).into());
-    fields.named("span_id", hex(&log.span_id).into());
-    fields.named("event_name", utf8(&log.event_name));
-    fields.named("severity_text", utf8(&log.severity_text));
+    fields.named("trace_id", hex(log.trace_id).into());
+    fields.named("span_id", hex(log.span_id).into());
+    fields.named("event_name", utf8(log.event_name));
+    fields.named("severity_text", utf8(log.severity_text));
     if log.severity_number > 0 {
         let number = Value::Int(log.severity_number.into());
         fields.all.push((Cow::Borrowed("severity_number"), number));
@@ -140,26 +143,24 @@ fn borrowed<'a>((name, value): &'a (Cow<'_, str>, Value<'_>)) -> (Cow<'a, str>, 
 }
 
 /// The text of a body; of one that is a map the member that is a message, the others are fields.
-fn message<'a>(body: &'a Any, fields: &mut Fields<'a>) -> Option<Cow<'a, str>> {
+fn text_of<'a>(body: &Any<'a>, fields: &mut Fields<'a>) -> Option<Cow<'a, str>> {
     match body {
         Any::Text(text) => Some(kept(text, fields)),
-        Any::Map(body) => {
-            let is_text = |pair: &&KeyValue| {
-                matches!(pair.value, Some(AnyValue { value: Some(Any::Text(_)) }))
-            };
-            let named = |name: &&str| body.values.iter().position(|pair| pair.key == *name);
+        Any::Map(pairs) => {
+            let is_text = |pair: &Pair<'_>| matches!(pair.value, Some(Any::Text(_)));
+            let named = |name: &&str| pairs.iter().position(|pair| pair.key == name.as_bytes());
             let said = MESSAGE_NAMES.iter().find_map(named);
-            let said = said.filter(|at| body.values.get(*at).as_ref().is_some_and(is_text));
+            let said = said.filter(|at| pairs.get(*at).is_some_and(is_text));
             let mut text = None;
-            for (at, pair) in body.values.iter().enumerate() {
+            for (at, pair) in pairs.iter().enumerate() {
                 match &pair.value {
-                    Some(AnyValue { value: Some(Any::Text(message)) }) if Some(at) == said => {
+                    Some(Any::Text(message)) if Some(at) == said => {
                         text = Some(kept(message, fields));
                     }
                     _ => fields.pair("", pair, 1),
                 }
             }
-            text.or_else(|| Some(pairs_to_json(&body.values).to_string().into()))
+            text.or_else(|| Some(pairs_to_json(pairs).to_string().into()))
         }
         Any::Bytes(bytes) => Some(hex(bytes).into()),
         Any::Float(number) if !number.is_finite() => Some(number.to_string().into()),
@@ -177,10 +178,10 @@ fn kept<'a>(text: &'a [u8], fields: &mut Fields<'a>) -> Cow<'a, str> {
 }
 
 /// Whether a record has too many fields, with `shared` of them, names too long or levels too many.
-fn over(shared: usize, log: &LogRecord) -> bool {
+fn over(shared: usize, log: &Log<'_>) -> bool {
     let mut count = shared + 6;
-    let body = match log.body.as_ref().and_then(|body| body.value.as_ref()) {
-        Some(Any::Map(body)) => body.values.as_slice(),
+    let body = match &log.body {
+        Some(Any::Map(body)) => body.as_slice(),
         _ => &[],
     };
     let pairs = body.iter().chain(&log.attributes);
@@ -188,30 +189,29 @@ fn over(shared: usize, log: &LogRecord) -> bool {
     !sound || count > RECORD_FIELDS_MAX
 }
 
-fn sound(prefix: usize, pair: &KeyValue, depth: usize, count: &mut usize) -> bool {
+fn sound(prefix: usize, pair: &Pair<'_>, depth: usize, count: &mut usize) -> bool {
     // Behind a prefix stands a dot.
     let name = prefix + usize::from(prefix > 0) + pair.key.len();
     pair.value.as_ref().is_none_or(|value| sound_value(name, value, depth, count))
 }
 
-fn sound_value(name: usize, value: &AnyValue, depth: usize, count: &mut usize) -> bool {
+fn sound_value(name: usize, value: &Any<'_>, depth: usize, count: &mut usize) -> bool {
     if name > FIELD_NAME_BYTES_MAX || depth > RECORD_DEPTH_MAX {
         return false;
     }
-    match &value.value {
-        None => true,
-        Some(Any::Array(array)) => {
-            array.values.iter().all(|value| sound_value(name, value, depth + 1, count))
+    match value {
+        Any::Array(values) => {
+            values.iter().flatten().all(|value| sound_value(name, value, depth + 1, count))
         }
-        Some(Any::Map(map)) => map.values.iter().all(|pair| sound(name, pair, depth + 1, count)),
-        Some(_) => {
+        Any::Map(pairs) => pairs.iter().all(|pair| sound(name, pair, depth + 1, count)),
+        _ => {
             *count += 1;
             *count <= RECORD_FIELDS_MAX
         }
     }
 }
 
-fn level(log: &LogRecord) -> Option<Level> {
+fn level(log: &Log<'_>) -> Option<Level> {
     Some(match log.severity_number {
         1..=4 => Level::Trace,
         5..=8 => Level::Debug,
@@ -219,7 +219,7 @@ fn level(log: &LogRecord) -> Option<Level> {
         13..=16 => Level::Warn,
         17..=20 => Level::Error,
         21..=24 => Level::Fatal,
-        _ => return Level::from_word(&utf8(&log.severity_text)),
+        _ => return Level::from_word(&utf8(log.severity_text)),
     })
 }
 
@@ -242,18 +242,18 @@ impl<'a> Fields<'a> {
         let Some(scope) = scope else { return };
         self.named("scope.name", utf8(&scope.name));
         self.named("scope.version", utf8(&scope.version));
-        scope.attributes.iter().for_each(|pair| self.pair("scope", pair, 1));
+        scope.attributes.iter().for_each(|pair| self.pair("scope", &Pair::from(pair), 1));
     }
 
-    fn pair(&mut self, prefix: &str, pair: &'a KeyValue, depth: usize) {
-        let key = utf8(&pair.key);
+    fn pair(&mut self, prefix: &str, pair: &Pair<'a>, depth: usize) {
+        let key = utf8(pair.key);
         let name = if prefix.is_empty() { key } else { [prefix, ".", &key].concat().into() };
         if let Some(value) = &pair.value {
             self.value(name, value, depth);
         }
     }
 
-    fn value(&mut self, name: Cow<'a, str>, value: &'a AnyValue, depth: usize) {
+    fn value(&mut self, name: Cow<'a, str>, value: &Any<'a>, depth: usize) {
         let is_over = name.len() > FIELD_NAME_BYTES_MAX
             || depth > RECORD_DEPTH_MAX
             || self.all.len() > RECORD_FIELDS_MAX;
@@ -261,22 +261,21 @@ impl<'a> Fields<'a> {
             self.is_over = true;
             return;
         }
-        let value = match &value.value {
-            None => return,
-            Some(Any::Text(text)) => Value::Text(utf8(text)),
-            Some(Any::Bytes(bytes)) => Value::Text(hex(bytes).into()),
-            Some(Any::Bool(truth)) => Value::Bool(*truth),
-            Some(Any::Int(number)) => Value::Int(*number),
-            Some(Any::Float(number)) if number.is_finite() => Value::Float(*number),
-            Some(Any::Float(number)) => Value::Text(number.to_string().into()),
-            Some(Any::Array(array)) => {
-                for value in &array.values {
+        let value = match value {
+            Any::Text(text) => Value::Text(utf8(text)),
+            Any::Bytes(bytes) => Value::Text(hex(bytes).into()),
+            Any::Bool(truth) => Value::Bool(*truth),
+            Any::Int(number) => Value::Int(*number),
+            Any::Float(number) if number.is_finite() => Value::Float(*number),
+            Any::Float(number) => Value::Text(number.to_string().into()),
+            Any::Array(values) => {
+                for value in values.iter().flatten() {
                     self.value(name.clone(), value, depth + 1);
                 }
                 return;
             }
-            Some(Any::Map(map)) => {
-                return map.values.iter().for_each(|pair| self.pair(&name, pair, depth + 1));
+            Any::Map(pairs) => {
+                return pairs.iter().for_each(|pair| self.pair(&name, pair, depth + 1));
             }
         };
         self.all.push((name, value));

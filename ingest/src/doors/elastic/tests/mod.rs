@@ -8,7 +8,8 @@ use model::record::{FieldValue, POISON_FIELD, Record};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::bulk::{Operation, Reader};
+use super::action::Operation;
+use super::bulk::Reader;
 use super::ids::{Claim, Ids};
 use crate::doors::names::{LARGE, PLACES_MAX};
 use crate::doors::parcel::Parcel;
@@ -197,6 +198,56 @@ async fn what_is_created_is_recognised_at_another_node_however_few_come_together
 }
 
 #[tokio::test]
+async fn what_is_sent_again_while_it_is_stored_is_stored_once() {
+    let one = fixture();
+    let other = one.other_node();
+    let body = named(0..8 * LARGE);
+    // Three times at each of two nodes, all at once: who waited for an answer no longer.
+    let sent = (0..6).map(|turn| bulk(if turn % 2 == 0 { &one } else { &other }, &body));
+    for (status, answer) in futures::future::join_all(sent).await {
+        assert_eq!((status, &answer["errors"]), (StatusCode::OK, &json!(false)), "{answer}");
+    }
+    assert_eq!(messages(&one).len(), 8 * LARGE);
+}
+
+#[tokio::test]
+async fn what_is_indexed_with_its_time_is_recognised_at_another_node_however_few_come_together() {
+    let one = fixture();
+    let document = |id: u32, time: &str, text: &str| {
+        let action = format!("{{\"index\":{{\"_index\":\"a\",\"_id\":\"{id}\"}}}}");
+        format!("{action}\n{{\"ts\":{time},\"msg\":\"{text}\"}}\n")
+    };
+    let (fine, whole) = ("\"2026-01-01T00:00:00.123Z\"", "\"2026-01-01T00:00:00Z\"");
+    for body in [
+        document(1, fine, "a"),
+        document(2, "\"2026-01-01T00:00:00.5\"", "b"),
+        document(3, "1767225600001", "c"),
+        // One of them that is finer is enough: they come together.
+        document(4, whole, "d") + &document(5, fine, "e"),
+    ] {
+        for node in [&one, &one.other_node(), &one.other_node()] {
+            let (_, answer) = bulk(node, &body).await;
+            assert!(statuses(&answer).iter().all(|status| *status == 201), "{answer}");
+        }
+    }
+    assert_eq!(messages(&one), ["a", "b", "c", "d", "e"]);
+    // Who says the same of the same moment again changes nothing, whatever was said between.
+    let (later, up) = ("\"2026-01-01T00:00:01.5Z\"", document(7, fine, "up"));
+    for body in [&up, &document(7, later, "down"), &up] {
+        bulk(&one.other_node(), body).await;
+    }
+    assert_eq!(messages(&one)[5..], ["up", "down"]);
+    // Within a second much may be said, and without a time anything.
+    for body in [document(8, whole, "x"), document(9, fine, "y") + &document(10, "null", "z")] {
+        let before = messages(&one).len();
+        bulk(&one.other_node(), &body).await;
+        let stored = messages(&one).len() - before;
+        bulk(&one.other_node(), &body).await;
+        assert_eq!(messages(&one).len(), before + 2 * stored, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn what_an_id_stood_for_before_is_stored_again() {
     let one = fixture();
     let first = named(0..LARGE);
@@ -215,7 +266,7 @@ fn ids_of_a_request_that_broke_down_are_free_again() {
     let (ids, parcel) = (Ids::default(), Parcel::new(model::time::Timestamp(1), None));
     let mut reader = Reader::new(parcel, ids.clone(), catalog);
     let document = Some(b"{\"msg\":\"x\"}".as_slice());
-    reader.document(Operation::Index, "a", Some("1".to_owned()), document).unwrap();
+    reader.document(Operation::Index, "a", Some("1"), document).unwrap();
     assert!(matches!(ids.claim("a", "1", b"x"), Claim::Busy { .. }));
     drop(reader);
     assert!(matches!(ids.claim("a", "1", b"x"), Claim::Take(_)));
