@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::QueryState;
 use super::body::{Json, invalid_value};
+use super::indexes::is_known;
 use super::request::Ask;
 
 pub(super) async fn delete(
@@ -57,6 +58,9 @@ pub(super) async fn delete(
     if let Some(missing) = view.missing.first() {
         let words = format!("not all records are in reach, so none is deleted: {}", missing.what);
         return Err(ApiError::new(Kind::Unavailable, words).hint("try again when all nodes are up"));
+    }
+    for name in deletion.indexes.iter().flatten() {
+        is_known(&view, name)?;
     }
     let deletion = Deletion { below: view.ends.clone().into_iter().collect(), ..deletion };
     let begun = tokio::task::spawn_blocking(move || searcher.delete(deletion)).await;

@@ -5,7 +5,7 @@ use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use index::cold::Compaction;
-use index::searcher::Searcher;
+use index::searcher::{Searcher, View};
 use model::error::Kind;
 use model::wire::IndexSettings;
 use platform::http::ApiError;
@@ -122,7 +122,11 @@ fn shown(name: &str, progress: &Compaction) -> Value {
 
 /// Refuses an index that there is not.
 async fn known(searcher: &Searcher, name: &str) -> Result<(), ApiError> {
-    let view = searcher.gather().await;
+    is_known(&*searcher.gather().await, name)
+}
+
+/// Refuses an index of which a view has no records.
+pub(super) fn is_known(view: &View, name: &str) -> Result<(), ApiError> {
     if view.units().any(|unit| unit.index() == name) {
         return Ok(());
     }

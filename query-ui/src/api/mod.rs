@@ -157,12 +157,19 @@ fn refusal(failure: &QueryFailure) -> ApiError {
             .code("too_large")
             .hint("narrow the time range, or group by fields with fewer values"),
         QueryFailure::Refused(_) => error.code("invalid_query"),
+        QueryFailure::Misread(wrong) => {
+            let mut error = error.code("invalid_query");
+            error.detail.hint.clone_from(&wrong.hint);
+            error.detail.position.clone_from(&wrong.position);
+            error
+        }
         QueryFailure::Cancelled => error.code("cancelled"),
         QueryFailure::Engine(_) | QueryFailure::Broken => {
             let cause = std::error::Error::source(failure).map(ToString::to_string);
             tracing::error!(%failure, cause, "a query failed");
             match cause {
-                Some(cause) => error.hint(cause),
+                // What the engine adds is advice for those who build it.
+                Some(cause) => error.hint(cause.lines().next().unwrap_or_default()),
                 None => error,
             }
         }

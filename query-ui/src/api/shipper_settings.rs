@@ -119,7 +119,7 @@ pub(super) async fn put(
     }
     if let Err(error) = toml::from_str::<toml::Table>(&settings) {
         return Err(invalid_value(format!("\"settings\" is no TOML: {error}")).hint(
-            "docs/shipper.md says what may stand in it; `sawlog-shipper check` tries a file",
+            "docs/shipper.md says what may stand in it; `sawlog-shipper check --cluster` tries a file",
         ));
     }
     let announced = state.fleet.settings.clone();

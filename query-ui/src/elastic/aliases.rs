@@ -11,6 +11,7 @@ use cluster::aliases::{Alias, Aliases, Change, is_name};
 use cluster::catalog::{Catalog, CatalogError};
 use serde_json::{Map, Value, json};
 
+use super::cat::named_or_all;
 use super::catalog::{listed, tabled};
 use super::names;
 use super::refusal::{Refusal, set};
@@ -31,7 +32,7 @@ pub(super) fn router() -> Router<Engine> {
         .route("/es/{index}/_alias", get(of_index))
         .route("/es/{index}/_alias/{name}", one.clone())
         .route("/es/{index}/_aliases/{name}", one)
-        .route("/es/_cat/aliases", get(cat_all))
+        .route("/es/_cat/aliases", get(cat))
         .route("/es/_cat/aliases/{name}", get(cat))
 }
 
@@ -243,23 +244,16 @@ fn removed(
     Ok(changes)
 }
 
-async fn cat_all(State(engine): State<Engine>, headers: HeaderMap, asked: Asked) -> Answered {
-    cats(&engine, "_all", &headers, &asked).await
-}
-
 async fn cat(
     State(engine): State<Engine>,
-    Path(name): Path<String>,
+    name: Option<Path<String>>,
     headers: HeaderMap,
     asked: Asked,
 ) -> Answered {
-    cats(&engine, &name, &headers, &asked).await
-}
-
-async fn cats(engine: &Engine, expression: &str, headers: &HeaderMap, asked: &Asked) -> Answered {
-    let aliases = known(engine).await?.aliases;
+    let expression = named_or_all(name);
+    let aliases = known(&engine).await?.aliases;
     let mut rows = Vec::new();
-    for alias in aliases.names().filter(|name| is_wanted(expression, name)) {
+    for alias in aliases.names().filter(|name| is_wanted(&expression, name)) {
         for index in aliases.indexes(alias) {
             let kept = aliases.of(index).find(|(name, _)| *name == alias);
             let writes = match kept.and_then(|(_, kept)| kept.is_write_index) {
@@ -279,5 +273,5 @@ async fn cats(engine: &Engine, expression: &str, headers: &HeaderMap, asked: &As
         ("routing.search", "rs"),
         ("is_write_index", "w"),
     ];
-    tabled(&columns, rows, headers, asked)
+    tabled(&columns, rows, &headers, &asked)
 }

@@ -21,54 +21,43 @@ use crate::plan::Engine;
 /// The routes.
 pub(super) fn router() -> Router<Engine> {
     Router::new()
-        .route("/es/_cat/count", get(count_all).post(count_all))
+        .route("/es/_cat/count", get(count).post(count))
         .route("/es/_cat/count/{index}", get(count).post(count))
         .route("/es/_cat/nodes", get(nodes))
-        .route("/es/_cat/templates", get(templates_all))
+        .route("/es/_cat/templates", get(templates))
         .route("/es/_cat/templates/{name}", get(templates))
         .route("/es/_cat/{table}", get(unknown))
-        .route("/es/_cat/{table}/{name}", get(unknown_of))
+        .route("/es/_cat/{table}/{name}", get(unknown))
 }
 
-async fn unknown(Path(table): Path<String>) -> Refusal {
+/// What a path of `_cat` names; everything where it names nothing.
+pub(super) fn named_or_all(name: Option<Path<String>>) -> String {
+    name.map_or_else(|| "_all".to_owned(), |Path(name)| name)
+}
+
+async fn unknown(Path(parts): Path<Vec<(String, String)>>) -> Refusal {
+    let table = parts.first().map_or("", |(_, table)| table);
     Refusal::argument(format!(
         "[_cat/{table}] is not supported: aliases, count, health, indices, nodes, templates"
     ))
 }
 
-async fn unknown_of(Path((table, _)): Path<(String, String)>) -> Refusal {
-    unknown(Path(table)).await
-}
-
-async fn count_all(State(engine): State<Engine>, headers: HeaderMap, asked: Asked) -> Answered {
-    counted(&engine, "_all", &headers, &asked).await
-}
-
 async fn count(
     State(engine): State<Engine>,
-    Path(index): Path<String>,
+    index: Option<Path<String>>,
     headers: HeaderMap,
     asked: Asked,
-) -> Answered {
-    counted(&engine, &index, &headers, &asked).await
-}
-
-async fn counted(
-    engine: &Engine,
-    expression: &str,
-    headers: &HeaderMap,
-    asked: &Asked,
 ) -> Answered {
     let body = asked.json()?;
     if let Some(name) = body.as_object().and_then(|body| body.keys().find(|name| *name != "query"))
     {
         return Err(Refusal::parsing(format!("request does not support [{name}]")));
     }
-    let indexes = named(engine, expression, asked).await?;
+    let indexes = named(&engine, &named_or_all(index), &asked).await?;
     let now = engine.clock().now();
     let search = Search::read(&body, &Params::new(), indexes, now)?;
     let cost = search.cost();
-    let (count, _) = run(engine, Some(&cost), |engine| async move {
+    let (count, _) = run(&engine, Some(&cost), |engine| async move {
         search.count(&engine, search.filter.clone()).await
     })
     .await?;
@@ -76,7 +65,7 @@ async fn counted(
     let (hour, minute) = (seconds / 3_600 % 24, seconds / 60 % 60);
     let clock = format!("{hour:02}:{minute:02}:{:02}", seconds % 60);
     let columns = [("epoch", "t"), ("timestamp", "ts"), ("count", "dc")];
-    tabled(&columns, vec![vec![seconds.to_string(), clock, count.to_string()]], headers, asked)
+    tabled(&columns, vec![vec![seconds.to_string(), clock, count.to_string()]], &headers, &asked)
 }
 
 /// The nodes that are there, as far as this one knows.
@@ -100,22 +89,15 @@ async fn nodes(State(engine): State<Engine>, headers: HeaderMap, asked: Asked) -
     tabled(&columns, rows, &headers, &asked)
 }
 
-async fn templates_all(State(engine): State<Engine>, headers: HeaderMap, asked: Asked) -> Answered {
-    stored(&engine, "*", &headers, &asked).await
-}
-
+/// The templates that clients left.
 async fn templates(
     State(engine): State<Engine>,
-    Path(name): Path<String>,
+    name: Option<Path<String>>,
     headers: HeaderMap,
     asked: Asked,
 ) -> Answered {
-    stored(&engine, &name, &headers, &asked).await
-}
-
-/// The templates that clients left.
-async fn stored(engine: &Engine, pattern: &str, headers: &HeaderMap, asked: &Asked) -> Answered {
-    let found = kept(engine, |catalog| {
+    let pattern = name.map_or_else(|| "*".to_owned(), |Path(name)| name);
+    let found = kept(&engine, |catalog| {
         let mut found: Vec<(String, Value)> = Vec::new();
         for family in ["index_template/", "template/"] {
             let documents = catalog.documents_below(DocumentKind::Elastic, family)?;
@@ -143,7 +125,7 @@ async fn stored(engine: &Engine, pattern: &str, headers: &HeaderMap, asked: &Ask
         let (version, parts) = (said(["version", "version"]), said(["composed_of", "composed_of"]));
         vec![name, patterns, order, version, parts]
     };
-    let rows = found.into_iter().filter(|(name, _)| names::matches(pattern, name)).map(row);
+    let rows = found.into_iter().filter(|(name, _)| names::matches(&pattern, name)).map(row);
     let columns = [
         ("name", "n"),
         ("index_patterns", "t"),
@@ -151,5 +133,5 @@ async fn stored(engine: &Engine, pattern: &str, headers: &HeaderMap, asked: &Ask
         ("version", "v"),
         ("composed_of", "c"),
     ];
-    tabled(&columns, rows.collect(), headers, asked)
+    tabled(&columns, rows.collect(), &headers, &asked)
 }

@@ -12,6 +12,7 @@ use model::time::TimeRange;
 use serde_json::{Map, Value, json};
 
 use super::aliases::shown as shown_aliases;
+use super::cat::named_or_all;
 use super::names;
 use super::refusal::Refusal;
 use super::request::Asked;
@@ -211,25 +212,13 @@ async fn holding(
     .await
 }
 
-pub(super) async fn cat_all(
-    State(engine): State<Engine>,
-    headers: HeaderMap,
-    asked: Asked,
-) -> Answered {
-    cats(&engine, "_all", &headers, &asked).await
-}
-
 pub(super) async fn cat(
     State(engine): State<Engine>,
-    Path(index): Path<String>,
+    index: Option<Path<String>>,
     headers: HeaderMap,
     asked: Asked,
 ) -> Answered {
-    cats(&engine, &index, &headers, &asked).await
-}
-
-async fn cats(engine: &Engine, expression: &str, headers: &HeaderMap, asked: &Asked) -> Answered {
-    let wanted = listed(engine, expression, asked).await?;
+    let wanted = listed(&engine, &named_or_all(index), &asked).await?;
     let view = engine.view().await;
     let stored = index_status(&view, &IndexDocuments::new(), 0);
     let mut rows = Vec::new();
@@ -253,7 +242,7 @@ async fn cats(engine: &Engine, expression: &str, headers: &HeaderMap, asked: &As
         ("pri.store.size", "pss"),
         ("dataset.size", "ds"),
     ];
-    tabled(&columns, rows, headers, asked)
+    tabled(&columns, rows, &headers, &asked)
 }
 
 /// What a table of `_cat` takes beside what all take.

@@ -36,7 +36,7 @@ pub(crate) fn router(engine: Engine) -> Router {
         .route("/es/{index}/_mapping", get(catalog::mapping))
         .route("/es/_field_caps", get(catalog::caps_all).post(catalog::caps_all))
         .route("/es/{index}/_field_caps", get(catalog::caps).post(catalog::caps))
-        .route("/es/_cat/indices", get(catalog::cat_all))
+        .route("/es/_cat/indices", get(catalog::cat))
         .route("/es/_cat/indices/{index}", get(catalog::cat))
         .route("/es/_resolve/index/{index}", get(catalog::resolve).post(catalog::resolve))
         .route("/es/_refresh", get(refreshed).post(refreshed))

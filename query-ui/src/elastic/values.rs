@@ -80,6 +80,14 @@ pub(super) fn is_number(text: &str) -> bool {
     text.trim().parse::<f64>().is_ok_and(f64::is_finite)
 }
 
+/// A number in words to find: as one of the field's numbers, and free in its texts. Taken apart,
+/// `74.5` would be two other numbers, and `-5` another one.
+fn numeral(name: &str, text: &str) -> Option<Filter> {
+    let is_named = !["*", "message"].contains(&name);
+    let phrase = || TextMatch::Phrase(fold_text(text.trim()).into_owned());
+    (is_named && is_number(text)).then(|| place(name, phrase()))
+}
+
 /// A text that reads as a number: the number, or its signs as they are written.
 pub(super) fn phrase_or_number(name: &str, text: &str) -> Result<Filter, Refusal> {
     let number = whole(name, &Value::from(text.trim()), Case::Exact)?;
@@ -204,6 +212,9 @@ pub(super) fn words(name: &str, text: &str, join: Join) -> Filter {
     if name == "id" {
         return id(text.trim()).unwrap_or_else(|_| none());
     }
+    if let Some(number) = numeral(name, text) {
+        return number;
+    }
     let one = |word: &str| place(name, TextMatch::Phrase(fold_text(word).into_owned()));
     let words: Vec<Filter> = tokens(text).map(one).collect();
     match (words.is_empty(), join) {
@@ -232,6 +243,9 @@ pub(super) fn phrase(name: &str, text: &str, end: End) -> Result<Filter, Refusal
             End::Word => id(text.trim()),
             End::Prefix => Err(no_patterns()),
         };
+    }
+    if let Some(number) = numeral(name, text).filter(|_| end == End::Word) {
+        return Ok(number);
     }
     let found: Vec<&str> = tokens(text).collect();
     let Some((last, before)) = found.split_last() else { return Ok(none()) };

@@ -6,7 +6,7 @@ use super::ast::{Expr, Operator};
 use super::lex::{self, Cursor};
 use super::parse::{query, too_deep};
 use super::scope::{OPERATORS_MAX, Scope};
-use super::{QueryError, TokenKind, nearest, pipe, value};
+use super::{QueryError, TokenKind, nearest, pipe, range, value};
 
 /// A function of expressions.
 #[derive(Debug)]
@@ -108,6 +108,7 @@ fn binding(cursor: &mut Cursor<'_>, least: u8, place: Place<'_>) -> Result<Expr,
         }
         let Some((operator, strength)) = operator(cursor).filter(|(_, s)| *s > least) else {
             *cursor = start;
+            no_single(cursor)?;
             return Ok(left);
         };
         if strength == 4 && std::mem::replace(&mut compared, true) {
@@ -120,8 +121,32 @@ fn binding(cursor: &mut Cursor<'_>, least: u8, place: Place<'_>) -> Result<Expr,
             let message = format!("a query has at most {OPERATORS_MAX} operators");
             return Err(start.error(message, &[]));
         }
+        cursor.skip_space();
+        let behind = *cursor;
         let right = binding(cursor, strength, place.deeper())?;
+        if strength == 4 && place.scope.has_plain_records() {
+            no_time(&left, &right, (&behind, &*cursor))?;
+        }
         left = Expr::Binary(operator, Box::new(left), Box::new(right));
+    }
+}
+
+/// Refuses the single sign with which others compare.
+fn no_single(cursor: &Cursor<'_>) -> Result<(), QueryError> {
+    let mut ahead = *cursor;
+    if ahead.eat("=") && !ahead.rest.starts_with(['=', '~']) {
+        return Err(cursor.error("values are compared with ==", &["=="]));
+    }
+    Ok(())
+}
+
+/// Refuses a text that is no time beside what every record has of times.
+fn no_time(left: &Expr, right: &Expr, place: range::Place<'_, '_>) -> Result<(), QueryError> {
+    match (left, right) {
+        (Expr::Column(name), Expr::Text(text)) if range::is_time(name) => {
+            range::within(name, place, text).map(drop)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -344,4 +369,18 @@ fn number(cursor: &mut Cursor<'_>) -> Result<Expr, QueryError> {
         let message = format!("{text:?} is no number");
         start.error_from(start.at(), cursor.at(), message, &["100", "0.5", "5ms", "10KB"])
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::language::parse;
+    use crate::language::tests::wrong;
+
+    #[test]
+    fn a_single_sign_of_equality_is_answered_with_the_double_one() {
+        wrong("| where status = 5", (15, 16), "with ==");
+        wrong("| where a > 1 and status=5", (24, 25), "with ==");
+        wrong("| stats count() where status=5 as n", (28, 29), "with ==");
+        parse("| where a == 5 and b =~ /x/ | eval c = 1, d = c == 2").unwrap();
+    }
 }

@@ -141,7 +141,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// Characters that look like others or like nothing, by name.
-pub(super) fn name_of(c: char) -> Option<&'static str> {
+pub(crate) fn name_of(c: char) -> Option<&'static str> {
     Some(match c {
         '\u{a0}' => "a no-break space (U+00A0)",
         '\u{200b}' => "a zero-width space (U+200B)",
@@ -230,6 +230,11 @@ pub(super) fn name(input: &str) -> IResult<&str, &str> {
 /// A comparison: `>= <= != > <`.
 pub(super) fn comparison(input: &str) -> IResult<&str, &str> {
     alt((tag(">="), tag("<="), tag("!="), tag(">"), tag("<"))).parse(input)
+}
+
+/// What other languages compare with: `==`, `=`.
+pub(super) fn equality(input: &str) -> IResult<&str, &str> {
+    alt((tag("=="), tag("="))).parse(input)
 }
 
 /// The colon behind a field's name; not the one of `http://`.

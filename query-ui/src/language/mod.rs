@@ -22,7 +22,7 @@ pub use ast::{
 };
 pub(crate) use context::AROUND_MAX;
 pub(crate) use expr::FUNCTIONS;
-pub(crate) use lex::read_span;
+pub(crate) use lex::{name_of, read_span};
 pub(crate) use pipe::PIPES;
 pub(crate) use print::Search;
 pub(crate) use scope::{MATCHED, PATTERN, Scope, nearest, pieces};

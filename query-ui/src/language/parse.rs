@@ -118,6 +118,7 @@ fn all(cursor: &mut Cursor<'_>, context: &mut Context<'_>) -> Result<Filter, Que
     let mut parts = Vec::new();
     loop {
         cursor.skip_space();
+        let before = *cursor;
         let said = cursor.take_as(TokenKind::Keyword, lex::keyword("AND")).is_some();
         cursor.skip_space();
         let is_first = parts.is_empty() && context.times.as_ref().is_none_or(|t| t.is_empty());
@@ -127,7 +128,7 @@ fn all(cursor: &mut Cursor<'_>, context: &mut Context<'_>) -> Result<Filter, Que
             break;
         }
         if said && is_first {
-            return Err(between(cursor, "AND"));
+            return Err(between(&before, "AND"));
         }
         if let Some(words) = times(cursor, context)? {
             if let Some(times) = &mut context.times {
@@ -146,7 +147,7 @@ fn times(cursor: &mut Cursor<'_>, context: &Context<'_>) -> Result<Option<TimeWo
         return Ok(None);
     }
     let start = cursor.at();
-    let Some(words) = time::words(cursor) else { return Ok(None) };
+    let Some(words) = time::words(cursor)? else { return Ok(None) };
     match &context.times {
         Some(times) if times.is_empty() => Ok(Some(words)),
         Some(_) => {
@@ -240,7 +241,9 @@ fn term(cursor: &mut Cursor<'_>, context: &mut Context<'_>) -> Result<Filter, Qu
         *cursor = ahead;
         return field(cursor, name, context);
     }
-    value::word(cursor, Case::Any, TokenKind::Word).map(Filter::Text)
+    let word = value::word(cursor, Case::Any, TokenKind::Word)?;
+    range::no_comparison(&before, cursor)?;
+    Ok(Filter::Text(word))
 }
 
 fn group(cursor: &mut Cursor<'_>, context: &mut Context<'_>) -> Result<Filter, QueryError> {
@@ -312,4 +315,17 @@ fn value(
         }
     }
     value::tested(cursor, name).map(test)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::language::tests::wrong;
+
+    #[test]
+    fn a_joining_word_that_joins_nothing_is_shown_itself() {
+        wrong("AND b", (0, 3), "AND stands between");
+        wrong("a (AND b)", (3, 6), "AND stands between");
+        wrong("a OR AND b", (5, 8), "AND stands between");
+        wrong("a AND OR b", (6, 8), "OR stands between");
+    }
 }

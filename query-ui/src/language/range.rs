@@ -7,12 +7,12 @@ use model::text::fold_text;
 use model::time::Period;
 
 use super::lex::{self, Cursor};
-use super::time::read_period;
+use super::time::{looks_like_date, read_period};
 use super::value::{Bare, bare, number, quantity, quoted};
 use super::{QueryError, TokenKind};
 
 /// Where a literal stands.
-type Place<'c, 'a> = (&'c Cursor<'a>, &'c Cursor<'a>);
+pub(super) type Place<'c, 'a> = (&'c Cursor<'a>, &'c Cursor<'a>);
 
 /// What is compared with: of a day all of it, so that what is greater comes behind the day.
 struct Limit {
@@ -142,6 +142,36 @@ fn no_range(name: &str, place: Place<'_, '_>, (from, to): (&str, &str)) -> Query
     error
 }
 
+/// Refuses `name > 5` behind its first word: the spaces would make three words of a comparison.
+pub(super) fn no_comparison(before: &Cursor<'_>, behind: &Cursor<'_>) -> Result<(), QueryError> {
+    let mut ahead = *before;
+    let Some(name) = ahead.take(lex::name) else { return Ok(()) };
+    if ahead.at() != behind.at() {
+        return Ok(());
+    }
+    ahead.skip_space();
+    let is_apart = ahead.at() > behind.at();
+    let sign = ahead.take(lex::comparison).or_else(|| {
+        let sign = ahead.take(lex::equality)?;
+        // `=word` is a word in exactly this case.
+        ahead.peek().is_some_and(char::is_whitespace).then_some(sign)
+    });
+    let Some(sign) = sign.filter(|_| is_apart) else { return Ok(()) };
+    ahead.skip_space();
+    let end = ahead.rest.find(|c: char| c.is_whitespace() || "()|\"".contains(c));
+    let value = ahead.rest.get(..end.unwrap_or(ahead.rest.len())).unwrap_or_default();
+    if !is_measured(value) && !looks_like_date(value) {
+        return Ok(());
+    }
+    let sign = if sign.starts_with('=') { ":" } else { sign };
+    let meant = format!("{name}{sign}{value}");
+    let message = "a comparison has no space in front of its sign";
+    let (start, end) = (before.at(), ahead.at() + value.len());
+    let mut error = before.error_from(start, end, message, &[meant.as_str()]);
+    error.hint = Some("words to be found are written in \"quotes\"".to_owned());
+    Err(error)
+}
+
 /// The error for `..` behind a value in quotes.
 pub(super) fn quoted_ends(name: &str, cursor: &Cursor<'_>) -> QueryError {
     let message = "a range whose ends are in quotes is written in brackets";
@@ -267,10 +297,38 @@ fn read(
         "level" | "id" => Literal::Text(fold_text(text).into_owned()),
         _ => {
             let measured = if written == Written::Bare { quantity(text) } else { None };
-            number(text).or(measured).unwrap_or_else(|| plain(text))
+            let literal = number(text).or(measured).unwrap_or_else(|| plain(text));
+            let is_text = matches!(literal, Literal::Text(_)) && written == Written::Bare;
+            if is_text && looks_like_date(text) {
+                let message = format!("{text:?} looks like a time and is none");
+                let mut error = before.error_from(at.0, at.1, message, &["2026-01-31"]);
+                error.hint = Some(format!("a text is written in quotes: \"{text}\""));
+                return Err(error);
+            }
+            if is_text && looks_measured(text) {
+                return Err(no_measure(place, text));
+            }
+            literal
         }
     };
     Ok(Limit { first: literal.clone(), last: literal })
+}
+
+/// Whether a text is a number with a unit, be it one that there is or not: `5min`.
+fn looks_measured(text: &str) -> bool {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let is_unit = !unit.is_empty() && unit.chars().all(char::is_alphabetic);
+    is_unit && text.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn no_measure(place: Place<'_, '_>, text: &str) -> QueryError {
+    let message = format!("{text:?} is no number, no span and no size");
+    let expected = ["5", "5ms", "1h30m", "10KB"];
+    let mut error = place.0.error_from(place.0.at(), place.1.at(), message, &expected);
+    error.hint = Some(format!(
+        "units are ns us ms s m h d w, KB MB GB TB, KiB MiB GiB TiB; a text is written in quotes: \"{text}\""
+    ));
+    error
 }
 
 /// A time, or any other text.
@@ -279,5 +337,46 @@ fn plain(text: &str) -> Literal {
     match Period::read(text) {
         Some(period) => Literal::Time { period, text: folded },
         None => Literal::Text(folded),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::language::parse;
+    use crate::language::tests::{check, wrong};
+
+    #[test]
+    fn a_comparison_with_spaces_is_no_three_words() {
+        for (given, place, meant) in [
+            ("status > 500", (0, 12), "status>500"),
+            ("x status >500", (2, 13), "status>500"),
+            ("a.b  <=  5ms y", (0, 12), "a.b<=5ms"),
+            ("status = 500", (0, 12), "status:500"),
+            ("status == 500", (0, 13), "status:500"),
+            ("(status != 500)", (1, 14), "status!=500"),
+            ("@timestamp > 2026-1-1x", (0, 22), "@timestamp>2026-1-1x"),
+        ] {
+            wrong(given, place, "no space");
+            assert_eq!(parse(given).unwrap_err().expected, [meant], "{given}");
+        }
+        check("a > b", "('a' & '>' & 'b')");
+        check("a = b == c", "('a' & '=' & 'b' & '==' & 'c')");
+        check("\"status\" > 500", "('status' & '>' & '500')");
+        check("a =5 b", "('a' & ='5' & 'b')");
+        check("status> 500", "status(500..)");
+    }
+
+    #[test]
+    fn a_number_with_a_unit_that_there_is_not_is_no_text() {
+        wrong("took>5min", (5, 9), "no span");
+        wrong("size>=10k", (6, 9), "no size");
+        wrong("took<1.5sec x", (5, 11), "no span");
+        wrong("took:[1s TO 5min]", (12, 16), "no span");
+        wrong("took:>5µ", (6, 8), "no span");
+        check("took>\"5min\"", "took('5min'..)");
+        check("commit>=5ab3", "commit['5ab3'..)");
+        check("version<1.2.3", "version(..)'1.2.3'");
+        check("user>m5", "user('m5'..)");
+        check("took:5min", "took~'5min'");
     }
 }

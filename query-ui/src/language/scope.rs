@@ -163,7 +163,8 @@ pub(crate) fn pieces(pattern: &str) -> impl Iterator<Item = (&str, Option<String
 /// The known word that is nearest to what was typed, if it is near.
 pub(crate) fn nearest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
     let typed = typed.to_lowercase();
-    let near = known.iter().map(|word| (distance(&typed, &word.to_lowercase()), *word)).min()?;
+    let known = known.iter().filter(|word| !word.is_empty());
+    let near = known.map(|word| (distance(&typed, &word.to_lowercase()), *word)).min()?;
     // Of a short word little may be wrong, or anything is near.
     let most = if typed.chars().count() < 4 { 1 } else { 2 };
     (near.0 <= most).then_some(near.1)
@@ -189,4 +190,15 @@ fn distance(a: &str, b: &str) -> usize {
         before = std::mem::replace(&mut row, next);
     }
     row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_name_without_letters_is_near_to_nothing() {
+        assert_eq!(nearest("y", &["", "status"]), None);
+        assert_eq!(nearest("y", &["", "x"]), Some("x"));
+    }
 }

@@ -152,10 +152,11 @@ fn group(cursor: &mut Cursor<'_>, place: Place<'_>) -> Result<Group, QueryError>
     let group = if is_time && cursor.eat_word("auto") {
         Group::Bin { width: None }
     } else if is_time {
+        let before = *cursor;
         let width = cursor.take_as(TokenKind::Number, lex::span).filter(|width| *width > 0);
-        let message = || format!("expected a span, found {}", cursor.found());
+        let message = || format!("expected a span, found {}", before.found());
         let expected = ["1m", "15m", "1h", "1d", "auto"];
-        Group::Bin { width: Some(width.ok_or_else(|| cursor.error(message(), &expected))?) }
+        Group::Bin { width: Some(width.ok_or_else(|| before.error(message(), &expected))?) }
     } else {
         let before = *cursor;
         match expr::parse(cursor, place.deeper()) {
@@ -225,4 +226,15 @@ pub(super) fn patterns() -> [Pipe; 2] {
     let by = vec![Group::Field(PATTERN.to_owned())];
     let most = SortKey { name: "count".to_owned(), descending: true };
     [Pipe::Stats { aggregates, by }, Pipe::Sort(vec![most])]
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::language::tests::wrong;
+
+    #[test]
+    fn a_bin_without_a_length_is_shown_where_it_stands() {
+        wrong("| stats count() by bin(timestamp, 0s)", (34, 36), "found '0'");
+        wrong("| stats count() by bin(timestamp, 5x)", (34, 36), "found '5'");
+    }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::{Path, State};
 use model::query::Filter;
-use model::record::FieldType;
 use model::time::TimeRange;
 use serde_json::{Value, json};
 
@@ -16,12 +15,12 @@ use super::lower::{Lowered, names};
 use super::routes::{Answered, Params, Refusal, figures, matrix, run, success};
 use crate::language::{Aggregate, Function, Group, Pipe, Query};
 use crate::plan::json::value;
-use crate::plan::{ColumnKind, Engine, FieldCount, QueryFailure, Question, Shape};
+use crate::plan::{ColumnKind, Engine, QueryFailure, Question, Shape};
 
 /// Values of a label, and series, of one answer.
 const VALUES_MAX: usize = 5_000;
 
-fn question(filter: Filter, pipes: Vec<Pipe>, range: TimeRange) -> Question {
+pub(super) fn question(filter: Filter, pipes: Vec<Pipe>, range: TimeRange) -> Question {
     Question { query: Query { time: None, filter, pipes }, range, indexes: None, limit: 0 }
 }
 
@@ -39,7 +38,7 @@ pub(super) async fn label_names(
 }
 
 /// What a selection asks; everything of the tenants where there is none.
-fn selection(params: &Params) -> Result<Lowered, Refusal> {
+pub(super) fn selection(params: &Params) -> Result<Lowered, Refusal> {
     let text = params.get("query").filter(|text| *text != "{}");
     match text.map(|_| params.query()).transpose()? {
         None => Ok(Lowered::of(&params.everything())),
@@ -60,9 +59,15 @@ pub(super) async fn labels(State(engine): State<Engine>, params: Params) -> Answ
 async fn values_of(engine: &Engine, params: &Params, name: &str) -> Result<Vec<String>, Refusal> {
     let range = params.range(engine.clock().now())?;
     let filter = selection(params)?.filter();
-    let wanted = names(name);
+    let mut wanted = names(name);
     run(engine, |engine| async move {
         let mut all = Vec::new();
+        if wanted.len() > 1 {
+            // Of all the names that a label may have, few are there.
+            let known = question(filter.clone(), Vec::new(), range);
+            let held = engine.held(&known, wanted.iter().cloned().collect()).await?;
+            wanted.retain(|name| name == "index" || held.contains_key(name));
+        }
         for name in wanted {
             let question = question(filter.clone(), Vec::new(), range);
             let found = engine.field_values(&question, &name, VALUES_MAX).await?;
@@ -141,29 +146,6 @@ pub(super) async fn detected_labels(State(engine): State<Engine>, params: Params
         found.push(json!({ "label": label_name(&name), "cardinality": count }));
     }
     Ok(axum::response::IntoResponse::into_response(Json(json!({ "detectedLabels": found }))))
-}
-
-pub(super) async fn detected_fields(State(engine): State<Engine>, params: Params) -> Answered {
-    let range = params.range(engine.clock().now())?;
-    let limit = params.limit(1_000, 5_000)?;
-    let filter = selection(&params)?.filter();
-    let found =
-        run(
-            &engine,
-            |engine| async move { engine.fields(&question(filter, Vec::new(), range)).await },
-        );
-    let kind = |field: &FieldCount| match field.types.as_slice() {
-        [FieldType::Int] => "int",
-        [FieldType::Float] | [FieldType::Int, FieldType::Float] => "float",
-        [FieldType::Bool] => "boolean",
-        _ => "string",
-    };
-    let field = |field: FieldCount| json!({ "label": label_name(&field.name), "type": kind(&field), "cardinality": field.count, "parsers": null });
-    let fields = found.await?.fields.into_iter().filter(|field| !field.label);
-    let fields: Vec<Value> =
-        fields.take(usize::try_from(limit).unwrap_or(usize::MAX)).map(field).collect();
-    let answer = json!({ "fields": fields, "limit": limit });
-    Ok(axum::response::IntoResponse::into_response(Json(answer)))
 }
 
 pub(super) async fn detected_values(

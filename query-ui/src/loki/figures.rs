@@ -150,7 +150,7 @@ impl Asked {
         let mut pipes = lowered.pipes.clone();
         let mut computed = vec![("\u{1}bin".to_owned(), bin)];
         for (at, name) in names.iter().enumerate() {
-            computed.push((format!("\u{1}{at}"), lower::value(name)));
+            computed.push((format!("\u{1}{at}"), lowered.value(name)));
         }
         let number = match &range.unwrap {
             Some((label, Measure::Number)) => Expr::Call("number", vec![lower::value(label)]),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::query::Filter;
+use model::stream::RESERVED;
 use model::time::{TimeRange, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -44,6 +45,15 @@ pub(super) fn label_value(value: &Value) -> String {
 fn labels_of(text: &str) -> Labels {
     let object = serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
     object.iter().map(|(name, value)| (label_name(name), label_value(value))).collect()
+}
+
+/// Names that what a record has of itself had to be told from, as they are in lines.
+fn as_in_lines(parsed: &mut Labels) {
+    for own in RESERVED {
+        if let Some(value) = parsed.remove(&format!("fields_{own}")) {
+            parsed.entry(own.to_owned()).or_insert(value);
+        }
+    }
 }
 
 /// What a line has beside its stream, by where it is from.
@@ -112,6 +122,7 @@ pub(super) async fn streams(
             let mut parsed = labels_of(&computed);
             let line = parsed.remove(&label_name(LINE)).filter(|_| lowered.rewritten);
             parsed.retain(|name, value| metadata.get(name) != Some(value));
+            as_in_lines(&mut parsed);
             if level != "unknown" {
                 metadata.insert("detected_level".to_owned(), level.into_owned());
             }

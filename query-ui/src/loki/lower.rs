@@ -2,12 +2,20 @@
 
 use model::level::Level;
 use model::query::{FieldTest, Filter, TextMatch};
+use model::stream::RESERVED;
 
 use super::ast::{Compare, Log, Piece, Stage, Test, Tests, Value};
 use crate::language::{Expr, Extraction, Format, Operator, Pipe};
 
 /// The column of a line that was written anew; no field is called so.
 pub(super) const LINE: &str = "\u{1}line";
+
+/// Signs `_` in a label up to which each may stand for a dash, or for a dot, whatever the others are. Of a label with
+/// more of them, names whose first signs are dots are looked for.
+const DASHES_MAX: usize = 2;
+const DOTS_MAX: usize = 5;
+/// Names that are looked for at most.
+const SPELLINGS_MAX: usize = 32;
 
 /// A query's lines in our plan.
 #[derive(Debug, Default)]
@@ -22,6 +30,9 @@ pub(super) struct Lowered {
     pub(super) dropped: Vec<String>,
     pub(super) kept: Option<Vec<String>>,
     parsed: bool,
+    /// Labels that lines lost, and those that alone they kept, since the last stage that took some out of them.
+    gone: Vec<String>,
+    left: Option<Vec<String>>,
 }
 
 /// The names that a label may have with us: signs that labels cannot have are written `_`.
@@ -31,14 +42,48 @@ pub(super) fn names(label: &str) -> Vec<String> {
         // So Loki calls whose a stream is where several tenants are asked for.
         "__tenant_id__" => vec!["tenant".to_owned()],
         "service_name" => ["service_name", "service", "service.name"].map(str::to_owned).to_vec(),
-        label => {
-            let mut names = vec![label.to_owned()];
-            if label.contains('_') {
-                names.push(label.replace('_', "."));
+        // What records have of themselves is none of their labels: where one is called so, it is kept as this.
+        own if RESERVED.contains(&own) => {
+            let mut names = vec![format!("fields.{own}"), format!("label_{own}")];
+            if own == "index" {
+                names.push(own.to_owned());
             }
             names
         }
+        made_up if made_up.starts_with("__") => vec![made_up.to_owned()],
+        label => spellings(label),
     }
+}
+
+/// The names of which a label may be made, itself first.
+fn spellings(label: &str) -> Vec<String> {
+    let inner = label.trim_start_matches('_');
+    let mut parts = inner.split('_');
+    let first = parts.next().unwrap_or_default();
+    let first = format!("{}{first}", label.strip_suffix(inner).unwrap_or_default());
+    let parts: Vec<&str> = parts.collect();
+    if parts.len() > DOTS_MAX {
+        let spelled = |dots: usize| {
+            let sign = |at: usize| if at < dots { '.' } else { '_' };
+            let mut name = first.clone();
+            for (at, part) in parts.iter().enumerate() {
+                name.push(sign(at));
+                name.push_str(part);
+            }
+            name
+        };
+        return (0..=parts.len()).take(SPELLINGS_MAX).map(spelled).collect();
+    }
+    let signs: &[char] = if parts.len() > DASHES_MAX { &['_', '.'] } else { &['_', '.', '-'] };
+    let mut names = vec![first];
+    for part in parts {
+        let mut longer = Vec::with_capacity(names.len() * signs.len());
+        for name in &names {
+            longer.extend(signs.iter().map(|sign| format!("{name}{sign}{part}")));
+        }
+        names = longer;
+    }
+    names
 }
 
 /// A label's value of a row, as text.
@@ -71,6 +116,27 @@ impl Lowered {
         }
     }
 
+    /// A label's value of a row behind all stages, as text.
+    pub(super) fn value(&self, label: &str) -> Expr {
+        match self.is_gone(label) {
+            true => Expr::Text(String::new()),
+            false => value(label),
+        }
+    }
+
+    /// Lines have this label no more.
+    fn is_gone(&self, label: &str) -> bool {
+        let is = |name: &String| name == label;
+        self.gone.iter().any(is) || self.left.as_ref().is_some_and(|left| !left.iter().any(is))
+    }
+
+    /// A stage takes labels out of lines; those that are gone may be among them.
+    fn takes_out(&mut self) {
+        self.parsed = true;
+        self.gone.clear();
+        self.left = None;
+    }
+
     fn line(&self) -> Expr {
         Expr::Column(if self.rewritten { LINE } else { "message" }.to_owned())
     }
@@ -82,7 +148,7 @@ impl Lowered {
                 let format = if *stage == Stage::Logfmt { Format::Logfmt } else { Format::Json };
                 let from = if self.rewritten { LINE } else { "message" }.to_owned();
                 self.pipes.push(Pipe::Parse { format, from });
-                self.parsed = true;
+                self.takes_out();
                 if *stage == Stage::Unpack {
                     // What was packed stands in `_entry`.
                     let entry = Expr::Column("_entry".to_owned());
@@ -92,46 +158,65 @@ impl Lowered {
                     self.dropped.push("_entry".to_owned());
                 }
             }
-            Stage::Regexp(source) => self.extract(Extraction::Regex(source.clone())),
-            Stage::Pattern(pattern) => self.extract(Extraction::Pattern(pattern.clone())),
-            Stage::Labels(tests) => match (tests, self.parsed) {
-                (Tests::One(test @ Test { value: Value::Text(_), .. }), false) => {
+            Stage::Regexp(source) => {
+                self.extract(Extraction::Regex(renamed(source, &["(?P", "(?"])));
+            }
+            Stage::Pattern(pattern) => self.extract(Extraction::Pattern(renamed(pattern, &[""]))),
+            Stage::Labels(tests) => match tests {
+                Tests::One(test @ Test { value: Value::Text(_), .. })
+                    if !self.parsed && !self.is_gone(&test.name) =>
+                {
                     self.filter.push(selected(test));
                 }
-                (tests, _) => self.pipes.push(Pipe::Where(condition(tests))),
+                tests => {
+                    let condition = self.condition(tests);
+                    self.pipes.push(Pipe::Where(condition));
+                }
             },
             Stage::LineFormat(pieces) => {
                 let line = self.written(pieces);
                 self.pipes.push(Pipe::Eval(vec![(LINE.to_owned(), line)]));
                 self.rewritten = true;
             }
-            Stage::LabelFormat(formats) => {
-                for (name, pieces) in formats {
-                    let value = self.written(pieces);
-                    let name = if ["id", "index", "message", "level", "timestamp"]
-                        .contains(&name.as_str())
-                    {
-                        format!("{name}_")
-                    } else {
-                        name.clone()
-                    };
-                    if let [Piece::Label(from)] = pieces.as_slice() {
-                        self.dropped.push(from.clone());
-                    }
-                    self.pipes.push(Pipe::Eval(vec![(name, value)]));
-                }
-                self.parsed = true;
+            Stage::LabelFormat(formats) => self.formats(formats),
+            Stage::Drop(names) => {
+                self.dropped.extend(names.iter().cloned());
+                self.gone.extend(names.iter().cloned());
             }
-            Stage::Drop(names) => self.dropped.extend(names.iter().cloned()),
-            Stage::Keep(names) => self.kept = Some(names.clone()),
+            Stage::Keep(names) => {
+                self.kept = Some(names.clone());
+                self.left = Some(names.clone());
+            }
             Stage::Decolorize => self.plain = true,
         }
+    }
+
+    fn formats(&mut self, formats: &[(String, Vec<Piece>)]) {
+        for (label, pieces) in formats {
+            let value = self.written(pieces);
+            let name = match label.as_str() {
+                "level" => "level_".to_owned(),
+                own if RESERVED.contains(&own) => format!("fields.{own}"),
+                _ => label.clone(),
+            };
+            self.dropped.retain(|dropped| dropped != label);
+            self.gone.retain(|gone| gone != label);
+            for names in [&mut self.kept, &mut self.left].into_iter().flatten() {
+                names.push(label.clone());
+            }
+            if let [Piece::Label(from)] = pieces.as_slice() {
+                self.dropped.push(from.clone());
+                self.gone.push(from.clone());
+            }
+            self.pipes.push(Pipe::Eval(vec![(name, value)]));
+        }
+        self.parsed = true;
     }
 
     fn extract(&mut self, pattern: Extraction) {
         let from = if self.rewritten { LINE } else { "message" }.to_owned();
         self.pipes.push(Pipe::Extract { from, pattern });
-        self.parsed = true;
+        self.takes_out();
     }
 
     fn lines(&mut self, like: bool, not: bool, texts: &[String]) {
@@ -157,12 +242,32 @@ impl Lowered {
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) => Expr::Text(text.clone()),
             Piece::Label(label) => {
-                Expr::Call("coalesce", vec![value(label), Expr::Text(String::new())])
+                Expr::Call("coalesce", vec![self.value(label), Expr::Text(String::new())])
             }
             Piece::Line => self.line(),
         };
         Expr::Call("concat", pieces.iter().map(piece).collect())
     }
+
+    fn condition(&self, tests: &Tests) -> Expr {
+        match tests {
+            Tests::And(a, b) => binary(Operator::And, self.condition(a), self.condition(b)),
+            Tests::Or(a, b) => binary(Operator::Or, self.condition(a), self.condition(b)),
+            Tests::One(test) => tested(test, self.is_gone(&test.name)),
+        }
+    }
+}
+
+/// What takes a line apart, with names that hide nothing which a record has of itself: they stand in `<>` behind one
+/// of these beginnings.
+fn renamed(source: &str, beginnings: &[&str]) -> String {
+    let mut source = source.to_owned();
+    for own in RESERVED.iter().filter(|own| **own != "level") {
+        for begin in beginnings {
+            source = source.replace(&format!("{begin}<{own}>"), &format!("{begin}<fields.{own}>"));
+        }
+    }
+    source
 }
 
 fn field(name: &str, test: FieldTest) -> Filter {
@@ -178,7 +283,6 @@ fn selected(test: &Test) -> Filter {
         true => format!(r"\A(?:{text})\z"),
         false => format!(r"\A{}\z", regex::escape(text)),
     };
-    let holds_empty = regex::Regex::new(&source).is_ok_and(|regex| regex.is_match(""));
     let one = |name: &String| match (name.as_str(), like, Level::from_word(text)) {
         ("level", false, Some(level)) => {
             field("level", FieldTest::Matches(TextMatch::Phrase(level.name().to_owned())))
@@ -187,7 +291,7 @@ fn selected(test: &Test) -> Filter {
     };
     let names = names(&test.name);
     let mut parts: Vec<Filter> = names.iter().map(one).collect();
-    if holds_empty {
+    if holds_empty(&source) {
         let exists = names.iter().map(|name| field(name, FieldTest::Exists)).collect();
         parts.push(Filter::Not(Box::new(Filter::Or(exists))));
     }
@@ -195,19 +299,20 @@ fn selected(test: &Test) -> Filter {
     if not { Filter::Not(Box::new(any)) } else { any }
 }
 
+/// An empty text matches.
+fn holds_empty(source: &str) -> bool {
+    regex::Regex::new(source).is_ok_and(|regex| regex.is_match(""))
+}
+
 fn binary(operator: Operator, a: Expr, b: Expr) -> Expr {
     Expr::Binary(operator, Box::new(a), Box::new(b))
 }
 
-fn condition(tests: &Tests) -> Expr {
-    match tests {
-        Tests::And(a, b) => binary(Operator::And, condition(a), condition(b)),
-        Tests::Or(a, b) => binary(Operator::Or, condition(a), condition(b)),
-        Tests::One(test) => tested(test),
+/// A label's value passes. One that is gone is an empty text, and no number.
+fn tested(test: &Test, is_gone: bool) -> Expr {
+    if is_gone && !matches!(test.value, Value::Text(_)) {
+        return Expr::Bool(false);
     }
-}
-
-fn tested(test: &Test) -> Expr {
     let mut columns: Vec<Expr> = names(&test.name).into_iter().map(Expr::Column).collect();
     let column = match columns.len() {
         1 => columns.swap_remove(0),
@@ -220,7 +325,10 @@ fn tested(test: &Test) -> Expr {
                 Compare::Like | Compare::NotLike => format!(r"\A(?:{source})\z"),
                 _ => format!(r"\A{}\z", regex::escape(source)),
             };
-            let like = Expr::Like(Box::new(text()), source);
+            let like = match is_gone {
+                true => Expr::Bool(holds_empty(&source)),
+                false => Expr::Like(Box::new(text()), source),
+            };
             return match test.compare {
                 Compare::NotEqual | Compare::NotLike => Expr::Not(Box::new(like)),
                 _ => like,
@@ -247,4 +355,43 @@ fn compared(compare: Compare, left: Expr, right: Expr) -> Expr {
         Compare::Equal | Compare::Like => Operator::Equal,
     };
     binary(operator, left, right)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_has_few_spellings() {
+        #[track_caller]
+        fn check(label: &str, expected: &[&str]) {
+            assert_eq!(names(label), expected);
+        }
+        check("user", &["user"]);
+        check("user_agent", &["user_agent", "user.agent", "user-agent"]);
+        check("_kept", &["_kept"]);
+        check("_a_b", &["_a_b", "_a.b", "_a-b"]);
+        check("__error__", &["__error__"]);
+        check("_", &["_"]);
+        check("id", &["fields.id", "label_id"]);
+        check("index", &["fields.index", "label_index", "index"]);
+        let four = names("k8s_pod_start_time");
+        assert!(four.contains(&"k8s.pod.start_time".to_owned()), "{four:?}");
+        assert_eq!((four.first().map(String::as_str), four.len()), (Some("k8s_pod_start_time"), 8));
+        assert_eq!(names("a_b_c_d_e_f").len(), SPELLINGS_MAX);
+        let many = names("a_b_c_d_e_f_g");
+        assert_eq!((many.len(), many.last().map(String::as_str)), (7, Some("a.b.c.d.e.f.g")));
+        assert_eq!(names(&"_a".repeat(1_000)).len(), SPELLINGS_MAX);
+    }
+
+    #[test]
+    fn names_of_records_are_not_hidden_by_pieces_of_lines() {
+        let pattern = "<timestamp> <id2> <level> <message>";
+        let expected = "<fields.timestamp> <id2> <level> <fields.message>";
+        assert_eq!(renamed(pattern, &[""]), expected);
+        let regex = r"(?P<id>\d+) <id> (?<index>.)";
+        let expected = r"(?P<fields.id>\d+) <id> (?<fields.index>.)";
+        assert_eq!(renamed(regex, &["(?P", "(?"]), expected);
+        assert!(regex::Regex::new(expected).is_ok());
+    }
 }

@@ -10,6 +10,7 @@ mod lower;
 mod lines;
 mod figures;
 mod catalog;
+mod detected;
 mod socket;
 mod tenant;
 mod tail;

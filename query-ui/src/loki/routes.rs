@@ -13,12 +13,12 @@ use model::time::{SECOND, TimeRange, Timestamp};
 use serde_json::{Value, json};
 
 use super::ast::{Log, Query};
-use super::catalog;
 use super::figures::{Asked, Found};
 use super::lines::{Direction, Moments, Wanted, streams};
 use super::parse::parse;
 use super::tail::{self, Tails};
 use super::tenant::Tenants;
+use super::{catalog, detected};
 use crate::plan::{Engine, QueryFailure};
 
 /// Lines of an answer where the request does not say, and at most.
@@ -39,13 +39,16 @@ pub(crate) fn router(engine: Engine, tails: Tails) -> Router {
         .route(&both("label"), get(catalog::labels))
         .route(&both("label/{name}/values"), get(catalog::values))
         .route(&both("series"), get(catalog::series).post(catalog::series))
-        .route(&both("detected_labels"), get(catalog::detected_labels))
-        .route(&both("detected_fields"), get(catalog::detected_fields))
+        .route(
+            &both("detected_labels"),
+            get(catalog::detected_labels).post(catalog::detected_labels),
+        )
+        .route(&both("detected_fields"), get(detected::fields).post(detected::fields))
         .route(&both("detected_field/{name}/values"), get(catalog::detected_values))
-        .route(&both("index/stats"), get(catalog::stats))
-        .route(&both("index/volume"), get(catalog::volume))
-        .route(&both("index/volume_range"), get(catalog::volume_range))
-        .route(&both("patterns"), get(catalog::patterns))
+        .route(&both("index/stats"), get(catalog::stats).post(catalog::stats))
+        .route(&both("index/volume"), get(catalog::volume).post(catalog::volume))
+        .route(&both("index/volume_range"), get(catalog::volume_range).post(catalog::volume_range))
+        .route(&both("patterns"), get(catalog::patterns).post(catalog::patterns))
         .route(&both("format_query"), get(format_query).post(format_query))
         .route(&both("status/buildinfo"), get(build))
         .route(&both("drilldown-limits"), get(catalog::limits))
@@ -220,10 +223,15 @@ impl Params {
     }
 
     pub(super) fn limit(&self, usual: u64, most: u64) -> Result<u64, Refusal> {
-        let limit = match self.get("limit") {
+        self.count("limit", usual, most)
+    }
+
+    /// A whole number, up to a bound.
+    pub(super) fn count(&self, name: &str, usual: u64, most: u64) -> Result<u64, Refusal> {
+        let limit = match self.get(name) {
             None => return Ok(usual),
             Some(text) => {
-                text.parse().map_err(|_| Refusal::bad(format!("\"limit\" is no number: {text}")))?
+                text.parse().map_err(|_| Refusal::bad(format!("{name:?} is no number: {text}")))?
             }
         };
         match limit {

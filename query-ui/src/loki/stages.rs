@@ -11,15 +11,49 @@ type Unwrap = (String, Measure);
 /// Brackets inside each other.
 const DEPTH_MAX: usize = 64;
 
+/// What the texts of a line filter are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Text,
+    Regex,
+    /// Patterns: `<_> took <_>`.
+    Shape,
+}
+
+/// The regular expression of a pattern: `<_>` is some text, and where the pattern ends, the line does.
+fn shape(pattern: &str) -> Result<String, &'static str> {
+    if pattern.is_empty() {
+        return Ok(r"\A\z".to_owned());
+    }
+    if pattern.contains("<_><_>") {
+        return Err("two <_> stand side by side");
+    }
+    let is_name = |name: &str| {
+        let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        starts && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let mut parts = Vec::new();
+    for part in pattern.split("<_>") {
+        let mut inside = part.split('<').skip(1).filter_map(|rest| rest.split_once('>'));
+        if inside.any(|(name, _)| is_name(name)) {
+            return Err("a pattern of lines takes no names: <_>");
+        }
+        parts.push(regex::escape(part));
+    }
+    Ok(format!(r"(?s){}\z", parts.join(".+?")))
+}
+
 impl Parser<'_> {
     pub(super) fn stages(&mut self) -> Result<(Vec<Stage>, Option<Unwrap>), Wrong> {
         let (mut stages, mut unwrap) = (Vec::new(), None);
         loop {
-            let (like, not) = match self.peek() {
-                Some(Token::Sign("|=")) => (false, false),
-                Some(Token::Sign("!=")) => (false, true),
-                Some(Token::Sign("|~")) => (true, false),
-                Some(Token::Sign("!~")) => (true, true),
+            let (form, not) = match self.peek() {
+                Some(Token::Sign("|=")) => (Form::Text, false),
+                Some(Token::Sign("!=")) => (Form::Text, true),
+                Some(Token::Sign("|~")) => (Form::Regex, false),
+                Some(Token::Sign("!~")) => (Form::Regex, true),
+                Some(Token::Sign("|>")) => (Form::Shape, false),
+                Some(Token::Sign("!>")) => (Form::Shape, true),
                 Some(Token::Sign("|")) => {
                     self.at += 1;
                     match self.stage()? {
@@ -42,13 +76,22 @@ impl Parser<'_> {
                 self.at += 1;
                 texts.push(self.text()?);
             }
-            if like {
-                for text in &texts {
-                    regex_of(text).map_err(|why| self.wrong(&why))?;
-                }
-            }
-            stages.push(Stage::Line { like, not, texts });
+            stages.push(self.lines(form, not, texts)?);
         }
+    }
+
+    /// The lines that hold one of some texts, or none of them.
+    fn lines(&self, form: Form, not: bool, mut texts: Vec<String>) -> Result<Stage, Wrong> {
+        if form == Form::Shape {
+            for text in &mut texts {
+                *text = shape(text).map_err(|why| self.wrong(why))?;
+            }
+        }
+        let like = form != Form::Text;
+        for text in texts.iter().filter(|_| like) {
+            regex_of(text).map_err(|why| self.wrong(&why))?;
+        }
+        Ok(Stage::Line { like, not, texts })
     }
 
     /// A stage, or what is unwrapped.

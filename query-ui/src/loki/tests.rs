@@ -96,6 +96,20 @@ async fn lines_are_those_that_a_query_says() {
                 vec!["GET /b failed took=20ms code=503", "slow"],
             ),
             (r#"{app="web"} |~ `/[ac]` !~ "/c""#, vec!["GET /a took=5ms code=200"]),
+            (
+                r#"{app="web"} |> "GET <_> took=<_>""#,
+                vec![
+                    "GET /a took=5ms code=200",
+                    "GET /b failed took=20ms code=503",
+                    "GET /c took=7ms code=200",
+                ],
+            ),
+            (r#"{app="web"} !> "GET <_>""#, vec!["slow"]),
+            // Something stands for each <_>, and a line ends where its pattern does.
+            (
+                r#"{app="web"} |> `<_> code=200` or `slow` !> "<_>GET <_>""#,
+                vec!["GET /a took=5ms code=200", "GET /c took=7ms code=200", "slow"],
+            ),
             (r#"{app="job"} | json | took > 5"#, vec![job[0]]),
             (r#"{app="job"} | json | job="b" | line_format "{{.job}}={{.took}}""#, vec!["b=3"]),
             (
@@ -119,6 +133,81 @@ async fn lines_are_those_that_a_query_says() {
         ] {
             assert_eq!(lines(&app, query).await, expected, "{rest:?} {query}");
         }
+    }
+}
+
+/// Beside the small ones, a record of a tracer, and a line that calls its members like what records have.
+async fn odd(rest: Rest) -> (Fixture, Router) {
+    let (fixture, app) = small(rest).await;
+    let lines = [
+        json!({"ts":"2026-01-01T00:00:05Z","msg":"otel","http.status_code":503,"user-agent":"curl","k8s.pod.start_time":"now","id":"m1"}),
+        json!({"ts":"2026-01-01T00:00:06Z","msg":INNER}),
+    ];
+    let labels = [("app", "odd"), ("label_id", "L1")];
+    fixture.append(0, &labels, lines.map(|line| line.to_string())).await;
+    if rest == Rest::Splits {
+        fixture.settle().await;
+    }
+    (fixture, app)
+}
+
+const INNER: &str = r#"{"id":7,"message":"inner","timestamp":"t"}"#;
+
+#[tokio::test]
+async fn labels_find_what_they_were_made_of() {
+    for rest in [Rest::Fresh, Rest::Splits] {
+        let (_fixture, app) = odd(rest).await;
+        for (stages, expected) in [
+            (r#"| http_status_code="503""#, vec!["otel"]),
+            ("| http_status_code > 500", vec!["otel"]),
+            (r#"| http_status_code="""#, vec![INNER]),
+            (r#"| user_agent=~"cu.*""#, vec!["otel"]),
+            (r#"| k8s_pod_start_time="now""#, vec!["otel"]),
+            (r#"| id="m1""#, vec!["otel"]),
+            ("| json | id=7", vec![INNER]),
+            (r#"| json | message="inner" | timestamp="t""#, vec![INNER]),
+            (r#"| json | line_format "{{.message}} {{.id}}""#, vec![" m1", "inner 7"]),
+            (r#"| regexp "(?P<message>ot.l)" | message="otel""#, vec!["otel"]),
+            (r#"| label_format id=user_agent | id="curl""#, vec!["otel"]),
+            // What lines lost they have no more, until something is taken out of them again.
+            (r#"| drop user_agent | user_agent="curl""#, vec![]),
+            (r#"| drop user_agent | user_agent="""#, vec!["otel", INNER]),
+            ("| drop http_status_code | http_status_code > 500", vec![]),
+            (r#"| keep app | id="m1""#, vec![]),
+            (r#"| label_format ua=user_agent | user_agent="" | ua="curl""#, vec!["otel"]),
+            ("| drop id | json | id=7", vec![INNER]),
+        ] {
+            let query = format!(r#"{{app="odd"}} {stages}"#);
+            assert_eq!(lines(&app, &query).await, expected, "{rest:?} {query}");
+        }
+        assert_eq!(lines(&app, r#"{id="L1"} |= "otel""#).await, ["otel"], "{rest:?}");
+        let one = |labels: Value, value: &str| json!([{ "metric": labels, "value": [1_767_225_660, value] }]);
+        for (query, expected) in [
+            // A piece called timestamp is not the record's time.
+            (
+                r#"sum(count_over_time({app="odd"} | pattern "<timestamp>" [1m]))"#,
+                one(json!({}), "2"),
+            ),
+            (
+                r#"sum by (http_status_code) (count_over_time({app="odd"} | id="m1" [1m]))"#,
+                one(json!({"http_status_code": "503"}), "1"),
+            ),
+            (
+                r#"sum by (user_agent) (count_over_time({app="odd"} | drop user_agent [1m]))"#,
+                one(json!({}), "2"),
+            ),
+        ] {
+            let found = result(&app, "query", query, "&time=1767225660").await;
+            assert_eq!(found, expected, "{rest:?} {query}");
+        }
+        let query = r#"{app="odd"}"#;
+        let (_, answer) = ask(&app, "detected_field/http_status_code/values", query, WHEN).await;
+        assert_eq!(answer["values"], json!(["503"]), "{rest:?}");
+        let categorized = format!("{WHEN}&x=categorized");
+        let query = r#"{app="odd"} | regexp "(?P<id>in+)er""#;
+        let (_, answer) = ask(&app, "query_range", query, &categorized).await;
+        let newest = &answer["data"]["result"][0]["values"][0];
+        assert_eq!(newest[2], json!({"parsed": {"id": "inn"}}), "{rest:?} {answer}");
     }
 }
 
@@ -201,7 +290,14 @@ async fn grafana_finds_what_its_source_needs() {
         ask(&app, "series", "", &format!("{WHEN}&match[]={}", encoded(r#"{app="job"}"#))).await;
     assert_eq!(answer["data"], json!([{"app": "job", "host": "job1"}]));
     let (_, answer) = ask(&app, "detected_fields", r#"{app="web"}"#, WHEN).await;
-    assert_eq!(answer["fields"][0]["label"], "status");
+    let status = json!({"label": "status", "type": "int", "cardinality": 2, "parsers": null});
+    assert_eq!(answer["fields"][0], status);
+    // Of the newest two lines, one has a status.
+    let newest = format!("{WHEN}&line_limit=2");
+    let (_, answer) = ask(&app, "detected_fields", r#"{app="web"}"#, &newest).await;
+    assert_eq!(answer["fields"][0]["cardinality"], 1);
+    let (status, _) = ask(&app, "detected_fields", "", "&line_limit=many").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
     let (_, answer) = ask(&app, "index/volume", r#"{app=~".+"}"#, WHEN).await;
     assert_eq!(answer["data"]["result"][0]["metric"], json!({"app": "web"}));
     let (_, answer) = ask(&app, "index/stats", r#"{app="web"}"#, WHEN).await;
@@ -226,6 +322,8 @@ async fn what_is_wrong_is_told() {
         (r#"{app=web}"#, "value"),
         (r#"{app="web"} | wat"#, "wat"),
         (r#"{app=~"("}"#, "regular expression"),
+        (r#"{app="web"} |> "<_><_>""#, "side by side"),
+        (r#"{app="web"} |> "GET <path>""#, "names"),
         (r#"histogram_quantile(0.9, x)"#, "histogram_quantile"),
         (r#"sum({app="web"})"#, "count"),
         (r#"rate({app="web"}[0s])"#, "range"),

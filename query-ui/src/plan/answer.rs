@@ -14,6 +14,7 @@ use model::partition::RecordId;
 use model::time::{TimeRange, Timestamp};
 use model::wire::Missing;
 
+use super::count::counts_of;
 use super::distribute::distributed;
 use super::lower::{
     Lowered, Lowering, Order, Reading, asked, fields_of, fixed, is_sliced, queries,
@@ -25,7 +26,7 @@ use super::slices::slices;
 use super::stop::stoppable;
 use super::types::{Types, at_hand, look_up};
 use super::warnings::{Doubt, unknown_levels};
-use super::{Budget, Engine, QueryFailure, Question, Shape};
+use super::{Budget, Engine, OutputColumn, QueryFailure, Question, Shape};
 use crate::language::{Pipe, Query};
 
 /// How a question would be answered.
@@ -263,10 +264,20 @@ impl Engine {
         let reading_count = readings.len();
         let span = readings.first().map_or(question.range, |(_, reading)| reading.span());
         let rest = self.sliced(question, &mut readings, (order, span));
-        let lowered = self.lower(&scanner, question, readings, (order, span))?;
-        let Lowered { plan, shape, take, pages, newest } = lowered;
+        let planless = match readings.as_slice() {
+            [(query, reading)] => self.planless(&scanner, query, reading),
+            _ => None,
+        };
+        let (rows, shape, take, pages, newest) = match planless {
+            Some((rows, columns)) => (rows, Shape::Table(columns), None, false, None),
+            None => {
+                let lowered = self.lower(&scanner, question, readings, (order, span))?;
+                let Lowered { plan, shape, take, pages, newest } = lowered;
+                let rows = self.begin(plan, &shape, &mut budget).await?;
+                (rows, shape, take, pages, newest)
+            }
+        };
         let matched = Matched::of(question, reading_count, newest);
-        let rows = self.begin(plan, &shape, &mut budget).await?;
         let limit = pages.then_some(question.limit).filter(|limit| *limit > 0);
         let memory_bytes_max = self.0.settings.memory_bytes_max;
         let (planned, _stop) = (budget.age(), stop);
@@ -285,6 +296,26 @@ impl Engine {
             rest,
             _stop,
         })
+    }
+
+    /// The rows of a question that only counts, which needs no plan. In a cluster it has one: others
+    /// count theirs.
+    fn planless(
+        &self,
+        scanner: &Scanner,
+        query: &Query,
+        reading: &Reading,
+    ) -> Option<(SendableRecordBatchStream, Vec<OutputColumn>)> {
+        if self.searcher().is_clustered() {
+            return None;
+        }
+        match counts_of(query) {
+            Some(counts) => {
+                let counted = (&query.filter, reading.clone());
+                Some((self.count(scanner, counted, counts.len()), counts))
+            }
+            None => self.groups(scanner, query, reading),
+        }
     }
 
     /// Leaves the first slice of a great range in what is read, if the answer can be made so; the rest

@@ -3,6 +3,9 @@
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use model::error::Kind;
+use model::wire::Position;
+
+use super::memory::NoRoom;
 
 /// Why a query has no answer, or no whole one.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +28,9 @@ pub enum QueryFailure {
     /// What is asked cannot be computed.
     #[error("{0}")]
     Refused(String),
+    /// A statement is wrong, as a rule at a place.
+    #[error("{}", .0.message)]
+    Misread(Box<Misread>),
     /// The engine refuses or fails; our mistake.
     #[error("the query failed inside the engine")]
     Engine(#[source] DataFusionError),
@@ -33,15 +39,28 @@ pub enum QueryFailure {
     Broken,
 }
 
+/// What is wrong with a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misread {
+    /// One sentence.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Where it is wrong, where that is known.
+    pub position: Option<Position>,
+}
+
 impl QueryFailure {
     /// What the asker should do about it.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
             Self::Overloaded(_) => Kind::Overloaded,
-            Self::Timeout(_) | Self::TooLarge(_) | Self::Cancelled | Self::Refused(_) => {
-                Kind::Invalid
-            }
+            Self::Timeout(_)
+            | Self::TooLarge(_)
+            | Self::Cancelled
+            | Self::Refused(_)
+            | Self::Misread(_) => Kind::Invalid,
             Self::Incomplete(_, _) => Kind::Corrupt,
             Self::Engine(_) | Self::Broken => Kind::Bug,
         }
@@ -51,6 +70,10 @@ impl QueryFailure {
         match error.find_root() {
             DataFusionError::ResourcesExhausted(why) => {
                 tracing::debug!(why, "a query was too large");
+                Self::TooLarge(memory_bytes_max >> 20)
+            }
+            DataFusionError::External(why) if why.is::<NoRoom>() => {
+                tracing::debug!(%why, "a join was too large");
                 Self::TooLarge(memory_bytes_max >> 20)
             }
             // What sorting puts aside has no room, or no disk.

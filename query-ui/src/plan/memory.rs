@@ -4,12 +4,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use datafusion::common::{Result, resources_datafusion_err};
+use datafusion::common::{DataFusionError, Result, resources_datafusion_err};
 use datafusion::execution::memory_pool::{
     FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
 };
 
 use crate::metrics::QueryMetrics;
+
+/// How what holds one side of a join without equal keys is named. Where that finds no room, the engine would
+/// begin with its rows once more, of which some are gone by then: it ends instead.
+const JOIN_SIDE: &str = "NestedLoopJoinLoad[";
+
+/// There is no memory for it, and nothing else to be tried.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NoRoom(String);
 
 /// What all queries hold together. Clones share it.
 #[derive(Debug, Clone)]
@@ -90,14 +99,21 @@ impl MemoryPool for Share {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        if !self.all.take(additional) {
-            return Err(resources_datafusion_err!(
+        let grown = match self.all.take(additional) {
+            true => self
+                .own
+                .try_grow(reservation, additional)
+                .inspect_err(|_| self.all.give_back(additional)),
+            false => Err(resources_datafusion_err!(
                 "all queries together hold {} bytes of {}",
                 self.all.held.load(Ordering::Relaxed),
                 self.all.bytes_max
-            ));
-        }
-        self.own.try_grow(reservation, additional).inspect_err(|_| self.all.give_back(additional))
+            )),
+        };
+        grown.map_err(|error| match reservation.consumer().name().starts_with(JOIN_SIDE) {
+            true => DataFusionError::External(Box::new(NoRoom(error.to_string()))),
+            false => error,
+        })
     }
 
     fn reserved(&self) -> usize {
@@ -131,5 +147,21 @@ mod tests {
         second.try_grow(40).unwrap();
         drop(second);
         assert_eq!(metrics.memory_bytes.get(), 0);
+    }
+
+    #[test]
+    fn a_join_that_finds_no_room_does_not_begin_again() {
+        let memory = Memory::new(100, QueryMetrics::new(&Metrics::default()));
+        let pool = memory.share(80);
+        for (name, is_last) in [("NestedLoopJoinLoad[0]", true), ("GroupedHashAggregate", false)] {
+            let holder = MemoryConsumer::new(name).register(&pool);
+            // More than the query has, and more than all have.
+            for bytes in [90, 110] {
+                let error = holder.try_grow(bytes).unwrap_err();
+                let told = matches!(&error, DataFusionError::External(why) if why.is::<NoRoom>());
+                assert_eq!(told, is_last, "{error}");
+            }
+        }
+        assert_eq!(pool.reserved(), 0);
     }
 }

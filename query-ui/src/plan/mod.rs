@@ -11,6 +11,7 @@ mod cores;
 mod running;
 mod stop;
 mod scan;
+mod ready;
 mod table;
 mod pushdown;
 mod newest;
@@ -21,8 +22,11 @@ mod slices;
 pub(crate) mod calendar;
 mod lower;
 mod answer;
+mod count;
+mod groups;
 mod room;
 mod warnings;
+mod statement;
 mod sql;
 mod histogram;
 mod fields;
@@ -52,7 +56,7 @@ use admission::{Admission, Admitted, Cost};
 pub use answer::{Answer, Explanation};
 pub(crate) use asker::Asker;
 use cores::Cores;
-pub use failure::QueryFailure;
+pub use failure::{Misread, QueryFailure};
 pub use fields::{FieldCount, FieldValues, Fields, Held};
 pub use histogram::{Bucket, Histogram};
 pub use lower::{ColumnKind, Extras, OutputColumn, Shape};
@@ -97,7 +101,7 @@ struct Inner {
     searcher: Searcher,
     clock: Clock,
     settings: QuerySettings,
-    metrics: QueryMetrics,
+    metrics: Arc<QueryMetrics>,
     cores: Cores,
     admission: Admission,
     memory: Memory,
@@ -196,7 +200,7 @@ impl Engine {
             running: Running::default(),
             fragments: Semaphore::new(settings.fragments_max),
             settings,
-            metrics,
+            metrics: Arc::new(metrics),
             runtime: Some(runtime),
         })))
     }

@@ -20,12 +20,15 @@ use super::cores::{Core, Cores};
 use super::stop::{STOP, Stop};
 use crate::metrics::QueryMetrics;
 
+/// Units, latest first, of which it is asked how many of their records are known to pass.
+const KNOWN_UNITS_MAX: usize = 256;
+
 /// One query's way to splits and fresh records. Clones share what is missing and the stop.
 #[derive(Debug, Clone)]
 pub(super) struct Scanner {
     pub(super) searcher: Searcher,
     pub(super) cores: Cores,
-    pub(super) metrics: QueryMetrics,
+    pub(super) metrics: Arc<QueryMetrics>,
     pub(super) progress: ProgressWatch,
     missing: Arc<Mutex<Vec<Missing>>>,
     stopped: Arc<AtomicBool>,
@@ -86,7 +89,7 @@ impl Drop for StopGuard {
 }
 
 impl Scanner {
-    pub(super) fn new(searcher: Searcher, cores: Cores, metrics: QueryMetrics) -> Self {
+    pub(super) fn new(searcher: Searcher, cores: Cores, metrics: Arc<QueryMetrics>) -> Self {
         let (progress, missing, stopped) = Default::default();
         let stop = STOP.try_with(Stop::clone).unwrap_or_default();
         Self { searcher, cores, metrics, progress, missing, stopped, stop, is_here: false }
@@ -108,6 +111,22 @@ impl Scanner {
     /// So many units more may hold an answer.
     pub(super) fn expect(&self, units: usize) {
         self.progress.add(Progress { units: units as u64, ..Progress::default() });
+    }
+
+    /// What is to be read. Where only the newest are wanted, units that are known to have them are
+    /// read first, and others only where those turn out not to do.
+    pub(super) fn work(&self, units: Vec<Unit>, request: ScanRequest) -> Work {
+        if request.newest.is_none() || request.filter == Filter::All {
+            return Work::new(units, request);
+        }
+        let (asked, mut looked) = (request.clone(), 0);
+        let known = |unit: &Unit| {
+            looked += 1;
+            let is_asked = looked <= KNOWN_UNITS_MAX;
+            let count = is_asked.then(|| self.searcher.known_count(unit, &asked));
+            count.flatten().unwrap_or(0)
+        };
+        Work::with_known(units, request, known)
     }
 
     /// What could not be read so far.
@@ -192,14 +211,25 @@ impl Work {
     /// `units` newest first. A request for the newest wants timestamp, partition and offset among
     /// its columns.
     pub(super) fn new(units: Vec<Unit>, request: ScanRequest) -> Self {
+        let is_all = request.filter == Filter::All;
+        let range = request.range;
+        let rows = |unit: &Unit| match is_all && unit.is_inside(&range) {
+            true => unit.row_count(),
+            false => 0,
+        };
+        Self::with_known(units, request, rows)
+    }
+
+    /// The same where it is known that so many records of a unit pass at least.
+    fn with_known(
+        units: Vec<Unit>,
+        request: ScanRequest,
+        mut known: impl FnMut(&Unit) -> u64,
+    ) -> Self {
         let best = request.newest.map(|most| Mutex::new(Best::new(most, &request.columns)));
-        let likely = match request.newest.filter(|_| request.filter == Filter::All) {
+        let likely = match request.newest {
             Some(most) => {
-                let rows = |unit: &Unit| match unit.is_inside(&request.range) {
-                    true => unit.row_count(),
-                    false => 0,
-                };
-                let span = |unit: &Unit| (unit.time_first(), unit.time_last(), rows(unit));
+                let span = |unit: &Unit| (unit.time_first(), unit.time_last(), known(unit));
                 reach(&units.iter().map(span).collect::<Vec<_>>(), most as u64)
             }
             None => units.len(),
@@ -292,7 +322,11 @@ fn reach(spans: &[(i64, i64, u64)], most: u64) -> usize {
 }
 
 /// Rows without columns, where nothing but their number is asked and the catalog knows it.
-fn counted(searcher: &Searcher, unit: &Unit, request: &ScanRequest) -> Option<RecordBatch> {
+pub(super) fn counted(
+    searcher: &Searcher,
+    unit: &Unit,
+    request: &ScanRequest,
+) -> Option<RecordBatch> {
     let inside = unit.is_inside(&request.range);
     if !inside
         || !searcher.is_whole(unit)
@@ -351,6 +385,7 @@ mod tests {
     use model::time::TimeRange;
 
     use super::*;
+    use crate::fixture::{Fixture, Rest};
 
     #[test]
     fn what_surely_has_the_newest_ends_where_enough_is_newer() {
@@ -363,16 +398,31 @@ mod tests {
         assert_eq!(reach(&[(0, 9, 5), (0, 8, 5), (0, 7, 5)], 1), 3);
     }
 
+    fn request(filter: Filter) -> ScanRequest {
+        let (range, columns) = (TimeRange::ALL, Vec::new());
+        ScanRequest { filter, range, columns, newest: Some(1), counted: false }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_known_to_pass_is_read_before_others() {
+        let fixture = Fixture::new(Rest::Fresh);
+        fixture
+            .append(0, &[("host", "a")], ["{\"ts\":\"2026-01-01T00:00:01Z\",\"msg\":\"x\"}"])
+            .await;
+        fixture
+            .append(1, &[("host", "b")], ["{\"ts\":\"2026-01-01T00:00:02Z\",\"msg\":\"x\"}"])
+            .await;
+        let searcher = fixture.engine.searcher();
+        let units = || searcher.units(&searcher.view(), &TimeRange::ALL, None);
+        let nothing = Filter::Or(Vec::new());
+        assert_eq!(Work::new(units(), request(Filter::All)).likely, 1);
+        assert_eq!(Work::new(units(), request(nothing.clone())).likely, 2);
+        assert_eq!(Work::with_known(units(), request(nothing), |_| 1).likely, 1);
+    }
+
     #[test]
     fn of_threads_one_goes_on() {
-        let request = ScanRequest {
-            filter: Filter::All,
-            range: TimeRange::ALL,
-            columns: Vec::new(),
-            newest: Some(1),
-            counted: false,
-        };
-        let work = Work::new(Vec::new(), request);
+        let work = Work::new(Vec::new(), request(Filter::All));
         work.threads.store(3, Ordering::Relaxed);
         let left = [(); 3].map(|()| work.is_left_to_others());
         assert_eq!(left, [true, true, false]);

@@ -4,37 +4,27 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
-use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result, ScalarValue, TableReference, plan_err};
-use datafusion::datasource::empty::EmptyTable;
-use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, Filter as FilterNode, LogicalPlan, LogicalPlanBuilder, Operator,
-    Volatility, cast, create_udf,
+    Expr, Filter as FilterNode, LogicalPlan, LogicalPlanBuilder, Operator, cast,
 };
 use index::searcher::Unit;
 use model::query::Filter;
 use model::time::TimeRange;
 
-use super::lower::{Function, Lowering, Reading, fixed_names};
+use super::lower::{Lowering, Reading, asked, fixed_names};
 use super::newest::with_newest;
 use super::range::narrowed;
+use super::statement::{MATCHES, WrongSearch, first_part, planned, refused, uncast};
 use super::warnings::{Doubt, unknown_levels};
 use super::{Answer, ColumnKind, Engine, OutputColumn, QueryFailure, Question, Shape};
 use crate::language::{Query, parse};
 
 /// The table's name.
-const LOGS: &str = "logs";
-/// The function that searches.
-const MATCHES: &str = "matches";
-/// A function without which everything can be said, and with which a few words make texts without end.
-const REPEAT: &str = "repeat";
-/// Functions that fill a text up to a length.
-const FILLING: [&str; 2] = ["lpad", "rpad"];
-/// Characters up to which they do.
-const FILLED_CHARS_MAX: i64 = 1_000;
+pub(super) const LOGS: &str = "logs";
 
 impl Engine {
     /// Begins to answer a statement over the records of a question's time and indexes. Runs on
@@ -43,7 +33,7 @@ impl Engine {
     /// # Errors
     /// [`QueryFailure`].
     pub async fn ask_sql(&self, sql: &str, question: &Question) -> Result<Answer, QueryFailure> {
-        let failed = |error| QueryFailure::of(error, self.0.settings.memory_bytes_max);
+        let failed = |error| refused(sql, error, self.0.settings.memory_bytes_max);
         let scanner = self.scanner();
         let stop = scanner.stop_guard();
         let mut budget = self.budget();
@@ -82,68 +72,13 @@ impl Engine {
         let (plan, _) = with_newest(plan).map_err(failed)?;
         let searches = searches.into_inner().unwrap_or_else(PoisonError::into_inner);
         let known = unknown_levels(&searches);
+        let searched = Query { filter: Filter::And(searches), ..everything };
+        let mut doubtful = asked(&searched);
+        doubtful.retain(|name| !names.contains(name));
+        let doubt = Doubt { known, names: doubtful, units: all.units };
         let rows = self.begin(plan, &shape, &mut budget).await?;
-        let doubt = Doubt { known, ..Doubt::default() };
         Ok(Answer::table(self, shape, rows, (scanner, stop), (budget, doubt)))
     }
-}
-
-/// The statement as a plan over an empty table.
-async fn planned(sql: &str, schema: SchemaRef) -> Result<LogicalPlan> {
-    let context = SessionContext::new();
-    // Names are as records have them: `userName` is not `username`.
-    let state = context.state_ref();
-    state.write().config_mut().options_mut().sql_parser.enable_ident_normalization = false;
-    context.register_table(LOGS, Arc::new(EmptyTable::new(schema)))?;
-    let misplaced = Arc::new(|_: &[ColumnarValue]| -> Result<ColumnarValue> {
-        plan_err!("matches() stands in WHERE, of one table, joined to the rest by AND")
-    });
-    let matches = create_udf(
-        MATCHES,
-        vec![DataType::Utf8],
-        DataType::Boolean,
-        Volatility::Volatile,
-        misplaced,
-    );
-    context.register_udf(matches);
-    context.deregister_udf(REPEAT);
-    // Ours have a bound.
-    context.register_udf(Function::Concat.udf());
-    context.register_udf(Function::Replace.udf());
-    let plan = context.state().create_logical_plan(sql).await?;
-    let only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
-    only.with_allow_statements(false).verify_plan(&plan)?;
-    if matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_)) {
-        return plan_err!("only SELECT is answered");
-    }
-    if has_part(&plan, &is_endless)? {
-        return plan_err!("lpad() and rpad() want a number up to {FILLED_CHARS_MAX} as the length");
-    }
-    Ok(plan)
-}
-
-/// Whether some part of an expression of a plan is such a one.
-fn has_part(plan: &LogicalPlan, is_such: &dyn Fn(&Expr) -> bool) -> Result<bool> {
-    let mut has = false;
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            has |= expr.exists(|part| Ok(is_such(part)))?;
-            Ok(TreeNodeRecursion::Continue)
-        })
-    })?;
-    Ok(has)
-}
-
-/// Whether a text is filled up to a length that is not known to be small.
-fn is_endless(expr: &Expr) -> bool {
-    let Expr::ScalarFunction(call) = expr else { return false };
-    if !FILLING.contains(&call.name()) {
-        return false;
-    }
-    !matches!(
-        call.args.get(1).map(uncast),
-        Some(Expr::Literal(ScalarValue::Int64(Some(length)), _)) if *length <= FILLED_CHARS_MAX
-    )
 }
 
 /// The plan with scans of records in the place of the empty table.
@@ -181,7 +116,7 @@ fn with_records(
             _ => Ok(Transformed::no(node)),
         })?;
     let plan = plan.data;
-    if has_part(&plan, &is_matches)? {
+    if first_part(&plan, &|expr| is_matches(expr).then_some(()))?.is_some() {
         return plan_err!(
             "matches() stands in WHERE, joined to the rest by AND; matches() may be joined with \
              matches() by OR and NOT"
@@ -264,9 +199,9 @@ fn filter(
                     return plan_err!("matches() wants a search in quotes: matches('level:error')");
                 }
             };
-            let query = parse(text).map_err(|error| {
-                let (column, hint) = (error.start + 1, error.hint.clone().unwrap_or_default());
-                DataFusionError::Plan(format!("matches('{text}'), column {column}: {error} {hint}"))
+            let query = parse(text).map_err(|wrong| {
+                let text = text.clone();
+                DataFusionError::External(Box::new(WrongSearch { text, wrong }))
             })?;
             if !query.pipes.is_empty() {
                 return plan_err!("matches() takes a search without pipes: '{text}'");
@@ -275,13 +210,6 @@ fn filter(
             Ok(query.filter)
         }
         _ => plan_err!("matches() is joined with matches() only"),
-    }
-}
-
-fn uncast(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Cast(inner) => uncast(&inner.expr),
-        other => other,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{
     ArrayRef, AsArray as _, Int64Array, RecordBatch, RecordBatchOptions, StringArray, UInt32Array,
@@ -12,8 +13,8 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type, UInt64Type};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
@@ -37,6 +38,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::newest::ORDER;
 use super::pushdown::implied;
 use super::range::narrowed;
+use super::ready::Ready;
 use super::scan::{Scanner, Work};
 use super::stop::unwanted;
 
@@ -68,7 +70,7 @@ impl Source {
         }
     }
 
-    fn data_type(&self) -> DataType {
+    pub(super) fn data_type(&self) -> DataType {
         match self {
             Self::Stored(column) => {
                 let schema = output_schema(std::slice::from_ref(column));
@@ -135,7 +137,7 @@ impl TableProvider for LogTable {
         };
         let range = narrowed(self.range, &filter);
         let reaches = |unit: &&Unit| unit.overlaps(&range);
-        let units: Vec<Unit> = self.units.iter().filter(reaches).cloned().collect();
+        let mut units: Vec<Unit> = self.units.iter().filter(reaches).cloned().collect();
         let mut needed = stored(&columns);
         if self.newest.is_some() {
             // Which are the newest is known by these; what is not asked for goes no further.
@@ -149,8 +151,11 @@ impl TableProvider for LogTable {
             counted: columns.iter().any(Source::is_of_groups),
         };
         self.scanner.expect(units.len());
-        let work = Arc::new(Work::new(units, request));
-        Ok(Arc::new(LogScanExec::new(self.scanner.clone(), work, columns, schema, self.partitions)))
+        let ready = self.scanner.at_hand(&mut units, &request);
+        let work = Arc::new(self.scanner.work(units, request));
+        let scanner = self.scanner.clone();
+        let scan = LogScanExec::new(scanner, work, columns, schema, self.partitions);
+        Ok(Arc::new(LogScanExec { ready: Arc::new(ready), ..scan }))
     }
 
     fn supports_filters_pushdown(
@@ -182,7 +187,7 @@ impl LogTable {
 }
 
 /// What the scan must give for these columns.
-fn stored(columns: &[Source]) -> Vec<Column> {
+pub(super) fn stored(columns: &[Source]) -> Vec<Column> {
     let mut stored = Vec::new();
     for column in columns {
         let needs: &[Column] = match column {
@@ -213,11 +218,15 @@ pub(super) struct ScanForm {
 pub(super) struct LogScanExec {
     scanner: Scanner,
     work: Arc<Work>,
+    /// What is known of other units; nothing in a cluster.
+    ready: Arc<Ready>,
     columns: Vec<Source>,
     schema: SchemaRef,
     /// Threads at most.
     partitions: usize,
     properties: Arc<PlanProperties>,
+    /// Streams that were begun: the rows come once.
+    begun: Arc<AtomicUsize>,
 }
 
 impl LogScanExec {
@@ -235,7 +244,8 @@ impl LogScanExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        Self { scanner, work, columns, schema, partitions, properties }
+        let (ready, begun) = Default::default();
+        Self { scanner, work, ready, columns, schema, partitions, properties, begun }
     }
 
     /// A scan of these units, as another node told of it.
@@ -284,6 +294,16 @@ impl LogScanExec {
         self.work.units()
     }
 
+    /// What is known before anything is read, in pieces; all of it is the first partition's.
+    fn known(&self, partition: usize) -> Vec<Result<RecordBatch>> {
+        if partition > 0 || self.ready.units == 0 {
+            return Vec::new();
+        }
+        self.scanner.take(&self.ready);
+        let pieces = self.ready.rows.iter().cloned().flat_map(pieces);
+        pieces.map(|rows| arranged(&rows?, &self.columns, &self.schema)).collect()
+    }
+
     /// How it reads.
     pub(super) fn scanner(&self) -> &Scanner {
         &self.scanner
@@ -298,7 +318,8 @@ impl fmt::Debug for LogScanExec {
 
 impl DisplayAs for LogScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LogScanExec: units={}, columns={:?}", self.work.units().len(), self.columns)
+        let units = self.work.units().len() + self.ready.units;
+        write!(f, "LogScanExec: units={units}, columns={:?}", self.columns)
     }
 }
 
@@ -329,7 +350,16 @@ impl ExecutionPlan for LogScanExec {
         Ok(self)
     }
 
-    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let streams = self.properties.output_partitioning().partition_count();
+        if self.begun.fetch_add(1, Ordering::Relaxed) >= streams {
+            // What read on here would find some of the rows gone.
+            return Err(DataFusionError::Internal("a scan was begun twice".to_owned()));
+        }
+        let known = futures::stream::iter(self.known(partition));
+        if self.work.units().is_empty() {
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), known)));
+        }
         let mut stream = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), AHEAD);
         let to = stream.tx();
         let (scanner, work) = (self.scanner.clone(), self.work.clone());
@@ -358,7 +388,7 @@ impl ExecutionPlan for LogScanExec {
             Ok(())
         });
         let scanner = self.scanner.clone();
-        let wanted = stream.build().map(move |rows| match scanner.is_stopped() {
+        let wanted = known.chain(stream.build()).map(move |rows| match scanner.is_stopped() {
             true => Err(unwanted()),
             false => rows,
         });
@@ -384,7 +414,11 @@ fn pieces(rows: RecordBatch) -> impl Iterator<Item = Result<RecordBatch>> {
 }
 
 /// The table's columns out of what the scan gave.
-fn arranged(rows: &RecordBatch, columns: &[Source], schema: &SchemaRef) -> Result<RecordBatch> {
+pub(super) fn arranged(
+    rows: &RecordBatch,
+    columns: &[Source],
+    schema: &SchemaRef,
+) -> Result<RecordBatch> {
     let stored = stored(columns);
     let at = |wanted: &Column| {
         let place = stored.iter().position(|column| column == wanted)?;

@@ -181,6 +181,29 @@ async fn functions_compute_exact_values() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn numbers_have_the_texts_by_which_they_are_found_and_bins_are_spans_too() {
+    let row = |value: Value| json!([{ "x": value }]);
+    check(&[
+        ("host:a n:3 | eval x = text(n * 2) | fields x", row(json!("6"))),
+        ("host:a n:3 | eval x = text(n / 2) | fields x", row(json!("1.5"))),
+        (
+            "host:a n:3 | eval x = concat(n * 1000000000000000000, \"s\") | fields x",
+            row(json!("3000000000000000000s")),
+        ),
+        ("host:a n:3 | eval x = n / 1 =~ /^3$/ | fields x", row(json!(true))),
+        (
+            "host:a n:3 | eval x = time_bin(timestamp, 15s) | fields x",
+            row(json!("2026-01-01T00:00:15.000000000Z")),
+        ),
+        (
+            "host:a n:3 | eval x = time_bin(timestamp, 1h30m, \"UTC\", 0s) | fields x",
+            row(json!("2026-01-01T00:00:00.000000000Z")),
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pipes_make_the_rows_that_they_say() {
     let (midnight, later) = ("2026-01-01T00:00:00.000000000Z", "2026-01-01T00:01:00.000000000Z");
     check(&[

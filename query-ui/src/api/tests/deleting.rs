@@ -16,6 +16,18 @@ async fn check(app: &Router, expected: &[&str], what: &str) {
     assert_eq!(messages(&all), expected, "{what}");
     let counted = rows(app, json!({"query":"| stats count() as n"})).await;
     assert_eq!(counted[0]["n"], json!(expected.len()), "{what}");
+    // What is known of splits from the first time answers the second.
+    for word in ["get", "job", "failed", "nowhere"] {
+        let has = |text: &&&str| text.to_ascii_lowercase().split_whitespace().any(|w| w == word);
+        let passing = expected.iter().filter(has).count();
+        for query in ["stats count() as n", "stats count() as n, max(timestamp) as t"] {
+            for _ in 0..2 {
+                let query = format!("{word} | {query}");
+                let counted = rows(app, json!({ "query": query })).await;
+                assert_eq!(counted[0]["n"], json!(passing), "{query} {what}");
+            }
+        }
+    }
     let histogram = answer(app, "/api/v1/histogram", json!({"query":""})).await;
     assert_eq!(histogram["total"], json!(expected.len()), "{what}");
     let fields = answer(app, "/api/v1/fields", json!({"query":""})).await;
@@ -71,10 +83,20 @@ async fn a_deletion_says_what_goes() {
         (json!({"query":"error | limit 5"}), wrong),
         (json!({"query":"("}), StatusCode::BAD_REQUEST),
         (json!({"query":"x","from":"now","to":"-1h"}), wrong),
+        (json!({"query":"GET","indexes":["mian"]}), StatusCode::NOT_FOUND),
+        (json!({"query":"GET","indexes":["main", "other"]}), StatusCode::NOT_FOUND),
     ] {
         let response = post(&app, "/api/v1/deletions", &body).await;
         assert_eq!(response.status(), status, "{body}");
     }
     assert_eq!(got(&app, "/api/v1/deletions").await, json!({"deletions": []}));
     assert_eq!(rows(&app, json!({"query":""})).await.len(), 8);
+    let unknown = json!({"query":"GET","indexes":["main", "other"]});
+    let error = answer(&app, "/api/v1/deletions", unknown).await["error"].take();
+    assert_eq!(
+        (&error["code"], &error["message"]),
+        (&json!("not_found"), &json!("there is no index \"other\""))
+    );
+    let known = json!({"query":"GET","indexes":["main"]});
+    assert_eq!(post(&app, "/api/v1/deletions", &known).await.status(), StatusCode::ACCEPTED);
 }

@@ -483,6 +483,8 @@ mod computed;
 mod warned;
 mod deleting;
 mod formats;
+mod statements;
+mod exact;
 mod tail;
 mod stored;
 mod whole;

@@ -81,14 +81,34 @@ async fn what_names_no_level_is_told_also_where_there_are_no_records() {
         both.iter().map(|(field, _)| field.as_str()).collect::<Vec<_>>(),
         ["level", "statsu"]
     );
-    let sql = json!({ "sql": "SELECT count(*) FROM logs WHERE matches('level:errror')" });
-    let response = post(&app, "/api/v1/sql", &sql).await;
+    let told = warned_in_sql(&app, "level:errror").await;
+    assert_eq!(
+        told,
+        [("level:errror names no level".to_owned(), "did you mean error?".to_owned())]
+    );
+}
+
+/// What is told of a search inside of a statement, with the hints.
+async fn warned_in_sql(app: &Router, search: &str) -> Vec<(String, String)> {
+    let sql = format!("SELECT count(*) FROM logs WHERE matches('{search}')");
+    let response = post(app, "/api/v1/sql", &json!({ "sql": sql })).await;
     let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-    let told = &last["end"]["warnings"];
-    assert_eq!(told[0]["message"], "level:errror names no level");
-    assert_eq!(told.as_array().unwrap().len(), 1);
+    let told = last["end"]["warnings"].as_array().unwrap().iter();
+    let said = |one: &Value, name: &str| one[name].as_str().unwrap().to_owned();
+    told.map(|one| (said(one, "message"), said(one, "hint"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_in_sql_is_told_of_fields_that_no_record_has() {
+    for rest in BOTH {
+        let (_fixture, app) = small(rest).await;
+        let told = warned_in_sql(&app, "statsu:200 host:web1 NOT level:error").await;
+        let expected = ("no record has a field \"statsu\"", "did you mean status?");
+        assert_eq!(told, [(expected.0.to_owned(), expected.1.to_owned())], "{rest:?}");
+        assert!(warned_in_sql(&app, "status:200 get").await.is_empty(), "{rest:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

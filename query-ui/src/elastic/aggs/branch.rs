@@ -87,7 +87,7 @@ fn reading(now: Timestamp, zone: &str) -> Result<Reading, Refusal> {
 }
 
 /// From one end, which is inside, to another, which is not.
-fn within(
+pub(super) fn within(
     field: &str,
     from: Option<&Value>,
     to: Option<&Value>,

@@ -102,6 +102,11 @@ fn held(inner: &[Aggregation], values: &Map<String, Value>) -> usize {
     inner.iter().map(one).sum()
 }
 
+/// A value of the first record of a `top_metrics`.
+fn first<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    value.pointer("/top/0/metrics")?.get(name)
+}
+
 /// The value at a path of one name among figures: `name`, `name.part`, `name[part]`; `None` where none
 /// has the name.
 pub(super) fn value_at(values: &Map<String, Value>, path: &str) -> Option<Value> {
@@ -128,7 +133,7 @@ pub(super) fn value_at(values: &Map<String, Value>, path: &str) -> Option<Value>
         "" => value.get("value").or_else(|| value.get("doc_count")),
         "std_upper" => value.pointer("/std_deviation_bounds/upper"),
         "std_lower" => value.pointer("/std_deviation_bounds/lower"),
-        rest => value.get(rest).or_else(percent),
+        rest => value.get(rest).or_else(percent).or_else(|| first(value, rest)),
     };
     Some(found.cloned().unwrap_or_default())
 }
@@ -139,7 +144,8 @@ pub(super) fn nothing(aggregations: &[Aggregation]) -> Result<Map<String, Value>
     let is_own = |aggregation: &&Aggregation| !matches!(aggregation.kind, Kind::Pipeline(_));
     let one = |aggregation: &Aggregation| {
         let value = match &aggregation.kind {
-            Kind::Metric(metric) => metric.shown(&[]),
+            Kind::Metric(metric) => metric.shown(&[], &[]),
+            Kind::TopMetrics(top) => top.shown(&Value::Null),
             Kind::TopHits(_) => {
                 let total = json!({ "value": 0, "relation": "eq" });
                 json!({ "hits": { "total": total, "max_score": null, "hits": [] } })

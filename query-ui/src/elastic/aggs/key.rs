@@ -155,6 +155,14 @@ impl Part {
             || matches!(&self.expr, Expr::Column(name) if names::is_time(name))
     }
 
+    /// The bins of time that it makes.
+    pub(super) fn bins_of_time(&self) -> Option<&Bins> {
+        match &self.recipe {
+            Recipe::Bins(bins, _) => Some(bins),
+            Recipe::Value(_) | Recipe::Told | Recipe::Steps { .. } => None,
+        }
+    }
+
     /// A source of a `composite`: its kind and body.
     pub(super) fn source(
         name: &str,

@@ -3,6 +3,7 @@
 use model::time::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::rate::{Of, Rate};
 use crate::elastic::dates::in_format;
 use crate::elastic::names;
 use crate::elastic::refusal::{Refusal, set};
@@ -13,7 +14,7 @@ use crate::language::{Aggregate, Expr, Function, Operator};
 #[derive(Debug)]
 pub(super) struct Metric {
     kind: Figure,
-    /// The field that it is of.
+    /// The field that it is of; empty where it is of records.
     pub(super) field: String,
     /// What stands in for it in records without it.
     own: Option<&'static str>,
@@ -36,6 +37,7 @@ enum Figure {
     Stats,
     ExtendedStats { sigma: f64 },
     Percentiles { percents: Vec<f64>, keyed: bool },
+    Rate(Rate),
 }
 
 /// Percentiles where the request does not say.
@@ -62,18 +64,23 @@ impl Metric {
                 percents: percents(body.get("percents"))?,
                 keyed: body.get("keyed") != Some(&Value::Bool(false)),
             },
+            "rate" => Figure::Rate(Rate::read(body)?),
             _ => return Ok(None),
         };
         let known: &[&str] = match figure {
             Figure::Cardinality => &["field", "missing", "precision_threshold", "execution_hint"],
             Figure::ExtendedStats { .. } => &["field", "missing", "format", "sigma"],
+            Figure::Rate(_) => &["field", "missing", "unit", "mode"],
             Figure::Percentiles { .. } => {
                 &["field", "missing", "format", "percents", "keyed", "tdigest", "hdr"]
             }
             _ => &["field", "missing", "format"],
         };
         super::read::only(kind, body, known)?;
-        let name = super::read::text(kind, body, "field")?;
+        let name = match &figure {
+            Figure::Rate(Rate { of: Of::Records, .. }) => "",
+            _ => super::read::text(kind, body, "field")?,
+        };
         let (field, own) = (names::field(name)?, names::taken(name));
         let format = match body.get("format") {
             None | Some(Value::Null) => None,
@@ -101,6 +108,19 @@ impl Metric {
         let mut metric = Self { kind: figure, field, own, missing, number, value, format };
         metric.make();
         Ok(Some(metric))
+    }
+
+    /// The field that it is of, if it is of one.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
+        Some(self.field.as_str()).filter(|field| !field.is_empty()).into_iter()
+    }
+
+    /// The rate that it is.
+    pub(super) fn rate(&mut self) -> Option<&mut Rate> {
+        match &mut self.kind {
+            Figure::Rate(rate) => Some(rate),
+            _ => None,
+        }
     }
 
     /// With the fields that there are among those asked for.
@@ -168,6 +188,11 @@ impl Metric {
             Figure::Percentiles { percents, .. } => {
                 percents.iter().map(|percent| number(Function::Quantile(percent / 100.0))).collect()
             }
+            Figure::Rate(rate) => vec![match rate.of {
+                Of::Records => Aggregate { argument: None, ..of(Function::Count, &Expr::Null) },
+                Of::Sum => number(Function::Sum),
+                Of::Values => of(Function::Count, &self.value),
+            }],
         }
     }
 
@@ -195,8 +220,8 @@ impl Metric {
         }
     }
 
-    /// The figure of its aggregates; of none where there were no records.
-    pub(super) fn shown(&self, cells: &[Value]) -> Value {
+    /// The figure of its aggregates in the bucket of these keys; of none where there were no records.
+    pub(super) fn shown(&self, keys: &[Value], cells: &[Value]) -> Value {
         let cell = |at: usize| cells.get(at).cloned().unwrap_or_default();
         let number = |at: usize| cells.get(at).and_then(Value::as_f64);
         let count = |at: usize| cells.get(at).and_then(Value::as_u64).unwrap_or(0);
@@ -211,6 +236,7 @@ impl Metric {
             Figure::Avg | Figure::Min | Figure::Max => single(number(0).into()),
             Figure::Sum => single(number(0).unwrap_or(0.0).into()),
             Figure::ValueCount | Figure::Cardinality => json!({ "value": count(0) }),
+            Figure::Rate(rate) => rate.shown(keys, number(0).unwrap_or(0.0)),
             Figure::Stats => json!({
                 "count": count(0), "min": cell(1), "max": cell(2), "avg": cell(3),
                 "sum": number(4).unwrap_or(0.0),

@@ -4,6 +4,10 @@
 mod metric;
 mod key;
 mod read;
+mod bounds;
+mod histogram;
+mod rate;
+mod top;
 mod branch;
 mod buckets;
 mod show;
@@ -15,17 +19,20 @@ mod moving;
 mod pipeline;
 
 use model::query::Filter;
+use model::time::Timestamp;
 use serde_json::Value;
 
 use super::refusal::Refusal;
 use super::taken::Fields;
 use crate::plan::calendar::Bins;
+use bounds::Bounds;
 use key::Part;
 use metric::Metric;
 use pipeline::Pipeline;
 use read::boolean;
 pub(super) use read::read;
 pub(super) use run::run;
+use top::TopMetrics;
 pub(super) use typed::typed;
 
 /// Buckets of one level of an answer; fewer in tests, so that they are met there.
@@ -54,6 +61,7 @@ enum Kind {
     Composite(Composite),
     Branches(Branches),
     TopHits(Box<super::search::Search>),
+    TopMetrics(TopMetrics),
     Pipeline(Pipeline),
 }
 
@@ -61,8 +69,9 @@ impl Aggregation {
     /// The fields that this and what is in it are made of.
     fn fields(&self) -> Vec<&str> {
         let own: Vec<&str> = match &self.kind {
-            Kind::Metric(metric) => vec![&metric.field],
+            Kind::Metric(metric) => metric.fields().collect(),
             Kind::TopHits(search) => search.open().collect(),
+            Kind::TopMetrics(top) => top.search.open().collect(),
             _ => self.parts().into_iter().map(|part| part.field.as_str()).collect(),
         };
         own.into_iter().chain(self.inner.iter().flat_map(Self::fields)).collect()
@@ -77,9 +86,11 @@ impl Aggregation {
             Kind::Composite(composite) => {
                 composite.sources.iter().map(|source| &source.part).collect()
             }
-            Kind::Metric(_) | Kind::Branches(_) | Kind::TopHits(_) | Kind::Pipeline(_) => {
-                Vec::new()
-            }
+            Kind::Metric(_)
+            | Kind::Branches(_)
+            | Kind::TopHits(_)
+            | Kind::TopMetrics(_)
+            | Kind::Pipeline(_) => Vec::new(),
         }
     }
 
@@ -88,6 +99,7 @@ impl Aggregation {
         match &mut self.kind {
             Kind::Metric(metric) => metric.settle(fields),
             Kind::TopHits(search) => search.settle(fields)?,
+            Kind::TopMetrics(top) => top.search.settle(fields)?,
             Kind::Terms(terms) => terms.parts.iter_mut().for_each(|part| part.settle(fields)),
             Kind::Dates(dates) => dates.part.settle(fields),
             Kind::Steps(steps) => steps.part.settle(fields),
@@ -127,8 +139,12 @@ struct Dates {
     part: Part,
     bins: Bins,
     count_min: u64,
-    /// Milliseconds; buckets from and to these are there, also empty ones.
-    bounds: Option<(i64, i64)>,
+    /// Buckets from and to these are there, also empty ones.
+    bounds: Bounds<Timestamp>,
+    /// Other buckets than from the first and before the second of these are not.
+    hard: Bounds<Timestamp>,
+    /// The records that can be in one of those.
+    within: Filter,
     format: String,
     keyed: bool,
     order: Vec<(String, bool)>,
@@ -141,7 +157,8 @@ struct Steps {
     width: f64,
     offset: f64,
     count_min: u64,
-    bounds: Option<(f64, f64)>,
+    bounds: Bounds<f64>,
+    hard: Bounds<f64>,
     keyed: bool,
     order: Vec<(String, bool)>,
 }

@@ -386,6 +386,7 @@ fn leads(inner: &[Aggregation], path: &str) -> bool {
     }
     inner.iter().any(|one| match (&one.kind, part_of(&one.name, path)) {
         (Kind::Metric(metric), Some(part)) => metric.has(part),
+        (Kind::TopMetrics(top), Some(part)) => top.has(part),
         (Kind::Pipeline(pipeline), Some(part)) => pipeline.has(part),
         _ => false,
     })

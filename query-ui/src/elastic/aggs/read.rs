@@ -6,14 +6,15 @@ use serde_json::{Map, Value, json};
 
 use super::branch::{date_ranges, filters, one_branch, ranges};
 use super::few::given;
-use super::key::{Part, interval, read_bins};
+use super::histogram::{dates, steps};
+use super::key::Part;
 use super::metric::Metric;
 use super::pipeline::{self, Pipeline};
+use super::top::TopMetrics;
 use super::{
-    AGGREGATIONS_MAX, Aggregation, Branches, Choice, Composite, DEPTH_MAX, Dates, Kind, Shape,
-    Source, Steps, Terms,
+    AGGREGATIONS_MAX, Aggregation, Branches, Choice, Composite, DEPTH_MAX, Kind, Shape, Source,
+    Terms, rate,
 };
-use crate::elastic::dates::{Dates as Reading, Edge, millis};
 use crate::elastic::dsl::Reader;
 use crate::elastic::refusal::Refusal;
 use crate::elastic::search::{Params, Search};
@@ -24,7 +25,9 @@ pub(in crate::elastic) fn read(body: &Value, now: Timestamp) -> Result<Vec<Aggre
     let given = body.get("aggs").or_else(|| body.get("aggregations"));
     let mut count = 0;
     let list = given.map_or(Ok(Vec::new()), |given| all(given, now, 0, &mut count))?;
-    pipeline::placed(None, list)
+    let mut list = pipeline::placed(None, list)?;
+    rate::placed(&mut list)?;
+    Ok(list)
 }
 
 fn all(
@@ -73,12 +76,22 @@ fn one(
         return Err(Refusal::parsing(format!("Missing definition for aggregation [{name}]")));
     };
     let kind = kind_of(kind, body, now)?;
-    if matches!(kind, Kind::Metric(_) | Kind::TopHits(_) | Kind::Pipeline(_)) && !inner.is_empty() {
+    let is_leaf = matches!(
+        kind,
+        Kind::Metric(_) | Kind::TopHits(_) | Kind::TopMetrics(_) | Kind::Pipeline(_)
+    );
+    if is_leaf && !inner.is_empty() {
         let reason = format!("Aggregator [{name}] cannot accept sub-aggregations");
         return Err(Refusal::argument(reason));
     }
     let inner = pipeline::placed(Some(&kind), inner)?;
-    let orders = match &kind {
+    can_be_ordered(name, &kind, &inner)?;
+    Ok(Aggregation { name: name.to_owned(), kind, inner, meta })
+}
+
+/// Refuses orders by what is in no bucket.
+fn can_be_ordered(name: &str, kind: &Kind, inner: &[Aggregation]) -> Result<(), Refusal> {
+    let orders = match kind {
         Kind::Terms(terms) => terms.order.as_slice(),
         Kind::Dates(dates) => dates.order.as_slice(),
         Kind::Steps(steps) => steps.order.as_slice(),
@@ -86,21 +99,22 @@ fn one(
     };
     for (path, _) in orders.iter().filter(|(path, _)| !path.starts_with('_')) {
         let own = path.split(['.', '[']).next().unwrap_or(path);
+        let part = path.get(own.len() + 1..).unwrap_or_default().trim_end_matches(']');
         let known = |known: &&Aggregation| known.name == own || known.name == *path;
-        match inner.iter().find(known) {
-            Some(Aggregation { kind: Kind::Metric(_), .. }) => {}
-            Some(Aggregation {
-                kind: Kind::Branches(Branches { shape: Shape::One, .. }), ..
-            }) => {}
-            _ => {
-                let reason = format!(
-                    "Invalid aggregation order path [{path}]: there is no such figure in [{name}]"
-                );
-                return Err(Refusal::argument(reason));
-            }
+        let is_figure = match inner.iter().find(known).map(|found| &found.kind) {
+            Some(Kind::Metric(_)) => true,
+            Some(Kind::TopMetrics(top)) => top.has(part),
+            Some(Kind::Branches(Branches { shape: Shape::One, .. })) => true,
+            _ => false,
+        };
+        if !is_figure {
+            let reason = format!(
+                "Invalid aggregation order path [{path}]: there is no such figure in [{name}]"
+            );
+            return Err(Refusal::argument(reason));
         }
     }
-    Ok(Aggregation { name: name.to_owned(), kind, inner, meta })
+    Ok(())
 }
 
 fn kind_of(kind: &str, given: &Value, now: Timestamp) -> Result<Kind, Refusal> {
@@ -117,8 +131,8 @@ fn kind_of(kind: &str, given: &Value, now: Timestamp) -> Result<Kind, Refusal> {
     }
     match kind {
         "terms" | "multi_terms" => terms(kind, body),
-        "date_histogram" => dates(kind, body, now),
-        "histogram" => steps(kind, body),
+        "date_histogram" => dates(body, now),
+        "histogram" => steps(body),
         "composite" => composite(body),
         "filters" => filters(body, now),
         "range" => ranges(body),
@@ -145,6 +159,7 @@ fn kind_of(kind: &str, given: &Value, now: Timestamp) -> Result<Kind, Refusal> {
             search.within(100)?;
             Ok(Kind::TopHits(Box::new(search)))
         }
+        "top_metrics" => Ok(Kind::TopMetrics(TopMetrics::read(body, now)?)),
         other => Err(Refusal::parsing(format!(
             "Unknown aggregation type [{other}]: it is not supported"
         ))),
@@ -212,7 +227,7 @@ fn size(body: &Map<String, Value>, usual: u64) -> Result<usize, Refusal> {
 }
 
 /// `order`: paths, and whether the greatest comes first.
-fn order(given: Option<&Value>) -> Result<Vec<(String, bool)>, Refusal> {
+pub(super) fn order(given: Option<&Value>) -> Result<Vec<(String, bool)>, Refusal> {
     let list = match given {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Array(list)) => list.iter().collect(),
@@ -309,78 +324,6 @@ fn choice(name: &str, given: Option<&Value>) -> Result<Option<Choice>, Refusal> 
         }
         Some(_) => Err(Refusal::parsing(format!("[{name}] wants texts or a pattern"))),
     }
-}
-
-fn dates(kind: &str, body: &Map<String, Value>, now: Timestamp) -> Result<Kind, Refusal> {
-    let known = [
-        "field",
-        "fixed_interval",
-        "calendar_interval",
-        "interval",
-        "time_zone",
-        "offset",
-        "min_doc_count",
-        "extended_bounds",
-        "format",
-        "keyed",
-        "order",
-    ];
-    only(kind, body, &known)?;
-    let (bins, width) = read_bins(kind, body)?;
-    let zone = bins.zone.clone();
-    let reading = Reading::new(now, &zone, "")
-        .ok_or_else(|| Refusal::argument(format!("[time_zone] {zone} is no time zone")))?;
-    let bounds = match body.get("extended_bounds") {
-        None | Some(Value::Null) => None,
-        Some(bounds) => {
-            let end = |name: &str, edge| {
-                let value = bounds.get(name)?;
-                reading.read(value, edge).map(millis)
-            };
-            let (min, max) = (end("min", Edge::First), end("max", Edge::Last));
-            let both = min.zip(max).filter(|(min, max)| min <= max);
-            Some(both.ok_or_else(|| {
-                Refusal::argument("[extended_bounds] wants [min] and [max], times")
-            })?)
-        }
-    };
-    Ok(Kind::Dates(Dates {
-        part: Part::bins(text(kind, body, "field")?, &bins, &width)?,
-        bins,
-        count_min: whole(body, "min_doc_count", 0)?,
-        bounds,
-        format: body.get("format").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        keyed: body.get("keyed") == Some(&Value::Bool(true)),
-        order: order(body.get("order"))?,
-    }))
-}
-
-fn steps(kind: &str, body: &Map<String, Value>) -> Result<Kind, Refusal> {
-    let known =
-        ["field", "interval", "offset", "min_doc_count", "extended_bounds", "keyed", "order"];
-    only(kind, body, &known)?;
-    let width = interval(kind, body)?;
-    // As many widths further, steps begin at the same places.
-    let offset = number(kind, body, "offset")?.rem_euclid(width);
-    let bounds = match body.get("extended_bounds") {
-        None | Some(Value::Null) => None,
-        Some(bounds) => {
-            let end = |name: &str| bounds.get(name).and_then(Value::as_f64);
-            let both = end("min").zip(end("max")).filter(|(min, max)| min <= max);
-            Some(both.ok_or_else(|| {
-                Refusal::argument("[extended_bounds] wants [min] and [max], numbers")
-            })?)
-        }
-    };
-    Ok(Kind::Steps(Steps {
-        part: Part::steps(text(kind, body, "field")?, width, offset)?,
-        width,
-        offset,
-        count_min: whole(body, "min_doc_count", 0)?,
-        bounds,
-        keyed: body.get("keyed") == Some(&Value::Bool(true)),
-        order: order(body.get("order"))?,
-    }))
 }
 
 fn composite(body: &Map<String, Value>) -> Result<Kind, Refusal> {

@@ -166,6 +166,10 @@ impl Runner<'_> {
                     // What is made of the figures of a row of buckets is added when it is shown.
                     Kind::Metric(_) | Kind::Pipeline(_) => continue,
                     Kind::TopHits(search) => self.top(search, &level, &buckets).await?,
+                    Kind::TopMetrics(top) => {
+                        let found = self.top(&top.search, &level, &buckets).await?;
+                        found.iter().map(|hits| top.shown(hits)).collect()
+                    }
                     Kind::Branches(_) => self.branched(aggregation, &level, &buckets).await?,
                     Kind::Terms(_) | Kind::Dates(_) | Kind::Steps(_) | Kind::Composite(_) => {
                         self.keyed(aggregation, &level, &buckets).await?
@@ -206,7 +210,8 @@ impl Runner<'_> {
             })
             .collect();
         if metrics.is_empty() && level.parts.is_empty() && !level.counts {
-            let has_hits = aggregations.iter().any(|one| matches!(one.kind, Kind::TopHits(_)));
+            let is_top = |kind: &Kind| matches!(kind, Kind::TopHits(_) | Kind::TopMetrics(_));
+            let has_hits = aggregations.iter().any(|one| is_top(&one.kind));
             if !has_hits {
                 return Ok(vec![Bucket::default()]);
             }
@@ -234,7 +239,7 @@ impl Runner<'_> {
             let mut values = Map::new();
             for (name, metric) in &of_rows {
                 let cells = take(metric.aggregates().len());
-                values.insert((*name).to_owned(), metric.shown(cells));
+                values.insert((*name).to_owned(), metric.shown(&keys, cells));
             }
             buckets.push(Bucket { keys, count, values });
         }
@@ -246,7 +251,8 @@ impl Runner<'_> {
                 groups.into_iter().map(|(keys, cells)| (text_of(&keys), cells)).collect();
             for bucket in &mut buckets {
                 let cells = by_keys.remove(&text_of(&bucket.keys)).unwrap_or_default();
-                bucket.values.insert((*name).to_owned(), metric.shown(&cells));
+                let shown = metric.shown(&bucket.keys, &cells);
+                bucket.values.insert((*name).to_owned(), shown);
             }
         }
         // The order of the request is that of the answer.
@@ -299,7 +305,10 @@ impl Runner<'_> {
         level: &Level,
         around: &[Bucket],
     ) -> Result<Vec<Value>, Refusal> {
-        let inner = level.with(aggregation.parts(), &self.several);
+        let mut inner = level.with(aggregation.parts(), &self.several);
+        if let Kind::Dates(dates) = &aggregation.kind {
+            inner.filter = values::all(vec![inner.filter, dates.within.clone()]);
+        }
         let is_outermost = level.parts.is_empty();
         match &aggregation.kind {
             Kind::Composite(_) if !is_outermost => Err(Refusal::argument(format!(

@@ -28,9 +28,11 @@ pub(super) fn keyed(
         Kind::Dates(dates) => of_dates(dates, buckets, inner, room),
         Kind::Steps(steps) => of_steps(steps, buckets, inner, room),
         Kind::Composite(composite) => Ok(of_composite(composite, buckets, inner)),
-        Kind::Metric(_) | Kind::Branches(_) | Kind::TopHits(_) | Kind::Pipeline(_) => {
-            Ok(Value::Null)
-        }
+        Kind::Metric(_)
+        | Kind::Branches(_)
+        | Kind::TopHits(_)
+        | Kind::TopMetrics(_)
+        | Kind::Pipeline(_) => Ok(Value::Null),
     }
 }
 
@@ -112,50 +114,58 @@ fn listed(buckets: Vec<(String, Value)>, keyed: bool) -> Value {
     }
 }
 
+/// When the bucket of a bin begins.
+fn start_of(bucket: &Bucket) -> Option<Timestamp> {
+    bucket.keys.first().and_then(Value::as_str).and_then(Timestamp::parse)
+}
+
+/// Puts buckets without records where there are none, as far as the row reaches.
+fn fill_bins(
+    dates: &Dates,
+    found: &mut BTreeMap<Timestamp, Bucket>,
+    inner: &[Aggregation],
+    room: &mut Room,
+) -> Result<(), Refusal> {
+    if found.is_empty() && !dates.bounds.is_closed() {
+        return Ok(());
+    }
+    let first = found.keys().next().copied().into_iter().chain(dates.bounds.min).min();
+    let last = found.keys().next_back().copied().into_iter().chain(dates.bounds.max).max();
+    let (Some(mut at), Some(last)) = (first, last) else { return Ok(()) };
+    let empty = Empty::of(inner)?;
+    while at <= last {
+        if found.len() > BUCKETS_MAX {
+            return Err(Refusal::buckets(BUCKETS_MAX));
+        }
+        if let std::collections::btree_map::Entry::Vacant(gap) = found.entry(at) {
+            gap.insert(empty.in_gap(Value::from(at.to_string()), room)?);
+        }
+        match dates.bins.next(at) {
+            Some(next) if next > at => at = next,
+            _ => break,
+        }
+    }
+    Ok(())
+}
+
 fn of_dates(
     dates: &Dates,
     buckets: Vec<Bucket>,
     inner: &[Aggregation],
     room: &mut Room,
 ) -> Result<Value, Refusal> {
-    let mut found: BTreeMap<i64, Bucket> = BTreeMap::new();
+    let mut found: BTreeMap<Timestamp, Bucket> = BTreeMap::new();
     for bucket in buckets {
-        let start = bucket.keys.first().and_then(Value::as_str).and_then(Timestamp::parse);
-        if let Some(start) = start {
-            found.insert(start.0, bucket);
+        if let Some(start) = start_of(&bucket).filter(|start| dates.hard.holds_below(*start)) {
+            found.insert(start, bucket);
         }
     }
     if dates.count_min == 0 {
-        let find = dates.bins.finder();
-        let bound =
-            |millis: i64| find(Timestamp(millis.saturating_mul(1_000_000))).map(|start| start.0);
-        let (least, most) =
-            dates.bounds.map_or((None, None), |(min, max)| (bound(min), bound(max)));
-        let first = found.keys().next().copied().into_iter().chain(least).min();
-        let last = found.keys().next_back().copied().into_iter().chain(most).max();
-        if let (Some(mut at), Some(last)) = (first, last) {
-            let empty = Empty::of(inner)?;
-            while at <= last {
-                if found.len() > BUCKETS_MAX {
-                    return Err(Refusal::buckets(BUCKETS_MAX));
-                }
-                if let std::collections::btree_map::Entry::Vacant(gap) = found.entry(at) {
-                    let key = Value::from(Timestamp(at).to_string());
-                    gap.insert(empty.in_gap(key, room)?);
-                }
-                match dates.bins.next(Timestamp(at)) {
-                    Some(next) if next.0 > at => at = next.0,
-                    _ => break,
-                }
-            }
-        }
+        fill_bins(dates, &mut found, inner, room)?;
     }
     let mut buckets: Vec<Bucket> =
         found.into_values().filter(|bucket| bucket.count >= dates.count_min).collect();
-    let start = |bucket: &Bucket| {
-        let start = bucket.keys.first().and_then(Value::as_str).and_then(Timestamp::parse);
-        start.unwrap_or_default()
-    };
+    let start = |bucket: &Bucket| start_of(bucket).unwrap_or_default();
     pipeline::add(inner, &mut buckets, |bucket| millis(start(bucket)) as f64);
     sort(&mut buckets, &dates.order);
     let shown = |bucket: Bucket| {
@@ -169,48 +179,73 @@ fn of_dates(
     Ok(listed(buckets.into_iter().map(shown).collect(), dates.keyed))
 }
 
+/// The key of a step.
+fn step_of(bucket: &Bucket) -> f64 {
+    bucket.keys.first().and_then(Value::as_f64).unwrap_or_default()
+}
+
+/// The row of steps with those without records.
+fn fill_steps(
+    steps: &Steps,
+    buckets: Vec<Bucket>,
+    inner: &[Aggregation],
+    room: &mut Room,
+) -> Result<Vec<Bucket>, Refusal> {
+    if buckets.is_empty() && !steps.bounds.is_closed() {
+        return Ok(buckets);
+    }
+    let holding = |at: f64| ((at - steps.offset) / steps.width).floor();
+    let ends = [steps.bounds.min, steps.bounds.max].into_iter().flatten().map(holding);
+    let numbers = buckets.iter().map(|bucket| steps.number(step_of(bucket)));
+    let numbers: Vec<f64> = numbers.chain(ends).collect();
+    let least = numbers.iter().copied().reduce(f64::min).unwrap_or_default();
+    let most = numbers.iter().copied().reduce(f64::max);
+    let count = most.map_or(0.0, |most| most - least + 1.0);
+    if count > BUCKETS_MAX as f64 || count.is_nan() {
+        return Err(Refusal::buckets(BUCKETS_MAX));
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded")]
+    let place = |number: f64| (number - least) as usize;
+    let mut known: BTreeMap<usize, Bucket> = BTreeMap::new();
+    for bucket in buckets {
+        known.insert(place(steps.number(step_of(&bucket))), bucket);
+    }
+    let (mut all, empty) = (Vec::new(), Empty::of(inner)?);
+    for at in 0..place(least + count) {
+        let start = (least + at as f64) * steps.width + steps.offset;
+        all.push(match known.remove(&at) {
+            Some(bucket) => bucket,
+            None => empty.in_gap(start.into(), room)?,
+        });
+    }
+    Ok(all)
+}
+
+impl Steps {
+    /// Steps are told apart by their number, which rounding does not touch.
+    fn number(&self, key: f64) -> f64 {
+        ((key - self.offset) / self.width).round()
+    }
+}
+
 fn of_steps(
     steps: &Steps,
     mut buckets: Vec<Bucket>,
     inner: &[Aggregation],
     room: &mut Room,
 ) -> Result<Value, Refusal> {
-    let key = |bucket: &Bucket| bucket.keys.first().and_then(Value::as_f64).unwrap_or_default();
+    // As in Elasticsearch, where hard bounds know no offset.
+    let is_within = |bucket: &Bucket| steps.hard.holds(steps.number(step_of(bucket)) * steps.width);
+    buckets.retain(is_within);
     if steps.count_min == 0 {
-        // Steps are told apart by their number, which rounding does not touch.
-        let step = |at: f64| ((at - steps.offset) / steps.width).round();
-        let holding = |at: f64| ((at - steps.offset) / steps.width).floor();
-        let ends = steps.bounds.map(|(min, max)| [holding(min), holding(max)]);
-        let numbers = buckets.iter().map(|bucket| step(key(bucket)));
-        let numbers = numbers.chain(ends.into_iter().flatten());
-        let least = numbers.clone().reduce(f64::min).unwrap_or_default();
-        let most = numbers.clone().reduce(f64::max);
-        let count = most.map_or(0.0, |most| most - least + 1.0);
-        if count > BUCKETS_MAX as f64 || count.is_nan() {
-            return Err(Refusal::buckets(BUCKETS_MAX));
-        }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded")]
-        let place = |number: f64| (number - least) as usize;
-        let mut known: BTreeMap<usize, Bucket> = BTreeMap::new();
-        for bucket in buckets {
-            known.insert(place(step(key(&bucket))), bucket);
-        }
-        let (mut all, empty) = (Vec::new(), Empty::of(inner)?);
-        for at in 0..place(least + count) {
-            let start = (least + at as f64) * steps.width + steps.offset;
-            all.push(match known.remove(&at) {
-                Some(bucket) => bucket,
-                None => empty.in_gap(start.into(), room)?,
-            });
-        }
-        buckets = all;
+        buckets = fill_steps(steps, buckets, inner, room)?;
     }
     buckets.retain(|bucket| bucket.count >= steps.count_min);
     sort(&mut buckets, &[]);
-    pipeline::add(inner, &mut buckets, key);
+    pipeline::add(inner, &mut buckets, step_of);
     sort(&mut buckets, &steps.order);
     let shown = |bucket: Bucket| {
-        let at = key(&bucket);
+        let at = step_of(&bucket);
         let before = Map::from_iter([("key".to_owned(), at.into())]);
         (format!("{at:?}"), bucket.shown(before))
     };

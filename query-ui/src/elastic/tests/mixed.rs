@@ -171,3 +171,29 @@ async fn a_documents_own_id_and_index_are_found() {
         assert_eq!(properties["offset"]["type"], "long");
     }
 }
+
+#[tokio::test]
+async fn a_number_to_find_is_not_taken_apart() {
+    let values = [
+        ("half", json!(74.5)),
+        ("whole", json!(74)),
+        ("five", json!(5)),
+        ("minus", json!(-5)),
+        ("text", json!("is 74.5 or -5")),
+    ];
+    let simple = |query: &str| json!({"simple_query_string": {"query": query, "fields": ["v"]}});
+    for rest in [Rest::Fresh, Rest::Splits] {
+        let records = values.iter().map(|(name, value)| json!({"msg": name, "v": value}));
+        let (_fixture, app) = stored(rest, records).await;
+        for (query, expected) in [
+            (json!({"match_phrase": {"v": 74.5}}), ["text", "half"]),
+            (json!({"match_phrase": {"v": "-5"}}), ["text", "minus"]),
+            (json!({"match_phrase": {"v": 5}}), ["text", "five"]),
+            (json!({"match": {"v": "-5"}}), ["text", "minus"]),
+            (simple("74.5"), ["text", "half"]),
+            (simple("\"74.5\""), ["text", "half"]),
+        ] {
+            assert_eq!(found(&app, query.clone()).await, expected, "{rest:?} {query}");
+        }
+    }
+}

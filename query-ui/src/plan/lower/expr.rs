@@ -284,15 +284,20 @@ impl Lowering<'_> {
     /// `time_bin(moment, width, zone, offset)`.
     fn time_bin(&mut self, frame: &Frame, arguments: &[Given]) -> Result<Value> {
         let (moment, width, zone, offset) = match arguments {
-            [moment, Given::Text(width)] => (moment, width, "", 0.0),
-            [moment, Given::Text(width), Given::Text(zone)] => (moment, width, zone.as_str(), 0.0),
-            [moment, Given::Text(width), Given::Text(zone), Given::Duration(offset)] => {
+            [moment, width] => (moment, width, "", 0.0),
+            [moment, width, Given::Text(zone)] => (moment, width, zone.as_str(), 0.0),
+            [moment, width, Given::Text(zone), Given::Duration(offset)] => {
                 (moment, width, zone.as_str(), *offset)
             }
             _ => return plan_err!("write time_bin(timestamp, \"month\", \"Europe/Berlin\", 6h)"),
         };
+        let width = match width {
+            Given::Text(name) => name.clone(),
+            Given::Duration(nanos) => format!("{}ms", nanos / 1e6),
+            _ => return plan_err!("time_bin() wants a width: \"month\", or a span such as 15m"),
+        };
         #[expect(clippy::cast_possible_truncation, reason = "whole nanoseconds, by intention")]
-        let Some(bins) = Bins::read(width, zone, offset as i64) else {
+        let Some(bins) = Bins::read(&width, zone, offset as i64) else {
             return plan_err!("{width:?} and {zone:?} are no width and zone: \"month\", \"UTC\"");
         };
         let moment = self.value(frame, moment)?;

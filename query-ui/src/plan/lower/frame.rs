@@ -8,6 +8,7 @@ use datafusion::functions::expr_fn::coalesce;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, SortExpr, cast, lit};
 use index::scan::Column;
 use model::record::FieldType;
+use model::stream::RESERVED;
 
 use super::functions::Function;
 use super::references::{fields_of, lists_of};
@@ -49,6 +50,7 @@ impl Value {
         match self.kind {
             ColumnKind::Text => self.expr.clone(),
             ColumnKind::Level => Function::LevelName.call(vec![self.expr.clone()]),
+            ColumnKind::Float => Function::Shown.call(vec![self.expr.clone()]),
             _ => cast(self.expr.clone(), DataType::Utf8),
         }
     }
@@ -176,8 +178,16 @@ impl Frame {
         if parsed.is_empty() {
             return stored;
         }
-        let member = |object: &Expr| Function::Member(name.to_owned()).call(vec![object.clone()]);
-        let mut members: Vec<Expr> = parsed.iter().rev().map(member).collect();
+        // Records keep a member that is called like something of their own as `fields.NAME`.
+        let own = name.strip_prefix("fields.").filter(|own| RESERVED.contains(own));
+        let member = |object: &Expr, name: &str| {
+            Function::Member(name.to_owned()).call(vec![object.clone()])
+        };
+        let mut members: Vec<Expr> = Vec::new();
+        for object in parsed.iter().rev() {
+            members.push(member(object, name));
+            members.extend(own.map(|own| member(object, own)));
+        }
         if columns.types.contains_key(name) {
             members.extend(stored.map(|stored| stored.text()));
         }

@@ -16,7 +16,8 @@ use arrow::datatypes::{
 };
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 use index::matcher::Matcher;
 use model::level::Level;
@@ -63,12 +64,21 @@ pub(in crate::plan) enum Function {
     Moved,
     /// Texts one behind the other; what is missing is left out.
     Concat,
+    /// The same with the first text between each two of the others; nothing where that is missing.
+    ConcatWs,
+    /// Two texts one behind the other; nothing where one is missing.
+    Joined,
     /// A text with another one in the place of each that is found in it.
     Replace,
     /// A text with another one in the place of each match.
     ReplaceRegex(String),
+    /// As SQL has it: a text, an expression, what stands in the place of its first match, and letters
+    /// that change the expression, `g` for each match.
+    RegexpReplace,
     /// Whether a record is in a sample: partition and offset, against a part of 2^32.
     Sampled(u32),
+    /// A number as the text that a search finds it by: `5`, not `5.0`.
+    Shown,
 }
 
 impl Function {
@@ -80,9 +90,13 @@ impl Function {
     /// As DataFusion knows it.
     pub(in crate::plan) fn udf(self) -> ScalarUDF {
         let signature = match self {
-            Self::Concat => Signature::variadic_any(Volatility::Immutable),
+            Self::Concat | Self::ConcatWs => Signature::variadic_any(Volatility::Immutable),
             Self::Replace => Signature::any(3, Volatility::Immutable),
-            Self::Sampled(_) | Self::Moved | Self::ReplaceRegex(_) => {
+            Self::RegexpReplace => {
+                let either = vec![TypeSignature::Any(3), TypeSignature::Any(4)];
+                Signature::one_of(either, Volatility::Immutable)
+            }
+            Self::Sampled(_) | Self::Moved | Self::Joined | Self::ReplaceRegex(_) => {
                 Signature::any(2, Volatility::Immutable)
             }
             _ => Signature::any(1, Volatility::Immutable),
@@ -125,10 +139,24 @@ impl ScalarUDFImpl for Called {
             Function::Bin(_) => "time_bin",
             Function::Moved => "moved",
             Function::Concat => "concat",
+            Function::ConcatWs => "concat_ws",
+            Function::Joined => "joined",
             Function::Replace => "replace",
             Function::ReplaceRegex(_) => "replace_regex",
+            Function::RegexpReplace => "regexp_replace",
             Function::Sampled(_) => "sampled",
+            Function::Shown => "shown",
         }
+    }
+
+    fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
+        let names: Vec<String> =
+            arguments.iter().map(|argument| argument.schema_name().to_string()).collect();
+        Ok(match self.function {
+            // What an operator of SQL gives is called after it.
+            Function::Joined => names.join(" || "),
+            _ => format!("{}({})", self.name(), names.join(",")),
+        })
     }
 
     fn signature(&self) -> &Signature {
@@ -147,16 +175,22 @@ impl ScalarUDFImpl for Called {
             | Function::Member(_)
             | Function::LevelName
             | Function::Concat
+            | Function::ConcatWs
+            | Function::Joined
             | Function::Replace
-            | Function::ReplaceRegex(_) => DataType::Utf8,
+            | Function::ReplaceRegex(_)
+            | Function::RegexpReplace
+            | Function::Shown => DataType::Utf8,
             Function::Bin(_) | Function::Moved => time_type(),
         })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        use Function::{Concat, Replace, ReplaceRegex};
+        use Function::{Concat, ConcatWs, Joined, RegexpReplace, Replace, ReplaceRegex};
         let made = match &self.function {
-            function @ (Concat | Replace | ReplaceRegex(_)) => lengthened(function, &args.args)?,
+            function @ (Concat | ConcatWs | Joined | Replace | ReplaceRegex(_) | RegexpReplace) => {
+                lengthened(function, &args.args)?
+            }
             function => function.apply(&ColumnarValue::values_to_arrays(&args.args)?)?,
         };
         Ok(ColumnarValue::Array(made))
@@ -174,6 +208,7 @@ impl Function {
             Self::Sampled(bound) => return sampled(arrays, *bound),
             Self::Bin(bins) => return binned(first, bins),
             Self::Moved => return moved(arrays),
+            Self::Shown => return shown(first),
             Self::LevelName => {
                 let levels = cast(first, &DataType::Int64)?;
                 let levels = levels.as_primitive::<Int64Type>();
@@ -217,10 +252,22 @@ impl Function {
             | Self::Bin(_)
             | Self::Moved
             | Self::Concat
+            | Self::ConcatWs
+            | Self::Joined
             | Self::Replace
-            | Self::ReplaceRegex(_) => first.clone(),
+            | Self::ReplaceRegex(_)
+            | Self::RegexpReplace
+            | Self::Shown => first.clone(),
         })
     }
+}
+
+/// Numbers as texts, as the index has them.
+fn shown(numbers: &ArrayRef) -> Result<ArrayRef> {
+    let numbers = cast(numbers, &DataType::Float64)?;
+    let numbers = numbers.as_primitive::<Float64Type>().iter();
+    let text = |number: Option<f64>| number.map(|number| number.to_string());
+    Ok(Arc::new(numbers.map(text).collect::<StringArray>()))
 }
 
 /// The type of moments.

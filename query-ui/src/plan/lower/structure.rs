@@ -78,6 +78,11 @@ fn quoted(text: &str) -> (String, &str) {
 
 /// A value of a flat JSON object as text.
 pub(super) fn member(object: &str, name: &str) -> Option<String> {
+    // Most names that are asked for are not there: of those that need no escapes it is seen at once.
+    let is_plain = !name.contains(|c: char| c.is_control() || matches!(c, '"' | '\\'));
+    if is_plain && !object.contains(name) {
+        return None;
+    }
     let mut object: Map<String, Value> = serde_json::from_str(object).ok()?;
     Some(match object.remove(name)? {
         Value::String(text) => text,
@@ -106,5 +111,10 @@ mod tests {
         check(&flat_logfmt("no pairs"), None);
         check(&member(r#"{"a":1.5,"b":"x"}"#, "a"), Some("1.5"));
         check(&member(r#"{"a":1.5,"b":"x"}"#, "c"), None);
+        check(&member(r#"{"a":"b"}"#, "b"), None);
+        for name in ["é.ü", "a\"b", "a\\b", "a\nb"] {
+            let flat = flat_json(&serde_json::json!({ name: 1 }).to_string());
+            check(&member(&flat.unwrap(), name), Some("1"));
+        }
     }
 }

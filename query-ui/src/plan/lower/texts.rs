@@ -91,35 +91,40 @@ pub(super) fn lengthened(function: &Function, given: &[ColumnarValue]) -> Result
 fn within(bytes_max: usize, function: &Function, given: &[ColumnarValue]) -> Result<ArrayRef> {
     let arguments = given.iter().map(Argument::read).collect::<Result<Vec<_>>>()?;
     let row_count = arguments.iter().find(|one| !one.is_one).map_or(1, |one| one.texts.len());
-    let regex = match function {
-        Function::ReplaceRegex(source) => {
-            Some(Regex::new(source).map_err(|error| plan_datafusion_err!("{error}"))?)
-        }
-        _ => None,
-    };
     let mut texts = StringBuilder::new();
     let mut row = Row { text: String::new(), bytes_left: bytes_max };
+    let (mut regex, mut given) = (Compiled::default(), Vec::new());
     for number in 0..row_count {
-        let text = |at: usize| arguments.get(at).and_then(|argument| argument.of(number));
-        let is_made = match (function, &regex, text(0), text(1), text(2)) {
-            (Function::Concat, ..) => {
-                (0..arguments.len()).filter_map(text).try_for_each(|piece| row.add(piece))?;
-                true
-            }
-            (_, Some(regex), Some(text), Some(by), _) => {
-                row.replaced_matches(text, regex, by)?;
-                true
-            }
-            (_, None, Some(text), Some(what), Some(by)) => {
-                row.replaced(text, what, by)?;
-                true
-            }
-            _ => false,
-        };
+        given.clear();
+        given.extend(arguments.iter().map(|one| one.of(number)));
+        let is_made = row.make(function, &given, &mut regex)?;
         texts.append_option(is_made.then_some(row.text.as_str()));
         row.text.clear();
     }
     Ok(Arc::new(texts.finish()))
+}
+
+/// The expression that was used last: as a rule all rows have the same.
+#[derive(Default)]
+struct Compiled(Option<(String, String, Regex)>);
+
+impl Compiled {
+    /// An expression with the letters that change it.
+    fn of(&mut self, source: &str, letters: &str) -> Result<&Regex> {
+        let known = self.0.take().filter(|(own, with, _)| own == source && with == letters);
+        let found = match known {
+            Some(found) => found,
+            None => {
+                let changed = match letters {
+                    "" => Regex::new(source),
+                    letters => Regex::new(&format!("(?{letters}){source}")),
+                };
+                let regex = changed.map_err(|error| plan_datafusion_err!("{error}"))?;
+                (source.to_owned(), letters.to_owned(), regex)
+            }
+        };
+        Ok(&self.0.insert(found).2)
+    }
 }
 
 /// The text of one row, and what is left for it and those behind it.
@@ -129,6 +134,48 @@ struct Row {
 }
 
 impl Row {
+    /// Makes the text of a row out of what the function is given; false when there is none.
+    fn make(
+        &mut self,
+        function: &Function,
+        given: &[Option<&str>],
+        regex: &mut Compiled,
+    ) -> Result<bool> {
+        match (function, given) {
+            (Function::Concat, pieces) => {
+                pieces.iter().flatten().try_for_each(|piece| self.add(piece))?;
+            }
+            (Function::ConcatWs, [Some(between), pieces @ ..]) => {
+                for (at, piece) in pieces.iter().flatten().enumerate() {
+                    if at > 0 {
+                        self.add(between)?;
+                    }
+                    self.add(piece)?;
+                }
+            }
+            (Function::Joined, [Some(first), Some(second)]) => {
+                self.add(first)?;
+                self.add(second)?;
+            }
+            (Function::Replace, [Some(text), Some(what), Some(by)]) => {
+                self.replaced(text, what, by)?;
+            }
+            (Function::ReplaceRegex(source), [Some(text), Some(by)]) => {
+                self.replaced_matches(text, regex.of(source, "")?, by, usize::MAX)?;
+            }
+            (Function::RegexpReplace, [Some(text), Some(source), Some(by)]) => {
+                self.replaced_matches(text, regex.of(source, "")?, by, 1)?;
+            }
+            (Function::RegexpReplace, [Some(text), Some(source), Some(by), Some(letters)]) => {
+                let most = if letters.contains('g') { usize::MAX } else { 1 };
+                let regex = regex.of(source, &letters.replace('g', ""))?;
+                self.replaced_matches(text, regex, by, most)?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
     fn add(&mut self, piece: &str) -> Result<()> {
         self.has_room(piece.len())?;
         self.bytes_left -= piece.len();
@@ -154,7 +201,8 @@ impl Row {
         self.add(rest)
     }
 
-    fn replaced_matches(&mut self, text: &str, regex: &Regex, by: &str) -> Result<()> {
+    /// Replaces the first `most` matches.
+    fn replaced_matches(&mut self, text: &str, regex: &Regex, by: &str, most: usize) -> Result<()> {
         let by = match by.contains('\\') {
             true => GROUP.replace_all(by, "$${$1}"),
             false => Cow::Borrowed(by),
@@ -162,13 +210,13 @@ impl Row {
         let groups = by.matches('$').count();
         let (mut end, mut piece) = (0, String::new());
         if groups == 0 {
-            for found in regex.find_iter(text) {
+            for found in regex.find_iter(text).take(most) {
                 self.add(text.get(end..found.start()).unwrap_or_default())?;
                 self.add(&by)?;
                 end = found.end();
             }
         } else {
-            for found in regex.captures_iter(text) {
+            for found in regex.captures_iter(text).take(most) {
                 let Some(whole) = found.get(0) else { continue };
                 self.add(text.get(end..whole.start()).unwrap_or_default())?;
                 // No group is longer than the match.
@@ -223,6 +271,25 @@ mod tests {
         for by in ["<$1>", "<\\1>"] {
             check(&regex("([0-9])+"), &[some(), one(by)], &[Some("a<1>b<2>"), None, Some("")]);
         }
+        check(&Function::Joined, &[some(), one("-")], &[Some("a1b22-"), None, Some("-")]);
+        let pieces = [one(", "), some(), one("x"), texts(&[None, None, Some("y")])];
+        check(&Function::ConcatWs, &pieces, &[Some("a1b22, x"), Some("x"), Some(", x, y")]);
+        let nothing = [texts(&[None]), one("x")];
+        check(&Function::ConcatWs, &nothing, &[None]);
+        let replace = |more: &[&str]| {
+            let more = more.iter().map(|text| one(text));
+            let given: Vec<ColumnarValue> = [some()].into_iter().chain(more).collect();
+            let made = lengthened(&Function::RegexpReplace, &given).unwrap();
+            made.as_string::<i32>().value(0).to_owned()
+        };
+        assert_eq!(replace(&["[0-9]", "#"]), "a#b22");
+        assert_eq!(replace(&["[0-9]", "#", "g"]), "a#b##");
+        assert_eq!(replace(&["(B)", "<\\1>", "i"]), "a1<b>22");
+        assert_eq!(replace(&["[A-Z]", "", "gi"]), "122");
+        let sources = texts(&[Some("1"), Some("x"), None]);
+        let by_row = [texts(&[Some("11"), Some("xx"), Some("z")]), sources, one("-")];
+        check(&Function::RegexpReplace, &by_row, &[Some("-1"), Some("-x"), None]);
+        assert!(lengthened(&Function::RegexpReplace, &[one("a"), one("("), one("")]).is_err());
     }
 
     #[test]
@@ -232,6 +299,9 @@ mod tests {
         let groups = "$0".repeat(11);
         for (function, given) in [
             (Function::Concat, vec![rows(), rows()]),
+            (Function::Joined, vec![rows(), rows()]),
+            (Function::ConcatWs, vec![one("-"), rows(), one(&long[20..])]),
+            (Function::RegexpReplace, vec![rows(), one("e"), one("ee"), one("g")]),
             (Function::Replace, vec![rows(), one("e"), one("ee")]),
             (regex("e"), vec![rows(), one("ee")]),
             (regex("e+"), vec![texts(&[Some(long.as_str())]), one(&groups)]),

@@ -3,6 +3,7 @@
 mod few;
 mod kinds;
 mod pipelines;
+mod times;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
