@@ -224,13 +224,17 @@ pub(crate) fn rotated(name: &str) -> Option<(&str, i64)> {
 impl Pattern {
     fn new(text: &str) -> Result<Self, PatternError> {
         let text = absolute(text);
+        // Who wrote it knows all of it, not what is between two slashes.
+        let glob_of = |part: &str| {
+            glob(part).map_err(|error| PatternError { pattern: text.clone(), ..error })
+        };
         let mut steps = Vec::new();
         let mut base = PathBuf::from("/");
         let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
         for (at, part) in parts.iter().enumerate() {
             let step = match *part {
                 "**" => Step::AnyDepth,
-                part if part.contains(['*', '?', '[', '{', '\\']) => Step::Glob(glob(part)?),
+                part if part.contains(['*', '?', '[', '{', '\\']) => Step::Glob(glob_of(part)?),
                 part => Step::Literal(part.to_owned()),
             };
             let literal = matches!(step, Step::Literal(_));
@@ -345,7 +349,8 @@ mod tests {
         ] {
             assert_eq!(patterns.reach_into(Path::new(folder)), expected, "{folder}");
         }
-        assert!(PatternError::from_text("/a[").is_some());
+        let wrong = PatternError::from_text("/srv/a[/*.log").map(|error| error.to_string());
+        assert_eq!(wrong.as_deref(), Some("\"/srv/a[/*.log\" is no pattern of files"));
     }
 
     impl PatternError {

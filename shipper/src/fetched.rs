@@ -87,14 +87,42 @@ impl Fetched {
         target.settings(self.seen).await
     }
 
+    /// What a document in a file would make of a server that has no settings of its own.
+    ///
+    /// # Errors
+    /// The file cannot be read, or what it says cannot be used.
+    pub fn check(path: &Path) -> Result<Config, SettingsError> {
+        let settings = std::fs::read_to_string(path)
+            .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+        let local = Settings {
+            to: vec!["http://localhost".to_owned()],
+            state_dir: Some(PathBuf::from("/")),
+            settings_from_cluster: true,
+            ..Settings::default()
+        };
+        let document = ShipperSettings { settings, ..ShipperSettings::default() };
+        let wrong = |message| SettingsError::Syntax { path: path.to_owned(), message };
+        match over(&document, local) {
+            Ok(settings) => settings.config(),
+            Err(SettingsError::Fetched { why, .. }) => Err(wrong(why)),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Those settings over the local ones, if they can be used.
     ///
     /// # Errors
     /// What cannot be.
     pub fn tried(other: &ShipperSettings, local: Settings) -> Result<Settings, SettingsError> {
+        let is_sound = local.clone().config().is_ok();
         let settings = over(other, local)?;
-        settings.clone().config()?;
-        Ok(settings)
+        match settings.clone().config() {
+            // Without the cluster's all was well.
+            Err(error) if is_sound => {
+                Err(SettingsError::Together { version: other.version, source: Box::new(error) })
+            }
+            tried => tried.map(|_| settings),
+        }
     }
 
     /// They hold from now on, and after a restart.
@@ -172,11 +200,34 @@ mod tests {
             ("nonsense = 1", "nonsense"),
             ("[[files]]\npaths = [\"/a[\"]", "a["),
         ] {
-            let error = Fetched::tried(&version(2, theirs), local()).unwrap_err().to_string();
-            assert!(error.contains(word), "{error}");
+            let error = Fetched::tried(&version(2, theirs), local()).unwrap_err();
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            let words = format!("{error} {}", cause.unwrap_or_default());
+            assert!(words.contains(word) && words.contains("version 2"), "{words}");
         }
         // Before anything is fetched there may be nothing to ship.
         assert!(local().config().is_ok());
+    }
+
+    #[test]
+    fn a_document_is_tried_before_the_cluster_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("document.toml");
+        let check = |text: &str| {
+            disk::write_atomically(&path, text.as_bytes()).unwrap();
+            Fetched::check(&path).map(|config| config.files.len())
+        };
+        assert_eq!(check("[[files]]\npaths = [\"/a\"]\n").ok(), Some(1));
+        assert_eq!(check("batch_age_ms = 100\n").ok(), Some(0));
+        for (text, word) in [
+            ("state_dir = \"/s\"\n", "the server's own"),
+            ("[[files]]\npath = [\"/a\"]\n", "unknown field `path`"),
+            ("[[files]]\npaths = [\"/a[\"]\n", "a["),
+        ] {
+            let error = check(text).unwrap_err().to_string();
+            assert!(error.contains(word) && !error.contains("version"), "{error}");
+        }
+        assert!(Fetched::check(&folder.path().join("none")).is_err());
     }
 
     #[test]

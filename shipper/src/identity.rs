@@ -24,6 +24,9 @@ pub(crate) const TAIL_BYTES_MAX: usize = 64;
 pub(crate) const SENT_BYTES_MAX: usize = 4096;
 /// Bytes at a new file's beginning that tell text from other things.
 const LOOK_BYTES: usize = 4096;
+/// Zero bytes at a file's beginning behind which it is looked for text: who goes on at the old place in
+/// a file that was truncated leaves a hole there (`copytruncate` and a program that does not append).
+const HOLE_BYTES_MAX: u64 = 256 << 20;
 
 /// The file system's name for a file; used again after the file is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -82,15 +85,36 @@ pub(crate) fn print_before(file: &File, end: u64, bytes_max: usize) -> io::Resul
 }
 
 /// Whether the file's first bytes are something other than lines of text (such as wtmp): zero
-/// bytes among them, and three of ten no text.
+/// bytes among them, and three of ten no text. A hole before them tells nothing, unless all is one.
 pub(crate) fn is_binary(file: &File) -> io::Result<bool> {
+    let start = hole_bytes(file)?;
     let mut buffer = [0; LOOK_BYTES];
-    let read = read_at(file, 0, &mut buffer)?;
-    Ok(looks_binary(buffer.get(..read).unwrap_or_default()))
+    let read = read_at(file, start, &mut buffer)?;
+    let bytes = buffer.get(..read).unwrap_or_default();
+    let is_hole = start > 0 && bytes.iter().all(|byte| *byte == 0);
+    Ok(is_hole || looks_binary(bytes))
 }
 
-/// The same of first bytes that were read.
+/// The zero bytes that a file begins with, [`HOLE_BYTES_MAX`] or little more at most.
+fn hole_bytes(file: &File) -> io::Result<u64> {
+    let mut buffer = [0; LOOK_BYTES];
+    let mut start = 0;
+    while start < HOLE_BYTES_MAX {
+        let read = read_at(file, start, &mut buffer)?;
+        let bytes = buffer.get(..read).unwrap_or_default();
+        match bytes.iter().position(|byte| *byte != 0) {
+            Some(at) => return Ok(start + at as u64),
+            None if read == 0 => break,
+            None => start += read as u64,
+        }
+    }
+    Ok(start)
+}
+
+/// The same of first bytes that were read; of zeros alone nobody can tell.
 pub(crate) fn looks_binary(bytes: &[u8]) -> bool {
+    let text_at = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+    let bytes = bytes.get(text_at..).unwrap_or_default();
     if !bytes.contains(&0) {
         return false;
     }
@@ -158,6 +182,20 @@ mod tests {
         assert!(!is_binary(&file(b"a line with a \0 byte\nand another\n")).unwrap());
         assert!(!is_binary(&file(b"\xff\xfe\xfd latin text \xe4\xf6\xfc\n")).unwrap());
         assert!(!is_binary(&file(b"")).unwrap());
+    }
+
+    #[test]
+    fn a_hole_before_text_does_not_make_it_binary() {
+        let behind = |hole: usize, rest: &[u8]| {
+            is_binary(&file(&[vec![0; hole].as_slice(), rest].concat())).unwrap()
+        };
+        for hole in [1, 292, 4096, 10_000] {
+            assert!(!behind(hole, b"a line\nand another\n"), "{hole}");
+            // As lastlog is, of those who never came.
+            assert!(behind(hole, &[[7, 0, 1, 0].as_slice(), b"pts/0", &[0; 300]].concat()));
+            assert!(behind(hole, b""));
+        }
+        assert!(!looks_binary(&[0; 1024]));
     }
 
     #[test]

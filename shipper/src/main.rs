@@ -19,7 +19,7 @@ use shipper::journal::Journal;
 use shipper::operate::{self, SettingsWatch};
 use shipper::{Config, Control, Fetched, Handle, Settings, Shipper};
 
-use args::{Args, Command, ShipArgs};
+use args::{Args, Command, JournalArgs, ShipArgs, SpanArgs};
 
 /// Says to the C library how many heaps it may have.
 const HEAPS: &str = "MALLOC_ARENA_MAX";
@@ -51,12 +51,17 @@ async fn run(args: Args) -> ExitCode {
     platform::telemetry::init();
     let piped = matches!(args.command, Some(Command::Pipe(_)));
     let done = match args.command {
-        Some(Command::Check { config }) => check(config),
+        Some(Command::Check { config, cluster: false }) => check(config),
+        Some(Command::Check { config, cluster: true }) => check_document(&config),
         Some(Command::Status { state_dir, json }) => status(&state_dir, json),
-        Some(Command::Pipe(args)) => ship(What::of(*args, Some(Input::Stdin))).await,
+        Some(Command::Pipe(common)) => {
+            let args = ShipArgs::of(*common, SpanArgs::default());
+            ship(What::of(args, Some(Input::Stdin))).await
+        }
         Some(Command::Journal(args)) => {
-            let journal = Journal { journalctl: args.journalctl, arguments: args.arguments };
-            ship(What::of(args.ship, Some(Input::Journal(journal)))).await
+            let JournalArgs { common, span, journalctl, arguments } = *args;
+            let input = Input::Journal(Journal { journalctl, arguments });
+            ship(What::of(ShipArgs::of(common, span), Some(input))).await
         }
         None => ship(What::of(args.ship, None)).await,
     };
@@ -72,12 +77,28 @@ async fn run(args: Args) -> ExitCode {
 }
 
 fn check(path: std::path::PathBuf) -> anyhow::Result<()> {
-    let config = ShipArgs::of_file(path).settings()?.config()?;
+    let settings = ShipArgs::of_file(path).settings()?;
+    let is_whole = !settings.to.is_empty() && settings.state_dir.is_some();
+    let config = settings.config();
+    let config = match is_whole {
+        true => config?,
+        false => config.context("no settings of a server (what the cluster keeps: --cluster)")?,
+    };
     let count: usize = config.files.iter().map(|files| files.paths.len()).sum();
     let feeds = config.feeds.len();
     let mut out = std::io::stdout();
     let to = config.to.join(", ");
     writeln!(out, "well: {count} patterns, {feeds} sources that are no files, to {to}")?;
+    Ok(())
+}
+
+/// Whether shippers could use what the cluster would keep.
+fn check_document(path: &std::path::Path) -> anyhow::Result<()> {
+    let config = Fetched::check(path)?;
+    let count: usize = config.files.iter().map(|files| files.paths.len()).sum();
+    let feeds = config.feeds.len();
+    let mut out = std::io::stdout();
+    writeln!(out, "well for the cluster: {count} patterns, {feeds} sources that are no files")?;
     Ok(())
 }
 
@@ -192,7 +213,7 @@ async fn ship(mut what: What) -> anyhow::Result<()> {
     let metrics_listen = what.settings()?.metrics_listen;
     what.standing = Some(Standing { state_dir: config.state_dir.clone(), metrics_listen });
     // Before anything else: a SIGHUP that nobody waits for ends the process.
-    let path = what.args.config.clone().filter(|_| what.input.is_none());
+    let path = what.args.common.config.clone().filter(|_| what.input.is_none());
     let watch = SettingsWatch::new(path, clock.clone())?;
     let (state_dir, metrics) = (config.state_dir.clone(), config.metrics.clone());
     tracing::info!(to = ?config.to, "shipping");

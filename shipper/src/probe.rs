@@ -281,6 +281,36 @@ mod tests {
         }
     }
 
+    /// Targets of fuzzing, which a nightly compiler alone compiles: each is one call of what is here.
+    #[test]
+    fn targets_of_fuzzing_give_what_is_taken_here() {
+        type Take = fn(&[u8]) -> usize;
+        let bytes: [(&str, &str, Take); 3] = [
+            (include_str!("../../tests/fuzz/targets/file.rs"), "file", file),
+            (include_str!("../../tests/fuzz/targets/lines.rs"), "lines", lines),
+            (include_str!("../../tests/fuzz/targets/spool.rs"), "spool", spool),
+        ];
+        for (target, name, take) in bytes {
+            assert_eq!(take(b""), 0, "{name}");
+            check_target(target, "bytes: &[u8]", &format!("{name}(bytes)"));
+        }
+        let target = include_str!("../../tests/fuzz/targets/syslog.rs");
+        assert_eq!(syslog(b"", usize::from(u8::MAX)), 0);
+        check_target(target, "given: (u8, &[u8])", "syslog(bytes, usize::from(size))");
+        let target = include_str!("../../tests/fuzz/targets/settings.rs");
+        check_target(target, "text: &str", "settings(text)");
+    }
+
+    #[track_caller]
+    fn check_target(target: &str, given: &str, call: &str) {
+        let whole = ["#![no_main]", "use libfuzzer_sys::fuzz_target;"];
+        let [begun, called] =
+            [format!("fuzz_target!(|{given}| {{"), format!(" = shipper::probe::{call};")];
+        for part in whole.into_iter().chain([begun.as_str(), called.as_str()]) {
+            assert!(target.contains(part), "{part:?} is missing in {target}");
+        }
+    }
+
     #[test]
     fn samples_are_what_they_look_like() {
         let all = SAMPLES.join("\n") + "\n";

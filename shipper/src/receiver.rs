@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     Later(u64),
     /// Kept, but the answer is lost.
     AnswerLost,
+    /// Sent to another address, with that status.
+    Elsewhere(u16, String),
 }
 
 /// A stored record.
@@ -146,6 +148,11 @@ async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes)
         Some(Fault::Later(seconds)) => {
             let mut response = refuse(429, "staged", None);
             response.headers_mut().insert("retry-after", seconds.into());
+            return response;
+        }
+        Some(Fault::Elsewhere(status, url)) => {
+            let mut response = refuse(status, "staged", None);
+            response.headers_mut().insert("location", url.parse().expect("an address"));
             return response;
         }
         Some(Fault::AnswerLost) => {

@@ -102,6 +102,15 @@ pub enum SettingsError {
         /// What is wrong.
         why: String,
     },
+    /// What the cluster keeps for shippers and what stands here cannot be used together.
+    #[error("version {version} of the cluster's settings")]
+    Together {
+        /// Which one.
+        version: u64,
+        /// What is wrong.
+        #[source]
+        source: Box<SettingsError>,
+    },
     /// A setting cannot be.
     #[error(transparent)]
     Config(#[from] ConfigError),

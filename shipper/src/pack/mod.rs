@@ -330,11 +330,7 @@ impl Packer<'_> {
                 return fits;
             }
             if let Some(flat) = self.parser.flat(text) {
-                let fits = builder.fits_flat(&flat);
-                if fits {
-                    builder.push_flat(&flat, arrival);
-                }
-                return fits;
+                return builder.take_flat(&flat, arrival);
             }
         }
         let Some(record) = self.record(line) else { return true };

@@ -1,6 +1,7 @@
 //! Batch → acknowledgement: one HTTP request a batch, tried until somebody answers for good.
 
 mod nodes;
+mod refusal;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use tokio::sync::Notify;
 
 pub use self::nodes::Balance;
 use self::nodes::{Choice, Nodes};
+use self::refusal::{elsewhere, of_token, why};
 use self::secret::{Connection, Renewed, Secret as _, Token};
 pub use self::secret::{HttpVersion, Tls};
 use crate::config::Config;
@@ -221,7 +223,7 @@ impl Target {
         match answer {
             Ok(answer) if answer.status().is_success() => {}
             Ok(answer) => tracing::debug!(status = %answer.status(), "the report was not taken"),
-            Err(error) => tracing::debug!(why = root(&error), "the report did not arrive"),
+            Err(error) => tracing::debug!(why = why(&error), "the report did not arrive"),
         }
     }
 
@@ -234,7 +236,7 @@ impl Target {
         &self,
         after: Option<u64>,
     ) -> Result<Option<ShipperSettings>, String> {
-        let mut why = String::new();
+        let mut said = String::new();
         for url in &self.urls {
             let base = url.strip_suffix(BATCHES_PATH).unwrap_or(url);
             let after = after.map_or_else(String::new, |after| format!("&after={after}"));
@@ -247,22 +249,22 @@ impl Target {
             let answer = match request.send().await {
                 Ok(answer) => answer,
                 Err(error) => {
-                    why = format!("{base}: {}", root(&error));
+                    said = format!("{base}: {}", why(&error));
                     continue;
                 }
             };
-            let status = answer.status();
-            let body = answer.bytes().await.map_err(|error| root(&error))?;
+            let (status, elsewhere) = (answer.status(), elsewhere(&answer));
+            let body = answer.bytes().await.map_err(|error| why(&error))?;
             match status {
                 StatusCode::NO_CONTENT => return Ok(None),
                 StatusCode::OK => {
                     let settings = serde_json::from_slice(&body).map(Some);
                     return settings.map_err(|_| format!("{base}: the answer is none of Sawlog's"));
                 }
-                status => why = format!("{base}: {status}"),
+                status => said = format!("{base}: {status}{elsewhere}"),
             }
         }
-        Err(why)
+        Err(said)
     }
 
     fn nodes<T>(&self, look: impl FnOnce(&mut Nodes) -> T) -> T {
@@ -286,15 +288,17 @@ impl Target {
             .timeout(self.answer_time_max)
             .header(CONTENT_TYPE, BATCH_CONTENT_TYPE)
             .body(batch.clone());
-        if let Some(token) = self.token.get(now) {
+        let token = self.token.get(now);
+        if let Some(token) = &token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         let failure = |error: reqwest::Error| Failure {
-            message: format!("{url}: {}", root(&error)),
+            message: format!("{url}: {}", why(&error)),
             retry_after: None,
         };
         let answer = request.send().await.map_err(failure)?;
-        let status = answer.status();
+        let (status, elsewhere) = (answer.status(), elsewhere(&answer));
+        let remedy = of_token(status, token.as_deref());
         let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = asked.and_then(|text| retry_after(text, self.clock.now()));
         let body = answer.bytes().await.map_err(failure)?;
@@ -316,7 +320,8 @@ impl Target {
             ) => Ok(Reply::Refused(said.unwrap_or_else(|| status.to_string()))),
             _ => {
                 let said = said.map(|said| format!(": {said}")).unwrap_or_default();
-                Err(Failure { message: format!("{url}: {status}{said}"), retry_after })
+                let message = format!("{url}: {status}{elsewhere}{said}{remedy}");
+                Err(Failure { message, retry_after })
             }
         }
     }
@@ -361,13 +366,4 @@ fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let wait = date.as_nanosecond().saturating_sub(i128::from(now.0));
     // A date that is over asks for nothing.
     Some(Duration::from_nanos(u64::try_from(wait).unwrap_or(0)))
-}
-
-/// The innermost cause: "connection refused" rather than "error sending request".
-fn root(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

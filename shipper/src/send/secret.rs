@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Identity};
 use serde::Deserialize;
 
@@ -104,7 +105,12 @@ impl Secret for Token {
     fn make(&self) -> Result<Option<String>, TargetError> {
         let Some(path) = &self.file else { return Ok(self.fixed.clone()) };
         let token = String::from_utf8(read(path)?).map_err(|_| unfit(path, "is no text"))?;
-        Ok(Some(token.trim().to_owned()))
+        let token = token.trim();
+        // A header cannot hold anything, and what is empty is a file half written.
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(unfit(path, "holds no token: one is of visible ASCII characters"));
+        }
+        Ok(Some(token.to_owned()))
     }
 }
 
@@ -123,6 +129,8 @@ impl Secret for Connection {
             .pool_idle_timeout(IDLE_TIME_MAX)
             .http2_keep_alive_interval(ALIVE_PERIOD)
             .http2_keep_alive_timeout(ALIVE_TIME_MAX)
+            // See `refusal::elsewhere`.
+            .redirect(Policy::none())
             .no_proxy();
         builder = match self.http {
             HttpVersion::Auto => builder,
@@ -183,13 +191,25 @@ struct State<T> {
     made: T,
     stamps: Stamps,
     looked: Duration,
+    /// Nothing could be made of the files as they were then, which was told.
+    refused: Option<Stamps>,
+}
+
+impl<T> State<T> {
+    /// Nothing can be made of the files as they are: whether that is to be told.
+    fn refuse(&mut self, stamps: Stamps) -> bool {
+        let is_news = self.refused.as_ref() != Some(&stamps);
+        self.refused = Some(stamps);
+        is_news
+    }
 }
 
 impl<S: Secret> Renewed<S> {
     pub(super) fn new(secret: S) -> Result<Self, TargetError> {
         let stamps = stamps(&secret);
         let made = secret.make()?;
-        Ok(Self { secret, state: Mutex::new(State { made, stamps, looked: Duration::ZERO }) })
+        let state = State { made, stamps, looked: Duration::ZERO, refused: None };
+        Ok(Self { secret, state: Mutex::new(state) })
     }
 
     /// What it is now. While a file is away or half written, what it was.
@@ -202,9 +222,14 @@ impl<S: Secret> Renewed<S> {
                 match self.secret.make() {
                     Ok(made) => {
                         tracing::info!(files = ?self.secret.files(), "read again");
-                        (state.made, state.stamps) = (made, stamps);
+                        (state.made, state.stamps, state.refused) = (made, stamps, None);
                     }
-                    Err(error) => tracing::warn!(%error, "what was read before still holds"),
+                    Err(error) => {
+                        let is_news = state.refuse(stamps);
+                        if is_news {
+                            tracing::warn!(%error, "what was read before still holds");
+                        }
+                    }
                 }
             }
         }
@@ -217,4 +242,18 @@ fn stamps(secret: &impl Secret) -> Stamps {
     files
         .map(|path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_which_nothing_can_be_made_are_told_once_until_they_change() {
+        let mut state =
+            State { made: (), stamps: Vec::new(), looked: Duration::ZERO, refused: None };
+        let (away, there) = (vec![None], vec![Some(std::time::UNIX_EPOCH)]);
+        assert!(state.refuse(away.clone()) && !state.refuse(away.clone()));
+        assert!(state.refuse(there.clone()) && !state.refuse(there) && state.refuse(away));
+    }
 }

@@ -44,6 +44,14 @@ async fn sent(target: &Target, producer: u64, message: &str) -> Reply {
     target.deliver(producer, &batch(producer, message), &board, &shutdown).await.unwrap()
 }
 
+/// Why a batch is not taken just now.
+async fn refusal(config: &Config) -> String {
+    match target(config).attempt(0, &batch(1, "refused")).await {
+        Ok(reply) => panic!("{reply:?}"),
+        Err(failure) => failure.message,
+    }
+}
+
 /// An authority, and a pair of files it vouches for.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -167,12 +175,16 @@ async fn certificates_are_checked_on_both_sides() {
         cert_file: own.and_then(|own| file(&format!("{own}.pem"))),
         key_file: own.and_then(|own| file(&format!("{own}.key"))),
     };
-    let bytes = batch(1, "over TLS");
-    for wrong in
-        [tls("stranger.pem", Some("client")), tls("ca.pem", None), tls("ca.pem", Some("other"))]
-    {
-        let target = target(&Config { tls: wrong, ..config(&[&url]) });
-        assert!(target.attempt(0, &bytes).await.is_err());
+    let other_name = url.replace("localhost", "127.0.0.1");
+    // Where the node does the refusing, its words may be lost with the connection.
+    for (wrong, url, word) in [
+        (tls("stranger.pem", Some("client")), &url, "tls.ca_file"),
+        (tls("ca.pem", Some("client")), &other_name, "for other names"),
+        (tls("ca.pem", None), &url, ""),
+        (tls("ca.pem", Some("other")), &url, ""),
+    ] {
+        let said = refusal(&Config { tls: wrong, ..config(&[url]) }).await;
+        assert!(said.contains(word), "{said}");
     }
     assert!(receiver.stored().is_empty());
     let right = tls("ca.pem", Some("client"));
@@ -185,6 +197,23 @@ async fn certificates_are_checked_on_both_sides() {
     assert!(refused(tls("client.key", None)).contains("has no certificate"));
     let crossed = Tls { key_file: file("ca.pem"), ..tls("ca.pem", Some("client")) };
     assert!(refused(crossed).contains("no pair"));
+}
+
+#[tokio::test]
+async fn what_is_sent_goes_to_the_address_that_is_set_and_follows_nobody() {
+    let (one, two) = (Receiver::start().await, Receiver::start().await);
+    for status in [301, 302, 303, 307, 308] {
+        one.fail([Fault::Elsewhere(status, format!("{}{BATCHES_PATH}", two.url))]);
+        let said = refusal(&config(&[&one.url])).await;
+        assert!(said.contains(&format!("{status}")) && said.contains(&two.url), "{said}");
+        assert!(said.contains("is not followed"), "{said}");
+    }
+    assert_eq!((one.counts().0, two.counts().0), (5, 0));
+    // It is tried again there, and nothing is lost.
+    one.fail([Fault::Elsewhere(302, two.url.clone())]);
+    let target = target(&config(&[&one.url]));
+    assert!(matches!(sent(&target, 1, "here").await, Reply::Taken(_)));
+    assert_eq!((one.stored().len(), two.counts().0), (1, 0));
 }
 
 #[tokio::test]
@@ -211,6 +240,21 @@ async fn a_token_is_read_again_when_its_file_changes() {
     assert_eq!(token.get(second(5)).as_deref(), Some("second"));
     later("third", 2_000);
     assert_eq!(token.get(second(7)).as_deref(), Some("third"));
+    // Nor does one that is no token take its place.
+    for (text, seconds) in [("\n", 9), ("two words", 11), ("one\ntwo", 13), ("tok\u{e9}n", 15)] {
+        later(text, 1_000 * seconds);
+        assert_eq!(token.get(second(seconds)).as_deref(), Some("third"), "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_told_about_the_token() {
+    let receiver = Receiver::start().await;
+    receiver.down(Some(Fault::Status(401)));
+    let without = config(&[&receiver.url]);
+    assert!(refusal(&without).await.ends_with("the node's token in token_file"));
+    let with = Config { token: Some("another".to_owned()), ..without };
+    assert!(refusal(&with).await.ends_with("token_file is not that of the node"));
 }
 
 #[tokio::test]

@@ -8,7 +8,6 @@
 //! what stood in a followed file for a while and had no turn.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,8 +15,8 @@ use std::sync::Arc;
 use model::time::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::family::{CURRENT, Entry, Family, TRIES_MAX, families_of};
 use super::gap::Gap;
-use super::recover::packed;
 use super::{Done, Shipper};
 use crate::checkpoint::{Checkpoint, Recovered};
 use crate::discover::{Patterns, Seen, compressed, rotated};
@@ -26,34 +25,14 @@ use crate::source::{Source as _, Unwrapped, Wrapping};
 
 /// Of more files of one stream only the newest are taken; the others are told.
 const FILES_MAX: usize = 100;
-/// How often a file is opened that is renamed again and again.
-const OPEN_TRIES: usize = 5;
 /// File systems take times from a clock that is late by so much.
 pub(super) const CLOCK_GRAIN_NS: i64 = 20_000_000;
-/// The rank of the file that is not rotated.
-const CURRENT: i64 = i64::MAX;
 
 /// When who left this was last there for sure: it saw a file then, or says so. Never, when it does neither.
 pub(super) fn alive_ns(left: &Recovered) -> i64 {
     let seen_ns = left.checkpoints.iter().map(|known| known.seen_ns);
     let last = seen_ns.chain(left.alive_ns).max();
     last.map_or(i64::MAX, |last| last.saturating_sub(CLOCK_GRAIN_NS))
-}
-
-/// The files of one stream, by their names.
-#[derive(Debug)]
-pub(super) struct Family {
-    /// Where the file stands that is not rotated.
-    source: PathBuf,
-    /// Newest first.
-    entries: Vec<Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    /// The greater, the newer.
-    rank: i64,
-    seen: Seen,
 }
 
 /// What is to be done about them.
@@ -63,6 +42,8 @@ pub(super) struct Between {
     files: Vec<Checkpoint>,
     /// What cannot be read.
     gaps: Vec<Gap>,
+    /// One of them went, or was compressed, after they were listed.
+    moved: bool,
 }
 
 impl Between {
@@ -80,8 +61,10 @@ impl Between {
 #[derive(Debug)]
 pub(super) struct Truncated {
     pub(super) path: PathBuf,
-    /// Bytes it had.
+    /// Bytes it had, each time that it was truncated.
     pub(super) bytes: u64,
+    /// How often it was.
+    pub(super) times: usize,
     /// It was not there before, nanoseconds since 1970.
     pub(super) since_ns: i64,
     /// The file, as it was known when it had its last turn: another content.
@@ -95,21 +78,50 @@ pub(super) fn copies(
     patterns: &Patterns,
     now: Timestamp,
 ) -> Between {
-    let Truncated { path, bytes, since_ns, before } = truncated;
-    let source = Path::new(&before.source);
-    let mut between = Between::default();
+    let Truncated { path, since_ns, .. } = truncated;
     let families = path.parent().map(|folder| {
         // Of this one only: a folder may have thousands, and all are truncated at once.
         families_of(folder, patterns, *since_ns, |stem| folder.join(stem) == *path)
     });
     let family = families.into_iter().flatten().next();
-    let copies = family.iter().flat_map(|family| family.copies(truncated, known));
-    copies.for_each(|copy| copy.begin(source, now, &mut between));
-    if between.files.is_empty() && between.gaps.is_empty() && !is_followed(truncated, patterns) {
-        let why = "were truncated before they were read, and no copy of them is there";
-        between.gaps.push(gap(source, path, *bytes, now, why.to_owned()));
+    let look = |family: &Family| truncated.look(family, known, now);
+    let found = family.map(|family| family.settled(patterns, *since_ns, look));
+    let mut between = found.unwrap_or_default();
+    let count = between.files.len() + between.gaps.len();
+    if count < truncated.times && !is_followed(truncated, patterns) {
+        between.gaps.push(truncated.uncopied(count, now));
     }
     between
+}
+
+impl Truncated {
+    /// The copies that are in a family.
+    fn look(&self, family: &Family, known: &[Checkpoint], now: Timestamp) -> Between {
+        let (source, mut found) = (Path::new(&self.before.source), Between::default());
+        let copies = family.copies(self, known).into_iter();
+        copies.for_each(|copy| copy.begin(source, now, &mut found));
+        found
+    }
+
+    /// It was truncated more often than there are copies of it.
+    pub(super) fn uncopied(&self, copies: usize, now: Timestamp) -> Gap {
+        let Self { path, before, .. } = self;
+        let (bytes, times) = (self.bytes, self.times);
+        let none = "were truncated before they were read, and no copy of them is there";
+        let (bytes, why) = match (copies, times) {
+            (0, 1) => (bytes, none.to_owned()),
+            (0, _) => (bytes, format!("came {times} times, {none}")),
+            _ => {
+                let path = path.display();
+                let why = format!(
+                    "{path} was truncated {times} times before it was read, and copies there are \
+                     {copies}: what else stood there is lost"
+                );
+                (0, why)
+            }
+        };
+        gap(Path::new(&before.source), path, bytes, now, why)
+    }
 }
 
 /// Whether a pattern names a copy of it: then that is read as a file of its own.
@@ -126,81 +138,7 @@ fn is_followed(truncated: &Truncated, patterns: &Patterns) -> bool {
     })
 }
 
-/// The families of a folder in which something was written since then that no pattern names.
-pub(super) fn families(folder: &Path, patterns: &Patterns, alive_ns: i64) -> Vec<Family> {
-    families_of(folder, patterns, alive_ns, |_| true)
-}
-
-/// The same of the files of some names.
-fn families_of(
-    folder: &Path,
-    patterns: &Patterns,
-    alive_ns: i64,
-    wanted: impl Fn(&str) -> bool,
-) -> Vec<Family> {
-    let mut names: HashMap<String, Vec<(i64, PathBuf)>> = HashMap::new();
-    for name in platform::disk::names(folder).unwrap_or_default() {
-        if let Some((stem, rank)) = rotated(&name).filter(|(stem, _)| wanted(stem)) {
-            names.entry(stem.to_owned()).or_default().push((rank, folder.join(&name)));
-        }
-    }
-    let family = |(stem, paths): (String, Vec<(i64, PathBuf)>)| {
-        let source = folder.join(stem);
-        let seen = |(rank, path): (i64, PathBuf)| {
-            Some(Entry { rank, seen: Seen::at(&path, patterns.matches(&path))? })
-        };
-        let mut entries: Vec<Entry> = paths.into_iter().filter_map(seen).collect();
-        if !entries.iter().any(|entry| entry.is_news(alive_ns)) {
-            return None;
-        }
-        entries.extend(seen((CURRENT, source.clone())));
-        // Of a file that is just being compressed there are two: the compressed one is not whole.
-        entries.sort_by_key(|entry| (std::cmp::Reverse(entry.rank), compressed(&entry.seen.path)));
-        entries.dedup_by_key(|entry| entry.rank);
-        Some(Family { source, entries })
-    };
-    names.into_iter().filter_map(family).collect()
-}
-
 impl Entry {
-    fn is_news(&self, alive_ns: i64) -> bool {
-        !self.seen.matches && self.seen.size > 0 && self.seen.modified_ns > alive_ns
-    }
-
-    /// Whether it is that file, by its inode.
-    fn is(&self, known: &Checkpoint) -> bool {
-        let same = |file: File| known.verify(&file).is_ok_and(|it| it.is_some());
-        self.seen.id.inode == known.id.inode && File::open(&self.seen.path).is_ok_and(same)
-    }
-
-    /// The file, opened where it stands now: rotation goes on while we look, and may have given its
-    /// path to another.
-    fn open(&self) -> io::Result<(PathBuf, File)> {
-        let at = |path: PathBuf| -> io::Result<(PathBuf, File)> {
-            let file = File::open(&path)?;
-            let same = FileId::of(&file.metadata()?) == self.seen.id;
-            if same { Ok((path, file)) } else { Err(io::ErrorKind::NotFound.into()) }
-        };
-        let mut opened = at(self.seen.path.clone());
-        for _ in 1..OPEN_TRIES {
-            if !opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-                break;
-            }
-            let Some(path) = self.elsewhere() else { break };
-            opened = at(path);
-        }
-        opened
-    }
-
-    /// The name that rotation has given it since it was seen.
-    fn elsewhere(&self) -> Option<PathBuf> {
-        let folder = self.seen.path.parent()?;
-        let names = platform::disk::names(folder).unwrap_or_default();
-        let is_it = |path: &PathBuf| Seen::at(path, false).is_some_and(|it| it.id == self.seen.id);
-        let mut names = names.iter().filter(|name| rotated(name).is_some());
-        names.find_map(|name| Some(folder.join(name)).filter(is_it))
-    }
-
     /// It is read from its beginning, behind those that are already; or it is told why not.
     fn begin(&self, source: &Path, now: Timestamp, into: &mut Between) {
         let order = i64::try_from(into.files.len()).unwrap_or(0);
@@ -212,6 +150,7 @@ impl Entry {
             }
             // The next start would take it for one that was read.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                into.moved = true;
                 "came while nobody shipped and was removed or compressed while it was looked for: \
                  `sawlog import` takes what is left of it"
                     .to_owned()
@@ -251,22 +190,42 @@ impl Entry {
 }
 
 impl Family {
-    /// The rank of the newest one that is known.
-    fn newest(&self, known: &[Checkpoint]) -> Option<i64> {
-        known.iter().filter_map(|known| self.rank_of(known)).max()
+    /// What of them is to be read. When one of them went meanwhile and others came, as compressed files
+    /// do, they are listed again.
+    fn look_settled(
+        &self,
+        known: &[Checkpoint],
+        patterns: &Patterns,
+        alive_ns: i64,
+        now: Timestamp,
+    ) -> Between {
+        let look = |family: &Self| {
+            let mut found = Between::default();
+            family.look(known, alive_ns, now, &mut found);
+            found
+        };
+        self.settled(patterns, alive_ns, look)
     }
 
-    /// Where that file is among them: by its inode, else by its content, if that is certain.
-    fn rank_of(&self, known: &Checkpoint) -> Option<i64> {
-        if let Some(entry) = self.entries.iter().find(|entry| entry.is(known)) {
-            return Some(entry.rank);
+    /// What is found in it, looked at as often as something of it moves.
+    fn settled(
+        &self,
+        patterns: &Patterns,
+        since_ns: i64,
+        look: impl Fn(&Self) -> Between,
+    ) -> Between {
+        let mut found = look(self);
+        let mut seen: HashSet<FileId> = self.ids().collect();
+        for _ in 1..TRIES_MAX {
+            let Some(folder) = self.source.parent().filter(|_| found.moved) else { break };
+            let wanted = |stem: &str| folder.join(stem) == self.source;
+            let again = families_of(folder, patterns, since_ns, wanted).pop();
+            let again = again.filter(|again| again.ids().any(|id| !seen.contains(&id)));
+            let Some(again) = again else { break };
+            found = look(&again);
+            seen.extend(again.ids());
         }
-        let rotated = self.entries.iter().filter(|entry| entry.rank != CURRENT);
-        let has = |entry: &&Entry| packed(&entry.seen.path, known).is_ok_and(|it| it.is_some());
-        let mut having = rotated.filter(has);
-        let first = having.next()?;
-        let certain = known.fingerprint.head_bytes >= HEAD_BYTES_MAX || having.next().is_none();
-        certain.then_some(first.rank)
+        found
     }
 
     /// What of them is to be read, when those of the stream are known.
@@ -280,6 +239,9 @@ impl Family {
                 && !(inodes.contains(&entry.seen.id.inode) && known.iter().any(|it| entry.is(it)))
         };
         let mut news: Vec<&Entry> = self.entries.iter().filter(news).collect();
+        // One that was renamed while it was listed may have had two names.
+        let mut ids = HashSet::new();
+        news.retain(|entry| ids.insert(entry.seen.id));
         let passed = news.split_off(FILES_MAX.min(news.len()));
         if let Some(newest) = passed.first() {
             let why = format!(
@@ -301,18 +263,6 @@ impl Family {
             into.gaps.push(gap(&self.source, &self.source, 0, now, why));
         }
         news.into_iter().rev().for_each(|entry| entry.begin(&self.source, now, into));
-    }
-
-    /// Those written since then that are none of the known files and no copy of what was known before,
-    /// the oldest first.
-    fn copies(&self, of: &Truncated, known: &[Checkpoint]) -> Vec<&Entry> {
-        let is_copy = |entry: &&Entry| {
-            entry.rank != CURRENT
-                && entry.is_news(of.since_ns)
-                && !known.iter().any(|known| entry.is(known))
-                && !packed(&entry.seen.path, &of.before).is_ok_and(|it| it.is_some())
-        };
-        self.entries.iter().rev().filter(is_copy).collect()
     }
 }
 
@@ -356,7 +306,9 @@ impl Shipper {
                     let there = family.entries.iter().any(|entry| entry.rank == CURRENT);
                     // Other files may have such names too: of a stream something must be there.
                     if !known.is_empty() || there && patterns.matches(&family.source) {
-                        family.look(known, alive_ns, now, &mut between);
+                        let found = family.look_settled(known, &patterns, alive_ns, now);
+                        between.files.extend(found.files);
+                        between.gaps.extend(found.gaps);
                     }
                 }
                 between
@@ -368,7 +320,7 @@ impl Shipper {
 
     /// Takes what was found: from now on all of it is known.
     pub(super) fn take_between(&mut self, between: Between) {
-        let Between { mut files, gaps } = between;
+        let Between { mut files, gaps, .. } = between;
         files.retain(|file| !self.is_passed(file));
         gaps.into_iter().for_each(|gap| self.lost(gap));
         if files.is_empty() {
@@ -422,7 +374,11 @@ mod tests {
     #![expect(clippy::disallowed_methods, reason = "tests treat files as other programs do")]
 
     use std::fs;
+    use std::io::Write as _;
 
+    use flate2::write::GzEncoder;
+
+    use super::super::family::families;
     use super::*;
 
     /// A folder with two files that were rotated, and their family.
@@ -431,10 +387,19 @@ mod tests {
         for (name, text) in [("a.log", "now\n"), ("a.log.1", "later\n"), ("a.log.2", "before\n")] {
             fs::write(folder.path().join(name), text).unwrap();
         }
-        let includes = [folder.path().join("*.log").to_string_lossy().into_owned()];
-        let patterns = Patterns::new([(&includes[..], &[][..])].into_iter()).unwrap();
-        let family = families(folder.path(), &patterns, 0).remove(0);
+        let family = families(folder.path(), &patterns_of(&folder), 0).remove(0);
         (folder, family)
+    }
+
+    fn patterns_of(folder: &tempfile::TempDir) -> Patterns {
+        let includes = [folder.path().join("*.log").to_string_lossy().into_owned()];
+        Patterns::new([(&includes[..], &[][..])].into_iter()).unwrap()
+    }
+
+    fn compress(text: &[u8], path: PathBuf) {
+        let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text).unwrap();
+        fs::write(path, gzip.finish().unwrap()).unwrap();
     }
 
     fn looked(family: &Family) -> Between {
@@ -450,7 +415,7 @@ mod tests {
         // The path of the one has the content of the other now.
         fs::rename(path("a.log.2"), path("a.log.3")).unwrap();
         fs::rename(path("a.log.1"), path("a.log.2")).unwrap();
-        let Between { files, gaps } = looked(&family);
+        let Between { files, gaps, .. } = looked(&family);
         assert!(gaps.is_empty(), "{gaps:?}");
         let found = files.iter().map(|file| (PathBuf::from(&file.path), file.fingerprint.head));
         let expected = [(path("a.log.3"), "before\n"), (path("a.log.2"), "later\n")];
@@ -459,10 +424,61 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_known_is_found_by_its_content_where_it_stands_now() {
+        let (folder, family) = rotated_files();
+        let [_before, later] = looked(&family).files.try_into().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        // It was compressed, and renamed since it was listed.
+        fs::remove_file(path("a.log.1")).unwrap();
+        compress(b"later\n", path("a.log.1.gz"));
+        let fingerprint = Fingerprint { tail: xxh3_64(b"later\n"), ..later.fingerprint };
+        let known = Checkpoint { offset: 6, fingerprint, ..later };
+        let family = families(folder.path(), &patterns_of(&folder), 0).remove(0);
+        fs::rename(path("a.log.1.gz"), path("a.log.3.gz")).unwrap();
+        let found = family.look_settled(&[known], &patterns_of(&folder), 0, Timestamp(1));
+        assert!(found.gaps.is_empty() && found.files.is_empty(), "{found:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_compressed_while_it_is_looked_for_is_read_all_the_same() {
+        let (folder, family) = rotated_files();
+        let path = |name: &str| folder.path().join(name);
+        fs::remove_file(path("a.log.1")).unwrap();
+        let look = || family.look_settled(&[], &patterns_of(&folder), 0, Timestamp(1));
+        let gone = look();
+        assert_eq!((gone.files.len(), gone.gaps.len()), (1, 1), "{gone:?}");
+        compress(b"later\n", path("a.log.1.gz"));
+        let packed = look();
+        assert_eq!((packed.files.len(), packed.gaps.len()), (2, 0), "{packed:?}");
+    }
+
+    #[test]
+    fn a_copy_that_is_compressed_while_it_is_looked_for_is_read_all_the_same() {
+        let (folder, family) = rotated_files();
+        let path = |name: &str| folder.path().join(name);
+        let [before, _] = looked(&family).files.try_into().unwrap();
+        let before = Checkpoint { fingerprint: Fingerprint::default(), ..before };
+        let (path_of, bytes) = (path("a.log"), 13);
+        let truncated = Truncated { path: path_of, bytes, times: 2, since_ns: 0, before };
+        fs::remove_file(path("a.log.1")).unwrap();
+        let patterns = patterns_of(&folder);
+        let look = || family.settled(&patterns, 0, |it| truncated.look(it, &[], Timestamp(1)));
+        assert_eq!((look().files.len(), look().gaps.len()), (1, 1));
+        compress(b"later\n", path("a.log.1.gz"));
+        assert_eq!((look().files.len(), look().gaps.len()), (2, 0));
+        let all = copies(&truncated, &[], &patterns, Timestamp(1));
+        assert_eq!((all.files.len(), all.gaps.len()), (2, 0), "{all:?}");
+        fs::remove_file(path("a.log.1.gz")).unwrap();
+        let all = copies(&truncated, &[], &patterns, Timestamp(1));
+        let [gap] = all.gaps.as_slice() else { panic!("{all:?}") };
+        assert!(gap.why.as_ref().is_some_and(|why| why.contains("copies there are 1")), "{gap:?}");
+    }
+
+    #[test]
     fn a_file_that_goes_while_it_is_looked_for_is_said() {
         let (folder, family) = rotated_files();
         fs::remove_file(folder.path().join("a.log.1")).unwrap();
-        let Between { files, gaps } = looked(&family);
+        let Between { files, gaps, .. } = looked(&family);
         assert_eq!(files.len(), 1);
         let [gap] = gaps.as_slice() else { panic!("{gaps:?}") };
         assert_eq!((gap.from, gap.to), (0, 6));

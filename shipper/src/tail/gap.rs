@@ -45,6 +45,11 @@ pub(super) struct Gap {
 }
 
 impl Gap {
+    /// Bytes are lost for sure, or something may be and nobody knows.
+    fn level(&self) -> Level {
+        if self.to > self.from { Level::Error } else { Level::Warn }
+    }
+
     /// What is lost of a file that was known and is not found. None when all of it is stored: after
     /// a crash also what was sent is, as far as anybody knows.
     pub(super) fn of_absent(known: &Checkpoint, orderly: bool, now: Timestamp) -> Option<Self> {
@@ -85,6 +90,14 @@ impl Gaps {
         Self { waiting: waiting.unwrap_or_default(), ..Self::default() }
     }
 
+    /// Whether it waits to be said that whole files of that stream may be missing, noticed since then.
+    pub(super) fn says_of_files(&self, source: &str, since_ns: i64) -> bool {
+        self.waiting.iter().any(|gap| {
+            let whole = gap.from == gap.to && gap.path == Path::new(source);
+            whole && gap.source == source && gap.noticed_ns > since_ns
+        })
+    }
+
     /// Whether all are told.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty()
@@ -101,7 +114,12 @@ impl Shipper {
         self.context.metrics.lost_bytes.inc_by(gap.to - gap.from);
         self.context.metrics.gaps.inc();
         let why = gap.why.as_deref().unwrap_or("gone before it was read");
-        tracing::error!(file = %gap.path.display(), from = gap.from, to = gap.to, "{why}");
+        match gap.level() {
+            Level::Error => {
+                tracing::error!(file = %gap.path.display(), from = gap.from, to = gap.to, "{why}");
+            }
+            _ => tracing::warn!(file = %gap.path.display(), "{why}"),
+        }
         if self.gaps.waiting.len() >= GAPS_MAX {
             self.gaps.waiting.pop_front();
         }
@@ -125,10 +143,7 @@ impl Shipper {
 
     /// Sends the oldest gap, one at a time.
     pub(super) fn tell_gaps(&mut self) {
-        if self.gaps.unsaved {
-            self.gaps.unsaved = false;
-            self.save_gaps();
-        }
+        self.keep_gaps();
         if self.gaps.sending || self.context.shutdown.is_triggered() {
             return;
         }
@@ -161,8 +176,12 @@ impl Shipper {
         self.gaps.unsaved = true;
     }
 
-    /// A lost file costs a report, not a line: written without much ado, again with the next.
-    fn save_gaps(&mut self) {
+    /// Saves them when they changed. A lost file costs a report, not a line: written without much ado,
+    /// again with the next.
+    pub(super) fn keep_gaps(&mut self) {
+        if !std::mem::take(&mut self.gaps.unsaved) {
+            return;
+        }
         let bytes = serde_json::to_vec(&self.gaps.waiting).unwrap_or_default();
         if let Err(error) =
             platform::disk::write_atomically(&self.context.store.folder().join(FILE), &bytes)
@@ -181,7 +200,7 @@ fn encode(gap: &Gap, recipe: &Recipe, host: &str) -> std::io::Result<Bytes> {
     let sent = gap.sent_to.map(|to| format!("; up to {to} they had been sent and may be stored"));
     let record = Record {
         timestamp: Some(Timestamp(gap.noticed_ns)),
-        level: Level::Error,
+        level: gap.level(),
         message: match (gap.to > gap.from, sent.unwrap_or_default()) {
             (true, sent) => format!("gap: bytes {} to {} of {path} {why}{sent}", gap.from, gap.to),
             // Nobody knows how much.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::between::{self, Between, Family};
+use super::between::Between;
+use super::family::{self, Family};
 use super::table::{Generation, Key, Tracked};
 use super::truncated::new_generation;
 use super::{Done, Shipper, WALK_DELAY};
@@ -313,7 +314,7 @@ impl Shipper {
                 let walk = |root: &PathBuf| patterns.walk(root, &known, &mut enter);
                 let seen: Vec<Seen> = roots.iter().flat_map(walk).collect();
                 let rotated = |folder: &PathBuf| {
-                    between::families(folder, &patterns, alive_ns.unwrap_or(i64::MAX))
+                    family::families(folder, &patterns, alive_ns.unwrap_or(i64::MAX))
                 };
                 (seen, entered.iter().flat_map(rotated).collect())
             });
@@ -352,12 +353,24 @@ impl Shipper {
         }
     }
 
+    /// A pattern may be mistyped, and who wants no more than what is there would never know.
+    fn tell_when_none(&self, seen: &[Seen]) {
+        let patterns = self.patterns.texts();
+        let is_any = seen.iter().any(|seen| seen.matches);
+        if !is_any && !patterns.is_empty() && self.context.config.feeds.is_empty() {
+            tracing::warn!(?patterns, "no file is there that the patterns name");
+        }
+    }
+
     fn walk_over(&mut self, seen: &[Seen]) {
         self.walking = false;
         self.feeds.unseen = false;
         self.judge_vanished();
         self.judge_unread();
-        self.first_walk = false;
+        if self.first_walk {
+            self.tell_when_none(seen);
+        }
+        (self.first_walk, self.known_before) = (false, HashSet::new());
         self.forget_long_absent();
         self.renamed.clear();
         if !self.watch.is_complete() {

@@ -9,6 +9,7 @@ mod absent;
 mod begin;
 mod between;
 mod context;
+mod family;
 mod feeds;
 mod gap;
 mod hold;
@@ -22,6 +23,7 @@ mod schedule;
 mod step;
 mod table;
 mod truncated;
+mod unseen;
 #[cfg(test)]
 mod tests;
 
@@ -36,8 +38,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use self::begin::OpenMax;
-use self::between::{Between, Family};
+use self::between::Between;
 use self::context::Context;
+use self::family::Family;
 use self::feeds::Feeds;
 use self::gap::Gaps;
 use self::recover::{Fate, Vanished};
@@ -46,6 +49,7 @@ use self::save::Unsaved;
 use self::schedule::Schedule;
 use self::step::{Outcome, Turn};
 use self::table::{Generation, Kept, Key, Table};
+use self::truncated::Copied;
 use crate::checkpoint::Store;
 use crate::config::{self, Config, ConfigError, Until};
 use crate::discover::{Patterns, Seen};
@@ -83,11 +87,14 @@ pub struct Shipper {
     feeds: Feeds,
     turns: usize,
     looks: usize,
+    copied: Copied,
     /// Files open between turns and in them.
     open_files: usize,
     open_max: OpenMax,
     /// Whether files found now were there before this process.
     first_walk: bool,
+    /// The generations that were known before it, until what became of them is.
+    known_before: HashSet<u64>,
     /// Whether no process ran here before.
     first_run: bool,
     /// Whether the process before could say its last words.
@@ -200,12 +207,14 @@ impl Shipper {
             alive_ns: between::alive_ns(&recovered),
             recovered_ns: 0,
             held: HashSet::new(),
+            known_before: recovered.checkpoints.iter().map(|known| known.producer).collect(),
             table: Table::new(recovered.checkpoints),
             watch,
             schedule: Schedule::default(),
             tasks: JoinSet::new(),
             turns: 0,
             looks: 0,
+            copied: Copied::default(),
             open_files: 0,
             open_max,
             first_walk: true,
@@ -268,6 +277,8 @@ impl Shipper {
     /// Saves what is known now; a restart goes on from there.
     fn close(mut self) -> Result<(), ShipperError> {
         let now = self.context.clock.now();
+        self.give_up_missed();
+        self.keep_gaps();
         self.say_alive(now);
         let (checkpoints, _) = self.table.snapshot(now);
         let store = &self.context.store;
@@ -286,6 +297,7 @@ impl Shipper {
     fn act(&mut self) {
         let now = self.context.clock.elapsed();
         for key in self.schedule.due(now) {
+            self.look_when_due(key);
             self.wake(key);
         }
         self.let_go_overdue(now);
@@ -319,7 +331,8 @@ impl Shipper {
             && self.table.keys().iter().all(|key| {
                 let file = self.table.get(*key);
                 file.is_none_or(|file| {
-                    !file.generation.awaits_save() && file.paused_until.is_none()
+                    let waits = file.paused_until.is_some() || file.missed.is_some();
+                    !file.generation.awaits_save() && !waits
                 }) || !self.unread.is_empty()
             })
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::absent::AbsentKey;
 use super::context::Context;
 use super::gap::Gap;
+use super::unseen::Copies;
 use super::{Done, Shipper, WALK_DELAY};
 use crate::checkpoint::Checkpoint;
 use crate::config;
@@ -63,12 +64,13 @@ impl Shipper {
         let mut vanished = std::mem::take(&mut self.gaps.vanished);
         if self.first_walk {
             let now = self.context.clock.now();
+            let mut copies = Copies::default();
             let unread = |(key, known): (AbsentKey, &Checkpoint)| {
                 let path = Path::new(&known.path);
                 let is_there = Seen::at(path, true).is_some_and(|seen| seen.id == known.id);
                 // One that is there and not followed is none that the settings ask for any more.
                 let left = is_there && !compressed(path) && self.table.by_id(known.id).is_none();
-                let gap = Gap::of_absent(known, self.orderly, now).filter(|_| !left);
+                let gap = if left { None } else { self.missing_of(known, &mut copies, now) };
                 Vanished { key, gap, tries: 0, overwritten: false }
             };
             vanished.extend(self.table.absent.all().map(unread));
@@ -298,7 +300,10 @@ impl Folder {
                 }
             }
         }
-        let certain = checkpoint.fingerprint.head_bytes >= HEAD_BYTES_MAX || found.len() == 1;
+        let print = checkpoint.fingerprint;
+        // Many may begin with the same hole.
+        let is_hole = print.head == xxh3_64(&[0; HEAD_BYTES_MAX]);
+        let certain = print.head_bytes >= HEAD_BYTES_MAX && !is_hole || found.len() == 1;
         match found.into_iter().next() {
             Some(packed) if certain => Found::There(packed),
             _ if changed_ns(path) != self.changed_ns => Found::Unsettled,
@@ -341,8 +346,19 @@ fn is_crowded(error: &io::Error) -> bool {
 ///
 /// # Errors
 /// As the system says; also when what is compressed is damaged.
-pub(super) fn packed(path: &Path, checkpoint: &Checkpoint) -> io::Result<Option<Packed>> {
-    let file = Arc::new(File::open(path)?);
+fn packed(path: &Path, checkpoint: &Checkpoint) -> io::Result<Option<Packed>> {
+    packed_in(Arc::new(File::open(path)?), path, checkpoint)
+}
+
+/// The same of a file that is open.
+///
+/// # Errors
+/// Like those of `packed`.
+pub(super) fn packed_in(
+    file: Arc<File>,
+    path: &Path,
+    checkpoint: &Checkpoint,
+) -> io::Result<Option<Packed>> {
     let wrapping = Wrapping::of(&file)?;
     if wrapping == Wrapping::Plain && compressed(path) {
         return Ok(None);

@@ -32,7 +32,10 @@ impl Shipper {
         if rest.unlinked || !file.present {
             let hold = if rest.unlinked { UNLINKED_HOLD } else { MOVED_HOLD };
             if rest.partial_bytes == 0 && !rest.joining && (quiet >= hold || once) {
+                let known = absent::absent_key(&file.checkpoint);
                 self.let_go(key, rest.unlinked);
+                // It is read: whatever takes its place, of this one nothing is missing.
+                self.table.absent.told(known);
             } else {
                 self.schedule.later(key, since + NAMELESS_PERIOD);
             }
@@ -74,6 +77,9 @@ impl Shipper {
                 self.context.board.file(self.table.error());
             }
             self.release_next(file.next);
+            if let Some(missed) = file.missed {
+                self.look_for_copies(*missed);
+            }
             self.changed_checkpoints();
         }
     }

@@ -10,6 +10,7 @@ use model::time::Timestamp;
 use platform::shutdown::Shutdown;
 
 use super::absent::Absent;
+use super::between::Truncated;
 use super::gap::Gap;
 use super::step::Hand;
 use crate::checkpoint::{Checkpoint, Sent};
@@ -104,6 +105,8 @@ pub(super) struct Tracked {
     pub(super) heard_size: u64,
     /// When it became smaller, if it has had no turn since then.
     pub(super) shrunk_at: Option<Timestamp>,
+    /// What came and went in it since then, until copies of that are looked for.
+    pub(super) missed: Option<Box<Truncated>>,
     /// The next file of the same stream, waiting until this one is read.
     pub(super) next: Option<Key>,
     /// Whether it waits for the one before.
@@ -481,6 +484,7 @@ impl Tracked {
             modified_ns: 0,
             heard_size: 0,
             shrunk_at: None,
+            missed: None,
             next: None,
             waits: false,
             paused_until: None,

@@ -1,8 +1,11 @@
 //! A file has another content: it was truncated, or written anew. What it had is read from a copy, if
 //! there is one; so is what came and went in it while it had no turn, because no node answered.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use super::absent::absent_key;
-use super::between::{self, Between, Truncated};
+use super::between::{self, Between, CLOCK_GRAIN_NS, Truncated};
 use super::gap::Gap;
 use super::recover::Vanished;
 use super::step::Hand;
@@ -11,9 +14,18 @@ use super::{Done, Shipper};
 use crate::checkpoint::Checkpoint;
 use crate::identity::Fingerprint;
 
-/// Copies of a file that has no turn are looked for that often at most, nanoseconds: some programs write
-/// a file anew all the time.
-pub(super) const LOOK_PERIOD_NS: i64 = 1_000_000_000;
+/// Copies of a file that has no turn are looked for that often at most: some programs write a file anew
+/// all the time. What came and went meanwhile is looked for together.
+pub(super) const LOOK_PERIOD: Duration = Duration::from_secs(1);
+
+/// What copies are looked for of.
+#[derive(Debug, Default)]
+pub(super) struct Copied {
+    /// At most one a file.
+    waiting: VecDeque<Truncated>,
+    /// One is looked for just now.
+    looking: bool,
+}
 
 impl Shipper {
     /// The file has another content now: a new generation, read from its beginning.
@@ -45,6 +57,7 @@ impl Shipper {
         self.table.measure(key, size, 0);
         let before = self.table.move_behind(key);
         self.release_next(before);
+        self.look_for_missed(key);
         self.wake(key);
         match old {
             // A copy of it may have been compressed, or it had gone and left its inode to this one.
@@ -55,7 +68,7 @@ impl Shipper {
 
     /// A file was written to and has so many bytes. When it has fewer than before, its next turn
     /// tells what became of it; when it has fewer once more and that turn has not come, nobody has
-    /// seen what stood there in between.
+    /// seen what stood there in between, and copies of that are looked for.
     pub(super) fn heard_of(&mut self, key: Key, size: u64) {
         let now = self.context.clock.now();
         let Some(file) = self.table.get_mut(key) else { return };
@@ -63,28 +76,82 @@ impl Shipper {
         if size >= bytes {
             return;
         }
-        let since = *file.shrunk_at.get_or_insert(now);
-        if now.0.saturating_sub(since.0) < LOOK_PERIOD_NS {
+        let Some(since) = file.shrunk_at else {
+            file.shrunk_at = Some(now);
             return;
-        }
-        file.shrunk_at = Some(now);
+        };
         if !file.generation.is_kept() || !file.present || !self.patterns.matches(&file.path) {
             return;
         }
-        let truncated = Truncated {
-            path: file.path.clone(),
-            bytes,
-            // That is a period ago: its copies are newer for sure, and those of what came before are not.
-            since_ns: since.0,
-            before: file.checkpoint.clone(),
-        };
-        self.look_for_copies(truncated);
+        let missed = file.missed.get_or_insert_with(|| {
+            Box::new(Truncated {
+                path: file.path.clone(),
+                bytes: 0,
+                times: 0,
+                since_ns: since.0.saturating_sub(CLOCK_GRAIN_NS),
+                before: file.checkpoint.clone(),
+            })
+        });
+        missed.bytes += bytes;
+        missed.times += 1;
+        if missed.times == 1 {
+            self.look_when_due(key);
+        }
     }
 
-    fn look_for_copies(&mut self, truncated: Truncated) {
+    /// Looks for copies of what a file had without a turn, once that began a period ago: they are newer
+    /// for sure, and copies of what came before are not.
+    pub(super) fn look_when_due(&mut self, key: Key) {
+        let now = self.context.clock.now();
+        let missed = self.table.get(key).and_then(|file| file.missed.as_ref());
+        let Some(since_ns) = missed.map(|missed| missed.since_ns) else { return };
+        // A clock that was set back is no reason to wait.
+        let age = u64::try_from(now.0.saturating_sub(since_ns)).unwrap_or(u64::MAX);
+        let wait = LOOK_PERIOD.saturating_sub(Duration::from_nanos(age));
+        match wait.is_zero() {
+            true => self.look_for_missed(key),
+            false => self.schedule.later(key, self.context.clock.elapsed() + wait),
+        }
+    }
+
+    /// The same at once: what stands in the file now is read next.
+    fn look_for_missed(&mut self, key: Key) {
+        let now = self.context.clock.now();
+        let Some(file) = self.table.get_mut(key) else { return };
+        file.shrunk_at = file.shrunk_at.map(|_| now);
+        if let Some(missed) = file.missed.take() {
+            self.look_for_copies(*missed);
+        }
+    }
+
+    /// We stop: nobody looks for copies any more.
+    pub(super) fn give_up_missed(&mut self) {
+        let now = self.context.clock.now();
+        for key in self.table.keys() {
+            let missed = self.table.get_mut(key).and_then(|file| file.missed.take());
+            if let Some(missed) = missed {
+                let why = "were truncated before they were read, and the shipper was stopped before it \
+                           looked for a copy of them";
+                self.lost(Gap { why: Some(why.to_owned()), ..missed.uncopied(0, now) });
+            }
+        }
+    }
+
+    /// Copies of it are looked for, behind those of others: what one look finds is known to the next.
+    pub(super) fn look_for_copies(&mut self, truncated: Truncated) {
+        self.looks += 1;
+        self.copied.waiting.push_back(truncated);
+        self.look_for_next_copies();
+    }
+
+    fn look_for_next_copies(&mut self) {
+        if self.copied.looking {
+            return;
+        }
+        let Some(truncated) = self.copied.waiting.pop_front() else { return };
+        self.copied.looking = true;
         let known = self.known_of(&truncated.before.source);
         let (patterns, now) = (self.patterns.clone(), self.context.clock.now());
-        self.looks += 1;
         self.tasks.spawn(async move {
             let look = move || between::copies(&truncated, &known, &patterns, now);
             Done::Copies(tokio::task::spawn_blocking(look).await.unwrap_or_default())
@@ -95,6 +162,7 @@ impl Shipper {
     /// delete them meanwhile.
     pub(super) fn copies_found(&mut self, between: Between) {
         self.looks -= 1;
+        self.copied.looking = false;
         let (copies, now) = (between.begun(), self.context.clock.now());
         self.take_between(between);
         let mut packed = Vec::new();
@@ -108,6 +176,7 @@ impl Shipper {
         }
         // Also when there are none: the stream is held until they were looked for.
         self.judge(packed);
+        self.look_for_next_copies();
     }
 
     /// What is known of the files of a stream, whether they are found or not.

@@ -121,6 +121,74 @@ async fn copies_of_truncated_files_are_what_came_before() {
     world.expect(&["one", "two", "three", "four"]).await;
 }
 
+/// A program that does not append goes on behind what it had written when the file was truncated.
+#[tokio::test]
+async fn copies_that_begin_with_a_hole_are_read() {
+    let mut world = World::new().await;
+    world.append("a.log", "one\n");
+    world.once().await;
+    let write = |name: &str, hole: usize, text: &str| {
+        let content = [vec![0; hole].as_slice(), text.as_bytes()].concat();
+        fs::write(world.path(name), content).unwrap();
+    };
+    write("a.log.3", 0, "one\ntwo\n");
+    write("a.log.2", 2000, "three\n");
+    write("a.log.1", 2006, "four\n");
+    write("a.log", 2011, "five\n");
+    compress(&world, "a.log.2");
+    world.once().await;
+    assert_eq!(in_order(&world, 5).await, ["one", "two", "three", "four", "five"]);
+}
+
+/// As with `rotate 0`.
+#[tokio::test]
+async fn what_came_and_went_where_nothing_is_kept_is_said_once() {
+    let mut world = World::new().await;
+    world.append("a.log", "one\n");
+    world.append("b.log", "another one\n");
+    world.once().await;
+    for line in ["two\n", "three\n"] {
+        fs::remove_file(world.path("a.log")).unwrap();
+        world.append("a.log", line);
+    }
+    // Nothing stands here: as much as was seen of it is stored.
+    fs::remove_file(world.path("b.log")).unwrap();
+    world.once().await;
+    let gap = unseen(&world, "what was read last of {} is not there any more");
+    world.expect(&["one", "another one", &gap, "three"]).await;
+    let source = world.path("a.log").to_string_lossy().into_owned();
+    assert_eq!(world.receiver.stored().iter().filter(|it| it.source == source).count(), 3);
+    world.append("b.log", "four\n");
+    world.once().await;
+    world.receiver.messages(5).await;
+    world.once().await;
+    assert_eq!(world.receiver.stored().len(), 5, "said once");
+}
+
+#[tokio::test]
+async fn where_all_is_known_of_a_file_that_was_replaced_no_gap_is_said() {
+    let mut world = World::new().await;
+    world.append("a.log", "one\n");
+    world.append("b.log", "first\n");
+    let once = |world: &World| {
+        let mut config = world.config();
+        config.paths = vec![format!("{}/logs/**/*.log*", world.folder.path().display())];
+        config.until = Until::Done;
+        config
+    };
+    world.start_with(once(&world));
+    world.running.take().unwrap().0.join().await.unwrap();
+    // One is written anew with all it had, as an editor does; of the other a copy is followed.
+    fs::write(world.path("new"), "one\ntwo\n").unwrap();
+    rename(&world, "new", "a.log");
+    world.append("b.log", "second\n");
+    fs::copy(world.path("b.log"), world.path("b.log.1")).unwrap();
+    fs::write(world.path("b.log"), "third\n").unwrap();
+    world.start_with(once(&world));
+    world.running.take().unwrap().0.join().await.unwrap();
+    world.expect(&["one", "one", "two", "first", "first", "second", "third"]).await;
+}
+
 /// Copies a folder. False when something in it changed meanwhile.
 fn copied_at_rest(from: &Path, to: &Path) -> bool {
     let look = || {

@@ -1,8 +1,10 @@
 //! Files that are truncated again and again while nothing gets through (`copytruncate` in an outage).
 
+use model::record::FieldValue;
+
 use super::held::{is_open, until};
 use super::*;
-use crate::tail::truncated::LOOK_PERIOD_NS;
+use crate::tail::truncated::LOOK_PERIOD;
 
 /// Waits until the file was seen with so many bytes.
 async fn seen_with(world: &World, bytes: usize) {
@@ -21,16 +23,21 @@ async fn seen_with(world: &World, bytes: usize) {
     clock.timeout(Duration::from_secs(20), seen).await.expect("the file to be seen");
 }
 
-/// Truncates the file and writes a line to it, and waits until the next time is looked into.
-async fn written_anew(world: &World, line: &str) {
+/// Truncates the file and writes a line to it.
+async fn written_at_once(world: &World, line: &str) {
     let file = OpenOptions::new().write(true).open(world.path("a.log")).unwrap();
     file.set_len(0).unwrap();
     seen_with(world, 0).await;
     world.append("a.log", line);
     seen_with(world, line.len()).await;
+}
+
+/// The same, and waits until the next time is looked into.
+async fn written_anew(world: &World, line: &str) {
+    written_at_once(world, line).await;
     let clock = Clock::system();
-    let due = clock.now().0 + LOOK_PERIOD_NS;
-    until(|| clock.now().0 > due).await;
+    let due = clock.elapsed() + LOOK_PERIOD;
+    until(|| clock.elapsed() > due).await;
 }
 
 fn files(world: &World) -> u64 {
@@ -69,6 +76,62 @@ async fn what_stood_there_between_two_truncations_and_has_no_copy_is_said() {
         world.path("a.log").display()
     );
     world.expect(&["one", "two", gap.as_str(), "four"]).await;
+    world.stop().await;
+}
+
+/// As a rule all of it is within the period in which nobody looks twice.
+#[tokio::test]
+async fn what_stood_there_between_quick_truncations_is_read_from_its_copies() {
+    let mut world = refused().await;
+    written_at_once(&world, "three\n").await;
+    fs::copy(world.path("a.log"), world.path("a.log.2")).unwrap();
+    written_at_once(&world, "four\n").await;
+    fs::copy(world.path("a.log"), world.path("a.log.1")).unwrap();
+    written_at_once(&world, "five\n").await;
+    until(|| files(&world) == 3).await;
+    world.receiver.down(None);
+    world.receiver.messages(5).await;
+    let stored = world.receiver.stored().into_iter().map(|stored| stored.record.message);
+    assert_eq!(stored.collect::<Vec<_>>(), ["one", "two", "three", "four", "five"]);
+    world.stop().await;
+}
+
+/// Bytes that are told as lost so far.
+fn lost_bytes(world: &World) -> i64 {
+    let fields = world.receiver.stored().into_iter().flat_map(|stored| stored.record.fields);
+    let bytes = |(name, value): (String, FieldValue)| match (name.as_str(), value) {
+        ("gap_to", FieldValue::Int(to)) => to,
+        ("gap_from", FieldValue::Int(from)) => -from,
+        _ => 0,
+    };
+    fields.map(bytes).sum()
+}
+
+#[tokio::test]
+async fn what_stood_there_between_quick_truncations_and_has_no_copy_is_said() {
+    let mut world = refused().await;
+    for line in ["three\n", "four\n", "five\n"] {
+        written_at_once(&world, line).await;
+    }
+    world.receiver.down(None);
+    until(|| lost_bytes(&world) == 11).await;
+    let has = |line: &str| world.receiver.stored().iter().any(|it| it.record.message == line);
+    until(|| has("five")).await;
+    assert!(has("two") && !has("three") && !has("four"));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_not_looked_for_before_the_end_is_said_at_the_next_start() {
+    let mut world = refused().await;
+    for line in ["three\n", "four\n"] {
+        written_at_once(&world, line).await;
+    }
+    world.stop().await;
+    world.receiver.down(None);
+    world.start();
+    // And what had been sent of the first content.
+    until(|| lost_bytes(&world) == 6 + 4).await;
     world.stop().await;
 }
 
