@@ -133,6 +133,11 @@ impl Clustered {
         tracing::warn!("not every partition is led yet; records wait for it");
     }
 
+    /// Whether there are partitions, as far as this node knows.
+    pub(crate) fn has_partitions(&self) -> bool {
+        !self.metadata.catalog().topology().borrow().partitions.is_empty()
+    }
+
     /// The indexer of the partitions that the cluster gives to this node.
     pub(crate) async fn start_indexer(&self, base: &Base) -> Result<Arc<Indexer>> {
         let remote = Remote::new(self.metadata.clone());

@@ -63,6 +63,7 @@ struct RawIndex {
     merge_fan_in: Option<u32>,
     merge_rows_max: Option<u64>,
     cold_after_s: Option<u64>,
+    removed_kept_s: Option<u64>,
     retention_days: Option<u32>,
     disk_percent_max: Option<u32>,
     disk_free_bytes_min: Option<u64>,
@@ -222,6 +223,8 @@ pub(crate) struct IndexConfig {
     pub(crate) merge_rows_max: u64,
     /// Age of records at which splits that are done are packed for size, seconds; 0 is never.
     pub(crate) cold_after_s: u64,
+    /// How long objects of splits that are no more stay for answers of other nodes, seconds.
+    pub(crate) removed_kept_s: u64,
     /// Days that records are kept.
     pub(crate) retention_days: u32,
     /// Share of the disk that Sawlog may take, percent.
@@ -297,6 +300,7 @@ impl Config {
                 merge_fan_in: raw.index.merge_fan_in.unwrap_or(8),
                 merge_rows_max: raw.index.merge_rows_max.unwrap_or(1_000_000),
                 cold_after_s: raw.index.cold_after_s.unwrap_or(7 * 86_400),
+                removed_kept_s: raw.index.removed_kept_s.unwrap_or(60),
                 retention_days: raw.index.retention_days.unwrap_or(30),
                 disk_percent_max: raw.index.disk_percent_max.unwrap_or(80),
                 disk_free_bytes_min: raw.index.disk_free_bytes_min.unwrap_or(2 << 30),

@@ -42,17 +42,26 @@ pub(crate) async fn delete(args: DeleteArgs) -> Result<()> {
     if !args.wait {
         return Ok(());
     }
-    let clock = Clock::system();
+    followed(&client, number).await
+}
+
+/// Waits until a deletion is done, and says how far it is.
+async fn followed(client: &Client, number: u64) -> Result<()> {
+    let (clock, mut told) = (Clock::system(), None);
     loop {
         let all: Value = answer(client.get("/api/v1/deletions", &[]).await?).await?;
         let all = all.get("deletions").and_then(Value::as_array);
         let is_it = |one: &&Value| one.get("number").and_then(Value::as_u64) == Some(number);
         let one = all.and_then(|all| all.iter().find(is_it));
         let one = one.with_context(|| format!("the node does not know deletion {number}"))?;
+        let count = |name: &str| one.get(name).and_then(Value::as_u64).unwrap_or_default();
+        let (deleted, left) = (count("deleted"), count("splits_left"));
         if one.get("done").is_some_and(Value::is_string) {
-            let deleted = one.get("deleted").and_then(Value::as_u64).unwrap_or_default();
             tell(&format!("deletion {number}: {deleted} records are gone from the disk"));
             return Ok(());
+        }
+        if left > 0 && told.replace(left) != Some(left) {
+            tell(&format!("deletion {number}: {left} splits are still to be written without them"));
         }
         clock.sleep(LOOK_INTERVAL).await;
     }

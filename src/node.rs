@@ -35,6 +35,7 @@ use crate::clustered::Clustered;
 use crate::config::Config;
 use crate::listeners;
 use crate::operate;
+use crate::readiness::Readiness;
 use crate::starting::Starting;
 use crate::status_source::{NodeStatus, Reader};
 use crate::tell;
@@ -80,9 +81,6 @@ fn start(args: &NodeArgs, shipping: Option<Shipping>) -> Result<()> {
     served
 }
 
-/// A node that has heard nothing of its cluster for so long is not ready.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
-
 /// What takes records: this node's own partitions, or its place in a cluster.
 #[derive(Clone)]
 pub(crate) enum Parts {
@@ -120,8 +118,16 @@ impl Parts {
         }
     }
 
+    /// What `sawlog cluster` asks.
+    fn router(&self) -> Router {
+        match self {
+            Self::Clustered(clustered) => clustered.router(),
+            Self::Solo(_) => operate::router_alone(),
+        }
+    }
+
     /// How long this node has heard nothing of its cluster.
-    fn silence(&self) -> Duration {
+    pub(crate) fn silence(&self) -> Duration {
         match self {
             Self::Solo(_) => Duration::ZERO,
             Self::Clustered(clustered) => clustered.metadata.silence(),
@@ -193,12 +199,14 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     let shipper = shipping
         .map(|shipping| ship(&config, address, token, shipping, &clock, &metrics, &shutdown));
     let shipper = shipper.transpose()?;
+    let readiness = Readiness::watch(&searcher, &parts, &clock, &shutdown);
     let source = Arc::new(NodeStatus {
         node: node.to_string(),
         data_dir: config.data_dir.clone(),
         clock: clock.clone(),
-        searcher: searcher.clone(),
+        searcher,
         parts: parts.clone(),
+        readiness: readiness.clone(),
         shipper: shipper.as_ref().map(|shipper| Box::new(shipper.status_reader()) as Reader),
     });
     let doors = Doors::open(
@@ -208,13 +216,10 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
         &Disk::default(),
     )
     .context("what the doors remember cannot be read")?;
-    let mut router = query_ui::api::router(QueryState::new(engine, source, shutdown.clone()))
+    let router = query_ui::api::router(QueryState::new(engine, source, shutdown.clone()))
         .merge(doors.router())
-        .merge(operating(searcher, parts.clone(), metrics));
-    router = match &parts {
-        Parts::Clustered(clustered) => router.merge(clustered.router()),
-        Parts::Solo(_) => router.merge(operate::router_alone()),
-    };
+        .merge(operating(readiness, metrics))
+        .merge(parts.router());
     let guarded =
         |router, audience| doors::translated(platform::http::named(access.guard(router)), audience);
     let more = listeners::open(&config, &router, &doors, guarded, &access, &shutdown).await?;
@@ -333,6 +338,7 @@ pub(crate) fn index_settings(config: &Config) -> Settings {
         merge_fan_in: usize::try_from(limits.merge_fan_in).unwrap_or(usize::MAX),
         merge_rows_max: limits.merge_rows_max,
         cold_after: (limits.cold_after_s > 0).then(|| Duration::from_secs(limits.cold_after_s)),
+        removed_kept: Duration::from_secs(limits.removed_kept_s),
         retention: Duration::from_secs(u64::from(limits.retention_days) * 86_400),
         disk_percent_max: u64::from(limits.disk_percent_max),
         disk_free_bytes_min: limits.disk_free_bytes_min,
@@ -385,14 +391,11 @@ fn ship(
 }
 
 /// Routes for who operates the node.
-fn operating(searcher: Searcher, parts: Parts, metrics: Metrics) -> Router {
-    let ready = |State((searcher, parts)): State<(Searcher, Parts)>| async move {
-        if parts.silence() > SILENCE_MAX {
-            (StatusCode::SERVICE_UNAVAILABLE, "nothing is heard of the cluster\n")
-        } else if searcher.is_caught_up() {
-            (StatusCode::OK, "ready\n")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "reading the queue\n")
+fn operating(readiness: Readiness, metrics: Metrics) -> Router {
+    let ready = |State(readiness): State<Readiness>| async move {
+        match readiness.lack() {
+            None => (StatusCode::OK, "ready\n".to_owned()),
+            Some(lack) => (StatusCode::SERVICE_UNAVAILABLE, format!("{lack}\n")),
         }
     };
     Router::new()
@@ -401,5 +404,5 @@ fn operating(searcher: Searcher, parts: Parts, metrics: Metrics) -> Router {
         // As Loki and its shippers ask.
         .route("/ready", get(ready))
         .route("/metrics", get(move || async move { metrics.encode() }))
-        .with_state((searcher, parts))
+        .with_state(readiness)
 }

@@ -11,6 +11,7 @@ use platform::disk;
 use query_ui::api::{StatusSource, index_status};
 
 use crate::node::Parts;
+use crate::readiness::Readiness;
 
 pub(crate) type Reader = Box<dyn Fn() -> ShipperStatus + Send + Sync>;
 
@@ -21,6 +22,7 @@ pub(crate) struct NodeStatus {
     pub(crate) clock: Clock,
     pub(crate) searcher: Searcher,
     pub(crate) parts: Parts,
+    pub(crate) readiness: Readiness,
     pub(crate) shipper: Option<Reader>,
 }
 
@@ -51,7 +53,7 @@ impl StatusSource for NodeStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.node.clone(),
             uptime_s: self.clock.elapsed().as_secs(),
-            ready: self.searcher.is_caught_up(),
+            ready: self.readiness.lack().is_none(),
             data_dir: self.data_dir.display().to_string(),
             disk: DiskStatus { used_bytes, free_bytes, total_bytes },
             partitions: self.parts.queues().iter().map(|queue| partition(queue.as_ref())).collect(),
