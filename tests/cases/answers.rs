@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tests::process::{FRESH, Node, TINY, refuses, run};
@@ -126,17 +126,42 @@ fn a_split_is_looked_at_without_a_node() {
     let whole = String::from_utf8(run("sawlog", &["split", "check", path]).stdout).unwrap();
     assert_eq!(whole, format!("{path}: whole\n"));
     // What stands behind the end of the body hides it from others.
-    let body = folders[0].join("body.parquet");
+    let (body, bundle) = (folders[0].join("body.parquet"), folders[0].join("index.bundle"));
     let bytes = std::fs::read(&body).unwrap();
     std::fs::write(&body, [bytes.as_slice(), b"more"].concat()).unwrap();
-    refuses("sawlog", &["split", "check", path], &["1 of 1 are not whole splits"]);
+    is_damaged(path, "body.parquet is unreadable: it has ");
     std::fs::write(&body, bytes).unwrap();
-    let bundle = folders[0].join("index.bundle");
-    let mut bytes = std::fs::read(&bundle).unwrap();
-    bytes[100] ^= 4;
-    std::fs::write(&bundle, bytes).unwrap();
-    refuses("sawlog", &["split", "check", path], &["1 of 1 are not whole splits"]);
+    flipped(&body, 10, || is_damaged(path, "body.parquet is damaged within 65536 bytes from 0"));
+    let words = "index.bundle is unreadable: the checksum of its section ";
+    flipped(&bundle, 100, || is_damaged(path, words));
+    let behind = std::fs::read(&bundle).unwrap().len();
+    flipped(&bundle, behind - 30, || {
+        let words = "index.bundle is unreadable: the footer's checksum differs";
+        is_damaged(path, words);
+        refuses("sawlog", &["split", "dump", path], &[words]);
+    });
+    let whole = String::from_utf8(run("sawlog", &["split", "check", path]).stdout).unwrap();
+    assert_eq!(whole, format!("{path}: whole\n"));
     refuses("sawlog", &["split", "dump", "/"], &["no folder of a split"]);
+}
+
+/// `sawlog split check` names the file and the part that is damaged.
+#[track_caller]
+fn is_damaged(path: &str, says: &str) {
+    let args = ["split", "check", path];
+    let words = String::from_utf8(run("sawlog", &args).stdout).unwrap();
+    assert!(words.contains(says), "{says:?} in: {words}");
+    refuses("sawlog", &args, &["1 of 1 are not whole splits"]);
+}
+
+/// Looks while a bit of a file is another.
+fn flipped(file: &Path, at: usize, look: impl FnOnce()) {
+    let whole = std::fs::read(file).unwrap();
+    let mut bytes = whole.clone();
+    bytes[at] ^= 4;
+    std::fs::write(file, bytes).unwrap();
+    look();
+    std::fs::write(file, whole).unwrap();
 }
 
 #[test]

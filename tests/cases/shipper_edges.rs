@@ -5,7 +5,9 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use tests::process::{Node, program};
+use tests::clocks::Clocks;
+use tests::preload;
+use tests::process::{Node, Process, program};
 use tests::wait::eventually;
 
 use crate::shipper::{ALL, World, append, lines, text};
@@ -160,6 +162,33 @@ fn clocks_that_leap_change_nothing() {
         append(&world.path("app"), text(&fresh));
         let file = fs::File::options().write(true).open(world.path("app")).unwrap();
         file.set_modified(time).unwrap();
+        expected.extend(fresh);
+        world.expect(&expected);
+    }
+    assert!(shipper.stop());
+    world.once();
+    world.expect(&expected);
+}
+
+/// The clock of the machine is set while it ships: an hour ahead, and an hour back.
+#[test]
+fn a_clock_that_is_set_while_it_ships_changes_nothing() {
+    let world = World::new();
+    world.settings("", ALL);
+    let clocks = Clocks::new(world.folder.path());
+    let words = preload::command(&[clocks.preload(0)]);
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).arg(program("sawlog-shipper"));
+    command.arg("--config").arg(world.settings_file());
+    let mut shipper = Process::of(command, &world.folder.path().join("shipper.words"));
+    let mut expected = Vec::new();
+    for (round, ahead_s) in [0, 3_600, 0, -3_600].into_iter().enumerate() {
+        clocks.set(0, ahead_s);
+        let fresh = lines(&format!("r{round}"), 10);
+        append(&world.path("app"), text(&fresh[..5]));
+        let rotated = world.path(&format!("app.{round}"));
+        fs::rename(world.path("app"), &rotated).unwrap();
+        append(&rotated, text(&fresh[5..]));
         expected.extend(fresh);
         world.expect(&expected);
     }

@@ -68,6 +68,43 @@ fn with_flags_alone_a_hang_up_ends_nothing_and_an_exclude_for_nothing_is_refused
 }
 
 #[test]
+fn patterns_that_name_nothing_are_told() {
+    let world = World::new();
+    let state = world.state();
+    let state = state.to_str().unwrap();
+    let (to, words) = (world.node.url(), world.folder.path().join("shipper.words"));
+    let args = ["--to", to, "--state-dir", state, "--path", "/nowhere/*.log", "--once"];
+    let shipper = Process::start("sawlog-shipper", &args, &words);
+    eventually("it to be told", || {
+        let words = shipper.words();
+        (words.contains("no file is there") && words.contains("/nowhere/*.log")).then_some(())
+    });
+}
+
+/// Of each command, flags that change nothing of what it does.
+const NEEDLESS: [(&str, &[[&str; 2]]); 4] = [
+    ("pipe", &[["--path", "/a"], ["--exclude", "/a"], ["--start-at", "end"], ["--once", ""]]),
+    ("journal", &[["--path", "/a"], ["--exclude", "/a"]]),
+    ("check", &[["--to", "http://n"], ["--path", "/a"], ["--once", ""]]),
+    ("status", &[["--to", "http://n"], ["--config", "/a"]]),
+];
+
+#[test]
+fn flags_that_a_command_has_no_use_for_are_refused() {
+    for (command, flags) in NEEDLESS {
+        for [flag, value] in flags {
+            let mut args = match command {
+                "check" => vec![command, "/nowhere"],
+                _ => vec![command, "--state-dir", "/nowhere"],
+            };
+            args.push(flag);
+            args.extend(Some(*value).filter(|value| !value.is_empty()));
+            refuses("sawlog-shipper", &args, &[&format!("unexpected argument '{flag}'")]);
+        }
+    }
+}
+
+#[test]
 fn settings_that_cannot_be_used_are_in_the_status_until_others_can() {
     let world = World::new();
     world.settings("", ALL);

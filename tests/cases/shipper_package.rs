@@ -132,6 +132,36 @@ fn one_line_points_the_package_at_a_node_with_its_token_and_authority() {
 }
 
 #[test]
+fn after_a_wrong_line_the_right_one_installs() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("token"), "secret-token\n").unwrap();
+    fs::write(at("empty"), "\n").unwrap();
+    let (token, empty) = (at("token"), at("empty"));
+    let (token, empty) = (token.to_str().unwrap(), empty.to_str().unwrap());
+    for (wrong, word) in [
+        ([("SAWLOG_TO", "node:7410"), ("SAWLOG_TOKEN_FILE", token)], "cannot send to"),
+        ([("SAWLOG_TO", "http://node:7410"), ("SAWLOG_TOKEN_FILE", empty)], "no token"),
+        ([("SAWLOG_TO", "http://node:7410"), ("SAWLOG_CA", token)], "no certificate"),
+        ([("SAWLOG_TO", "http://node:7410"), ("SAWLOG_TOKEN_FILE", "token")], "begin with /"),
+    ] {
+        let output = install(folder.path(), &wrong);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && words.contains(word), "{wrong:?}: {words}");
+        assert!(!at("etc/shipper.toml").exists() && !at("etc/shipper.toml.new").exists());
+    }
+    let right = [("SAWLOG_TO", "http://[::1]:7410"), ("SAWLOG_TOKEN_FILE", token)];
+    let output = install(folder.path(), &right);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = fs::read_to_string(at("etc/shipper.toml")).unwrap();
+    assert!(text.contains("to = [\"http://[::1]:7410\"]"), "{text}");
+    // Who says it once more is told that nobody listens.
+    let output = install(folder.path(), &right);
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("stays as it is"));
+}
+
+#[test]
 fn what_is_no_address_is_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let output = install(folder.path(), &[("SAWLOG_TO", "http://a\"]\nindex = [\"b")]);

@@ -2,7 +2,7 @@
 //! in which the lines of a stream are read back.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -26,11 +26,35 @@ fn check_order(world: &World, expected: &[String]) {
 
 /// The pattern names the current file alone, as the package's does /var/log/syslog.
 const LITERAL: &str = "[[files]]\npaths = [\"LOGS/syslog\"]\n";
+const LOGROTATE: &str = "/usr/sbin/logrotate";
+
+/// Real logrotate for the file of a world, where it is installed.
+struct Logrotate {
+    rules: PathBuf,
+    state: PathBuf,
+}
+
+impl Logrotate {
+    fn new(world: &World, rules: &str) -> Self {
+        let file = |name: &str| world.folder.path().join(name);
+        let rotate = Self { rules: file("rotate.conf"), state: file("rotate.state") };
+        let log = world.path("syslog");
+        fs::write(&rotate.rules, format!("{} {{\n{rules}\n}}\n", log.display())).unwrap();
+        rotate
+    }
+
+    fn run(&self) {
+        let [state, rules] = [&self.state, &self.rules].map(|path| path.to_str().unwrap());
+        let output =
+            Command::new(LOGROTATE).args(["--force", "--state", state, rules]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
 
 /// Real logrotate, three times while nobody ships, in each of its ways.
 #[test]
 fn logrotate_while_nobody_ships_loses_no_file_and_no_order() {
-    if !Path::new("/usr/sbin/logrotate").exists() {
+    if !Path::new(LOGROTATE).exists() {
         eprintln!("skipped: logrotate is not installed");
         return;
     }
@@ -44,10 +68,8 @@ fn logrotate_while_nobody_ships_loses_no_file_and_no_order() {
         eprintln!("{way:?}");
         let world = World::new();
         world.settings("", LITERAL);
-        let rules = world.folder.path().join("rotate.conf");
-        let state = world.folder.path().join("rotate.state");
+        let rotate = Logrotate::new(&world, &format!("rotate 9\n{way}"));
         let log = world.path("syslog");
-        fs::write(&rules, format!("{} {{\nrotate 9\n{way}\n}}\n", log.display())).unwrap();
         let mut expected = lines("before", 50);
         append(&log, text(&expected));
         world.once();
@@ -58,11 +80,7 @@ fn logrotate_while_nobody_ships_loses_no_file_and_no_order() {
             if round == 3 {
                 break;
             }
-            let output = Command::new("/usr/sbin/logrotate")
-                .args(["--force", "--state", state.to_str().unwrap(), rules.to_str().unwrap()])
-                .output()
-                .unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            rotate.run();
             // Names with a second in them shall differ.
             pace(Duration::from_millis(if way.contains("dateext") { 1_100 } else { 0 }));
         }
@@ -70,6 +88,34 @@ fn logrotate_while_nobody_ships_loses_no_file_and_no_order() {
         check_order(&world, &expected);
         world.once();
         world.expect(&expected);
+    }
+}
+
+/// Real logrotate that keeps nothing: what came after the last look is lost, and that is said.
+#[test]
+fn logrotate_that_keeps_nothing_while_nobody_ships_is_said() {
+    if !Path::new(LOGROTATE).exists() {
+        eprintln!("skipped: logrotate is not installed");
+        return;
+    }
+    for way in ["create", "copytruncate"] {
+        eprintln!("{way:?}");
+        let world = World::new();
+        world.settings("", LITERAL);
+        let rotate = Logrotate::new(&world, &format!("rotate 0\n{way}"));
+        let log = world.path("syslog");
+        append(&log, "read\n");
+        world.once();
+        for round in 0..2 {
+            append(&log, format!("round {round}\n"));
+            rotate.run();
+        }
+        append(&log, "new\n");
+        world.once();
+        let gaps = world.expect_beside_gaps(&["read", "new"]);
+        assert!(gaps.len() == 1 && gaps[0].contains("may have come and gone"), "{gaps:?}");
+        world.once();
+        assert_eq!(world.expect_beside_gaps(&["read", "new"]), gaps);
     }
 }
 

@@ -2,6 +2,8 @@
 //! plans run at the holders, and when these fail the rows are fetched.
 
 use std::fmt::Write as _;
+use std::io::Read as _;
+use std::net::TcpStream;
 
 use serde_json::{Value, json};
 use tests::chance::Chance;
@@ -153,17 +155,25 @@ fn answers_are_the_same_wherever_their_parts_run() {
     agree(&cluster, "everybody again");
 }
 
-/// Begins a question and gives the connection on which it is answered, and its name.
-fn begin(address: &str, path: &str, body: &Value) -> (std::net::TcpStream, String) {
-    use std::io::{BufRead as _, BufReader, Write as _};
-    let mut connection = std::net::TcpStream::connect(address).unwrap();
+/// Sends a question with one more header.
+fn send(address: &str, path: &str, header: &str, body: &Value) -> TcpStream {
+    use std::io::Write as _;
+    let mut connection = TcpStream::connect(address).unwrap();
     let body = body.to_string();
     write!(
         connection,
-        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\n{header}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
     .unwrap();
+    connection
+}
+
+/// Begins a question and gives the connection on which it is answered, and its name.
+fn begin(address: &str, path: &str, body: &Value) -> (TcpStream, String) {
+    use std::io::{BufRead as _, BufReader};
+    let connection = send(address, path, "user-agent: spread", body);
     let head = BufReader::new(connection.try_clone().unwrap()).lines().map(Result::unwrap);
     let name = head
         .take_while(|line| !line.is_empty())
@@ -173,7 +183,8 @@ fn begin(address: &str, path: &str, body: &Value) -> (std::net::TcpStream, Strin
 
 #[test]
 fn a_query_is_ended_at_any_node_by_its_name() {
-    let cluster = Cluster::start(3, QUICK, |_, _| Vec::new());
+    let one_place = format!("{QUICK}[query]\nconcurrency_max = 1\n");
+    let cluster = Cluster::start(3, &one_place, |_, _| Vec::new());
     for batch in 0..30 {
         let line = |n: usize| format!("{{\"msg\":\"line {n}\",\"level\":\"error\",\"n\":{n}}}\n");
         let lines: String = (batch * 2_000..(batch + 1) * 2_000).map(line).collect();
@@ -186,6 +197,18 @@ fn a_query_is_ended_at_any_node_by_its_name() {
     let address = cluster.addresses()[0].clone();
     let (_connection, name) = begin(&address, "/api/v1/sql", &json!({ "sql": sql }));
     let running = || figure(cluster.client(0), "query_running ");
+    assert_eq!(running(), 1);
+    // What is small has a name too, and is ended by it while it waits for the place.
+    let small = json!({ "query": "line" });
+    let mut waiting = send(&address, "/api/v1/histogram", "x-query-id: 00000000c0ffee00", &small);
+    eventually("the histogram to be ended", || {
+        let path = "/api/v1/queries/00000000c0ffee00";
+        let ended = cluster.client(2).send("DELETE", path, &[], Vec::new()).unwrap();
+        (ended.status == 204).then_some(())
+    });
+    let mut told = String::new();
+    waiting.read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("HTTP/1.1 409") && told.contains("cancelled"), "{told}");
     assert_eq!(running(), 1);
     let clock = platform::clock::Clock::system();
     let begun = clock.elapsed();

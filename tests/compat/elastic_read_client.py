@@ -109,6 +109,31 @@ def test_figures_of_figures(node):
     assert all(bucket["half"]["value"] == bucket["doc_count"] / 2 for bucket in buckets)
 
 
+def test_rates_bounds_and_first_records(node):
+    es = filled(node)
+    rate = {"rate": {"unit": "second"}}
+    summed = {"rate": {"field": "http.status", "unit": "hour", "mode": "sum"}}
+    top = {"top_metrics": {"metrics": [{"field": "http.status"}], "sort": {"http.status": "desc"}, "size": 2}}
+    dates = {"field": "@timestamp", "fixed_interval": "1m", "min_doc_count": 1}
+    histogram = {"date_histogram": dates, "aggs": {"rate": rate, "sum": summed, "all": {"sum": {"field": "http.status"}}}}
+    steps = {"field": "http.status", "interval": 100, "hard_bounds": {"min": 300, "max": 599}}
+    aggs = {"m": histogram, "top": top, "steps": {"histogram": steps}}
+    answer = es.search(index="logs-app-prod", size=0, aggs=aggs)["aggregations"]
+    for bucket in answer["m"]["buckets"]:
+        assert bucket["rate"]["value"] == bucket["doc_count"] / 60, bucket
+        assert abs(bucket["sum"]["value"] - bucket["all"]["value"] * 60) < 1e-6, bucket
+    last = 200 + COUNT - 1
+    found = [(one["sort"], one["metrics"]["http.status"]) for one in answer["top"]["top"]]
+    assert found == [([last], last), ([last - 1], last - 1)], answer["top"]
+    assert [(one["key"], one["doc_count"]) for one in answer["steps"]["buckets"]] == [(300, 100), (400, 100), (500, 100)]
+    # Outside of buckets of time there is no rate.
+    try:
+        es.search(index="logs-app-prod", size=0, aggs={"r": rate})
+        raise AssertionError("it has no length")
+    except elasticsearch.BadRequestError as error:
+        assert "date histogram" in str(error.body), error.body
+
+
 def test_documents_have_names_of_their_own(node):
     es = client(f"{node.url}/es")
     for number, own in enumerate(["a", 7]):

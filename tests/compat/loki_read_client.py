@@ -59,6 +59,18 @@ def test_figures_over_time(node):
     assert most == 60, most
 
 
+def test_fields_and_patterns(node):
+    span = filled(node)
+    for more, expected in (({}, 300), ({"line_limit": 10}, 10)):
+        fields = call(node, "detected_fields", query='{service="shop"}', **more, **span)["fields"]
+        (trace,) = [field for field in fields if field["label"] == "trace"]
+        assert (trace["type"], trace["cardinality"]) == ("string", expected), trace
+    query = '{service=~"shop|mail"} |> "level=info path=<_> took=7ms" or "sent <_> letter"'
+    answer = call(node, "query_range", query=query, limit=100, **span)
+    lines = [line for stream in answer["data"]["result"] for _, line in stream["values"]]
+    assert sorted(lines) == ['level=info path="/p1" took=7ms', "sent 1 letter"], lines
+
+
 def test_what_is_wrong_is_said_in_words(node):
     for query in ("{service=", '{service="a"} | nonsense', 'rate({service="a"})'):
         try:

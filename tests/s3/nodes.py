@@ -43,6 +43,7 @@ segment_bytes_max = {QUEUE_BYTES // 8}
 fresh_rows_max = 1000
 fresh_age_max_s = 1
 merge_fan_in = 3
+removed_kept_s = 2
 """
 WRITERS = 3
 REQUEST_RECORDS = 5

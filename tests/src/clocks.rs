@@ -1,15 +1,12 @@
 //! Clocks that leap, one of each node.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::preload::{self, Preload};
+use crate::preload::{Library, Preload};
 
 /// Clocks whose time of the calendar can be set; time that only counts on is the machine's.
 #[derive(Debug)]
-pub struct Clocks {
-    library: PathBuf,
-    folder: PathBuf,
-}
+pub struct Clocks(Library);
 
 impl Clocks {
     /// Builds what makes them leap, below a folder.
@@ -18,15 +15,14 @@ impl Clocks {
     /// There is no C compiler.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        let library = preload::library(folder, "leaping_clock", include_str!("leaping_clock.c"));
-        Self { library, folder: folder.to_owned() }
+        let source = include_str!("leaping_clock.c");
+        Self(Library::build(folder, "leaping_clock", source, "CLOCK_AHEAD_S"))
     }
 
-    /// The command by which a node is started that is to get such a clock.
+    /// What is loaded before a node that is to get such a clock.
     #[must_use]
-    pub fn command(&self, number: usize) -> Vec<String> {
-        let (library, value) = (self.library.clone(), self.file(number));
-        preload::command(&[Preload { library, variable: "CLOCK_AHEAD_S", value }])
+    pub fn preload(&self, number: usize) -> Preload {
+        self.0.before(number)
     }
 
     /// A node's clock is so many seconds ahead of the machine's from now on.
@@ -34,13 +30,10 @@ impl Clocks {
     /// # Panics
     /// It cannot be said.
     pub fn set(&self, number: usize, ahead_s: i64) {
-        let (file, new) = (self.file(number), self.folder.join("clock.new"));
+        let file = self.0.own(number);
+        let new = file.with_extension("new");
         // In one step: half a number is another one.
         std::fs::write(&new, ahead_s.to_string()).unwrap();
         std::fs::rename(&new, &file).unwrap();
-    }
-
-    fn file(&self, number: usize) -> PathBuf {
-        self.folder.join(format!("clock{number}"))
     }
 }

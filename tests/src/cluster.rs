@@ -127,6 +127,11 @@ impl Cluster {
         number
     }
 
+    /// From its next start on a node has these settings.
+    pub fn set(&mut self, settings: &str) {
+        settings.clone_into(&mut self.settings);
+    }
+
     /// From its next start on a node is started by this command, which becomes it.
     pub fn through(&mut self, number: usize, command: Vec<String>) {
         self.seats[number].through = command;

@@ -7,15 +7,12 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::process::{Pid, Resource, Rlimit};
 
 use crate::cluster::Cluster;
-use crate::preload::{self, Preload};
+use crate::preload::{Library, Preload};
 use crate::process::Process;
 
 /// Disks whose syncs can be made slow, one of each node.
 #[derive(Debug)]
-pub struct SlowDisks {
-    library: PathBuf,
-    folder: PathBuf,
-}
+pub struct SlowDisks(Library);
 
 impl SlowDisks {
     /// Builds what makes them slow, below a folder.
@@ -24,21 +21,14 @@ impl SlowDisks {
     /// There is no C compiler.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        let library = preload::library(folder, "slow_sync", include_str!("slow_sync.c"));
-        Self { library, folder: folder.to_owned() }
+        let source = include_str!("slow_sync.c");
+        Self(Library::build(folder, "slow_sync", source, "SLOW_SYNC_MS"))
     }
 
-    /// The command by which a node is started that is to get such a disk.
-    #[must_use]
-    pub fn command(&self, number: usize) -> Vec<String> {
-        preload::command(&[self.preload(number)])
-    }
-
-    /// The library for a node's disk.
+    /// What is loaded before a node that is to get such a disk.
     #[must_use]
     pub fn preload(&self, number: usize) -> Preload {
-        let (library, value) = (self.library.clone(), self.file(number));
-        Preload { library, variable: "SLOW_SYNC_MS", value }
+        self.0.before(number)
     }
 
     /// From now on each sync of a node takes so much longer.
@@ -46,16 +36,12 @@ impl SlowDisks {
     /// # Panics
     /// It cannot be said.
     pub fn slow(&self, number: usize, ms: u64) {
-        std::fs::write(self.file(number), ms.to_string()).unwrap();
+        std::fs::write(self.0.own(number), ms.to_string()).unwrap();
     }
 
     /// It is as quick as it was.
     pub fn quick(&self, number: usize) {
-        std::fs::remove_file(self.file(number)).ok();
-    }
-
-    fn file(&self, number: usize) -> PathBuf {
-        self.folder.join(format!("slow{number}"))
+        std::fs::remove_file(self.0.own(number)).ok();
     }
 }
 
@@ -187,6 +173,16 @@ pub fn written(path: &Path) -> Vec<u8> {
     let end = bytes.iter().rposition(|byte| *byte != 0).expect("something was written");
     bytes.truncate(end + 1);
     bytes
+}
+
+/// Tears off the end of what was written. What was there before.
+///
+/// # Panics
+/// The file cannot be changed.
+pub fn tear(path: &Path) -> Vec<u8> {
+    let (good, bytes) = (std::fs::read(path).unwrap(), written(path));
+    std::fs::write(path, &bytes[..bytes.len() - 5]).unwrap();
+    good
 }
 
 /// Changes one bit at a share of what was written. What was there before.

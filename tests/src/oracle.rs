@@ -50,7 +50,7 @@ pub enum Ask {
 pub enum Test {
     /// It is there.
     Exists,
-    /// Its text holds the phrase, or it is the number.
+    /// It is the number, where both are numbers; else its text holds the phrase.
     Is(String),
     /// Its text holds the word with stars.
     Stars(String),
@@ -138,10 +138,10 @@ impl Test {
         let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
         match self {
             Self::Exists => true,
-            Self::Is(text) => {
-                phrase(&fold(&text_of(value)), &fold(text))
-                    || (value.is_number() && number == text.parse().ok() && number.is_some())
-            }
+            Self::Is(text) => match equal(value, text) {
+                Some(is_equal) => is_equal,
+                None => phrase(&fold(&text_of(value)), &fold(text)),
+            },
             Self::Stars(text) => stars(&fold(&text_of(value)), &fold(text)),
             Self::Exact(text) => exact(&text_of(value), text),
             Self::Text(holds) => holds(&text_of(value)),
@@ -162,6 +162,15 @@ impl Test {
             _ => false,
         }
     }
+}
+
+/// Whether a number is equal to a written one; `None` where one of them is no number.
+fn equal(value: &Value, text: &str) -> Option<bool> {
+    let (wanted, number) = (text.parse::<f64>().ok()?, value.as_number()?);
+    Some(match (number.as_i64(), text.parse::<i64>()) {
+        (Some(number), Ok(wanted)) => number == wanted,
+        _ => number.as_f64() == Some(wanted),
+    })
 }
 
 /// The text of a value.

@@ -10,14 +10,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::preload::{self, Preload};
+use crate::preload::{Library, Preload};
 
 /// Such disks, one of each node.
 #[derive(Debug)]
-pub struct VolatileDisks {
-    library: PathBuf,
-    folder: PathBuf,
-}
+pub struct VolatileDisks(Library);
 
 /// What a loss of power took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,28 +41,18 @@ impl VolatileDisks {
     /// There is no C compiler.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        let library = preload::library(folder, "power_loss", include_str!("power_loss.c"));
-        Self { library, folder: folder.to_owned() }
+        let source = include_str!("power_loss.c");
+        Self(Library::build(folder, "power_loss", source, "POWER_LOSS"))
     }
 
-    /// The command by which a node is started that is to get such a disk.
-    ///
-    /// # Panics
-    /// A folder cannot be made.
-    #[must_use]
-    pub fn command(&self, number: usize) -> Vec<String> {
-        preload::command(&[self.preload(number)])
-    }
-
-    /// The library for a node's disk.
+    /// What is loaded before a node that is to get such a disk.
     ///
     /// # Panics
     /// A folder cannot be made.
     #[must_use]
     pub fn preload(&self, number: usize) -> Preload {
-        let value = self.notes(number);
-        std::fs::create_dir_all(&value).unwrap();
-        Preload { library: self.library.clone(), variable: "POWER_LOSS", value }
+        std::fs::create_dir_all(self.0.own(number)).unwrap();
+        self.0.before(number)
     }
 
     /// Takes from a data directory of a node that was killed what it had not synced.
@@ -73,7 +60,7 @@ impl VolatileDisks {
     /// # Panics
     /// The files cannot be read or changed.
     pub fn lose(&self, number: usize, data: &Path) -> Lost {
-        let (notes, mut lost) = (self.notes(number), Lost::default());
+        let (notes, mut lost) = (self.0.own(number), Lost::default());
         let synced = Synced::read(&notes.join("synced"));
         // As the system names it.
         let mut folders = vec![data.canonicalize().unwrap()];
@@ -93,10 +80,6 @@ impl VolatileDisks {
             }
         }
         lost
-    }
-
-    fn notes(&self, number: usize) -> PathBuf {
-        self.folder.join(format!("power{number}"))
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tests::clocks::Clocks;
 use tests::cluster::{Cluster, QUICK, all_published, list};
 use tests::load::{Load, Tally};
+use tests::preload::command;
 use tests::wait::eventually;
 
 use super::plain;
@@ -68,7 +69,7 @@ fn clocks_that_leap_lose_no_record_and_no_lease() {
     let began = Clock::system().now();
     let mut cluster = Cluster::new(3, QUICK, plain);
     let clocks = Clocks::new(cluster.folder.path());
-    (0..3).for_each(|number| cluster.through(number, clocks.command(number)));
+    (0..3).for_each(|number| cluster.through(number, command(&[clocks.preload(number)])));
     cluster.begin_all();
     let ids: Vec<String> = (0..3).map(|number| cluster.id(number)).collect();
     let load = Load::start(&cluster.addresses(), "leap", 4);

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use tests::cluster::{Cluster, QUEUED, QUICK, all_published, list};
-use tests::disks::{SmallDisk, flip, segments, written};
+use tests::disks::{SlowDisks, SmallDisk, flip, segments, tear};
 use tests::load::{Load, Tally};
+use tests::preload::command;
 use tests::wait::eventually;
 
 use super::plain;
@@ -33,8 +34,7 @@ fn a_torn_tail_of_one_replica_loses_nothing() {
     let (mut cluster, tally, partition) = queued("torn");
     cluster.kill(1);
     let path = segment(&cluster, 1, partition);
-    let bytes = written(&path);
-    std::fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+    tear(&path);
     cluster.begin(1);
     cluster.settled();
     cluster.expect(&tally);
@@ -48,7 +48,8 @@ fn damage_on_a_majority_is_said_and_nothing_is_dropped_in_silence() {
     let (mut cluster, tally, partition) = queued("lost");
     (0..3).for_each(|number| cluster.stop(number));
     let paths = [1, 2].map(|number| segment(&cluster, number, partition));
-    let good = paths.each_ref().map(|path| flip(path, 0.5));
+    // What had been durable: of one the end, of the other a bit in the middle.
+    let good = [tear(&paths[0]), flip(&paths[1], 0.5)];
     (0..3).for_each(|number| cluster.begin(number));
     eventually("both nodes to say it", || {
         [1, 2].iter().all(|number| cluster.words(*number).contains("damaged at byte")).then_some(())
@@ -84,8 +85,8 @@ const DISK_BYTES: u64 = 160 << 20;
 #[test]
 fn a_full_disk_of_one_node_is_said_and_stops_nobody_else() {
     let mut cluster = Cluster::new(3, QUICK, plain);
-    let (disk, command) = SmallDisk::new(&cluster.data(2), DISK_BYTES);
-    cluster.through(2, command);
+    let (disk, mounted) = SmallDisk::new(&cluster.data(2), DISK_BYTES);
+    cluster.through(2, mounted);
     cluster.begin_all();
     let load = Load::start(&cluster.addresses(), "full", 4);
     load.more(500);
@@ -108,6 +109,29 @@ fn a_full_disk_of_one_node_is_said_and_stops_nobody_else() {
     cluster.kill(0);
     load_after(&cluster);
     [1, 2].iter().for_each(|number| cluster.expect_at(*number, &tally));
+}
+
+/// What each sync of the slow disk takes longer, milliseconds.
+const SLOW_MS: u64 = 200;
+
+#[test]
+fn a_slow_disk_stops_nobody_and_loses_nothing() {
+    let mut cluster = Cluster::new(3, QUICK, plain);
+    let disks = SlowDisks::new(cluster.folder.path());
+    (0..3).for_each(|number| cluster.through(number, command(&[disks.preload(number)])));
+    cluster.begin_all();
+    let load = Load::start(&cluster.addresses(), "slow", 4);
+    // Of one that leads, and of one that may only follow there.
+    let leader = cluster.leader_of(0, 0);
+    for victim in [leader, (leader + 1) % 3] {
+        load.more(200);
+        disks.slow(victim, SLOW_MS);
+        load.more(200);
+        disks.quick(victim);
+    }
+    let tally = load.end();
+    cluster.settled();
+    cluster.expect(&tally);
 }
 
 /// A load whose records are all in splits.
@@ -157,8 +181,8 @@ fn a_damaged_copy_of_a_split_is_no_hole_and_is_fetched_again() {
 #[test]
 fn a_node_short_of_room_gives_up_its_own_copies_and_nobody_elses() {
     let mut cluster = Cluster::new(3, QUICK, plain);
-    let (disk, command) = SmallDisk::new(&cluster.data(2), DISK_BYTES);
-    cluster.through(2, command);
+    let (disk, mounted) = SmallDisk::new(&cluster.data(2), DISK_BYTES);
+    cluster.through(2, mounted);
     cluster.begin_all();
     let tally = published(&cluster, "short");
     // A twentieth of it is to stay free.

@@ -1,8 +1,11 @@
 //! Nodes that come and go while records are taken.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, QUICK, list};
 use tests::load::Load;
+use tests::process::{refuses, run};
 use tests::wait::eventually;
 
 use super::{plain, replicas};
@@ -13,14 +16,32 @@ fn node(cluster: &Cluster, seen_by: usize, id: &str) -> Option<Value> {
     list(&status["nodes"]).iter().find(|node| node["id"] == json!(id)).cloned()
 }
 
+/// What `sawlog cluster` says when it asks a node, which does it.
+fn sawlog_cluster(cluster: &Cluster, at: usize, words: &[&str]) -> String {
+    let server = ["--server", cluster.client(at).url.as_str()];
+    let done = run("sawlog", &[&["cluster"][..], words, &server[..]].concat());
+    let said = [done.stdout, done.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(done.status.success(), "{words:?}: {said}");
+    said
+}
+
 fn operate(cluster: &Cluster, at: usize, what: &str, id: &str) {
-    let path = format!("/api/v1/cluster/{what}");
-    let answer = cluster.client(at).post(&path, &json!({ "node": id }));
-    assert_eq!(answer.status, 200, "{what} {id}: {}", answer.body);
+    let said = sawlog_cluster(cluster, at, &[what, id]);
+    assert!(said.contains(id), "{what}: {said}");
 }
 
 fn keeps_nothing(node: &Value) -> bool {
     ["replicas", "indexing", "splits"].iter().all(|what| node[*what] == 0)
+}
+
+/// Three nodes come to vote in the metadata group by themselves.
+fn three_vote(cluster: &Cluster, seen_by: usize) {
+    eventually("three nodes to vote", || {
+        let status = cluster.status(seen_by)?;
+        let voters = list(&status["nodes"]).iter().filter(|node| node["votes"] == true);
+        (voters.count() == 3).then_some(())
+    });
 }
 
 #[test]
@@ -49,6 +70,7 @@ fn changes_of_members_that_follow_each_other_lose_nothing() {
 #[test]
 fn who_leads_is_removed_and_nothing_is_lost() {
     let mut cluster = Cluster::start(4, QUICK, plain);
+    three_vote(&cluster, 0);
     let load = Load::start(&cluster.addresses(), "removed", 4);
     load.more(500);
     // It leads the metadata, and partitions as a rule.
@@ -65,6 +87,46 @@ fn who_leads_is_removed_and_nothing_is_lost() {
     cluster.settled();
     cluster.expect(&tally);
     assert!(node(&cluster, witness, &id).is_none());
+    // Another one votes in its place.
+    three_vote(&cluster, witness);
+}
+
+#[test]
+fn who_operates_sees_the_nodes_and_is_told_what_to_do() {
+    // The last one only answers.
+    let roles = |_: &Path, number: usize| match number {
+        3 => ["--roles", "query"].map(str::to_owned).to_vec(),
+        _ => Vec::new(),
+    };
+    let cluster = Cluster::start(4, QUICK, roles);
+    let shown = sawlog_cluster(&cluster, 1, &["status"]);
+    assert_eq!(shown.lines().filter(|line| line.contains("  up  ")).count(), 4, "{shown}");
+    for words in ["metadata led by", "clock", "entries behind", " 0 of "] {
+        assert!(shown.contains(words), "{words} in {shown}");
+    }
+    let told = sawlog_cluster(&cluster, 2, &["status", "--format", "json"]);
+    let status: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(list(&status["nodes"]).len(), 4, "{status}");
+    cluster.client(3).ingest("/api/v1/ingest", b"{\"message\":\"by way of another\"}");
+    eventually("its answer", || (cluster.count(3, "\"by way\"")? == 1).then_some(()));
+    assert!(node(&cluster, 0, &cluster.id(3)).is_some_and(|node| keeps_nothing(&node)));
+    let said = sawlog_cluster(&cluster, 0, &["add"]);
+    assert!(said.contains("--join") && said.contains(cluster.advertised(0)), "{said}");
+    let (id, url) = (cluster.id(2), cluster.client(0).url.clone());
+    let refused = |what: &str, id: &str, says: &str| {
+        refuses("sawlog", &["cluster", what, id, "--server", &url], &[says]);
+    };
+    refused("remove", &id, "is up");
+    refused("undrain", &id, "is not being drained");
+    refused("drain", "nobody", "no node is");
+    // By its address, and back by the beginning of its id.
+    let drained = sawlog_cluster(&cluster, 0, &["drain", cluster.advertised(2)]);
+    assert!(drained.contains(&id), "{drained}");
+    eventually("it to be seen to drain", || {
+        sawlog_cluster(&cluster, 1, &["status"]).contains("  draining  ").then_some(())
+    });
+    assert!(sawlog_cluster(&cluster, 1, &["undrain", &id[..8]]).contains(&id));
+    cluster.settled();
 }
 
 #[test]

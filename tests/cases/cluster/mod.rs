@@ -7,18 +7,21 @@ mod faults;
 mod foreign;
 mod founding;
 mod members;
+mod partitions;
 mod power;
 mod repeats;
 mod rolling;
+mod starting;
 mod trimmed;
 mod trust;
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::cluster::{Cluster, QUICK};
+use tests::cluster::{Cluster, QUICK, list};
 use tests::load::Load;
 use tests::process::{Node, TINY, free_address, run};
 use tests::wait::{eventually, pace};
@@ -58,6 +61,14 @@ fn every_node_takes_and_answers_everything_over_mutual_tls() {
     }
     let fields = cluster.client(1).post("/api/v1/fields", &json!({ "query": "hello" }));
     assert!(fields.body.contains("\"size\""), "{}", fields.body);
+    // Leadership goes to who indexes, and that is spread.
+    eventually("each partition to be led where it is indexed, at several nodes", || {
+        let status = cluster.status(0)?;
+        let all = list(&status["partitions"]);
+        let leaders: BTreeSet<&str> = all.iter().filter_map(|one| one["leader"].as_str()).collect();
+        let is_at_home = all.iter().all(|one| one["leader"] == one["indexer"]);
+        (is_at_home && leaders.len() > 1).then_some(())
+    });
     // A document that one node stores is every node's.
     let view = json!({ "name": "mine", "author": "Ada", "search": "?q=hello" });
     let kept = cluster.client(2).post("/api/v1/views", &view);

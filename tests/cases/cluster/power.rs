@@ -6,6 +6,7 @@ use std::process::Command;
 use tests::cluster::{Cluster, QUICK, all_published};
 use tests::load::Load;
 use tests::power::{Lost, VolatileDisks};
+use tests::preload::command;
 use tests::wait::eventually;
 
 use super::plain;
@@ -19,7 +20,7 @@ fn what_was_acknowledged_outlives_a_loss_of_power_of_all() {
     let settings = format!("{QUICK}[queue]\nsegment_bytes_max = 16384\n");
     let mut cluster = Cluster::new(3, &settings, plain);
     let disks = VolatileDisks::new(cluster.folder.path());
-    (0..3).for_each(|number| cluster.through(number, disks.command(number)));
+    (0..3).for_each(|number| cluster.through(number, command(&[disks.preload(number)])));
     cluster.begin_all();
     let load = Load::start(&cluster.addresses(), "power", 4);
     for _ in 0..FAILURES {
@@ -47,7 +48,7 @@ fn a_disk_without_power_keeps_what_was_synced_and_nothing_else() {
     let data = folder.path().join("data");
     std::fs::create_dir(&data).unwrap();
     let run = |words: &[&str]| {
-        let command = disks.command(0);
+        let command = command(&[disks.preload(0)]);
         let done = Command::new(&command[0]).args(&command[1..]).args(words).status();
         assert!(done.is_ok_and(|status| status.success()), "{words:?}");
     };
