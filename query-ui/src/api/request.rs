@@ -186,6 +186,9 @@ mod tests {
         check(&json!(1_700_000_000), Some("2023-11-14T22:13:20Z"));
         check(&json!("1700000000123"), Some("2023-11-14T22:13:20.123Z"));
         check(&json!(1_700_000_000.5), Some("2023-11-14T22:13:20.5Z"));
+        check(&json!(1_700_000_000_123.5), Some("2023-11-14T22:13:20.1235Z"));
+        check(&json!(1_700_000_000_123_456.5), Some("2023-11-14T22:13:20.123457Z"));
+        check(&json!(9.2e15), None);
         check(&json!("-15 minutes"), None);
         check(&json!("soon"), None);
         check(&json!(true), None);
