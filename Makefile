@@ -30,7 +30,11 @@ cluster: build ## Start three nodes on this machine as one Sawlog, in this termi
 
 build: tools-build ui ## Build the web UI and both binaries
 	@[ -d $(BIN)/deps ] || echo 'first build: 15 to 25 minutes on 2 cores (DataFusion, tantivy, Parquet); seconds afterwards'
+ifdef LINTED_AS_COMPILED
+	$(CARGO) build --workspace --all-targets
+else
 	$(CARGO) build -p sawlog -p shipper
+endif
 
 # The UI is built again only when one of its sources is newer.
 ui: $(WEB)/dist/index.html ## Build the web UI into query-ui/web/dist
@@ -52,9 +56,6 @@ test-outside:
 
 # The integration tests wait more than they compute.
 test-rust: build
-ifdef LINTED_AS_COMPILED
-	$(CARGO) test --workspace --all-targets --no-run
-endif
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 1))} $(CARGO) test --workspace
 
 test-ui: $(WEB)/node_modules/.package-lock.json
