@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{AsArray as _, RecordBatch, UInt32Array};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -286,20 +287,21 @@ pub fn scan_rows(
         }
         return render(&picked, place, &request.columns);
     };
-    let mut best = Newest::new(newest);
-    for row in passing.set_indices() {
-        best.offer(key(rows, row), row);
-    }
-    let order: Vec<u32> =
-        best.into_sorted().into_iter().filter_map(|(_, row)| u32::try_from(row).ok()).collect();
+    let order = newest_of(rows, &passing, newest);
     render(&take_record_batch(rows, &UInt32Array::from(order))?, place, &request.columns)
 }
 
-/// A row's place in time: timestamp, then offset.
-pub(crate) fn key(rows: &RecordBatch, row: usize) -> (i64, u64) {
-    let time = times(rows, "timestamp").map_or(0, |times| times.value(row));
-    let offset = numbers(rows, "offset").map_or(0, |offsets| offsets.value(row));
-    (time, offset)
+/// Of rows that pass the newest, newest first.
+fn newest_of(rows: &RecordBatch, passing: &BooleanBuffer, newest: usize) -> Vec<u32> {
+    let times = times(rows, "timestamp").map(|times| times.values().as_ref()).unwrap_or_default();
+    let offsets = numbers(rows, "offset").map(|all| all.values().as_ref()).unwrap_or_default();
+    let mut best = Newest::new(newest);
+    // Rows stand as they arrived, nearly in the order of time: from behind, what is offered first is what stays.
+    let places = times.iter().zip(offsets).enumerate().rev();
+    for (row, (time, offset)) in places.filter(|(row, _)| passing.value(*row)) {
+        best.offer((*time, *offset), row);
+    }
+    best.into_sorted().into_iter().filter_map(|(_, row)| u32::try_from(row).ok()).collect()
 }
 
 /// Keeps the newest of what it is offered.
