@@ -1,12 +1,15 @@
 //! Patterns → files: which paths match, and walking the folders where matches can be.
 
 use std::collections::HashSet;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{DirEntry, Metadata};
+use std::io;
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use crate::braces;
+use crate::doubt::is_doubt;
 use crate::identity::FileId;
 
 /// Folders below each other that are walked.
@@ -20,11 +23,22 @@ const DAY_MIN: i64 = 1_000_000;
 
 /// Why a pattern cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{pattern:?} is no pattern of files")]
-pub struct PatternError {
-    pattern: String,
-    #[source]
-    source: globset::Error,
+pub enum PatternError {
+    /// It is written wrong.
+    #[error("{pattern:?} is no pattern of files")]
+    Glob {
+        /// As it was written.
+        pattern: String,
+        /// What is wrong with it.
+        #[source]
+        source: globset::Error,
+    },
+    /// Its braces that hold a slash stand for too many patterns: write several.
+    #[error("{pattern:?} stands for more than {} patterns of files", braces::PATTERNS_MAX)]
+    TooMany {
+        /// As it was written.
+        pattern: String,
+    },
 }
 
 #[derive(Debug)]
@@ -67,9 +81,20 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// Looks at a path, following links. `None` when no regular file is there.
-    pub(crate) fn at(path: &Path, matches: bool) -> Option<Self> {
-        let metadata = std::fs::metadata(path).ok()?;
-        metadata.is_file().then(|| Self::of(path, &metadata, matches))
+    ///
+    /// # Errors
+    /// As the system says; then nobody knows what is there.
+    pub(crate) fn at(path: &Path, matches: bool) -> io::Result<Option<Self>> {
+        let metadata = match std::fs::metadata(path) {
+            Err(error) if is_doubt(&error) => return Err(error),
+            metadata => metadata.ok().filter(Metadata::is_file),
+        };
+        Ok(metadata.map(|metadata| Self::of(path, &metadata, matches)))
+    }
+
+    /// The same where it does not matter why it is not seen.
+    pub(crate) fn surely_at(path: &Path, matches: bool) -> Option<Self> {
+        Self::at(path, matches).ok().flatten()
     }
 
     fn of(path: &Path, metadata: &Metadata, matches: bool) -> Self {
@@ -97,12 +122,18 @@ impl Patterns {
     pub(crate) fn new<'a>(
         sources: impl Iterator<Item = (&'a [String], &'a [String])>,
     ) -> Result<Self, PatternError> {
-        let source = |(includes, excludes): (&[String], &[String])| {
+        let source = |(includes, excludes): (&[String], &[String])| -> Result<_, PatternError> {
             let excludes =
                 excludes.iter().map(|text| glob(&absolute(text))).collect::<Result<_, _>>()?;
-            let includes =
-                includes.iter().map(|text| Pattern::new(text)).collect::<Result<_, _>>()?;
-            Ok(SourcePatterns { includes, excludes })
+            let mut patterns = Vec::new();
+            for text in includes {
+                let spread = braces::spread(text)
+                    .ok_or_else(|| PatternError::TooMany { pattern: text.clone() })?;
+                for text in &spread {
+                    patterns.push(Pattern::new(text)?);
+                }
+            }
+            Ok(SourcePatterns { includes: patterns, excludes })
         };
         Ok(Self(sources.map(source).collect::<Result<_, _>>()?))
     }
@@ -153,45 +184,72 @@ impl Patterns {
     }
 
     /// Walks a folder and those below it: calls `enter` on each before it is listed, and gives
-    /// all followed files, and those others whose inode is `known`.
+    /// all followed files, and those others whose inode is `known`. What could not be looked at just
+    /// now is told to `failed`.
     pub(crate) fn walk(
         &self,
         root: &Path,
         known: &HashSet<u64>,
         enter: &mut dyn FnMut(&Path),
+        failed: &mut dyn FnMut(io::Error),
     ) -> Vec<Seen> {
         let mut found = Vec::new();
         let mut been = HashSet::new();
         let mut open = vec![(root.to_owned(), 0)];
         while let Some((folder, depth)) = open.pop() {
-            let Ok(metadata) = std::fs::metadata(&folder) else { continue };
+            let metadata = match std::fs::metadata(&folder) {
+                Ok(metadata) => metadata,
+                Err(error) => {
+                    failed(error);
+                    continue;
+                }
+            };
             if !been.insert(FileId::of(&metadata)) {
                 continue;
             }
             enter(&folder);
-            let Ok(entries) = std::fs::read_dir(&folder) else {
-                tracing::debug!(folder = %folder.display(), "cannot list the folder");
-                continue;
-            };
-            for entry in entries.flatten() {
-                let path = entry.path();
-                let Ok(kind) = entry.file_type() else { continue };
-                let is_folder = kind.is_dir() || (kind.is_symlink() && path.is_dir());
-                if is_folder {
-                    if depth < DEPTH_MAX && self.reach_into(&path) {
-                        open.push((path, depth + 1));
-                    }
+            let entries = match std::fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    tracing::debug!(folder = %folder.display(), %error, "cannot list the folder");
+                    failed(error);
                     continue;
                 }
-                let matches = self.matches(&path);
-                let inode = std::os::unix::fs::DirEntryExt::ino(&entry);
-                if matches || known.contains(&inode) {
-                    found.extend(Seen::at(&path, matches));
+            };
+            for entry in entries {
+                match entry.and_then(|entry| self.look_at(&entry, known)) {
+                    Ok(There::Folder(path)) if depth < DEPTH_MAX => open.push((path, depth + 1)),
+                    Ok(There::File(seen)) => found.push(seen),
+                    Ok(_) => {}
+                    Err(error) => failed(error),
                 }
             }
         }
         found
     }
+
+    fn look_at(&self, entry: &DirEntry, known: &HashSet<u64>) -> io::Result<There> {
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_dir() || (kind.is_symlink() && path.is_dir()) {
+            return Ok(match self.reach_into(&path) {
+                true => There::Folder(path),
+                false => There::Nothing,
+            });
+        }
+        let matches = self.matches(&path);
+        if !matches && !known.contains(&entry.ino()) {
+            return Ok(There::Nothing);
+        }
+        Ok(Seen::at(&path, matches)?.map_or(There::Nothing, There::File))
+    }
+}
+
+/// What a walk comes by.
+enum There {
+    /// It may hold files that are followed.
+    Folder(PathBuf),
+    File(Seen),
+    Nothing,
 }
 
 /// Whether a file is one that was compressed when it was rotated.
@@ -225,9 +283,8 @@ impl Pattern {
     fn new(text: &str) -> Result<Self, PatternError> {
         let text = absolute(text);
         // Who wrote it knows all of it, not what is between two slashes.
-        let glob_of = |part: &str| {
-            glob(part).map_err(|error| PatternError { pattern: text.clone(), ..error })
-        };
+        let whole = glob(&text)?;
+        let glob_of = |part: &str| glob_named(part, &text);
         let mut steps = Vec::new();
         let mut base = PathBuf::from("/");
         let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
@@ -243,7 +300,7 @@ impl Pattern {
             }
             steps.push(step);
         }
-        Ok(Self { whole: glob(&text)?, steps, base })
+        Ok(Self { whole, steps, base })
     }
 }
 
@@ -278,12 +335,17 @@ fn absolute(text: &str) -> String {
 }
 
 fn glob(text: &str) -> Result<GlobMatcher, PatternError> {
+    glob_named(text, text)
+}
+
+/// The matcher of a part of a pattern.
+fn glob_named(text: &str, pattern: &str) -> Result<GlobMatcher, PatternError> {
     GlobBuilder::new(text)
         .literal_separator(true)
         .backslash_escape(true)
         .build()
         .map(|glob| glob.compile_matcher())
-        .map_err(|source| PatternError { pattern: text.to_owned(), source })
+        .map_err(|source| PatternError::Glob { pattern: pattern.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -311,6 +373,33 @@ mod tests {
         check("/var/log/**", "/var/log/x/syslog", true);
         check("/var/log/{a,b}?.log", "/var/log/b1.log", true);
         check("/var/log/**", "/var/log/syslog.2.gz", false);
+    }
+
+    #[test]
+    fn a_brace_may_hold_folders() {
+        let include = "/srv/{a,b/c}/*.log";
+        check(include, "/srv/a/1.log", true);
+        check(include, "/srv/b/c/1.log", true);
+        check(include, "/srv/b/1.log", false);
+        check("{/srv/x,/opt/{y,z/w}}/{1,2}.log", "/opt/z/w/2.log", true);
+        let found = patterns(&[include], &["/srv/{b/c,d}/no*"]);
+        assert!(!found.matches(Path::new("/srv/b/c/not.log")));
+        assert!(found.reach_into(Path::new("/srv/b")) && !found.reach_into(Path::new("/srv/c")));
+        let many = format!("/srv/{}x", "{a/,b/}".repeat(9));
+        let error = PatternError::from_text(&many).unwrap();
+        assert!(error.to_string().contains("more than 256 patterns"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_taken_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("loop");
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        for path in [&path, &folder.path().join("none"), &folder.path().join("loop/none")] {
+            assert!(Seen::at(path, true).unwrap().is_none(), "{}", path.display());
+        }
+        // ENAMETOOLONG is an answer of no kind.
+        assert!(Seen::at(&folder.path().join("n".repeat(300)), true).is_err());
     }
 
     #[test]
@@ -375,7 +464,9 @@ mod tests {
         let patterns = patterns(&[&include], &[]);
         assert_eq!(patterns.roots(), [root]);
         let mut found: Vec<_> = patterns
-            .walk(root, &known, &mut |folder| entered.push(folder.to_owned()))
+            .walk(root, &known, &mut |folder| entered.push(folder.to_owned()), &mut |error| {
+                panic!("{error}")
+            })
             .into_iter()
             .map(|seen| (seen.path.strip_prefix(root).unwrap().to_owned(), seen.matches))
             .collect();

@@ -6,6 +6,8 @@ mod settings;
 mod fetched;
 pub mod files;
 mod recipe;
+mod braces;
+mod doubt;
 mod discover;
 mod watch;
 mod descriptors;

@@ -3,9 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use tests::process::program;
 use tests::wait::{eventually, pace};
 
 use crate::shipper::{World, append, lines, text};
@@ -143,6 +144,41 @@ fn a_file_rotated_out_of_its_pattern_while_stopped_is_followed_on() {
     expected.extend(["late", "four"].map(str::to_owned));
     world.expect(&expected);
     assert!(shipper.stop());
+}
+
+/// S27: many streams were rotated in an outage, and the shipper that finds them has few descriptors.
+#[test]
+fn what_was_rotated_while_stopped_is_shipped_once_with_few_descriptors() {
+    const STREAMS: usize = 150;
+    let world = World::new();
+    world.settings("", "[[files]]\npaths = [\"LOGS/*.log\"]\n");
+    let name = |stream: usize, ending: &str| world.path(&format!("s{stream}.log{ending}"));
+    let mut expected = Vec::new();
+    let mut write = |stream: usize, word: &str| {
+        let fresh = lines(&format!("{word} {stream}"), 3);
+        append(&name(stream, ""), text(&fresh));
+        expected.extend(fresh);
+    };
+    (0..STREAMS).for_each(|stream| write(stream, "first"));
+    world.once();
+    for stream in 0..STREAMS {
+        write(stream, "rest");
+        fs::rename(name(stream, ""), name(stream, ".2")).unwrap();
+        write(stream, "between");
+        fs::rename(name(stream, ""), name(stream, ".1")).unwrap();
+        write(stream, "last");
+    }
+    let few = |descriptors: u32| {
+        let ship = format!("ulimit -n {descriptors}; exec \"$0\" --once --config \"$1\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &ship]).arg(program("sawlog-shipper")).arg(world.settings_file());
+        let output = command.stdout(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    few(100);
+    world.expect(&expected);
+    few(100);
+    world.expect(&expected);
 }
 
 /// A file whose compression nobody here knows, and a stream of which the known file is gone.

@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 pub use self::nodes::Balance;
 use self::nodes::{Choice, Nodes};
-use self::refusal::{elsewhere, of_token, why};
+use self::refusal::{elsewhere, of_front, of_token, why};
 use self::secret::{Connection, Renewed, Secret as _, Token};
 pub use self::secret::{HttpVersion, Tls};
 use crate::config::Config;
@@ -309,17 +309,24 @@ impl Target {
             });
         }
         let detail = serde_json::from_slice::<ErrorBody>(&body).ok().map(|body| body.error);
-        let said = detail.as_ref().map(|detail| detail.message.clone());
-        match (status, detail.and_then(|detail| detail.next)) {
-            (StatusCode::CONFLICT, Some(next)) => Ok(Reply::Recut { next }),
+        let (next, said) =
+            detail.map_or((None, None), |detail| (detail.next, Some(detail.message)));
+        match (status, next, said) {
+            (StatusCode::CONFLICT, Some(next), _) => Ok(Reply::Recut { next }),
+            // A proxy that takes less at once than a node does.
+            (StatusCode::PAYLOAD_TOO_LARGE, _, None) => {
+                Ok(Reply::Refused(format!("{status}{}", of_front(status))))
+            }
             (
                 StatusCode::BAD_REQUEST
                 | StatusCode::PAYLOAD_TOO_LARGE
                 | StatusCode::UNPROCESSABLE_ENTITY,
                 _,
-            ) => Ok(Reply::Refused(said.unwrap_or_else(|| status.to_string()))),
-            _ => {
-                let said = said.map(|said| format!(": {said}")).unwrap_or_default();
+                Some(said),
+            ) => Ok(Reply::Refused(said)),
+            (_, _, said) => {
+                let said =
+                    said.map_or_else(|| of_front(status).to_owned(), |said| format!(": {said}"));
                 let message = format!("{url}: {status}{elsewhere}{said}{remedy}");
                 Err(Failure { message, retry_after })
             }

@@ -62,6 +62,20 @@ pub(super) fn of_token(status: StatusCode, ours: Option<&str>) -> &'static str {
     }
 }
 
+/// What to do where somebody before the node refused, in words that are not a node's.
+pub(super) fn of_front(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            ": a proxy before the node takes less at once, let it take 16 MiB (Nginx: \
+             client_max_body_size)"
+        }
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
+            ": that is not a node's answer, see that `to` names a node, and why a proxy before it refuses"
+        }
+        _ => "",
+    }
+}
+
 fn remedy(error: &rustls::Error) -> Option<&'static str> {
     match error {
         rustls::Error::InvalidCertificate(error) => of_certificate(error),

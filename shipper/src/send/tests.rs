@@ -257,6 +257,34 @@ async fn who_is_not_let_in_is_told_about_the_token() {
     assert!(refusal(&with).await.ends_with("token_file is not that of the node"));
 }
 
+/// Answers one request as a proxy does, in HTML.
+async fn proxy(status: &'static str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let says = format!("HTTP/1.1 {status}\r\ncontent-length: 13\r\n\r\n<html></html>");
+        // An answer that comes before the request is none.
+        stream.read_exact(&mut [0]).await.unwrap();
+        stream.write_all(says.as_bytes()).await.unwrap();
+        // What was sent is read, so that the answer is not lost with the connection.
+        stream.read_to_end(&mut Vec::new()).await.ok();
+    });
+    url
+}
+
+#[tokio::test]
+async fn only_a_node_says_that_a_record_is_bad_and_a_proxy_that_a_batch_is_large() {
+    for status in ["400 Bad Request", "422 Unprocessable Entity"] {
+        let said = refusal(&config(&[&proxy(status).await])).await;
+        assert!(said.contains(status) && said.contains("`to`"), "{said}");
+    }
+    let target = target(&config(&[&proxy("413 Payload Too Large").await]));
+    let Reply::Refused(said) = sent(&target, 1, "large").await else { panic!("it was taken") };
+    assert!(said.contains("client_max_body_size"), "{said}");
+}
+
 #[tokio::test]
 async fn when_nodes_die_the_others_take_over_at_once() {
     let (one, two) = (Receiver::start().await, Receiver::start().await);

@@ -102,7 +102,7 @@ impl Shipper {
         };
         let Some(hand) = file.hand.as_mut().filter(|hand| hand.file.is_none()) else { return };
         let id = file.checkpoint.id;
-        if Seen::at(&file.path, true).is_none_or(|there| there.id != id) {
+        if Seen::surely_at(&file.path, true).is_none_or(|there| there.id != id) {
             return;
         }
         let is_it = |file: &File| file.metadata().is_ok_and(|there| FileId::of(&there) == id);

@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use model::time::Timestamp;
@@ -19,7 +19,8 @@ use super::family::{CURRENT, Entry, Family, TRIES_MAX, families_of};
 use super::gap::Gap;
 use super::{Done, Shipper};
 use crate::checkpoint::{Checkpoint, Recovered};
-use crate::discover::{Patterns, Seen, compressed, rotated};
+use crate::discover::{Patterns, Seen, compressed};
+use crate::doubt::{Doubtful, any, asked, is_passing};
 use crate::identity::{FileId, Fingerprint, HEAD_BYTES_MAX, looks_binary};
 use crate::source::{Source as _, Unwrapped, Wrapping};
 
@@ -39,9 +40,9 @@ pub(super) fn alive_ns(left: &Recovered) -> i64 {
 #[derive(Debug, Default)]
 pub(super) struct Between {
     /// To be read from their beginnings, the oldest of a stream first.
-    files: Vec<Checkpoint>,
+    pub(super) files: Vec<Checkpoint>,
     /// What cannot be read.
-    gaps: Vec<Gap>,
+    pub(super) gaps: Vec<Gap>,
     /// One of them went, or was compressed, after they were listed.
     moved: bool,
 }
@@ -57,97 +58,25 @@ impl Between {
     }
 }
 
-/// What stood in a followed file until it was truncated, and nobody saw.
-#[derive(Debug)]
-pub(super) struct Truncated {
-    pub(super) path: PathBuf,
-    /// Bytes it had, each time that it was truncated.
-    pub(super) bytes: u64,
-    /// How often it was.
-    pub(super) times: usize,
-    /// It was not there before, nanoseconds since 1970.
-    pub(super) since_ns: i64,
-    /// The file, as it was known when it had its last turn: another content.
-    pub(super) before: Checkpoint,
-}
-
-/// The copies of it, when some of the stream's files are known; if there are none, it is lost.
-pub(super) fn copies(
-    truncated: &Truncated,
-    known: &[Checkpoint],
-    patterns: &Patterns,
-    now: Timestamp,
-) -> Between {
-    let Truncated { path, since_ns, .. } = truncated;
-    let families = path.parent().map(|folder| {
-        // Of this one only: a folder may have thousands, and all are truncated at once.
-        families_of(folder, patterns, *since_ns, |stem| folder.join(stem) == *path)
-    });
-    let family = families.into_iter().flatten().next();
-    let look = |family: &Family| truncated.look(family, known, now);
-    let found = family.map(|family| family.settled(patterns, *since_ns, look));
-    let mut between = found.unwrap_or_default();
-    let count = between.files.len() + between.gaps.len();
-    if count < truncated.times && !is_followed(truncated, patterns) {
-        between.gaps.push(truncated.uncopied(count, now));
-    }
-    between
-}
-
-impl Truncated {
-    /// The copies that are in a family.
-    fn look(&self, family: &Family, known: &[Checkpoint], now: Timestamp) -> Between {
-        let (source, mut found) = (Path::new(&self.before.source), Between::default());
-        let copies = family.copies(self, known).into_iter();
-        copies.for_each(|copy| copy.begin(source, now, &mut found));
-        found
-    }
-
-    /// It was truncated more often than there are copies of it.
-    pub(super) fn uncopied(&self, copies: usize, now: Timestamp) -> Gap {
-        let Self { path, before, .. } = self;
-        let (bytes, times) = (self.bytes, self.times);
-        let none = "were truncated before they were read, and no copy of them is there";
-        let (bytes, why) = match (copies, times) {
-            (0, 1) => (bytes, none.to_owned()),
-            (0, _) => (bytes, format!("came {times} times, {none}")),
-            _ => {
-                let path = path.display();
-                let why = format!(
-                    "{path} was truncated {times} times before it was read, and copies there are \
-                     {copies}: what else stood there is lost"
-                );
-                (0, why)
-            }
-        };
-        gap(Path::new(&before.source), path, bytes, now, why)
-    }
-}
-
-/// Whether a pattern names a copy of it: then that is read as a file of its own.
-fn is_followed(truncated: &Truncated, patterns: &Patterns) -> bool {
-    let Some(folder) = truncated.path.parent() else { return false };
-    let names = platform::disk::names(folder).unwrap_or_default();
-    let mut copies = names
-        .iter()
-        .filter(|name| rotated(name).is_some_and(|(stem, _)| folder.join(stem) == truncated.path));
-    copies.any(|name| {
-        let path = folder.join(name);
-        let written = |seen: Seen| seen.modified_ns > truncated.since_ns;
-        patterns.matches(&path) && Seen::at(&path, true).is_some_and(written)
-    })
-}
-
 impl Entry {
     /// It is read from its beginning, behind those that are already; or it is told why not.
-    fn begin(&self, source: &Path, now: Timestamp, into: &mut Between) {
+    ///
+    /// # Errors
+    /// Those that may be gone at the next look.
+    pub(super) fn begin(
+        &self,
+        source: &Path,
+        now: Timestamp,
+        into: &mut Between,
+    ) -> io::Result<()> {
         let order = i64::try_from(into.files.len()).unwrap_or(0);
         let Seen { path, size, .. } = &self.seen;
         let why = match self.begun(source, now.0.saturating_add(order)) {
             Ok(checkpoint) => {
                 into.files.extend(checkpoint);
-                return;
+                return Ok(());
             }
+            Err(error) if is_passing(&error) => return Err(error),
             // The next start would take it for one that was read.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 into.moved = true;
@@ -158,6 +87,7 @@ impl Entry {
             Err(error) => format!("came while nobody shipped and cannot be read: {error}"),
         };
         into.gaps.push(gap(source, path, *size, now, why));
+        Ok(())
     }
 
     /// The checkpoint of a file of which nothing is read yet. None when it is no text.
@@ -198,47 +128,59 @@ impl Family {
         patterns: &Patterns,
         alive_ns: i64,
         now: Timestamp,
-    ) -> Between {
-        let look = |family: &Self| {
+    ) -> io::Result<Between> {
+        let look = |family: &Self| -> io::Result<Between> {
             let mut found = Between::default();
-            family.look(known, alive_ns, now, &mut found);
-            found
+            family.look(known, alive_ns, now, &mut found)?;
+            Ok(found)
         };
         self.settled(patterns, alive_ns, look)
     }
 
     /// What is found in it, looked at as often as something of it moves.
-    fn settled(
+    pub(super) fn settled(
         &self,
         patterns: &Patterns,
         since_ns: i64,
-        look: impl Fn(&Self) -> Between,
-    ) -> Between {
-        let mut found = look(self);
+        look: impl Fn(&Self) -> io::Result<Between>,
+    ) -> io::Result<Between> {
+        let mut found = look(self)?;
         let mut seen: HashSet<FileId> = self.ids().collect();
         for _ in 1..TRIES_MAX {
             let Some(folder) = self.source.parent().filter(|_| found.moved) else { break };
             let wanted = |stem: &str| folder.join(stem) == self.source;
-            let again = families_of(folder, patterns, since_ns, wanted).pop();
+            let again = families_of(folder, patterns, since_ns, wanted)?.pop();
             let again = again.filter(|again| again.ids().any(|id| !seen.contains(&id)));
             let Some(again) = again else { break };
-            found = look(&again);
+            found = look(&again)?;
             seen.extend(again.ids());
         }
-        found
+        Ok(found)
     }
 
     /// What of them is to be read, when those of the stream are known.
-    fn look(&self, known: &[Checkpoint], alive_ns: i64, now: Timestamp, into: &mut Between) {
-        let newest = self.newest(known);
+    fn look(
+        &self,
+        known: &[Checkpoint],
+        alive_ns: i64,
+        now: Timestamp,
+        into: &mut Between,
+    ) -> io::Result<()> {
+        let newest = self.newest(known)?;
         let inodes: HashSet<u64> = known.iter().map(|known| known.id.inode).collect();
         let news = |entry: &&Entry| {
             entry.rank != CURRENT
                 && entry.is_news(alive_ns)
                 && newest.is_none_or(|newest| entry.rank > newest)
-                && !(inodes.contains(&entry.seen.id.inode) && known.iter().any(|it| entry.is(it)))
         };
-        let mut news: Vec<&Entry> = self.entries.iter().filter(news).collect();
+        let mut found: Vec<&Entry> = Vec::new();
+        for entry in self.entries.iter().filter(news) {
+            let may_be = inodes.contains(&entry.seen.id.inode);
+            if !(may_be && any(known, |it| entry.is(it))?) {
+                found.push(entry);
+            }
+        }
+        let mut news = found;
         // One that was renamed while it was listed may have had two names.
         let mut ids = HashSet::new();
         news.retain(|entry| ids.insert(entry.seen.id));
@@ -262,11 +204,52 @@ impl Family {
             );
             into.gaps.push(gap(&self.source, &self.source, 0, now, why));
         }
-        news.into_iter().rev().for_each(|entry| entry.begin(&self.source, now, into));
+        news.into_iter().rev().try_for_each(|entry| entry.begin(&self.source, now, into))
+    }
+
+    /// Nobody can tell what of them came while nobody shipped.
+    fn unsettled(&self, error: &io::Error, now: Timestamp) -> Gap {
+        let why = format!(
+            "what of {} came and was rotated while nobody shipped cannot be looked at, and is not read: \
+             {error}",
+            self.source.display()
+        );
+        gap(&self.source, &self.source, 0, now, why)
     }
 }
 
-fn gap(source: &Path, path: &Path, to: u64, now: Timestamp, why: String) -> Gap {
+/// What is to be read of families, when those of their streams are known.
+fn look_into(
+    families: &[Family],
+    known: &HashMap<String, Vec<Checkpoint>>,
+    patterns: &Patterns,
+    alive_ns: i64,
+    now: Timestamp,
+) -> Doubtful<Between> {
+    let (mut between, mut doubt) = (Between::default(), None);
+    for family in families {
+        let known = known.get(&text(&family.source)).map_or(&[][..], Vec::as_slice);
+        let there = family.entries.iter().any(|entry| entry.rank == CURRENT);
+        // Other files may have such names too: of a stream something must be there.
+        if known.is_empty() && !(there && patterns.matches(&family.source)) {
+            continue;
+        }
+        match family.look_settled(known, patterns, alive_ns, now) {
+            Ok(found) => {
+                between.files.extend(found.files);
+                between.gaps.extend(found.gaps);
+            }
+            Err(error) => {
+                between.gaps.push(family.unsettled(&error, now));
+                doubt = Some(error);
+            }
+        }
+    }
+    (between, doubt)
+}
+
+/// What is missing of a stream, as far as a file had bytes.
+pub(super) fn gap(source: &Path, path: &Path, to: u64, now: Timestamp, why: String) -> Gap {
     Gap {
         producer: xxh3_64(format!("{} {to} {}", path.display(), now.0).as_bytes()),
         source: text(source),
@@ -297,23 +280,10 @@ impl Shipper {
             }
         }
         let (patterns, alive_ns) = (self.patterns.clone(), self.alive_ns);
-        let now = self.context.clock.now();
+        let (context, now) = (self.context.clone(), self.context.clock.now());
         self.tasks.spawn(async move {
-            let look = move || {
-                let mut between = Between::default();
-                for family in &families {
-                    let known = known.get(&text(&family.source)).map_or(&[][..], Vec::as_slice);
-                    let there = family.entries.iter().any(|entry| entry.rank == CURRENT);
-                    // Other files may have such names too: of a stream something must be there.
-                    if !known.is_empty() || there && patterns.matches(&family.source) {
-                        let found = family.look_settled(known, &patterns, alive_ns, now);
-                        between.files.extend(found.files);
-                        between.gaps.extend(found.gaps);
-                    }
-                }
-                between
-            };
-            let between = tokio::task::spawn_blocking(look).await.unwrap_or_default();
+            let look = move || look_into(&families, &known, &patterns, alive_ns, now);
+            let (between, _) = asked(&context.clock, &context.shutdown, look).await;
             Done::Between { seen, between }
         });
     }
@@ -336,7 +306,7 @@ impl Shipper {
         }
         for path in files.iter().map(|file| Path::new(&file.path)).filter(|path| !compressed(path))
         {
-            if let Some(seen) = Seen::at(path, false) {
+            if let Some(seen) = Seen::surely_at(path, false) {
                 self.consider(&seen);
             }
         }
@@ -349,7 +319,7 @@ impl Shipper {
     /// Whether it is none of those that are followed, or too old.
     fn is_passed(&self, file: &Checkpoint) -> bool {
         let recipe = self.recipe(Path::new(&file.source), Path::new(&file.path));
-        let seen = || Seen::at(Path::new(&file.path), false);
+        let seen = || Seen::surely_at(Path::new(&file.path), false);
         let age =
             recipe.ignore_older.filter(|age| seen().is_some_and(|it| self.is_older(&it, *age)));
         recipe.spooled || age.is_some() || self.table.by_id(file.id).is_some()
@@ -375,9 +345,11 @@ mod tests {
 
     use std::fs;
     use std::io::Write as _;
+    use std::path::PathBuf;
 
     use flate2::write::GzEncoder;
 
+    use super::super::copies::{Truncated, copies};
     use super::super::family::families;
     use super::*;
 
@@ -387,7 +359,7 @@ mod tests {
         for (name, text) in [("a.log", "now\n"), ("a.log.1", "later\n"), ("a.log.2", "before\n")] {
             fs::write(folder.path().join(name), text).unwrap();
         }
-        let family = families(folder.path(), &patterns_of(&folder), 0).remove(0);
+        let family = families(folder.path(), &patterns_of(&folder), 0).unwrap().remove(0);
         (folder, family)
     }
 
@@ -404,7 +376,7 @@ mod tests {
 
     fn looked(family: &Family) -> Between {
         let mut between = Between::default();
-        family.look(&[], 0, Timestamp(1), &mut between);
+        family.look(&[], 0, Timestamp(1), &mut between).unwrap();
         between
     }
 
@@ -433,9 +405,9 @@ mod tests {
         compress(b"later\n", path("a.log.1.gz"));
         let fingerprint = Fingerprint { tail: xxh3_64(b"later\n"), ..later.fingerprint };
         let known = Checkpoint { offset: 6, fingerprint, ..later };
-        let family = families(folder.path(), &patterns_of(&folder), 0).remove(0);
+        let family = families(folder.path(), &patterns_of(&folder), 0).unwrap().remove(0);
         fs::rename(path("a.log.1.gz"), path("a.log.3.gz")).unwrap();
-        let found = family.look_settled(&[known], &patterns_of(&folder), 0, Timestamp(1));
+        let found = family.look_settled(&[known], &patterns_of(&folder), 0, Timestamp(1)).unwrap();
         assert!(found.gaps.is_empty() && found.files.is_empty(), "{found:?}");
     }
 
@@ -444,7 +416,7 @@ mod tests {
         let (folder, family) = rotated_files();
         let path = |name: &str| folder.path().join(name);
         fs::remove_file(path("a.log.1")).unwrap();
-        let look = || family.look_settled(&[], &patterns_of(&folder), 0, Timestamp(1));
+        let look = || family.look_settled(&[], &patterns_of(&folder), 0, Timestamp(1)).unwrap();
         let gone = look();
         assert_eq!((gone.files.len(), gone.gaps.len()), (1, 1), "{gone:?}");
         compress(b"later\n", path("a.log.1.gz"));
@@ -462,14 +434,17 @@ mod tests {
         let truncated = Truncated { path: path_of, bytes, times: 2, since_ns: 0, before };
         fs::remove_file(path("a.log.1")).unwrap();
         let patterns = patterns_of(&folder);
-        let look = || family.settled(&patterns, 0, |it| truncated.look(it, &[], Timestamp(1)));
+        let look = || {
+            let found = family.settled(&patterns, 0, |it| truncated.look(it, &[], Timestamp(1)));
+            found.unwrap()
+        };
         assert_eq!((look().files.len(), look().gaps.len()), (1, 1));
         compress(b"later\n", path("a.log.1.gz"));
         assert_eq!((look().files.len(), look().gaps.len()), (2, 0));
-        let all = copies(&truncated, &[], &patterns, Timestamp(1));
+        let (all, _) = copies(&truncated, &[], &patterns, Timestamp(1));
         assert_eq!((all.files.len(), all.gaps.len()), (2, 0), "{all:?}");
         fs::remove_file(path("a.log.1.gz")).unwrap();
-        let all = copies(&truncated, &[], &patterns, Timestamp(1));
+        let (all, _) = copies(&truncated, &[], &patterns, Timestamp(1));
         let [gap] = all.gaps.as_slice() else { panic!("{all:?}") };
         assert!(gap.why.as_ref().is_some_and(|why| why.contains("copies there are 1")), "{gap:?}");
     }

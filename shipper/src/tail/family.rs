@@ -7,10 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::between::Truncated;
+use super::copies::Truncated;
 use super::recover::packed_in;
 use crate::checkpoint::Checkpoint;
 use crate::discover::{Patterns, Seen, compressed, rotated};
+use crate::doubt::{any, certain, is_doubt};
 use crate::identity::{FileId, HEAD_BYTES_MAX, SENT_BYTES_MAX, print_before};
 
 /// How often a file is opened that is renamed again and again, and a folder listed whose files are.
@@ -35,7 +36,14 @@ pub(super) struct Entry {
 }
 
 /// The families of a folder in which something was written since then that no pattern names.
-pub(super) fn families(folder: &Path, patterns: &Patterns, alive_ns: i64) -> Vec<Family> {
+///
+/// # Errors
+/// Those that leave open what is there.
+pub(super) fn families(
+    folder: &Path,
+    patterns: &Patterns,
+    alive_ns: i64,
+) -> io::Result<Vec<Family>> {
     families_of(folder, patterns, alive_ns, |_| true)
 }
 
@@ -46,15 +54,16 @@ pub(super) fn families_of(
     patterns: &Patterns,
     alive_ns: i64,
     wanted: impl Fn(&str) -> bool,
-) -> Vec<Family> {
-    let mut families = listed(folder, patterns, alive_ns, &wanted);
+) -> io::Result<Vec<Family>> {
+    let mut families = listed(folder, patterns, alive_ns, &wanted)?;
     for _ in 1..TRIES_MAX {
-        let before = std::mem::replace(&mut families, listed(folder, patterns, alive_ns, &wanted));
+        let again = listed(folder, patterns, alive_ns, &wanted)?;
+        let before = std::mem::replace(&mut families, again);
         if before.iter().map(Family::places).eq(families.iter().map(Family::places)) {
             break;
         }
     }
-    families
+    Ok(families)
 }
 
 fn listed(
@@ -62,54 +71,70 @@ fn listed(
     patterns: &Patterns,
     alive_ns: i64,
     wanted: &impl Fn(&str) -> bool,
-) -> Vec<Family> {
+) -> io::Result<Vec<Family>> {
     let mut names: BTreeMap<String, Vec<(i64, PathBuf)>> = BTreeMap::new();
-    for name in platform::disk::names(folder).unwrap_or_default() {
+    for name in names_of(folder)? {
         if let Some((stem, rank)) = rotated(&name).filter(|(stem, _)| wanted(stem)) {
             names.entry(stem.to_owned()).or_default().push((rank, folder.join(&name)));
         }
     }
-    let family = |(stem, paths): (String, Vec<(i64, PathBuf)>)| {
-        let source = folder.join(stem);
-        let seen = |(rank, path): (i64, PathBuf)| {
-            Some(Entry { rank, seen: Seen::at(&path, patterns.matches(&path))? })
-        };
-        let mut entries: Vec<Entry> = paths.into_iter().filter_map(seen).collect();
-        if !entries.iter().any(|entry| entry.is_news(alive_ns)) {
-            return None;
+    let mut families = Vec::new();
+    for (stem, paths) in names {
+        families.extend(Family::of(folder.join(stem), paths, patterns, alive_ns)?);
+    }
+    Ok(families)
+}
+
+/// The names in a folder that are text; none where no folder is.
+///
+/// # Errors
+/// Those that leave open what is there.
+pub(super) fn names_of(folder: &Path) -> io::Result<Vec<String>> {
+    match platform::disk::names(folder) {
+        Err(error) if is_doubt(&error) => Err(error),
+        names => {
+            let names = names.unwrap_or_default().into_iter();
+            Ok(names.filter(|name| !name.contains(char::REPLACEMENT_CHARACTER)).collect())
         }
-        entries.extend(seen((CURRENT, source.clone())));
-        // Of a file that is just being compressed there are two: the compressed one is not whole.
-        entries.sort_by_key(|entry| (std::cmp::Reverse(entry.rank), compressed(&entry.seen.path)));
-        entries.dedup_by_key(|entry| entry.rank);
-        Some(Family { source, entries })
-    };
-    names.into_iter().filter_map(family).collect()
+    }
 }
 
 impl Entry {
+    fn at(rank: i64, path: &Path, patterns: &Patterns) -> io::Result<Option<Self>> {
+        let seen = Seen::at(path, patterns.matches(path))?;
+        Ok(seen.map(|seen| Self { rank, seen }))
+    }
+
     pub(super) fn is_news(&self, alive_ns: i64) -> bool {
         !self.seen.matches && self.seen.size > 0 && self.seen.modified_ns > alive_ns
     }
 
     /// Whether it is that file, by its inode.
-    pub(super) fn is(&self, known: &Checkpoint) -> bool {
-        let same = |(_, file): (_, File)| known.verify(&file).is_ok_and(|it| it.is_some());
-        self.seen.id.inode == known.id.inode && self.open().is_ok_and(same)
+    ///
+    /// # Errors
+    /// Those that leave it open; also below.
+    pub(super) fn is(&self, known: &Checkpoint) -> io::Result<bool> {
+        if self.seen.id.inode != known.id.inode {
+            return Ok(false);
+        }
+        certain(self.open().and_then(|(_, file)| known.verify(&file)))
     }
 
     /// Whether it has the content of that file, packed or as a copy.
-    pub(super) fn has(&self, known: &Checkpoint) -> bool {
-        let has = |(path, file): (PathBuf, File)| packed_in(Arc::new(file), &path, known);
-        self.open().and_then(has).is_ok_and(|it| it.is_some())
+    pub(super) fn has(&self, known: &Checkpoint) -> io::Result<bool> {
+        certain(self.open().and_then(|(path, file)| packed_in(Arc::new(file), &path, known)))
     }
 
     /// Whether it begins with all that stands in another one, as far as the last bytes of that tell.
     fn begins_with(&self, other: &Self) -> io::Result<bool> {
-        let ((_, own), (_, other)) = (self.open()?, other.open()?);
-        let end = other.metadata()?.len();
-        let print = |file: &File| print_before(file, end, SENT_BYTES_MAX);
-        Ok(print(&own)?.is_some_and(|own| print(&other).is_ok_and(|other| other == Some(own))))
+        let same = || -> io::Result<Option<u64>> {
+            let ((_, own), (_, other)) = (self.open()?, other.open()?);
+            let end = other.metadata()?.len();
+            let print = |file: &File| print_before(file, end, SENT_BYTES_MAX);
+            let (own, other) = (print(&own)?, print(&other)?);
+            Ok(own.filter(|_| own == other))
+        };
+        certain(same())
     }
 
     /// The file, opened where it stands now: rotation goes on while we look, and may have given its
@@ -125,23 +150,47 @@ impl Entry {
             if !opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
                 break;
             }
-            let Some(path) = self.elsewhere() else { break };
+            let Some(path) = self.elsewhere()? else { break };
             opened = at(path);
         }
         opened
     }
 
     /// The name that rotation has given it since it was seen.
-    fn elsewhere(&self) -> Option<PathBuf> {
-        let folder = self.seen.path.parent()?;
-        let names = platform::disk::names(folder).unwrap_or_default();
-        let is_it = |path: &PathBuf| Seen::at(path, false).is_some_and(|it| it.id == self.seen.id);
-        let mut names = names.iter().filter(|name| rotated(name).is_some());
-        names.find_map(|name| Some(folder.join(name)).filter(is_it))
+    fn elsewhere(&self) -> io::Result<Option<PathBuf>> {
+        let Some(folder) = self.seen.path.parent() else { return Ok(None) };
+        for name in names_of(folder)?.iter().filter(|name| rotated(name).is_some()) {
+            let path = folder.join(name);
+            if Seen::at(&path, false)?.is_some_and(|it| it.id == self.seen.id) {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
     }
 }
 
 impl Family {
+    /// One of these rotated files, if one of them is news.
+    fn of(
+        source: PathBuf,
+        rotated: Vec<(i64, PathBuf)>,
+        patterns: &Patterns,
+        alive_ns: i64,
+    ) -> io::Result<Option<Self>> {
+        let mut entries = Vec::new();
+        for (rank, path) in rotated {
+            entries.extend(Entry::at(rank, &path, patterns)?);
+        }
+        if !entries.iter().any(|entry| entry.is_news(alive_ns)) {
+            return Ok(None);
+        }
+        entries.extend(Entry::at(CURRENT, &source, patterns)?);
+        // Of a file that is just being compressed there are two: the compressed one is not whole.
+        entries.sort_by_key(|entry| (std::cmp::Reverse(entry.rank), compressed(&entry.seen.path)));
+        entries.dedup_by_key(|entry| entry.rank);
+        Ok(Some(Self { source, entries }))
+    }
+
     pub(super) fn ids(&self) -> impl Iterator<Item = FileId> {
         self.entries.iter().map(|entry| entry.seen.id)
     }
@@ -149,32 +198,38 @@ impl Family {
     /// Those written since then that are none of the known files and no copy of what was known before,
     /// the oldest first. Nor is one of more than it was truncated times that is of what stands there yet:
     /// rotation is making it, and truncates then.
-    pub(super) fn copies(&self, of: &Truncated, known: &[Checkpoint]) -> Vec<&Entry> {
+    ///
+    /// # Errors
+    /// Those that leave open which they are; also below.
+    pub(super) fn copies(&self, of: &Truncated, known: &[Checkpoint]) -> io::Result<Vec<&Entry>> {
         // Copies found since then that are gone: a compressed one of those is as old as it was, and so may
         // be found as well.
-        let is_gone = |known: &&Checkpoint| {
-            known.seen_ns >= of.since_ns && !self.entries.iter().any(|entry| entry.is(known))
-        };
-        let gone: Vec<&Checkpoint> = known.iter().filter(is_gone).collect();
-        let was_found = |entry: &Entry| {
-            compressed(&entry.seen.path) && gone.iter().any(|known| entry.has(known))
-        };
-        let is_copy = |entry: &&Entry| {
-            entry.rank != CURRENT
-                && entry.is_news(of.since_ns)
-                && !known.iter().any(|known| entry.is(known))
-                && !entry.has(&of.before)
-                && !was_found(entry)
-        };
-        let mut copies: Vec<&Entry> = self.entries.iter().rev().filter(is_copy).collect();
-        let current = self.entries.iter().find(|entry| entry.rank == CURRENT);
-        let stands = |copy: &mut &Entry| {
-            current.is_some_and(|current| current.begins_with(copy).unwrap_or(false))
-        };
-        if copies.len() > of.times {
-            copies.pop_if(stands);
+        let mut gone: Vec<&Checkpoint> = Vec::new();
+        for known in known.iter().filter(|known| known.seen_ns >= of.since_ns) {
+            if !any(&self.entries, |entry| entry.is(known))? {
+                gone.push(known);
+            }
         }
-        copies
+        let is_copy = |entry: &Entry| -> io::Result<bool> {
+            let was_found =
+                || any(&gone, |known| Ok(compressed(&entry.seen.path) && entry.has(known)?));
+            let is_known = any(known, |known| entry.is(known))?;
+            Ok(!is_known && !entry.has(&of.before)? && !was_found()?)
+        };
+        let mut copies: Vec<&Entry> = Vec::new();
+        for entry in self.entries.iter().rev() {
+            if entry.rank != CURRENT && entry.is_news(of.since_ns) && is_copy(entry)? {
+                copies.push(entry);
+            }
+        }
+        let current = self.entries.iter().find(|entry| entry.rank == CURRENT);
+        if copies.len() > of.times
+            && let Some((current, newest)) = current.zip(copies.last())
+            && current.begins_with(newest)?
+        {
+            copies.pop();
+        }
+        Ok(copies)
     }
 
     /// What stands under which name.
@@ -183,20 +238,32 @@ impl Family {
     }
 
     /// The rank of the newest one that is known.
-    pub(super) fn newest(&self, known: &[Checkpoint]) -> Option<i64> {
-        known.iter().filter_map(|known| self.rank_of(known)).max()
+    pub(super) fn newest(&self, known: &[Checkpoint]) -> io::Result<Option<i64>> {
+        let mut newest = None;
+        for known in known {
+            newest = newest.max(self.rank_of(known)?);
+        }
+        Ok(newest)
     }
 
     /// Where that file is among them: by its inode, else by its content, if that is certain.
-    fn rank_of(&self, known: &Checkpoint) -> Option<i64> {
-        if let Some(entry) = self.entries.iter().find(|entry| entry.is(known)) {
-            return Some(entry.rank);
+    fn rank_of(&self, known: &Checkpoint) -> io::Result<Option<i64>> {
+        for entry in &self.entries {
+            if entry.is(known)? {
+                return Ok(Some(entry.rank));
+            }
         }
-        let rotated = self.entries.iter().filter(|entry| entry.rank != CURRENT);
-        let mut having = rotated.filter(|entry| entry.has(known));
-        let first = having.next()?;
-        let certain = known.fingerprint.head_bytes >= HEAD_BYTES_MAX || having.next().is_none();
-        certain.then_some(first.rank)
+        let tells = known.fingerprint.head_bytes >= HEAD_BYTES_MAX;
+        let mut having = None;
+        for entry in self.entries.iter().filter(|entry| entry.rank != CURRENT) {
+            match (entry.has(known)?, having) {
+                (false, _) => {}
+                (true, None) if tells => return Ok(Some(entry.rank)),
+                (true, None) => having = Some(entry.rank),
+                (true, Some(_)) => return Ok(None),
+            }
+        }
+        Ok(having)
     }
 }
 
@@ -239,8 +306,8 @@ mod tests {
         let before = known(&source, b"", 0);
         let patterns = Patterns::new([(&[source][..], &[][..])].into_iter()).unwrap();
         let truncated = Truncated { path, bytes: 1, times, since_ns: 1, before };
-        let family = families(folder, &patterns, 1).remove(0);
-        let copies = family.copies(&truncated, &gone).into_iter();
+        let family = families(folder, &patterns, 1).unwrap().remove(0);
+        let copies = family.copies(&truncated, &gone).unwrap().into_iter();
         copies.map(|copy| copy.seen.path.clone()).collect()
     }
 
@@ -262,6 +329,25 @@ mod tests {
         let both = [path("a.log.2.gz"), path("a.log.1")];
         assert_eq!(copies_beside(folder.path(), 2, &[b"zero\n"]), both);
         assert_eq!(copies_beside(folder.path(), 1, &[b"one\n"]), both[1..]);
+    }
+
+    /// Whether nobody can tell.
+    fn is_open(answer: &io::Result<bool>) -> bool {
+        answer.as_ref().is_err_and(is_doubt)
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_neither_known_nor_another() {
+        // Its bytes are not to be had, whoever asks: there is no page at address zero.
+        let path = Path::new("/proc/self/mem");
+        let Some(seen) = Seen::at(path, false).unwrap() else { panic!("no file there") };
+        let head = b"one\n";
+        let known = Checkpoint { id: seen.id, ..known("/a", head, 0) };
+        let entry = Entry { rank: -1, seen };
+        let (is, has) = (entry.is(&known), entry.has(&known));
+        assert!(is_open(&is) && is_open(&has), "{is:?} {has:?}");
+        let family = Family { source: PathBuf::from("/a"), entries: vec![entry] };
+        assert!(family.newest(&[known]).is_err());
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub(super) struct Gaps {
     pub(super) unread: Vec<(FileId, Gap)>,
     /// Whether they are looked for just now.
     pub(super) recovering: bool,
+    /// Whether the status says what they cannot be looked for in.
+    pub(super) doubted: bool,
     sending: bool,
     unsaved: bool,
 }

@@ -73,7 +73,7 @@ impl Shipper {
         match (file.generation.is_kept(), gap) {
             (true, gap) => {
                 let key = absent::absent_key(&file.checkpoint);
-                self.vanished(Vanished { key, gap, tries: 0, overwritten: true });
+                self.vanished(Vanished { overwritten: true, ..Vanished::of(key, gap) });
             }
             (false, Some(gap)) => self.lost(gap),
             (false, None) => {}

@@ -15,6 +15,7 @@ use super::{Done, Shipper, WALK_DELAY};
 use crate::checkpoint::Checkpoint;
 use crate::config::StartAt;
 use crate::discover::{Seen, compressed};
+use crate::doubt::{asked, certain, is_passing};
 use crate::identity::{FileId, Fingerprint};
 use crate::recipe::Recipe;
 use crate::watch::Change;
@@ -34,13 +35,35 @@ const RENAMED_MAX: usize = 10_000;
 /// A file is no longer where it was seen.
 struct Elsewhere;
 
+/// Where a known file is met.
+enum Place {
+    /// Where it was.
+    Known,
+    /// Where it is not any more: a walk's news may be old.
+    Old,
+    /// Under another name as well.
+    Second,
+    /// It had gone and left its inode to this one.
+    Another,
+    /// It was renamed, or is there again.
+    New,
+}
+
 /// Whether the file at another path is not the followed one: that had gone and left its inode.
 /// What we hold open has not gone.
-fn inode_used_again(file: &Tracked, seen: &Seen) -> bool {
+///
+/// # Errors
+/// Those that leave it open.
+fn inode_used_again(file: &Tracked, seen: &Seen) -> io::Result<bool> {
     let known = !matches!(file.generation, Generation::Unseen { .. });
     let closed = file.hand.as_ref().is_some_and(|hand| hand.file.is_none());
-    let differs = |there| file.checkpoint.verify(&there).is_ok_and(|it| it.is_none());
-    known && closed && File::open(&seen.path).is_ok_and(differs)
+    if !known || !closed {
+        return Ok(false);
+    }
+    let differs = |there: File| -> io::Result<Option<()>> {
+        Ok(file.checkpoint.verify(&there)?.is_none().then_some(()))
+    };
+    certain(File::open(&seen.path).and_then(differs))
 }
 
 impl Shipper {
@@ -65,7 +88,7 @@ impl Shipper {
     /// A file that waits for its turn for long is behind by what is written meanwhile.
     fn written(&mut self, key: Key, path: &Path) {
         let id = self.table.get(key).map(|file| file.checkpoint.id);
-        if let Some(seen) = Seen::at(path, true).filter(|seen| Some(seen.id) == id) {
+        if let Some(seen) = Seen::surely_at(path, true).filter(|seen| Some(seen.id) == id) {
             self.heard_of(key, seen.size);
             self.table.measure(key, seen.size, seen.modified_ns);
         }
@@ -96,11 +119,19 @@ impl Shipper {
 
     fn appeared(&mut self, path: &Path) {
         let matches = self.patterns.matches(path);
-        if let Some(seen) = Seen::at(path, matches) {
-            self.consider(&seen);
-        } else if path.is_dir() && self.patterns.reach_into(path) {
-            self.walk(vec![path.to_owned()], false);
+        match Seen::at(path, matches) {
+            Ok(Some(seen)) => self.consider(&seen),
+            Ok(None) if path.is_dir() && self.patterns.reach_into(path) => {
+                self.walk(vec![path.to_owned()], false);
+            }
+            Ok(None) => {}
+            Err(_) => self.look_later(),
         }
+    }
+
+    /// What could not be looked at the next walk finds.
+    fn look_later(&mut self) {
+        self.schedule.walk_at(self.context.clock.elapsed() + LOOK_PERIOD);
     }
 
     /// A file stands at a path: a known one, perhaps renamed, or a new one.
@@ -179,14 +210,24 @@ impl Shipper {
         if !there {
             return Err(Elsewhere);
         }
-        let absent = self.table.absent.at(seen.id.inode);
-        let key = match &file {
-            // Of several the one of which most is known: little fits anything.
-            Ok(file) => absent
-                .filter(|(_, known)| known.verify(file).is_ok_and(|it| it.is_some()))
-                .max_by_key(|(_, known)| (known.fingerprint.head_bytes, known.offset)),
+        let absent: Vec<_> = self.table.absent.at(seen.id.inode).collect();
+        let (mut having, mut unread) = (Vec::new(), file.is_err());
+        if let Ok(file) = &file {
+            for (key, known) in &absent {
+                match certain(known.verify(file)) {
+                    Ok(true) => having.push((*key, *known)),
+                    Ok(false) => {}
+                    Err(_) => unread = true,
+                }
+            }
+        }
+        let key = match unread && having.is_empty() {
             // What cannot be read now may be the last that was; its turn will tell.
-            Err(_) => absent.max_by_key(|(_, known)| known.seen_ns),
+            true => absent.into_iter().max_by_key(|(_, known)| known.seen_ns),
+            // Of several the one of which most is known: little fits anything.
+            false => having
+                .into_iter()
+                .max_by_key(|(_, known)| (known.fingerprint.head_bytes, known.offset)),
         };
         let key = key.map(|(key, _)| key);
         Ok(key.and_then(|key| self.table.absent.take(key)))
@@ -214,30 +255,26 @@ impl Shipper {
 
     /// A known file is met at a path.
     fn meet(&mut self, key: Key, seen: &Seen) {
+        let Ok(place) = self.place_of(key, seen) else {
+            self.look_later();
+            return;
+        };
         let Some(file) = self.table.get(key) else { return };
         let grown = (file.size, file.modified_ns) != (seen.size, seen.modified_ns);
         let larger = seen.size > file.size;
         let shrinks = seen.size < file.size || file.shrunk_at.is_some();
         let asks_again = shrinks && file.path == seen.path;
-        if file.path != seen.path {
-            // A walk's news may be old by now.
-            if Seen::at(&seen.path, true).is_none_or(|there| there.id != seen.id) {
-                return;
-            }
-            let elsewhere =
-                file.present && Seen::at(&file.path, true).is_some_and(|there| there.id == seen.id);
-            if elsewhere {
-                // Another name of the same file: shipped once, under the first.
-                self.table.add_path(seen.path.clone(), key);
-            } else if inode_used_again(file, seen) {
+        match place {
+            Place::Known => {}
+            Place::Old => return,
+            // Another name of the same file: shipped once, under the first.
+            Place::Second => self.table.add_path(seen.path.clone(), key),
+            Place::Another => {
                 self.missing(key);
                 self.consider(seen);
                 return;
-            } else {
-                self.renamed_to(key, &seen.path);
             }
-        } else if !file.present {
-            self.renamed_to(key, &seen.path);
+            Place::New => self.renamed_to(key, &seen.path),
         }
         if asks_again {
             // What a walk saw may be old by now: that is no shrinking.
@@ -253,6 +290,23 @@ impl Shipper {
         if grown {
             self.wake(key);
         }
+    }
+
+    fn place_of(&self, key: Key, seen: &Seen) -> io::Result<Place> {
+        let Some(file) = self.table.get(key) else { return Ok(Place::Old) };
+        if file.path == seen.path {
+            return Ok(if file.present { Place::Known } else { Place::New });
+        }
+        let stands = |path: &Path| -> io::Result<bool> {
+            Ok(Seen::at(path, true)?.is_some_and(|there| there.id == seen.id))
+        };
+        if !stands(&seen.path)? {
+            return Ok(Place::Old);
+        }
+        if file.present && stands(&file.path)? {
+            return Ok(Place::Second);
+        }
+        Ok(if inode_used_again(file, seen)? { Place::Another } else { Place::New })
     }
 
     fn renamed_to(&mut self, key: Key, path: &Path) {
@@ -280,9 +334,9 @@ impl Shipper {
 
     /// Files whose links lead elsewhere by now, with something in them that is not read: they are
     /// read to their ends where they really are.
-    fn look_where_links_led(&mut self) {
+    pub(super) fn look_where_links_led(&mut self) {
         let unread = |(_, known): (_, &Checkpoint)| {
-            let seen = Seen::at(Path::new(known.real.as_deref()?), false)?;
+            let seen = Seen::surely_at(Path::new(known.real.as_deref()?), false)?;
             (seen.id.inode == known.id.inode && seen.size > known.offset).then_some(seen)
         };
         let led: Vec<Seen> = self.table.absent.all().filter_map(unread).collect();
@@ -304,21 +358,32 @@ impl Shipper {
             self.schedule.walked(self.walk_started + period);
         }
         let alive_ns = (whole && self.first_walk && !self.first_run).then_some(self.alive_ns);
+        let (context, first) = (self.context.clone(), whole && self.first_walk);
         self.tasks.spawn(async move {
-            let walked = tokio::task::spawn_blocking(move || {
-                let mut entered = Vec::new();
+            let walk = move || {
+                let (mut entered, mut doubt) = (Vec::new(), None);
                 let mut enter = |folder: &Path| {
                     folders.add(folder);
                     entered.extend(alive_ns.map(|_| folder.to_owned()));
                 };
-                let walk = |root: &PathBuf| patterns.walk(root, &known, &mut enter);
-                let seen: Vec<Seen> = roots.iter().flat_map(walk).collect();
-                let rotated = |folder: &PathBuf| {
-                    family::families(folder, &patterns, alive_ns.unwrap_or(i64::MAX))
+                // Of the first walk what is not found is taken for gone; later ones come again.
+                let mut failed = |error: io::Error| {
+                    doubt = Some(error).filter(|error| first && is_passing(error)).or(doubt.take());
                 };
-                (seen, entered.iter().flat_map(rotated).collect())
-            });
-            let (seen, rotated) = walked.await.unwrap_or_default();
+                let mut seen: Vec<Seen> = Vec::new();
+                for root in &roots {
+                    seen.extend(patterns.walk(root, &known, &mut enter, &mut failed));
+                }
+                let mut rotated: Vec<Family> = Vec::new();
+                for folder in &entered {
+                    match family::families(folder, &patterns, alive_ns.unwrap_or(i64::MAX)) {
+                        Ok(families) => rotated.extend(families),
+                        Err(error) => failed(error),
+                    }
+                }
+                ((seen, rotated), doubt)
+            };
+            let ((seen, rotated), _) = asked(&context.clock, &context.shutdown, walk).await;
             Done::Walk { seen, whole, rotated }
         });
     }
@@ -370,7 +435,7 @@ impl Shipper {
         if self.first_walk {
             self.tell_when_none(seen);
         }
-        (self.first_walk, self.known_before) = (false, HashSet::new());
+        self.first_walk = false;
         self.forget_long_absent();
         self.renamed.clear();
         if !self.watch.is_complete() {
@@ -385,7 +450,8 @@ impl Shipper {
             if !file.present || found.contains(file.path.as_path()) {
                 continue;
             }
-            let there = Seen::at(&file.path, true);
+            // What cannot be looked at is not gone for that.
+            let Ok(there) = Seen::at(&file.path, true) else { continue };
             let (id, path) = (file.checkpoint.id, file.path.clone());
             match there {
                 Some(there) if there.id == id => self.meet(key, &there),

@@ -9,6 +9,7 @@ mod absent;
 mod begin;
 mod between;
 mod context;
+mod copies;
 mod family;
 mod feeds;
 mod gap;

@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use super::absent::AbsentKey;
 use super::context::Context;
+use super::family::names_of;
 use super::gap::Gap;
 use super::unseen::Copies;
 use super::{Done, Shipper, WALK_DELAY};
 use crate::checkpoint::Checkpoint;
 use crate::config;
 use crate::discover::{Patterns, Seen, compressed, modified_ns, rotated};
+use crate::doubt::is_doubt;
 use crate::identity::{FileId, HEAD_BYTES_MAX, SENT_BYTES_MAX, TAIL_BYTES_MAX};
 use crate::import::{ImportError, Progress, Work};
 use crate::pack::Origin;
@@ -22,10 +24,6 @@ use crate::recipe::Recipe;
 use crate::source::{Source as _, Unwrapped, Wrapping};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What the system says when a process has too many files open.
-const EMFILE: i32 = 24;
-/// And when all processes together have.
-const ENFILE: i32 = 23;
 /// How often a file is looked for that is just being compressed.
 const TRIES_MAX: u32 = 100;
 
@@ -38,6 +36,19 @@ pub(super) struct Vanished {
     pub(super) tries: u32,
     /// Another content has its inode: it will not be found under another name.
     pub(super) overwritten: bool,
+    /// It could not be looked at whether that is all: asked again before it is told.
+    pub(super) unsure: bool,
+}
+
+impl Vanished {
+    /// One that may be found under another name.
+    pub(super) fn of(key: AbsentKey, gap: Option<Gap>) -> Self {
+        Self { key, gap, tries: 0, overwritten: false, unsure: false }
+    }
+
+    fn again(self) -> Self {
+        Self { tries: self.tries + 1, ..self }
+    }
 }
 
 /// What became of it.
@@ -47,8 +58,8 @@ pub(super) enum Fate {
     Recovered(PathBuf),
     /// No compressed file has its content.
     Lost,
-    /// Looked for again: it is being compressed, or we shall stop.
-    Unsure,
+    /// Looked for again: it is being compressed, we shall stop, or this is in the way.
+    Unsure(Option<String>),
 }
 
 /// One that is looked for.
@@ -66,14 +77,14 @@ impl Shipper {
             let now = self.context.clock.now();
             let mut copies = Copies::default();
             let unread = |(key, known): (AbsentKey, &Checkpoint)| {
-                let path = Path::new(&known.path);
-                let is_there = Seen::at(path, true).is_some_and(|seen| seen.id == known.id);
-                // One that is there and not followed is none that the settings ask for any more.
-                let left = is_there && !compressed(path) && self.table.by_id(known.id).is_none();
-                let gap = if left { None } else { self.missing_of(known, &mut copies, now) };
-                Vanished { key, gap, tries: 0, overwritten: false }
+                let gap = self.unread_of(known, &mut copies, now);
+                let unsure = gap.is_err();
+                let gap = gap.unwrap_or_else(|_| Gap::of_absent(known, self.orderly, now));
+                Vanished { unsure, ..Vanished::of(key, gap) }
             };
             vanished.extend(self.table.absent.all().map(unread));
+        } else if vanished.iter().any(|vanished| vanished.unsure) {
+            self.look_where_links_led();
         }
         self.judge(vanished);
     }
@@ -108,6 +119,13 @@ impl Shipper {
         if self.gaps.vanished.iter().all(|vanished| vanished.tries > 0) {
             self.release_held();
         }
+        if !self.gaps.vanished.is_empty() || self.first_walk {
+            return;
+        }
+        self.known_before = HashSet::new();
+        if std::mem::take(&mut self.gaps.doubted) {
+            self.context.board.file(self.table.error());
+        }
     }
 
     fn search(&self, vanished: Vanished) -> Option<Search> {
@@ -125,34 +143,61 @@ impl Shipper {
                 Fate::Recovered(path) => {
                     tracing::info!(file = %path.display(), "read the rest from the compressed file or copy");
                     self.table.absent.take(vanished.key);
-                    let written_ns = Seen::at(&path, true).map_or(0, |seen| seen.modified_ns);
+                    let written_ns =
+                        Seen::surely_at(&path, true).map_or(0, |seen| seen.modified_ns);
                     if written_ns <= self.context.clock.now().0 {
                         self.recovered_ns = self.recovered_ns.max(written_ns);
                     }
                     self.changed_checkpoints();
                 }
-                Fate::Unsure if vanished.tries < TRIES_MAX => {
-                    self.vanished(Vanished { tries: vanished.tries + 1, ..vanished });
+                Fate::Unsure(why) if vanished.tries < TRIES_MAX => {
+                    why.into_iter().for_each(|why| self.doubt(&why));
+                    self.vanished(vanished.again());
                 }
-                Fate::Lost | Fate::Unsure => {
-                    if vanished.overwritten {
-                        self.table.absent.take(vanished.key);
-                        self.changed_checkpoints();
-                    }
-                    // Whatever is missing of it is told now, and not once more after a restart.
-                    if self.table.absent.told(vanished.key) {
-                        self.changed_checkpoints();
-                    }
-                    if let Some(gap) = vanished.gap {
-                        self.lost(gap);
-                    }
-                }
+                Fate::Unsure(why) => self.not_found(vanished, why),
+                Fate::Lost => self.not_found(vanished, None),
             }
         }
         self.release_looked_for();
         if !self.gaps.vanished.is_empty() {
             // They came while these were looked for.
             self.schedule.walk_at(self.context.clock.elapsed() + WALK_DELAY);
+        }
+    }
+
+    /// It is in no compressed file and no copy, or nobody can tell for long.
+    fn not_found(&mut self, mut vanished: Vanished, why: Option<String>) {
+        let now = self.context.clock.now();
+        let known = self.table.absent.get(vanished.key).filter(|_| vanished.unsure);
+        match known.map(|known| self.unread_of(known, &mut Copies::default(), now)) {
+            Some(Ok(gap)) => vanished.gap = gap,
+            Some(Err(error)) if vanished.tries < TRIES_MAX => {
+                self.doubt(&format!("cannot look for a file that is gone: {error}"));
+                self.vanished(vanished.again());
+                return;
+            }
+            _ => {}
+        }
+        if vanished.overwritten {
+            self.table.absent.take(vanished.key);
+            self.changed_checkpoints();
+        }
+        // Whatever is missing of it is told now, and not once more after a restart.
+        if self.table.absent.told(vanished.key) {
+            self.changed_checkpoints();
+        }
+        if let Some(mut gap) = vanished.gap {
+            let told = gap.why.take();
+            gap.why = told.or_else(|| why.map(|why| format!("are not found, but {why}")));
+            self.lost(gap);
+        }
+    }
+
+    /// What keeps us from telling what became of a file, said once.
+    fn doubt(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.gaps.doubted, true) {
+            tracing::warn!(why, "cannot tell what became of files, will look again");
+            self.context.board.file(Some(why.to_owned()));
         }
     }
 }
@@ -188,7 +233,7 @@ async fn recover_all(
             let fate = match found {
                 Found::There(packed) => recover(context, &search, packed).await,
                 Found::Nowhere => Fate::Lost,
-                Found::Unsettled => Fate::Unsure,
+                Found::Unsettled(why) => Fate::Unsure(why),
             };
             context.metrics.ahead_files.inc_by(-i64::from(held));
             fates.push((search.vanished, fate));
@@ -218,7 +263,7 @@ async fn recover(context: &Context, search: &Search, packed: Packed) -> Fate {
     };
     match work.run(&mut Progress::default(), &mut |_: &Progress| {}).await {
         Ok(()) => Fate::Recovered(packed.path),
-        Err(ImportError::Stopped | ImportError::Read { .. }) => Fate::Unsure,
+        Err(ImportError::Stopped | ImportError::Read { .. }) => Fate::Unsure(None),
         Err(error) => {
             tracing::error!(%error, "the rest of a compressed file is not taken");
             Fate::Lost
@@ -242,14 +287,16 @@ pub(super) struct Packed {
 enum Found {
     There(Packed),
     Nowhere,
-    /// Files were renamed while we looked, or no more could be opened then.
-    Unsettled,
+    /// Files were renamed while we looked, or this could not be looked into.
+    Unsettled(Option<String>),
 }
 
 /// The compressed files of a folder and the copies that rotation made, and when its names last changed before they were listed.
 struct Folder {
     files: Vec<(String, PathBuf)>,
     changed_ns: Option<i64>,
+    /// What could not be looked at.
+    doubt: Option<String>,
 }
 
 /// The compressed file that has the content up to the checkpoint, and more: where the file stood
@@ -261,11 +308,10 @@ fn find(
 ) -> Found {
     let (path, source) = (Path::new(&checkpoint.path), Path::new(&checkpoint.source));
     // It was compressed when it was seen first.
-    if Seen::at(path, false).is_some_and(|seen| seen.id == checkpoint.id)
-        && compressed(path)
-        && let Ok(Some(packed)) = packed(path, checkpoint)
-    {
-        return Found::There(packed);
+    match packed_still(path, checkpoint) {
+        Ok(Some(packed)) => return Found::There(packed),
+        Err(error) if is_doubt(&error) => return Found::Unsettled(Some(said(path, &error))),
+        _ => {}
     }
     let Some(stem) = source.file_name().and_then(|name| name.to_str()) else {
         return Found::Nowhere;
@@ -278,23 +324,36 @@ fn find(
             folders.entry(place.to_owned()).or_insert_with(|| Folder::list(place, followed));
         match folder.find(place, stem, checkpoint) {
             Found::Nowhere => {}
-            Found::Unsettled => fate = Found::Unsettled,
+            unsettled @ Found::Unsettled(_) => fate = unsettled,
             there @ Found::There(_) => return there,
         }
     }
     fate
 }
 
+/// The file that was compressed already when it was seen, if it stands there still.
+fn packed_still(path: &Path, checkpoint: &Checkpoint) -> io::Result<Option<Packed>> {
+    let stands =
+        compressed(path) && Seen::at(path, false)?.is_some_and(|seen| seen.id == checkpoint.id);
+    if stands { packed(path, checkpoint) } else { Ok(None) }
+}
+
+/// What could not be looked at, and why.
+fn said(path: &Path, error: &io::Error) -> String {
+    format!("{} cannot be looked at: {error}", path.display())
+}
+
 impl Folder {
     /// Little of a content may stand in many files; then it is none of them.
     fn find(&self, path: &Path, stem: &str, checkpoint: &Checkpoint) -> Found {
-        let mut found = Vec::new();
+        let (mut found, mut doubt) = (Vec::new(), self.doubt.clone());
         for (_, path) in self.files.iter().filter(|(name, _)| name.starts_with(stem)) {
             match packed(path, checkpoint) {
                 Ok(packed) => found.extend(packed),
-                Err(error) if error.kind() == io::ErrorKind::NotFound || is_crowded(&error) => {
-                    return Found::Unsettled;
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Found::Unsettled(None);
                 }
+                Err(error) if is_doubt(&error) => doubt = Some(said(path, &error)),
                 Err(error) => {
                     tracing::debug!(file = %path.display(), %error, "not looked into");
                 }
@@ -303,43 +362,48 @@ impl Folder {
         let print = checkpoint.fingerprint;
         // Many may begin with the same hole.
         let is_hole = print.head == xxh3_64(&[0; HEAD_BYTES_MAX]);
-        let certain = print.head_bytes >= HEAD_BYTES_MAX && !is_hole || found.len() == 1;
+        let only = found.len() == 1 && doubt.is_none();
+        let certain = print.head_bytes >= HEAD_BYTES_MAX && !is_hole || only;
         match found.into_iter().next() {
             Some(packed) if certain => Found::There(packed),
-            _ if changed_ns(path) != self.changed_ns => Found::Unsettled,
+            _ if doubt.is_some() || changed_ns(path) != self.changed_ns => Found::Unsettled(doubt),
             _ => Found::Nowhere,
         }
     }
 
     fn list(path: &Path, followed: &Followed) -> Self {
         let changed_ns = changed_ns(path);
-        let entries = std::fs::read_dir(path);
-        // What could not be listed just now is not settled.
-        let changed_ns = changed_ns.filter(|_| !entries.as_ref().is_err_and(is_crowded));
-        let entries = entries.into_iter().flatten().flatten();
-        let named = |path: PathBuf| Some((path.file_name()?.to_str()?.to_owned(), path));
-        let named = entries.filter_map(|entry| named(entry.path()));
-        let packed = |(name, path): &(String, PathBuf)| {
-            compressed(path) || rotated(name).is_some() && followed.by_nobody(path)
-        };
-        Self { files: named.filter(packed).collect(), changed_ns }
+        let mut folder = Self { files: Vec::new(), changed_ns, doubt: None };
+        let names = names_of(path).unwrap_or_else(|error| {
+            folder.doubt = Some(said(path, &error));
+            Vec::new()
+        });
+        for name in names {
+            let path = path.join(&name);
+            let is_one = match compressed(&path) {
+                true => Ok(true),
+                false if rotated(&name).is_some() => followed.by_nobody(&path),
+                false => Ok(false),
+            };
+            match is_one {
+                Ok(true) => folder.files.push((name, path)),
+                Ok(false) => {}
+                Err(error) => folder.doubt = Some(said(&path, &error)),
+            }
+        }
+        folder
     }
 }
 
 impl Followed {
-    fn by_nobody(&self, path: &Path) -> bool {
-        let seen = Seen::at(path, self.patterns.matches(path));
-        seen.is_some_and(|seen| !seen.matches && !self.ids.contains(&seen.id))
+    fn by_nobody(&self, path: &Path) -> io::Result<bool> {
+        let seen = Seen::at(path, self.patterns.matches(path))?;
+        Ok(seen.is_some_and(|seen| !seen.matches && !self.ids.contains(&seen.id)))
     }
 }
 
 fn changed_ns(folder: &Path) -> Option<i64> {
     std::fs::metadata(folder).ok().map(|metadata| modified_ns(&metadata))
-}
-
-/// Whether the process, or the system, has no descriptor left just now.
-fn is_crowded(error: &io::Error) -> bool {
-    error.raw_os_error().is_some_and(|code| [EMFILE, ENFILE].contains(&code))
 }
 
 /// The file, opened, if it has the content up to the checkpoint.
@@ -384,14 +448,51 @@ pub(super) fn packed_in(
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "tests treat files as other programs do")]
+
     use super::*;
+    use crate::identity::Fingerprint;
+
+    /// Where a file of five bytes is looked for whose folder has these names, each leading to such a file.
+    fn looked_for(names: &[(&str, &str)]) -> Found {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("kept"), "line\n").unwrap();
+        for (name, to) in names {
+            std::os::unix::fs::symlink(to, folder.path().join(name)).unwrap();
+        }
+        let path = folder.path().join("a.log").to_string_lossy().into_owned();
+        let fingerprint =
+            Fingerprint { head_bytes: 5, head: xxh3_64(b"line\n"), tail: xxh3_64(&[]) };
+        let id = FileId { device: 0, inode: 0 };
+        let (source, producer, offset, size) = (path.clone(), 1, 0, 5);
+        let (sent, real, seen_ns) = (None, None, 0);
+        let known = Checkpoint {
+            producer,
+            id,
+            fingerprint,
+            offset,
+            sent,
+            source,
+            path,
+            real,
+            seen_ns,
+            size,
+        };
+        let patterns = Arc::new(Patterns::new(std::iter::empty()).unwrap());
+        let followed = Followed { patterns, ids: HashSet::new() };
+        find(&known, &followed, &mut HashMap::new())
+    }
 
     #[test]
-    fn where_nothing_can_be_opened_just_now_nothing_is_lost() {
-        let system = io::Error::from_raw_os_error;
-        assert!(is_crowded(&system(EMFILE)) && is_crowded(&system(ENFILE)));
-        // No such file, no right to it.
-        assert!(!is_crowded(&system(2)) && !is_crowded(&system(13)));
-        assert!(!is_crowded(&io::ErrorKind::UnexpectedEof.into()));
+    fn what_cannot_be_read_leaves_open_where_a_file_is() {
+        assert!(matches!(looked_for(&[]), Found::Nowhere));
+        assert!(matches!(looked_for(&[("a.log.1", "kept")]), Found::There(_)));
+        // Reading at its beginning fails.
+        let unread = ("a.log.2", "/proc/self/mem");
+        let Found::Unsettled(Some(why)) = looked_for(&[unread]) else { panic!("not left open") };
+        assert!(why.contains("a.log.2 cannot be looked at"), "{why}");
+        // So little is known of it that the other may be it as well.
+        let both = looked_for(&[("a.log.1", "kept"), unread]);
+        assert!(matches!(both, Found::Unsettled(Some(_))));
     }
 }

@@ -92,12 +92,12 @@ impl Shipper {
         let gap = file.gap(seen_to, self.context.clock.now());
         if file.generation.is_kept() {
             // More than was seen may stand in the file it was packed into.
-            self.vanished(Vanished { key: absent, gap, tries: 0, overwritten: false });
+            self.vanished(Vanished::of(absent, gap));
         } else if let Some(gap) = gap {
             self.gaps.unread.push((id, gap));
         }
         self.let_go(key, false);
-        if let Some(seen) = Seen::at(&path, self.patterns.matches(&path)) {
+        if let Some(seen) = Seen::surely_at(&path, self.patterns.matches(&path)) {
             self.consider(&seen);
         }
         self.schedule.walk_at(self.context.clock.elapsed() + WALK_DELAY);

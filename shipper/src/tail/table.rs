@@ -10,7 +10,7 @@ use model::time::Timestamp;
 use platform::shutdown::Shutdown;
 
 use super::absent::Absent;
-use super::between::Truncated;
+use super::copies::Truncated;
 use super::gap::Gap;
 use super::step::Hand;
 use crate::checkpoint::{Checkpoint, Sent};

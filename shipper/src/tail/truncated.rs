@@ -5,13 +5,15 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::absent::absent_key;
-use super::between::{self, Between, CLOCK_GRAIN_NS, Truncated};
+use super::between::{Between, CLOCK_GRAIN_NS};
+use super::copies::{self, Truncated};
 use super::gap::Gap;
 use super::recover::Vanished;
 use super::step::Hand;
 use super::table::{Generation, Key, Outbox};
 use super::{Done, Shipper};
 use crate::checkpoint::Checkpoint;
+use crate::doubt::asked;
 use crate::identity::Fingerprint;
 
 /// Copies of a file that has no turn are looked for that often at most: some programs write a file anew
@@ -61,7 +63,7 @@ impl Shipper {
         self.wake(key);
         match old {
             // A copy of it may have been compressed, or it had gone and left its inode to this one.
-            Some(key) => self.judge(vec![Vanished { key, gap, tries: 0, overwritten: true }]),
+            Some(key) => self.judge(vec![Vanished { overwritten: true, ..Vanished::of(key, gap) }]),
             None => gap.into_iter().for_each(|gap| self.lost(gap)),
         }
     }
@@ -151,10 +153,11 @@ impl Shipper {
         let Some(truncated) = self.copied.waiting.pop_front() else { return };
         self.copied.looking = true;
         let known = self.known_of(&truncated.before.source);
-        let (patterns, now) = (self.patterns.clone(), self.context.clock.now());
+        let (patterns, context) = (self.patterns.clone(), self.context.clone());
+        let now = context.clock.now();
         self.tasks.spawn(async move {
-            let look = move || between::copies(&truncated, &known, &patterns, now);
-            Done::Copies(tokio::task::spawn_blocking(look).await.unwrap_or_default())
+            let look = move || copies::copies(&truncated, &known, &patterns, now);
+            Done::Copies(asked(&context.clock, &context.shutdown, look).await.0)
         });
     }
 
@@ -171,7 +174,7 @@ impl Shipper {
                 self.open(key);
             } else {
                 let gap = Gap::of_absent(&copy, true, now);
-                packed.push(Vanished { key: absent_key(&copy), gap, tries: 0, overwritten: false });
+                packed.push(Vanished::of(absent_key(&copy), gap));
             }
         }
         // Also when there are none: the stream is held until they were looked for.

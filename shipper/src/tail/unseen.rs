@@ -6,15 +6,19 @@
 //! content, or it still stands where a link led, or what stands at its path begins with all of it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use model::time::Timestamp;
 
 use super::Shipper;
+use super::family::names_of;
 use super::gap::Gap;
 use crate::checkpoint::Checkpoint;
-use crate::discover::{Seen, rotated};
+use crate::discover::{Seen, compressed, rotated};
+use crate::doubt::{any, certain};
 
 const UNSEEN: &str = "another file is: more of it, and whole files, may have come and gone while nobody \
                       shipped";
@@ -25,43 +29,71 @@ pub(super) struct Copies(HashMap<PathBuf, HashMap<String, Vec<PathBuf>>>);
 
 impl Copies {
     /// Whether one of those of a file has all that is known of it: then it was copied whole.
-    fn have(&mut self, known: &Checkpoint, path: &Path, follows: impl Fn(&Path) -> bool) -> bool {
+    fn have(
+        &mut self,
+        known: &Checkpoint,
+        path: &Path,
+        follows: impl Fn(&Path) -> bool,
+    ) -> io::Result<bool> {
         let name = path.file_name().and_then(|name| name.to_str());
-        let Some((folder, name)) = path.parent().zip(name) else { return false };
-        let listed = self.0.entry(folder.to_owned()).or_insert_with(|| listed(folder));
-        let mut copies = listed.get(name).into_iter().flatten();
-        copies.any(|copy| follows(copy) && has(copy, known))
+        let Some((folder, name)) = path.parent().zip(name) else { return Ok(false) };
+        let listed = match self.0.entry(folder.to_owned()) {
+            Entry::Occupied(listed) => listed.into_mut(),
+            Entry::Vacant(place) => place.insert(listed(folder)?),
+        };
+        let copies = listed.get(name).into_iter().flatten();
+        any(copies.filter(|copy| follows(copy)), |copy| has(copy, known))
     }
 }
 
-fn listed(folder: &Path) -> HashMap<String, Vec<PathBuf>> {
+fn listed(folder: &Path) -> io::Result<HashMap<String, Vec<PathBuf>>> {
     let mut listed: HashMap<String, Vec<PathBuf>> = HashMap::new();
-    for name in platform::disk::names(folder).unwrap_or_default() {
+    for name in names_of(folder)? {
         if let Some((stem, _)) = rotated(&name) {
             listed.entry(stem.to_owned()).or_default().push(folder.join(&name));
         }
     }
-    listed
+    Ok(listed)
 }
 
-fn has(path: &Path, known: &Checkpoint) -> bool {
-    File::open(path).is_ok_and(|file| known.verify(&file).is_ok_and(|it| it.is_some()))
+fn has(path: &Path, known: &Checkpoint) -> io::Result<bool> {
+    certain(File::open(path).and_then(|file| known.verify(&file)))
 }
 
 impl Shipper {
-    /// What is missing of a file that was known before and is not found at the start, unless it is
-    /// found yet: bytes that were seen, and what nobody saw.
-    pub(super) fn missing_of(
+    /// What is missing of one that was known before and is not followed after the first walk.
+    ///
+    /// # Errors
+    /// Those that leave open whether it is found; also below.
+    pub(super) fn unread_of(
         &self,
         known: &Checkpoint,
         copies: &mut Copies,
         now: Timestamp,
-    ) -> Option<Gap> {
+    ) -> io::Result<Option<Gap>> {
+        let path = Path::new(&known.path);
+        let is_there = Seen::at(path, true)?.is_some_and(|seen| seen.id == known.id);
+        // One that is there and not followed is none that the settings ask for any more.
+        let left = is_there && !compressed(path) && self.table.by_id(known.id).is_none();
+        if left { Ok(None) } else { self.missing_of(known, copies, now) }
+    }
+
+    /// What is missing of a file that was known before and is not found at the start, unless it is
+    /// found yet: bytes that were seen, and what nobody saw.
+    fn missing_of(
+        &self,
+        known: &Checkpoint,
+        copies: &mut Copies,
+        now: Timestamp,
+    ) -> io::Result<Option<Gap>> {
         let gap = Gap::of_absent(known, self.orderly, now);
-        if !self.is_replaced(known) || self.is_said(known) || self.stands_elsewhere(known, copies) {
-            return gap;
+        if !self.is_replaced(known)
+            || self.is_said(known)
+            || self.stands_elsewhere(known, copies)?
+        {
+            return Ok(gap);
         }
-        Some(match gap {
+        Ok(Some(match gap {
             Some(gap) => {
                 Gap { why: Some(format!("were gone before they were read, and {UNSEEN}")), ..gap }
             }
@@ -78,7 +110,7 @@ impl Shipper {
                     known.path
                 )),
             },
-        })
+        }))
     }
 
     /// Whether a file that no process before us knew stands at its path. What is rotated, or of which
@@ -96,12 +128,13 @@ impl Shipper {
         self.gaps.says_of_files(&known.source, self.alive_ns)
     }
 
-    fn stands_elsewhere(&self, known: &Checkpoint, copies: &mut Copies) -> bool {
+    fn stands_elsewhere(&self, known: &Checkpoint, copies: &mut Copies) -> io::Result<bool> {
         let path = Path::new(&known.path);
-        let led = known.real.as_deref().and_then(|real| Seen::at(Path::new(real), false));
+        let led = known.real.as_deref().map(|real| Seen::at(Path::new(real), false));
+        let led = led.transpose()?.flatten();
         let follows = |copy: &Path| self.patterns.matches(copy);
-        led.is_some_and(|led| led.id.inode == known.id.inode)
-            || has(path, known)
-            || copies.have(known, path, follows)
+        Ok(led.is_some_and(|led| led.id.inode == known.id.inode)
+            || has(path, known)?
+            || copies.have(known, path, follows)?)
     }
 }

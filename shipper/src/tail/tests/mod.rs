@@ -275,7 +275,7 @@ async fn a_packed_file_with_the_inode_of_the_one_in_it_is_not_that_one() {
         fs::remove_file(world.path(name)).unwrap();
     }
     // As a file system does that uses inodes again: each has that of the other's original.
-    let inode = |name: &str| Seen::at(&world.path(name), true).unwrap().id;
+    let inode = |name: &str| Seen::surely_at(&world.path(name), true).unwrap().id;
     let (store, recovered) = Store::open(&world.state()).unwrap();
     let swapped = |known: Checkpoint| {
         let id = inode(if known.path.ends_with("a.log") { "b.log.1.gz" } else { "a.log.1.gz" });

@@ -61,7 +61,7 @@ async fn a_packed_file_whose_inode_is_used_again_is_read_to_its_end() {
     fs::write(world.path("a.log.1.gz"), packed).unwrap();
     fs::remove_file(world.path("a.log")).unwrap();
     world.append("b.log", "other one\nother two\n");
-    let id = Seen::at(&world.path("b.log"), true).unwrap().id;
+    let id = Seen::surely_at(&world.path("b.log"), true).unwrap().id;
     let (store, recovered) = Store::open(&world.state()).unwrap();
     let with_id = |known: Checkpoint| Checkpoint { id, ..known };
     let moved: Vec<Checkpoint> = recovered.checkpoints.into_iter().map(with_id).collect();

@@ -345,7 +345,7 @@ async fn a_stream_goes_on_when_what_vanished_meanwhile_is_found_again() {
     let (mut shipper, _wishes) =
         Shipper::set_up(config, clock, Shutdown::default(), Watch::deaf()).unwrap();
     shipper.first_walk = false;
-    shipper.consider(&Seen::at(&world.path("a.log"), true).unwrap());
+    shipper.consider(&Seen::surely_at(&world.path("a.log"), true).unwrap());
     let key = shipper.table.keys()[0];
     // It wants a turn while what came before is looked for.
     assert!(shipper.schedule.next_look().is_some());
@@ -356,7 +356,7 @@ async fn a_stream_goes_on_when_what_vanished_meanwhile_is_found_again() {
     shipper.begin();
     assert!(shipper.schedule.is_idle());
     // Meanwhile another one vanished. The next walk finds it under another name.
-    shipper.vanished(Vanished { key: (7, 7), gap: None, tries: 0, overwritten: false });
+    shipper.vanished(Vanished::of((7, 7), None));
     shipper.recovered(Vec::new());
     assert!(shipper.schedule.is_idle());
     shipper.judge_vanished();

@@ -166,12 +166,12 @@ async fn what_an_old_walk_says_of_a_truncated_file_is_no_second_truncation() {
     let (mut shipper, _wishes) =
         Shipper::set_up(world.config(), Clock::system(), Shutdown::default(), Watch::deaf())
             .unwrap();
-    let before = Seen::at(&world.path("a.log"), true).unwrap();
+    let before = Seen::surely_at(&world.path("a.log"), true).unwrap();
     shipper.consider(&before);
     let key = shipper.table.keys()[0];
     let file = OpenOptions::new().write(true).open(world.path("a.log")).unwrap();
     file.set_len(0).unwrap();
-    shipper.consider(&Seen::at(&world.path("a.log"), true).unwrap());
+    shipper.consider(&Seen::surely_at(&world.path("a.log"), true).unwrap());
     let shrunk_at = shipper.table.get(key).unwrap().shrunk_at;
     assert!(shrunk_at.is_some());
     shipper.consider(&before);
