@@ -15,11 +15,11 @@ use parquet::errors::ParquetError;
 use platform::disk;
 use platform::objects::Objects;
 
+use super::arrivals::Arrivals;
 use super::body::PIECE_BYTES;
 use super::bundle::BundleWriter;
 use super::gathered::Gathered;
 use super::late::Late;
-use super::offsets::Arrivals;
 use super::packing::Packing;
 use super::sketch::Sketches;
 use super::stored::{IngestTimes, Unit, stored_schema, to_stored};

@@ -11,6 +11,7 @@ use model::limits::BLOCK_ROWS;
 use model::partition::Offset;
 use model::split::{FieldStat, SplitMeta, SplitSums};
 
+use super::arrivals::Arrivals;
 use super::body::PIECE_BYTES;
 use super::build::{BuildError, Finished, Origin, Piece};
 use super::bundle::BundleWriter;
@@ -18,7 +19,7 @@ use super::gather::Gatherer;
 use super::indexed::Indexed;
 use super::lex::{always_varies, each_slot, fixed_texts};
 use super::newest::NewestFinder;
-use super::offsets::{self, Arrivals};
+use super::offsets;
 use super::patterns::{PatternFinder, PatternSums};
 use super::present::PresentFinder;
 use super::senders::SenderCounter;

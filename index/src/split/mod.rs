@@ -12,6 +12,7 @@ mod patterns;
 mod present;
 mod cluster;
 mod stored;
+mod arrivals;
 mod offsets;
 mod statistics;
 mod senders;
@@ -45,13 +46,13 @@ mod inspect;
 
 use model::split::SplitId;
 
+pub(crate) use arrivals::Arrivals;
 pub use build::BuildError;
 pub(crate) use build::{Origin, Piece, Source, build};
 pub(crate) use cluster::{Clustered, cluster};
 pub use inspect::{Inspection, open_folder};
 pub(crate) use late::{Late, Places};
 pub(crate) use lex::pattern_of;
-pub(crate) use offsets::Arrivals;
 pub use open::Split;
 pub(crate) use packing::Packing;
 pub(crate) use pages::PageCache;

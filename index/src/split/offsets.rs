@@ -5,126 +5,17 @@
 use std::io;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt64Array};
+use arrow::array::UInt64Array;
 use bytes::Bytes;
 
+use super::arrivals::Arrivals;
 use super::bundle::Section;
 use super::coding::{Reader, malformed, put};
-use crate::columns::{numbers, times};
 
-/// Rows from one known arrival to the next.
-const STEP: usize = 64;
-/// Bits of a timestamp (nanoseconds) that a known arrival leaves out.
-const COARSE_BITS: u32 = 12;
 /// Rows whose misses take the same number of bits.
 const GROUP_ROWS: usize = 128;
 /// Rows of a page.
 const PAGE_ROWS: usize = 1 << 14;
-
-/// Known arrivals: some offsets and the latest timestamp up to each, ascending in both.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Arrivals(Vec<(u64, i64)>);
-
-impl Arrivals {
-    /// Of rows in the order of their offsets.
-    pub(crate) fn of(parts: &[RecordBatch]) -> Self {
-        let (mut known, mut latest, mut row) = (Vec::new(), i64::MIN, 0_usize);
-        for rows in parts {
-            let Some((offsets, times)) = numbers(rows, "offset").zip(times(rows, "timestamp"))
-            else {
-                continue;
-            };
-            for (offset, time) in offsets.values().iter().zip(times.values()) {
-                latest = latest.max(time >> COARSE_BITS);
-                if row.is_multiple_of(STEP) {
-                    known.push((*offset, latest));
-                }
-                row += 1;
-            }
-        }
-        Self(known)
-    }
-
-    /// Of splits of one partition, whose offsets differ.
-    pub(crate) fn joined<'a>(all: impl IntoIterator<Item = &'a Self>) -> Self {
-        let mut known: Vec<(u64, i64)> = all.into_iter().flat_map(|one| one.0.clone()).collect();
-        known.sort_unstable();
-        let mut latest = i64::MIN;
-        for (_, time) in &mut known {
-            latest = latest.max(*time);
-            *time = latest;
-        }
-        Self(known)
-    }
-
-    /// The offset that a record of this timestamp has, about. `near` is where the last one was
-    /// found: neighbours are near each other.
-    fn guess(&self, time: i64, near: &mut usize) -> u64 {
-        let (known, time) = (self.0.as_slice(), time >> COARSE_BITS);
-        let is_before = |at: usize| known.get(at).is_some_and(|(_, other)| *other <= time);
-        let (mut low, mut high) = (0, known.len());
-        if is_before(*near) {
-            low = *near;
-            let mut step = 1;
-            while is_before(low + step) {
-                low += step;
-                step *= 2;
-            }
-            high = (low + step).min(known.len());
-        }
-        let between = known.get(low..high).unwrap_or_default();
-        let after = low + between.partition_point(|(_, other)| *other <= time);
-        *near = after.saturating_sub(1);
-        let left = after.checked_sub(1).and_then(|at| known.get(at));
-        match (left, known.get(after)) {
-            (Some((offset, start)), Some((next, end))) => {
-                let (gap, length) = (next.abs_diff(*offset), end.abs_diff(*start).max(1));
-                offset.saturating_add(share(gap, time.abs_diff(*start), length))
-            }
-            (Some((offset, _)), None) | (None, Some((offset, _))) => *offset,
-            (None, None) => 0,
-        }
-    }
-
-    /// The bytes of the section.
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        put(&mut out, self.0.len() as u64);
-        let (mut offset, mut time) = (0, 0_i64);
-        for known in &self.0 {
-            put(&mut out, known.0.wrapping_sub(offset));
-            super::coding::put_signed(&mut out, known.1.wrapping_sub(time));
-            (offset, time) = *known;
-        }
-        out
-    }
-
-    /// Undoes [`Arrivals::encode`].
-    pub(super) fn decode(bytes: &[u8]) -> io::Result<Self> {
-        let mut reader = Reader(bytes);
-        let count = reader.number()?;
-        let mut known = Vec::new();
-        let (mut offset, mut time) = (0_u64, 0_i64);
-        for _ in 0..count {
-            offset = offset.wrapping_add(reader.number()?);
-            time = time.wrapping_add(reader.signed()?);
-            known.push((offset, time));
-        }
-        Ok(Self(known))
-    }
-}
-
-/// The part of a gap that lies before a moment; nothing where it is too large.
-fn share(gap: u64, part: u64, whole: u64) -> u64 {
-    match gap.checked_mul(part) {
-        Some(product) => product / whole,
-        // Seldom, and dear.
-        None => {
-            let share = u128::from(gap) * u128::from(part) / u128::from(whole);
-            u64::try_from(share).unwrap_or(0)
-        }
-    }
-}
 
 /// Offsets of a split's rows while it is built.
 pub(super) struct Writer<'a> {
@@ -354,16 +245,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_share_is_that_of_exact_numbers(
-            gap: u64, part: u64, whole in 1_u64.., bits in 0_u32..64,
-        ) {
-            for (gap, part) in [(gap, part), (gap >> bits, part >> (63 - bits))] {
-                let exact = u128::from(gap) * u128::from(part) / u128::from(whole);
-                prop_assert_eq!(share(gap, part, whole), u64::try_from(exact).unwrap_or(0));
-            }
-        }
-
-        #[test]
         fn groups_are_packed_bit_by_bit(
             values in prop::collection::vec(any::<u64>(), 1..=GROUP_ROWS),
             bits in 0_u32..64,
@@ -404,12 +285,7 @@ mod tests {
                 (offset, time) = (offset + by, time.wrapping_add(later * scale));
                 (offset, if *stray { i64::MIN } else { time })
             }).collect();
-            let mut latest = i64::MIN;
-            let known = rows.iter().map(|(offset, time)| {
-                latest = latest.max(time >> COARSE_BITS);
-                (*offset, latest)
-            });
-            let arrivals = Arrivals(known.step_by(7).collect());
+            let arrivals = Arrivals::of_rows(rows.iter().copied());
             prop_assert_eq!(&Arrivals::decode(&arrivals.encode()).unwrap(), &arrivals);
             rows.sort_by_key(|(offset, _)| offset.wrapping_mul(shuffle | 1));
             let mut writer = Writer::new(&arrivals);

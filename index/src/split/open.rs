@@ -14,12 +14,13 @@ use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::file::metadata::PageIndexPolicy;
 use platform::objects::Objects;
 
+use super::arrivals::Arrivals;
 use super::asked::not_read;
 use super::body::{Body, PIECE_BYTES};
 use super::bundle::{Bundle, SectionEntry};
 use super::kept::Kept;
 use super::newest::NewestRows;
-use super::offsets::{Arrivals, OffsetReader, Offsets};
+use super::offsets::{OffsetReader, Offsets};
 use super::pages::{KeptGroups, PageCache, SplitPages};
 use super::patterns::Patterns;
 use super::places::places;

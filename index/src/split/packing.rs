@@ -37,8 +37,9 @@ const SMALL_LEVEL: i32 = 17;
 const SMALL_SECTION_BYTES: usize = 1 << 20;
 /// The level of longer ones.
 const LONG_SECTION_LEVEL: i32 = 9;
-/// Columns that are packed small at most, those with most bytes beside messages and what has no column.
-/// Each column has memory of its own for packing: at that level up to six MiB where its pages are full.
+/// Columns that are packed small where more are written together, those with most bytes beside messages
+/// and what has no column. Each of them has memory of its own for packing: at that level up to six MiB
+/// where its pages are full.
 const SMALL_COLUMNS: usize = 32;
 
 /// How hard it is tried.
@@ -81,10 +82,10 @@ impl Packing {
         sketches: &Sketches,
         together: usize,
     ) -> Result<WriterProperties, ParquetError> {
-        let columns = schema.fields().len();
         let share = PAGES_BYTES / together.max(1);
-        // Many columns at a high level would take more memory than a merge may.
-        let is_few = self.is_cold() && columns <= SMALL_COLUMNS;
+        // Many columns at a high level would take more memory than a merge may, where they are written
+        // together.
+        let is_few = self.is_cold() && together <= SMALL_COLUMNS;
         let level = if is_few { SMALL_LEVEL } else { QUICK_LEVEL };
         let zstd = |level| ZstdLevel::try_new(level).map(Compression::ZSTD);
         let mut properties = WriterProperties::builder()
@@ -102,16 +103,14 @@ impl Packing {
         let time = ColumnPath::from("timestamp");
         properties = properties
             .set_column_dictionary_enabled(time.clone(), false)
-            .set_column_encoding(time, Encoding::DELTA_BINARY_PACKED);
+            .set_column_encoding(time, Encoding::DELTA_BINARY_PACKED)
+            // Lengths between the texts keep zstd from going on with what it found.
+            .set_column_encoding(ColumnPath::from("message"), Encoding::DELTA_LENGTH_BYTE_ARRAY);
         if self.is_cold() {
             for name in sketches.heaviest(schema, SMALL_COLUMNS) {
                 let column = ColumnPath::from(name);
                 properties = properties.set_column_compression(column, zstd(SMALL_LEVEL)?);
             }
-            // Lengths between the texts keep zstd from going on with what it found.
-            let (message, lengths) =
-                (ColumnPath::from("message"), Encoding::DELTA_LENGTH_BYTE_ARRAY);
-            properties = properties.set_column_encoding(message, lengths);
             for name in ["message", REST] {
                 let column = ColumnPath::from(name);
                 properties = properties
@@ -129,32 +128,39 @@ mod tests {
 
     use super::*;
 
-    fn properties(packing: Packing, columns: usize) -> WriterProperties {
+    fn properties(packing: Packing, columns: usize, together: usize) -> WriterProperties {
         let field = |n| Field::new(format!("f{n}"), DataType::Utf8, true);
         let message = Field::new("message", DataType::Utf8, false);
         let fields: Vec<Field> = std::iter::once(message).chain((1..columns).map(field)).collect();
-        packing.properties(&Schema::new(fields), &Sketches::default(), columns).unwrap()
+        packing.properties(&Schema::new(fields), &Sketches::default(), together).unwrap()
     }
 
     #[test]
     fn what_is_packed_small_has_high_levels_and_wide_pages() {
         let level = |packing, columns, name: &str| {
-            properties(packing, columns).compression(&ColumnPath::from(name))
+            properties(packing, columns, columns).compression(&ColumnPath::from(name))
         };
         let zstd = |level| Compression::ZSTD(ZstdLevel::try_new(level).unwrap());
         for name in ["message", "f1"] {
             assert_eq!(level(Packing::Quick, 8, name), zstd(QUICK_LEVEL));
             assert_eq!(level(Packing::Small, 8, name), zstd(SMALL_LEVEL));
         }
-        // Of many columns those of which nothing is known are not.
+        // Of many columns that are written together those of which nothing is known are not.
         assert_eq!(level(Packing::Small, 300, "f1"), zstd(QUICK_LEVEL));
         assert_eq!(level(Packing::Small, 300, "message"), zstd(SMALL_LEVEL));
+        // Those that are written one after the other are.
+        let apart = properties(Packing::Small, 300, 8);
+        assert_eq!(apart.compression(&ColumnPath::from("f1")), zstd(SMALL_LEVEL));
         let page = |packing, name: &str| {
-            properties(packing, 8).column_data_page_size_limit(&ColumnPath::from(name))
+            properties(packing, 8, 8).column_data_page_size_limit(&ColumnPath::from(name))
         };
         assert_eq!(page(Packing::Quick, "message"), PAGE_BYTES);
         assert_eq!(page(Packing::Small, "message"), SMALL_PAGE_BYTES);
         assert_eq!(page(Packing::Small, "f1"), PAGE_BYTES);
+        for packing in [Packing::Quick, Packing::Small] {
+            let lengths = properties(packing, 8, 8).encoding(&ColumnPath::from("message"));
+            assert_eq!(lengths, Some(Encoding::DELTA_LENGTH_BYTE_ARRAY));
+        }
     }
 
     #[test]

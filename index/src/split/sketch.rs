@@ -213,8 +213,10 @@ impl Sketches {
         });
         let mut room = DICTIONARIES_BYTES;
         for (name, kind, coding) in columns {
-            let path = ColumnPath::from(name);
+            let path = ColumnPath::from(name.as_str());
             let without = match (kind, coding) {
+                // Objects begin alike, and have more alike behind that: zstd finds it where they are whole.
+                _ if name == REST => Encoding::PLAIN,
                 (FieldType::Text, Coding::FrontCoded) => Encoding::DELTA_BYTE_ARRAY,
                 (FieldType::Text, _) => Encoding::DELTA_LENGTH_BYTE_ARRAY,
                 _ => Encoding::PLAIN,
@@ -298,6 +300,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+    use parquet::file::properties::WriterProperties;
 
     use super::*;
     use crate::schema;
@@ -358,6 +361,20 @@ mod tests {
         // By bytes as they are coded, not by how many values there are.
         assert_eq!(sketches.heaviest(&schema, 2), ["span", "path"]);
         assert_eq!(sketches.heaviest(&schema, 9).len(), 7);
+    }
+
+    #[test]
+    fn what_has_no_column_is_kept_whole() {
+        let object: ArrayRef = Arc::new(
+            (0..5_000).map(|n| Some(format!("{{\"size\":{n}}}"))).collect::<StringArray>(),
+        );
+        let schema =
+            Arc::new(Schema::new(vec![Field::new(REST, object.data_type().clone(), true)]));
+        let part = RecordBatch::try_new(schema.clone(), vec![object]).unwrap();
+        let sketches = Sketches::of(&schema, &[part]);
+        let properties = sketches.apply(&schema, WriterProperties::builder()).build();
+        assert_eq!(properties.encoding(&ColumnPath::from(REST)), Some(Encoding::PLAIN));
+        assert!(!properties.dictionary_enabled(&ColumnPath::from(REST)));
     }
 
     #[test]
