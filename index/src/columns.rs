@@ -9,7 +9,7 @@ use arrow::array::{
 use arrow::datatypes::{
     DataType, Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt64Type,
 };
-use model::query::TextMatch;
+use model::number::Number;
 use model::record::FieldValue;
 
 /// A column of a field, label, level or message.
@@ -92,99 +92,14 @@ impl<'a> Values<'a> {
     }
 
     /// The value as a number: numbers, and texts that read as finite ones.
-    pub(crate) fn number(&self, row: usize) -> Option<f64> {
+    pub(crate) fn number(&self, row: usize) -> Option<Number> {
         match self {
-            Self::Int(values) if values.is_valid(row) =>
-            {
-                #[expect(
-                    clippy::cast_precision_loss,
-                    reason = "comparisons are on floats, as documented"
-                )]
-                Some(values.value(row) as f64)
+            Self::Int(values) if values.is_valid(row) => {
+                Some(Number::Whole(i128::from(values.value(row))))
             }
-            Self::Float(values) if values.is_valid(row) => Some(values.value(row)),
-            Self::Text(_) | Self::Label(..) => read_number(&self.text(row)?),
+            Self::Float(values) if values.is_valid(row) => Some(Number::Float(values.value(row))),
+            Self::Text(_) | Self::Label(..) => Number::read(&self.text(row)?),
             _ => None,
-        }
-    }
-}
-
-/// A text as a finite number.
-pub(crate) fn read_number(text: &str) -> Option<f64> {
-    let text = text.trim();
-    // What Rust reads beside numbers (`inf`, `nan`) is text to people.
-    let first = text.bytes().next()?;
-    if !(first.is_ascii_digit() || b"+-.".contains(&first)) {
-        return None;
-    }
-    text.parse().ok().filter(|number: &f64| number.is_finite())
-}
-
-/// A number as exact as it was written: `200` and `200.0` are equal, neighbours beyond 2^53 are
-/// not.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Number {
-    Int(i64),
-    /// Not a whole number of 64 bits.
-    Float(f64),
-}
-
-impl Number {
-    /// Reads a literal; `None` when it is none.
-    pub(crate) fn read(text: &str) -> Option<Self> {
-        let float = read_number(text)?;
-        Some(text.trim().parse().map_or_else(|_| Self::of_float(float), Self::Int))
-    }
-
-    /// The number that a text to match is; `None` when it is none.
-    pub(crate) fn meant(text: &TextMatch) -> Option<Self> {
-        match text {
-            TextMatch::Phrase(phrase) => Self::read(phrase),
-            // Digits have no case.
-            TextMatch::Cased(inner) => Self::meant(inner),
-            _ => None,
-        }
-    }
-
-    /// The value, if it is a number.
-    pub(crate) fn of(value: &FieldValue) -> Option<Self> {
-        match value {
-            FieldValue::Int(number) => Some(Self::Int(*number)),
-            FieldValue::Float(number) => Some(Self::of_float(*number)),
-            FieldValue::Text(_) | FieldValue::Bool(_) => None,
-        }
-    }
-
-    /// Whether a float is equal to it, or is shown by these very digits: great floats are shown by the
-    /// fewest that tell them apart, and zeros.
-    #[expect(clippy::cast_precision_loss, reason = "the float that is nearest is looked at")]
-    pub(crate) fn is_float(self, value: f64) -> bool {
-        match self {
-            Self::Int(number) if Self::of_float(value) != self => {
-                number as f64 == value && number.to_string() == value.to_string()
-            }
-            _ => Self::of_float(value) == self,
-        }
-    }
-
-    pub(crate) fn of_float(number: f64) -> Self {
-        // 2^63, the first that is too large.
-        let bound = -(i64::MIN as f64);
-        if number.fract() == 0.0 && (-bound..bound).contains(&number) {
-            #[expect(clippy::cast_possible_truncation, reason = "it was just tested to fit")]
-            Self::Int(number as i64)
-        } else {
-            Self::Float(number)
-        }
-    }
-
-    /// The texts ([`FieldValue::to_text`]) of the values that equal it: as a whole number, and as
-    /// a float, whose shortest form can differ.
-    pub(crate) fn texts(self) -> Vec<String> {
-        match self {
-            #[expect(clippy::cast_precision_loss, reason = "the float that is nearest is meant")]
-            Self::Int(number) => vec![number.to_string(), (number as f64).to_string()],
-            Self::Float(number) => vec![number.to_string()],
         }
     }
 }
@@ -197,23 +112,4 @@ pub(crate) fn times<'a>(rows: &'a RecordBatch, name: &str) -> Option<&'a Timesta
 /// A column of offsets.
 pub(crate) fn numbers<'a>(rows: &'a RecordBatch, name: &str) -> Option<&'a UInt64Array> {
     rows.column_by_name(name)?.as_primitive_opt::<UInt64Type>()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Number;
-
-    #[test]
-    fn a_float_is_found_by_its_value_and_as_it_is_shown() {
-        let is = |text, value| Number::read(text).is_some_and(|number| number.is_float(value));
-        for text in ["5", "5.0", "5e0", "+5"] {
-            assert!(is(text, 5.0) && !is(text, 5.5) && !is(text, -5.0), "{text}");
-        }
-        let (great, odd) = (2_f64.powi(60), 2_f64.powi(53));
-        for text in ["1152921504606846976", "1152921504606847000", "1.152921504606847e18"] {
-            assert!(is(text, great), "{text}");
-        }
-        assert!(!is("1152921504606846975", great));
-        assert!(is("9007199254740992", odd) && !is("9007199254740993", odd));
-    }
 }

@@ -7,10 +7,11 @@ use arrow::array::{
     StringBuilder, TimestampNanosecondArray, UInt32Array, UInt64Array,
 };
 use arrow::error::ArrowError;
+use model::number::{Number, read_number};
 use model::record::FieldType;
 use serde_json::{Map, Value};
 
-use crate::columns::{Values, numbers, read_number, times};
+use crate::columns::{Values, numbers, times};
 use crate::evaluate::Place;
 use crate::rest;
 use crate::scan::{Column, ScanError, output_schema};
@@ -194,6 +195,7 @@ fn named(rows: &RecordBatch, place: Place<'_>, name: &str, kind: FieldType) -> A
             let mut builder = Float64Builder::with_capacity(count);
             for row in 0..count {
                 let number = columns.iter().find_map(|values| values.number(row));
+                let number = number.map(Number::to_float);
                 builder.append_option(
                     number.or_else(|| value(row).and_then(|value| read_number(&value.to_text()))),
                 );

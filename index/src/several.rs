@@ -8,11 +8,12 @@ use arrow::array::{
     RecordBatch, StringBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema};
+use model::number::read_number;
 use model::record::{FieldType, FieldValue};
 use model::split::FieldStat;
 use serde_json::Value;
 
-use crate::columns::{Values, read_number};
+use crate::columns::Values;
 use crate::rest;
 use crate::scan::{own_columns, rest_is_empty};
 use crate::schema::{FieldColumnId, REST, field_type};

@@ -5,6 +5,7 @@ pub mod zone;
 pub mod level;
 pub mod text;
 pub mod quantity;
+pub mod number;
 pub mod stream;
 pub mod record;
 pub mod json;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::number::{FLOAT_EXACT, Number, digits};
 use crate::time::Period;
 
 /// A condition on one record.
@@ -112,7 +113,8 @@ pub enum Bound {
 /// A literal to compare with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Literal {
-    /// A number. Text never compares with it unless it reads as a number.
+    /// A number. Text never compares with it unless it reads as a number. Whole numbers from
+    /// [`FLOAT_EXACT`] on are [`Literal::Whole`] unless they were written as floats.
     Number(f64),
     /// A span of time, nanoseconds. Texts that read as one ([`crate::quantity`]) compare with it,
     /// and numbers of fields whose name ends in a unit (`took_ms`).
@@ -132,4 +134,91 @@ pub enum Literal {
     /// Anything else: a level's name, a moment of what every record has, or text (folded). Never
     /// compares with a number.
     Text(String),
+    /// A whole number that a float would not tell from its neighbours ([`FLOAT_EXACT`]). Nodes before
+    /// version 4 of the nodes' protocol cannot read it.
+    Whole(#[serde(with = "digits")] i128),
+}
+
+impl Literal {
+    /// A number, in the form that most nodes can read.
+    #[must_use]
+    pub fn of_number(number: Number) -> Self {
+        match number {
+            Number::Whole(whole) if !is_float_exact(whole) => Self::Whole(whole),
+            number => Self::Number(number.to_float()),
+        }
+    }
+
+    /// The number that it is; spans and sizes are none.
+    #[must_use]
+    pub fn as_number(&self) -> Option<Number> {
+        match self {
+            Self::Whole(whole) => Some(Number::Whole(*whole)),
+            Self::Number(float) => Some(match Number::of_float(*float) {
+                Number::Whole(whole) if is_float_exact(whole) => Number::Whole(whole),
+                _ => Number::Float(*float),
+            }),
+            _ => None,
+        }
+    }
+}
+
+fn is_float_exact(whole: i128) -> bool {
+    (1 - FLOAT_EXACT..FLOAT_EXACT).contains(&whole)
+}
+
+impl Filter {
+    /// Whether there is a [`Literal::Whole`] in it, so that nodes before version 4 of the nodes'
+    /// protocol cannot read it.
+    #[must_use]
+    pub fn has_whole(&self) -> bool {
+        let is_whole = |bound: &Bound| match bound {
+            Bound::Inclusive(literal) | Bound::Exclusive(literal) => {
+                matches!(literal, Literal::Whole(_))
+            }
+            Bound::Open => false,
+        };
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().any(Self::has_whole),
+            Self::Not(part) => part.has_whole(),
+            Self::Field { test: FieldTest::Between { from, to }, .. } => {
+                is_whole(from) || is_whole(to)
+            }
+            Self::All | Self::Text(_) | Self::Field { .. } => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(number: &str, json: &str) {
+        let number = Number::read(number).unwrap();
+        let literal = Literal::of_number(number);
+        assert_eq!(serde_json::to_string(&literal).unwrap(), json);
+        // Read out of a tree of values, as well as out of the text.
+        let tree: serde_json::Value = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::from_value::<Literal>(tree).unwrap(), literal);
+        assert_eq!(serde_json::from_str::<Literal>(json).unwrap(), literal);
+        assert_eq!(literal.as_number(), Some(number));
+        let at = Bound::Inclusive(literal.clone());
+        let test = FieldTest::Between { from: Bound::Open, to: at };
+        let filter = Filter::Not(Box::new(Filter::Field { name: "n".to_owned(), test }));
+        assert_eq!(filter.has_whole(), matches!(literal, Literal::Whole(_)));
+    }
+
+    #[test]
+    fn only_what_floats_confuse_is_sent_in_the_form_that_is_new() {
+        check("5", r#"{"Number":5.0}"#);
+        check("5.5", r#"{"Number":5.5}"#);
+        check("1e300", r#"{"Number":1e+300}"#);
+        check("9007199254740991", r#"{"Number":9007199254740991.0}"#);
+        check("9007199254740992", r#"{"Whole":"9007199254740992"}"#);
+        check("9007199254740992.0", r#"{"Number":9007199254740992.0}"#);
+        check("-9007199254740991", r#"{"Number":-9007199254740991.0}"#);
+        check("-9007199254740993", r#"{"Whole":"-9007199254740993"}"#);
+        check("18446744073709551615", r#"{"Whole":"18446744073709551615"}"#);
+    }
 }

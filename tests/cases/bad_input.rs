@@ -132,9 +132,18 @@ fn what_is_no_batch_is_refused() {
 #[test]
 fn a_query_that_is_wrong_is_told_where() {
     let (_folder, node) = node();
-    for (query, start) in
-        [("a AND", 5), ("(a", 2), ("user:", 5), ("\"open", 0), ("a | nosuch", 4), ("ü )", 2)]
-    {
+    for (query, start) in [
+        ("a AND", 5),
+        ("(a", 2),
+        ("user:", 5),
+        ("\"open", 0),
+        ("a | nosuch", 4),
+        ("ü )", 2),
+        ("ü status:[5 TO 1]", 9),
+        ("| where length(message)", 8),
+        ("a | eval level = 1", 9),
+        ("| where host in (a | fields host, user)", 17),
+    ] {
         let answer = node.client.post("/api/v1/query", &json!({ "query": query }));
         assert_eq!(answer.status, 400, "{query}: {}", answer.body);
         let error = &answer.json()["error"];

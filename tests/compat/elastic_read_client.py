@@ -93,6 +93,23 @@ def test_what_is_not_there_or_not_supported_is_named(node):
     assert "logs-app-prod" in es.indices.get_mapping(index="logs-*"), "the mapping names the index"
 
 
+def test_names_tell_dates_and_what_is_missing_comes_first(node):
+    es = filled(node)
+    assert es.count(index="<logs-app-*>,<none-{now/d}*>")["count"] >= COUNT
+    try:
+        es.search(index="<none-{now/d{yyyy}}>")
+        raise AssertionError("there is no such index")
+    except elasticsearch.NotFoundError as error:
+        assert "[none-20" in error.body["error"]["reason"], error.body
+    for number in range(3):
+        document = {"message": f"n{number}", "size": number} if number else {"message": "n0"}
+        es.create(index="unsized", id=f"u{number}", document=document)
+    for order, expected in (("asc", ["n0", "n1", "n2"]), ("desc", ["n0", "n2", "n1"])):
+        answer = es.search(index="unsized", sort=[{"size": {"order": order, "missing": "_first"}}])
+        found = [hit["_source"]["message"] for hit in answer["hits"]["hits"]]
+        assert found == expected, (order, found)
+
+
 def test_figures_of_figures(node):
     es = filled(node)
     aggs = {

@@ -71,6 +71,15 @@ def test_fields_and_patterns(node):
     assert sorted(lines) == ['level=info path="/p1" took=7ms', "sent 1 letter"], lines
 
 
+def test_what_is_absent_and_named_anew(node):
+    answer = call(node, "query", query='absent_over_time({service="nobody"}[1h])')
+    (series,) = answer["data"]["result"]
+    assert (series["metric"], series["value"][1]) == ({"service": "nobody"}, "1"), series
+    query = 'label_replace(absent_over_time({service="nobody"}[1h]), "short", "$1", "service", "(no).*")'
+    (series,) = call(node, "query", query=query)["data"]["result"]
+    assert series["metric"] == {"service": "nobody", "short": "no"}, series
+
+
 def test_what_is_wrong_is_said_in_words(node):
     for query in ("{service=", '{service="a"} | nonsense', 'rate({service="a"})'):
         try:

@@ -66,6 +66,8 @@ pub enum Test {
     Over(f64),
     /// `number < bound`.
     Under(f64),
+    /// It is a whole number from the first to the last.
+    Whole(i128, i128),
     /// A level at least as bad.
     LevelFrom(&'static str),
 }
@@ -149,6 +151,10 @@ impl Test {
             Self::Within(from, to) => number.is_some_and(|n| *from <= n && n <= *to),
             Self::Over(bound) => number.is_some_and(|n| n > *bound),
             Self::Under(bound) => number.is_some_and(|n| n < *bound),
+            Self::Whole(first, last) => {
+                let whole = text_of(value).trim().parse::<i128>();
+                whole.is_ok_and(|n| (*first..=*last).contains(&n))
+            }
             Self::LevelFrom(_) => false,
         }
     }
@@ -167,8 +173,8 @@ impl Test {
 /// Whether a number is equal to a written one; `None` where one of them is no number.
 fn equal(value: &Value, text: &str) -> Option<bool> {
     let (wanted, number) = (text.parse::<f64>().ok()?, value.as_number()?);
-    Some(match (number.as_i64(), text.parse::<i64>()) {
-        (Some(number), Ok(wanted)) => number == wanted,
+    Some(match (number.to_string().parse::<i128>(), text.parse::<i128>()) {
+        (Ok(number), Ok(wanted)) => number == wanted,
         _ => number.as_f64() == Some(wanted),
     })
 }

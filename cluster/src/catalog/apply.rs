@@ -230,7 +230,7 @@ impl Tables<'_> {
         };
         let deletion = Deletion { number: last + 1, ..deletion.clone() };
         self.put(DELETIONS, deletion.number, &deletion)?;
-        Ok(Ok((Answer::Number(deletion.number), Some(Change::Deletion(deletion)))))
+        Ok(Ok((Answer::Number(deletion.number), Some(Change::Deletion(Box::new(deletion))))))
     }
 
     fn progress(
@@ -243,7 +243,7 @@ impl Tables<'_> {
         };
         change(&mut deletion);
         self.put(DELETIONS, number, &deletion)?;
-        Ok(Ok((Answer::Done, Some(Change::Deletion(deletion)))))
+        Ok(Ok((Answer::Done, Some(Change::Deletion(Box::new(deletion))))))
     }
 
     fn raise(&self, partitions: u32) -> Result<Outcome, CatalogError> {

@@ -19,6 +19,8 @@ const PROTOCOL_SWEEPS: u32 = 2;
 const PROTOCOL_RAISES: u32 = 3;
 /// The version since which the log is opened by a command of its own ([`Command::Open`]).
 pub(crate) const PROTOCOL_OPENS: u32 = 4;
+/// The version since which searches can have whole numbers that floats confuse.
+const PROTOCOL_WHOLE_NUMBERS: u32 = 4;
 
 /// A partition's records `from..to` became these splits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -170,7 +172,10 @@ impl Command {
     /// that.
     #[must_use]
     pub fn protocol(&self) -> u32 {
+        let has_whole = |deletion: &Deletion| deletion.filter.has_whole();
         match self {
+            Self::BeginDeletion(deletion) if has_whole(deletion) => PROTOCOL_WHOLE_NUMBERS,
+            Self::Adopt(estate) if estate.deletions.iter().any(has_whole) => PROTOCOL_WHOLE_NUMBERS,
             Self::Publish(_)
             | Self::Replace { .. }
             | Self::Copied { .. }
@@ -340,7 +345,7 @@ pub enum Change {
     /// What is known of some splits is another: who keeps them.
     Copies(Vec<SplitMeta>),
     /// A deletion began or went on.
-    Deletion(Deletion),
+    Deletion(Box<Deletion>),
     /// Nodes, placements or leases.
     Topology,
     /// Everything may be another: a snapshot was installed.

@@ -142,8 +142,43 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use model::node::{Health, NodeId};
+    use model::partition::{Offset, PartitionId};
+    use serde::Serialize;
+
     use super::super::Command;
     use super::*;
+
+    /// What a node of version 3 of the nodes' protocol sent: a split, an offset, facts, a node, a placement,
+    /// two leases.
+    const OF_VERSION_3: &[u8] = include_bytes!("../../fixtures/protocol-3/catalog.dump");
+
+    fn text(value: &impl Serialize) -> Vec<u8> {
+        serde_json::to_vec(value).unwrap()
+    }
+
+    #[test]
+    fn what_the_version_before_sent_is_taken_over_and_sent_again_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&folder.path().join("a.redb")).unwrap();
+        catalog.restore(OF_VERSION_3, &[]).unwrap();
+        let topology = catalog.topology().borrow().clone();
+        assert_eq!(topology.cluster, "00000000000000aa");
+        let node = &topology.nodes[&NodeId(7)];
+        assert_eq!((node.protocol, node.epoch, node.health), (3, 2, Health::Up));
+        let partition = PartitionId(3);
+        assert_eq!(catalog.indexed_offsets().unwrap()[&partition], Offset(10));
+        let (split, placement) =
+            (catalog.splits().unwrap().remove(0), &topology.partitions[&partition]);
+        assert_eq!((split.row_count, placement.born), (10, true));
+        let lease = &topology.leases["retention"];
+        // Today's program writes each of them as it read it.
+        for text in [text(&*split), text(node), text(placement), text(lease)] {
+            let is_there = OF_VERSION_3.windows(text.len()).any(|part| part == text);
+            assert!(is_there, "{}", String::from_utf8_lossy(&text));
+        }
+        assert_eq!(catalog.dump("node").unwrap().0, OF_VERSION_3);
+    }
 
     #[test]
     fn a_dump_restores_everything_but_what_is_a_nodes_own() {

@@ -163,6 +163,25 @@ mod tests {
     }
 
     #[test]
+    fn a_deletion_with_a_great_whole_number_takes_the_version_that_reads_it() {
+        let of = |literal: &str| {
+            let test = format!(r#"{{"Between":{{"from":{{"Inclusive":{literal}}},"to":"Open"}}}}"#);
+            let filter = format!(r#"{{"Field":{{"name":"n","test":{test}}}}}"#);
+            let begins = OF_THE_FIRST_VERSION
+                .iter()
+                .find(|text| text.contains("BeginDeletion"))
+                .map(|text| text.replace(r#""All""#, &filter));
+            read(begins.unwrap().as_bytes(), PROTOCOL).unwrap().0
+        };
+        assert_eq!(of(r#"{"Number":5.0}"#).command.protocol(), PROTOCOL_FIRST);
+        let order = of(r#"{"Whole":"18446744073709551615"}"#);
+        assert_eq!(order.command.protocol(), 4);
+        let written = write(&order).unwrap();
+        assert_eq!(read(&written, PROTOCOL).unwrap(), (order, 4));
+        assert!(matches!(read(&written, 3), Err(UnreadError::Newer { .. })));
+    }
+
+    #[test]
     fn what_takes_a_later_version_is_read_there_alone() {
         let (order, _) = read(OF_THE_FIRST_VERSION[8].as_bytes(), PROTOCOL).unwrap();
         let later = write_as(&order, PROTOCOL + 1).unwrap();

@@ -1,5 +1,6 @@
 //! What a test says of many values of which only the ends are known.
 
+use model::number::Number;
 use model::query::FieldTest;
 use model::text::{fold, fold_text};
 
@@ -10,8 +11,8 @@ use super::test::Limit;
 pub(crate) enum Extent<'a> {
     /// Numbers from `least` to `greatest`.
     Numbers {
-        least: f64,
-        greatest: f64,
+        least: Number,
+        greatest: Number,
         /// All are numbers that have an order; what is none lies in no range.
         is_ordered: bool,
     },
@@ -65,7 +66,7 @@ impl ExtentTest {
         match extent {
             // Both sides of a range are the easier to pass the farther a number is on that side.
             Extent::Numbers { least, greatest, is_ordered } => {
-                let passes = |above: f64, below: f64| {
+                let passes = |above: Number, below: Number| {
                     from.below(Some(above), None) && to.above(Some(below), None)
                 };
                 match (passes(greatest, least), passes(least, greatest)) {
@@ -182,15 +183,24 @@ fn behind_all(start: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use model::query::{Bound, Literal};
+    use model::record::FieldValue;
     use proptest::prelude::*;
 
     use super::super::test::Test;
     use super::*;
 
+    /// Whole numbers that floats confuse.
+    fn great() -> impl Strategy<Value = i64> {
+        let near = |at: i64| (-2_i64..3).prop_map(move |n| at.saturating_add(n));
+        prop_oneof![near(1 << 53), near(-(1 << 53)), near(i64::MAX), near(i64::MIN)]
+    }
+
     /// A bound as the language makes one: texts are folded.
     fn bound() -> impl Strategy<Value = Bound> {
         let literal = prop_oneof![
             (-9_i32..9).prop_map(|n| Literal::Number(f64::from(n) / 2.0)),
+            great().prop_map(|n| Literal::of_number(Number::Whole(n.into()))),
+            great().prop_map(|n| Literal::Number(n as f64)),
             "[abKzAZ4é\u{212a}]{0,3}".prop_map(|t| Literal::Text(fold_text(&t).into_owned())),
             (0_i32..9).prop_map(|n| Literal::Size(f64::from(n))),
             (0_i32..9).prop_map(|n| Literal::Duration(f64::from(n))),
@@ -221,21 +231,39 @@ mod tests {
 
         #[test]
         fn what_is_said_of_numbers_holds_for_each(
-            numbers in prop::collection::vec(-9_i64..9, 1..6),
+            numbers in prop::collection::vec(prop_oneof![-9_i64..9, great()], 1..6),
             from in bound(),
             to in bound(),
         ) {
             let test = FieldTest::Between { from, to };
             let ends = (numbers.iter().min().unwrap(), numbers.iter().max().unwrap());
-            let (least, greatest) = (*ends.0 as f64, *ends.1 as f64);
+            let [least, greatest] = [ends.0, ends.1].map(|end| Number::Whole((*end).into()));
             let extent = Extent::Numbers { least, greatest, is_ordered: true };
             let said = ExtentTest::new("took_ns", &test).of(extent);
             let exact = Test::new("took_ns", &test);
-            let passes = |number: &i64| exact.single(&model::record::FieldValue::Int(*number));
+            let passes = |number: &i64| exact.single(&FieldValue::Int(*number));
             let (any, all) = (numbers.iter().any(passes), numbers.iter().all(passes));
             prop_assert!(!any || said != Passing::None, "{:?} {:?}", numbers, test);
             prop_assert!(all || said != Passing::All, "{:?} {:?}", numbers, test);
         }
+    }
+
+    #[test]
+    fn neighbours_that_are_one_float_are_told_apart() {
+        let at = |n: i128| Bound::Inclusive(Literal::of_number(Number::Whole(n)));
+        let between = |from, to| FieldTest::Between { from, to };
+        let of = |test: &FieldTest, least: i128, greatest: i128| {
+            let [least, greatest] = [least, greatest].map(Number::Whole);
+            ExtentTest::new("a", test).of(Extent::Numbers { least, greatest, is_ordered: true })
+        };
+        let odd = (1 << 53) + 1;
+        assert_eq!(of(&between(at(odd), at(odd)), odd - 1, odd - 1), Passing::None);
+        assert_eq!(of(&between(at(odd), at(odd)), odd, odd), Passing::All);
+        assert_eq!(of(&between(at(odd), Bound::Open), odd - 1, odd), Passing::Some);
+        let most = i128::from(i64::MAX);
+        assert_eq!(of(&between(at(most + 1), Bound::Open), most, most), Passing::None);
+        assert_eq!(of(&between(Bound::Open, at(most + 1)), 0, most), Passing::All);
+        assert_eq!(of(&between(at(most), Bound::Open), most - 1, most - 1), Passing::None);
     }
 
     #[track_caller]

@@ -3,6 +3,7 @@
 use arrow::array::Array as _;
 use arrow::buffer::BooleanBuffer;
 use model::level::Level;
+use model::number::Number;
 use model::partition::RecordId;
 use model::quantity::{duration_unit, read_duration, read_size, size_unit};
 use model::query::{Bound, FieldTest, Literal, TextMatch};
@@ -11,7 +12,7 @@ use model::text::fold_text;
 use model::time::{Period, Timestamp};
 
 use super::{keep, texts};
-use crate::columns::{Number, Values, read_number};
+use crate::columns::Values;
 use crate::matcher::Matcher;
 
 #[derive(Debug)]
@@ -38,7 +39,7 @@ pub(super) enum Limit {
     Open,
     At {
         inclusive: bool,
-        number: Option<f64>,
+        number: Option<Number>,
         text: Option<String>,
         /// What the text names, where it is a time.
         period: Option<Period>,
@@ -59,9 +60,9 @@ pub(super) struct Quantity {
 }
 
 impl Quantity {
-    fn of(&self, value: Option<f64>, text: Option<&str>) -> Option<f64> {
+    fn of(&self, value: Option<Number>, text: Option<&str>) -> Option<f64> {
         match value {
-            Some(value) => Some(value * self.one?),
+            Some(value) => Some(value.to_float() * self.one?),
             None => (self.read)(text?),
         }
     }
@@ -85,9 +86,12 @@ impl Matches {
     pub(super) fn rows(&self, values: &Values<'_>, candidates: &BooleanBuffer) -> BooleanBuffer {
         let none = || BooleanBuffer::new_unset(candidates.len());
         match (values, self.number) {
-            (Values::Int(numbers), Some(Number::Int(wanted))) => {
-                keep(candidates, |row| numbers.is_valid(row) && numbers.value(row) == wanted)
-            }
+            (Values::Int(numbers), Some(Number::Whole(wanted))) => match i64::try_from(wanted) {
+                Ok(wanted) => {
+                    keep(candidates, |row| numbers.is_valid(row) && numbers.value(row) == wanted)
+                }
+                Err(_) => none(),
+            },
             (Values::Int(_), Some(Number::Float(_))) => none(),
             (Values::Float(numbers), Some(wanted)) => {
                 keep(candidates, |row| numbers.is_valid(row) && wanted.is_float(numbers.value(row)))
@@ -99,7 +103,7 @@ impl Matches {
 
     pub(super) fn single(&self, value: &FieldValue) -> bool {
         match (value, self.number) {
-            (FieldValue::Int(value), Some(wanted)) => wanted == Number::Int(*value),
+            (FieldValue::Int(value), Some(wanted)) => wanted == Number::Whole(i128::from(*value)),
             (FieldValue::Float(value), Some(wanted)) => wanted.is_float(*value),
             _ => self.matcher.matches(&value.to_text()),
         }
@@ -141,13 +145,12 @@ impl Test {
             Self::Exists => true,
             Self::Matches(matches) => matches.single(value),
             Self::Between { from, to } => {
-                let text = value.to_text();
-                let is_number = Number::of(value).is_some();
-                let number = match value {
-                    FieldValue::Bool(_) => None,
-                    _ => read_number(&text),
+                let (number, text) = match value {
+                    FieldValue::Int(_) | FieldValue::Float(_) => (Number::of(value), None),
+                    FieldValue::Text(text) => (Number::read(text), Some(text.as_str())),
+                    FieldValue::Bool(true) => (None, Some("true")),
+                    FieldValue::Bool(false) => (None, Some("false")),
                 };
-                let text = (!is_number).then_some(text.as_str());
                 from.below(number, text) && to.above(number, text)
             }
         }
@@ -158,7 +161,7 @@ impl Test {
             Self::Exists => true,
             Self::Matches(matches) => matches.matcher.matches(text),
             Self::Between { from, to } => {
-                let number = read_number(text);
+                let number = Number::read(text);
                 from.below(number, Some(text)) && to.above(number, Some(text))
             }
         }
@@ -205,9 +208,10 @@ impl Limit {
             Bound::Inclusive(literal) => (literal, true),
             Bound::Exclusive(literal) => (literal, false),
         };
-        let (mut number, mut text, mut period, mut quantity) = (None, None, None, None);
+        let number = literal.as_number();
+        let (mut text, mut period, mut quantity) = (None, None, None);
         match literal {
-            Literal::Number(plain) => number = Some(*plain),
+            Literal::Number(_) | Literal::Whole(_) => {}
             Literal::Text(plain) => text = Some(plain),
             Literal::Time { period: named, text: plain } => {
                 (period, text) = (Some(*named), Some(plain));
@@ -228,7 +232,10 @@ impl Limit {
             level: text.and_then(|text| Level::from_word(text)),
             time: match text {
                 Some(text) => Timestamp::parse(text),
-                None => number.and_then(Timestamp::from_epoch_float),
+                None => number.and_then(|number| match literal {
+                    Literal::Whole(whole) => Timestamp::from_epoch(i64::try_from(*whole).ok()?),
+                    _ => Timestamp::from_epoch_float(number.to_float()),
+                }),
             },
             id: text.and_then(|text| RecordId::parse(text)),
             text: text.map(|text| fold_text(text).into_owned()),
@@ -237,24 +244,24 @@ impl Limit {
     }
 
     /// Whether this lower bound lets the value pass.
-    pub(super) fn below(&self, value: Option<f64>, text: Option<&str>) -> bool {
+    pub(super) fn below(&self, value: Option<Number>, text: Option<&str>) -> bool {
         self.passes(value, text, std::cmp::Ordering::is_lt)
     }
 
     /// Whether this upper bound lets the value pass.
-    pub(super) fn above(&self, value: Option<f64>, text: Option<&str>) -> bool {
+    pub(super) fn above(&self, value: Option<Number>, text: Option<&str>) -> bool {
         self.passes(value, text, std::cmp::Ordering::is_gt)
     }
 
     pub(super) fn passes(
         &self,
-        value: Option<f64>,
+        value: Option<Number>,
         given: Option<&str>,
         strict: impl Fn(std::cmp::Ordering) -> bool,
     ) -> bool {
         let Self::At { inclusive, number, text, period, quantity, .. } = self else { return true };
         let order = match (number, text, quantity) {
-            (Some(number), _, _) => value.and_then(|value| number.partial_cmp(&value)),
+            (Some(number), _, _) => value.and_then(|value| number.order(value)),
             (_, Some(text), _) => {
                 given.map(|given| match period.and_then(|p| Some((p, Period::read(given)?))) {
                     Some((period, given)) => period.order(given.first),

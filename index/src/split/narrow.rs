@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use model::number::Number;
 use model::query::{FieldTest, Filter};
 use model::split::FieldStat;
 use parquet::file::metadata::ParquetMetaData;
@@ -126,13 +127,14 @@ fn extent(index: &ColumnIndexMetaData, at: usize) -> Option<Extent<'_>> {
     Some(match index {
         ColumnIndexMetaData::INT64(index) => {
             let (least, greatest) = index.min_values().get(at).zip(index.max_values().get(at))?;
-            let (least, greatest) = (*least as f64, *greatest as f64);
+            let [least, greatest] = [least, greatest].map(|end| Number::Whole(i128::from(*end)));
             Extent::Numbers { least, greatest, is_ordered: true }
         }
         ColumnIndexMetaData::DOUBLE(index) => {
             let (least, greatest) = index.min_values().get(at).zip(index.max_values().get(at))?;
             // What is no number is not among the ends.
-            Extent::Numbers { least: *least, greatest: *greatest, is_ordered: false }
+            let [least, greatest] = [least, greatest].map(|end| Number::Float(*end));
+            Extent::Numbers { least, greatest, is_ordered: false }
         }
         ColumnIndexMetaData::BYTE_ARRAY(index) => {
             let (least, greatest) = index.min_value(at).zip(index.max_value(at))?;

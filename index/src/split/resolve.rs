@@ -1,6 +1,7 @@
 //! What the indexes of a split know of a filter: rows that surely pass, and rows that may.
 
 use model::limits::TOKEN_BYTES_MAX;
+use model::number::Number;
 use model::query::{FieldTest, Filter, TextMatch};
 use model::text::{cut, fold_text, tokens};
 
@@ -10,7 +11,6 @@ use super::rowset::RowSet;
 use super::search::{Indexes, Unreadable};
 use super::spans::LEVEL;
 use super::tokens::Part;
-use crate::columns::Number;
 use crate::matcher::Matcher;
 use crate::schema::STREAM;
 

@@ -134,6 +134,16 @@ impl Fixture {
         self.batches().into_iter().map(|batch| batch.labels).collect()
     }
 
+    /// How often something was refused for that.
+    pub(super) fn refused(&self, reason: &'static str) -> u64 {
+        self.doors.state.0.metrics.refusals.get_or_create(&vec![("reason", reason)]).get()
+    }
+
+    /// The index of each batch.
+    pub(super) fn indexes(&self) -> Vec<String> {
+        self.batches().into_iter().map(|batch| batch.index.to_string()).collect()
+    }
+
     pub(super) fn records(&self) -> Vec<model::record::Record> {
         let rows = |batch: model::batch::Batch| {
             (0..batch.record_count()).filter_map(|row| batch.record(row)).collect::<Vec<_>>()

@@ -44,6 +44,9 @@ pub struct ClusterNode {
     pub epoch: u64,
     /// Version of its program.
     pub version: String,
+    /// Version of the nodes' protocol that it speaks; earlier programs do not say it.
+    #[serde(default)]
+    pub protocol: u32,
     /// Whether it votes in the metadata group.
     pub votes: bool,
     /// Replicas of partitions that it keeps: those it should, and those that wait until their group

@@ -2,6 +2,7 @@
 //! codes known.
 
 mod requests;
+mod slashed;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use tokio::net::TcpListener;
 
 use crate::shutdown::Shutdown;
 pub use requests::{RequestId, named};
+pub use slashed::Slashed;
 
 /// A refusal, as it goes out.
 #[derive(Debug, Clone)]

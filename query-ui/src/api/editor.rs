@@ -337,10 +337,12 @@ pub(super) async fn explain(
     let ask = Ask::of(request, state.engine.clock().now())?;
     let filter = Search(&ask.question.query.filter).to_string();
     let query = ask.question.query.to_string();
-    let question = ask.question.clone();
-    let explained =
-        facets::run(&state.engine, None, |engine| async move { engine.explain(&question).await })
-            .await?;
+    let (question, text) = (ask.question.clone(), ask.request.query.clone());
+    let explained = facets::run(&state.engine, None, |engine| async move {
+        let explained = engine.explain(&question).await;
+        explained.map_err(|failure| failure.located(&text))
+    })
+    .await?;
     let shown = |moment: Option<model::time::Timestamp>| moment.map(|moment| moment.to_string());
     Ok(Answer(json!({
         "query": query,

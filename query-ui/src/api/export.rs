@@ -101,7 +101,10 @@ async fn export(
     };
     let times = (ask.from, ask.to);
     let asking = engine.clone();
-    let begin = async move { asking.ask(&ask.question).await };
+    let begin = async move {
+        let answer = asking.ask(&ask.question).await;
+        answer.map_err(|failure| failure.located(&ask.request.query))
+    };
     let packing = Packing::accepted(headers);
     let mut response = stream(&engine, ticket, (format, packing), times, begin).await?;
     let name = HeaderValue::from_static(name);

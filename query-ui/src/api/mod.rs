@@ -156,7 +156,7 @@ fn refusal(failure: &QueryFailure) -> ApiError {
         QueryFailure::TooLarge(_) => error
             .code("too_large")
             .hint("narrow the time range, or group by fields with fewer values"),
-        QueryFailure::Refused(_) => error.code("invalid_query"),
+        QueryFailure::Refused(_) | QueryFailure::NoCondition(_) => error.code("invalid_query"),
         QueryFailure::Misread(wrong) => {
             let mut error = error.code("invalid_query");
             error.detail.hint.clone_from(&wrong.hint);

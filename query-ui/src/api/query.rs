@@ -42,6 +42,7 @@ async fn answer(engine: Engine, headers: &HeaderMap, ask: Ask) -> Result<Respons
     let rows_max = engine.settings().table_rows_max;
     let begin = async move {
         let answer = asking.ask(&ask.question).await;
+        let answer = answer.map_err(|failure| failure.located(&ask.request.query));
         answer.map(|answer| answer.at_most(rows_max))
     };
     stream(&engine, ticket, (format, Packing::None), times, begin).await

@@ -9,6 +9,7 @@ use axum::response::IntoResponse as _;
 use axum::routing::get;
 use cluster::aliases::{Alias, Aliases, Change, is_name};
 use cluster::catalog::{Catalog, CatalogError};
+use platform::http::Slashed as _;
 use serde_json::{Map, Value, json};
 
 use super::cat::named_or_all;
@@ -26,14 +27,14 @@ const ACTIONS_MAX: usize = 1_000;
 pub(super) fn router() -> Router<Engine> {
     let one = get(of_index_named).head(of_index_named).put(add).post(add).delete(remove);
     Router::new()
-        .route("/es/_aliases", get(all).post(change))
-        .route("/es/_alias", get(all))
-        .route("/es/_alias/{name}", get(named))
-        .route("/es/{index}/_alias", get(of_index))
-        .route("/es/{index}/_alias/{name}", one.clone())
-        .route("/es/{index}/_aliases/{name}", one)
-        .route("/es/_cat/aliases", get(cat))
-        .route("/es/_cat/aliases/{name}", get(cat))
+        .slashed("/es/_aliases", get(all).post(change))
+        .slashed("/es/_alias", get(all))
+        .slashed("/es/_alias/{name}", get(named))
+        .slashed("/es/{index}/_alias", get(of_index))
+        .slashed("/es/{index}/_alias/{name}", one.clone())
+        .slashed("/es/{index}/_aliases/{name}", one)
+        .slashed("/es/_cat/aliases", get(cat))
+        .slashed("/es/_cat/aliases/{name}", get(cat))
 }
 
 /// Asks the catalog where it may block.

@@ -7,6 +7,7 @@ use axum::routing::get;
 use cluster::documents::DocumentKind;
 use model::node::NodeInfo;
 use model::time::SECOND;
+use platform::http::Slashed as _;
 use serde_json::Value;
 
 use super::aliases::kept;
@@ -21,13 +22,13 @@ use crate::plan::Engine;
 /// The routes.
 pub(super) fn router() -> Router<Engine> {
     Router::new()
-        .route("/es/_cat/count", get(count).post(count))
-        .route("/es/_cat/count/{index}", get(count).post(count))
-        .route("/es/_cat/nodes", get(nodes))
-        .route("/es/_cat/templates", get(templates))
-        .route("/es/_cat/templates/{name}", get(templates))
-        .route("/es/_cat/{table}", get(unknown))
-        .route("/es/_cat/{table}/{name}", get(unknown))
+        .slashed("/es/_cat/count", get(count).post(count))
+        .slashed("/es/_cat/count/{index}", get(count).post(count))
+        .slashed("/es/_cat/nodes", get(nodes))
+        .slashed("/es/_cat/templates", get(templates))
+        .slashed("/es/_cat/templates/{name}", get(templates))
+        .slashed("/es/_cat/{table}", get(unknown))
+        .slashed("/es/_cat/{table}/{name}", get(unknown))
 }
 
 /// What a path of `_cat` names; everything where it names nothing.

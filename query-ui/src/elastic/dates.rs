@@ -6,7 +6,7 @@ use model::json;
 use model::time::{SECOND, Timestamp};
 use serde_json::Value;
 
-use crate::plan::calendar::{Unit, nanos, zone};
+use crate::language::calendar::{Unit, nanos, zone};
 
 /// Which moment a time stands for that leaves parts out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,9 @@ pub(super) enum Edge {
     /// The last.
     Last,
 }
+
+/// Digits to which a number of a pattern is filled up at most, however often its letter stands there.
+const DIGITS_MAX: usize = 32;
 
 /// What numbers count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,6 +205,29 @@ pub(super) fn shown(time: Timestamp) -> String {
     format!("{}Z", text.get(..end).unwrap_or(&text))
 }
 
+/// Bytes of a format of dates: it is written out for every bucket and hit.
+pub(super) const FORMAT_BYTES_MAX: usize = 1_024;
+
+/// Refuses a part of a request in which some format is too long.
+///
+/// # Errors
+/// The reason, for whoever asked.
+pub(super) fn short_formats(part: &Value) -> Result<(), String> {
+    match part {
+        Value::Array(parts) => parts.iter().try_for_each(short_formats),
+        Value::Object(members) => members.iter().try_for_each(|(name, part)| match part {
+            Value::String(format) if name == "format" && format.len() > FORMAT_BYTES_MAX => {
+                Err(format!(
+                    "[format] has {} bytes, at most {FORMAT_BYTES_MAX} are taken",
+                    format.len()
+                ))
+            }
+            part => short_formats(part),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// A time in a format of dates: an epoch, a pattern such as `yyyy-MM-dd`, or as times are shown.
 pub(super) fn in_format(time: Timestamp, format: &str, zone_name: &str) -> String {
     let there = zone(zone_name).unwrap_or(TimeZone::UTC);
@@ -230,7 +256,8 @@ pub(super) fn in_format(time: Timestamp, format: &str, zone_name: &str) -> Strin
     while let Some(letter) = rest.chars().next() {
         let run = rest.find(|c| c != letter).unwrap_or(rest.len());
         let (_, behind) = rest.split_at(run);
-        let number = |value: i64| format!("{value:0run$}");
+        let width = run.min(DIGITS_MAX);
+        let number = |value: i64| format!("{value:0width$}");
         match letter {
             '\'' => {
                 quoted = !quoted;
@@ -325,5 +352,11 @@ mod tests {
         assert_eq!(in_format(time, "yyyy-MM-dd", "+01:00"), "2026-02-01");
         assert_eq!(in_format(time, "", "+01:00"), "2026-02-01T00:30:00.000+01:00");
         assert_eq!(in_format(time, "epoch_second", ""), "1769902200");
+        // Wider than numbers can be filled up.
+        assert_eq!(in_format(time, &"d".repeat(100_000), ""), format!("{:032}", 31));
+        let long = serde_json::json!({"a": [{"date_histogram": {"format": "d".repeat(1_025)}}]});
+        assert!(short_formats(&long).unwrap_err().contains("1025 bytes"));
+        let short = serde_json::json!({"a": [{"date_histogram": {"format": "d".repeat(1_024)}}]});
+        assert_eq!(short_formats(&short), Ok(()));
     }
 }

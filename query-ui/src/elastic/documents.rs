@@ -5,8 +5,10 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use axum::routing::get;
+use platform::http::Slashed as _;
 use serde_json::{Value, json};
 
+use super::dated;
 use super::names::{self, Absent};
 use super::refusal::{Refusal, set};
 use super::request::Asked;
@@ -23,10 +25,10 @@ const SOURCE: [&str; 5] =
 /// The routes.
 pub(super) fn router() -> Router<Engine> {
     Router::new()
-        .route("/es/{index}/_doc/{id}", get(document))
-        .route("/es/{index}/_source/{id}", get(source))
-        .route("/es/_mget", get(several_anywhere).post(several_anywhere))
-        .route("/es/{index}/_mget", get(several_in).post(several_in))
+        .slashed("/es/{index}/_doc/{id}", get(document))
+        .slashed("/es/{index}/_source/{id}", get(source))
+        .slashed("/es/_mget", get(several_anywhere).post(several_anywhere))
+        .slashed("/es/{index}/_mget", get(several_in).post(several_in))
 }
 
 /// One document that is asked for.
@@ -122,7 +124,8 @@ async fn several(engine: &Engine, index: Option<&str>, asked: &Asked) -> Answere
     let known = known(engine).await?;
     let searches = wanted.into_iter().map(|(index, id, own)| {
         // Each is refused for itself: an index that is not there hides no other document.
-        let indexes = names::indexes(index, &known, Absent::default());
+        let indexes = dated::resolved(index, engine.clock().now())
+            .and_then(|index| names::indexes(&index, &known, Absent::default()));
         let wanted = indexes
             .and_then(|indexes| Wanted::new(engine, (index, id), indexes, &asked.params, own));
         wanted.map_err(|refusal| failed(index, id, &refusal))

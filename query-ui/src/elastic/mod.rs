@@ -4,6 +4,7 @@
 mod refusal;
 mod names;
 mod dates;
+mod dated;
 mod values;
 mod levels;
 mod taken;

@@ -3,6 +3,7 @@
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
+use super::dated;
 use super::names::{self, Absent};
 use super::refusal::{Refusal, set};
 use super::request::{Asked, json as read};
@@ -112,6 +113,7 @@ async fn one(
         named: says("ignore_unavailable", true),
         no_pattern: says("allow_no_indices", false),
     };
+    let expression = dated::resolved(&expression, engine.clock().now())?;
     let indexes = names::indexes(&expression, &known(engine).await?, absent)?;
     let mut params = Params::new();
     if asked.is_set("rest_total_hits_as_int") {

@@ -106,10 +106,10 @@ fn bound(
             })?;
             Literal::Text(time.to_string())
         }
-        (_, Value::Number(number)) => Literal::Number(number.as_f64().unwrap_or_default()),
-        (_, Value::String(text)) => match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => Literal::Number(number),
-            _ => match text.starts_with("now") || text.contains("||") {
+        (_, Value::Number(number)) => Literal::of_number(values::number(number)),
+        (_, Value::String(text)) => match values::number_in(text) {
+            Some(number) => Literal::of_number(number),
+            None => match text.starts_with("now") || text.contains("||") {
                 true => {
                     let time = dates.read(value, edge).ok_or_else(|| {
                         Refusal::parsing(format!(

@@ -9,6 +9,7 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use cluster::documents::DocumentKind;
+use platform::http::Slashed as _;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
@@ -17,33 +18,33 @@ use super::pages::{Point, Scroll, id_of, told};
 use super::refusal::{Refusal, set};
 use super::request::{Asked, BYTES_MAX, product};
 use super::search::{Search, shards};
-use super::{aggs, aliases, cat, catalog, documents, msearch};
+use super::{aggs, aliases, cat, catalog, dated, documents, msearch};
 use crate::plan::{Engine, QueryFailure, Question};
 
 /// The routes.
 pub(crate) fn router(engine: Engine) -> Router {
     Router::new()
-        .route("/es/_search", get(search_all).post(search_all))
-        .route("/es/{index}/_search", get(search_in).post(search_in))
-        .route("/es/_count", get(count_all).post(count_all))
-        .route("/es/{index}/_count", get(count_in).post(count_in))
-        .route("/es/_search/scroll", get(scroll).post(scroll).delete(end_scroll))
-        .route("/es/{index}/_pit", post(open_point))
-        .route("/es/_pit", axum::routing::delete(close_point))
-        .route("/es/_msearch", get(msearch::all).post(msearch::all))
-        .route("/es/{index}/_msearch", get(msearch::within).post(msearch::within))
-        .route("/es/_mapping", get(catalog::mapping_all))
-        .route("/es/{index}/_mapping", get(catalog::mapping))
-        .route("/es/_field_caps", get(catalog::caps_all).post(catalog::caps_all))
-        .route("/es/{index}/_field_caps", get(catalog::caps).post(catalog::caps))
-        .route("/es/_cat/indices", get(catalog::cat))
-        .route("/es/_cat/indices/{index}", get(catalog::cat))
-        .route("/es/_resolve/index/{index}", get(catalog::resolve).post(catalog::resolve))
-        .route("/es/_refresh", get(refreshed).post(refreshed))
-        .route("/es/{index}/_refresh", get(refreshed_in).post(refreshed_in))
-        .route("/es/_flush", get(refreshed).post(refreshed))
-        .route("/es/{index}/_flush", get(refreshed_in).post(refreshed_in))
-        .route("/es/{index}", get(catalog::index))
+        .slashed("/es/_search", get(search_all).post(search_all))
+        .slashed("/es/{index}/_search", get(search_in).post(search_in))
+        .slashed("/es/_count", get(count_all).post(count_all))
+        .slashed("/es/{index}/_count", get(count_in).post(count_in))
+        .slashed("/es/_search/scroll", get(scroll).post(scroll).delete(end_scroll))
+        .slashed("/es/{index}/_pit", post(open_point))
+        .slashed("/es/_pit", axum::routing::delete(close_point))
+        .slashed("/es/_msearch", get(msearch::all).post(msearch::all))
+        .slashed("/es/{index}/_msearch", get(msearch::within).post(msearch::within))
+        .slashed("/es/_mapping", get(catalog::mapping_all))
+        .slashed("/es/{index}/_mapping", get(catalog::mapping))
+        .slashed("/es/_field_caps", get(catalog::caps_all).post(catalog::caps_all))
+        .slashed("/es/{index}/_field_caps", get(catalog::caps).post(catalog::caps))
+        .slashed("/es/_cat/indices", get(catalog::cat))
+        .slashed("/es/_cat/indices/{index}", get(catalog::cat))
+        .slashed("/es/_resolve/index/{index}", get(catalog::resolve).post(catalog::resolve))
+        .slashed("/es/_refresh", get(refreshed).post(refreshed))
+        .slashed("/es/{index}/_refresh", get(refreshed_in).post(refreshed_in))
+        .slashed("/es/_flush", get(refreshed).post(refreshed))
+        .slashed("/es/{index}/_flush", get(refreshed_in).post(refreshed_in))
+        .slashed("/es/{index}", get(catalog::index))
         .merge(aliases::router())
         .merge(cat::router())
         .merge(documents::router())
@@ -101,7 +102,8 @@ pub(super) async fn named(
         named: asked.is_set("ignore_unavailable"),
         no_pattern: asked.param("allow_no_indices") == Some("false"),
     };
-    names::indexes(expression, &known(engine).await?, absent)
+    let expression = dated::resolved(expression, engine.clock().now())?;
+    names::indexes(&expression, &known(engine).await?, absent)
 }
 
 pub(super) const SEARCH: [&str; 10] = [

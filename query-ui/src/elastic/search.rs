@@ -8,6 +8,7 @@ use model::time::{TimeRange, Timestamp};
 use model::wire::Missing;
 use serde_json::{Map, Value, json};
 
+use super::dates::short_formats;
 use super::dsl::Reader;
 use super::highlight::Highlight;
 use super::hits::{Document, FieldList, SourceFilter};
@@ -157,6 +158,9 @@ impl Search {
     }
 
     fn member(&mut self, name: &str, value: &Value, reader: &mut Reader) -> Result<(), Refusal> {
+        if matches!(name, "sort" | "fields" | "docvalue_fields" | "aggs" | "aggregations") {
+            short_formats(value).map_err(Refusal::argument)?;
+        }
         match name {
             "query" if value.is_null() => {}
             "query" => self.filter = reader.query(value)?,

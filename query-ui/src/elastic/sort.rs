@@ -31,6 +31,8 @@ pub(super) struct Key {
     computed: Option<(String, Expr)>,
     /// The column of its number, where values are of several types: it goes before.
     number: Option<String>,
+    /// The column that is 0 where there is no value, else 1, where such records come first.
+    missing: Option<String>,
     descending: bool,
     /// Which of several values counts (`mode`): there must not be any.
     is_one: bool,
@@ -107,10 +109,7 @@ impl Sorting {
                 "[sort] of [{name}] does not support [{option}]"
             )));
         }
-        if let Some(missing) = options.get("missing").filter(|missing| *missing != "_last") {
-            let reason = format!("[sort] of [{name}] does not support [missing] {missing}: _last");
-            return Err(Refusal::parsing(reason));
-        }
+        let are_first = are_first(name, options.get("missing"))?;
         let mode = options.get("mode").filter(|mode| !mode.is_null());
         if let Some(mode) =
             mode.filter(|mode| !mode.as_str().is_some_and(|mode| MODES.contains(&mode)))
@@ -126,14 +125,7 @@ impl Sorting {
                 return Err(Refusal::parsing(reason));
             }
         }
-        let descending = match order {
-            None => name == "_score",
-            Some(order) if order.eq_ignore_ascii_case("asc") => false,
-            Some(order) if order.eq_ignore_ascii_case("desc") => true,
-            Some(order) => {
-                return Err(Refusal::argument(format!("No enum constant SortOrder.{order}")));
-            }
-        };
+        let descending = is_descending(name, order)?;
         match name {
             // There are no ranks: all are equal.
             "_score" => return Ok(()),
@@ -147,8 +139,18 @@ impl Sorting {
                 let format = options.get("format").and_then(Value::as_str).unwrap_or_default();
                 let (field, format) = (names::field(name)?, format.to_owned());
                 let (own, is_one) = (names::taken(name), mode.is_some());
-                let (computed, number) = (None, None);
-                self.keys.push(Key { field, own, computed, number, descending, is_one, format });
+                let may_miss = !OF_RECORD.contains(&field.as_str());
+                let missing = (are_first && may_miss).then(|| format!("\u{1}m{}", self.keys.len()));
+                self.keys.push(Key {
+                    field,
+                    own,
+                    computed: None,
+                    number: None,
+                    missing,
+                    descending,
+                    is_one,
+                    format,
+                });
             }
         }
         Ok(())
@@ -205,6 +207,10 @@ impl Sorting {
             {
                 key.computed = Some((format!("\u{1}s{at}"), Expr::Column(key.field.clone())));
             }
+            if is_mixed && key.missing.is_some() {
+                let why = "_last where some values are numbers and others are not";
+                return Err(unsupported(&key.field, &json!("_first"), why));
+            }
             key.number = is_mixed.then(|| format!("\u{1}n{at}"));
         }
         Ok(())
@@ -218,6 +224,9 @@ impl Sorting {
             let column = || Expr::Column(key.column().to_owned());
             let number = key.number.clone();
             computed.extend(number.map(|name| (name, Expr::Call("number", vec![column()]))));
+            let is_there = || Expr::Exists(Box::new(column()));
+            let told = || Expr::Call("if", vec![is_there(), Expr::Int(1), Expr::Int(0)]);
+            computed.extend(key.missing.clone().map(|name| (name, told())));
         }
         (!computed.is_empty()).then_some(Pipe::Eval(computed))
     }
@@ -231,6 +240,8 @@ impl Sorting {
         for key in &self.keys {
             let columns = key.number.as_deref().into_iter().chain([key.column()]);
             let descending = key.descending;
+            let first = key.missing.clone();
+            keys.extend(first.map(|name| SortKey { name, descending: false }));
             keys.extend(columns.map(|name| SortKey { name: name.to_owned(), descending }));
         }
         Some(Pipe::Sort(keys))
@@ -301,6 +312,30 @@ impl Sorting {
     }
 }
 
+fn is_descending(name: &str, order: Option<&str>) -> Result<bool, Refusal> {
+    match order {
+        None => Ok(name == "_score"),
+        Some(order) if order.eq_ignore_ascii_case("asc") => Ok(false),
+        Some(order) if order.eq_ignore_ascii_case("desc") => Ok(true),
+        Some(order) => Err(Refusal::argument(format!("No enum constant SortOrder.{order}"))),
+    }
+}
+
+/// Whether records without a value come first.
+fn are_first(name: &str, missing: Option<&Value>) -> Result<bool, Refusal> {
+    match missing {
+        None | Some(Value::Null) => Ok(false),
+        Some(missing) if missing == "_first" => Ok(true),
+        Some(missing) if missing == "_last" => Ok(false),
+        Some(missing) => Err(unsupported(name, missing, "_first, _last")),
+    }
+}
+
+/// Where records without a value come is not as it could be.
+fn unsupported(name: &str, missing: &Value, instead: &str) -> Refusal {
+    Refusal::parsing(format!("[sort] of [{name}] does not support [missing] {missing}: {instead}"))
+}
+
 /// A time as a sort value: milliseconds where these are exact.
 fn moment(time: Timestamp, format: &str) -> Value {
     match format {
@@ -319,6 +354,9 @@ impl Key {
     fn compared(&self, value: &Value) -> Result<(Option<Expr>, Expr), Refusal> {
         let column = || Box::new(Expr::Column(self.column().to_owned()));
         let exists = Expr::Exists(column());
+        if value.is_null() && self.missing.is_some() {
+            return Ok((Some(exists.clone()), not(exists)));
+        }
         if value.is_null() {
             return Ok((None, Expr::Not(Box::new(exists))));
         }
@@ -357,7 +395,10 @@ impl Key {
             _ => return Err(refused()),
         };
         let further = binary(self.beyond(), *column(), literal.clone());
-        let after = binary(Operator::Or, further, not(exists));
+        let after = match self.missing {
+            Some(_) => further,
+            None => binary(Operator::Or, further, not(exists)),
+        };
         Ok((Some(after), binary(Operator::Equal, *column(), literal)))
     }
 

@@ -1,5 +1,6 @@
 //! Tests of one value as Elasticsearch means them: whole values, words, phrases, patterns.
 
+use model::number::Number;
 use model::query::{Bound, FieldTest, Filter, Literal, REGEX_BYTES_MAX, TextMatch};
 use model::text::{fold_text, is_ideograph, tokens};
 use regex::RegexBuilder;
@@ -94,8 +95,18 @@ pub(super) fn phrase_or_number(name: &str, text: &str) -> Result<Filter, Refusal
     Ok(any(vec![number, phrase(name, text, End::Word)?]))
 }
 
-fn equals(value: f64) -> FieldTest {
-    let at = Bound::Inclusive(Literal::Number(value));
+/// A number of a request, with all its digits.
+pub(super) fn number(given: &serde_json::Number) -> Number {
+    Number::read(&given.to_string()).unwrap_or(Number::Float(0.0))
+}
+
+/// The number that a text is.
+pub(super) fn number_in(text: &str) -> Option<Number> {
+    Number::read(text).filter(|_| text.trim() == text)
+}
+
+fn equals(value: Number) -> FieldTest {
+    let at = Bound::Inclusive(Literal::of_number(value));
     FieldTest::Between { from: at.clone(), to: at }
 }
 
@@ -107,9 +118,7 @@ pub(super) fn whole(name: &str, value: &Value, case: Case) -> Result<Filter, Ref
     match (name, value) {
         ("level", _) => return Ok(levels::is(&text)),
         ("id", _) => return id(&text),
-        (_, Value::Number(number)) if number.is_f64() || number.is_i64() || number.is_u64() => {
-            return Ok(test(name, equals(number.as_f64().unwrap_or_default())));
-        }
+        (_, Value::Number(given)) => return Ok(test(name, equals(number(given)))),
         _ => {}
     }
     if name == WHOLE_MESSAGE {
@@ -131,9 +140,9 @@ pub(super) fn whole(name: &str, value: &Value, case: Case) -> Result<Filter, Ref
     // The word index knows phrases; the expression decides.
     let phrase = FieldTest::Matches(TextMatch::Phrase(fold_text(&text).into_owned()));
     let exactly = all(vec![test(name, phrase), exactly]);
-    Ok(match text.parse::<f64>() {
-        Ok(number) if number.is_finite() => any(vec![exactly, test(name, equals(number))]),
-        _ => exactly,
+    Ok(match number_in(&text) {
+        Some(number) => any(vec![exactly, test(name, equals(number))]),
+        None => exactly,
     })
 }
 
@@ -324,4 +333,29 @@ pub(super) fn wildcard(pattern: &str, within_words: bool) -> String {
         }
     }
     source
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn great_whole_numbers_keep_their_digits() {
+        for (given, digits) in [
+            (json!(9_007_199_254_740_993_i64), 9_007_199_254_740_993),
+            (json!(u64::MAX), i128::from(u64::MAX)),
+        ] {
+            let at = Bound::Inclusive(Literal::Whole(digits));
+            let expected = test("n", FieldTest::Between { from: at.clone(), to: at });
+            assert_eq!(whole("n", &given, Case::Exact).unwrap(), expected);
+            let text = whole("n", &Value::from(given.to_string()), Case::Exact).unwrap();
+            let Filter::Or(parts) = text else { panic!("{text:?}") };
+            assert!(parts.contains(&expected), "{parts:?}");
+        }
+        let at = Bound::Inclusive(Literal::Number(5.0));
+        let expected = test("n", FieldTest::Between { from: at.clone(), to: at });
+        assert_eq!(whole("n", &json!(5), Case::Exact).unwrap(), expected);
+    }
 }

@@ -259,6 +259,8 @@ pub enum Expr {
     Column(String),
     /// A whole number.
     Int(i64),
+    /// A whole number that is no [`Expr::Int`].
+    Whole(i128),
     /// A number.
     Float(f64),
     /// A text.

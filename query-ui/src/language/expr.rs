@@ -6,7 +6,7 @@ use super::ast::{Expr, Operator};
 use super::lex::{self, Cursor};
 use super::parse::{query, too_deep};
 use super::scope::{OPERATORS_MAX, Scope};
-use super::{QueryError, TokenKind, nearest, pipe, range, value};
+use super::{QueryError, TokenKind, condition, nearest, pipe, range, value};
 
 /// A function of expressions.
 #[derive(Debug)]
@@ -96,6 +96,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, place: Place<'_>) -> Result<Expr, Q
 /// An expression of operators that bind tighter than `least`.
 fn binding(cursor: &mut Cursor<'_>, least: u8, place: Place<'_>) -> Result<Expr, QueryError> {
     too_deep(cursor, place.depth)?;
+    let first = *cursor;
     let mut left = operand(cursor, place)?;
     let mut compared = false;
     loop {
@@ -124,6 +125,8 @@ fn binding(cursor: &mut Cursor<'_>, least: u8, place: Place<'_>) -> Result<Expr,
         cursor.skip_space();
         let behind = *cursor;
         let right = binding(cursor, strength, place.deeper())?;
+        let sides = ((&left, (&first, &start)), (&right, (&behind, &*cursor)));
+        condition::check_sides(operator, sides.0, sides.1, place.scope)?;
         if strength == 4 && place.scope.has_plain_records() {
             no_time(&left, &right, (&behind, &*cursor))?;
         }
@@ -140,10 +143,11 @@ fn no_single(cursor: &Cursor<'_>) -> Result<(), QueryError> {
     Ok(())
 }
 
-/// Refuses a text that is no time beside what every record has of times.
+/// Refuses a text that is no time beside what every record has of times, and one that is no level beside
+/// the level.
 fn no_time(left: &Expr, right: &Expr, place: range::Place<'_, '_>) -> Result<(), QueryError> {
     match (left, right) {
-        (Expr::Column(name), Expr::Text(text)) if range::is_time(name) => {
+        (Expr::Column(name), Expr::Text(text)) if range::is_time(name) || name == "level" => {
             range::within(name, place, text).map(drop)
         }
         _ => Ok(()),
@@ -200,12 +204,26 @@ fn tested(
     *cursor = ahead;
     pipe::expect(cursor, "(")?;
     cursor.skip_space();
+    let inner = *cursor;
     let test = match subquery(cursor, place)? {
-        Some(query) => Expr::InQuery(given(), Box::new(query)),
-        None => Expr::In(given(), pipe::list(cursor, |cursor| parse(cursor, place.deeper()))?),
+        Some(query) => {
+            condition::check_column(&query, (&inner, &*cursor))?;
+            Expr::InQuery(given(), Box::new(query))
+        }
+        None => Expr::In(given(), pipe::list(cursor, |cursor| one_of(cursor, left, place))?),
     };
     pipe::expect(cursor, ")")?;
     Ok(Some(not(test, negated)))
+}
+
+/// A value with which another one is compared.
+fn one_of(cursor: &mut Cursor<'_>, left: &Expr, place: Place<'_>) -> Result<Expr, QueryError> {
+    let before = *cursor;
+    let value = parse(cursor, place.deeper())?;
+    if place.scope.has_plain_records() {
+        no_time(left, &value, (&before, &*cursor))?;
+    }
+    Ok(value)
 }
 
 /// A query, when what stands between these brackets has a `|` and so cannot be a list.
@@ -255,7 +273,8 @@ fn operand(cursor: &mut Cursor<'_>, place: Place<'_>) -> Result<Expr, QueryError
         Some('-') => {
             cursor.eat_as(TokenKind::Operator, "-");
             return Ok(match binding(cursor, SIGN, place.deeper())? {
-                Expr::Int(number) => Expr::Int(-number),
+                Expr::Int(number) => whole(-i128::from(number)),
+                Expr::Whole(number) => whole(-number),
                 Expr::Float(number) => Expr::Float(-number),
                 Expr::Duration(nanos) => Expr::Duration(-nanos),
                 other => Expr::Negative(Box::new(other)),
@@ -271,7 +290,9 @@ fn operand(cursor: &mut Cursor<'_>, place: Place<'_>) -> Result<Expr, QueryError
         Some("not") => {
             ahead.mark(start, TokenKind::Operator);
             *cursor = ahead;
-            return binding(cursor, NOT, place.deeper()).map(|inner| Expr::Not(Box::new(inner)));
+            let inner = binding(cursor, NOT, place.deeper())?;
+            condition::check(&inner, (&ahead, &*cursor), place.scope)?;
+            return Ok(Expr::Not(Box::new(inner)));
         }
         Some(word @ ("true" | "false" | "null")) if !ahead.rest.starts_with(['.', '-']) => {
             ahead.mark(start, TokenKind::Keyword);
@@ -322,15 +343,17 @@ fn call(
         return Err(error);
     };
     pipe::expect(cursor, "(")?;
-    let mut arguments = Vec::new();
+    let (mut arguments, mut places) = (Vec::new(), Vec::new());
     pipe::list(cursor, |cursor| {
         cursor.skip_space();
+        let before = *cursor;
         // The pattern of a replacement is written as one.
         let regex = match (known.name, arguments.len()) {
             ("replace_regex", 1) => Some(Expr::Text(regex(cursor)?)),
             _ => None,
         };
         arguments.push(regex.map_or_else(|| parse(cursor, place.deeper()), Ok)?);
+        places.push((before, *cursor));
         Ok(())
     })?;
     pipe::expect(cursor, ")")?;
@@ -342,7 +365,12 @@ fn call(
         error.hint = Some(known.about.to_owned());
         return Err(error);
     }
+    condition::check_arguments(known.name, &arguments, &places, place.scope)?;
     Ok(Expr::Call(known.name, arguments))
+}
+
+fn whole(number: i128) -> Expr {
+    i64::try_from(number).map_or(Expr::Whole(number), Expr::Int)
 }
 
 /// A number, a span or a size.
@@ -362,7 +390,7 @@ fn number(cursor: &mut Cursor<'_>) -> Result<Expr, QueryError> {
     let float = || text.parse().ok().filter(|number: &f64| number.is_finite()).map(Expr::Float);
     let duration = || read_duration(text).map(Expr::Duration);
     let size = || read_size(text).map(Expr::Size);
-    let read = text.parse().ok().map(Expr::Int).or_else(float).or_else(duration).or_else(size);
+    let read = text.parse().ok().map(whole).or_else(float).or_else(duration).or_else(size);
     cursor.rest = rest;
     cursor.mark(start.at(), TokenKind::Number);
     read.ok_or_else(|| {
@@ -375,6 +403,21 @@ fn number(cursor: &mut Cursor<'_>) -> Result<Expr, QueryError> {
 mod tests {
     use crate::language::parse;
     use crate::language::tests::wrong;
+
+    #[test]
+    fn great_whole_numbers_keep_their_digits() {
+        let printed = |text: &str| parse(&format!("| where a == {text}")).unwrap().to_string();
+        for text in [
+            "9007199254740993",
+            "-9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551615",
+            "--9223372036854775808",
+        ] {
+            let digits = text.trim_start_matches("--");
+            assert!(printed(text).contains(&format!("== {digits})")), "{}", printed(text));
+        }
+    }
 
     #[test]
     fn a_single_sign_of_equality_is_answered_with_the_double_one() {

@@ -1,10 +1,12 @@
 //! The query language: a search, then pipes. docs/query.md is its reference.
 
 mod ast;
+pub(crate) mod calendar;
 mod lex;
 mod parse;
 mod value;
 mod range;
+mod order;
 mod time;
 mod scope;
 mod pipe;
@@ -12,6 +14,7 @@ mod stats;
 mod reshape;
 mod context;
 mod expr;
+mod condition;
 mod print;
 
 use std::cell::RefCell;
@@ -20,6 +23,7 @@ pub use ast::{
     Aggregate, Expr, Extraction, Format, Function, Group, Moment, Operator, Pipe, Query, SortKey,
     TimeWords,
 };
+pub(crate) use condition::{TESTS, advice, place_of};
 pub(crate) use context::AROUND_MAX;
 pub(crate) use expr::FUNCTIONS;
 pub(crate) use lex::{name_of, read_span};

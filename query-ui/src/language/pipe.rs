@@ -4,7 +4,7 @@ use super::ast::{Pipe, SortKey};
 use super::expr::Place;
 use super::lex::{self, Cursor};
 use super::scope::{Scope, nearest};
-use super::{QueryError, TokenKind, context, expr, reshape, stats};
+use super::{QueryError, TokenKind, condition, context, reshape, stats};
 
 /// A pipe and what it does, for editors.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub(super) fn parse(
     }
     let place = Place { scope, depth };
     let pipes = match word {
-        "where" => vec![Pipe::Where(expr::parse(cursor, place)?)],
+        "where" => vec![Pipe::Where(condition::parse(cursor, place)?)],
         "stats" => vec![stats::stats(cursor, place)?],
         "timechart" => vec![stats::timechart(cursor, place)?],
         "patterns" => stats::patterns().to_vec(),
@@ -81,21 +81,21 @@ pub(super) fn parse(
         "fields" => {
             cursor.skip_space();
             if cursor.eat_as(TokenKind::Operator, "-") {
-                vec![Pipe::Drop(names_of(cursor, scope)?)]
+                vec![Pipe::Drop(names_of(cursor, scope, Names::Dropped)?)]
             } else {
-                vec![Pipe::Fields(names_of(cursor, scope)?)]
+                vec![Pipe::Fields(names_of(cursor, scope, Names::Kept)?)]
             }
         }
-        "drop" => vec![Pipe::Drop(names_of(cursor, scope)?)],
+        "drop" => vec![Pipe::Drop(names_of(cursor, scope, Names::Dropped)?)],
         "rename" => vec![reshape::rename(cursor, scope)?],
         "eval" => vec![reshape::eval(cursor, place)?],
         "dedup" | "uniq" => vec![reshape::dedup(cursor, scope)?],
         "expand" => vec![reshape::expand(cursor, scope)?],
         "extract" => vec![reshape::extract(cursor, scope)?],
-        "parse" => vec![reshape::parse(cursor, scope)?],
+        "parse" => vec![reshape::parse(cursor, scope, start)?],
         "join" => vec![reshape::join(cursor, scope, depth)?],
         "union" => vec![reshape::union(cursor, scope, depth)?],
-        "sample" => vec![reshape::sample(cursor)?],
+        "sample" => vec![reshape::sample(cursor, scope, start)?],
         "context" => vec![context::context(cursor, scope, start)?],
         other => {
             let message = format!("there is no pipe {other:?}");
@@ -110,11 +110,27 @@ pub(super) fn parse(
     Ok(pipes)
 }
 
+/// What is done with the columns that are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Kept,
+    Dropped,
+}
+
 /// The columns to keep or drop, each once.
-fn names_of(cursor: &mut Cursor<'_>, scope: &Scope) -> Result<Vec<String>, QueryError> {
+fn names_of(
+    cursor: &mut Cursor<'_>,
+    scope: &Scope,
+    names_are: Names,
+) -> Result<Vec<String>, QueryError> {
     let mut names: Vec<String> = Vec::new();
     list(cursor, |cursor| {
+        let start = cursor.at();
         let name = known_column(cursor, scope)?;
+        if names_are == Names::Dropped {
+            let advice = ("another field", "choose the columns that stay with `fields` instead");
+            scope.check_free(&name, cursor, (start, cursor.at()), advice)?;
+        }
         if !names.contains(&name) {
             names.push(name);
         }
@@ -178,9 +194,9 @@ pub(super) fn expect(cursor: &mut Cursor<'_>, text: &'static str) -> Result<(), 
 }
 
 /// Things separated by commas, at least one.
-pub(super) fn list<T>(
-    cursor: &mut Cursor<'_>,
-    mut one: impl FnMut(&mut Cursor<'_>) -> Result<T, QueryError>,
+pub(super) fn list<'a, T>(
+    cursor: &mut Cursor<'a>,
+    mut one: impl FnMut(&mut Cursor<'a>) -> Result<T, QueryError>,
 ) -> Result<Vec<T>, QueryError> {
     let mut all = Vec::new();
     loop {

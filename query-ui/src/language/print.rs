@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter, Write as _};
 
+use model::number::FLOAT_EXACT;
 use model::quantity;
 use model::query::{Bound, FieldTest, Filter, Literal, TextMatch};
 
@@ -190,7 +191,12 @@ fn bound(f: &mut Formatter<'_>, bound: &Bound) -> fmt::Result {
     match bound {
         Bound::Open => f.write_str("*"),
         Bound::Inclusive(literal) | Bound::Exclusive(literal) => match literal {
+            // All its digits would be those of a whole number.
+            Literal::Number(number) if number.abs() >= FLOAT_EXACT as f64 => {
+                write!(f, "{number:e}")
+            }
             Literal::Number(number) => write!(f, "{number}"),
+            Literal::Whole(number) => write!(f, "{number}"),
             Literal::Text(text) | Literal::Time { text, .. } => quoted(f, text),
             Literal::Duration(nanos) => duration(f, *nanos),
             Literal::Size(bytes) => write!(f, "{bytes}B"),
@@ -334,6 +340,7 @@ impl Display for Expr {
         match self {
             Self::Column(name) => Name(name).fmt(f),
             Self::Int(number) => write!(f, "{number}"),
+            Self::Whole(number) => write!(f, "{number}"),
             Self::Float(number) => write!(f, "{number:?}"),
             Self::Text(text) => quoted(f, text),
             Self::Bool(truth) => write!(f, "{truth}"),

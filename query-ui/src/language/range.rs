@@ -1,12 +1,14 @@
 //! Comparisons and ranges: what a field is compared with, and how ends are written.
 
 use model::level::Level;
+use model::number::Number;
 use model::partition::RecordId;
 use model::query::{Bound, FieldTest, Literal};
 use model::text::fold_text;
 use model::time::Period;
 
 use super::lex::{self, Cursor};
+use super::order::{in_order, written};
 use super::time::{looks_like_date, read_period};
 use super::value::{Bare, bare, number, quantity, quoted};
 use super::{QueryError, TokenKind};
@@ -97,20 +99,20 @@ pub(super) fn dotted(
         "*" => Ok(None),
         text => read(place, name, text, Written::Bare).map(Some),
     };
+    let turned = format!("{to}..{from}");
     let (mut from, mut to) = (end(from)?, end(to)?);
     if let (Some(from), Some(to)) = (&mut from, &mut to) {
         alike(from, to);
         alike(to, from);
-        if std::mem::discriminant(&from.first) != std::mem::discriminant(&to.first) {
+        if !is_of_one_kind(&from.first, &to.first) {
             let message =
                 "the ends of a range are of one kind: both numbers, spans, sizes or times";
             return Err(place.0.error_from(place.0.at(), place.1.at(), message, &["1s..5m"]));
         }
     }
-    Ok(Some(FieldTest::Between {
-        from: from.map_or(Bound::Open, |from| from.lower(End::Inside)),
-        to: to.map_or(Bound::Open, |to| to.upper(End::Inside)),
-    }))
+    let from = from.map_or(Bound::Open, |from| from.lower(End::Inside));
+    let to = to.map_or(Bound::Open, |to| to.upper(End::Inside));
+    in_order(name, place, (from, to), &turned).map(Some)
 }
 
 /// What stands before and behind the only `..` of a word, where that may be a range.
@@ -181,9 +183,14 @@ pub(super) fn quoted_ends(name: &str, cursor: &Cursor<'_>) -> QueryError {
     error
 }
 
+fn is_of_one_kind(one: &Literal, other: &Literal) -> bool {
+    let are_numbers = one.as_number().is_some() && other.as_number().is_some();
+    are_numbers || std::mem::discriminant(one) == std::mem::discriminant(other)
+}
+
 /// A number beside a size is bytes, and nothing is nothing in every unit.
 fn alike(limit: &mut Limit, other: &Limit) {
-    let Literal::Number(number) = limit.first else { return };
+    let Some(number) = limit.first.as_number().map(Number::to_float) else { return };
     let literal = match other.first {
         Literal::Size(_) => Literal::Size(number),
         Literal::Duration(_) if number == 0.0 => Literal::Duration(0.0),
@@ -194,22 +201,26 @@ fn alike(limit: &mut Limit, other: &Limit) {
 
 /// `[a TO b]` with both ends inside, `{a TO b}` with both outside, mixed as well; `*` is open.
 pub(super) fn bracketed(cursor: &mut Cursor<'_>, name: &str) -> Result<FieldTest, QueryError> {
-    let start = cursor.at();
+    let before = *cursor;
     let lower = if cursor.eat("[") {
         End::Inside
     } else {
         cursor.eat("{");
         End::Outside
     };
-    cursor.mark(start, TokenKind::Bracket);
+    cursor.mark(before.at(), TokenKind::Bracket);
     cursor.skip_space();
+    let first = *cursor;
     let from = bracketed_end(cursor, name)?;
+    let first = written(&first, cursor);
     cursor.skip_space();
     if cursor.take_as(TokenKind::Keyword, lex::keyword("TO")).is_none() {
         return Err(cursor.error(format!("expected TO, found {}", cursor.found()), &["TO"]));
     }
     cursor.skip_space();
+    let last = *cursor;
     let to = bracketed_end(cursor, name)?;
+    let last = written(&last, cursor);
     cursor.skip_space();
     let upper = match cursor.peek() {
         Some(']') => End::Inside,
@@ -222,10 +233,9 @@ pub(super) fn bracketed(cursor: &mut Cursor<'_>, name: &str) -> Result<FieldTest
     let end = cursor.at();
     cursor.rest = cursor.rest.get(1..).unwrap_or_default();
     cursor.mark(end, TokenKind::Bracket);
-    Ok(FieldTest::Between {
-        from: from.map_or(Bound::Open, |from| from.lower(lower)),
-        to: to.map_or(Bound::Open, |to| to.upper(upper)),
-    })
+    let from = from.map_or(Bound::Open, |from| from.lower(lower));
+    let to = to.map_or(Bound::Open, |to| to.upper(upper));
+    in_order(name, (&before, cursor), (from, to), &format!("[{last} TO {first}]"))
 }
 
 fn bracketed_end(cursor: &mut Cursor<'_>, name: &str) -> Result<Option<Limit>, QueryError> {
@@ -364,6 +374,21 @@ mod tests {
         check("\"status\" > 500", "('status' & '>' & '500')");
         check("a =5 b", "('a' & ='5' & 'b')");
         check("status> 500", "status(500..)");
+    }
+
+    #[test]
+    fn great_whole_numbers_keep_their_digits() {
+        check("n>9007199254740993", "n(9007199254740993!..)");
+        check("n<=-9223372036854775808", "n(..]-9223372036854775808!");
+        check("n:5..18446744073709551615", "n[5..]18446744073709551615!");
+        check("n:[9007199254740991 TO 9007199254740992}", "n[9007199254740991..)9007199254740992!");
+        check("n>=9007199254740992.0", "n[9007199254740992..)");
+        check("n:9007199254740993..10PB", "n[9007199254740992B..]10000000000000000B");
+        wrong("n:9007199254740993..2s", (2, 22), "of one kind");
+        for given in ["n>1e18", "n>1000000000000000000", "n<-9007199254740992.0", "n>=5e-1"] {
+            let read = parse(given).unwrap();
+            assert_eq!(parse(&read.to_string()).as_ref(), Ok(&read), "{given}: {read}");
+        }
     }
 
     #[test]

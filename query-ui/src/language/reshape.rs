@@ -6,7 +6,7 @@ use super::expr::Place;
 use super::lex::Cursor;
 use super::parse::query;
 use super::pipe::{column, expect, known_column, list, whole};
-use super::scope::{Scope, pieces};
+use super::scope::{COMPUTED_MAX, Scope, pieces};
 use super::{QueryError, TokenKind, expr, value};
 
 /// The column that is taken apart where the query does not say.
@@ -15,7 +15,12 @@ const MESSAGE: &str = "message";
 /// `rename old as new, …`
 pub(super) fn rename(cursor: &mut Cursor<'_>, scope: &Scope) -> Result<Pipe, QueryError> {
     let pairs = list(cursor, |cursor| {
+        let start = cursor.at();
         let old = known_column(cursor, scope)?;
+        if scope.has_plain_records() {
+            let advice = ("another field", "`eval new = old` makes a column of the same value");
+            scope.check_free(&old, cursor, (start, cursor.at()), advice)?;
+        }
         cursor.skip_space();
         if !cursor.eat_word("as") {
             return Err(cursor.error(format!("expected as, found {}", cursor.found()), &["as"]));
@@ -29,7 +34,14 @@ pub(super) fn rename(cursor: &mut Cursor<'_>, scope: &Scope) -> Result<Pipe, Que
 /// `eval name = expression, …`
 pub(super) fn eval(cursor: &mut Cursor<'_>, place: Place<'_>) -> Result<Pipe, QueryError> {
     let computed = list(cursor, |cursor| {
+        let start = cursor.at();
         let name = column(cursor)?;
+        let advice = ("another name", "give the result another name");
+        place.scope.check_free(&name, cursor, (start, cursor.at()), advice)?;
+        if !place.scope.count_computed() {
+            let message = format!("a query computes at most {COMPUTED_MAX} columns");
+            return Err(cursor.error_from(start, cursor.at(), message, &[]));
+        }
         cursor.skip_space();
         if cursor.rest.starts_with("==") || !cursor.eat_as(TokenKind::Operator, "=") {
             return Err(cursor.error(format!("expected '=', found {}", cursor.found()), &["="]));
@@ -64,14 +76,21 @@ pub(super) fn expand(cursor: &mut Cursor<'_>, scope: &Scope) -> Result<Pipe, Que
             && !next.starts_with("as ")
     }) && cursor.eat_word("distinct");
     cursor.skip_space();
+    let mut start = cursor.at();
     let from = known_column(cursor, scope)?;
+    let mut end = cursor.at();
     cursor.skip_space();
     let into = if cursor.eat_word("as") {
         cursor.skip_space();
-        column(cursor)?
+        start = cursor.at();
+        let into = column(cursor)?;
+        end = cursor.at();
+        into
     } else {
         from.clone()
     };
+    let advice = ("as another name", "write `as` and another name for the single values");
+    scope.check_free(&into, cursor, (start, end), advice)?;
     Ok(Pipe::Expand { from, into, distinct })
 }
 
@@ -137,7 +156,12 @@ fn source(cursor: &mut Cursor<'_>, scope: &Scope) -> Result<String, QueryError> 
 }
 
 /// `parse json [from field]`, `parse logfmt [from field]`.
-pub(super) fn parse(cursor: &mut Cursor<'_>, scope: &Scope) -> Result<Pipe, QueryError> {
+pub(super) fn parse(
+    cursor: &mut Cursor<'_>,
+    scope: &Scope,
+    start: usize,
+) -> Result<Pipe, QueryError> {
+    scope.check_records(cursor, start, "parse")?;
     cursor.skip_space();
     let format = if cursor.eat_word("json") {
         Format::Json
@@ -179,6 +203,15 @@ pub(super) fn join(
         let message = format!("the query of the join has no column {missing:?}");
         return Err(cursor.error_from(start, cursor.at(), message, &known));
     }
+    for name in columns.iter().filter(|name| !on.contains(name)) {
+        let hint = format!("name it otherwise at the query's end: | rename {name} as other");
+        scope.check_free(
+            name,
+            cursor,
+            (start, cursor.at()),
+            ("| rename old as new", hint.as_str()),
+        )?;
+    }
     Ok(Pipe::Join { keep_all: !inner, on, query: Box::new(query) })
 }
 
@@ -208,7 +241,12 @@ fn bracketed(cursor: &mut Cursor<'_>, depth: usize) -> Result<Query, QueryError>
 }
 
 /// `sample 100` (one of a hundred) or `sample 1%`.
-pub(super) fn sample(cursor: &mut Cursor<'_>) -> Result<Pipe, QueryError> {
+pub(super) fn sample(
+    cursor: &mut Cursor<'_>,
+    scope: &Scope,
+    named: usize,
+) -> Result<Pipe, QueryError> {
+    scope.check_records(cursor, named, "sample")?;
     cursor.skip_space();
     let start = *cursor;
     let end = cursor.rest.find(|c: char| !c.is_ascii_digit() && c != '.');
@@ -224,5 +262,55 @@ pub(super) fn sample(cursor: &mut Cursor<'_>) -> Result<Pipe, QueryError> {
             let message = format!("expected one of how many, found {}", start.found());
             Err(start.error_from(start.at(), cursor.at(), message, &["100", "1%", "0.1%"]))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::language::parse;
+    use crate::language::tests::wrong;
+
+    #[test]
+    fn what_every_record_has_stays_and_is_shown_where_it_was_to_go() {
+        for (given, place) in [
+            ("| eval timestamp = 1", (7, 16)),
+            ("| eval a = 1, `level` = 2", (14, 21)),
+            ("| parse json | eval message = lower(message)", (20, 27)),
+            ("| rename a as b, message as m", (17, 24)),
+            ("| drop a, index", (10, 15)),
+            ("| fields - id", (11, 13)),
+            ("| expand message", (9, 16)),
+            ("| expand tags as level", (17, 22)),
+            ("| union (a | eval index = 1)", (18, 23)),
+            ("| join host (| stats count() as level by host)", (12, 46)),
+        ] {
+            wrong(given, place, "every record has");
+            let error = parse(given).unwrap_err();
+            assert!(error.hint.is_some() && !error.expected.is_empty(), "{given}");
+        }
+        for whole in [
+            "| fields message | eval timestamp = 1 | rename message as m",
+            "| stats max(timestamp) as timestamp by level | drop level",
+            "| rename a as message | rename message as b",
+            "| eval m = message | expand tags as tag",
+            "| join level (| stats count() as n by level)",
+        ] {
+            parse(whole).unwrap_or_else(|error| panic!("{whole}: {error}"));
+        }
+    }
+
+    #[test]
+    fn what_is_computed_is_bounded() {
+        let pipe = format!("| eval {}a = 1 ", "a = 1, ".repeat(127));
+        parse(&pipe.repeat(2)).unwrap();
+        let error = parse(&pipe.repeat(3)).unwrap_err();
+        assert!(error.message.contains("at most 256 columns"), "{error:?}");
+    }
+
+    #[test]
+    fn what_wants_records_is_shown_where_there_are_none() {
+        wrong("| stats count() as message | parse json", (29, 34), "wants records");
+        wrong("| fields message | sample 10", (19, 25), "wants records");
+        parse("| parse json | sample 10 | fields message").unwrap();
     }
 }

@@ -11,6 +11,10 @@ pub(crate) const PATTERN: &str = "_pattern";
 /// Behind `context`: whether a record is one of those that were searched.
 pub(crate) const MATCHED: &str = "_matched";
 
+/// The names of what every record has.
+pub(super) const RECORD_NAMES: [&str; 7] =
+    ["timestamp", "level", "message", "id", "ingest_time", "index", PATTERN];
+
 /// What the pipes so far have left to name.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
@@ -22,16 +26,26 @@ pub(crate) struct Scope {
     pub(super) count: usize,
     /// Operators of expressions so far.
     operators: Cell<usize>,
+    /// Columns that were computed so far.
+    computed: Cell<usize>,
 }
 
 /// Operators in the expressions of one query: as many levels may stand on each other.
 pub(super) const OPERATORS_MAX: usize = 256;
+/// Columns that `eval` computes in one query: each is a level of the plan, too.
+pub(super) const COMPUTED_MAX: usize = 256;
 
 impl Scope {
     /// Counts one more operator; false when there are too many.
     pub(super) fn count_operator(&self) -> bool {
         self.operators.set(self.operators.get() + 1);
         self.operators.get() <= OPERATORS_MAX
+    }
+
+    /// Counts one more column that is computed; false when there are too many.
+    pub(super) fn count_computed(&self) -> bool {
+        self.computed.set(self.computed.get() + 1);
+        self.computed.get() <= COMPUTED_MAX
     }
 
     /// Whether there are records as they were searched.
@@ -54,6 +68,39 @@ impl Scope {
         let message = format!("there is no column {name:?} here");
         let mut error = cursor.error_from(place.0, place.1, message, &known);
         error.hint = nearest(name, &known).map(|near| format!("did you mean {near}?"));
+        Err(error)
+    }
+
+    /// Refuses what would take the place of something that every record has, or take it away.
+    pub(super) fn check_free(
+        &self,
+        name: &str,
+        cursor: &Cursor<'_>,
+        place: (usize, usize),
+        (expected, hint): (&str, &str),
+    ) -> Result<(), QueryError> {
+        if self.columns.is_some() || !RECORD_NAMES.contains(&name) {
+            return Ok(());
+        }
+        let message = format!("every record has {name:?}");
+        let mut error = cursor.error_from(place.0, place.1, message, &[expected]);
+        error.hint = Some(hint.to_owned());
+        Err(error)
+    }
+
+    /// Refuses a pipe, whose name begins at a place, where there are no records any more.
+    pub(super) fn check_records(
+        &self,
+        cursor: &Cursor<'_>,
+        start: usize,
+        pipe: &str,
+    ) -> Result<(), QueryError> {
+        if self.columns.is_none() {
+            return Ok(());
+        }
+        let message = format!("{pipe} wants records, here is a table");
+        let mut error = cursor.error_from(start, start + pipe.len(), message, &["where", "eval"]);
+        error.hint = Some(format!("{pipe} stands before `stats` and `fields`"));
         Err(error)
     }
 

@@ -5,7 +5,7 @@ use super::expr::Place;
 use super::lex::{self, Cursor};
 use super::pipe::{column, expect, known_column, list, whole};
 use super::scope::{PATTERN, Scope, nearest};
-use super::{QueryError, TokenKind, expr};
+use super::{QueryError, TokenKind, condition, expr};
 
 /// Rows of `top` and `rare` where the query does not say.
 const TOP: u64 = 10;
@@ -100,8 +100,11 @@ fn aggregate(cursor: &mut Cursor<'_>, place: Place<'_>) -> Result<Aggregate, Que
     }
     expect(cursor, ")")?;
     cursor.skip_space();
-    let condition =
-        if cursor.eat_word("where") { Some(expr::parse(cursor, place.deeper())?) } else { None };
+    let condition = if cursor.eat_word("where") {
+        Some(condition::parse(cursor, place.deeper())?)
+    } else {
+        None
+    };
     cursor.skip_space();
     let alias = if cursor.eat_word("as") {
         cursor.skip_space();
@@ -165,6 +168,7 @@ fn group(cursor: &mut Cursor<'_>, place: Place<'_>) -> Result<Group, QueryError>
                 let width = width as f64;
                 Group::Step { field: source, width }
             }
+            Ok(Expr::Whole(width @ 1..)) => Group::Step { field: source, width: width as f64 },
             Ok(Expr::Float(width)) if width > 0.0 => Group::Step { field: source, width },
             _ => return Err(before.error("expected the width of a step", &["10", "0.5"])),
         }

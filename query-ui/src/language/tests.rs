@@ -23,6 +23,7 @@ fn show(filter: &Filter) -> String {
             FieldTest::Between { from, to } => {
                 let shown = |literal: &Literal| match literal {
                     Literal::Number(n) => format!("{n}"),
+                    Literal::Whole(n) => format!("{n}!"),
                     Literal::Text(t) => format!("'{t}'"),
                     Literal::Time { text, .. } => format!("t'{text}'"),
                     Literal::Duration(n) => format!("{n}ns"),

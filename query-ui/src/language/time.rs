@@ -5,6 +5,7 @@ use model::time::{Period, Timestamp};
 
 use super::ast::{Moment, TimeWords};
 use super::lex::{self, Cursor, read_span};
+use super::order::written;
 use super::{QueryError, TokenKind};
 
 /// Words behind a number that say a unit of time.
@@ -17,7 +18,7 @@ const UNITS: [&str; 24] = [
 /// to be found.
 ///
 /// # Errors
-/// What stands behind such a word looks like a time and is none.
+/// What stands behind such a word looks like a time and is none, or nothing lies between both times.
 pub(super) fn words(cursor: &mut Cursor<'_>) -> Result<Option<TimeWords>, QueryError> {
     let mut ahead = *cursor;
     let Some(word) = ahead.take(lex::word) else { return Ok(None) };
@@ -26,8 +27,25 @@ pub(super) fn words(cursor: &mut Cursor<'_>) -> Result<Option<TimeWords>, QueryE
         return mistyped(word, behind).map_or(Ok(None), Err);
     };
     ahead.mark(cursor.at(), TokenKind::Time);
+    if is_empty(words) {
+        let written = written(cursor, &ahead);
+        let message = format!("nothing lies in {written:?}: the earlier time stands first");
+        let expected = ["from 2026-01-31 to 2026-02-01", "from -2h to -1h"];
+        let mut error = cursor.error_from(cursor.at(), ahead.at(), message, &expected);
+        error.hint = Some("what is at the second time itself is not inside".to_owned());
+        return Err(error);
+    }
     *cursor = ahead;
     Ok(Some(words))
+}
+
+/// Whether nothing lies between two times, whenever that is asked.
+fn is_empty(words: TimeWords) -> bool {
+    match (words.from, words.to) {
+        (Some(Moment::At(from)), Some(Moment::At(to))) => from >= to,
+        (Some(Moment::Ago(from)), Some(Moment::Ago(to))) => from <= to,
+        _ => false,
+    }
 }
 
 /// What a time word and what stands behind it say.
@@ -196,6 +214,17 @@ pub(super) fn misplaced(cursor: &Cursor<'_>, start: usize) -> QueryError {
 mod tests {
     use crate::language::parse;
     use crate::language::tests::{check, wrong};
+
+    #[test]
+    fn times_between_which_nothing_lies_are_refused() {
+        wrong("x from 2026-02-01 to 2026-01-31 y", (2, 31), "nothing lies in");
+        wrong("from 2026-01-31 to 2026-01-31", (0, 29), "nothing lies in");
+        wrong("a | union (from -1h to -2h b)", (11, 26), "nothing lies in");
+        wrong("from now to now-1h", (0, 18), "nothing lies in");
+        for whole in ["from 2026-01-31 to 2026-02", "from -2h to now", "from 2026-01-31 to -1h"] {
+            assert!(parse(whole).is_ok(), "{whole}");
+        }
+    }
 
     #[test]
     fn what_looks_like_a_time_and_is_none_is_no_word() {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use model::number::Number;
 use model::quantity::{read_duration, read_size};
 use model::query::{FieldTest, Literal, REGEX_BYTES_MAX, TextMatch};
 use model::text::fold_text;
@@ -277,7 +278,6 @@ pub(super) fn quantity(text: &str) -> Option<Literal> {
 }
 
 pub(super) fn number(text: &str) -> Option<Literal> {
-    let digit = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
-    let number: f64 = text.parse().ok().filter(|_| digit)?;
-    number.is_finite().then_some(Literal::Number(number))
+    // White space at its ends makes it a text.
+    Number::read(text).filter(|_| text.trim() == text).map(Literal::of_number)
 }

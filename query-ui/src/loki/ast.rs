@@ -13,8 +13,21 @@ pub(super) enum Query {
     Number(f64),
     /// One series without labels.
     Vector(f64),
+    /// Series with a label written anew.
+    Relabel(Relabel),
     /// Two queries joined.
     Binary { operator: Operator, keeps: bool, left: Box<Self>, right: Box<Self> },
+}
+
+/// `label_replace`: where a label matches as a whole, another one is written.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Relabel {
+    pub(super) inner: Box<Query>,
+    pub(super) into: String,
+    /// With `$1` for what the expression's first group matched.
+    pub(super) by: String,
+    pub(super) from: String,
+    pub(super) matches: String,
 }
 
 /// Lines of a selection and what is done with them.
@@ -43,6 +56,7 @@ pub(super) struct Range {
 pub(super) enum Measure {
     Number,
     Seconds,
+    Bytes,
 }
 
 /// What is computed of lines.
@@ -59,6 +73,7 @@ pub(super) enum Figure {
     First,
     Last,
     Quantile,
+    Absent,
 }
 
 /// How series are joined.
@@ -130,6 +145,11 @@ pub(super) enum Stage {
     },
     Json,
     Logfmt,
+    /// Labels with where they stand in a line: the names and places from the outermost on.
+    Members {
+        is_logfmt: bool,
+        labels: Vec<(String, Vec<String>)>,
+    },
     Regexp(String),
     Pattern(String),
     Unpack,

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use super::ast::{By, Figure, Join, Measure, Operator, Query, Range};
 use super::lines::{Labels, Moments, label_value};
 use super::lower::{self, Lowered};
+use super::series::relabelled;
 use crate::language::{Aggregate, Expr, Function, Group, Operator as Ours, Pipe};
 use crate::plan::json::value;
 use crate::plan::{Engine, QueryFailure, Question, Shape};
@@ -34,7 +35,7 @@ pub(super) struct Asked {
     pub(super) labels: Vec<String>,
 }
 
-fn refused(why: impl Into<String>) -> QueryFailure {
+pub(super) fn refused(why: impl Into<String>) -> QueryFailure {
     QueryFailure::Refused(why.into())
 }
 
@@ -51,10 +52,12 @@ impl Asked {
                     let series = self.moments.all().map(|at| (at, *number)).collect();
                     Ok(Found::Series(BTreeMap::from([(Labels::new(), series)])))
                 }
+                Query::Range(range) if range.figure == Figure::Absent => self.absent(range).await,
                 Query::Range(range) => self.range(range, range.by.as_ref()).await,
                 Query::Join { operator, most, by, inner } => {
                     self.join(*operator, *most, by.as_ref(), inner).await
                 }
+                Query::Relabel(relabel) => relabelled(relabel, self.compute(&relabel.inner).await?),
                 Query::Binary { operator, keeps, left, right } => {
                     let (left, right) = (self.compute(left).await?, self.compute(right).await?);
                     Ok(binary(*operator, *keeps, left, right))
@@ -79,7 +82,7 @@ impl Asked {
                 return self.range(range, Some(by.unwrap_or(&nothing))).await;
             }
             // Labels that are asked for are told apart, also those that lines were parsed for.
-            Query::Range(range) if range.by.is_none() => {
+            Query::Range(range) if range.by.is_none() && range.figure != Figure::Absent => {
                 let mut names = self.labels.clone();
                 let asked = by.filter(|by| !by.without).map(|by| by.names.clone());
                 names
@@ -117,7 +120,11 @@ impl Asked {
     }
 
     /// A figure of lines by labels; by those of the streams when none are named.
-    async fn range(&self, range: &Range, by: Option<&By>) -> Result<Found, QueryFailure> {
+    pub(super) async fn range(
+        &self,
+        range: &Range,
+        by: Option<&By>,
+    ) -> Result<Found, QueryFailure> {
         let names: Vec<String> = match by {
             None => self.labels.clone(),
             Some(By { without: false, names }) => names.clone(),
@@ -132,7 +139,7 @@ impl Asked {
         if range.figure == Figure::Quantile && width != range.span {
             return Err(refused("quantile_over_time wants a range as long as the step: [$__auto]"));
         }
-        let lowered = Lowered::of(&range.log);
+        let lowered = Lowered::with(&range.log, &names);
         // A span holds its end and not its beginning: a nanosecond earlier, bins are half-open.
         let from = first.0.saturating_sub(range.offset).saturating_sub(range.span);
         let to = last.0.saturating_sub(range.offset);
@@ -152,18 +159,7 @@ impl Asked {
         for (at, name) in names.iter().enumerate() {
             computed.push((format!("\u{1}{at}"), lowered.value(name)));
         }
-        let number = match &range.unwrap {
-            Some((label, Measure::Number)) => Expr::Call("number", vec![lower::value(label)]),
-            Some((label, Measure::Seconds)) => {
-                let texts = lower::value(label);
-                Expr::Call("seconds", vec![texts])
-            }
-            None => {
-                let line = if lowered.rewritten { lower::LINE } else { "message" };
-                Expr::Call("bytes", vec![Expr::Column(line.to_owned())])
-            }
-        };
-        computed.push(("\u{1}number".to_owned(), number));
+        computed.push(("\u{1}number".to_owned(), number(range, &lowered)));
         pipes.push(Pipe::Eval(computed));
         let column = || Expr::Column("\u{1}number".to_owned());
         if range.unwrap.is_some() {
@@ -226,6 +222,20 @@ impl Asked {
     }
 }
 
+/// The number of a line: the one that is unwrapped, else its bytes.
+fn number(range: &Range, lowered: &Lowered) -> Expr {
+    let Some((label, measure)) = &range.unwrap else {
+        let line = if lowered.rewritten { lower::LINE } else { "message" };
+        return Expr::Call("bytes", vec![Expr::Column(line.to_owned())]);
+    };
+    let read = match measure {
+        Measure::Number => "number",
+        Measure::Seconds => "seconds",
+        Measure::Bytes => "size",
+    };
+    Expr::Call(read, vec![lower::value(label)])
+}
+
 fn groups(labels: usize) -> Vec<Group> {
     let label = |at: usize| Group::Field(format!("\u{1}{at}"));
     std::iter::once(Group::Field("\u{1}bin".to_owned())).chain((0..labels).map(label)).collect()
@@ -279,7 +289,7 @@ fn folded(
             return None;
         }
         Some(match range.figure {
-            Figure::Count => count,
+            Figure::Count | Figure::Absent => count,
             Figure::Rate if range.unwrap.is_some() => sum() / seconds,
             Figure::Rate => count / seconds,
             Figure::Bytes | Figure::Sum => sum(),

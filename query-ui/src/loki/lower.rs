@@ -10,12 +10,27 @@ use crate::language::{Expr, Extraction, Format, Operator, Pipe};
 /// The column of a line that was written anew; no field is called so.
 pub(super) const LINE: &str = "\u{1}line";
 
+/// What lines say of themselves that could not be taken apart: what kind of failure, and which.
+const ERRORS: [&str; 2] = ["__error__", "__error_details__"];
+
 /// Signs `_` in a label up to which each may stand for a dash, or for a dot, whatever the others are. Of a label with
 /// more of them, names whose first signs are dots are looked for.
 const DASHES_MAX: usize = 2;
 const DOTS_MAX: usize = 5;
 /// Names that are looked for at most.
 const SPELLINGS_MAX: usize = 32;
+
+/// Whether lines that could not be taken apart say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Errors {
+    /// Nobody asks.
+    #[default]
+    Unasked,
+    /// The query asks; no stage has said anything yet.
+    Asked,
+    /// A stage may have said it.
+    Told,
+}
 
 /// A query's lines in our plan.
 #[derive(Debug, Default)]
@@ -30,6 +45,7 @@ pub(super) struct Lowered {
     pub(super) dropped: Vec<String>,
     pub(super) kept: Option<Vec<String>>,
     parsed: bool,
+    errors: Errors,
     /// Labels that lines lost, and those that alone they kept, since the last stage that took some out of them.
     gone: Vec<String>,
     left: Option<Vec<String>>,
@@ -99,7 +115,15 @@ pub(super) fn value(label: &str) -> Expr {
 impl Lowered {
     /// Lowers a selection and its stages.
     pub(super) fn of(log: &Log) -> Self {
-        let mut lowered = Self::default();
+        Self::with(log, &[])
+    }
+
+    /// The same where these labels are asked for behind it.
+    pub(super) fn with(log: &Log, asked: &[String]) -> Self {
+        let is_error = |name: &String| ERRORS.contains(&name.as_str());
+        let is_asked = asked.iter().any(is_error) || log.stages.iter().any(asks_errors);
+        let errors = if is_asked { Errors::Asked } else { Errors::Unasked };
+        let mut lowered = Self { errors, ..Self::default() };
         lowered.filter.extend(log.selector.iter().map(selected));
         for stage in &log.stages {
             lowered.stage(stage);
@@ -149,6 +173,9 @@ impl Lowered {
                 let from = if self.rewritten { LINE } else { "message" }.to_owned();
                 self.pipes.push(Pipe::Parse { format, from });
                 self.takes_out();
+                if format == Format::Json {
+                    self.says_errors();
+                }
                 if *stage == Stage::Unpack {
                     // What was packed stands in `_entry`.
                     let entry = Expr::Column("_entry".to_owned());
@@ -158,6 +185,7 @@ impl Lowered {
                     self.dropped.push("_entry".to_owned());
                 }
             }
+            Stage::Members { is_logfmt, labels } => self.members(*is_logfmt, labels),
             Stage::Regexp(source) => {
                 self.extract(Extraction::Regex(renamed(source, &["(?P", "(?"])));
             }
@@ -194,16 +222,8 @@ impl Lowered {
     fn formats(&mut self, formats: &[(String, Vec<Piece>)]) {
         for (label, pieces) in formats {
             let value = self.written(pieces);
-            let name = match label.as_str() {
-                "level" => "level_".to_owned(),
-                own if RESERVED.contains(&own) => format!("fields.{own}"),
-                _ => label.clone(),
-            };
-            self.dropped.retain(|dropped| dropped != label);
-            self.gone.retain(|gone| gone != label);
-            for names in [&mut self.kept, &mut self.left].into_iter().flatten() {
-                names.push(label.clone());
-            }
+            let name = column_of(label);
+            self.is_back(label);
             if let [Piece::Label(from)] = pieces.as_slice() {
                 self.dropped.push(from.clone());
                 self.gone.push(from.clone());
@@ -211,6 +231,53 @@ impl Lowered {
             self.pipes.push(Pipe::Eval(vec![(name, value)]));
         }
         self.parsed = true;
+    }
+
+    /// A stage gives lines this label, whatever took it away before.
+    fn is_back(&mut self, label: &str) {
+        self.dropped.retain(|dropped| dropped != label);
+        self.gone.retain(|gone| gone != label);
+        for names in [&mut self.kept, &mut self.left].into_iter().flatten() {
+            names.push(label.to_owned());
+        }
+    }
+
+    /// Labels out of places of a line.
+    fn members(&mut self, is_logfmt: bool, labels: &[(String, Vec<String>)]) {
+        let function = if is_logfmt { "logfmt_member" } else { "json_member" };
+        let one = |(label, path): &(String, Vec<String>)| {
+            let path = path.iter().cloned().map(Expr::Text);
+            let arguments = std::iter::once(self.line()).chain(path).collect();
+            // A line without such a member keeps the label that it has.
+            let found = vec![Expr::Call(function, arguments), self.value(label)];
+            (column_of(label), Expr::Call("coalesce", found))
+        };
+        let columns = labels.iter().map(one).collect();
+        self.pipes.push(Pipe::Eval(columns));
+        self.takes_out();
+        labels.iter().for_each(|(label, _)| self.is_back(label));
+        if !is_logfmt {
+            self.says_errors();
+        }
+    }
+
+    /// Where the query asks for that, a line that is no JSON says so.
+    fn says_errors(&mut self) {
+        if self.errors == Errors::Unasked {
+            return;
+        }
+        let is_told = self.errors == Errors::Told;
+        let is_json = Expr::Exists(Box::new(Expr::Call("json_member", vec![self.line()])));
+        let is_none = Expr::Not(Box::new(is_json));
+        let said = |(name, text): (&str, &str)| {
+            let mut choice = vec![is_none.clone(), Expr::Text(text.to_owned())];
+            choice.extend(is_told.then(|| Expr::Column(name.to_owned())));
+            (name.to_owned(), Expr::Call("if", choice))
+        };
+        let texts = ["JSONParserErr", "the line holds no JSON object"];
+        let columns = ERRORS.into_iter().zip(texts).map(said).collect();
+        self.pipes.push(Pipe::Eval(columns));
+        self.errors = Errors::Told;
     }
 
     fn extract(&mut self, pattern: Extraction) {
@@ -255,6 +322,37 @@ impl Lowered {
             Tests::Or(a, b) => binary(Operator::Or, self.condition(a), self.condition(b)),
             Tests::One(test) => tested(test, self.is_gone(&test.name)),
         }
+    }
+}
+
+/// Whether a stage asks what could not be taken apart.
+fn asks_errors(stage: &Stage) -> bool {
+    fn of_tests(tests: &Tests) -> bool {
+        match tests {
+            Tests::One(test) => ERRORS.contains(&test.name.as_str()),
+            Tests::And(a, b) | Tests::Or(a, b) => of_tests(a) || of_tests(b),
+        }
+    }
+    let of_pieces = |pieces: &[Piece]| {
+        let is =
+            |piece: &Piece| matches!(piece, Piece::Label(name) if ERRORS.contains(&name.as_str()));
+        pieces.iter().any(is)
+    };
+    match stage {
+        Stage::Labels(tests) => of_tests(tests),
+        Stage::LineFormat(pieces) => of_pieces(pieces),
+        Stage::LabelFormat(formats) => formats.iter().any(|(_, pieces)| of_pieces(pieces)),
+        Stage::Keep(names) => names.iter().any(|name| ERRORS.contains(&name.as_str())),
+        _ => false,
+    }
+}
+
+/// The column of a label that a stage writes: it hides nothing that a record has of itself.
+fn column_of(label: &str) -> String {
+    match label {
+        "level" => "level_".to_owned(),
+        own if RESERVED.contains(&own) => format!("fields.{own}"),
+        label => label.to_owned(),
     }
 }
 

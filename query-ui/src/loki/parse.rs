@@ -1,13 +1,17 @@
 //! Reads LogQL.
 
-use super::ast::{By, Compare, Figure, Join, Log, Measure, Operator, Query, Range, Test, Value};
+use super::ast::{
+    By, Compare, Figure, Join, Log, Measure, Operator, Query, Range, Relabel, Test, Value,
+};
 use super::lex::{Token, tokens};
+use super::series::whole;
 
 /// Bytes of a query.
 const BYTES_MAX: usize = 64 << 10;
 /// Brackets inside each other.
 const DEPTH_MAX: usize = 64;
-/// Parts that operators join, and tests that `and` and `or` join: each stands inside the next.
+/// Parts that operators join, tests that `and` and `or` join, stages, and the labels that these write: each
+/// stands inside the next.
 const JOINED_MAX: usize = 256;
 
 /// What is wrong with a query, in words.
@@ -43,7 +47,7 @@ pub(super) struct Parser<'a> {
     joined: usize,
 }
 
-const FIGURES: [(&str, Figure); 11] = [
+const FIGURES: [(&str, Figure); 12] = [
     ("count_over_time", Figure::Count),
     ("rate", Figure::Rate),
     ("bytes_over_time", Figure::Bytes),
@@ -55,6 +59,7 @@ const FIGURES: [(&str, Figure); 11] = [
     ("first_over_time", Figure::First),
     ("last_over_time", Figure::Last),
     ("quantile_over_time", Figure::Quantile),
+    ("absent_over_time", Figure::Absent),
 ];
 
 const JOINS: [(&str, Join); 7] = [
@@ -225,6 +230,10 @@ impl Parser<'_> {
                     self.want(")")?;
                     return Ok(Query::Vector(number));
                 }
+                if word == "label_replace" {
+                    self.at += 1;
+                    return self.relabel(depth).map(Query::Relabel);
+                }
                 if let Some(figure) = of(&FIGURES, &word) {
                     self.at += 1;
                     return self.range(figure);
@@ -263,6 +272,30 @@ impl Parser<'_> {
             );
         }
         Ok(Query::Join { operator, most, by, inner: Box::new(inner) })
+    }
+
+    /// `(series, "into", "by $1", "from", "expression")`.
+    fn relabel(&mut self, depth: usize) -> Result<Relabel, Wrong> {
+        self.want("(")?;
+        let inner = self.binary(0, depth + 1)?;
+        if matches!(inner, Query::Log(_)) {
+            return Err(self.wrong("label_replace is for series: count lines first"));
+        }
+        self.want(",")?;
+        let into = self.text()?;
+        let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+        if !into.starts_with(first) || !into.chars().all(|c| first(c) || c.is_ascii_digit()) {
+            return Err(self.wrong(&format!("{into} cannot be a label")));
+        }
+        self.want(",")?;
+        let by = self.text()?;
+        self.want(",")?;
+        let from = self.text()?;
+        self.want(",")?;
+        let matches = self.text()?;
+        regex_of(&whole(&matches)).map_err(|why| self.wrong(&why))?;
+        self.want(")")?;
+        Ok(Relabel { inner: Box::new(inner), into, by, from, matches })
     }
 
     fn by(&mut self) -> Result<Option<By>, Wrong> {
@@ -312,6 +345,10 @@ impl Parser<'_> {
         let counts = matches!(figure, Figure::Count | Figure::Bytes | Figure::BytesRate);
         match (unwrap.is_some(), counts || figure == Figure::Rate) {
             (true, _) if counts => return Err(self.wrong("this function takes no unwrap")),
+            _ if figure == Figure::Absent && by.is_some() => {
+                return Err(self.wrong("absent_over_time takes neither by nor without"));
+            }
+            _ if figure == Figure::Absent => {}
             (false, false) => return Err(self.wrong("this function wants | unwrap name")),
             _ => {}
         }

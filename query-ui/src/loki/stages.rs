@@ -56,6 +56,7 @@ impl Parser<'_> {
                 Some(Token::Sign("!>")) => (Form::Shape, true),
                 Some(Token::Sign("|")) => {
                     self.at += 1;
+                    self.joined()?;
                     match self.stage()? {
                         Ok(stage) => stages.push(stage),
                         Err(found) => unwrap = Some(found),
@@ -69,11 +70,13 @@ impl Parser<'_> {
                 return Ok((stages, unwrap));
             }
             self.at += 1;
+            self.joined()?;
             let mut texts = vec![self.text()?];
             while self.word() == Some("or")
                 && matches!(self.tokens.get(self.at + 1), Some((_, Token::Text(_))))
             {
                 self.at += 1;
+                self.joined()?;
                 texts.push(self.text()?);
             }
             stages.push(self.lines(form, not, texts)?);
@@ -114,17 +117,7 @@ impl Parser<'_> {
             return Ok(Ok(Stage::Labels(self.tests(0)?)));
         }
         Ok(Ok(match word.as_str() {
-            "json" | "logfmt" => {
-                while self.eat("-") {
-                    // --strict, --keep-empty
-                }
-                if matches!(self.peek(), Some(Token::Word(_))) {
-                    return Err(
-                        self.wrong(&format!("{word} takes all names here: leave the names out"))
-                    );
-                }
-                if word == "json" { Stage::Json } else { Stage::Logfmt }
-            }
+            "json" | "logfmt" => self.taken_apart(&word)?,
             "unpack" => Stage::Unpack,
             "decolorize" => Stage::Decolorize,
             "regexp" => {
@@ -149,6 +142,7 @@ impl Parser<'_> {
             "label_format" => {
                 let mut formats = vec![self.label_format()?];
                 while self.eat(",") {
+                    self.joined()?;
                     formats.push(self.label_format()?);
                 }
                 Stage::LabelFormat(formats)
@@ -183,7 +177,7 @@ impl Parser<'_> {
         Ok((name, pieces))
     }
 
-    /// `name`, or `duration(name)`.
+    /// `name`, `duration(name)` or `bytes(name)`.
     fn unwrap(&mut self) -> Result<Unwrap, Wrong> {
         let name = self.name()?;
         if !self.eat("(") {
@@ -193,6 +187,7 @@ impl Parser<'_> {
         self.want(")")?;
         match name.as_str() {
             "duration" | "duration_seconds" => Ok((label, Measure::Seconds)),
+            "bytes" => Ok((label, Measure::Bytes)),
             other => Err(self.wrong(&format!("unwrap {other}() is not supported"))),
         }
     }

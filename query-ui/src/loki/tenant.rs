@@ -7,7 +7,7 @@ use super::routes::Refusal;
 
 const HEADER: &str = "x-scope-orgid";
 /// The label that keeps a push's tenant.
-const LABEL: &str = "tenant";
+pub(super) const LABEL: &str = "tenant";
 /// Between several tenants.
 const BETWEEN: char = '|';
 /// Tenants of one request.
@@ -61,6 +61,7 @@ fn narrow(query: &mut Query, test: &Test) {
         Query::Log(log) => log.selector.push(test.clone()),
         Query::Range(range) => range.log.selector.push(test.clone()),
         Query::Join { inner, .. } => narrow(inner, test),
+        Query::Relabel(relabel) => narrow(&mut relabel.inner, test),
         Query::Binary { left, right, .. } => {
             narrow(left, test);
             narrow(right, test);

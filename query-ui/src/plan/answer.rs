@@ -25,7 +25,7 @@ use super::scan::{Progress, ProgressWatch, Scanner, StopGuard};
 use super::slices::slices;
 use super::stop::stoppable;
 use super::types::{Types, at_hand, look_up};
-use super::warnings::{Doubt, unknown_levels};
+use super::warnings::{Doubt, unknown_names};
 use super::{Budget, Engine, OutputColumn, QueryFailure, Question, Shape};
 use crate::language::{Pipe, Query};
 
@@ -379,7 +379,8 @@ impl Engine {
         let now = self.clock().now();
         let mut readings = Vec::new();
         let queries = queries(&question.query);
-        let known = unknown_levels(queries.iter().map(|query| &query.filter));
+        let indexes = question.indexes.as_deref();
+        let known = unknown_names(&view, indexes, queries.iter().map(|query| &query.filter));
         let mut doubt = Doubt { known, names: asked(&question.query), units: Vec::new() };
         for query in queries {
             let range = if std::ptr::eq(query, &raw const question.query) {
@@ -389,7 +390,7 @@ impl Engine {
             };
             let whole = range;
             let range = narrowed(range, &query.filter);
-            let mut units = self.searcher().units(&view, &range, question.indexes.as_deref());
+            let mut units = self.searcher().units(&view, &range, indexes);
             units.retain(|unit| may_hold(&query.filter, unit));
             let mut names = fields_of(query);
             names.extend(fields_of(&question.query));
@@ -399,8 +400,7 @@ impl Engine {
             doubt.names.retain(|name| !types.contains_key(name));
             // A field may be in a record of the time that is left out for another reason.
             if !doubt.names.is_empty() && (readings.is_empty() || query.time.is_some()) {
-                let units = self.searcher().units(&view, &whole, question.indexes.as_deref());
-                doubt.units.extend(units);
+                doubt.units.extend(self.searcher().units(&view, &whole, indexes));
             }
             readings.push((query, Reading { units, types, range }));
         }

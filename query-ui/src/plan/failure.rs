@@ -6,6 +6,7 @@ use model::error::Kind;
 use model::wire::Position;
 
 use super::memory::NoRoom;
+use crate::language::{TESTS, advice, place_of};
 
 /// Why a query has no answer, or no whole one.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,9 @@ pub enum QueryFailure {
     /// What is asked cannot be computed.
     #[error("{0}")]
     Refused(String),
+    /// A value stands where a condition must.
+    #[error("{0}")]
+    NoCondition(Box<NoCondition>),
     /// A statement is wrong, as a rule at a place.
     #[error("{}", .0.message)]
     Misread(Box<Misread>),
@@ -37,6 +41,16 @@ pub enum QueryFailure {
     /// A thread of it ended badly; our mistake.
     #[error("a thread of the query ended badly")]
     Broken,
+}
+
+/// A value of a query in the place of a condition, which shows when the types of fields are known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{shown} is no condition")]
+pub struct NoCondition {
+    /// The value as a query says it.
+    pub(super) shown: String,
+    /// The column or the function that it is.
+    pub(super) name: String,
 }
 
 /// What is wrong with a statement.
@@ -60,13 +74,31 @@ impl QueryFailure {
             | Self::TooLarge(_)
             | Self::Cancelled
             | Self::Refused(_)
+            | Self::NoCondition(_)
             | Self::Misread(_) => Kind::Invalid,
             Self::Incomplete(_, _) => Kind::Corrupt,
             Self::Engine(_) | Self::Broken => Kind::Bug,
         }
     }
 
+    /// The same with its place in the text of the query, where it has one.
+    pub(crate) fn located(self, query: &str) -> Self {
+        let Self::NoCondition(wrong) = &self else { return self };
+        let place = place_of(query, &wrong.name);
+        let expected: Vec<String> = TESTS.iter().map(|test| (*test).to_owned()).collect();
+        Self::Misread(Box::new(Misread {
+            message: wrong.to_string(),
+            hint: Some(advice(&wrong.shown)),
+            position: place.map(|(start, end)| Position { start, end, expected }),
+        }))
+    }
+
     pub(super) fn of(error: DataFusionError, memory_bytes_max: usize) -> Self {
+        if let DataFusionError::External(why) = error.find_root()
+            && let Some(wrong) = why.downcast_ref::<NoCondition>()
+        {
+            return Self::NoCondition(Box::new(wrong.clone()));
+        }
         match error.find_root() {
             DataFusionError::ResourcesExhausted(why) => {
                 tracing::debug!(why, "a query was too large");

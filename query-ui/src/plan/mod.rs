@@ -19,7 +19,6 @@ mod distribute;
 mod types;
 mod range;
 mod slices;
-pub(crate) mod calendar;
 mod lower;
 mod answer;
 mod count;
@@ -56,7 +55,7 @@ use admission::{Admission, Admitted, Cost};
 pub use answer::{Answer, Explanation};
 pub(crate) use asker::Asker;
 use cores::Cores;
-pub use failure::{Misread, QueryFailure};
+pub use failure::{Misread, NoCondition, QueryFailure};
 pub use fields::{FieldCount, FieldValues, Fields, Held};
 pub use histogram::{Bucket, Histogram};
 pub use lower::{ColumnKind, Extras, OutputColumn, Shape};
@@ -229,9 +228,10 @@ impl Engine {
         &self.0.clock
     }
 
-    /// What there is now, with everything that was acknowledged before the call.
+    /// What there is now, with everything that was acknowledged before the call. Half of the time is left
+    /// to answer from it.
     pub(crate) async fn view(&self) -> Arc<View> {
-        self.0.searcher.gather().await
+        self.0.searcher.gather_within(self.0.settings.deadline / 2).await
     }
 
     /// Ends a query that runs at this node, or at another one of the cluster; false when none of that

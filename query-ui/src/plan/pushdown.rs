@@ -9,6 +9,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use index::scan::Column;
 use model::level::Level;
+use model::number::Number;
 use model::query::{Bound, FieldTest, Filter, Literal, TextMatch};
 use model::record::FieldType;
 use model::text::fold_text;
@@ -17,8 +18,6 @@ use model::time::Timestamp;
 use super::lower::Function;
 use super::table::Source;
 
-/// Whole numbers up to this are the same as floats.
-const EXACT_MAX: i64 = 1 << 53;
 /// Values of a list that is worth looking up.
 const LIST_MAX: usize = 256;
 
@@ -162,11 +161,10 @@ fn same_text(name: &str, operator: Operator, text: &str) -> Option<Filter> {
 }
 
 fn number(name: &str, operator: Operator, literal: &ScalarValue) -> Option<Filter> {
-    if let Ok(ScalarValue::Int64(Some(whole))) = literal.cast_to(&DataType::Int64)
-        && literal.data_type().is_integer()
-        && !(-EXACT_MAX..=EXACT_MAX).contains(&whole)
-    {
-        return None;
+    if literal.data_type().is_integer() {
+        // Its digits.
+        let whole = Number::read(&literal.to_string())?;
+        return between(name, operator, Literal::of_number(whole));
     }
     let ScalarValue::Float64(Some(number)) = literal.cast_to(&DataType::Float64).ok()? else {
         return None;
@@ -253,6 +251,28 @@ mod tests {
         check(&n(DataType::Float32).eq(lit(5.5_f32)), false);
         check(&n(DataType::Decimal128(10, -2)).eq(lit(100_i64)), false);
         check(&cast(took(DataType::Int64), DataType::Float64).eq(lit(5.0)), false);
+    }
+
+    #[test]
+    fn great_whole_numbers_are_looked_up_exactly() {
+        let column = Source::Stored(Column::Field { name: "n".to_owned(), kind: FieldType::Int });
+        let source = |_: &str| Some(&column);
+        let odd = (1_i64 << 53) + 1;
+        let at = Bound::Inclusive(Literal::Whole(odd.into()));
+        let test = FieldTest::Between { from: at.clone(), to: at };
+        let expected = Some(field("n", test));
+        assert_eq!(implied(&col("n").eq(lit(odd)), &source), expected);
+        assert!(implied(&col("n").in_list(vec![lit(odd)], false), &source).is_some());
+        let at = Bound::Inclusive(Literal::Whole(u64::MAX.into()));
+        let test = FieldTest::Between { from: at, to: Bound::Open };
+        let expected = Some(field("n", test));
+        assert_eq!(implied(&col("n").gt(lit(u64::MAX)), &source), expected);
+        // As floats both of them are, and so the filter compares.
+        let at = Bound::Inclusive(Literal::Number(odd as f64));
+        let test = FieldTest::Between { from: Bound::Open, to: at };
+        let expected = Some(field("n", test));
+        let float = cast(col("n"), DataType::Float64);
+        assert_eq!(implied(&float.lt(lit(odd as f64)), &source), expected);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::lower::{Lowering, Reading, asked, fixed_names};
 use super::newest::with_newest;
 use super::range::narrowed;
 use super::statement::{MATCHES, WrongSearch, first_part, planned, refused, uncast};
-use super::warnings::{Doubt, unknown_levels};
+use super::warnings::{Doubt, unknown_names};
 use super::{Answer, ColumnKind, Engine, OutputColumn, QueryFailure, Question, Shape};
 use crate::language::{Query, parse};
 
@@ -71,7 +71,7 @@ impl Engine {
         let (plan, shape) = shaped(plan).map_err(failed)?;
         let (plan, _) = with_newest(plan).map_err(failed)?;
         let searches = searches.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let known = unknown_levels(&searches);
+        let known = unknown_names(&view, question.indexes.as_deref(), searches.iter());
         let searched = Query { filter: Filter::And(searches), ..everything };
         let mut doubtful = asked(&searched);
         doubtful.retain(|name| !names.contains(name));

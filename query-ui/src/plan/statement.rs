@@ -72,12 +72,14 @@ static SHARED: LazyLock<SessionState> = LazyLock::new(|| {
     functions.push(Arc::new(matches));
     let mut planners = SessionStateDefaults::default_expr_planners();
     planners.insert(0, Arc::new(Operators));
-    SessionStateBuilder::new()
+    let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_default_features()
         .with_scalar_functions(functions)
-        .with_expr_planners(planners)
-        .build()
+        .with_expr_planners(planners);
+    // `generate_series()` and `range()` make rows without end, of nothing.
+    *builder.table_functions() = None;
+    builder.build()
 });
 
 /// Operators that make longer texts, with a bound.
@@ -294,9 +296,9 @@ fn misread(sql: &str, error: &DataFusionError, root: &DataFusionError) -> Option
                     let hint = Some(format!("did you mean {meant}?"));
                     Misread { hint, ..Misread::new(message.to_owned(), span) }
                 }
-                (None, None) => {
-                    unfit(sql, words, span).unwrap_or_else(|| Misread::new(words.clone(), span))
-                }
+                (None, None) => unfit(sql, words, span)
+                    .or_else(|| no_table(sql, words))
+                    .unwrap_or_else(|| Misread::new(words.clone(), span)),
             })
         }
         _ => None,
@@ -321,6 +323,17 @@ fn unfit(sql: &str, words: &str, span: Option<(usize, usize)>) -> Option<Misread
     });
     let message = format!("{name}() does not take {}", types.replace("Utf8", "text"));
     Some(Misread { hint, ..Misread::new(message, span.or_else(|| standing(sql, name))) })
+}
+
+/// A function in the place of a table: there is none.
+fn no_table(sql: &str, words: &str) -> Option<Misread> {
+    let (name, _) = words.strip_prefix("table function '")?.split_once('\'')?;
+    let place = standing(sql, name);
+    Some(Misread {
+        message: format!("there is no table {name}()"),
+        hint: Some(format!("the table is {LOGS}")),
+        position: place.map(|place| position(place, vec![LOGS.to_owned()])),
+    })
 }
 
 fn position((start, end): (usize, usize), expected: Vec<String>) -> Position {

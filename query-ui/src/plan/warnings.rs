@@ -1,12 +1,17 @@
-//! What a query asks for and nothing can be: fields that no record has, levels that there are not. What is
-//! known of fields are the statistics of units: no record is read.
+//! What a query asks for and nothing can be: fields that no record has, levels and indexes that there are
+//! not. What is known of fields are the statistics of units: no record is read.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use index::evaluate::levels_passing;
-use index::searcher::Unit;
+use arrow::array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
+use index::evaluate::{Evaluator, Place, levels_passing};
+use index::searcher::{Unit, View};
 use model::level::Level;
+use model::limits::INDEX_NAME_BYTES_MAX;
+use model::partition::PartitionId;
 use model::query::{FieldTest, Filter, TextMatch};
+use model::time::TimeRange;
 use serde::Serialize;
 
 use super::Answer;
@@ -15,6 +20,8 @@ use crate::language::{Search, nearest};
 
 /// Units that are looked through: a field that none of them has may be in one of more.
 const UNITS_MAX: usize = 1_000;
+/// Names of one question that are told as those of no index.
+const INDEXES_TOLD_MAX: usize = 16;
 
 /// Something about a query that may not be meant so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,18 +47,36 @@ impl Warning {
     /// That a term of a search names no level, with the nearest one or all of them.
     fn unknown_level(term: &Filter, text: &TextMatch) -> Self {
         let names = Level::ALL.map(Level::name);
+        let unknown = Self::naming_none("level", (term, text), &names);
+        let hint = unknown.hint.unwrap_or_else(|| format!("levels are {}", names.join(", ")));
+        Self { hint: Some(hint), ..unknown }
+    }
+
+    /// That a term names none of these, with the nearest one.
+    fn naming_none(field: &str, (term, text): (&Filter, &TextMatch), names: &[&str]) -> Self {
         let word = word_of(text);
-        let near = word.and_then(|word| nearest(word, &names));
-        let said = word.map_or_else(|| Search(term).to_string(), |word| format!("level:{word}"));
+        let said = word.map_or_else(|| Search(term).to_string(), |word| format!("{field}:{word}"));
+        let near = word.and_then(|word| near(word, names));
         Self {
-            field: "level".to_owned(),
-            message: format!("{said} names no level"),
-            hint: Some(match near {
-                Some(near) => format!("did you mean {near}?"),
-                None => format!("levels are {}", names.join(", ")),
-            }),
+            field: field.to_owned(),
+            message: format!("{said} names no {field}"),
+            hint: near.map(|near| format!("did you mean {near}?")),
         }
     }
+
+    /// That there is no index of a name, with the nearest one.
+    fn unknown_index(name: &str, known: &[&str]) -> Self {
+        Self {
+            field: "index".to_owned(),
+            message: format!("there is no index {name:?} yet"),
+            hint: near(name, known).map(|near| format!("did you mean {near}?")),
+        }
+    }
+}
+
+/// The nearest of some short names; what is longer than all of them can be is near to none.
+fn near<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
+    if word.len() > INDEX_NAME_BYTES_MAX { None } else { nearest(word, names) }
 }
 
 /// The word or phrase that a text is asked for, if it is one.
@@ -63,30 +88,85 @@ fn word_of(text: &TextMatch) -> Option<&str> {
     }
 }
 
+/// What is known of a question without looking into records: levels and indexes that there are not.
+pub(super) fn unknown_names<'a>(
+    view: &View,
+    indexes: Option<&[String]>,
+    filters: impl Iterator<Item = &'a Filter> + Clone,
+) -> Vec<Warning> {
+    let mut warnings = unknown_levels(filters.clone());
+    warnings.extend(unknown_indexes(view, indexes, filters));
+    warnings
+}
+
 /// The terms of searches that ask for a level and name none, each once.
 pub(crate) fn unknown_levels<'a>(filters: impl IntoIterator<Item = &'a Filter>) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    for filter in filters {
-        collect(filter, &mut warnings);
+    for (term, text) in filters.into_iter().flat_map(|filter| terms(filter, "level")) {
+        let warning = Warning::unknown_level(term, text);
+        if levels_passing(term) == Some([false; Level::ALL.len()]) && !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
     }
     warnings
 }
 
-fn collect(filter: &Filter, warnings: &mut Vec<Warning>) {
+/// The indexes that a request names and those that terms of its searches name, where there are none of
+/// these names. Where something is missing nothing is told: it may be of these.
+fn unknown_indexes<'a>(
+    view: &View,
+    named: Option<&[String]>,
+    filters: impl Iterator<Item = &'a Filter>,
+) -> Vec<Warning> {
+    let named = named.unwrap_or_default();
+    let terms: Vec<(&Filter, &TextMatch)> =
+        filters.flat_map(|filter| terms(filter, "index")).take(INDEXES_TOLD_MAX).collect();
+    if named.is_empty() && terms.is_empty() || !view.missing.is_empty() {
+        return Vec::new();
+    }
+    let splits = view.splits.iter().map(|split| split.index.as_str());
+    let fresh = view.fresh.iter().map(|part| &*part.index);
+    let remote = view.remote.iter().map(|part| part.index());
+    let mut known: Vec<&str> = splits.chain(fresh).chain(remote).collect();
+    known.sort_unstable();
+    known.dedup();
+    let named: BTreeSet<&str> = named.iter().map(String::as_str).collect();
+    let unknown = named.into_iter().filter(|name| known.binary_search(name).is_err());
+    let unknown = unknown.take(INDEXES_TOLD_MAX);
+    let mut warnings: Vec<Warning> =
+        unknown.map(|name| Warning::unknown_index(name, &known)).collect();
+    for (term, text) in terms.into_iter().filter(|(term, _)| !finds_some(term, &known)) {
+        let warning = Warning::naming_none("index", (term, text), &known);
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+    warnings
+}
+
+/// Whether a term about the index finds the records of one of these.
+fn finds_some(term: &Filter, indexes: &[&str]) -> bool {
+    let times = TimestampNanosecondArray::from(vec![0]).with_timezone("UTC");
+    let times: ArrayRef = Arc::new(times);
+    let Ok(rows) = RecordBatch::try_from_iter([("timestamp", times)]) else { return true };
+    let evaluator = Evaluator::new(term, TimeRange::ALL);
+    indexes.iter().any(|index| {
+        let place = Place { partition: PartitionId(0), index };
+        evaluator.rows(&rows, place).count_set_bits() > 0
+    })
+}
+
+/// The terms of a search that ask a field for a text.
+fn terms<'a>(filter: &'a Filter, field: &str) -> Vec<(&'a Filter, &'a TextMatch)> {
     match filter {
         Filter::And(parts) | Filter::Or(parts) => {
-            parts.iter().for_each(|part| collect(part, warnings));
+            parts.iter().flat_map(|part| terms(part, field)).collect()
         }
-        Filter::Not(part) => collect(part, warnings),
-        Filter::Field { name, test: FieldTest::Matches(text) } if name == "level" => {
-            let warning = Warning::unknown_level(filter, text);
-            if levels_passing(filter) == Some([false; Level::ALL.len()])
-                && !warnings.contains(&warning)
-            {
-                warnings.push(warning);
-            }
+        Filter::Not(part) => terms(part, field),
+        Filter::Field { name, test: FieldTest::Matches(text) } if name == field => {
+            vec![(filter, text)]
         }
-        Filter::All | Filter::Text(_) | Filter::Field { .. } => {}
+        Filter::All | Filter::Text(_) | Filter::Field { .. } => Vec::new(),
     }
 }
 
@@ -127,8 +207,8 @@ impl Doubt {
 }
 
 impl Answer {
-    /// Levels of the query that there are not, and fields that no record has of the indexes and the time
-    /// that were asked. Told once, when the rows have come to their end: whatever it costs, no row waits
+    /// Levels and indexes of the query that there are not, and fields that no record has of the indexes and the
+    /// time that were asked. Told once, when the rows have come to their end: whatever it costs, no row waits
     /// for it.
     pub async fn warnings(&mut self) -> Vec<Warning> {
         let mut doubt = std::mem::take(&mut self.doubt);

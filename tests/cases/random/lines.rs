@@ -9,6 +9,18 @@ const LEVELS: [&str; 3] = ["info", "warn", "error"];
 /// What messages begin with.
 const WORDS: [&str; 6] =
     ["login", "logout", "timeout 10.0.0.7", "Timeout", "state=open", "磁盘已满 disk_full"];
+/// Whole numbers that floats confuse.
+pub(super) const GREAT: [u64; 9] = [
+    (1 << 53) - 1,
+    1 << 53,
+    (1 << 53) + 1,
+    i64::MAX.cast_unsigned() - 1,
+    i64::MAX.cast_unsigned(),
+    i64::MAX.cast_unsigned() + 1,
+    i64::MAX.cast_unsigned() + 2,
+    u64::MAX - 1,
+    u64::MAX,
+];
 /// Nanoseconds of the first moment of the records.
 const BEGIN: i64 = 1_767_225_600_000_000_000;
 const SECOND: i64 = 1_000_000_000;
@@ -22,6 +34,7 @@ pub(super) struct Line {
     pub(super) word: &'static str,
     pub(super) user: Option<&'static str>,
     pub(super) took: Option<i64>,
+    pub(super) trace: Option<u64>,
     pub(super) tags: Vec<&'static str>,
     /// Other fields, which are texts.
     texts: Vec<(&'static str, &'static str)>,
@@ -36,6 +49,9 @@ impl Line {
         }
         if let Some(took) = self.took {
             line["took"] = took.into();
+        }
+        if let Some(trace) = self.trace {
+            line["trace"] = trace.into();
         }
         match &self.tags[..] {
             [] => {}
@@ -63,6 +79,12 @@ impl Line {
         let mut field = |name: &str, value: Value| truth.fields.push((name.to_owned(), value));
         self.user.into_iter().for_each(|user| field("user", user.into()));
         self.took.into_iter().for_each(|took| field("took", took.into()));
+        // What is beyond 63 bits is kept as text.
+        let kept = |trace: u64| match i64::try_from(trace) {
+            Ok(trace) => Value::from(trace),
+            Err(_) => Value::from(trace.to_string()),
+        };
+        self.trace.into_iter().for_each(|trace| field("trace", kept(trace)));
         self.tags.iter().for_each(|tag| field("tags", (*tag).into()));
         self.texts.iter().for_each(|(name, text)| field(name, (*text).into()));
         truth
@@ -121,6 +143,7 @@ pub(super) fn lines(chance: &mut Chance) -> Vec<Line> {
                 word: pick(chance, &WORDS),
                 user: *chance.one_of(&[None, Some("alice"), Some("bob"), Some("Carol")]),
                 took: (chance.below(3) > 0).then(|| chance.below(25).cast_signed() - 5),
+                trace: (chance.below(3) > 0).then(|| *chance.one_of(&GREAT)),
                 tags: (0..chance.below(4)).map(|_| pick(chance, &["x", "y", "z"])).collect(),
                 texts: texts(chance),
             }

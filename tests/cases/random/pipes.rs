@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use tests::chance::Chance;
 
-use super::lines::{HOSTS, Line, pick, rank, stamp};
+use super::lines::{GREAT, HOSTS, Line, pick, rank, stamp};
 
 /// What a search finds in a list, newest first.
 pub(super) struct Found<'a> {
@@ -141,7 +141,16 @@ fn conditions(chance: &mut Chance) -> Vec<Pipes> {
         let is_below = |line: &Line| line.took.is_some_and(|took| took * 2 < most);
         found.count(|line| is_below(line) || line.user == Some("bob"))
     });
-    vec![sums, other]
+    let bound = *chance.one_of(&GREAT);
+    let great = match chance.below(2) {
+        0 => pipes(format!(" | where trace >= {bound} {n}"), move |found| {
+            found.count(|line| line.trace.is_some_and(|trace| trace >= bound))
+        }),
+        _ => pipes(format!(" | where trace != {bound} and exists(trace) {n}"), move |found| {
+            found.count(|line| line.trace.is_some_and(|trace| trace != bound))
+        }),
+    };
+    vec![sums, other, great]
 }
 
 /// Groups in the order of their keys.

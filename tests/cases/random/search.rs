@@ -3,7 +3,7 @@
 use tests::chance::Chance;
 use tests::oracle::{Ask, Test};
 
-use super::lines::{moment, stamp};
+use super::lines::{GREAT, moment, stamp};
 
 /// A search as it is typed, and as the oracle is asked.
 #[derive(Debug, Clone)]
@@ -41,7 +41,8 @@ impl Search {
 /// One term of each kind.
 pub(super) fn terms(chance: &mut Chance) -> Vec<Search> {
     let all = vec![search("*", Ask::All)];
-    [all, words(), texts(), levels(), measured(), numbers(chance), times(chance)].concat()
+    let numbers = [numbers(chance), great(chance)].concat();
+    [all, words(), texts(), levels(), measured(), numbers, times(chance)].concat()
 }
 
 fn search(text: impl Into<String>, ask: Ask) -> Search {
@@ -172,11 +173,31 @@ fn numbers(chance: &mut Chance) -> Vec<Search> {
         search(format!("took:{equal}"), took(Test::Is(equal.to_string()))),
         search(format!("took:{low}..{high}"), within.clone()),
         search(format!("took:[{low} TO {high}]"), within.clone()),
+        // What is behind one end and not behind the same end is nothing, and refused.
         search(
-            format!("took:{{{low} TO {high}]"),
-            Ask::And(vec![took(Test::Over(from)), within.clone()]),
+            format!("took:{{{low} TO {}]", high + 1),
+            Ask::And(vec![took(Test::Over(from)), took(Test::Within(from, to + 1.0))]),
         ),
         search(format!("took:(>={low} <{high})"), Ask::And(vec![within, took(Test::Under(to))])),
+    ]
+}
+
+/// Whole numbers that floats confuse.
+fn great(chance: &mut Chance) -> Vec<Search> {
+    let trace = |test| field("trace", test);
+    let mut drawn = || i128::from(*chance.one_of(&GREAT));
+    let (a, b, bound) = (drawn(), drawn(), drawn());
+    let from = a.min(b);
+    let to = a.max(b).max(from + 1);
+    let beside = match a < b {
+        true => search(format!("trace>{bound}"), trace(Test::Whole(bound + 1, i128::MAX))),
+        false => search(format!("trace<={bound}"), trace(Test::Whole(0, bound))),
+    };
+    vec![
+        beside,
+        search(format!("trace:{from}..{to}"), trace(Test::Whole(from, to))),
+        search(format!("trace:[{from} TO {to}}}"), trace(Test::Whole(from, to - 1))),
+        search(format!("trace!={bound}"), not(trace(Test::Is(bound.to_string())))),
     ]
 }
 

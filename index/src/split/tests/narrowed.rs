@@ -26,6 +26,10 @@ fn number(number: i32) -> Bound {
     Bound::Inclusive(Literal::Number(f64::from(number)))
 }
 
+fn whole(number: i128) -> Bound {
+    Bound::Inclusive(Literal::Whole(number))
+}
+
 fn text(text: &str) -> Bound {
     Bound::Inclusive(Literal::Text(text.to_owned()))
 }
@@ -43,9 +47,12 @@ fn pages_tell_which_rows_may_pass_and_which_surely_do() {
         ("took", to(number(100)), 16_384..32_768, &none),
         ("took", from(number(30_000)), last.clone(), &none),
         ("took", from(number(25_536)), last.clone(), &last),
+        ("took", from(whole(1 << 53)), 0..0, &none),
+        ("took", to(whole(1 << 64)), 16_384..40_000, &last),
         ("took", from(text("a")), 0..0, &none),
         ("cost", from(number(0)), 0..32_768, &none),
         ("cost", to(number(-1)), 0..0, &none),
+        ("cost", to(whole(1 << 64)), 0..32_768, &none),
         ("name", FieldTest::Exists, 0..32_768, &first),
         ("name", from(text("bo")), 0..32_768, &none),
         ("name", from(text("c")), first.clone(), &none),

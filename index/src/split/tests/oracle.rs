@@ -116,13 +116,25 @@ fn ends(given: &[char], at: usize, parts: &[Vec<char>]) -> Vec<usize> {
     (end..=run).flat_map(|next| ends(given, next, rest)).collect()
 }
 
-/// What comparisons see.
-fn number(value: &FieldValue) -> Option<f64> {
+/// What comparisons see: a float, and the whole number where it was written as one.
+fn number(value: &FieldValue) -> Option<(f64, Option<i128>)> {
     match value {
-        FieldValue::Int(number) => Some(*number as f64),
-        FieldValue::Float(number) => Some(*number),
-        FieldValue::Text(text) => crate::columns::read_number(text),
+        FieldValue::Int(number) => Some((*number as f64, Some(i128::from(*number)))),
+        FieldValue::Float(number) => Some((*number, None)),
+        FieldValue::Text(text) => {
+            let float = model::number::read_number(text)?;
+            Some((float, text.trim().parse().ok()))
+        }
         FieldValue::Bool(_) => None,
+    }
+}
+
+/// How a value compares with a number: floats do as floats, two whole ones as such.
+fn order_of_numbers(value: &FieldValue, limit: (f64, Option<i128>)) -> Option<std::cmp::Ordering> {
+    let (float, whole) = number(value)?;
+    match (whole, limit.1) {
+        (Some(whole), Some(limit)) => Some(whole.cmp(&limit)),
+        _ => float.partial_cmp(&limit.0),
     }
 }
 
@@ -152,14 +164,14 @@ fn number_in(text: &TextMatch) -> Option<&str> {
 
 /// Whether the literal is a number that equals the value exactly.
 fn equals(literal: &str, value: &FieldValue) -> bool {
-    let (whole, float) = (literal.parse::<i64>(), literal.parse::<f64>());
+    let (whole, float) = (literal.parse::<i128>(), literal.parse::<f64>());
     match (value, whole, float) {
-        (FieldValue::Int(value), Ok(whole), _) => *value == whole,
+        (FieldValue::Int(value), Ok(whole), _) => i128::from(*value) == whole,
         (FieldValue::Int(value), Err(_), Ok(float)) => {
             float.fract() == 0.0 && i128::from(*value) == float as i128
         }
         (FieldValue::Float(value), Ok(whole), _) => {
-            let is_equal = value.fract() == 0.0 && *value as i128 == i128::from(whole);
+            let is_equal = value.fract() == 0.0 && *value as i128 == whole;
             // Great floats are shown by the fewest digits, and zeros.
             is_equal || value.to_string() == whole.to_string()
         }
@@ -175,10 +187,14 @@ fn side(bound: &Bound, value: &FieldValue, strict: impl Fn(std::cmp::Ordering) -
         Bound::Exclusive(literal) => (literal, false),
     };
     let order = match (literal, value) {
-        (Literal::Number(limit), value) => number(value).and_then(|n| n.partial_cmp(limit)),
+        (Literal::Number(limit), value) => {
+            let whole = (limit.fract() == 0.0 && limit.abs() < 2_f64.powi(53)).then_some(*limit);
+            order_of_numbers(value, (*limit, whole.map(|whole| whole as i128)))
+        }
+        (Literal::Whole(limit), value) => order_of_numbers(value, (*limit as f64, Some(*limit))),
         // None of the names here says a unit of time; plain numbers are bytes.
         (Literal::Duration(_), _) => None,
-        (Literal::Size(limit), value) => number(value).and_then(|n| n.partial_cmp(limit)),
+        (Literal::Size(limit), value) => number(value).and_then(|n| n.0.partial_cmp(limit)),
         (Literal::Text(_) | Literal::Time { .. }, FieldValue::Int(_) | FieldValue::Float(_)) => {
             None
         }

@@ -1,5 +1,6 @@
 //! Records and filters by chance, of few enough words that they meet.
 
+use model::number::Number;
 use model::time::Period;
 
 use super::oracle::TIMES;
@@ -27,7 +28,7 @@ const WORDS: [&str; 15] = [
 /// Whole numbers that floats confuse, and their neighbours.
 const INTS: [i64; 8] =
     [0, -4, 1 << 60, (1 << 53) + 1, 1 << 53, i64::MAX, i64::MIN, 1_152_921_504_606_847_000];
-const NUMBERS: [&str; 10] = [
+const NUMBERS: [&str; 12] = [
     "4",
     "-4",
     "04",
@@ -38,6 +39,8 @@ const NUMBERS: [&str; 10] = [
     "1152921504606846976",
     "9223372036854775807",
     "-9223372036854775808",
+    "9223372036854775808",
+    "18446744073709551615",
 ];
 
 fn text() -> impl Strategy<Value = String> {
@@ -72,6 +75,7 @@ fn value() -> impl Strategy<Value = FieldValue> {
         (0_i32..12).prop_map(|n| FieldValue::Float(f64::from(n) / 4.0)),
         prop::sample::select(INTS.to_vec()).prop_map(FieldValue::Int),
         prop::sample::select(INTS.to_vec()).prop_map(|n| FieldValue::Float(n as f64)),
+        prop::sample::select(NUMBERS.to_vec()).prop_map(|n| FieldValue::Text(n.to_owned())),
         any::<bool>().prop_map(FieldValue::Bool),
     ]
 }
@@ -136,6 +140,8 @@ fn text_match() -> impl Strategy<Value = TextMatch> {
 fn bound() -> impl Strategy<Value = Bound> {
     let literal = prop_oneof![
         (0_i32..60).prop_map(|n| Literal::Number(f64::from(n))),
+        prop::sample::select(NUMBERS.to_vec())
+            .prop_map(|n| Literal::of_number(Number::read(n).unwrap())),
         (0_i32..60).prop_map(|n| Literal::Size(f64::from(n))),
         (0_i32..60).prop_map(|n| Literal::Duration(f64::from(n))),
         prop::sample::select(vec!["error", "m", "warn"]).prop_map(|t| Literal::Text(t.to_owned())),

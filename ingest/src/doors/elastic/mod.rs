@@ -21,7 +21,7 @@ use axum::routing::{MethodRouter, get, post, put};
 use axum::{Json, Router};
 use cluster::catalog::Catalog;
 use platform::disk::Disk;
-use platform::http::ApiError;
+use platform::http::{ApiError, Slashed as _};
 use serde_json::{Value, json};
 
 use super::parcel::Delivered;
@@ -60,23 +60,23 @@ impl Elastic {
 pub(super) fn router(elastic: Elastic) -> Router {
     let mut router = Router::new()
         .route("/", get(info))
-        .route("/_license", get(license))
-        .route("/_xpack", get(xpack))
-        .route("/_cluster/health", get(health))
-        .route("/_cluster/health/{index}", get(health))
-        .route("/_cat/health", get(cat_health))
-        .route("/_nodes", get(nodes))
-        .route("/_nodes/http", get(nodes))
-        .route("/_bulk", post(bulk_all).put(bulk_all))
-        .route("/{index}/_bulk", post(bulk_index).put(bulk_index))
-        .route("/{index}/_doc", post(doc))
-        .route("/{index}/_doc/{id}", post(doc_id).put(doc_id))
-        .route("/{index}/_create/{id}", post(create).put(create))
-        .route("/{index}", put(index_put));
+        .slashed("/_license", get(license))
+        .slashed("/_xpack", get(xpack))
+        .slashed("/_cluster/health", get(health))
+        .slashed("/_cluster/health/{index}", get(health))
+        .slashed("/_cat/health", get(cat_health))
+        .slashed("/_nodes", get(nodes))
+        .slashed("/_nodes/http", get(nodes))
+        .slashed("/_bulk", post(bulk_all).put(bulk_all))
+        .slashed("/{index}/_bulk", post(bulk_index).put(bulk_index))
+        .slashed("/{index}/_doc", post(doc))
+        .slashed("/{index}/_doc/{id}", post(doc_id).put(doc_id))
+        .slashed("/{index}/_create/{id}", post(create).put(create))
+        .slashed("/{index}", put(index_put));
     for (path, family) in Family::ROUTED {
         router = router
-            .route(path, get(move |State(elastic)| documents::find(elastic, family, "*".into())))
-            .route(&format!("{path}/{{name}}"), document_routes(family));
+            .slashed(path, get(move |State(elastic)| documents::find(elastic, family, "*".into())))
+            .slashed(&format!("{path}/{{name}}"), document_routes(family));
     }
     router.with_state(elastic)
 }

@@ -98,7 +98,13 @@ impl Chunks {
         Some(message)
     }
 
-    fn forget(&mut self, now: Duration) -> u64 {
+    /// How many messages are not whole yet.
+    pub(super) fn waiting(&self) -> u64 {
+        self.messages.len() as u64
+    }
+
+    /// Gives up what has waited too long or is over a bound, and says how many messages that were.
+    pub(super) fn forget(&mut self, now: Duration) -> u64 {
         let mut lost = 0;
         while let Some(key) = self.order.front().copied() {
             let is_old = self
@@ -160,6 +166,10 @@ mod tests {
         assert!(lost >= MESSAGES_MAX as u64 - 1, "{lost}");
         assert!(chunks.messages.len() <= MESSAGES_MAX + 1);
         assert_eq!(chunks.messages.len(), chunks.order.len());
+        // Nothing has to come for that.
+        let later = late + WAIT_MAX + Duration::from_millis(1);
+        assert_eq!(chunks.waiting(), chunks.forget(later));
+        assert_eq!((chunks.waiting(), chunks.bytes, chunks.forget(later)), (0, 0, 0));
     }
 
     proptest! {

@@ -5,6 +5,8 @@ mod chunk;
 mod record;
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -26,6 +28,8 @@ use super::{IngestState, body, ndjson};
 
 /// The door's name in figures.
 const DOOR: &str = "gelf";
+/// How often it is seen which messages never became whole.
+const EXPIRY: Duration = Duration::from_secs(1);
 
 /// `POST /gelf`: one message, or several one behind the other. Goes on from the first moment when
 /// the sender leaves: some send and close without waiting for the answer.
@@ -154,16 +158,38 @@ impl Gelf {
 
     /// Takes datagrams until the wish to stop, and stores what has come.
     pub async fn serve_datagrams(self, socket: UdpSocket, shutdown: Shutdown) {
-        let mut chunks = Chunks::default();
-        let state = self.ingest.clone();
+        let chunks = Arc::new(Mutex::new(Chunks::default()));
+        let (door, waiting) = (self.clone(), chunks.clone());
         let pack = move |all: &[Datagram]| {
-            let mut reader = Reader::new(Parcel::new(self.ingest.0.clock.now(), None));
+            let mut reader = Reader::new(Parcel::new(door.ingest.0.clock.now(), None));
             for datagram in all {
-                self.arrived(&mut chunks, datagram, &mut reader)?;
+                door.arrived(&mut locked(&waiting), datagram, &mut reader)?;
             }
             reader.finish()
         };
-        datagrams::serve(DOOR, &state, socket, &shutdown, pack).await;
+        tokio::join!(
+            datagrams::serve(DOOR, &self.ingest, socket, &shutdown, pack),
+            self.expire(&chunks, &shutdown)
+        );
+        // What is missing comes to nobody any more.
+        self.lost(locked(&chunks).waiting());
+    }
+
+    /// Counts messages that never become whole when their time is over, also where nothing comes any more.
+    async fn expire(&self, chunks: &Mutex<Chunks>, shutdown: &Shutdown) {
+        let clock = &self.ingest.0.clock;
+        loop {
+            tokio::select! {
+                () = clock.sleep(EXPIRY) => {}
+                () = shutdown.wait() => return,
+            }
+            let lost = locked(chunks).forget(clock.elapsed());
+            self.lost(lost);
+        }
+    }
+
+    fn lost(&self, messages: u64) {
+        (0..messages).for_each(|_| self.ingest.0.metrics.refused("chunks"));
     }
 
     fn arrived(
@@ -174,7 +200,7 @@ impl Gelf {
     ) -> Result<(), ApiError> {
         let (peer, now): (IpAddr, _) = (datagram.peer, self.ingest.0.clock.elapsed());
         let (arrived, lost) = chunks.take(peer, datagram.bytes.clone(), now);
-        (0..lost).for_each(|_| self.ingest.0.metrics.refused("chunks"));
+        self.lost(lost);
         let sender = peer.to_string();
         match arrived {
             Arrived::Part => Ok(()),
@@ -185,6 +211,10 @@ impl Gelf {
             },
         }
     }
+}
+
+fn locked(chunks: &Mutex<Chunks>) -> MutexGuard<'_, Chunks> {
+    chunks.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

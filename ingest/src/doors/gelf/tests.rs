@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::doors::tests::{field, fixture, listener};
+use crate::doors::tests::{field, fixture, fixture_by, listener};
 
 const MESSAGE: &str = r#"{"version":"1.1","host":"web1","short_message":"it failed","full_message":"it failed\nbecause","timestamp":1700000000.25,"level":3,"_user":"ann","_n":5,"facility":"f"}"#;
 
@@ -95,6 +95,36 @@ async fn over_connections_and_datagrams() {
     shutdown.trigger();
     one.await.unwrap();
     two.await.unwrap();
+}
+
+/// Nothing comes behind the first chunk, and its message is counted all the same.
+#[tokio::test]
+async fn what_never_becomes_whole_is_counted_when_its_time_is_over() {
+    let clock = platform::clock::Clock::manual(model::time::Timestamp(0));
+    let fixture = fixture_by(clock.clone(), &[platform::disk::Disk::default()]);
+    let (socket, sender) = (
+        UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+        UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+    );
+    let udp = socket.local_addr().unwrap();
+    let shutdown = Shutdown::default();
+    let serving = tokio::spawn(fixture.doors.gelf().serve_datagrams(socket, shutdown.clone()));
+    sender.send_to(&[0x1e, 0x0f, 1, 2, 3, 4, 5, 6, 7, 8, 0, 2, b'a'], udp).await.unwrap();
+    // Read behind it.
+    sender.send_to(MESSAGE.as_bytes(), udp).await.unwrap();
+    fixture.stored(1).await;
+    let counted = || fixture.refused("chunks");
+    assert_eq!(counted(), 0);
+    clock.advance(Duration::from_secs(6));
+    let seen = async {
+        while counted() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(clock.timeout(Duration::from_secs(20), seen).await.is_some());
+    shutdown.trigger();
+    serving.await.unwrap();
+    assert_eq!(counted(), 1);
 }
 
 proptest! {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use model::json;
 use model::limits::{FIELD_NAME_BYTES_MAX, LABEL_BYTES_MAX, RECORD_FIELDS_MAX};
-use model::record::{FieldValue, Record};
+use model::record::{FieldValue, POISON_FIELD, Record};
 use model::stream::{IndexName, IndexNameError, Labels};
 use model::text::cut;
 use model::time::{SECOND, Timestamp};
@@ -51,11 +51,53 @@ impl Meta {
 struct Event {
     event: Option<Value>,
     time: Option<Value>,
-    index: Option<String>,
-    host: Option<String>,
-    source: Option<String>,
-    sourcetype: Option<String>,
-    fields: Option<Map<String, Value>>,
+    index: Option<Value>,
+    host: Option<Value>,
+    source: Option<Value>,
+    sourcetype: Option<Value>,
+    fields: Option<Value>,
+}
+
+/// What stands around an event and is not what its name says.
+type Odd = Vec<(&'static str, Value)>;
+
+impl Event {
+    /// Where it belongs: what it says itself, else what all of its request is given.
+    fn meta(&mut self, given: &Meta, odd: &mut Odd) -> Meta {
+        let mut one = |name, said: Option<Value>, given: Option<&str>| {
+            let said = said.and_then(|said| name_of(name, said, odd));
+            said.or_else(|| given.map(str::to_owned))
+        };
+        Meta {
+            index: one("index", self.index.take(), given.index.as_deref()),
+            host: one("host", self.host.take(), given.host.as_deref()),
+            source: one("source", self.source.take(), given.source.as_deref()),
+            sourcetype: one("sourcetype", self.sourcetype.take(), given.sourcetype.as_deref()),
+        }
+    }
+
+    fn fields(&mut self, odd: &mut Odd) -> Map<String, Value> {
+        match self.fields.take() {
+            Some(Value::Object(fields)) => fields,
+            Some(other) => {
+                odd.push(("fields", other));
+                Map::new()
+            }
+            None => Map::new(),
+        }
+    }
+}
+
+/// A name around an event: a number or a truth is one as it is written.
+fn name_of(name: &'static str, said: Value, odd: &mut Odd) -> Option<String> {
+    match said {
+        Value::String(text) => Some(text),
+        Value::Number(_) | Value::Bool(_) => Some(said.to_string()),
+        other => {
+            odd.push((name, other));
+            None
+        }
+    }
 }
 
 /// Reads the events of one request.
@@ -153,15 +195,13 @@ impl Reader {
             self.timed += 1;
             self.is_fine |= time.0 % SECOND != 0;
         }
-        if let Err(reason) = surround(&mut record, event.time.take(), event.fields.take()) {
+        let mut odd = Odd::new();
+        let meta = event.meta(meta, &mut odd);
+        let fields = event.fields(&mut odd);
+        let surrounded = surround(&mut record, event.time.take(), fields);
+        if let Err(reason) = surrounded.and_then(|()| put_aside(&mut record, &odd)) {
             record = kept(&record, raw, &reason);
         }
-        let meta = Meta {
-            index: event.index.or_else(|| meta.index.clone()),
-            host: event.host.or_else(|| meta.host.clone()),
-            source: event.source.or_else(|| meta.source.clone()),
-            sourcetype: event.sourcetype.or_else(|| meta.sourcetype.clone()),
-        };
         self.push(&meta, record, raw)
     }
 
@@ -216,7 +256,7 @@ fn said_by(event: Value) -> Record {
 fn surround(
     record: &mut Record,
     time: Option<Value>,
-    fields: Option<Map<String, Value>>,
+    fields: Map<String, Value>,
 ) -> Result<(), String> {
     if let Some(time) = time {
         match moment(&time) {
@@ -225,8 +265,22 @@ fn surround(
             None => field(record, "time", time)?,
         }
     }
-    for (name, value) in fields.unwrap_or_default() {
+    for (name, value) in fields {
         field(record, &name, value)?;
+    }
+    Ok(())
+}
+
+/// Keeps what is not what its name says as fields, as it is written, with the reason; the event itself
+/// can be read.
+fn put_aside(record: &mut Record, odd: &[(&'static str, Value)]) -> Result<(), String> {
+    let Some((first, _)) = odd.first() else { return Ok(()) };
+    let reason = format!("{first} of the event cannot be this");
+    for (name, value) in odd {
+        field(record, name, Value::String(value.to_string()))?;
+    }
+    if record.fields.iter().all(|(name, _)| name != POISON_FIELD) {
+        field(record, POISON_FIELD, Value::String(reason))?;
     }
     Ok(())
 }

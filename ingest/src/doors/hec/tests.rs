@@ -52,13 +52,45 @@ async fn a_time_that_cannot_be_read_is_kept() {
 async fn an_event_that_cannot_be_read_costs_its_neighbours_nothing() {
     let fixture = fixture();
     let deep = format!("{{\"event\":{}1{}}}", "{\"a\":".repeat(300), "}".repeat(300));
-    let body =
-        format!(r#"{{"event":"before"}}{deep}{{"event":"x","host":[1]}}{{"event":"after"}}"#);
+    let twice = r#"{"event":"x","event":"y"}"#;
+    let body = format!(r#"{{"event":"before"}}{deep}{twice}{{"event":"after"}}"#);
     let (status, _) = post(&fixture, "", &body).await;
     assert_eq!(status, 200);
     let records = fixture.records();
     let messages: Vec<&str> = records.iter().map(|record| record.message.as_str()).collect();
-    assert_eq!(messages, ["before", &deep, r#"{"event":"x","host":[1]}"#, "after"]);
+    assert_eq!(messages, ["before", &deep, twice, "after"]);
+}
+
+/// What an event says is read although something around it is odd.
+#[tokio::test]
+async fn only_what_is_odd_around_an_event_is_put_aside() {
+    for (odd, index, host, kept) in [
+        (json!({ "host": 7, "source": true }), "shop", Some("7"), None),
+        (json!({ "host": [1] }), "shop", Some("h"), Some(("host", "[1]"))),
+        (json!({ "fields": "a=b" }), "shop", Some("h"), Some(("fields", "\"a=b\""))),
+        (json!({ "fields": [{ "a": 1 }] }), "shop", Some("h"), Some(("fields", r#"[{"a":1}]"#))),
+        (json!({ "index": { "a": 1 } }), "main", Some("h"), Some(("index", r#"{"a":1}"#))),
+        (json!({ "fields": null, "host": null }), "shop", Some("h"), None),
+    ] {
+        let fixture = fixture();
+        let mut event = json!({ "event": "said", "time": 1_700_000_000.5, "index": "shop" });
+        event.as_object_mut().unwrap().extend(odd.as_object().unwrap().clone());
+        let (status, answer) = post(&fixture, "?host=h", &event.to_string()).await;
+        assert_eq!(status, 200, "{answer}");
+        let records = fixture.records();
+        assert_eq!(records.len(), 1, "{event}");
+        assert_eq!(records[0].message, "said", "{event}");
+        assert_eq!(records[0].timestamp.unwrap().0, 1_700_000_000_500_000_000);
+        assert_eq!(field(&records[0], "_poison").is_some(), kept.is_some(), "{event}");
+        if let Some((name, text)) = kept {
+            let found = records[0].fields.iter().find(|(found, _)| found.ends_with(name));
+            assert_eq!(found.map(|(_, value)| value), Some(&FieldValue::Text(text.to_owned())));
+            let reason = field(&records[0], "_poison").unwrap();
+            assert!(reason.starts_with(name), "{reason}");
+        }
+        assert!(fixture.labels().iter().all(|labels| labels.get("host") == host), "{event}");
+        assert_eq!(fixture.indexes(), [index], "{event}");
+    }
 }
 
 #[tokio::test]

@@ -353,3 +353,28 @@ async fn a_sample_is_the_same_part_every_time() {
     }
     assert_eq!(drawn[0], drawn[1]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_is_no_condition_is_shown_where_it_stands() {
+    let (_fixture, app) = small(Rest::Fresh).await;
+    for (query, place, piece) in [
+        ("| where status", (8, 14), "status"),
+        ("| where took > 1 and user.name | limit 1", (21, 30), "user.name"),
+        ("é | stats count() as n by host | where n", (39, 40), "n"),
+        ("| eval x = if(status, 1, 2)", (14, 20), "status"),
+        ("| where if(ok, 1, 2)", (8, 10), "if(ok, 1, 2)"),
+    ] {
+        for path in ["/api/v1/query", "/api/v1/query/explain", "/api/v1/export"] {
+            let found = answer(&app, path, json!({ "query": query })).await;
+            let error = &found["error"];
+            assert_eq!(error["code"], "invalid_query", "{path} {query}: {found}");
+            assert_eq!(error["message"], format!("{piece} is no condition"), "{path} {query}");
+            let position = &error["position"];
+            assert_eq!((&position["start"], &position["end"]), (&json!(place.0), &json!(place.1)));
+            assert!(position["expected"].as_array().unwrap().len() > 3, "{error}");
+            assert!(error["hint"].as_str().unwrap().starts_with("compare it"), "{error}");
+        }
+    }
+    assert_eq!(rows(&app, json!({ "query": "| where ok" })).await.len(), 1);
+    assert_eq!(rows(&app, json!({ "query": "| where not ok" })).await.len(), 7);
+}

@@ -8,12 +8,14 @@ async fn edges(rest: Rest) -> (Fixture, Router) {
     let fixture = Fixture::new(rest);
     let lines = [
         json!({"n":1,"took_ms":5,"v":"5","ip":"10.0.0.1","empty":"","a b":"x","k:1":"y","dot.ted":"z",
-            "big":u64::MAX,"mixed":5}),
-        json!({"n":2,"took_ms":74.5,"v":"74.5","ip":"2001:db8::1","a b":null,"mixed":"5"}),
+            "big":u64::MAX,"mixed":5,"tid":9_007_199_254_740_992_i64}),
+        json!({"n":2,"took_ms":74.5,"v":"74.5","ip":"2001:db8::1","a b":null,"mixed":"5",
+            "tid":9_007_199_254_740_993_i64}),
         json!({"n":3,"took_ms":-5,"v":"-5","ip":"2001:db9::1","big":9_007_199_254_740_993_i64,
-            "mixed":"text 5"}),
-        json!({"n":4,"took_ms":5.0,"v":"v5","path":"/a*b/c","big":9_007_199_254_740_992_i64,"mixed":5.5}),
-        json!({"n":5,"took_ms":500,"path":"/axb/c","mixed":true}),
+            "mixed":"text 5","tid":i64::MAX - 1}),
+        json!({"n":4,"took_ms":5.0,"v":"v5","path":"/a*b/c","big":9_007_199_254_740_992_i64,"mixed":5.5,
+            "tid":i64::MAX}),
+        json!({"n":5,"took_ms":500,"path":"/axb/c","mixed":true,"tid":i64::MIN}),
         json!({"n":6,"path":"/a/b","big":1e300}),
     ];
     let lines = lines.into_iter().enumerate().map(|(at, mut line)| {
@@ -124,6 +126,16 @@ async fn great_numbers_spans_and_times_compare() {
         ("big:1e300", &[6]),
         ("big>1e18", &[1, 6]),
         ("big:[9007199254740992 TO 9007199254740993]", &[3, 4]),
+        ("big:[9007199254740993 TO 9007199254740993]", &[3]),
+        ("big>9007199254740992", &[1, 3, 6]),
+        ("big<9007199254740993", &[4]),
+        ("big>=18446744073709551615", &[1, 6]),
+        ("big>18446744073709551615", &[6]),
+        ("big<18446744073709551615", &[3, 4]),
+        ("| where big > 9007199254740992", &[1, 3, 6]),
+        ("| where 9007199254740993 == big", &[3]),
+        ("| where big >= 18446744073709551615", &[1, 6]),
+        ("| where big in (9007199254740992, 18446744073709551615)", &[1, 4]),
         ("took_ms:5ms..1s", &[1, 2, 4, 5]),
         ("took_ms<=5ms", &[1, 3, 4]),
         ("took_ms>0.4s", &[5]),
@@ -142,4 +154,54 @@ async fn great_numbers_spans_and_times_compare() {
         ("from 2026-03-29T01:00 to 2026-03-29T02:30", &[2, 3, 4]),
     ])
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_numbers_are_told_from_their_neighbours() {
+    check(&[
+        ("tid:9007199254740993", &[2]),
+        ("tid!=9007199254740993", &[1, 3, 4, 5, 6]),
+        ("tid>9007199254740992", &[2, 3, 4]),
+        ("tid>=9007199254740993", &[2, 3, 4]),
+        ("tid<9007199254740993", &[1, 5]),
+        ("tid:9007199254740993..9223372036854775806", &[2, 3]),
+        ("tid>9223372036854775806", &[4]),
+        ("tid>=9223372036854775808", &[]),
+        ("tid:9223372036854775808", &[]),
+        ("tid<=-9223372036854775808", &[5]),
+        ("tid<-9223372036854775808", &[]),
+        ("tid<18446744073709551615", &[1, 2, 3, 4, 5]),
+        ("| where tid > 9007199254740992", &[2, 3, 4]),
+        ("| where tid == 9007199254740993", &[2]),
+        ("| where tid != 9007199254740993", &[1, 3, 4, 5, 6]),
+        ("| where tid > \"9223372036854775806\"", &[4]),
+        ("| where tid >= 9223372036854775808", &[]),
+        ("| where tid < 18446744073709551615", &[1, 2, 3, 4, 5]),
+        ("| where tid == -9223372036854775808", &[5]),
+        ("| where tid <= -9223372036854775809", &[]),
+        ("| where tid in (9007199254740993, 9223372036854775807)", &[2, 4]),
+        ("| where tid in (tid:9007199254740993 | fields tid)", &[2]),
+        ("| where tid not in (tid:9007199254740993 | fields tid) and n < 4", &[1, 3]),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_numbers_are_sorted_and_their_ends_found_exactly() {
+    for rest in BOTH {
+        let (_fixture, app) = edges(rest).await;
+        let found = async |query: &str| rows(&app, json!({ "query": query })).await;
+        let sorted = found("tid:* | sort tid | fields n").await;
+        let sorted: Vec<i64> = sorted.iter().map(|row| row["n"].as_i64().unwrap()).collect();
+        assert_eq!(sorted, [5, 1, 2, 3, 4], "{rest:?}");
+        let ends = found("tid<9223372036854775807 | stats min(tid) as a, max(tid) as b").await;
+        assert_eq!(ends, [json!({"a": i64::MIN, "b": i64::MAX - 1})], "{rest:?}");
+        let sql = "SELECT n FROM logs WHERE tid > 9007199254740992 AND tid < 9223372036854775807 ORDER BY tid";
+        let response = post(&app, "/api/v1/sql", &json!({ "sql": sql })).await;
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let found: Vec<i64> = lines.filter_map(|line| line["row"]["n"].as_i64()).collect();
+        assert_eq!(found, [2, 3], "{rest:?}");
+    }
 }

@@ -49,7 +49,7 @@ async fn an_answer_comes_in_the_format_that_is_accepted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_of_the_plan_has_its_status() {
     let (_fixture, app) = small(BOTH[0]).await;
-    let body = json!({"query":"| eval level = 1"});
+    let body = json!({"query":"| where host"});
     let response = post(&app, "/api/v1/query", &body).await;
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     let found = answer(&app, "/api/v1/query", body).await;

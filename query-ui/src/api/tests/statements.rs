@@ -38,6 +38,9 @@ async fn a_statement_that_is_wrong_says_where() {
         ("SELECT count(*) FROM logs GROUP BY hots", "hots", "did you mean host?"),
         ("SELECT host FROM log", "log", "the table is logs"),
         ("SELECT uppr(host) FROM logs", "uppr", "did you mean upper?"),
+        // What makes rows without end of nothing.
+        ("SELECT count(*) FROM generate_series(1, 5)", "generate_series", "the table is logs"),
+        ("SELECT x.value FROM logs, range(1, 5) x", "range", "the table is logs"),
         ("SELECT host FORM logs", "logs", ""),
         (
             "SELECT “x” FROM logs",

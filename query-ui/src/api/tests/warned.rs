@@ -1,4 +1,4 @@
-//! Fields that no record has and levels that there are not are named, with what may have been meant.
+//! Fields that no record has, levels and indexes that there are not are named, with what may have been meant.
 
 use super::*;
 
@@ -53,8 +53,9 @@ async fn a_field_that_no_record_has_is_named() {
                 .collect();
             assert_eq!(found, expected, "{rest:?} {query}");
         }
+        // Where there are no records nothing is told of fields.
         let nowhere = json!({"query": "statsu:200", "indexes": ["none"]});
-        assert!(warned(&app, nowhere).await.is_empty());
+        assert_eq!(warned(&app, nowhere).await, [("index".to_owned(), None)]);
         let whole = lines(&app, json!({"query": "statsu:200"})).await;
         let message = &whole.last().unwrap()["end"]["warnings"][0]["message"];
         assert_eq!(message, "no record has a field \"statsu\"");
@@ -71,10 +72,12 @@ async fn what_names_no_level_is_told_also_where_there_are_no_records() {
         json!({ "query": "get NOT level:errror | stats count()" }),
         json!({ "query": "| union (level:errror)" }),
         json!({ "query": "level:errror OR level:errror" }),
-        json!({ "query": "level:errror", "indexes": ["none"] }),
     ] {
         assert_eq!(warned(&app, body.clone()).await, expected, "{body}");
     }
+    let nowhere = json!({ "query": "level:errror", "indexes": ["none"] });
+    let both = [expected, vec![("index".to_owned(), None)]].concat();
+    assert_eq!(warned(&app, nowhere).await, both);
     assert!(warned(&app, json!({ "query": "level:err level:/err/ level:e*" })).await.is_empty());
     let both = warned(&app, json!({ "query": "level:errror statsu:200" })).await;
     assert_eq!(
@@ -86,6 +89,46 @@ async fn what_names_no_level_is_told_also_where_there_are_no_records() {
         told,
         [("level:errror names no level".to_owned(), "did you mean error?".to_owned())]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_there_is_not_is_told_with_the_nearest_and_is_no_error() {
+    for rest in BOTH {
+        let (fixture, app) = small(rest).await;
+        fixture.append_to(0, "web-audit", &[], [r#"{"msg":"b"}"#]).await;
+        let told = |near: Option<&str>| {
+            vec![("index".to_owned(), near.map(|near| format!("did you mean {near}?")))]
+        };
+        for (body, near) in [
+            (json!({ "query": "", "indexes": ["mian"] }), Some("main")),
+            (
+                json!({ "query": "", "indexes": ["main", "web-audti", "web-audti"] }),
+                Some("web-audit"),
+            ),
+            (json!({ "query": "| stats count()", "indexes": ["billing"] }), None),
+            (json!({ "query": "index:mian" }), Some("main")),
+            (json!({ "query": "get NOT index:mian" }), Some("main")),
+            (json!({ "query": "| union (index:mian)" }), Some("main")),
+            (json!({ "query": "index:bill*" }), None),
+        ] {
+            assert_eq!(warned(&app, body.clone()).await, told(near), "{rest:?} {body}");
+        }
+        // Indexes that there are, words and stars in their names, and what is no index but a field.
+        for query in ["index:main", "index:(audit OR MAIN)", "index:w*", "index:* index>=a", "mian"]
+        {
+            assert!(warned(&app, json!({ "query": query })).await.is_empty(), "{rest:?} {query}");
+        }
+        assert!(warned(&app, json!({ "query": "", "indexes": ["main"] })).await.is_empty());
+        let whole = lines(&app, json!({ "query": "", "indexes": ["mian"] })).await;
+        let message = &whole.last().unwrap()["end"]["warnings"][0]["message"];
+        assert_eq!(message, "there is no index \"mian\" yet");
+        assert_eq!(whole.last().unwrap()["end"]["rows"], 0);
+        let told = warned_in_sql(&app, "index:mian").await;
+        assert_eq!(
+            told,
+            [("index:mian names no index".to_owned(), "did you mean main?".to_owned())]
+        );
+    }
 }
 
 /// What is told of a search inside of a statement, with the hints.

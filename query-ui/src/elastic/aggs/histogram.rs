@@ -42,7 +42,7 @@ pub(super) fn dates(body: &Map<String, Value>, now: Timestamp) -> Result<Kind, R
     let (extended, hard) = (bounds("extended_bounds")?, bounds("hard_bounds")?);
     extended.inside(&hard)?;
     let field = text(kind, body, "field")?;
-    Ok(Kind::Dates(Dates {
+    Ok(Kind::Dates(Box::new(Dates {
         part: Part::bins(field, &bins, &width)?,
         within: reach(field, hard, &reading)?,
         bins,
@@ -52,7 +52,7 @@ pub(super) fn dates(body: &Map<String, Value>, now: Timestamp) -> Result<Kind, R
         format: body.get("format").and_then(Value::as_str).unwrap_or_default().to_owned(),
         keyed: body.get("keyed") == Some(&Value::Bool(true)),
         order: order(body.get("order"))?,
-    }))
+    })))
 }
 
 /// The records that can be in a bucket within hard bounds, so that no others are counted. Only of the time

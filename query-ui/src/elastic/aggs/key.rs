@@ -7,8 +7,8 @@ use super::{Source, boolean};
 use crate::elastic::names;
 use crate::elastic::refusal::Refusal;
 use crate::elastic::taken::{self, Fields};
+use crate::language::calendar::{Bins, Width};
 use crate::language::{Expr, Group, Operator, read_span};
-use crate::plan::calendar::{Bins, Width};
 
 const WEEK: i64 = 604_800_000_000_000;
 
@@ -275,7 +275,9 @@ pub(super) fn read_bins(kind: &str, body: &Map<String, Value>) -> Result<(Bins, 
         match (given("calendar_interval"), given("fixed_interval"), given("interval")) {
             (Some(text), None, None) => (text, true),
             (None, Some(text), None) => (text, false),
-            (None, None, Some(text)) => (text, crate::plan::calendar::Unit::read(text).is_some()),
+            (None, None, Some(text)) => {
+                (text, crate::language::calendar::Unit::read(text).is_some())
+            }
             _ => {
                 let reason =
                     format!("[{kind}] wants one of [fixed_interval] and [calendar_interval]");
@@ -283,7 +285,7 @@ pub(super) fn read_bins(kind: &str, body: &Map<String, Value>) -> Result<(Bins, 
             }
         };
     let width = match calendar {
-        true => crate::plan::calendar::Unit::read(text).map(|_| text.to_owned()),
+        true => crate::language::calendar::Unit::read(text).map(|_| text.to_owned()),
         // A day is one of 24 hours here, not one of the calendar.
         false => read_span(text)
             .filter(|nanos| *nanos > 0)

@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use super::refusal::Refusal;
 use super::taken::Fields;
-use crate::plan::calendar::Bins;
+use crate::language::calendar::Bins;
 use bounds::Bounds;
 use key::Part;
 use metric::Metric;
@@ -56,7 +56,7 @@ pub(super) struct Aggregation {
 enum Kind {
     Metric(Metric),
     Terms(Terms),
-    Dates(Dates),
+    Dates(Box<Dates>),
     Steps(Steps),
     Composite(Composite),
     Branches(Branches),

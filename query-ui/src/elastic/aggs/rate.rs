@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::read::text;
 use super::{Aggregation, Kind};
 use crate::elastic::refusal::Refusal;
-use crate::plan::calendar::{Bins, Unit, Width};
+use crate::language::calendar::{Bins, Unit, Width};
 
 /// A rate.
 #[derive(Debug, PartialEq)]

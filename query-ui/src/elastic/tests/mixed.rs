@@ -31,6 +31,46 @@ async fn sorted(app: &Router, sort: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn what_is_missing_comes_first_where_that_is_said() {
+    for rest in [Rest::Fresh, Rest::Splits] {
+        let records = [
+            json!({"msg": "two", "n": 2, "t": "b"}),
+            json!({"msg": "none"}),
+            json!({"msg": "one", "n": 1, "t": "a"}),
+            json!({"msg": "neither"}),
+        ];
+        let (_fixture, app) = stored(rest, records).await;
+        for name in ["n", "t"] {
+            for (order, expected) in [
+                ("asc", ["neither", "none", "one", "two"]),
+                ("desc", ["neither", "none", "two", "one"]),
+            ] {
+                let sort = json!([{name: {"order": order, "missing": "_first"}}]);
+                assert_eq!(sorted(&app, &sort).await, expected, "{rest:?} {sort}");
+                // Page by page, each of one hit.
+                let tied = json!([{name: {"order": order, "missing": "_first"}}, "_doc"]);
+                let (mut found, mut body) = (Vec::new(), json!({"size": 1, "sort": tied}));
+                loop {
+                    let answer = post(&app, "/es/main/_search", body.clone()).await;
+                    let hit = &answer["hits"]["hits"][0];
+                    let Some(message) = hit["_source"]["message"].as_str() else { break };
+                    found.push(message.to_owned());
+                    assert!(found.len() <= expected.len(), "{found:?}");
+                    body["search_after"] = hit["sort"].clone();
+                }
+                assert_eq!(found, expected, "{rest:?} {tied}");
+            }
+        }
+        // It is no matter of what all records have.
+        let sort = json!([{"@timestamp": {"order": "asc", "missing": "_first"}}]);
+        assert_eq!(sorted(&app, &sort).await, ["two", "none", "one", "neither"], "{rest:?}");
+        let sort = json!({"size": 1, "sort": [{"n": {"missing": 5}}]}).to_string();
+        let (status, answer) = ask(&app, "POST", "/es/main/_search", &sort).await;
+        assert_eq!(status, axum::http::StatusCode::BAD_REQUEST, "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn numbers_come_before_texts_and_pages_lose_none() {
     let values = [
         ("ten", json!(10)),

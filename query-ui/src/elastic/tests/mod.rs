@@ -4,6 +4,7 @@ mod anything;
 mod kinds;
 mod marks;
 mod mixed;
+mod paths;
 mod taken;
 
 use axum::Router;

@@ -218,6 +218,20 @@ mod tests {
         assert_eq!((metrics.fragments_running.get(), metrics.fragments_waiting.get()), (0, 0));
     }
 
+    /// Another version of the planner may have made it: who asks scans by itself then.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_part_that_cannot_be_read_ends_with_an_error_and_no_row() {
+        let fixture = Fixture::with(Rest::Fresh, |_| {});
+        let plan = Bytes::from_static(b"of a later version");
+        let pieces = fixture.engine.fragment(Vec::new(), plan).unwrap();
+        let pieces: Vec<_> = pieces.collect().await;
+        assert!(pieces.last().is_some_and(|last| last.is_err()), "{pieces:?}");
+        let is_end = |piece: &Result<Piece, String>| {
+            matches!(piece, Ok(Piece::Rows(_) | Piece::Reached(Reached { is_end: true, .. })))
+        };
+        assert!(!pieces.iter().any(is_end), "{pieces:?}");
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_part_has_the_time_of_a_query() {
         let fixture =

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Expr, ExprFunctionExt as _, SortExpr, cast, lit};
 use model::time::SECOND;
 
 use super::frame::{Frame, Named, Rows, Value, column};
+use super::numbers::DIGITS;
 use super::{ColumnKind, Lowering};
 use crate::language::{Aggregate, Function, Group};
 
@@ -119,7 +120,7 @@ impl Lowering<'_> {
             }
             // Sums of whole numbers are exact beyond 64 bits.
             Function::Sum if value.kind == ColumnKind::Int => {
-                int(only(sum(cast(value.expr.clone(), DataType::Decimal128(20, 0))))?)
+                int(only(sum(cast(value.expr.clone(), DataType::Decimal128(DIGITS, 0))))?)
             }
             Function::Sum => float(only(sum(number()))?),
             Function::Avg => float(only(avg(number()))?),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::{Result, ScalarValue, Spans, plan_err};
+use datafusion::common::{DataFusionError, Result, ScalarValue, Spans, plan_err};
 use datafusion::functions::expr_fn as functions;
 use datafusion::logical_expr::expr::{Case, InSubquery};
 use datafusion::logical_expr::{Expr, Subquery, cast, lit, try_cast, when};
@@ -15,10 +15,12 @@ use model::time::SECOND;
 
 use super::frame::{Frame, Value, nanos};
 use super::functions::Function;
+use super::numbers::{alike, exactly, great, is_number};
 use super::texts::made;
 use super::{ColumnKind, Lowering, moments};
-use crate::language::{Expr as Given, Operator, Query, nearest};
-use crate::plan::calendar::Bins;
+use crate::language::calendar::Bins;
+use crate::language::{Expr as Given, Format, Operator, Query, nearest};
+use crate::plan::failure::NoCondition;
 
 impl Lowering<'_> {
     /// A value of every row.
@@ -26,6 +28,7 @@ impl Lowering<'_> {
         Ok(match given {
             Given::Column(name) => self.named(frame, name)?,
             Given::Int(number) => Value::new(lit(*number), ColumnKind::Int),
+            Given::Whole(number) => great(*number),
             Given::Float(number) => Value::new(lit(*number), ColumnKind::Float),
             Given::Text(text) => Value::new(lit(text.as_str()), ColumnKind::Text),
             Given::Bool(truth) => Value::new(lit(*truth), ColumnKind::Bool),
@@ -96,7 +99,7 @@ impl Lowering<'_> {
                 let value = self.value(frame, other)?;
                 match value.kind {
                     ColumnKind::Bool => value.expr.is_true(),
-                    _ => return plan_err!("{other} is no condition: compare it with something"),
+                    _ => return Err(no_condition(other)),
                 }
             }
         })
@@ -114,6 +117,9 @@ impl Lowering<'_> {
         }
         let (a, b) = (self.value(frame, left)?, self.value(frame, right)?);
         if let Some(test) = moments::compared(operator, &a, (&b, right))? {
+            return Ok(test.is_true());
+        }
+        if let Some(test) = exactly(operator, &a, &b) {
             return Ok(test.is_true());
         }
         let (a, b) = match (a.kind, right) {
@@ -137,11 +143,13 @@ impl Lowering<'_> {
         let [found] = inner.columns.as_slice() else {
             return plan_err!("the query behind `in` gives one column: end it with `fields name`");
         };
-        let both_numbers = is_number(value.kind) && is_number(found.value.kind);
-        let (value, found) = match both_numbers {
-            true => (value.number(), found.value.number()),
+        let (value, found) = match (value.kind, found.value.kind) {
+            (ColumnKind::Int, ColumnKind::Int) => (value.expr, found.value.expr.clone()),
+            (one, other) if is_number(one) && is_number(other) => {
+                (value.number(), found.value.number())
+            }
             // What is missing is in no list; an ordinary text is never this one.
-            false => (functions::coalesce(vec![value.text(), lit("\0")]), found.value.text()),
+            _ => (functions::coalesce(vec![value.text(), lit("\0")]), found.value.text()),
         };
         let name = self.name();
         let plan = inner.plan.project([found.alias(&name)])?;
@@ -201,14 +209,8 @@ impl Lowering<'_> {
             "if" | "case" => return self.choice(frame, arguments),
             "in_cidr" => return self.in_network(frame, arguments),
             "time_bin" => return self.time_bin(frame, arguments),
-            "seconds" => {
-                let [given] = arguments else { return plan_err!("seconds() wants one value") };
-                let nanos = match given {
-                    Given::Duration(nanos) => lit(*nanos),
-                    given => measured(&self.value(frame, given)?, Measure::Duration),
-                };
-                return Ok(Value::new(nanos / lit(1e9), ColumnKind::Float));
-            }
+            "seconds" | "size" => return self.quantity(frame, name, arguments),
+            "json_member" | "logfmt_member" => return self.member(frame, name, arguments),
             _ => {}
         }
         let values =
@@ -259,6 +261,38 @@ impl Lowering<'_> {
             }
             other => return plan_err!("there is no function {other:?}"),
         })
+    }
+
+    /// `seconds(span)`, `size(bytes)`.
+    fn quantity(&mut self, frame: &Frame, name: &str, arguments: &[Given]) -> Result<Value> {
+        let [given] = arguments else { return plan_err!("{name}() wants one value") };
+        let number = match (name, given) {
+            ("size", given) => measured(&self.value(frame, given)?, Measure::Size),
+            (_, Given::Duration(nanos)) => lit(*nanos) / lit(1e9),
+            (_, given) => measured(&self.value(frame, given)?, Measure::Duration) / lit(1e9),
+        };
+        Ok(Value::new(number, ColumnKind::Float))
+    }
+
+    /// What stands at a place of a text that is a structure itself; the place is known.
+    fn member(&mut self, frame: &Frame, name: &str, arguments: &[Given]) -> Result<Value> {
+        let Some((text, places)) = arguments.split_first() else {
+            return plan_err!("{name}() wants a text");
+        };
+        let mut path = Vec::new();
+        for place in places {
+            let Given::Text(step) = place else { return plan_err!("{name}() wants names") };
+            path.push(step.clone());
+        }
+        let text = self.value(frame, text)?.text();
+        let found = match name {
+            "logfmt_member" => {
+                let pairs = Function::Parse(Format::Logfmt).call(vec![text]);
+                Function::Member(path.concat()).call(vec![pairs])
+            }
+            _ => Function::At(path).call(vec![text]),
+        };
+        Ok(Value::loose(found))
     }
 
     /// `if(condition, then, otherwise)`, `case(condition, value, …, otherwise)`.
@@ -356,9 +390,20 @@ fn measured(value: &Value, measure: Measure) -> Expr {
     }
 }
 
+/// Why a value of another kind than yes and no is no condition.
+fn no_condition(given: &Given) -> DataFusionError {
+    let name = match given {
+        Given::Column(name) => name.clone(),
+        Given::Call(name, _) => (*name).to_owned(),
+        _ => String::new(),
+    };
+    DataFusionError::External(Box::new(NoCondition { shown: given.to_string(), name }))
+}
+
 /// A value that was written down.
 fn is_literal(given: &Given) -> bool {
-    matches!(given, Given::Text(_) | Given::Int(_) | Given::Duration(_) | Given::Size(_))
+    use Given::{Duration, Int, Size, Text, Whole};
+    matches!(given, Text(_) | Int(_) | Whole(_) | Duration(_) | Size(_))
 }
 
 /// Two values as an operator compares them.
@@ -392,19 +437,6 @@ fn level(text: &str) -> Result<Expr> {
     match Level::from_word(text) {
         Some(level) => Ok(lit(i64::from(level.number()))),
         None => plan_err!("{text:?} is no level: {}", Level::ALL.map(Level::name).join(", ")),
-    }
-}
-
-fn is_number(kind: ColumnKind) -> bool {
-    matches!(kind, ColumnKind::Int | ColumnKind::Float)
-}
-
-/// Two values as they can be compared: numbers as numbers, all else as text.
-fn alike(a: &Value, b: &Value) -> (Expr, Expr) {
-    match (a.kind, b.kind) {
-        (left, right) if left == right => (a.expr.clone(), b.expr.clone()),
-        (left, right) if is_number(left) || is_number(right) => (a.number(), b.number()),
-        _ => (a.text(), b.text()),
     }
 }
 

@@ -21,16 +21,17 @@ use datafusion::logical_expr::{
 };
 use index::matcher::Matcher;
 use model::level::Level;
+use model::number::{Number, read_number};
 use model::quantity::{read_duration, read_size};
 use model::query::TextMatch;
 use model::time::{Period, Timestamp};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use super::structure::{flat_json, flat_logfmt, member};
+use super::structure::{at, flat_json, flat_logfmt, member};
 use super::texts::lengthened;
+use crate::language::calendar::Bins;
 use crate::language::{Extraction, Format, pieces};
-use crate::plan::calendar::Bins;
 
 /// Nanoseconds of a span that can move a moment: fewer than 64 bits can say.
 const NANOS_MAX: f64 = 9.2e18;
@@ -56,6 +57,8 @@ pub(in crate::plan) enum Function {
     Parse(Format),
     /// A value of a flat JSON object, as text.
     Member(String),
+    /// What stands at a place of a text that is a JSON object, as text.
+    At(Vec<String>),
     /// A level's name.
     LevelName,
     /// The moment at which a bin of time begins.
@@ -79,6 +82,9 @@ pub(in crate::plan) enum Function {
     Sampled(u32),
     /// A number as the text that a search finds it by: `5`, not `5.0`.
     Shown,
+    /// How two values compare as numbers, whole ones exactly: -1, 0 or 1; nothing where one is none.
+    /// Nodes before version 4 of the nodes' protocol do not know it.
+    Order,
 }
 
 impl Function {
@@ -96,7 +102,7 @@ impl Function {
                 let either = vec![TypeSignature::Any(3), TypeSignature::Any(4)];
                 Signature::one_of(either, Volatility::Immutable)
             }
-            Self::Sampled(_) | Self::Moved | Self::Joined | Self::ReplaceRegex(_) => {
+            Self::Sampled(_) | Self::Moved | Self::Joined | Self::ReplaceRegex(_) | Self::Order => {
                 Signature::any(2, Volatility::Immutable)
             }
             _ => Signature::any(1, Volatility::Immutable),
@@ -135,6 +141,7 @@ impl ScalarUDFImpl for Called {
             Function::Extract(_) => "extract",
             Function::Parse(_) => "parse",
             Function::Member(_) => "member",
+            Function::At(_) => "at",
             Function::LevelName => "level_name",
             Function::Bin(_) => "time_bin",
             Function::Moved => "moved",
@@ -146,6 +153,7 @@ impl ScalarUDFImpl for Called {
             Function::RegexpReplace => "regexp_replace",
             Function::Sampled(_) => "sampled",
             Function::Shown => "shown",
+            Function::Order => "order",
         }
     }
 
@@ -166,13 +174,14 @@ impl ScalarUDFImpl for Called {
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(match &self.function {
             Function::Number | Function::Duration | Function::Size => DataType::Float64,
-            Function::Moment => DataType::Int64,
+            Function::Moment | Function::Order => DataType::Int64,
             Function::Matches(_) | Function::InNetwork(..) | Function::Sampled(_) => {
                 DataType::Boolean
             }
             Function::Extract(pattern) => DataType::Struct(struct_fields(pattern)),
             Function::Parse(_)
             | Function::Member(_)
+            | Function::At(_)
             | Function::LevelName
             | Function::Concat
             | Function::ConcatWs
@@ -209,6 +218,7 @@ impl Function {
             Self::Bin(bins) => return binned(first, bins),
             Self::Moved => return moved(arrays),
             Self::Shown => return shown(first),
+            Self::Order => return ordered(arrays),
             Self::LevelName => {
                 let levels = cast(first, &DataType::Int64)?;
                 let levels = levels.as_primitive::<Int64Type>();
@@ -247,6 +257,9 @@ impl Function {
             Self::Member(name) => {
                 Arc::new(texts.iter().map(|text| member(text?, name)).collect::<StringArray>())
             }
+            Self::At(path) => {
+                Arc::new(texts.iter().map(|text| at(text?, path)).collect::<StringArray>())
+            }
             Self::LevelName
             | Self::Sampled(_)
             | Self::Bin(_)
@@ -257,7 +270,8 @@ impl Function {
             | Self::Replace
             | Self::ReplaceRegex(_)
             | Self::RegexpReplace
-            | Self::Shown => first.clone(),
+            | Self::Shown
+            | Self::Order => first.clone(),
         })
     }
 }
@@ -320,12 +334,16 @@ fn moved(arrays: &[ArrayRef]) -> Result<ArrayRef> {
     Ok(cast(&times, &time_type())?)
 }
 
-/// A text as a finite number; what Rust reads beside numbers (`inf`, `nan`) is text.
-fn read_number(text: &str) -> Option<f64> {
-    let text = text.trim();
-    let first = text.bytes().next()?;
-    let digit = first.is_ascii_digit() || b"+-.".contains(&first);
-    text.parse().ok().filter(|number: &f64| digit && number.is_finite())
+/// How two values compare as numbers: whole ones exactly.
+fn ordered(arrays: &[ArrayRef]) -> Result<ArrayRef> {
+    let [left, right] = arrays else { return plan_err!("two values are compared") };
+    let (left, right) = (cast(left, &DataType::Utf8)?, cast(right, &DataType::Utf8)?);
+    let both = left.as_string::<i32>().iter().zip(right.as_string::<i32>().iter());
+    let order = |(left, right): (Option<&str>, Option<&str>)| {
+        let order = Number::read(left?)?.order(Number::read(right?)?)?;
+        Some(i64::from(order as i8))
+    };
+    Ok(Arc::new(both.map(order).collect::<Int64Array>()))
 }
 
 fn matched(texts: &StringArray, wanted: &TextMatch) -> ArrayRef {

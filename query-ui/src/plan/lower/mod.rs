@@ -6,6 +6,7 @@ mod texts;
 mod functions;
 mod frame;
 mod moments;
+mod numbers;
 mod expr;
 mod counted;
 mod aggregate;

@@ -184,6 +184,7 @@ fn each_part<'a>(expr: &'a Expr, each: &mut dyn FnMut(&'a Expr)) {
         Expr::Call(_, arguments) => arguments.iter().for_each(|part| each_part(part, each)),
         Expr::Column(_)
         | Expr::Int(_)
+        | Expr::Whole(_)
         | Expr::Float(_)
         | Expr::Text(_)
         | Expr::Bool(_)

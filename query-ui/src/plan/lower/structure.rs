@@ -90,6 +90,23 @@ pub(super) fn member(object: &str, name: &str) -> Option<String> {
     })
 }
 
+/// What stands at a place of a JSON object as text: the object itself where no step leads on.
+pub(super) fn at(text: &str, path: &[String]) -> Option<String> {
+    let object = text.get(text.find('{')?..)?;
+    let mut values = serde_json::Deserializer::from_str(object).into_iter::<Value>();
+    let object = values.next()?.ok()?;
+    let found = path.iter().try_fold(&object, |value, step| match value {
+        Value::Object(members) => members.get(step),
+        Value::Array(items) => items.get(step.parse::<usize>().ok()?),
+        _ => None,
+    })?;
+    match found {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +114,24 @@ mod tests {
     #[track_caller]
     fn check(found: &Option<String>, expected: Option<&str>) {
         assert_eq!(found.as_deref(), expected);
+    }
+
+    #[test]
+    fn places_lead_into_objects_and_lists() {
+        let text = r#"got {"a":{"b c":[1,{"d":"x"}],"n":null}}"#;
+        let found = |path: &[&str]| {
+            let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
+            at(text, &path)
+        };
+        check(&found(&["a", "b c", "1", "d"]), Some("x"));
+        check(&found(&["a", "b c", "0"]), Some("1"));
+        check(&found(&["a", "b c", "1"]), Some(r#"{"d":"x"}"#));
+        for path in [&["a", "n"][..], &["a", "none"], &["a", "b c", "9"], &["a", "b c", "d"]] {
+            check(&found(path), None);
+        }
+        check(&at("{}", &[]), Some("{}"));
+        check(&at("no object", &[]), None);
+        check(&at("{broken", &[]), None);
     }
 
     #[test]

@@ -288,6 +288,25 @@ async fn rsyslog_omelasticsearch() {
     assert_eq!(record.timestamp, model::time::Timestamp::parse("2026-11-20T09:00:00Z"));
 }
 
+/// Addresses that are put together of parts often end so.
+#[tokio::test]
+async fn paths_may_end_in_a_slash() {
+    let client = Client::new(&[("content-type", "application/x-ndjson")]);
+    for path in ["/", "/_license/", "/_cluster/health/", "/_nodes/http/", "/_cat/health/"] {
+        client.ask("GET", path, 200).await;
+    }
+    let body = || lines(&[json!({ "index": {} }), json!({ "message": "one" })]);
+    client.bulk("/shop/_bulk/", &[], body(), 1).await;
+    let single = client.send("POST", "/shop/_doc/", &[], br#"{"message":"two"}"#.to_vec()).await;
+    assert_eq!(single.status, 201, "{}", single.text);
+    let template = json!({ "index_patterns": ["a*"] }).to_string().into_bytes();
+    let kept = client.send("PUT", "/_index_template/t/", &[], template).await;
+    assert_eq!(kept.status, 200, "{}", kept.text);
+    client.ask("GET", "/_index_template/t", 200).await;
+    client.ask("GET", "/_index_template/", 200).await;
+    client.check_stored(&["one", "two"]);
+}
+
 #[tokio::test]
 async fn syslog_ng_http() {
     let client = Client::new(&[

@@ -1,5 +1,7 @@
 //! LogQL over real records, as Grafana's source asks it.
 
+mod members;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
@@ -345,7 +347,12 @@ async fn what_is_joined_is_bounded() {
     let tests = |word: &str| {
         format!(r#"{{app="web"}} | a="1"{}"#, format!(r#" {word} a="1""#).repeat(1_000))
     };
-    for query in [sum(2_000), tests("or"), tests("and"), tests("")] {
+    let stages = |part: &str| format!(r#"{{app="web"}}{}"#, part.repeat(1_000));
+    let texts = format!(r#"{{app="web"}} |= "a"{}"#, r#" or "a""#.repeat(1_000));
+    let labels = format!(r#"{{app="web"}} | json {}a"#, "a,".repeat(1_000));
+    let formats = format!(r#"{{app="web"}} | label_format {}a=b"#, "a=b,".repeat(1_000));
+    let all = [sum(2_000), tests("or"), tests("and"), tests(""), texts, labels, formats];
+    for query in all.into_iter().chain([" | json", r#" |= "a""#].map(stages)) {
         let (status, answer) = ask(&app, "query_range", &query, WHEN).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
         assert!(answer.as_str().unwrap().contains("more than 256"), "{answer}");
