@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use cluster::peer::PROTOCOL;
 
 /// Sawlog collects the logs of every server and makes them searchable in one place.
 #[derive(Debug, Parser)]
@@ -147,6 +148,13 @@ pub(crate) struct NodeArgs {
     /// Keep splits in a store that all nodes share, such as s3://bucket/prefix
     #[arg(long, value_name = "URL")]
     pub(crate) store: Option<String>,
+    /// Speak to other nodes as a program of this version of their protocol: for tests of neighbours
+    #[arg(
+        long,
+        hide = true,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(PROTOCOL))
+    )]
+    pub(crate) protocol: Option<u32>,
     /// Show the settings that result, and stop
     #[arg(long)]
     pub(crate) print_config: bool,

@@ -57,7 +57,7 @@ impl Clustered {
     pub(crate) async fn start(base: &Base) -> Result<Self> {
         let config = &base.config;
         let tls = config.cluster.tls.as_deref().map(PeerTls::read).transpose()?;
-        let peers = Peers::new(base.clock.clone(), tls.clone());
+        let peers = Peers::speaking(config.cluster.protocol, base.clock.clone(), tls.clone());
         let (server, members) = (PeerServer::new(peers.clone()), Members::default());
         members.serve(&server);
         let listener = platform::http::bind(config.cluster.listen)
@@ -94,6 +94,7 @@ impl Clustered {
         };
         let folder = config.data_dir.join("replicas");
         let fleet = Fleet::new(metadata.clone(), members.clone(), replica_parties, folder, &server);
+        fleet.tell_figures(&base.metrics, base.shutdown.clone());
         fleet.serve_leading(&server);
         fleet.serve_reading(&server);
         fleet.serve_seeds(&server, seeds.clone());

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use cluster::peer::PROTOCOL;
 use model::node::Roles;
 use serde::{Deserialize, Serialize};
 
@@ -144,6 +145,9 @@ pub(crate) struct ClusterConfig {
     pub(crate) store_cache_bytes_max: u64,
     /// Seconds after which a node that is down is not expected back.
     pub(crate) gone_after_s: u64,
+    /// The version of the nodes' protocol that it speaks: the newest but in tests.
+    #[serde(skip)]
+    pub(crate) protocol: u32,
 }
 
 impl ClusterConfig {
@@ -162,6 +166,7 @@ impl ClusterConfig {
             store: args.store.clone().or(raw.store),
             store_cache_bytes_max: raw.store_cache_bytes_max.unwrap_or(10 << 30),
             gone_after_s: raw.gone_after_s.unwrap_or(600),
+            protocol: args.protocol.unwrap_or(PROTOCOL),
         }
     }
 

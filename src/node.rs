@@ -218,14 +218,14 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     .context("what the doors remember cannot be read")?;
     let router = query_ui::api::router(QueryState::new(engine, source, shutdown.clone()))
         .merge(doors.router())
-        .merge(operating(readiness, metrics))
+        .merge(operating(readiness.clone(), metrics))
         .merge(parts.router());
     let guarded =
         |router, audience| doors::translated(platform::http::named(access.guard(router)), audience);
     let more = listeners::open(&config, &router, &doors, guarded, &access, &shutdown).await?;
 
     let listener = starting.end(&clock).await.context("the address cannot be served")?;
-    announce(address);
+    announce(address, readiness, &clock, &shutdown);
     platform::http::serve(listener, guarded(router, Audience::All), shutdown.clone())
         .await
         .context("serving failed")?;
@@ -277,8 +277,17 @@ fn start_engine(
         .context("cannot start the query engine")
 }
 
-fn announce(address: SocketAddr) {
-    tell(&format!("Sawlog is ready: open http://{}", reachable(address)));
+/// Says that the node is ready as soon as it is.
+fn announce(address: SocketAddr, readiness: Readiness, clock: &Clock, shutdown: &Shutdown) {
+    let (clock, shutdown) = (clock.clone(), shutdown.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = readiness.begun(&clock) => {
+                tell(&format!("Sawlog is ready: open http://{}", reachable(address)));
+            }
+            () = shutdown.wait() => {}
+        }
+    });
 }
 
 /// The address by which this machine reaches itself.

@@ -65,7 +65,14 @@ impl Readiness {
             Parts::Solo(_) => true,
             Parts::Clustered(clustered) => clustered.has_partitions(),
         };
-        is_placed && Box::pin(self.searcher.gather()).await.missing.is_empty()
+        is_placed && Box::pin(self.searcher.gather_within(Duration::ZERO)).await.missing.is_empty()
+    }
+
+    /// Returns when the node is ready for the first time.
+    pub(crate) async fn begun(&self, clock: &Clock) {
+        while self.lack().is_some() {
+            clock.sleep(LOOK_INTERVAL).await;
+        }
     }
 
     /// Why the node is not ready, if it is not.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::catalog::Fence;
-use index::indexer::Indexer;
+use futures::future::join_all;
+use index::indexer::{Indexer, StartError};
 use ingest::replica::Replica;
 use model::node::{Topology, indexer_lease};
 use model::partition::PartitionId;
 use platform::shutdown::Shutdown;
+use tokio::task::JoinHandle;
 
 use crate::clustered::Clustered;
 
@@ -56,6 +58,7 @@ impl Seats {
     async fn look(&mut self, topology: &Topology, anew: bool) {
         let me = self.clustered.metadata.me();
         let seats = self.indexer.seats();
+        let mut moves = Vec::new();
         for partition in topology.partitions.keys().copied() {
             let lease = topology.indexer(partition).filter(|lease| lease.node == me);
             let fence =
@@ -71,13 +74,27 @@ impl Seats {
             let now = self.clustered.metadata.clock().elapsed();
             if anew || !self.rests.is_resting(partition, now) {
                 self.read.insert(partition, source);
-                self.take(partition, fence).await;
+                moves.push((partition, self.begin(partition, fence)));
             }
+        }
+        // All at once: one whose threads end slowly keeps no other from being read.
+        let (partitions, moves): (Vec<_>, Vec<_>) = moves.into_iter().unzip();
+        for (partition, moved) in partitions.into_iter().zip(join_all(moves).await) {
+            let why = match moved {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            self.note(partition, why);
         }
     }
 
-    /// Takes a partition under that lease, or releases it.
-    async fn take(&mut self, partition: PartitionId, fence: Option<Fence>) {
+    /// Begins to take a partition under that lease, or to release it.
+    fn begin(
+        &mut self,
+        partition: PartitionId,
+        fence: Option<Fence>,
+    ) -> JoinHandle<Result<(), StartError>> {
         match &fence {
             Some(Fence { token, .. }) => {
                 if self.told.insert(partition, *token) != Some(*token) {
@@ -91,15 +108,15 @@ impl Seats {
         let taken = fence.map(|fence| (self.clustered.fleet.queue(partition), fence));
         let indexer = self.indexer.clone();
         // Threads are waited for.
-        let moved = tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || {
             indexer.release(partition);
             taken.map_or(Ok(()), |(log, fence)| indexer.take(log, Some(fence)))
-        });
-        let why = match moved.await {
-            Ok(Ok(())) => return self.rests.done(partition),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
+        })
+    }
+
+    /// Notes why a partition could not be taken, if it could not.
+    fn note(&mut self, partition: PartitionId, why: Option<String>) {
+        let Some(why) = why else { return self.rests.done(partition) };
         let now = self.clustered.metadata.clock().elapsed();
         if self.rests.failed(partition, &why, now) {
             tracing::error!(why, %partition, "a partition cannot be indexed yet; trying on");

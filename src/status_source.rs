@@ -1,6 +1,7 @@
 //! What the node says of its own state.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cluster::queue::Queue;
 use index::retain::IndexDocuments;
@@ -31,8 +32,9 @@ impl StatusSource for NodeStatus {
         let (free_bytes, total_bytes) = disk::space(&self.data_dir).unwrap_or_default();
         let used_bytes = disk::folder_bytes(&self.data_dir);
         let figures = self.searcher.partitions();
-        // Called from a thread that may block; other nodes are asked.
-        let view = tokio::runtime::Handle::current().block_on(self.searcher.gather());
+        // Called from a thread that may block; other nodes are asked, and what moves is not waited for.
+        let gathered = self.searcher.gather_within(Duration::ZERO);
+        let view = tokio::runtime::Handle::current().block_on(gathered);
         let own = self.searcher.index_settings().unwrap_or_else(|error| {
             tracing::error!(%error, "the settings of the indexes cannot be told");
             IndexDocuments::new()

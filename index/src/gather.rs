@@ -9,7 +9,7 @@ use model::wire::Missing;
 
 use crate::core::{PartitionState, State};
 use crate::fresh::FreshPart;
-use crate::remote::fresh_of;
+use crate::remote::{Lack, Lacks, MOVE_WAIT, Remote, fresh_of};
 use crate::searcher::Searcher;
 use crate::view::View;
 
@@ -17,6 +17,10 @@ use crate::view::View;
 /// a millisecond behind; more than this only after a start or below a bound on fresh records, and
 /// then the answer is given from what there is.
 const CATCH_UP_MAX: Duration = Duration::from_millis(500);
+/// How long to wait before nodes are asked again for what moves to them; twice as long each time.
+const PAUSE_MIN: Duration = Duration::from_millis(25);
+/// How long to wait at most.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// Whether the fresh records of a partition that is indexed here under a lease of that token are
 /// in a view: its lease may have moved since the others were asked. What one of them answered for
@@ -37,6 +41,19 @@ impl Searcher {
     /// record is stored finds it. Gives up after half a second and counts it.
     /// Which partitions of this node are not, by how many records; one, when nobody can say.
     pub async fn catch_up(&self) -> Vec<(PartitionId, u64)> {
+        let (behind, in_time) = self.caught_up().await;
+        self.count_late(in_time);
+        behind
+    }
+
+    fn count_late(&self, in_time: bool) {
+        if !in_time {
+            self.0.parties.metrics.behind.inc();
+        }
+    }
+
+    /// The same, and whether all was searchable in time.
+    async fn caught_up(&self) -> (Vec<(PartitionId, u64)>, bool) {
         let settled = self.0.queues().into_iter().map(|queue| {
             let settled = queue.settled();
             async move { (queue.partition(), settled.await) }
@@ -44,9 +61,7 @@ impl Searcher {
         let settled = futures::future::join_all(settled).await;
         let wanted: Vec<(PartitionId, Offset)> =
             settled.iter().filter_map(|(id, offset)| Some((*id, (*offset)?))).collect();
-        if !self.wait_shown(&wanted, CATCH_UP_MAX).await {
-            self.0.parties.metrics.behind.inc();
-        }
+        let in_time = self.wait_shown(&wanted, CATCH_UP_MAX).await;
         let shown = |id| self.0.read(|state| Some(state.partitions.get(id)?.active.end));
         let behind = settled.iter().filter_map(|(id, settled)| {
             // One that is indexed elsewhere by now is asked for there.
@@ -54,7 +69,7 @@ impl Searcher {
             let behind = settled.map_or(1, |settled| settled.0.saturating_sub(end.0));
             (behind > 0).then_some((*id, behind))
         });
-        behind.collect()
+        (behind.collect(), in_time)
     }
 
     /// Waits until partitions that are indexed here are searchable up to these offsets. Whether
@@ -80,21 +95,51 @@ impl Searcher {
     }
 
     /// What there is now in the whole cluster, with everything that was acknowledged before the
-    /// call; what cannot be had is named in it.
+    /// call; what cannot be had is named in it. Partitions that move are waited for, 5 s at most.
     pub async fn gather(&self) -> Arc<View> {
+        self.gather_within(MOVE_WAIT).await
+    }
+
+    /// The same for who waits no longer than so for partitions that move.
+    pub async fn gather_within(&self, wait_max: Duration) -> Arc<View> {
         let Some(remote) = &self.0.parties.remote else {
             self.catch_up().await;
             let view = self.view();
             let ends = self.partitions().into_iter().map(|(id, figures)| (id, figures.end));
             return Arc::new(View { ends: ends.collect(), ..View::clone(&view) });
         };
+        let (clock, metrics) = (&self.0.parties.clock, &self.0.parties.metrics);
+        let (begun, wait_max) = (clock.elapsed(), wait_max.min(MOVE_WAIT));
+        let (mut pause, mut has_waited) = (PAUSE_MIN, false);
+        loop {
+            let (view, lacks, in_time) = Box::pin(self.gather_once(remote)).await;
+            let is_over = clock.elapsed().saturating_sub(begun) + pause > wait_max;
+            if !remote.comes_soon(&lacks) || is_over {
+                if has_waited && !lacks.is_empty() {
+                    metrics.move_waits_over.inc();
+                }
+                self.count_late(in_time);
+                return Arc::new(view);
+            }
+            if !std::mem::replace(&mut has_waited, true) {
+                metrics.move_waits.inc();
+            }
+            clock.sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// What there is as of one moment, the partitions that are not whole in it, and whether what was
+    /// committed here was searchable in time.
+    async fn gather_once(&self, remote: &Remote) -> (View, Lacks, bool) {
         let mine = self.tokens();
-        let (gathered, behind) = tokio::join!(remote.gather(&mine), self.catch_up());
-        let mut missing = gathered.missing;
-        missing.extend(behind.into_iter().map(|(partition, count)| Missing {
-            what: newest(count, partition),
-            why: "they are being read from the queue, or nobody leads it now".to_owned(),
-        }));
+        let (gathered, (behind, in_time)) = tokio::join!(remote.gather(&mine), self.caught_up());
+        let (mut missing, mut lacks) = (gathered.missing, gathered.lacks);
+        for (partition, count) in behind {
+            lacks.insert(partition, Lack::of(count));
+            let why = "they are being read from the queue, or nobody leads it now".to_owned();
+            missing.push(Missing { what: newest(count, partition), why });
+        }
         if !self.wait_published(&gathered.published).await {
             missing.push(Missing {
                 what: "the newest splits".to_owned(),
@@ -117,6 +162,7 @@ impl Searcher {
             .collect();
         ends.extend(own.iter().map(|(id, partition)| (*id, partition.active.end)));
         for partition in mine.keys().filter(|id| !ends.contains_key(id)) {
+            lacks.insert(*partition, Lack::Away);
             let lost = fresh_of(*partition, "another node began to index it meanwhile".to_owned());
             if !missing.iter().any(|known| known.what == lost.what) {
                 missing.push(lost);
@@ -133,7 +179,7 @@ impl Searcher {
         });
         let remote = remote.collect();
         let splits = state.splits.values().cloned().collect();
-        Arc::new(View { splits, fresh, remote, ends, missing })
+        (View { splits, fresh, remote, ends, missing }, lacks, in_time)
     }
 
     /// Waits until this node knows what others have published. Whether it does.

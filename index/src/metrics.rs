@@ -46,6 +46,10 @@ pub struct IndexMetrics {
     pub failures: Counter,
     /// Questions answered before all that was committed had become searchable.
     pub behind: Counter,
+    /// Questions that waited for a partition that moved to another node, 5 s at most.
+    pub move_waits: Counter,
+    /// Those of them that were answered without it.
+    pub move_waits_over: Counter,
     /// Opened splits found in memory.
     pub cache_hits: Counter,
     /// Splits that had to be opened.
@@ -69,6 +73,8 @@ pub struct IndexMetrics {
     pub scans_running: Gauge,
     /// Scans for other nodes that wait for one.
     pub scans_waiting: Gauge,
+    /// Views that are held for other nodes, against the bound `VIEWS_MAX`.
+    pub views_held: Gauge,
 }
 
 impl IndexMetrics {
@@ -114,6 +120,14 @@ impl IndexMetrics {
             deletions: gauge("index_deletions", "Deletions that go on"),
             failures: counter("index_failures", "Builds or merges that failed"),
             behind: counter("index_behind", "Questions answered from less than was committed"),
+            move_waits: counter(
+                "index_move_waits",
+                "Questions that waited for a partition that moved to another node",
+            ),
+            move_waits_over: counter(
+                "index_move_waits_over",
+                "Questions that waited for one in vain",
+            ),
             cache_hits: counter("index_cache_hits", "Opened splits found in memory"),
             cache_misses: counter("index_cache_misses", "Splits that had to be opened"),
             splits_senderless: counter(
@@ -131,6 +145,7 @@ impl IndexMetrics {
                 "index_scans_waiting",
                 "Scans for other nodes that wait for a place",
             ),
+            views_held: gauge("index_views_held", "Views that are held for other nodes"),
         }
     }
 }

@@ -139,6 +139,7 @@ async fn status(State(clustered): State<Clustered>) -> Result<Json<ClusterStatus
             since: Timestamp(info.since).to_string(),
             epoch: info.epoch,
             version: info.version.clone(),
+            protocol: info.protocol,
             votes: voters.contains(&info.id),
             replicas: kept_by(info.id, &topology, &replicas),
             indexing: leases.filter(|lease| lease.node == info.id).count() as u64,

@@ -25,11 +25,12 @@ pub(super) fn print(out: &mut impl Write, status: &ClusterStatus) -> Result<()> 
     }
     writeln!(
         out,
-        "\nnode      state     votes  replicas  indexes  splits   heard     clock  roles               addresses"
+        "\nnode      state     epoch  votes  replicas  indexes  splits   heard     clock  roles               addresses"
     )?;
     for node in &status.nodes {
         print_node(out, node, condition(status, node))?;
     }
+    print_earlier(out, status)?;
     writeln!(
         out,
         "\npartition  leader    indexer     committed    published  replicas (entries behind)"
@@ -66,6 +67,21 @@ pub(super) fn print(out: &mut impl Write, status: &ClusterStatus) -> Result<()> 
     Ok(())
 }
 
+/// The nodes that are still to be started with the newest program that is there.
+fn print_earlier(out: &mut impl Write, status: &ClusterStatus) -> Result<()> {
+    let newest = status.nodes.iter().map(|node| node.protocol).max().unwrap_or_default();
+    for node in status.nodes.iter().filter(|node| node.protocol < newest) {
+        writeln!(
+            out,
+            "{} runs {} and speaks version {} of the nodes' protocol, others {newest}: what is new waits for it",
+            short(status, &node.id),
+            node.version,
+            node.protocol
+        )?;
+    }
+    Ok(())
+}
+
 /// A node that heard nothing of its cluster for so long may be wrong in all it says.
 const SILENT_MS_MAX: u64 = 3_000;
 
@@ -88,9 +104,10 @@ fn print_node(out: &mut impl Write, node: &ClusterNode, condition: &str) -> Resu
     let clock = node.clock_ahead_ms.map_or("-".to_owned(), |ms| format!("{ms:+} ms"));
     writeln!(
         out,
-        "{:<8}  {:<8}  {:<5}  {:>8}  {:>7}  {:>6}  {:>8}  {:>8}  {:<18}  {} (http {})",
+        "{:<8}  {:<8}  {:>5}  {:<5}  {:>8}  {:>7}  {:>6}  {:>8}  {:>8}  {:<18}  {} (http {})",
         node.id.get(..8).unwrap_or(&node.id),
         condition,
+        node.epoch,
         if node.votes { "yes" } else { "" },
         node.replicas,
         node.indexing,

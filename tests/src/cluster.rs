@@ -132,6 +132,11 @@ impl Cluster {
         settings.clone_into(&mut self.settings);
     }
 
+    /// From its next start on a node has these further arguments.
+    pub fn give(&mut self, number: usize, more: Vec<String>) {
+        self.seats[number].more = more;
+    }
+
     /// From its next start on a node is started by this command, which becomes it.
     pub fn through(&mut self, number: usize, command: Vec<String>) {
         self.seats[number].through = command;

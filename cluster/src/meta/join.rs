@@ -14,7 +14,7 @@ use super::propose::PROPOSE_CALL;
 use super::words::{Words, hint};
 use super::{MetaError, Metadata, Start};
 use crate::catalog::{Answer, Catalog, CatalogError, Command, Joining, Refusal, too_early};
-use crate::peer::{PROTOCOL, PeerError, PeerServer, Peers};
+use crate::peer::{PeerError, PeerServer, Peers};
 use crate::raft::Peer;
 
 /// The name of the call by which a node comes in.
@@ -46,7 +46,7 @@ const STORE_CLAIMED: &str = "store claimed";
 
 /// A node that asks to come in, and what is asked of its settings.
 #[derive(Debug, Serialize, Deserialize)]
-struct Knock {
+pub(super) struct Knock {
     #[serde(flatten)]
     joining: Joining,
     /// Whether it has a store that nodes share; earlier versions did not say.
@@ -59,7 +59,7 @@ struct Knock {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-enum Welcome {
+pub(super) enum Welcome {
     /// Come in: the cluster, and this life.
     In { cluster: String, epoch: u64 },
     /// Not by this node.
@@ -102,7 +102,7 @@ impl Metadata {
             http: settings.http.clone(),
             roles: settings.roles,
             version: settings.version.clone(),
-            protocol: PROTOCOL,
+            protocol: self.0.peers.protocol(),
             at: self.0.clock.now().0,
         }
     }
@@ -342,10 +342,9 @@ impl Metadata {
             return Some(wrong_store(owner));
         }
         let (theirs, log) = (joining.protocol, self.log_protocol());
-        if theirs.abs_diff(PROTOCOL) > 1 {
-            return Some(format!(
-                "version {theirs} of the nodes' protocol is too far from {PROTOCOL}"
-            ));
+        let ours = self.0.peers.protocol();
+        if theirs.abs_diff(ours) > 1 {
+            return Some(format!("version {theirs} of the nodes' protocol is too far from {ours}"));
         }
         (theirs < log).then(|| too_early(theirs, log))
     }
@@ -457,6 +456,7 @@ mod tests {
     use super::super::fixture::alone;
     use super::*;
     use crate::catalog::Order;
+    use crate::peer::PROTOCOL;
 
     /// What a node that speaks this version is told when it knocks: yes or no.
     async fn told(metadata: &Metadata, protocol: u32) -> Welcome {

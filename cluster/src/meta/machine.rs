@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::MetaError;
 use crate::catalog::{Answer, Catalog, CatalogError, Refusal, read_order};
-use crate::peer::PROTOCOL;
 use crate::raft::types::{
     Entry, LogId, Reply, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig,
 };
@@ -38,6 +37,8 @@ pub(super) struct MetaMachine {
     catalog: Catalog,
     /// The group's log, which begins anew behind a snapshot that is taken over.
     store: LogStore<()>,
+    /// The version of the nodes' protocol whose commands are read.
+    protocol: u32,
     applied: Applied,
     unsynced: u32,
 }
@@ -45,7 +46,11 @@ pub(super) struct MetaMachine {
 impl MetaMachine {
     /// As far as the catalog is. A log that ends before that, because the node stopped between
     /// taking a snapshot over and beginning its log anew, begins anew now.
-    pub(super) async fn new(catalog: Catalog, store: LogStore<()>) -> Result<Self, MetaError> {
+    pub(super) async fn new(
+        catalog: Catalog,
+        store: LogStore<()>,
+        protocol: u32,
+    ) -> Result<Self, MetaError> {
         let applied = match catalog.local(APPLIED)? {
             Some(text) => read(&text)?,
             None => Applied::default(),
@@ -53,7 +58,7 @@ impl MetaMachine {
         if applied.log_id > store.tail(|(), last| last) {
             store.restart(point(&applied)).await?;
         }
-        Ok(Self { catalog, store, applied, unsynced: 0 })
+        Ok(Self { catalog, store, protocol, applied, unsynced: 0 })
     }
 
     fn carry_out(&mut self, entries: Vec<Entry>) -> Result<Vec<Reply>, CatalogError> {
@@ -65,7 +70,7 @@ impl MetaMachine {
                 EntryPayload::Blank => None,
                 EntryPayload::Normal(command) => {
                     // Whoever passed over what others carry out would have another catalog.
-                    orders.push(read_order(&command.0, PROTOCOL)?.0);
+                    orders.push(read_order(&command.0, self.protocol)?.0);
                     Some(orders.len() - 1)
                 }
                 EntryPayload::Membership(membership) => {
@@ -207,6 +212,7 @@ mod tests {
     use platform::disk::Disk;
 
     use super::*;
+    use crate::peer::PROTOCOL;
     use crate::raft::types::log_id;
     use crate::raft::{Command, LogSettings};
 
@@ -221,7 +227,7 @@ mod tests {
         let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
         let log = folder.path().join("meta");
         let store = LogStore::open(&log, Disk::default(), LogSettings::default(), ()).unwrap();
-        let mut machine = MetaMachine::new(catalog.clone(), store).await.unwrap();
+        let mut machine = MetaMachine::new(catalog.clone(), store, PROTOCOL).await.unwrap();
         let known = r#"{"command":{"Remember":{"name":"a","fact":"1"}},"fence":null}"#;
         machine.apply([entry(1, known)]).await.unwrap();
         let later = known.replacen('{', &format!("{{\"protocol\":{},", PROTOCOL + 1), 1);

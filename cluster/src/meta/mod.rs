@@ -13,6 +13,8 @@ mod lead;
 mod propose;
 mod words;
 #[cfg(test)]
+mod earlier;
+#[cfg(test)]
 mod fixture;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -212,7 +214,7 @@ impl Metadata {
         let slot = u32::try_from(me.0 % 8).unwrap_or_default();
         let group = GroupSettings::new(GroupId::Metadata, me.0, slot);
         let group = GroupSettings { heartbeat: HEARTBEAT, ..group };
-        let machine = MetaMachine::new(catalog.clone(), store.clone()).await?;
+        let machine = MetaMachine::new(catalog.clone(), store.clone(), peers.protocol()).await?;
         let transport = Arc::new(members.transport(peers.clone()));
         let group = Group::start(group, store.clone(), machine, transport).await;
         let group = group.map_err(|error| MetaError::Group(error.to_string()))?;

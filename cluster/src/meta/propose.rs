@@ -13,7 +13,6 @@ use crate::catalog::{
     Answer, CatalogError, Command, LOG_PROTOCOL, Order, PROTOCOL_FIRST, PROTOCOL_OPENS, Proposer,
     Refusal, read_order, too_early, write_order,
 };
-use crate::peer::PROTOCOL;
 use crate::raft::Command as Entry;
 
 /// The name of the call.
@@ -116,7 +115,7 @@ impl Metadata {
             return Decided::NotLeader;
         }
         // A node stops where it cannot read a command: none may stand in the log.
-        let Ok((order, needed)) = read_order(&body, PROTOCOL) else {
+        let Ok((order, needed)) = read_order(&body, self.0.peers.protocol()) else {
             return Decided::At(0, Err(Refusal::Unknown));
         };
         if let Command::Register(joining) = &order.command {
@@ -247,6 +246,7 @@ mod tests {
     use super::super::fixture::alone;
     use super::*;
     use crate::catalog::Joining;
+    use crate::peer::PROTOCOL;
 
     fn register(id: u64, protocol: u32) -> Bytes {
         let joining = Joining {

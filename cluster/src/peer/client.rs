@@ -30,6 +30,8 @@ pub struct Peers(Arc<Inner>);
 struct Inner {
     clock: Clock,
     tls: Option<PeerTls>,
+    /// The version that this node speaks.
+    protocol: u32,
     cluster: OnceLock<String>,
     node: OnceLock<NodeId>,
     channels: Mutex<HashMap<String, Channel>>,
@@ -39,8 +41,22 @@ impl Peers {
     /// No connection yet.
     #[must_use]
     pub fn new(clock: Clock, tls: Option<PeerTls>) -> Self {
+        Self::speaking(PROTOCOL, clock, tls)
+    }
+
+    /// [`Peers::new`] of a node that says that it is of this version, takes others for neighbours by it, and
+    /// reads of what the cluster decides only what that version reads. It is [`PROTOCOL`] but in tests of
+    /// neighbours.
+    #[must_use]
+    pub fn speaking(protocol: u32, clock: Clock, tls: Option<PeerTls>) -> Self {
         let (cluster, node, channels) = Default::default();
-        Self(Arc::new(Inner { clock, tls, cluster, node, channels }))
+        Self(Arc::new(Inner { clock, tls, protocol, cluster, node, channels }))
+    }
+
+    /// The version of the nodes' protocol that this node speaks.
+    #[must_use]
+    pub fn protocol(&self) -> u32 {
+        self.0.protocol
     }
 
     /// From now on every request says that this node speaks. Once only; said twice it must be the
@@ -156,7 +172,7 @@ impl Peers {
         if let Some(Ok(node)) = node {
             request.metadata_mut().insert(NODE_HEADER, node);
         }
-        request.metadata_mut().insert(PROTOCOL_HEADER, MetadataValue::from(PROTOCOL));
+        request.metadata_mut().insert(PROTOCOL_HEADER, MetadataValue::from(self.0.protocol));
         request
     }
 

@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     ALIVE_INTERVAL, ALIVE_WAIT, CLUSTER_HEADER, CONNECTION_WINDOW_BYTES, MESSAGE_BYTES_MAX,
-    NO_CLUSTER, NODE_HEADER, PROTOCOL, PROTOCOL_HEADER, PeerTls, Peers, STREAM_WINDOW_BYTES,
+    NO_CLUSTER, NODE_HEADER, PROTOCOL_HEADER, PeerTls, Peers, STREAM_WINDOW_BYTES,
 };
 
 /// How the answer to a call begins that this version does not know.
@@ -179,9 +179,10 @@ impl PeerServer {
     fn admit(&self, headers: &MetadataMap, guests: Guests) -> Result<(), Status> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let protocol = text(PROTOCOL_HEADER).and_then(|version| version.parse::<u32>().ok());
-        if protocol.is_none_or(|version| version.abs_diff(PROTOCOL) > 1) {
+        let ours = self.0.peers.protocol();
+        if protocol.is_none_or(|version| version.abs_diff(ours) > 1) {
             return Err(Status::permission_denied(format!(
-                "we speak version {PROTOCOL} of the nodes' protocol, you speak {protocol:?}: upgrade one step at a time"
+                "we speak version {ours} of the nodes' protocol, you speak {protocol:?}: upgrade one step at a time"
             )));
         }
         let theirs = text(CLUSTER_HEADER).unwrap_or(NO_CLUSTER);
@@ -343,27 +344,32 @@ mod tests {
     use platform::clock::Clock;
     use tonic::metadata::MetadataValue;
 
+    use super::super::PROTOCOL;
     use super::*;
 
     #[test]
     fn neighbours_of_one_version_apart_are_heard_and_nobody_else() {
-        let peers = Peers::new(Clock::system(), None);
-        peers.belong_to("one");
-        let server = PeerServer::new(peers);
-        let admit = |version: Option<u32>| {
+        let server = |protocol: u32| {
+            let peers = Peers::speaking(protocol, Clock::system(), None);
+            peers.belong_to("one");
+            PeerServer::new(peers)
+        };
+        let admit = |ours: u32, version: Option<u32>| {
             let mut headers = MetadataMap::new();
             headers.insert(CLUSTER_HEADER, MetadataValue::from_static("one"));
             if let Some(version) = version {
                 headers.insert(PROTOCOL_HEADER, MetadataValue::from(version));
             }
-            server.admit(&headers, Guests::Members)
+            server(ours).admit(&headers, Guests::Members)
         };
-        for version in PROTOCOL - 1..=PROTOCOL + 1 {
-            assert!(admit(Some(version)).is_ok(), "{version}");
-        }
-        for version in [None, Some(PROTOCOL - 2), Some(PROTOCOL + 2)] {
-            let refused = admit(version).unwrap_err();
-            assert!(refused.message().contains("one step at a time"), "{version:?}: {refused}");
+        for ours in [PROTOCOL - 1, PROTOCOL] {
+            for version in ours - 1..=ours + 1 {
+                assert!(admit(ours, Some(version)).is_ok(), "{version}");
+            }
+            for version in [None, Some(ours - 2), Some(ours + 2)] {
+                let refused = admit(ours, version).unwrap_err();
+                assert!(refused.message().contains("one step at a time"), "{version:?}: {refused}");
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -17,9 +17,9 @@ use model::split::{FieldStat, SplitMeta};
 use model::wire::Missing;
 
 use super::{
-    FIELDS_CALL, FOLLOW_TICKET, Gathered, LET_GO_CALL, PartRequest, Remote, RemotePart, RemoteView,
-    SCAN_TICKET, SPLIT_FIELDS_CALL, SPLIT_TICKET, SplitRequest, VIEW_CALL, VIEW_WAIT, ViewAnswer,
-    fresh_of,
+    FIELDS_CALL, FOLLOW_TICKET, Gathered, LET_GO_CALL, Lack, Lacks, PartRequest, Remote,
+    RemotePart, RemoteView, SCAN_TICKET, SPLIT_FIELDS_CALL, SPLIT_TICKET, SplitRequest, VIEW_CALL,
+    VIEW_WAIT, ViewAnswer, fresh_of,
 };
 use crate::fresh::FreshPart;
 use crate::gather::newest;
@@ -37,8 +37,6 @@ const KEEPERS_TRIED: usize = 2;
 const LET_GO_WAIT: Duration = Duration::from_secs(2);
 /// How long a node may hear nothing of its cluster until its answers say so.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
-/// How long to wait before another node is asked, which has the partition by then.
-const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 impl Drop for RemoteView {
     fn drop(&mut self) {
@@ -63,20 +61,14 @@ impl Remote {
     /// own: `mine` are those that it does. What cannot be had is named.
     pub(crate) async fn gather(&self, mine: &BTreeMap<PartitionId, u64>) -> Gathered {
         let mut gathered = Gathered::default();
-        let mut left: BTreeSet<PartitionId> = self.topology().partitions.keys().copied().collect();
+        let topology = self.topology();
+        let others = topology.partitions.keys().copied();
+        let mut left: BTreeSet<PartitionId> =
+            others.filter(|id| !is_mine(&topology, mine, *id)).collect();
         let mut why: BTreeMap<PartitionId, String> = BTreeMap::new();
-        for round in 0..2 {
-            let topology = self.topology();
-            left.retain(|id| !is_mine(&topology, mine, *id));
-            if left.is_empty() {
-                break;
-            }
-            if round > 0 {
-                self.pause().await;
-            }
-            self.ask(&self.topology(), &mut left, &mut why, &mut gathered).await;
-        }
+        self.ask(&topology, &mut left, &mut why, &mut gathered).await;
         for partition in left {
+            gathered.lacks.insert(partition, Lack::Away);
             let unknown = || "no node indexes it now".to_owned();
             let why = why.remove(&partition).unwrap_or_else(unknown);
             gathered.missing.push(fresh_of(partition, why));
@@ -93,8 +85,11 @@ impl Remote {
         })
     }
 
-    async fn pause(&self) {
-        self.0.metadata.clock().sleep(RETRY_PAUSE).await;
+    /// Whether what an answer lacks may be there soon, for a partition moves.
+    pub(crate) fn comes_soon(&self, lacks: &Lacks) -> bool {
+        let (topology, now) = (self.topology(), self.0.metadata.clock().elapsed());
+        let mut moves = self.0.moves.lock().unwrap_or_else(PoisonError::into_inner);
+        moves.note(&topology, lacks, now)
     }
 
     /// Asks the holders of the leases for what is left.
@@ -143,6 +138,7 @@ impl Remote {
                 gathered.published.push((partition, known.published));
                 gathered.ends.push((partition, known.end));
                 if known.behind > 0 {
+                    gathered.lacks.insert(partition, Lack::of(known.behind));
                     let what = newest(known.behind, partition);
                     let why = "they are being read from the queue".to_owned();
                     gathered.missing.push(Missing { what, why });

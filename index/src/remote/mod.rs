@@ -2,10 +2,11 @@
 
 mod ask;
 mod fragment;
+mod moving;
 mod relay;
 mod serve;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::searcher::Searcher;
 pub use fragment::{HeldUnit, Piece, Pieces, Reached};
+use moving::Moves;
+pub(crate) use moving::{Lack, Lacks, MOVE_WAIT};
 pub use serve::Host;
 
 /// The call for a view.
@@ -50,13 +53,15 @@ pub struct Remote(Arc<Inner>);
 struct Inner {
     metadata: Metadata,
     runtime: tokio::runtime::Handle,
+    moves: Mutex<Moves>,
 }
 
 impl Remote {
     /// Over this node's place in the cluster. Must be called inside a tokio runtime.
     #[must_use]
     pub fn new(metadata: Metadata) -> Self {
-        Self(Arc::new(Inner { metadata, runtime: tokio::runtime::Handle::current() }))
+        let (runtime, moves) = (tokio::runtime::Handle::current(), Mutex::default());
+        Self(Arc::new(Inner { metadata, runtime, moves }))
     }
 
     /// Whether this node's clock says about what those of most nodes say.
@@ -230,4 +235,6 @@ pub(crate) struct Gathered {
     /// The offsets below which their records are searchable.
     pub(crate) ends: Vec<(PartitionId, Offset)>,
     pub(crate) missing: Vec<Missing>,
+    /// The partitions that are among it.
+    pub(crate) lacks: Lacks,
 }

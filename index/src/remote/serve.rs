@@ -102,7 +102,7 @@ impl Host {
             async move {
                 let view = body.as_ref().try_into().map(u64::from_le_bytes);
                 let view = view.map_err(|_| "no view is named".to_owned())?;
-                host.held().remove(&view);
+                host.let_go(view);
                 Ok(Bytes::new())
             }
         });
@@ -192,7 +192,13 @@ impl Host {
             partitions: answers.collect(),
             parts: parts.iter().map(|part| described(part)).collect(),
         };
-        let now = searcher.elapsed();
+        self.hold(view, parts);
+        answer
+    }
+
+    /// Holds a view; who asked for the oldest ones has to ask again when there are too many.
+    fn hold(&self, view: u64, parts: Vec<Arc<FreshPart>>) {
+        let now = self.0.searcher.elapsed();
         let mut held = self.held();
         held.retain(|_, (at, _)| now.saturating_sub(*at) < VIEW_HELD_MAX);
         while held.len() >= VIEWS_MAX {
@@ -201,7 +207,18 @@ impl Host {
             held.remove(&oldest);
         }
         held.insert(view, (now, parts));
-        answer
+        self.count(&held);
+    }
+
+    fn let_go(&self, view: u64) {
+        let mut held = self.held();
+        held.remove(&view);
+        self.count(&held);
+    }
+
+    fn count(&self, held: &Held) {
+        let count = i64::try_from(held.len()).unwrap_or(i64::MAX);
+        self.0.searcher.0.parties.metrics.views_held.set(count);
     }
 
     pub(super) fn part(
@@ -388,6 +405,23 @@ mod tests {
             newest: None,
             counted: false,
         }
+    }
+
+    #[test]
+    fn views_for_other_nodes_are_counted_and_bounded() {
+        let fixture = Fixture::new();
+        let host = Host::of(fixture.searcher.clone(), 1);
+        let count = || fixture.core.parties.metrics.views_held.get();
+        (0..3).for_each(|view| host.hold(view, Vec::new()));
+        assert_eq!(count(), 3);
+        host.let_go(1);
+        assert_eq!(count(), 2);
+        (10..VIEWS_MAX as u64 + 10).for_each(|view| host.hold(view, Vec::new()));
+        assert_eq!(count(), i64::try_from(VIEWS_MAX).unwrap());
+        // Nobody fetched them.
+        fixture.clock.advance(VIEW_HELD_MAX);
+        host.hold(7, Vec::new());
+        assert_eq!(count(), 1);
     }
 
     #[tokio::test(flavor = "multi_thread")]

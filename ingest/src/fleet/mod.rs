@@ -3,6 +3,7 @@
 
 mod away;
 mod birth;
+mod figures;
 mod homes;
 pub(crate) mod lanes;
 mod let_go;
@@ -57,6 +58,8 @@ struct Inner {
     rests: Mutex<Rests>,
     /// Who led last.
     leaders: Mutex<BTreeMap<PartitionId, NodeId>>,
+    /// Held while it is asked for that all read what forgets names first.
+    opening: Arc<tokio::sync::Mutex<()>>,
     lanes: Lanes,
     homes: Homes,
 }
@@ -80,6 +83,7 @@ impl Fleet {
             troubles: Mutex::default(),
             rests: Mutex::default(),
             leaders: Mutex::default(),
+            opening: Arc::default(),
             lanes: Lanes::default(),
             homes: Homes::default(),
         }));

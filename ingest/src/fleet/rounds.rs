@@ -87,22 +87,29 @@ impl Fleet {
         let published = self.0.metadata.catalog().indexed_offset(partition)?;
         replica.cut(published).await?;
         if replica.leads() && placement.born {
-            self.say_what_all_read(&replica).await;
+            self.say_what_all_read(&replica);
             self.arrange(&replica, placement, topology, round).await?;
         }
         Ok(())
     }
 
     /// Tells a leader what it may write: nobody comes in any more who would not read it. Where names crowd
-    /// out other producers it is decided that all read what forgets names first, if they do.
-    async fn say_what_all_read(&self, replica: &Replica) {
-        let metadata = &self.0.metadata;
-        if metadata.log_protocol() < NAMES_PROTOCOL && replica.is_crowded() {
+    /// out other producers it is decided that all read what forgets names first, if they do. Nothing waits
+    /// for that, which lasts while who decides does not answer; one partition at a time asks for it.
+    fn say_what_all_read(&self, replica: &Replica) {
+        let log = self.0.metadata.log_protocol();
+        replica.all_read(log);
+        if log >= NAMES_PROTOCOL || !replica.is_crowded() {
+            return;
+        }
+        let Ok(turn) = self.0.opening.clone().try_lock_owned() else { return };
+        let metadata = self.0.metadata.clone();
+        tokio::spawn(async move {
             let open = Command::Open { protocol: NAMES_PROTOCOL };
             if let Err(error) = metadata.decide(&open.into()).await {
                 tracing::debug!(%error, "the most silent producers are forgotten, names or not");
             }
-        }
-        replica.all_read(metadata.log_protocol());
+            drop(turn);
+        });
     }
 }

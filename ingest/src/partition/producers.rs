@@ -65,10 +65,42 @@ pub(crate) enum Verdict {
 }
 
 /// The producers of one partition.
-#[derive(Debug, Default)]
-pub(crate) struct Producers(HashMap<u64, Producer>);
+#[derive(Debug)]
+pub(crate) struct Producers {
+    known: HashMap<u64, Producer>,
+    /// How many are remembered. All replicas must remember as many.
+    remembered_max: usize,
+}
+
+impl Default for Producers {
+    fn default() -> Self {
+        Self { known: HashMap::new(), remembered_max: PRODUCERS_MAX }
+    }
+}
 
 impl Producers {
+    /// None, of which so many are remembered.
+    #[cfg(test)]
+    pub(super) fn remembering(remembered_max: usize) -> Self {
+        Self { remembered_max, ..Self::default() }
+    }
+
+    /// None, of which as many are remembered.
+    #[cfg(test)]
+    pub(super) fn emptied(&self) -> Self {
+        Self::remembering(self.remembered_max)
+    }
+
+    /// Whether there are more than are remembered.
+    pub(super) fn are_too_many(&self) -> bool {
+        self.known.len() > self.remembered_max
+    }
+
+    /// Whether there are so many more that some are to be forgotten now.
+    pub(super) fn are_far_too_many(&self) -> bool {
+        self.known.len() > self.remembered_max + self.remembered_max / 8
+    }
+
     /// What a batch of this sequence is. Changes nothing.
     pub(crate) fn judge(&self, sequence: Sequence) -> Verdict {
         self.judge_after(sequence, None)
@@ -81,7 +113,7 @@ impl Producers {
             next: one.to,
             seen: Timestamp::default(),
         });
-        let known = pending.or(self.0.get(&sequence.producer).copied());
+        let known = pending.or(self.known.get(&sequence.producer).copied());
         let Some(known) = known.filter(|_| sequence.producer != 0) else {
             return Verdict::New;
         };
@@ -100,40 +132,40 @@ impl Producers {
     pub(super) fn take(&mut self, sequence: Sequence, now: Timestamp) {
         if sequence.producer != 0 {
             let producer = Producer { epoch: sequence.epoch, next: sequence.to, seen: now };
-            self.0.insert(sequence.producer, producer);
+            self.known.insert(sequence.producer, producer);
         }
     }
 
     /// Whether a producer has sent something here and is remembered.
     pub(super) fn knows(&self, producer: u64) -> bool {
-        self.0.contains_key(&producer)
+        self.known.contains_key(&producer)
     }
 
     pub(super) fn count(&self) -> usize {
-        self.0.len()
+        self.known.len()
     }
 
     /// Forgets who has been silent too long, and the most silent beyond the bound: of those that stand for
     /// names first, which would push out everybody else. Whoever knows the same forgets the same.
     pub(super) fn forget(&mut self, now: Timestamp) {
-        self.0.retain(|_, producer| producer.is_awaited(now));
+        self.known.retain(|_, producer| producer.is_awaited(now));
         self.forget_most_silent(Producer::is_of_names);
         self.forget_most_silent(|_| true);
     }
 
     /// Of a kind as many as there are too many in all.
     fn forget_most_silent(&mut self, is_of_kind: fn(&Producer) -> bool) {
-        let excess = self.0.len().saturating_sub(PRODUCERS_MAX);
+        let excess = self.known.len().saturating_sub(self.remembered_max);
         if excess == 0 {
             return;
         }
-        let all = self.0.iter().filter(|(_, producer)| is_of_kind(producer));
+        let all = self.known.iter().filter(|(_, producer)| is_of_kind(producer));
         let mut seen: Vec<(Timestamp, u64)> = all.map(|(id, one)| (one.seen, *id)).collect();
         let stays = match seen.len() > excess {
             true => Some(*seen.select_nth_unstable(excess).1),
             false => None,
         };
-        self.0.retain(|id, producer| {
+        self.known.retain(|id, producer| {
             !is_of_kind(producer) || stays.is_some_and(|first| (producer.seen, *id) >= first)
         });
     }
@@ -141,19 +173,20 @@ impl Producers {
     /// As programs forget that speak a version of the nodes' protocol before the fourth: the most silent
     /// beyond the bound, whatever they stand for. It stands in logs of theirs.
     pub(super) fn forget_alike(&mut self, now: Timestamp) {
-        self.0.retain(|_, producer| producer.is_awaited(now));
-        if self.0.len() > PRODUCERS_MAX {
-            let mut seen: Vec<Timestamp> = self.0.values().map(|producer| producer.seen).collect();
-            let excess = seen.len() - PRODUCERS_MAX;
+        self.known.retain(|_, producer| producer.is_awaited(now));
+        if self.are_too_many() {
+            let mut seen: Vec<Timestamp> =
+                self.known.values().map(|producer| producer.seen).collect();
+            let excess = seen.len() - self.remembered_max;
             let (_, oldest_kept, _) = seen.select_nth_unstable(excess);
             let oldest_kept = *oldest_kept;
-            self.0.retain(|_, producer| producer.seen >= oldest_kept);
+            self.known.retain(|_, producer| producer.seen >= oldest_kept);
         }
     }
 
     /// All of them as bytes, behind what is in `out`.
     pub(super) fn put(&self, out: &mut Vec<u8>) {
-        for (id, producer) in &self.0 {
+        for (id, producer) in &self.known {
             out.extend_from_slice(&id.to_le_bytes());
             out.extend_from_slice(&producer.epoch.to_le_bytes());
             out.extend_from_slice(&producer.next.to_le_bytes());
@@ -176,7 +209,7 @@ impl Producers {
                 *known = producer;
             }
         }
-        Some(Self(producers))
+        Some(Self { known: producers, ..Self::default() })
     }
 }
 
@@ -238,7 +271,7 @@ mod tests {
         let mut bytes = Vec::new();
         producers.put(&mut bytes);
         let mut back = Producers::read(&bytes).unwrap();
-        assert_eq!(back.0, producers.0);
+        assert_eq!(back.known, producers.known);
         assert!(Producers::read(&bytes[1..]).is_none());
         let from = Sequence::OF_KEY | Sequence::OF_NAMES;
         let names = Sequence { producer: 10, epoch: 3, from, to: from + 1 };

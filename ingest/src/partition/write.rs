@@ -125,6 +125,28 @@ impl State {
         self.last
     }
 
+    /// Whether there are more producers than are remembered.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.producers.are_too_many()
+    }
+
+    /// Whether there are so many more that some are to be forgotten now.
+    pub(crate) fn is_to_forget(&self) -> bool {
+        self.producers.are_far_too_many()
+    }
+
+    /// One without records that remembers so many producers.
+    #[cfg(test)]
+    pub(crate) fn remembering(producers_max: usize) -> Self {
+        Self { producers: Producers::remembering(producers_max), ..Self::default() }
+    }
+
+    /// One without records that remembers as many producers.
+    #[cfg(test)]
+    pub(crate) fn emptied(&self) -> Self {
+        Self { producers: self.producers.emptied(), ..Self::default() }
+    }
+
     /// Producers that are remembered.
     pub(crate) fn producer_count(&self) -> usize {
         self.producers.count()

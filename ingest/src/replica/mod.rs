@@ -33,9 +33,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::metrics::IngestMetrics;
 use crate::partition::write::State;
-use crate::partition::{
-    AppendError, Appended, Checked, Inflight, PRODUCERS_MAX, PartitionSettings, bytes_of,
-};
+use crate::partition::{AppendError, Appended, Checked, Inflight, PartitionSettings, bytes_of};
 use course::Course;
 use cut::Uncut;
 pub(crate) use fold::NAMES_PROTOCOL;
@@ -379,7 +377,7 @@ impl Replica {
 
     /// Whether it knows more producers than are to be remembered.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.tail().1 > PRODUCERS_MAX
+        self.0.store.tail(|fold, _| fold.0.is_crowded())
     }
 
     /// The replica as placements name it.

@@ -17,9 +17,7 @@ use tokio::sync::{Mutex, oneshot, watch};
 
 use super::machine::{Applied, Store};
 use super::{ReplicaParties, fold, machine};
-use crate::partition::{
-    APPEND_BYTES_MAX, AppendError, Appended, Checked, Held, Judging, PRODUCERS_MAX, admit,
-};
+use crate::partition::{APPEND_BYTES_MAX, AppendError, Appended, Checked, Held, Judging, admit};
 
 /// Bytes that are proposed together.
 const GROUP_BYTES_MAX: usize = 4 << 20;
@@ -126,10 +124,12 @@ impl Proposer {
     /// Lets every replica forget the producers that are silent too long, and the most silent of too
     /// many, now and then.
     async fn forget(&mut self) {
-        let (count, last) = self.store.tail(|fold, _| (fold.0.producer_count(), fold.0.last()));
+        let (count, is_full, last) = self
+            .store
+            .tail(|fold, _| (fold.0.producer_count(), fold.0.is_to_forget(), fold.0.last()));
         let now = self.parties.clock.elapsed();
         let is_time = now.saturating_sub(self.forgot) >= FORGET_INTERVAL;
-        if count == 0 || !is_time && count <= PRODUCERS_MAX + PRODUCERS_MAX / 8 {
+        if count == 0 || !is_time && !is_full {
             return;
         }
         let Some(forget) = fold::forget(self.all_read.load(Ordering::Relaxed), last) else {

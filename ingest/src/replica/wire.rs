@@ -190,6 +190,34 @@ mod tests {
         }
     }
 
+    /// What version 3 of the nodes' protocol answers.
+    const ANSWERS: [&str; 13] = [
+        r#"{"Taken":[{"record_count":3,"duplicate":false,"next":9,"first":4}]}"#,
+        r#"{"Taken":[{"record_count":3,"duplicate":true,"next":9,"first":null}]}"#,
+        r#"{"Sequence":5}"#,
+        r#"{"Fenced":2}"#,
+        r#""Overloaded""#,
+        r#""DiskFull""#,
+        r#"{"NotLeader":7}"#,
+        r#"{"NotLeader":null}"#,
+        r#""NoMajority""#,
+        r#"{"Elsewhere":6}"#,
+        r#"{"TooLarge":{"bytes":7,"max":6}}"#,
+        r#""Unsure""#,
+        r#""Stopping""#,
+    ];
+
+    #[test]
+    fn answers_of_the_version_before_are_read_and_given_as_they_are() {
+        for text in ANSWERS {
+            let answer = decode_answer(PartitionId(4), text.as_bytes());
+            assert_eq!(encode_answer(&answer), text);
+        }
+        // What only a later version answers leaves it open: it is sent again.
+        let later = decode_answer(PartitionId(4), br#"{"Tired":5}"#);
+        assert!(matches!(later, Err(AppendError::Unsure)), "{later:?}");
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -35,7 +35,7 @@ fn once(stored: &[Vec<String>]) -> Result<(), String> {
 }
 
 /// What two members know to be committed is the same, and adds up to the same.
-fn same_logs(partition: usize, group: &super::group::Group) -> Result<(), String> {
+pub(super) fn same_logs(partition: usize, group: &super::group::Group) -> Result<(), String> {
     for one in &group.members {
         for other in &group.members {
             let shared = one.committed.min(other.committed);

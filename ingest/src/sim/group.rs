@@ -5,6 +5,7 @@ use bytes::Bytes;
 use cluster::raft::Fold as _;
 use model::partition::Offset;
 
+use crate::partition::write::State;
 use crate::replica::course::Course;
 use crate::replica::fold::PartitionFold;
 
@@ -58,7 +59,7 @@ impl Member {
             assert!(self.committed <= shared, "a committed entry would be cut");
             self.log.truncate(shared);
             self.cuts += 1;
-            self.fold = PartitionFold::default();
+            self.fold = PartitionFold(self.fold.0.emptied());
             let log = std::mem::take(&mut self.log);
             log.into_iter().for_each(|entry| self.append(entry));
         }
@@ -79,6 +80,13 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn new(count: usize) -> Self {
         Self { members: (0..count).map(|_| Member::default()).collect(), elections: 0 }
+    }
+
+    /// One whose members remember so many producers.
+    pub(super) fn remembering(count: usize, producers_max: usize) -> Self {
+        let fold = || PartitionFold(State::remembering(producers_max));
+        let member = |_| Member { fold: fold(), ..Member::default() };
+        Self { members: (0..count).map(member).collect(), elections: 0 }
     }
 
     fn majority(&self) -> usize {

@@ -6,6 +6,7 @@
 mod chance;
 mod check;
 mod clients;
+mod crowd;
 mod group;
 mod homes;
 mod world;

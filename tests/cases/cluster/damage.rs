@@ -79,6 +79,35 @@ fn damage_on_a_majority_is_said_and_nothing_is_dropped_in_silence() {
     cluster.expect(&tally);
 }
 
+#[test]
+fn a_damaged_log_of_the_metadata_stops_its_node_alone_and_is_not_cut() {
+    let (mut cluster, tally, _) = queued("decided");
+    cluster.stop(1);
+    let files = std::fs::read_dir(cluster.data(1).join("meta")).unwrap();
+    let paths = files.map(|file| file.unwrap().path());
+    let segments = paths.filter(|path| path.extension().is_some_and(|end| end == "seg"));
+    let path = segments.max().expect("the log has a segment");
+    let good = flip(&path, 0.5);
+    let bad = std::fs::read(&path).unwrap();
+    cluster.begin(1);
+    let ended = eventually("it to end by itself", || cluster.process(1).ended());
+    let words = cluster.words(1);
+    assert!(!ended && words.contains("the log of the metadata cannot be opened"), "{words}");
+    assert!(words.contains("damaged at byte"), "{words}");
+    assert_eq!(std::fs::read(&path).unwrap(), bad, "it is left as it is");
+    // The others decide, take and answer without it.
+    cluster.kill(1);
+    let load = Load::start(&cluster.addresses(), "meanwhile", 2);
+    load.more(100);
+    let meanwhile = load.end();
+    cluster.expect(&tally);
+    std::fs::write(&path, good).unwrap();
+    cluster.begin(1);
+    cluster.settled();
+    cluster.expect(&tally);
+    cluster.expect(&meanwhile);
+}
+
 /// Bytes of the disk that becomes full.
 const DISK_BYTES: u64 = 160 << 20;
 

@@ -104,6 +104,17 @@ fn who_operates_sees_the_nodes_and_is_told_what_to_do() {
     for words in ["metadata led by", "clock", "entries behind", " 0 of "] {
         assert!(shown.contains(words), "{words} in {shown}");
     }
+    eventually("the figures of all nodes to say the same", || {
+        let says = |number: usize| {
+            let told = cluster.client(number).send("GET", "/metrics", &[], Vec::new())?.body;
+            let has = |line: &str| told.lines().any(|one| one == line);
+            let is_so =
+                has("cluster_nodes{health=\"up\"} 4") && has("cluster_nodes{health=\"gone\"} 0");
+            (is_so && has("cluster_replicas_troubled 0") && has("cluster_clock_differs 0"))
+                .then_some(())
+        };
+        (0..4).try_for_each(says)
+    });
     let told = sawlog_cluster(&cluster, 2, &["status", "--format", "json"]);
     let status: Value = serde_json::from_str(&told).unwrap();
     assert_eq!(list(&status["nodes"]).len(), 4, "{status}");

@@ -7,6 +7,7 @@ mod faults;
 mod foreign;
 mod founding;
 mod members;
+mod neighbours;
 mod partitions;
 mod power;
 mod repeats;

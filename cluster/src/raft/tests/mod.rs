@@ -16,6 +16,7 @@ use crate::log::LogError;
 
 mod cluster;
 mod crash;
+mod earlier;
 mod model;
 mod suite;
 mod wire;
