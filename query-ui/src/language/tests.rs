@@ -156,9 +156,11 @@ fn a_time_is_all_of_what_it_names() {
     check("timestamp>2026-01-31", "timestamp('2026-01-31T23:59:59.999999999Z'..)");
     check("timestamp<2026-01-31", "timestamp(..)'2026-01-31T00:00:00.000000000Z'");
     check(
-        "timestamp:{2026-01 TO 2026-01-31T10]",
-        "timestamp('2026-01-31T23:59:59.999999999Z'..]'2026-01-31T10:59:59.999999999Z'",
+        "timestamp:{2026-01 TO 2026-02-01T10]",
+        "timestamp('2026-01-31T23:59:59.999999999Z'..]'2026-02-01T10:59:59.999999999Z'",
     );
+    // All of January is before.
+    wrong("timestamp:{2026-01 TO 2026-01-31T10]", (10, 36), "nothing lies in");
     check(
         r#"timestamp:[* TO "2026-01-01 12:00+02:00"]"#,
         "timestamp(..]'2026-01-01T10:00:59.999999999Z'",
