@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 use futures::StreamExt as _;
 use model::wire::{ErrorBody, ErrorDetail};
 use serde_json::Value;
@@ -81,11 +81,9 @@ impl Client {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
-        let response = request.send().await.with_context(|| {
-            format!(
-                "no node answers at {}: start one with `sawlog run`, or name it with --server",
-                self.server
-            )
+        let response = request.send().await.map_err(|error| {
+            let words = unanswered(&self.server, &error);
+            Error::new(error).context(words)
         })?;
         if response.status().is_success() {
             return Ok(response);
@@ -97,6 +95,18 @@ impl Client {
             Err(_) => bail!("the node answers {status}: {}", String::from_utf8_lossy(&body).trim()),
         }
     }
+}
+
+/// What to do where a request got no answer.
+fn unanswered(server: &str, error: &(dyn std::error::Error + 'static)) -> String {
+    let mut causes = std::iter::successors(Some(error), |error| (**error).source());
+    // Nodes speak HTTP/2 to each other, and nothing else.
+    if causes.any(|cause| cause.to_string().contains("invalid HTTP version")) {
+        return format!(
+            "{server} is where other nodes hear a node: name where clients do with --server, its --listen, as a rule one port below"
+        );
+    }
+    format!("no node answers at {server}: start one with `sawlog run`, or name it with --server")
 }
 
 /// The node's own words about a request it refused.

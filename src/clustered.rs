@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result, anyhow};
 use axum::Router;
 use cluster::meta::{AskOwner, MetaSettings, Metadata, Start};
 use cluster::peer::{Members, PeerServer, PeerTls, Peers};
@@ -21,6 +21,7 @@ use model::node::{Placement, Roles};
 use model::partition::PartitionId;
 use platform::clock::Clock;
 use platform::disk::Disk;
+use platform::http::BindError;
 use platform::objects::{Objects, StoreOptions};
 use query_ui::plan::Engine;
 
@@ -60,9 +61,7 @@ impl Clustered {
         let peers = Peers::speaking(config.cluster.protocol, base.clock.clone(), tls.clone());
         let (server, members) = (PeerServer::new(peers.clone()), Members::default());
         members.serve(&server);
-        let listener = platform::http::bind(config.cluster.listen)
-            .await
-            .context("other nodes cannot be heard: choose another --peer-listen")?;
+        let listener = platform::http::bind(config.cluster.listen).await.map_err(unheard)?;
         let bound = listener.local_addr().context("the address is not known")?;
         let serving = server.clone().serve(listener, tls, base.shutdown.clone());
         let shutdown = base.shutdown.clone();
@@ -117,6 +116,12 @@ impl Clustered {
     /// sends records.
     async fn wait_for_partitions(&self, base: &Base) {
         let until = base.clock.elapsed() + PARTITIONS_WAIT;
+        let topology = self.metadata.catalog().topology().borrow().clone();
+        let lacks = roles_lacking(topology.nodes.values().map(|node| node.roles));
+        if !lacks.is_empty() {
+            let lacks = lacks.join(", ");
+            tracing::warn!(%lacks, "no node of the cluster has these roles: start one with them (--roles); without `ingest` no record is taken, without `index` none is found");
+        }
         while base.clock.elapsed() < until {
             let topology = self.metadata.catalog().topology().borrow().clone();
             let led = |(partition, placement): (&PartitionId, &Placement)| {
@@ -157,6 +162,7 @@ impl Clustered {
         let data = base.config.data_dir.clone();
         let indexer = Arc::new(Indexer::start(parties, data, base.shutdown.clone())?);
         if let Some(copies) = keeper {
+            copies.tell_figures(&base.metrics, base.shutdown.clone());
             tokio::spawn(copies.look_after(self.server.clone(), base.shutdown.clone()));
         }
         tokio::spawn(seats::hold(self.clone(), indexer.clone(), base.shutdown.clone()));
@@ -193,7 +199,7 @@ impl Clustered {
         let claimed = claim_once(&self.metadata, objects).await;
         match claimed {
             Ok(()) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+            Err(error) if is_for_good(&error) => {
                 return Err(error).with_context(|| format!("cannot use the store {url}"));
             }
             Err(error) => {
@@ -231,8 +237,17 @@ impl Clustered {
         if self.metadata.catalog().topology().borrow().nodes.len() < 2 {
             return;
         }
-        self.fleet.hand_over_all().await;
-        self.metadata.leave().await;
+        self.metadata.say_going().await;
+        let given = async {
+            self.fleet.hand_over_all().await;
+            self.metadata.leave().await;
+        };
+        tokio::select! {
+            () = given => {}
+            () = self.metadata.all_others_go() => {
+                tracing::info!("all other nodes have gone, or go too: nobody takes this one's work over");
+            }
+        }
     }
 
     /// Ends the members that live here; the replicas were ended by who looks after them.
@@ -245,16 +260,55 @@ impl Clustered {
     }
 }
 
+/// Why other nodes cannot be heard.
+fn unheard(error: BindError) -> Error {
+    match error {
+        BindError::InUse(address) => anyhow!(
+            "other nodes cannot be heard: {address} is in use by another program: stop it, or choose another address with --peer-listen"
+        ),
+        error @ BindError::Other { .. } => {
+            Error::new(error).context("other nodes cannot be heard: choose another --peer-listen")
+        }
+    }
+}
+
+/// The roles that none of the nodes has and without which a cluster does nothing.
+fn roles_lacking(nodes: impl Iterator<Item = Roles>) -> Vec<&'static str> {
+    let (mut ingest, mut index) = (false, false);
+    for roles in nodes {
+        ingest |= roles.ingest;
+        index |= roles.index;
+    }
+    let all = [(ingest, "ingest"), (index, "index")];
+    all.into_iter().filter(|(has, _)| !has).map(|(_, name)| name).collect()
+}
+
 /// Asks the store whose it is, and takes it when it is nobody's.
 async fn claim_once(metadata: &Metadata, objects: &Objects) -> io::Result<()> {
     let was_claimed = metadata.store_was_claimed().map_err(io::Error::other)?;
     let (owner, objects) = (metadata.store_owner(), objects.clone());
-    let claim = move || objects.claim(&owner, was_claimed);
+    let claim = move || objects.claim(&owner, was_claimed).map_err(nowhere);
     tokio::task::spawn_blocking(claim).await.map_err(io::Error::other)??;
     if !was_claimed {
         metadata.store_is_claimed().await.map_err(io::Error::other)?;
     }
     Ok(())
+}
+
+/// Who cannot put an object because something is not there has no bucket.
+fn nowhere(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::NotFound => {
+            let words = format!("there is no such bucket or folder: make it first. {error}");
+            io::Error::new(ErrorKind::NotFound, words)
+        }
+        _ => error,
+    }
+}
+
+/// Whether a store that answers so is of no use however often it is asked.
+fn is_for_good(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound)
 }
 
 /// Whose the store says that it is, for a node that is of no cluster yet: one whose store is another
@@ -318,5 +372,33 @@ fn meta_settings(
         store_owner,
         ask_owner: ask_owner(base),
         had_partitions: solo_count > 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_that_is_not_there_is_said_and_a_store_that_is_silent_is_asked_again() {
+        let of = |kind: ErrorKind| nowhere(io::Error::new(kind, "404"));
+        let missing = of(ErrorKind::NotFound);
+        assert!(
+            is_for_good(&missing) && missing.to_string().contains("make it first"),
+            "{missing}"
+        );
+        assert!(is_for_good(&of(ErrorKind::InvalidInput)));
+        assert!(!is_for_good(&of(ErrorKind::ConnectionRefused)));
+        assert_eq!(of(ErrorKind::TimedOut).to_string(), "404");
+    }
+
+    #[test]
+    fn what_no_node_does_is_known() {
+        let lacks =
+            |roles: &[&str]| roles_lacking(roles.iter().map(|roles| Roles::parse(roles).unwrap()));
+        assert_eq!(lacks(&["query"]), ["ingest", "index"]);
+        assert_eq!(lacks(&["query", "ingest"]), ["index"]);
+        assert!(lacks(&["ingest", "index,query"]).is_empty());
+        assert!(lacks(&["all"]).is_empty());
     }
 }

@@ -184,7 +184,7 @@ impl ClusterConfig {
         self.bootstrap || !self.join.is_empty()
     }
 
-    fn check(&self, insecure: bool) -> Result<()> {
+    fn check(&self, main: SocketAddr, insecure: bool) -> Result<()> {
         Roles::parse(&self.roles).map_err(|words| anyhow!("cluster.roles: {words}"))?;
         ensure!(
             !self.bootstrap || self.join.is_empty(),
@@ -202,6 +202,8 @@ impl ClusterConfig {
                 self.listen
             );
         }
+        let is_apart = self.listen != main || main.port() == 0;
+        ensure!(is_apart, "--listen and --peer-listen are both {main}: they need an address each");
         let unspecified =
             self.advertise.starts_with("0.0.0.0:") || self.advertise.starts_with("[::]:");
         ensure!(
@@ -347,7 +349,7 @@ impl Config {
         );
         self.queue.check()?;
         ensure!(self.query.table_rows_max >= 1, "query.table_rows_max must be at least 1");
-        self.cluster.check(self.insecure)?;
+        self.cluster.check(self.listen, self.insecure)?;
         KafkaConfig::check(&self.kafka)?;
         if self.syslog_tls_listen.is_some() {
             self.syslog.tls()?;
@@ -447,6 +449,7 @@ mod tests {
         check("es_listen = '0.0.0.0:9200'", Err("0.0.0.0:9200"));
         check("[cluster]\nbootstrap = true", Ok(()));
         check("[cluster]\nroles = 'ingset'", Err("ingset"));
+        check("[cluster]\nbootstrap = true\nlisten = '127.0.0.1:7410'", Err("an address each"));
         check("[cluster]\nbootstrap = true\njoin = ['a:1']", Err("--join"));
         check("[cluster]\njoin = ['http://a:1']", Err("HOST:PORT"));
         check("[cluster]\njoin = ['a:1']\nlisten = '10.0.0.1:7411'", Err("sawlog cluster certs"));

@@ -6,6 +6,7 @@ mod kafka;
 mod queue;
 mod node;
 mod starting;
+mod removed;
 mod readiness;
 mod seats;
 mod status_source;

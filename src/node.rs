@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use axum::{Extension, Router};
 use cluster::catalog::Catalog;
+use cluster::meta::Metadata;
 use cluster::queue::Queue;
 use index::indexer::Indexer;
 use index::metrics::IndexMetrics;
@@ -36,6 +37,7 @@ use crate::config::Config;
 use crate::listeners;
 use crate::operate;
 use crate::readiness::Readiness;
+use crate::removed;
 use crate::starting::Starting;
 use crate::status_source::{NodeStatus, Reader};
 use crate::tell;
@@ -119,10 +121,21 @@ impl Parts {
     }
 
     /// What `sawlog cluster` asks.
-    fn router(&self) -> Router {
+    fn router(&self, config: &Config, readiness: &Readiness) -> Router {
         match self {
-            Self::Clustered(clustered) => clustered.router(),
+            Self::Clustered(clustered) => {
+                let store = operate::StoreSeen::new(config.cluster.store.clone(), readiness);
+                clustered.router().layer(Extension(store))
+            }
             Self::Solo(_) => operate::router_alone(),
+        }
+    }
+
+    /// The metadata of the cluster, where there is one.
+    fn metadata(&self) -> Option<&Metadata> {
+        match self {
+            Self::Clustered(clustered) => Some(&clustered.metadata),
+            Self::Solo(_) => None,
         }
     }
 
@@ -178,7 +191,7 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     let (wish, shutdown) =
         (Shutdown::on_signals().context("cannot hear signals")?, Shutdown::default());
     let (clock, metrics) = (Clock::system(), Metrics::default());
-    let catalog = Catalog::open(&config.data_dir.join("catalog.redb"))?;
+    let catalog = Catalog::open_in(&config.data_dir)?;
     let ingest_metrics = IngestMetrics::new(&metrics);
     let base = Base { config, catalog, clock, metrics, ingest_metrics, shutdown, address };
     let node = base.catalog.node_id()?;
@@ -219,24 +232,23 @@ async fn serve(config: Config, shipping: Option<Shipping>) -> Result<()> {
     let router = query_ui::api::router(QueryState::new(engine, source, shutdown.clone()))
         .merge(doors.router())
         .merge(operating(readiness.clone(), metrics))
-        .merge(parts.router());
+        .merge(parts.router(&config, &readiness));
+    let router = removed::answered(router, parts.metadata());
     let guarded =
         |router, audience| doors::translated(platform::http::named(access.guard(router)), audience);
     let more = listeners::open(&config, &router, &doors, guarded, &access, &shutdown).await?;
 
     let listener = starting.end(&clock).await.context("the address cannot be served")?;
     announce(address, readiness, &clock, &shutdown);
-    platform::http::serve(listener, guarded(router, Audience::All), shutdown.clone())
-        .await
-        .context("serving failed")?;
-    more.join().await?;
+    let main = platform::http::serve(listener, guarded(router, Audience::All), shutdown.clone());
+    let out = removed::serve(main, more, parts.metadata(), &clock).await?;
     if let Some(shipper) = shipper {
         shipper.join().await.context("the embedded shipper failed")?;
     }
     parts.stop().await?;
     tokio::task::spawn_blocking(move || indexer.join()).await.context("stopping failed")?;
     tracing::info!("stopped");
-    Ok(())
+    out.map_or(Ok(()), Err)
 }
 
 /// The queue and the indexer on it.
@@ -245,6 +257,10 @@ async fn start_parts(base: &Base) -> Result<(Parts, Arc<Indexer>)> {
         let clustered = Clustered::start(base).await?;
         let indexer = clustered.start_indexer(base).await?;
         return Ok((Parts::Clustered(clustered), indexer));
+    }
+    let roles = &base.config.cluster.roles;
+    if roles != "all" {
+        tracing::warn!(%roles, "this node is of no cluster, and does everything: roles count with --bootstrap or --join");
     }
     let partitions = open_partitions(&base.config, &base.clock, &base.ingest_metrics)?;
     let objects = local_objects(&base.config)?;
@@ -277,12 +293,12 @@ fn start_engine(
         .context("cannot start the query engine")
 }
 
-/// Says that the node is ready as soon as it is.
+/// Says that the node is ready as soon as it is, and until then why it is not, where that lasts.
 fn announce(address: SocketAddr, readiness: Readiness, clock: &Clock, shutdown: &Shutdown) {
     let (clock, shutdown) = (clock.clone(), shutdown.clone());
     tokio::spawn(async move {
         tokio::select! {
-            () = readiness.begun(&clock) => {
+            () = readiness.begun(&clock, |lack| tell(&format!("not ready yet: {lack}"))) => {
                 tell(&format!("Sawlog is ready: open http://{}", reachable(address)));
             }
             () = shutdown.wait() => {}
@@ -291,7 +307,7 @@ fn announce(address: SocketAddr, readiness: Readiness, clock: &Clock, shutdown: 
 }
 
 /// The address by which this machine reaches itself.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -403,7 +419,7 @@ fn ship(
 fn operating(readiness: Readiness, metrics: Metrics) -> Router {
     let ready = |State(readiness): State<Readiness>| async move {
         match readiness.lack() {
-            None => (StatusCode::OK, "ready\n".to_owned()),
+            None => (StatusCode::OK, readiness.words()),
             Some(lack) => (StatusCode::SERVICE_UNAVAILABLE, format!("{lack}\n")),
         }
     };

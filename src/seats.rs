@@ -1,17 +1,18 @@
 //! Which partitions this node indexes: those whose lease the cluster gave to it, as long as it has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::catalog::Fence;
-use futures::future::join_all;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use index::indexer::{Indexer, StartError};
 use ingest::replica::Replica;
 use model::node::{Topology, indexer_lease};
 use model::partition::PartitionId;
 use platform::shutdown::Shutdown;
-use tokio::task::JoinHandle;
 
 use crate::clustered::Clustered;
 
@@ -27,14 +28,16 @@ pub(crate) async fn hold(clustered: Clustered, indexer: Arc<Indexer>, shutdown: 
     let mut topology = clustered.metadata.catalog().topology();
     let clock = clustered.metadata.clock().clone();
     let mut reset = indexer.reset();
-    let (read, told, rests) = Default::default();
-    let mut seats = Seats { clustered, indexer, read, told, rests };
+    let mut seats = Seats::new(clustered, indexer);
     loop {
         let now = topology.borrow_and_update().clone();
-        let anew = reset.has_changed().unwrap_or(false);
+        if reset.has_changed().unwrap_or(false) {
+            seats.anew.extend(now.partitions.keys());
+        }
         reset.mark_unchanged();
-        seats.look(&now, anew).await;
+        seats.look(&now);
         tokio::select! {
+            Some((partition, why)) = seats.moves.ended() => seats.note(partition, why),
             _ = topology.changed() => {}
             _ = reset.changed() => reset.mark_changed(),
             () = clock.sleep(LOOK_INTERVAL) => {}
@@ -50,16 +53,27 @@ struct Seats {
     read: BTreeMap<PartitionId, Option<Replica>>,
     /// Under which tokens it was said that partitions are indexed.
     told: BTreeMap<PartitionId, u64>,
+    /// Those that are to be taken anew, also where nothing else says so.
+    anew: BTreeSet<PartitionId>,
+    moves: Moves,
     rests: Rests,
 }
 
 impl Seats {
-    /// Takes and releases what the leases say; with `anew` also what is held.
-    async fn look(&mut self, topology: &Topology, anew: bool) {
+    fn new(clustered: Clustered, indexer: Arc<Indexer>) -> Self {
+        let (read, told, anew, moves, rests) = Default::default();
+        Self { clustered, indexer, read, told, anew, moves, rests }
+    }
+
+    /// Begins to take and to release what the leases say. What moves already is looked at when that
+    /// has ended.
+    fn look(&mut self, topology: &Topology) {
         let me = self.clustered.metadata.me();
         let seats = self.indexer.seats();
-        let mut moves = Vec::new();
         for partition in topology.partitions.keys().copied() {
+            if self.moves.has(partition) {
+                continue;
+            }
             let lease = topology.indexer(partition).filter(|lease| lease.node == me);
             let fence =
                 lease.map(|lease| Fence { lease: indexer_lease(partition), token: lease.token });
@@ -68,33 +82,21 @@ impl Seats {
             // A replica that was opened anew is read anew; one that came is read instead of others.
             let known = self.read.get(&partition);
             let reads = known.is_some_and(|known| is_same(known.as_ref(), source.as_ref()));
+            let anew = self.anew.contains(&partition);
             if held == fence && !anew && (reads || held.is_none()) {
                 continue;
             }
             let now = self.clustered.metadata.clock().elapsed();
             if anew || !self.rests.is_resting(partition, now) {
+                self.anew.remove(&partition);
                 self.read.insert(partition, source);
-                moves.push((partition, self.begin(partition, fence)));
+                self.begin(partition, fence);
             }
-        }
-        // All at once: one whose threads end slowly keeps no other from being read.
-        let (partitions, moves): (Vec<_>, Vec<_>) = moves.into_iter().unzip();
-        for (partition, moved) in partitions.into_iter().zip(join_all(moves).await) {
-            let why = match moved {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(error) => Some(error.to_string()),
-            };
-            self.note(partition, why);
         }
     }
 
     /// Begins to take a partition under that lease, or to release it.
-    fn begin(
-        &mut self,
-        partition: PartitionId,
-        fence: Option<Fence>,
-    ) -> JoinHandle<Result<(), StartError>> {
+    fn begin(&mut self, partition: PartitionId, fence: Option<Fence>) {
         match &fence {
             Some(Fence { token, .. }) => {
                 if self.told.insert(partition, *token) != Some(*token) {
@@ -107,11 +109,10 @@ impl Seats {
         }
         let taken = fence.map(|fence| (self.clustered.fleet.queue(partition), fence));
         let indexer = self.indexer.clone();
-        // Threads are waited for.
-        tokio::task::spawn_blocking(move || {
+        self.moves.begin(partition, move || {
             indexer.release(partition);
             taken.map_or(Ok(()), |(log, fence)| indexer.take(log, Some(fence)))
-        })
+        });
     }
 
     /// Notes why a partition could not be taken, if it could not.
@@ -130,6 +131,45 @@ fn is_same(known: Option<&Replica>, now: Option<&Replica>) -> bool {
         (Some(known), Some(now)) => known.is(now),
         (None, None) => true,
         _ => false,
+    }
+}
+
+/// Partitions that are being taken or released: each once at a time, and none waits for another one,
+/// whose threads may end slowly.
+#[derive(Default)]
+struct Moves {
+    partitions: BTreeSet<PartitionId>,
+    ends: FuturesUnordered<BoxFuture<'static, (PartitionId, Option<String>)>>,
+}
+
+impl Moves {
+    fn has(&self, partition: PartitionId) -> bool {
+        self.partitions.contains(&partition)
+    }
+
+    /// Begins to move a partition, on a thread that may block.
+    fn begin(
+        &mut self,
+        partition: PartitionId,
+        work: impl FnOnce() -> Result<(), StartError> + Send + 'static,
+    ) {
+        self.partitions.insert(partition);
+        let moving = tokio::task::spawn_blocking(work);
+        self.ends.push(Box::pin(async move {
+            let why = match moving.await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            (partition, why)
+        }));
+    }
+
+    /// The next one whose move has ended, and why it failed if it did. `None` when none moves.
+    async fn ended(&mut self) -> Option<(PartitionId, Option<String>)> {
+        let (partition, why) = self.ends.next().await?;
+        self.partitions.remove(&partition);
+        Some((partition, why))
     }
 }
 
@@ -167,6 +207,28 @@ impl Rests {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_partition_that_is_slow_to_leave_holds_no_other_one_up() {
+        let (mut moves, [slow, quick]) = (Moves::default(), [1, 2].map(PartitionId));
+        let (finish, wait) = std::sync::mpsc::sync_channel::<()>(1);
+        moves.begin(slow, move || {
+            wait.recv().ok();
+            Ok(())
+        });
+        moves.begin(quick, || Ok(()));
+        assert!(moves.has(slow) && moves.has(quick));
+        assert_eq!(moves.ended().await, Some((quick, None)));
+        // Again, while the other one goes on.
+        assert!(moves.has(slow) && !moves.has(quick));
+        moves.begin(quick, || Err(std::io::Error::other("no room").into()));
+        let (ended, why) = moves.ended().await.unwrap();
+        assert!(ended == quick && why.is_some(), "{why:?}");
+        finish.send(()).unwrap();
+        assert_eq!(moves.ended().await, Some((slow, None)));
+        assert_eq!(moves.ended().await, None);
+        assert!(!moves.has(slow));
+    }
 
     #[test]
     fn what_cannot_be_taken_is_tried_ever_more_rarely_and_said_once() {

@@ -14,6 +14,9 @@ use platform::shutdown::Shutdown;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::node::reachable;
+use crate::tell;
+
 /// How long what was asked meanwhile may take to be answered when the node has started.
 const END_WAIT: Duration = Duration::from_secs(1);
 
@@ -25,11 +28,13 @@ pub(crate) struct Starting {
 }
 
 impl Starting {
-    /// Answers from now on.
+    /// Answers from now on, and says so on the terminal: whoever started the node may wait for long.
     ///
     /// # Errors
     /// As the system says.
     pub(crate) fn begin(listener: TcpListener, access: &Access) -> io::Result<Self> {
+        let address = reachable(listener.local_addr()?);
+        tell(&format!("serving at http://{address}, not ready yet: reading what is there"));
         let listener = listener.into_std()?;
         let shared = TcpListener::from_std(listener.try_clone()?)?;
         let done = Shutdown::default();

@@ -21,9 +21,28 @@ pub(crate) async fn status(args: StatusArgs) -> Result<()> {
     print(&mut out, &status)
 }
 
+/// How the node is, in a few words.
+fn state(status: &Status) -> String {
+    match (&status.lack, status.ready) {
+        (_, true) if status.behind => "ready, the newest records cannot be found yet".to_owned(),
+        (_, true) => "ready".to_owned(),
+        (Some(lack), false) => format!("not ready: {lack}"),
+        (None, false) => "not ready".to_owned(),
+    }
+}
+
 fn print(out: &mut impl std::io::Write, status: &Status) -> Result<()> {
-    let state = if status.ready { "ready" } else { "starting" };
-    writeln!(out, "node {} ({}), {state}, up {} s", status.node, status.version, status.uptime_s)?;
+    writeln!(
+        out,
+        "node {} ({}), {}, up {} s",
+        status.node,
+        status.version,
+        state(status),
+        status.uptime_s
+    )?;
+    if let Some(seconds) = status.store_silent_s {
+        writeln!(out, "THE STORE OF SPLITS HAS NOT ANSWERED FOR {seconds} s")?;
+    }
     let disk = &status.disk;
     writeln!(
         out,
@@ -77,4 +96,30 @@ fn print(out: &mut impl std::io::Write, status: &Status) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: &Status, expected: &str) {
+        let mut out = Vec::new();
+        print(&mut out, status).unwrap();
+        let words = String::from_utf8(out).unwrap();
+        assert!(words.contains(expected) && !words.contains("starting"), "{words}");
+    }
+
+    #[test]
+    fn a_node_that_is_behind_is_not_starting() {
+        let ready = Status { ready: true, uptime_s: 1_037, ..Status::default() };
+        check(&ready, ", ready, up 1037 s\n");
+        let behind = Status { behind: true, ..ready.clone() };
+        check(&behind, ", ready, the newest records cannot be found yet, up 1037 s\n");
+        let alone = Some("nothing is heard of the cluster".to_owned());
+        let alone = Status { ready: false, lack: alone, ..behind };
+        check(&alone, ", not ready: nothing is heard of the cluster, up 1037 s\n");
+        let away = Status { store_silent_s: Some(75), ..ready };
+        check(&away, "\nTHE STORE OF SPLITS HAS NOT ANSWERED FOR 75 s\n");
+    }
 }

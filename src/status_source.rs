@@ -51,11 +51,15 @@ impl StatusSource for NodeStatus {
                 oldest_unpublished_s: figures.fresh_age_s,
             }
         };
+        let lack = self.readiness.lack();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.node.clone(),
             uptime_s: self.clock.elapsed().as_secs(),
-            ready: self.readiness.lack().is_none(),
+            ready: lack.is_none(),
+            lack: lack.map(str::to_owned),
+            behind: self.readiness.is_behind(),
+            store_silent_s: self.readiness.store_silence().map(|silence| silence.as_secs()),
             data_dir: self.data_dir.display().to_string(),
             disk: DiskStatus { used_bytes, free_bytes, total_bytes },
             partitions: self.parts.queues().iter().map(|queue| partition(queue.as_ref())).collect(),

@@ -1,6 +1,6 @@
 //! One moment of the whole cluster: this node's records, those of others, and what cannot be had.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -17,16 +17,37 @@ use crate::view::View;
 /// a millisecond behind; more than this only after a start or below a bound on fresh records, and
 /// then the answer is given from what there is.
 const CATCH_UP_MAX: Duration = Duration::from_millis(500);
-/// How long to wait before nodes are asked again for what moves to them; twice as long each time.
-const PAUSE_MIN: Duration = Duration::from_millis(25);
-/// How long to wait at most.
-const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// What was found when all nodes were asked once.
+#[derive(Debug)]
+pub(crate) struct Round {
+    view: Arc<View>,
+    /// The partitions that are not whole in it, and those of them that may be soon, for they move.
+    lacks: Lacks,
+    soon: BTreeSet<PartitionId>,
+    /// Whether what was committed here was searchable in time.
+    in_time: bool,
+}
+
+impl Round {
+    /// Whether one of these is still not whole.
+    fn lacks_of(&self, partitions: &BTreeSet<PartitionId>) -> bool {
+        partitions.iter().any(|partition| self.lacks.contains_key(partition))
+    }
+}
 
 /// Whether the fresh records of a partition that is indexed here under a lease of that token are
 /// in a view: its lease may have moved since the others were asked. What one of them answered for
 /// is theirs, and what nobody was asked for, since it was ours then, is ours.
 fn is_ours(token: Option<u64>, before: Option<u64>, lease: Option<u64>, is_answered: bool) -> bool {
     !is_answered && (token == lease || token == before)
+}
+
+/// The partitions of which more is published than this node has heard of.
+fn unheard(state: &State, published: &[(PartitionId, Offset)]) -> Vec<PartitionId> {
+    let at = |id| state.published.get(id).copied().unwrap_or_default();
+    let behind = published.iter().filter(|(id, offset)| at(id) < *offset);
+    behind.map(|(id, _)| *id).collect()
 }
 
 /// Names the newest records of a partition as what is missing. One stands also for a number that nobody
@@ -109,24 +130,31 @@ impl Searcher {
             return Arc::new(View { ends: ends.collect(), ..View::clone(&view) });
         };
         let (clock, metrics) = (&self.0.parties.clock, &self.0.parties.metrics);
-        let (begun, wait_max) = (clock.elapsed(), wait_max.min(MOVE_WAIT));
-        let (mut pause, mut has_waited) = (PAUSE_MIN, false);
-        loop {
-            let (view, lacks, in_time) = Box::pin(self.gather_once(remote)).await;
-            let is_over = clock.elapsed().saturating_sub(begun) + pause > wait_max;
-            if !remote.comes_soon(&lacks) || is_over {
-                if has_waited && !lacks.is_empty() {
-                    metrics.move_waits_over.inc();
-                }
-                self.count_late(in_time);
-                return Arc::new(view);
-            }
-            if !std::mem::replace(&mut has_waited, true) {
+        let by = clock.elapsed() + wait_max.min(MOVE_WAIT);
+        let (mut round, mut awaited) = (Box::pin(self.round(remote)).await, BTreeSet::new());
+        while !round.soon.is_empty() {
+            let (searcher, asked) = (self.clone(), remote.clone());
+            let ask = Box::pin(async move { searcher.round(&asked).await });
+            let Some(next) = remote.next_round(by, ask) else { break };
+            if awaited.is_empty() {
                 metrics.move_waits.inc();
             }
-            clock.sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            awaited.extend(round.soon.iter().copied());
+            let Some(found) = next.found().await else { break };
+            round = found;
         }
+        if round.lacks_of(&awaited) {
+            metrics.move_waits_over.inc();
+        }
+        self.count_late(round.in_time);
+        round.view.clone()
+    }
+
+    /// Asks all nodes once.
+    async fn round(&self, remote: &Remote) -> Arc<Round> {
+        let (view, lacks, in_time) = Box::pin(self.gather_once(remote)).await;
+        let (view, soon) = (Arc::new(view), remote.come_soon(&lacks));
+        Arc::new(Round { view, lacks, soon, in_time })
     }
 
     /// What there is as of one moment, the partitions that are not whole in it, and whether what was
@@ -140,7 +168,11 @@ impl Searcher {
             let why = "they are being read from the queue, or nobody leads it now".to_owned();
             missing.push(Missing { what: newest(count, partition), why });
         }
-        if !self.wait_published(&gathered.published).await {
+        let unheard = self.wait_published(&gathered.published).await;
+        for partition in &unheard {
+            lacks.entry(*partition).or_insert(Lack::Away);
+        }
+        if !unheard.is_empty() {
             missing.push(Missing {
                 what: "the newest splits".to_owned(),
                 why: "this node is behind its cluster's catalog".to_owned(),
@@ -182,22 +214,22 @@ impl Searcher {
         (View { splits, fresh, remote, ends, missing }, lacks, in_time)
     }
 
-    /// Waits until this node knows what others have published. Whether it does.
-    async fn wait_published(&self, published: &[(PartitionId, Offset)]) -> bool {
+    /// Waits until this node knows what others have published. Of which partitions it does not.
+    async fn wait_published(&self, published: &[(PartitionId, Offset)]) -> Vec<PartitionId> {
         let core = &self.0;
         let mut changed = core.parties.catalog.changed();
-        let known = |state: &State| {
-            let at = |id| state.published.get(id).copied().unwrap_or_default();
-            published.iter().all(|(id, offset)| at(id) >= *offset)
-        };
+        let behind = || core.read(|state| unheard(state, published));
         let all_known = async {
-            while !core.read(known) {
+            while !behind().is_empty() {
                 if changed.changed().await.is_err() {
                     return;
                 }
             }
         };
-        core.parties.clock.timeout(CATCH_UP_MAX, all_known).await.is_some()
+        match core.parties.clock.timeout(CATCH_UP_MAX, all_known).await {
+            Some(()) => Vec::new(),
+            None => behind(),
+        }
     }
 
     /// The tokens of the leases under which partitions are indexed here.
@@ -212,7 +244,25 @@ impl Searcher {
 
 #[cfg(test)]
 mod tests {
-    use super::{PartitionId, is_ours, newest};
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use super::{Lack, Lacks, PartitionId, Round, View, is_ours, newest};
+
+    #[test]
+    fn a_wait_is_in_vain_when_what_was_waited_for_stays_away() {
+        let [moved, lost] = [1, 2].map(PartitionId);
+        let round = Round {
+            view: Arc::new(View::default()),
+            lacks: Lacks::from([(lost, Lack::Away)]),
+            soon: BTreeSet::new(),
+            in_time: true,
+        };
+        assert!(!round.lacks_of(&BTreeSet::new()));
+        // What moved is there; what is not was not waited for.
+        assert!(!round.lacks_of(&BTreeSet::from([moved])));
+        assert!(round.lacks_of(&BTreeSet::from([moved, lost])));
+    }
 
     #[test]
     fn a_number_that_nobody_can_say_is_not_said() {

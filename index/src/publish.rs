@@ -74,7 +74,7 @@ impl Publisher {
                     Err(PublishError::Catalog(CatalogError::Refused(refusal)))
                         if matches!(refusal, Refusal::Fenced { .. } | Refusal::Moved { .. }) =>
                     {
-                        tracing::warn!(%refusal, partition = %cut.partition, "another node indexes this partition");
+                        tracing::info!(%refusal, partition = %cut.partition, "another node indexes this partition");
                         self.tenure.end();
                     }
                     Err(error) => {

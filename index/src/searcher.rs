@@ -406,4 +406,11 @@ impl Searcher {
         let wanted: Vec<_> = self.0.queues().iter().map(committed).collect();
         self.0.read(|state| state.has_shown(&wanted))
     }
+
+    /// For how long the store of splits that all nodes share has not answered this node; `None` where it
+    /// does, or there is none.
+    #[must_use]
+    pub fn store_silence(&self) -> Option<Duration> {
+        self.0.parties.objects.silence()
+    }
 }

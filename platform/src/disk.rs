@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -231,6 +232,14 @@ pub fn remove_dir_all(path: &Path) -> io::Result<()> {
 pub fn space(path: &Path) -> io::Result<(u64, u64)> {
     let stat = rustix::fs::statvfs(path)?;
     Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
+}
+
+/// Bytes that wait to be read from a queue of the system, such as that of changed files.
+///
+/// # Errors
+/// As the system says.
+pub fn waiting_bytes(queue: impl AsFd) -> io::Result<u64> {
+    Ok(rustix::io::ioctl_fionread(queue)?)
 }
 
 /// Bytes of all files below a folder. What vanishes meanwhile is not counted.

@@ -42,6 +42,10 @@ pub struct QueryMetrics {
     pub fragments_running: Gauge,
     /// And how many wait for a place.
     pub fragments_waiting: Gauge,
+    /// Great plans that are made, against half of the queries' cores.
+    pub plannings_running: Gauge,
+    /// And how many wait for a place.
+    pub plannings_waiting: Gauge,
     /// Tails open now, against the bound `tails_max`.
     pub tails: Gauge,
     /// Records a tail missed because its reader was slow.
@@ -91,6 +95,11 @@ impl QueryMetrics {
             fragments_waiting: gauge(
                 "query_fragments_waiting",
                 "Parts of other nodes' plans that wait for a place here",
+            ),
+            plannings_running: gauge("query_plannings_running", "Great plans that are made"),
+            plannings_waiting: gauge(
+                "query_plannings_waiting",
+                "Great plans that wait for a place to be made",
             ),
             tails: gauge("query_tails", "Tails open now"),
             tail_lost: counter("query_tail_lost_records", "Records a slow tail missed"),

@@ -88,6 +88,8 @@ pub struct Config {
     pub partial_after: Duration,
     /// How long a deleted file that is not read to its end is held open.
     pub deleted_hold: Duration,
+    /// How long a record that is refused is tried as it is, before less of it is sent.
+    pub cut_after: Duration,
     /// How long the place in a file that is not found is remembered.
     pub forget_after: Duration,
     /// Where the shipper's figures are registered.
@@ -121,6 +123,20 @@ pub enum ConfigError {
     /// Only they have one.
     #[error("only the formats regex and dissect have a pattern")]
     NeedlessPattern,
+    /// What is wrong with one source.
+    #[error("{at}: {what}")]
+    Source {
+        /// Which one, and where it stands.
+        at: String,
+        /// What, with its causes.
+        what: String,
+    },
+    /// A source of files that names none.
+    #[error("no paths: name the files it reads, as paths = [\"/var/log/app/*.log\"]")]
+    SourceWithoutPaths,
+    /// A path of nothing.
+    #[error("a path is empty: write the files it stands for, or leave it out")]
+    EmptyPath,
     /// Nothing ends a line.
     #[error("delimiter is empty: give the bytes that end a line, or leave it out for newlines")]
     NoDelimiter,
@@ -173,6 +189,7 @@ impl Config {
             until: Until::default(),
             partial_after: Duration::from_secs(30),
             deleted_hold: Duration::from_secs(3600),
+            cut_after: Duration::from_secs(60),
             forget_after: 7 * DAY,
             metrics: platform::telemetry::Metrics::default(),
         }
@@ -191,8 +208,8 @@ impl Config {
                 return Err(ConfigError::Feed(format!("{} is there twice", feed.name())));
             }
         }
-        for recipe in self.recipes()? {
-            labels_of(&recipe.labels, "host", "/")?;
+        for (recipe, files) in self.recipes()?.iter().zip(self.sources()) {
+            labels_of(&recipe.labels, "host", "/").map_err(|error| files.wrong(&error.into()))?;
         }
         crate::send::addresses(&self.to)?;
         Ok(())
@@ -208,7 +225,8 @@ impl Config {
 
     /// The sources' recipes, in the order of the patterns' sources.
     pub(crate) fn recipes(&self) -> Result<Vec<Arc<Recipe>>, ConfigError> {
-        self.sources().iter().map(|files| Recipe::of(files, self)).collect()
+        let recipe = |files: &Files| Recipe::of(files, self).map_err(|error| files.wrong(&error));
+        self.sources().iter().map(recipe).collect()
     }
 
     /// The recipe of files that belong to no source: what `import` does.
@@ -218,9 +236,19 @@ impl Config {
 
     pub(crate) fn patterns(&self) -> Result<Patterns, ConfigError> {
         let sources = self.sources();
-        let missing = sources.is_empty() && !self.fetches;
-        if missing || sources.iter().any(|files| files.paths.is_empty()) {
+        if sources.is_empty() && !self.fetches {
             return Err(ConfigError::NoPaths);
+        }
+        for files in &sources {
+            let alone = std::iter::once((&*files.paths, &*files.excludes));
+            let wrong = match &files.paths {
+                paths if paths.is_empty() => Some(ConfigError::SourceWithoutPaths),
+                paths if paths.iter().any(String::is_empty) => Some(ConfigError::EmptyPath),
+                _ => Patterns::new(alone).err().map(ConfigError::from),
+            };
+            if let Some(error) = wrong {
+                return Err(files.wrong(&error));
+            }
         }
         Ok(Patterns::new(sources.iter().map(|files| (&*files.paths, &*files.excludes)))?)
     }

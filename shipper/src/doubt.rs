@@ -29,6 +29,11 @@ pub(crate) fn is_passing(error: &io::Error) -> bool {
     is_doubt(error) && error.kind() != io::ErrorKind::PermissionDenied
 }
 
+/// What may be gone at the next look, of this and what was before: that is worth to wait for.
+pub(crate) fn passing(error: io::Error, before: Option<io::Error>) -> Option<io::Error> {
+    Some(error).filter(is_passing).or(before)
+}
+
 /// Whether something is found: in what is not there, or is damaged, nothing is.
 ///
 /// # Errors
@@ -106,6 +111,9 @@ mod tests {
         // EIO, ENFILE, EMFILE: at the next look it may be there. EACCES: nobody knows.
         assert!([5, 23, 24].iter().all(|it| is_doubt(&code(*it)) && is_passing(&code(*it))));
         assert!(is_doubt(&code(13)) && !is_passing(&code(13)));
+        // For a right to it nobody waits.
+        assert!(passing(code(13), None).is_none() && passing(code(5), None).is_some());
+        assert!(passing(code(13), Some(failed())).is_some());
         // ENOENT, ENOTDIR, ELOOP; and what is damaged.
         assert!([2, 20, ELOOP].iter().all(|it| !is_doubt(&code(*it))));
         assert!(!is_doubt(&io::ErrorKind::UnexpectedEof.into()));

@@ -169,6 +169,7 @@ fn over(other: &ShipperSettings, mut local: Settings) -> Result<Settings, Settin
     local.time_zone = local.time_zone.or(theirs.time_zone);
     local.partial_after_s = local.partial_after_s.or(theirs.partial_after_s);
     local.deleted_hold_s = local.deleted_hold_s.or(theirs.deleted_hold_s);
+    local.cut_after_s = local.cut_after_s.or(theirs.cut_after_s);
     local.forget_after_days = local.forget_after_days.or(theirs.forget_after_days);
     Ok(local)
 }

@@ -1,6 +1,7 @@
 //! The settings of one source of files, as they are written: a `[[files]]` of docs/shipper.md.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 
 use model::level::Level;
 use model::record::FieldValue;
@@ -52,6 +53,9 @@ pub struct Files {
     /// The files are a spool of our own.
     #[serde(skip)]
     pub(crate) spooled: bool,
+    /// Where it stands in the settings.
+    #[serde(skip)]
+    pub(crate) place: Option<String>,
 }
 
 /// Whether a container runtime wrapped the lines.
@@ -195,6 +199,21 @@ impl Files {
         Self { paths, excludes, ..Self::default() }
     }
 
+    /// What is wrong with it, and where it stands.
+    pub(crate) fn wrong(&self, error: &ConfigError) -> ConfigError {
+        let mut what = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            what = format!("{what}: {inner}");
+            cause = inner.source();
+        }
+        let path = self.paths.first().filter(|_| !self.spooled);
+        let source = path.map(|path| format!("source of {path:?}"));
+        let said: Vec<String> = self.place.clone().into_iter().chain(source).collect();
+        let at = if said.is_empty() { "a source".to_owned() } else { said.join(", ") };
+        ConfigError::Source { at, what }
+    }
+
     pub(crate) fn rules(&self) -> Result<Rules, ConfigError> {
         let mut rules = Vec::new();
         for settings in &self.rules {
@@ -252,6 +271,11 @@ impl ActionSettings {
                 })
                 .collect::<Result<_, _>>()?,
             Self::Remove(fields) => fields.iter().cloned().map(Action::Remove).collect(),
+            Self::Rename(fields)
+                if fields.iter().any(|(from, to)| from.is_empty() || to.is_empty()) =>
+            {
+                return Err(ConfigError::Rule("rename: the name of a field is empty".to_owned()));
+            }
             Self::Rename(fields) => fields
                 .iter()
                 .map(|(field, to)| Action::Rename { field: field.clone(), to: to.clone() })

@@ -29,6 +29,7 @@ pub mod figures;
 pub mod feed;
 pub mod journal;
 mod metrics;
+mod fill;
 pub mod probe;
 #[cfg(test)]
 mod receiver;
@@ -37,7 +38,7 @@ pub use config::{Config, ConfigError, StartAt, Until};
 pub use effort::Compression;
 pub use fetched::Fetched;
 pub use import::{ImportError, Imported, Progress, import};
-pub use send::{Balance, HttpVersion, TargetError, Tls};
+pub use send::{Balance, HttpVersion, TargetError, Tls, masked};
 pub use settings::{Settings, SettingsError};
 pub use status::{Control, FileState, FileStatus, Handle, Report, ShipperError};
 pub use tail::Shipper;

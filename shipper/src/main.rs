@@ -17,7 +17,7 @@ use shipper::feed::{Feed, Input};
 use shipper::figures;
 use shipper::journal::Journal;
 use shipper::operate::{self, SettingsWatch};
-use shipper::{Config, Control, Fetched, Handle, Settings, Shipper};
+use shipper::{Config, Control, Fetched, Handle, Settings, Shipper, masked};
 
 use args::{Args, Command, JournalArgs, ShipArgs, SpanArgs};
 
@@ -51,7 +51,7 @@ async fn run(args: Args) -> ExitCode {
     platform::telemetry::init();
     let piped = matches!(args.command, Some(Command::Pipe(_)));
     let done = match args.command {
-        Some(Command::Check { config, cluster: false }) => check(config),
+        Some(Command::Check { config, cluster: false }) => check(&config),
         Some(Command::Check { config, cluster: true }) => check_document(&config),
         Some(Command::Status { state_dir, json }) => status(&state_dir, json),
         Some(Command::Pipe(common)) => {
@@ -76,29 +76,36 @@ async fn run(args: Args) -> ExitCode {
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn check(path: std::path::PathBuf) -> anyhow::Result<()> {
-    let settings = ShipArgs::of_file(path).settings()?;
+fn check(path: &std::path::Path) -> anyhow::Result<()> {
+    let settings = ShipArgs::of_file(path.to_owned()).settings()?;
     let is_whole = !settings.to.is_empty() && settings.state_dir.is_some();
-    let config = settings.config();
+    let config = settings.config().with_context(|| path.display().to_string());
     let config = match is_whole {
         true => config?,
         false => config.context("no settings of a server (what the cluster keeps: --cluster)")?,
     };
-    let count: usize = config.files.iter().map(|files| files.paths.len()).sum();
-    let feeds = config.feeds.len();
-    let mut out = std::io::stdout();
-    let to = config.to.join(", ");
-    writeln!(out, "well: {count} patterns, {feeds} sources that are no files, to {to}")?;
+    let to: Vec<String> = config.to.iter().map(|url| masked(url)).collect();
+    writeln!(std::io::stdout(), "well: {}, to {}", counted(&config), to.join(", "))?;
     Ok(())
+}
+
+/// How much is followed.
+fn counted(config: &Config) -> String {
+    let patterns: usize = config.files.iter().map(|files| files.paths.len()).sum();
+    let patterns = match patterns {
+        1 => "1 pattern".to_owned(),
+        count => format!("{count} patterns"),
+    };
+    match config.feeds.len() {
+        1 => format!("{patterns}, 1 source that is no file"),
+        count => format!("{patterns}, {count} sources that are no files"),
+    }
 }
 
 /// Whether shippers could use what the cluster would keep.
 fn check_document(path: &std::path::Path) -> anyhow::Result<()> {
     let config = Fetched::check(path)?;
-    let count: usize = config.files.iter().map(|files| files.paths.len()).sum();
-    let feeds = config.feeds.len();
-    let mut out = std::io::stdout();
-    writeln!(out, "well for the cluster: {count} patterns, {feeds} sources that are no files")?;
+    writeln!(std::io::stdout(), "well for the cluster: {}", counted(&config))?;
     Ok(())
 }
 
@@ -159,7 +166,12 @@ impl What {
             Some(Input::Stdin) => Until::Fed,
             _ => self.args.until(),
         };
-        Ok(self.where_it_stands(Config { until, ..self.settings()?.config()? }))
+        let config = self.settings()?.config();
+        let config = match &self.args.common.config {
+            Some(path) => config.with_context(|| path.display().to_string())?,
+            None => config?,
+        };
+        Ok(self.where_it_stands(Config { until, ..config }))
     }
 
     /// The settings with the state directory that is in use.
@@ -216,7 +228,8 @@ async fn ship(mut what: What) -> anyhow::Result<()> {
     let path = what.args.common.config.clone().filter(|_| what.input.is_none());
     let watch = SettingsWatch::new(path, clock.clone())?;
     let (state_dir, metrics) = (config.state_dir.clone(), config.metrics.clone());
-    tracing::info!(to = ?config.to, "shipping");
+    let to: Vec<String> = config.to.iter().map(|url| masked(url)).collect();
+    tracing::info!(?to, "shipping");
     let shipper = Shipper::start(config, clock.clone(), shutdown.clone())?;
     let control = shipper.control();
     operate::serve_status(&state_dir, control.clone(), clock.clone(), shutdown.clone());

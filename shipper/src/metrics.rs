@@ -3,22 +3,26 @@
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
+use crate::fill::Fill;
+
 /// What is counted. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics {
     pub(crate) records: Counter,
     pub(crate) batches: Counter,
     pub(crate) bytes: Counter,
+    pub(crate) requests: Counter,
     pub(crate) failures: Counter,
     pub(crate) poisoned: Counter,
+    pub(crate) cut: Counter,
+    pub(crate) filtered: Counter,
     pub(crate) lost_bytes: Counter,
     pub(crate) gaps: Counter,
     pub(crate) dropped: Counter,
     pub(crate) files: Gauge,
-    pub(crate) open_files: Gauge,
-    pub(crate) ahead_files: Gauge,
     pub(crate) zstd_level: Gauge,
     pub(crate) lag_bytes: Gauge,
+    pub(crate) fill: Fill,
 }
 
 impl Metrics {
@@ -30,8 +34,20 @@ impl Metrics {
             records: counter("shipper_records", "Records acknowledged."),
             batches: counter("shipper_batches", "Batches acknowledged."),
             bytes: counter("shipper_bytes", "Bytes of files acknowledged."),
+            requests: counter(
+                "shipper_taken_requests",
+                "Requests of all kinds that nodes took: batches, and reports of how we fare.",
+            ),
             failures: counter("shipper_send_failures", "Requests that got no final answer."),
             poisoned: counter("shipper_poisoned_records", "Records refused and sent as text."),
+            cut: counter(
+                "shipper_cut_records",
+                "Records of which not all is kept: lines over the bound, and what does not get through.",
+            ),
+            filtered: counter(
+                "shipper_filtered_records",
+                "Records that rules left out, each time they were read.",
+            ),
             lost_bytes: counter(
                 "shipper_lost_bytes",
                 "Bytes seen in files that were truncated or gone before they were read.",
@@ -42,16 +58,12 @@ impl Metrics {
             ),
             dropped: counter(
                 "shipper_dropped_records",
-                "Datagrams of syslog that came while their spool was full.",
+                "Datagrams that came while their spool, or the system's buffer, was full, and entries of the journal over every bound.",
             ),
             files: gauge("shipper_files", "Files followed."),
-            open_files: gauge("shipper_open_files", "Files held open."),
-            ahead_files: gauge(
-                "shipper_ahead_files",
-                "Rotated files held open until they are read, beside those.",
-            ),
             zstd_level: gauge("shipper_zstd_level", "Level of zstd of the batch packed last."),
             lag_bytes: gauge("shipper_lag_bytes", "Bytes in files not acknowledged yet."),
+            fill: Fill::new(with),
         }
     }
 }

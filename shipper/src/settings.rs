@@ -45,6 +45,8 @@ pub struct Settings {
     pub partial_after_s: Option<u64>,
     /// How long a deleted file that is not read to its end is held open, seconds.
     pub deleted_hold_s: Option<u64>,
+    /// How long a record that is refused is tried as it is before less of it is sent, seconds.
+    pub cut_after_s: Option<u64>,
     /// How long the place in a file that is not found is remembered, days.
     pub forget_after_days: Option<u32>,
     /// Whether the cluster is asked for more settings, and watched for changes of them.
@@ -124,10 +126,24 @@ impl Settings {
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text).map_err(|error| SettingsError::Syntax {
+        let mut settings = Self::parse(&text).map_err(|error| SettingsError::Syntax {
             path: path.to_owned(),
             message: error.to_string(),
-        })
+        })?;
+        settings.place(&text);
+        Ok(settings)
+    }
+
+    /// Notes where its sources of files stand, as far as their tables tell.
+    fn place(&mut self, text: &str) {
+        let begins = |(_, line): &(usize, &str)| line.trim_start().starts_with("[[files]]");
+        let lines: Vec<usize> =
+            text.lines().enumerate().filter(begins).map(|(at, _)| at + 1).collect();
+        if lines.len() == self.files.len() {
+            for (files, line) in self.files.iter_mut().zip(lines) {
+                files.place = Some(format!("line {line}"));
+            }
+        }
     }
 
     /// Reads the text of a file.
@@ -168,6 +184,7 @@ impl Settings {
             time_zone: self.time_zone,
             partial_after: self.partial_after_s.map_or(defaults.partial_after, Duration::from_secs),
             deleted_hold: self.deleted_hold_s.map_or(defaults.deleted_hold, Duration::from_secs),
+            cut_after: self.cut_after_s.map_or(defaults.cut_after, Duration::from_secs),
             forget_after: self.forget_after_days.map_or(defaults.forget_after, days),
             ..defaults
         };
@@ -236,8 +253,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_a_source_says_where_it_stands() {
+        let text = format!(
+            "{HEAD}[[files]]\npaths = [\"/a\"]\n\n[[files]]\npaths = [\"/b\"]\nencoding = \"utf-9\"\n"
+        );
+        let mut settings = Settings::parse(&text).unwrap();
+        settings.place(&text);
+        let error = settings.config().unwrap_err().to_string();
+        assert!(
+            error.starts_with("line 6, source of \"/b\": ") && error.contains("utf-9"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_by_name() {
         refused("", "no files");
+        refused("[[files]]\nformat = \"text\"", "no paths");
+        refused("[[files]]\npaths = [\"/a\", \"\"]", "a path is empty");
+        refused("[[syslog]]\nlisten = \"udp://127.0.0.1:1\"\nencoding = \"utf-9\"", "syslog-udp");
         refused("[[files]]\npath = [\"/a\"]", "unknown field `path`");
         refused("[[files]]\npaths = [\"/a[\"]", "a[");
         refused("[[files]]\npaths = [\"/a\"]\nformat = \"regex\"", "need a pattern");
@@ -260,6 +294,10 @@ mod tests {
         refused(
             "token_file = \"/not/there\"\n[[files]]\npaths = [\"/a\"]",
             "let this user read it",
+        );
+        refused(
+            "[[files]]\npaths = [\"/a\"]\n[[files.rules]]\nrename = { a = \"\" }",
+            "name of a field is empty",
         );
         refused("http_version = \"3\"", "unknown variant `3`");
         refused("time_zone = \"Nowhere\"\n[[files]]\npaths = [\"/a\"]", "Nowhere");

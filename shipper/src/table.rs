@@ -16,11 +16,16 @@ pub(crate) fn render(report: &Report) -> String {
             lines.push(format!("           {error}"));
         }
     }
-    lines.push(format!("{} files, {} bytes behind", report.sum.files, report.sum.lag_bytes));
+    let files = counted(report.sum.files, "file");
+    lines.push(format!("{files}, {} behind", counted(report.sum.lag_bytes, "byte")));
     if let Some(error) = &report.sum.last_error {
         lines.push(format!("wrong just now: {error}"));
     }
     lines.join("\n")
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 fn row([state, size, read, sent, acknowledged, lag, path]: [&str; 7]) -> String {

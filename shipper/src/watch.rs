@@ -2,11 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{FutureExt as _, StreamExt as _};
 use inotify::{EventMask, EventOwned, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
+use platform::disk;
 
 /// Bytes of events read at once.
 const EVENT_BYTES: usize = 16 << 10;
@@ -16,8 +18,10 @@ const CHANGES_MAX: usize = 4096;
 /// Something changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// A file has new content or rights.
+    /// A file has new content.
     Written(PathBuf),
+    /// It has other rights, times or names.
+    Touched(PathBuf),
     /// A file or folder stands there now.
     Appeared(PathBuf),
     /// What stood there is gone from there.
@@ -52,6 +56,8 @@ struct Shared {
 /// Hears of changes in folders.
 pub(crate) struct Watch {
     events: Option<EventStream<Vec<u8>>>,
+    /// The system's queue of them, to see how much waits in it.
+    queue: Option<OwnedFd>,
     folders: Folders,
 }
 
@@ -68,6 +74,7 @@ impl Watch {
     }
 
     fn on(inotify: io::Result<Inotify>) -> Self {
+        let queue = inotify.as_ref().ok().and_then(|it| it.as_fd().try_clone_to_owned().ok());
         let events = inotify.and_then(|inotify| inotify.into_event_stream(vec![0; EVENT_BYTES]));
         if let Err(error) = &events {
             tracing::warn!(%error, "no inotify here: files are looked at every second");
@@ -75,7 +82,7 @@ impl Watch {
         let watches = events.as_ref().ok().map(EventStream::watches);
         let shared = Shared { refused: events.is_err(), ..Shared::default() };
         let folders = Folders { watches, shared: Arc::new(Mutex::new(shared)) };
-        Self { events: events.ok(), folders }
+        Self { events: events.ok(), queue, folders }
     }
 
     /// The way to add folders.
@@ -90,7 +97,7 @@ impl Watch {
 
     /// The next changes, in order. Waits for ever when there is no inotify.
     pub(crate) async fn next(&mut self) -> Vec<Change> {
-        let Self { events: Some(events), folders } = self else {
+        let Self { events: Some(events), folders, .. } = self else {
             return std::future::pending().await;
         };
         let mut next = events.next().await;
@@ -111,6 +118,18 @@ impl Watch {
             next = events.next().now_or_never().flatten();
         }
         changes
+    }
+
+    /// The changes that can be told at once.
+    pub(crate) fn waiting(&mut self) -> Vec<Change> {
+        // What a runtime grants to a task is no answer: it would look like an empty queue.
+        tokio::task::unconstrained(self.next()).now_or_never().unwrap_or_default()
+    }
+
+    /// Whether nothing waits behind those: the runtime may not have heard of it yet.
+    pub(crate) fn is_drained(&self) -> bool {
+        let is_empty = |queue: &OwnedFd| disk::waiting_bytes(queue).is_ok_and(|bytes| bytes == 0);
+        self.queue.as_ref().is_none_or(is_empty)
     }
 }
 
@@ -187,8 +206,10 @@ impl Folders {
                 Change::Appeared(path)
             } else if mask.contains(EventMask::DELETE) {
                 Change::Gone(path)
-            } else {
+            } else if mask.contains(EventMask::MODIFY) {
                 Change::Written(path)
+            } else {
+                Change::Touched(path)
             }
         };
         names.get(&event.wd).into_iter().flatten().map(change).collect()
@@ -209,6 +230,8 @@ fn is_closed(folder: &Path) -> bool {
 mod tests {
     #![expect(clippy::disallowed_methods, reason = "tests change files as programs do")]
 
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -218,6 +241,7 @@ mod tests {
         watch.folders().add(folder.path());
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
         std::fs::write(&a, "x").unwrap();
+        std::fs::set_permissions(&a, std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::rename(&a, &b).unwrap();
         std::fs::remove_file(&b).unwrap();
         let mut heard = Vec::new();
@@ -227,11 +251,15 @@ mod tests {
         let expected = [
             Change::Appeared(a.clone()),
             Change::Written(a.clone()),
+            Change::Touched(a.clone()),
             Change::Gone(a.clone()),
             Change::Renamed { from: a, to: b.clone() },
             Change::Gone(b),
         ];
         assert_eq!(heard, expected);
-        assert!(watch.is_complete());
+        assert!(watch.is_complete() && watch.waiting().is_empty() && watch.is_drained());
+        std::fs::write(folder.path().join("c"), "").unwrap();
+        assert!(!watch.is_drained());
+        assert_eq!(watch.next().await, [Change::Appeared(folder.path().join("c"))]);
     }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use cluster::catalog::{CatalogError, Command};
 use cluster::meta::controller::{REPLICAS, keepers};
+use cluster::meta::{Metadata, NodeReport};
 use cluster::queue::Queue as _;
 use index::keep;
 use model::error::Kind;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::clustered::Clustered;
+use crate::readiness::Readiness;
 
 /// The call for the replicas that live on a node.
 pub(crate) const REPLICAS_CALL: &str = "replicas";
@@ -30,6 +32,9 @@ const REPLICAS_WAIT: Duration = Duration::from_millis(800);
 
 /// A node that has heard nothing of its cluster for so long does not know who is up.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+
+/// What is said of a replica whose node takes no records.
+const SHORT: &str = "its disk is short of room: make room there";
 
 /// A replica as its node sees it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,13 +53,15 @@ pub(crate) struct ReplicaState {
 
 /// The replicas that live here.
 pub(crate) fn replicas_here(clustered: &Clustered) -> Vec<ReplicaState> {
+    let short = clustered.metadata.is_short().then(|| SHORT.to_owned());
     let state = |replica: ingest::replica::Replica| ReplicaState {
         partition: replica.id(),
-        leads: replica.leads(),
+        // One that was cut off, or whose others are gone, takes itself for a leader for long.
+        leads: replica.leads() && replica.group().is_heard_within(SILENCE_MAX),
         committed: replica.committed().borrow().0,
         lag: replica.lag(),
         poisoned: replica.is_poisoned(),
-        trouble: None,
+        trouble: short.clone(),
         voters: voters_of(&replica),
     };
     let mut all: Vec<ReplicaState> = clustered.fleet.replicas().into_iter().map(state).collect();
@@ -82,7 +89,20 @@ fn voters_of(replica: &ingest::replica::Replica) -> Vec<u64> {
     metrics.membership_config.membership().voter_ids().collect()
 }
 
-/// The routes.
+/// The store that all nodes share, if there is one, as this one sees it.
+#[derive(Clone)]
+pub(crate) struct StoreSeen {
+    url: Option<String>,
+    readiness: Readiness,
+}
+
+impl StoreSeen {
+    pub(crate) fn new(url: Option<String>, readiness: &Readiness) -> Self {
+        Self { url, readiness: readiness.clone() }
+    }
+}
+
+/// The routes, which need a [`StoreSeen`].
 pub(crate) fn router(clustered: Clustered) -> Router {
     Router::new()
         .route("/api/v1/cluster", get(status))
@@ -113,7 +133,10 @@ struct Named {
     node: String,
 }
 
-async fn status(State(clustered): State<Clustered>) -> Result<Json<ClusterStatus>, ApiError> {
+async fn status(
+    State(clustered): State<Clustered>,
+    Extension(store): Extension<StoreSeen>,
+) -> Result<Json<ClusterStatus>, ApiError> {
     let metadata = &clustered.metadata;
     let topology = metadata.catalog().topology().borrow().clone();
     let catalog = metadata.catalog().clone();
@@ -146,6 +169,8 @@ async fn status(State(clustered): State<Clustered>) -> Result<Json<ClusterStatus
             splits: splits.iter().filter(|split| split.copies.contains(&info.id)).count() as u64,
             heard_ms_ago: heard.get(&info.id).map(|one| one.heard_ms_ago),
             clock_ahead_ms: heard.get(&info.id).map(|one| one.clock_ahead_ms),
+            short_of_room: heard.get(&info.id).is_some_and(|one| one.short_of_room),
+            unreached: unreached_by(info.id, heard.get(&info.id), metadata),
         }
     };
     let partitions = topology.partitions.keys().map(|partition| {
@@ -155,14 +180,31 @@ async fn status(State(clustered): State<Clustered>) -> Result<Json<ClusterStatus
     Ok(Json(ClusterStatus {
         cluster: topology.cluster.clone(),
         node: metadata.me().to_string(),
-        leader: metadata.leader().map(|leader| leader.to_string()).unwrap_or_default(),
+        leader: leader_of(metadata).map(|leader| leader.to_string()).unwrap_or_default(),
         silent_ms: u64::try_from(metadata.silence().as_millis()).unwrap_or(u64::MAX),
         nodes: topology.nodes.values().map(node).collect(),
         partitions: partitions.collect(),
         splits: splits.len() as u64,
         copies_wanted,
         copies_missing,
+        store: store.url.clone(),
+        store_silent_s: store.readiness.store_silence().map(|silence| silence.as_secs()),
     }))
+}
+
+/// Who leads the metadata: not this node, when it hears no majority.
+fn leader_of(metadata: &Metadata) -> Option<NodeId> {
+    let is_heard = metadata.silence() <= SILENCE_MAX;
+    metadata.leader().filter(|leader| *leader != metadata.me() || is_heard)
+}
+
+/// The nodes that a node does not reach: as the leader heard, or as this node knows of itself.
+fn unreached_by(node: NodeId, heard: Option<&NodeReport>, metadata: &Metadata) -> Vec<String> {
+    let unreached: Vec<NodeId> = match node == metadata.me() {
+        true => metadata.unreached().into_iter().collect(),
+        false => heard.map(|heard| heard.unreached.clone()).unwrap_or_default(),
+    };
+    unreached.iter().map(ToString::to_string).collect()
 }
 
 /// The partitions of which a node keeps a replica: it should, or it still does. Until a group has
@@ -265,11 +307,11 @@ async fn drain(
     let (others, staying) = keepers(&topology);
     let message = match staying >= REPLICAS && others.len() < REPLICAS {
         true => format!(
-            "node {} is left as far as can be: its replicas stay until {REPLICAS} others can keep them. Add a node; or remove this one, and records have one replica from then on",
+            "node {} is being drained as far as can be: its replicas stay until {REPLICAS} others can keep them. Add a node; or remove this one, and records have one replica from then on",
             node.id
         ),
         false => format!(
-            "node {} is left: watch `sawlog cluster status` until it keeps no replicas and no splits, then remove it",
+            "node {} is being drained: watch `sawlog cluster status` until it keeps no replicas and no splits, then remove it",
             node.id
         ),
     };

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::args::{AddArgs, CertsArgs, ClusterCommand, NodeNameArgs, StatusArgs, StatusFormat};
 use crate::client::{self, Client};
 use crate::tell;
-pub(crate) use api::{REPLICAS_CALL, replicas_here, router, router_alone};
+pub(crate) use api::{REPLICAS_CALL, StoreSeen, replicas_here, router, router_alone};
 
 /// Path of the cluster's state.
 const CLUSTER_PATH: &str = "/api/v1/cluster";

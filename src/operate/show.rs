@@ -31,6 +31,7 @@ pub(super) fn print(out: &mut impl Write, status: &ClusterStatus) -> Result<()> 
         print_node(out, node, condition(status, node))?;
     }
     print_earlier(out, status)?;
+    print_plights(out, status)?;
     writeln!(
         out,
         "\npartition  leader    indexer     committed    published  replicas (entries behind)"
@@ -59,11 +60,26 @@ pub(super) fn print(out: &mut impl Write, status: &ClusterStatus) -> Result<()> 
             replicas.join(", ")
         )?;
     }
-    writeln!(
-        out,
-        "\n{} splits, {} of {} copies missing",
-        status.splits, status.copies_missing, status.copies_wanted
-    )?;
+    print_splits(out, status)
+}
+
+/// Where splits are, and what is wrong there.
+fn print_splits(out: &mut impl Write, status: &ClusterStatus) -> Result<()> {
+    match (&status.store, status.copies_wanted) {
+        (Some(store), _) => writeln!(out, "\n{} splits in the store {store}", status.splits)?,
+        (None, 0) => writeln!(out, "\n{} splits", status.splits)?,
+        (None, wanted) => writeln!(
+            out,
+            "\n{} splits, {} of {wanted} copies missing",
+            status.splits, status.copies_missing
+        )?,
+    }
+    if let Some(seconds) = status.store_silent_s {
+        writeln!(
+            out,
+            "THE STORE HAS NOT ANSWERED THIS NODE FOR {seconds} s: answers lack what is only there, and what is taken waits in the queue"
+        )?;
+    }
     Ok(())
 }
 
@@ -77,6 +93,27 @@ fn print_earlier(out: &mut impl Write, status: &ClusterStatus) -> Result<()> {
             short(status, &node.id),
             node.version,
             node.protocol
+        )?;
+    }
+    Ok(())
+}
+
+/// What is wrong with nodes that are up all the same.
+fn print_plights(out: &mut impl Write, status: &ClusterStatus) -> Result<()> {
+    for node in status.nodes.iter().filter(|node| node.short_of_room) {
+        writeln!(
+            out,
+            "{}'s disk is short of room: it takes no records, and others lead and index what they can; make room there, or lower the retention",
+            short(status, &node.id)
+        )?;
+    }
+    for node in status.nodes.iter().filter(|node| !node.unreached.is_empty()) {
+        let names: Vec<String> = node.unreached.iter().map(|id| short(status, id)).collect();
+        writeln!(
+            out,
+            "{} does not reach {} directly: what it asks there goes through a node that reaches both; look at the network between them",
+            short(status, &node.id),
+            names.join(", ")
         )?;
     }
     Ok(())
@@ -129,4 +166,33 @@ fn short(status: &ClusterStatus, id: &str) -> String {
     let short = id.get(..8).unwrap_or(id);
     let alike = status.nodes.iter().filter(|node| node.id.starts_with(short)).count();
     if alike > 1 { id.to_owned() } else { short.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: &ClusterStatus, expected: &str) {
+        let mut out = Vec::new();
+        print(&mut out, status).unwrap();
+        let words = String::from_utf8(out).unwrap();
+        assert!(words.ends_with(expected), "{words}");
+    }
+
+    #[test]
+    fn where_splits_are_is_told() {
+        let status = ClusterStatus { splits: 7, ..ClusterStatus::default() };
+        check(&status, "\n7 splits\n");
+        let copied = ClusterStatus { copies_wanted: 21, copies_missing: 2, ..status.clone() };
+        check(&copied, "\n7 splits, 2 of 21 copies missing\n");
+        let store = Some("s3://logs/shop".to_owned());
+        let shared = ClusterStatus { store, ..status };
+        check(&shared, "\n7 splits in the store s3://logs/shop\n");
+        let away = ClusterStatus { store_silent_s: Some(12), ..shared };
+        check(
+            &away,
+            "THE STORE HAS NOT ANSWERED THIS NODE FOR 12 s: answers lack what is only there, and what is taken waits in the queue\n",
+        );
+    }
 }

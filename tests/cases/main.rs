@@ -34,5 +34,6 @@ mod shipper_limits;
 mod shipper_model;
 mod shipper_operated;
 mod shipper_package;
+mod shipper_refused;
 mod shipper_rules;
 mod shipper_stopped;

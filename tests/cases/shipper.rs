@@ -335,7 +335,7 @@ fn the_status_is_what_is_true() {
     let state = world.state();
     let table = run("sawlog-shipper", &["status", "--state-dir", state.to_str().unwrap()]);
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
-    assert!(table.contains("/logs/app") && table.contains("1 files, 4 bytes behind"), "{table}");
+    assert!(table.contains("/logs/app") && table.contains("1 file, 4 bytes behind"), "{table}");
     assert!(shipper.stop());
     let words = ["no shipper runs with the state directory"];
     refuses("sawlog-shipper", &["status", "--state-dir", state.to_str().unwrap()], &words);

@@ -7,6 +7,7 @@ use tests::process::{Process, program};
 use tests::wait::eventually;
 
 use crate::shipper::{ALL, World, append};
+use crate::shipper_front::{Fault, Front};
 
 /// The shipper on a state directory that a shell prepares, in a view of the file system of its own.
 fn on_a_disk(world: &World, prepare: &str) -> Process {
@@ -49,6 +50,38 @@ fn check(prepare: &str, says: &str) {
     fs::remove_dir_all(world.folder.path().join("state.kept")).ok();
     world.once();
     world.expect(&["one", "two", "three"]);
+}
+
+/// Lines that are more than the disk holds.
+const MANY: u64 = 10_000;
+
+/// What is acknowledged of a spool makes room, also where all of it is in the file that is written.
+#[test]
+fn a_pipe_whose_spool_fills_the_disk_goes_on_once_a_node_answers() {
+    let world = World::new();
+    let front = Front::of(world.node.url());
+    front.fail(Fault::Answer("503 Service Unavailable"));
+    let state = world.state();
+    fs::create_dir(&state).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+    command.arg(format!(
+        "mount -t tmpfs -o size=512k none {state} && seq -f '%06.0f {pad}' 1 {MANY} | \
+         \"$0\" pipe --state-dir {state} --to {to}",
+        state = state.display(),
+        pad = "x".repeat(90),
+        to = front.url
+    ));
+    command.arg(program("sawlog-shipper"));
+    let mut pipe = Process::of(command, &world.folder.path().join("shipper.words"));
+    eventually("the disk to be full", || {
+        pipe.words().contains("cannot write the spool").then_some(())
+    });
+    front.fail(Fault::None);
+    world.node.client.expect_records(MANY);
+    eventually("it to end", || pipe.ended());
+    world.node.client.expect_records(MANY);
+    assert!(!pipe.words().contains("they are lost"), "{}", pipe.words());
 }
 
 #[test]

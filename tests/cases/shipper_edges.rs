@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tests::clocks::Clocks;
 use tests::preload;
 use tests::process::{Node, Process, program};
-use tests::wait::eventually;
+use tests::wait::{eventually, pace};
 
 use crate::shipper::{ALL, World, append, lines, text};
 
@@ -170,17 +170,22 @@ fn clocks_that_leap_change_nothing() {
     world.expect(&expected);
 }
 
-/// The clock of the machine is set while it ships: an hour ahead, and an hour back.
-#[test]
-fn a_clock_that_is_set_while_it_ships_changes_nothing() {
-    let world = World::new();
-    world.settings("", ALL);
+/// A shipper whose clock of the calendar can be set.
+fn with_clock(world: &World) -> (Process, Clocks) {
     let clocks = Clocks::new(world.folder.path());
     let words = preload::command(&[clocks.preload(0)]);
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).arg(program("sawlog-shipper"));
     command.arg("--config").arg(world.settings_file());
-    let mut shipper = Process::of(command, &world.folder.path().join("shipper.words"));
+    (Process::of(command, &world.folder.path().join("shipper.words")), clocks)
+}
+
+/// The clock of the machine is set while it ships: an hour ahead, and an hour back.
+#[test]
+fn a_clock_that_is_set_while_it_ships_changes_nothing() {
+    let world = World::new();
+    world.settings("", ALL);
+    let (mut shipper, clocks) = with_clock(&world);
     let mut expected = Vec::new();
     for (round, ahead_s) in [0, 3_600, 0, -3_600].into_iter().enumerate() {
         clocks.set(0, ahead_s);
@@ -195,4 +200,34 @@ fn a_clock_that_is_set_while_it_ships_changes_nothing() {
     assert!(shipper.stop());
     world.once();
     world.expect(&expected);
+}
+
+/// The clock is years ahead of the times of files, and years behind them: a file that is written is not old for
+/// that, and what waits for its file to rest does not wait until then. Nor does half a line count before.
+#[test]
+fn a_clock_that_is_years_off_leaves_out_no_file_and_holds_up_no_line() {
+    let world = World::new();
+    let source = "[[files]]\npaths = [\"LOGS/**\"]\nignore_older_s = 3600\n\
+                  join = { continue = '^ ' }\njoin_timeout_ms = 300\n";
+    world.settings("partial_after_s = 5", source);
+    let (mut shipper, clocks) = with_clock(&world);
+    let mut expected = Vec::new();
+    let (at, years_s) = ("2026-11-23T10:00:00Z", 3 * 365 * 86_400);
+    for (round, ahead_s) in [0, years_s, -years_s, 0].into_iter().enumerate() {
+        clocks.set(0, ahead_s);
+        for name in ["begun".to_owned(), format!("new{round}")] {
+            append(&world.path(&name), format!("{at} {name} in {round}\n and more\n"));
+            expected.push(format!("{at} {name} in {round}\n and more"));
+        }
+        world.expect(&expected);
+        let parts = [format!("{at} parts in {round}"), format!(" of one\n and more of {round}")];
+        append(&world.path("begun"), &parts[0]);
+        pace(Duration::from_millis(500));
+        append(&world.path("begun"), &parts[1]);
+        expected.push(parts.concat());
+        // Its last line has no end, and counts when the file rests.
+        world.expect(&expected);
+        append(&world.path("begun"), "\n");
+    }
+    assert!(shipper.stop());
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -112,24 +113,54 @@ fn a_file_deleted_unread_is_read_to_its_end_and_let_go() {
     assert!(shipper.stop());
 }
 
-/// S29: rights that are taken away and given back. Root may read everything, so who ships is nobody.
-#[test]
-fn a_file_that_may_not_be_read_is_said_and_read_on_when_it_may() {
-    let world = World::new();
-    world.settings("", ALL);
-    let open = |path: &std::path::Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    };
+fn open(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Root may read everything, so who ships is nobody.
+fn nobody(world: &World) -> Process {
     open(world.folder.path(), 0o777);
     let copy = world.folder.path().join("shipper");
-    fs::copy(program("sawlog-shipper"), &copy).unwrap();
-    append(&world.path("app"), "one\n");
+    if !copy.exists() {
+        fs::copy(program("sawlog-shipper"), &copy).unwrap();
+    }
     let mut command = Command::new("setpriv");
     if rustix::process::getuid().is_root() {
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
     }
     command.arg(&copy).arg("--config").arg(world.settings_file());
-    let mut shipper = Process::of(command, &world.folder.path().join("shipper.words"));
+    Process::of(command, &world.folder.path().join("shipper.words"))
+}
+
+/// S29: a rotated file that may not be read leaves open what was read last: that is said, and waited for
+/// by nobody.
+#[test]
+fn a_rotated_file_that_may_not_be_read_holds_up_no_start() {
+    let world = World::new();
+    world.settings("", "[[files]]\npaths = [\"LOGS/app\"]\n");
+    append(&world.path("app"), "one\n");
+    let mut shipper = nobody(&world);
+    world.expect(&["one"]);
+    assert!(shipper.stop());
+    append(&world.path("app.1"), "unread\n");
+    open(&world.path("app.1"), 0);
+    fs::remove_file(world.path("app")).unwrap();
+    append(&world.path("app"), "two\n");
+    let mut shipper = nobody(&world);
+    let said = |gap: &String| gap.contains("cannot be looked at, and is not read: Permission");
+    eventually("it to be said", || world.messages().iter().any(said).then_some(()));
+    world.expect_beside_gaps(&["one", "two"]);
+    assert!(!shipper.words().contains("will look again"), "{}", shipper.words());
+    assert!(shipper.stop());
+}
+
+/// S29: rights that are taken away and given back.
+#[test]
+fn a_file_that_may_not_be_read_is_said_and_read_on_when_it_may() {
+    let world = World::new();
+    world.settings("", ALL);
+    append(&world.path("app"), "one\n");
+    let mut shipper = nobody(&world);
     world.expect(&["one"]);
     // What is open stays readable, whatever the rights become: only a new file can be refused.
     append(&world.folder.path().join("closed"), "two\n");

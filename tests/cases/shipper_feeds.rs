@@ -6,6 +6,7 @@ use std::net::{TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 
 use serde_json::json;
+use tests::client::Client;
 use tests::process::{free_address, program};
 use tests::wait::eventually;
 
@@ -42,12 +43,37 @@ fn a_pipe_ships_what_comes_and_ends_when_it_is_stored() {
     );
 }
 
+/// Standard input is read once: what came of it is not lost with the process.
+#[test]
+fn a_pipe_that_is_ended_keeps_the_line_that_was_begun() {
+    let world = World::new();
+    let state = world.state();
+    let pipe = |input: Stdio| {
+        Command::new(program("sawlog-shipper"))
+            .args(["pipe", "--to", world.node.url(), "--state-dir", state.to_str().unwrap()])
+            .stdin(input)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let mut first = pipe(Stdio::piped());
+    let mut input = first.stdin.take().unwrap();
+    input.write_all(b"whole\nhalf").unwrap();
+    world.expect(&["whole"]);
+    let ended = Command::new("kill").args(["-TERM", &first.id().to_string()]).status().unwrap();
+    assert!(ended.success() && first.wait().unwrap().success());
+    drop(input);
+    assert!(pipe(Stdio::null()).wait().unwrap().success());
+    world.expect(&["whole", "half"]);
+}
+
 #[test]
 fn syslog_comes_by_datagrams_and_connections_beside_files() {
     let world = World::new();
     let (udp, tcp) = (free_address(), free_address());
+    let figures = free_address();
     world.settings(
-        "",
+        &format!("metrics_listen = {figures:?}"),
         &format!(
             "[[files]]\npaths = [\"LOGS/**\"]\n[[syslog]]\nlisten = \"udp://{udp}\"\n\
              [[syslog]]\nlisten = \"tcp://{tcp}\"\nlabels = {{ team = \"net\" }}\n"
@@ -68,6 +94,19 @@ fn syslog_comes_by_datagrams_and_connections_beside_files() {
     for word in ["\"team\":\"net\"", "\"hostname\":\"web1\"", "\"peer\":\"127.0.0.1\"", "error"] {
         assert!(row.contains(word), "{word} is missing in {row}");
     }
+    // How full its spool is, and its listener; who has none has no such figures.
+    let client = Client::new(&figures);
+    let figures = client.send("GET", "/metrics", &[], Vec::new()).unwrap().body;
+    let feed = format!("feed=\"syslog-tcp-{}\"", tcp.replace(['.', ':'], "-"));
+    for line in [
+        format!("shipper_syslog_connections{{{feed}}} 1"),
+        format!("shipper_spool_bytes_max{{{feed}}} 1073741824"),
+    ] {
+        assert!(figures.lines().any(|it| it == line), "{line} is missing in {figures}");
+    }
+    let filled = format!("shipper_spool_bytes{{{feed}}} ");
+    let filled = figures.lines().find_map(|line| line.strip_prefix(filled.as_str()));
+    assert!(filled.is_some_and(|bytes| bytes != "0"), "{figures}");
     drop(sender);
     assert!(shipper.stop());
     world.once();

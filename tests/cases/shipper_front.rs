@@ -22,6 +22,10 @@ pub(crate) enum Fault {
     AnswerLost,
     /// Batches with a record of that message are refused, unless it is marked as poison.
     Poison(&'static str),
+    /// Requests of more bytes are, in the words of a proxy.
+    Large(usize),
+    /// Batches with a record of that message are, in those words, however it is marked.
+    Odd(&'static str),
 }
 
 /// A front of one node.
@@ -92,7 +96,9 @@ fn serve(mut client: TcpStream, fault: Fault, node: &str) -> io::Result<()> {
             while client.read(&mut buffer)? > 0 {}
             return Ok(());
         }
-        Fault::Poison(word) => return choose(&mut client, word, node),
+        Fault::Poison(_) | Fault::Large(_) | Fault::Odd(_) => {
+            return choose(&mut client, fault, node);
+        }
         Fault::None | Fault::AnswerLost => {}
     }
     let mut upstream = TcpStream::connect(node)?;
@@ -111,16 +117,15 @@ fn serve(mut client: TcpStream, fault: Fault, node: &str) -> io::Result<()> {
 }
 
 /// Passes one request after the other, or refuses it for what it holds.
-fn choose(client: &mut TcpStream, word: &str, node: &str) -> io::Result<()> {
+fn choose(client: &mut TcpStream, fault: Fault, node: &str) -> io::Result<()> {
     let mut upstream = TcpStream::connect(node)?;
     let mut requests = BufReader::new(client.try_clone()?);
     let mut answers = BufReader::new(upstream.try_clone()?);
     loop {
         let (head, body) = message(&mut requests)?;
-        if is_poison(&body, word) {
-            let says = r#"{"error":{"code":"invalid","message":"no such record here"}}"#;
+        if let Some((status, says)) = refusal(&body, fault) {
             let length = says.len();
-            write!(client, "HTTP/1.1 400 Bad Request\r\ncontent-length: {length}\r\n\r\n{says}")?;
+            write!(client, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{says}")?;
             continue;
         }
         upstream.write_all(&[head.as_bytes(), &body].concat())?;
@@ -146,12 +151,29 @@ fn message(from: &mut impl BufRead) -> io::Result<(String, Vec<u8>)> {
     Ok((head, body))
 }
 
-fn is_poison(body: &[u8], word: &str) -> bool {
+/// The status and the words with which a request is refused.
+fn refusal(body: &[u8], fault: Fault) -> Option<(&'static str, &'static str)> {
+    let page = "<html></html>";
+    match fault {
+        Fault::Poison(word) => {
+            let says = r#"{"error":{"code":"invalid","message":"no such record here"}}"#;
+            holds(body, word, false).then_some(("400 Bad Request", says))
+        }
+        Fault::Large(bytes_max) => {
+            (body.len() > bytes_max).then_some(("413 Payload Too Large", page))
+        }
+        Fault::Odd(word) => holds(body, word, true).then_some(("400 Bad Request", page)),
+        _ => None,
+    }
+}
+
+/// Whether a batch has a record with that word, marked as poison or not.
+fn holds(body: &[u8], word: &str, marked_too: bool) -> bool {
     let Ok((_, batch)) = model::codec::decode(body) else { return false };
     let marked = |record: &Record| record.fields.iter().any(|(name, _)| name == POISON_FIELD);
     (0..batch.record_count())
         .filter_map(|row| batch.record(row))
-        .any(|record| record.message.contains(word) && !marked(&record))
+        .any(|record| record.message.contains(word) && (marked_too || !marked(&record)))
 }
 
 /// Until the other side, or [`Front::fail`], ends it.

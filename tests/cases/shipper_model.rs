@@ -253,11 +253,15 @@ impl Model {
 
     /// Packs a rotated file that the shipper knows; what nobody ever looked into is not news.
     fn compress(&mut self, at: usize) {
+        let known = self.streams[at].known_rotated.clone();
+        self.pack(at, |path| known.contains(path));
+    }
+
+    /// Packs the oldest of those rotated files.
+    fn pack(&mut self, at: usize, which: impl Fn(&PathBuf) -> bool) {
         self.finish_half(at);
         let stream = &mut self.streams[at];
-        let plain = |path: &&PathBuf| {
-            path.extension().is_some_and(|it| it != "gz") && stream.known_rotated.contains(*path)
-        };
+        let plain = |path: &&PathBuf| path.extension().is_some_and(|it| it != "gz") && which(path);
         let Some(path) = stream.rotated.iter().rfind(plain).cloned() else { return };
         let packed = PathBuf::from(format!("{}.gz", path.display()));
         let file = fs::File::create(&packed).unwrap();
@@ -333,6 +337,10 @@ impl Model {
             let at = self.chance.place(self.streams.len());
             self.write(at);
             self.turn_over(at);
+            // Also what nobody ever looked into: it came while the shipper was held up, or just before.
+            if self.streams[at].way == Way::Rotated && self.chance.below(2) == 0 {
+                self.pack(at, |_| true);
+            }
         }
         shipper.resume();
     }
@@ -428,8 +436,8 @@ fn play(mut model: Model, steps: u64) {
             800..860 => model.finish_half(at),
             860..958 => pace(Duration::from_millis(model.chance.below(20))),
             958..966 => model.front.fail(*model.chance.one_of(&FAULTS)),
-            966..970 => model.hold_up(&shipper),
-            970..985 => shipper = model.begin_again(shipper),
+            966..972 => model.hold_up(&shipper),
+            972..985 => shipper = model.begin_again(shipper),
             985..990 => {
                 node.process.kill();
                 node = model.node();

@@ -37,8 +37,31 @@ fn figures_are_served_as_soon_as_their_address_is_free_and_files_shipped_before(
         let answer = client.send("GET", "/metrics", &[], Vec::new())?;
         (answer.status == 200).then_some(answer.body)
     });
-    for line in ["shipper_records_total 2", "shipper_files 1", "shipper_lag_bytes 0"] {
+    for line in [
+        "shipper_records_total 2",
+        "shipper_files 1",
+        "shipper_lag_bytes 0",
+        "shipper_cut_records_total 0",
+        // Whatever has a bound says how full it is, and the bound.
+        "shipper_open_files 1",
+        "shipper_turns 0",
+        "shipper_turns_max 8",
+        "shipper_sending_batches 0",
+        "shipper_sending_batches_max 10",
+        "shipper_sending_bytes 0",
+        "shipper_sending_bytes_max 167772160",
+        "shipper_waiting_files 0",
+        "shipper_waiting_gaps 0",
+        "shipper_waiting_gaps_max 1000",
+        "shipper_absent_files 0",
+        "shipper_absent_files_max 20000",
+        "shipper_polling 0",
+    ] {
         assert!(figures.lines().any(|it| it == line), "{line} is missing in {figures}");
+    }
+    for bound in ["shipper_open_files_max ", "shipper_ahead_files_max "] {
+        let is_set = |line: &str| line.strip_prefix(bound).is_some_and(|value| value != "0");
+        assert!(figures.lines().any(is_set), "{bound}is missing in {figures}");
     }
     assert_eq!(client.status_of("/livez"), Some(200));
     assert!(world.status().unwrap()["last_error"].is_null());
@@ -102,6 +125,36 @@ fn flags_that_a_command_has_no_use_for_are_refused() {
             refuses("sawlog-shipper", &args, &[&format!("unexpected argument '{flag}'")]);
         }
     }
+}
+
+/// Who says what is wrong says where, and nobody says a password.
+#[test]
+fn mistakes_name_their_place_and_passwords_are_said_nowhere() {
+    let world = World::new();
+    let front = Front::of(world.node.url());
+    front.fail(Fault::Answer("503 Service Unavailable"));
+    let to = front.url.replace("http://", "http://me:hush@");
+    world.settings_to(&to, "", "[[files]]\npaths = [\"LOGS/a\"]\nencoding = \"utf-9\"\n");
+    let file = world.settings_file();
+    let file = file.to_str().unwrap();
+    for args in [&["check", file][..], &["--config", file]] {
+        refuses("sawlog-shipper", args, &[file, "line 4", "/logs/a", "utf-9"]);
+    }
+    let state = world.state();
+    let empty = ["--to", &to, "--state-dir", state.to_str().unwrap(), "--path", ""];
+    refuses("sawlog-shipper", &empty, &["a path is empty"]);
+    world.settings_to(&to, "", "[[files]]\npaths = [\"LOGS/a\"]\n");
+    let checked = run("sawlog-shipper", &["check", file]);
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(said.contains("well: 1 pattern, 0 sources") && said.contains("***@"), "{said}");
+    append(&world.path("a"), "one\n");
+    let mut shipper = world.ship();
+    eventually("it to fail", || shipper.words().contains("503").then_some(()));
+    let status = world.status().unwrap().to_string();
+    assert!(shipper.stop());
+    let words = shipper.words();
+    assert!(words.contains("***@") && !words.contains("hush"), "{words}");
+    assert!(!said.contains("hush") && !status.contains("hush"), "{status}");
 }
 
 #[test]

@@ -92,6 +92,51 @@ fn logrotate_while_nobody_ships_loses_no_file_and_no_order() {
     }
 }
 
+/// Real logrotate, three times while the shipper is stopped by a signal (a frozen group, a suspended machine).
+#[test]
+fn logrotate_while_it_is_held_up_loses_no_file_and_reads_none_twice() {
+    if !Path::new(LOGROTATE).exists() {
+        eprintln!("skipped: logrotate is not installed");
+        return;
+    }
+    for way in [
+        "create",
+        "create\ncompress",
+        "create\ncompress\ndelaycompress",
+        "create\ncompress\ndateext\ndateformat -%Y%m%d-%s",
+        "copytruncate",
+        "copytruncate\ncompress",
+    ] {
+        eprintln!("{way:?}");
+        let world = World::new();
+        world.settings("", LITERAL);
+        let rotate = Logrotate::new(&world, &format!("rotate 20\n{way}"));
+        let log = world.path("syslog");
+        let mut expected = lines("before", 50);
+        append(&log, text(&expected));
+        let mut shipper = world.ship();
+        world.expect(&expected);
+        for pause in 0..2 {
+            shipper.pause();
+            for round in 0..4 {
+                let fresh = lines(&format!("pause {pause} round {round}"), 50);
+                append(&log, text(&fresh));
+                expected.extend(fresh);
+                if round < 3 {
+                    rotate.run();
+                    // Names with a second in them shall differ.
+                    pace(Duration::from_millis(if way.contains("dateext") { 1_100 } else { 0 }));
+                }
+            }
+            shipper.resume();
+            world.expect(&expected);
+        }
+        assert!(shipper.stop());
+        world.once();
+        world.expect(&expected);
+    }
+}
+
 /// Real logrotate that keeps nothing: what came after the last look is lost, and that is said.
 #[test]
 fn logrotate_that_keeps_nothing_while_nobody_ships_is_said() {

@@ -45,6 +45,8 @@ fresh_age_max_s = 1
 merge_fan_in = 3
 removed_kept_s = 2
 """
+# How long a question may last when the store hangs, on a slow machine.
+HANGS_WITHIN_S = 40
 WRITERS = 3
 REQUEST_RECORDS = 5
 # How long anything may take to come true on a slow machine.
@@ -73,17 +75,20 @@ class Node:
         self.folder.mkdir()
         (self.folder / "node.toml").write_text(SETTINGS)
 
-    def start(self):
+    def begin(self, bucket=BUCKET):
         others = ",".join(f"127.0.0.1:{peer}" for _, peer in self.ports)
         is_new = self.number == 0 and not (self.folder / "data/catalog.redb").exists()
         http, peer = self.ports[self.number]
         command = [self.program, "node", "--config", self.folder / "node.toml", "--data-dir", self.folder / "data"]
         command += ["--listen", f"127.0.0.1:{http}", "--peer-listen", f"127.0.0.1:{peer}"]
-        command += ["--store", f"s3://{BUCKET}/{PREFIX}"]
+        command += ["--store", f"s3://{bucket}/{PREFIX}"]
         command += ["--bootstrap"] if is_new else ["--join", others]
         environment = {**os.environ, "HOME": str(self.folder), "AWS_ENDPOINT_URL": self.endpoint, **SECRET}
         words = (self.folder / "words").open("ab")
         self.process = subprocess.Popen(command, env=environment, stdout=words, stderr=words)
+
+    def start(self):
+        self.begin()
         until(f"node {self.number} is ready", lambda: self.get("/readyz") is not None)
 
     def kill(self):
@@ -253,6 +258,44 @@ class Cases:
             return len(known) <= 2 * self.nodes[0].cluster()["splits"] <= len(self.objects())
         until("every split of the catalog has its two objects and nothing else is there", is_clean)
         assert "Uploads" not in self.store.list_multipart_uploads(Bucket=BUCKET, Prefix=PREFIX)
+
+    def case_a_store_that_hangs_costs_one_question_seconds_and_the_next_nothing(self):
+        """What is only there is missing in answers, and the node says so; nothing else waits for it."""
+        for node in self.nodes:
+            node.stop()
+            shutil.rmtree(node.folder / "data/store-cache")
+            node.start()
+        until("every partition is indexed", self.is_replicated)
+        node = self.nodes[0]
+        self.proxy.is_hung = True
+        begun = time.monotonic()
+        _, _, lacks = node.count()
+        took = time.monotonic() - begun
+        assert took < HANGS_WITHIN_S, f"{took:.1f} s"
+        # Where all was kept again already, nobody has asked the store.
+        silent = [one for one in self.nodes if "store of splits has not answered" in one.get("/readyz")]
+        for one in silent:
+            assert one.cluster()["store_silent_s"] is not None
+            assert "objects_store_silent 1" in one.get("/metrics")
+        if lacks and silent:
+            begun = time.monotonic()
+            assert node.count()[2], "the store is still away"
+            assert time.monotonic() - begun < took, "the second question waited as long"
+        self.proxy.is_hung = False
+        for node in self.nodes:
+            until("the store is found again", lambda node=node: node.get("/readyz") == "ready\n")
+            until("all is found again", lambda node=node: node.count() == (self.acknowledged, self.acknowledged, []))
+        assert node.cluster()["store"] == f"s3://{BUCKET}/{PREFIX}"
+
+    def case_a_bucket_that_is_not_there_is_refused_at_the_start(self):
+        with tempfile.TemporaryDirectory() as folder:
+            ports = [(free_port(), free_port())]
+            node = Node(self.nodes[0].program, pathlib.Path(folder), 0, ports, self.proxy.url)
+            node.begin(bucket="nobodys")
+            assert node.process.wait(60) != 0
+            words = (node.folder / "words").read_text()
+            assert "there is no such bucket" in words and "nobodys" in words, words
+            assert "Sawlog is ready" not in words, words
 
     def case_a_killed_node_comes_back_without_its_cache(self):
         self.load = Load(self.nodes, "b")

@@ -5,6 +5,7 @@ import http.server
 import random
 import re
 import threading
+import time
 import urllib.parse
 
 LATER = b'<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>'
@@ -14,14 +15,14 @@ DENIED = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access 
 class Proxy:
     """Faults: share_put_off (that part of the requests is answered 503), is_denied (all are
     answered 403), parts_max (after so many parts of uploads all connections are cut), is_down
-(all connections are cut).
+(all connections are cut), is_hung (requests are taken and nobody answers, until it ends: then they are cut).
     uploads_per_page is no fault: the server behind us does not cut its list of half uploads
     into pages, as large ones do."""
 
     def __init__(self, server, port=0, share_put_off=0.0, is_denied=False, parts_max=None, uploads_per_page=None):
         self.server, self.uploads_per_page, self.pages = server, uploads_per_page, 0
         self.share_put_off, self.is_denied, self.parts_max = share_put_off, is_denied, parts_max
-        self.is_down = False
+        self.is_down = self.is_hung = False
         # The same requests meet the same faults in every run.
         self.chance = random.Random(1)
         self.lock = threading.Lock()
@@ -48,6 +49,11 @@ class Proxy:
 
     def answer(self, client):
         body = client.rfile.read(int(client.headers.get("Content-Length") or 0))
+        if self.is_hung:
+            while self.is_hung:
+                time.sleep(0.02)
+            client.close_connection = True
+            return
         with self.lock:
             self.requests += 1
             is_part = client.command == "PUT" and "partNumber=" in client.path

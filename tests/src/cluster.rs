@@ -281,6 +281,19 @@ impl Cluster {
         assert!(node.process.stop(), "node {number} ended badly: {}", node.process.words());
     }
 
+    /// SIGTERM of all that run at one moment, and waits. How long it took.
+    ///
+    /// # Panics
+    /// One does not end well.
+    pub fn stop_all(&mut self) -> Duration {
+        let (clock, running) = (Clock::system(), self.running());
+        let begun = clock.elapsed();
+        running.iter().for_each(|number| self.signal(*number, Signal::TERM));
+        // Who is told again is told nothing new.
+        running.iter().for_each(|number| self.stop(*number));
+        clock.elapsed() - begun
+    }
+
     /// SIGSTOP: it does nothing and does not know it.
     ///
     /// # Panics

@@ -277,6 +277,9 @@ impl Request {
                     // Refused for good it will never be taken: that is a fault of ours.
                     let passes = [408, 409, 429, 500, 502, 503, 504].contains(&answer.status);
                     assert!(passes, "{}: {}", answer.status, answer.body);
+                    // Nobody else sends as this sender, and what it sends next is what is expected next.
+                    let is_stale = answer.status == 409 && answer.body.contains("\"next\"");
+                    assert!(!is_stale, "who leads no more answered: {}", answer.body);
                     shared.refused.fetch_add(1, Ordering::SeqCst);
                 }
                 None if shared.avoids(place) => {}

@@ -7,9 +7,9 @@ mod written;
 mod apply;
 mod dump;
 mod estate;
+mod file;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use model::deletion::Deletion;
@@ -37,8 +37,6 @@ pub(crate) use written::{PROTOCOL_FIRST, read as read_order, too_early, write as
 
 /// What is this node's alone: its id, how far it has carried out what the group decided.
 const LOCAL: TableDefinition<'_, &str, &str> = TableDefinition::new("local");
-/// Bytes of memory for redb's page cache; its own default is a gigabyte.
-const CACHE_BYTES: usize = 16 << 20;
 
 /// The catalog. Clones share it.
 #[derive(Debug, Clone)]
@@ -90,7 +88,9 @@ pub enum CatalogError {
         why: String,
     },
     /// What is written there cannot be read.
-    #[error("the catalog's entry {key:?} is damaged: restore catalog.redb from a backup")]
+    #[error(
+        "the catalog's entry {key:?} is damaged: in a cluster move --data-dir away and join with an empty one, else put back a copy of the whole data directory"
+    )]
     Damaged {
         /// Which entry.
         key: String,
@@ -98,12 +98,22 @@ pub enum CatalogError {
         #[source]
         source: serde_json::Error,
     },
+    /// The file is not what was written.
+    #[error(
+        "the catalog {file} is damaged: {why}. A node of a cluster: move its --data-dir away and join with an empty one, the other nodes have everything. A node of its own: put back a copy of the whole data directory; without one `sawlog split dump` reads the splits below its objects folder"
+    )]
+    Broken {
+        /// Which file.
+        file: String,
+        /// What is wrong.
+        why: String,
+    },
     /// It was decided, and this program cannot carry it out: the node stops.
     #[error(transparent)]
     Unread(#[from] UnreadError),
     /// The file cannot be opened, read or written.
     #[error(
-        "the catalog failed: if its disk is full make room; if catalog.redb is damaged restore it"
+        "the catalog failed: if its disk is full make room; if it is damaged, the next start says what to do"
     )]
     Storage(#[source] Box<redb::Error>),
 }
@@ -113,13 +123,16 @@ pub(crate) fn storage(error: impl Into<redb::Error>) -> CatalogError {
 }
 
 impl Catalog {
-    /// Opens the catalog, made when it is not there.
+    /// A catalog that is gone when it is dropped: for simulations, which wait for no disk.
     ///
     /// # Errors
     /// [`CatalogError::Storage`].
-    pub fn open(path: &Path) -> Result<Self, CatalogError> {
-        let database =
-            Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(storage)?;
+    pub fn in_memory() -> Result<Self, CatalogError> {
+        let memory = redb::backends::InMemoryBackend::new();
+        Self::of(Database::builder().create_with_backend(memory).map_err(storage)?)
+    }
+
+    fn of(database: Database) -> Result<Self, CatalogError> {
         let write = database.begin_write().map_err(storage)?;
         write.open_table(SPLITS).map_err(storage)?;
         write.open_table(PARTITIONS).map_err(storage)?;

@@ -1,5 +1,6 @@
 //! Commands and what they refuse.
 
+use super::file::FILE;
 use super::*;
 
 fn meta(id: &str) -> SplitMeta {
@@ -47,6 +48,47 @@ fn publishing_moves_the_offset_and_adds_in_one_step() {
     assert_eq!(catalog.indexed_offset(PartitionId(3)).unwrap(), Offset(10));
     assert_eq!(catalog.indexed_offset(PartitionId(4)).unwrap(), Offset(0));
     assert_eq!(ids(&catalog), ["a"]);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "files are damaged here as disks do it")]
+fn a_damaged_catalog_is_an_error_and_never_an_empty_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Catalog::open_in(folder.path());
+    let catalog = open().unwrap();
+    let add: Vec<SplitMeta> = (0..300).map(|number| meta(&format!("{number}"))).collect();
+    catalog.execute(Command::Replace { remove: Vec::new(), add }).unwrap();
+    drop(catalog);
+    // What is made behind it: from now on it was there.
+    std::fs::create_dir(folder.path().join("queue")).unwrap();
+    let path = folder.path().join(FILE);
+    let good = std::fs::read(&path).unwrap();
+    let flipped = |from: usize, step: usize| {
+        let mut bytes = good.clone();
+        bytes.iter_mut().skip(from).step_by(step).for_each(|byte| *byte ^= 1);
+        bytes
+    };
+    let damaged = [
+        ("emptied", Vec::new()),
+        ("a beginning", good[..100].to_vec()),
+        ("half", good[..good.len() / 2].to_vec()),
+        ("all but a byte", good[..good.len() - 1].to_vec()),
+        ("another file", b"{}\n".repeat(40_000)),
+        ("a bit of its first byte", flipped(0, good.len())),
+        // Of each page one.
+        ("bits", flipped(4_196, 4_096)),
+    ];
+    for (what, bytes) in damaged {
+        std::fs::write(&path, bytes).unwrap();
+        let error = open().expect_err(what);
+        assert!(matches!(error, CatalogError::Broken { .. }), "{what}: {error}");
+        assert!(error.to_string().contains("join with an empty one"), "{what}: {error}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    let error = open().expect_err("gone");
+    assert!(matches!(error, CatalogError::Broken { .. }) && !path.exists(), "{error}");
+    std::fs::write(&path, good).unwrap();
+    assert_eq!(open().unwrap().splits().unwrap().len(), 300);
 }
 
 #[test]

@@ -22,7 +22,7 @@ const BEAT_INTERVAL: Duration = Duration::from_millis(700);
 /// How long a node waits for the leader to hear that it is there.
 const BEAT_WAIT: Duration = Duration::from_secs(1);
 /// How long ago a majority may have answered for a leader to be sure of itself.
-const LEASE: Duration = Duration::from_secs(2);
+pub(super) const LEASE: Duration = Duration::from_secs(2);
 
 /// What a node says of itself, again and again.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,12 @@ pub struct Beat {
     pub epoch: u64,
     /// Its clock, nanoseconds UTC.
     pub now: i64,
+    /// Whether its disk is short of room.
+    #[serde(default)]
+    pub short_of_room: bool,
+    /// The nodes that it does not reach though they are there.
+    #[serde(default)]
+    pub unreached: Vec<NodeId>,
 }
 
 /// What the leader heard of a node.
@@ -45,6 +51,12 @@ pub struct NodeReport {
     /// By how much its clock is ahead of the leader's, milliseconds; what it took on the way is
     /// in it.
     pub clock_ahead_ms: i64,
+    /// Whether its disk is short of room.
+    #[serde(default)]
+    pub short_of_room: bool,
+    /// The nodes that it does not reach though they are there.
+    #[serde(default)]
+    pub unreached: Vec<NodeId>,
 }
 
 impl Metadata {
@@ -91,6 +103,8 @@ impl Metadata {
                 node: *node,
                 heard_ms_ago: u64::try_from(ago.as_millis()).unwrap_or(u64::MAX),
                 clock_ahead_ms: (beat.now + ago_ns - now) / 1_000_000,
+                short_of_room: beat.short_of_room,
+                unreached: beat.unreached.clone(),
             }
         };
         heard.iter().map(report).collect()
@@ -117,24 +131,44 @@ impl Metadata {
             if self.0.leaving.load(Ordering::Relaxed) {
                 return;
             }
-            if !self.say_alive().await {
-                tracing::warn!(node = %self.0.me, "the cluster had given this node up; coming in again");
-                tokio::select! {
-                    outcome = self.knock(true) => if let Err(error) = outcome {
-                        tracing::error!(%error, "this node is not of its cluster any more: it stops");
-                        shutdown.trigger();
-                        return;
-                    },
-                    () = shutdown.wait() => return,
-                }
+            if self.say_alive().await {
+                continue;
+            }
+            // It is taken for down because it said meanwhile that it goes.
+            if self.0.leaving.load(Ordering::Relaxed) {
+                return;
+            }
+            tracing::warn!(node = %self.0.me, "the cluster had given this node up; coming in again");
+            tokio::select! {
+                outcome = self.knock(true) => if let Err(error) = outcome {
+                    tracing::error!(%error, "this node is not of its cluster any more: it stops");
+                    self.0.out.send_replace(Some(error.to_string()));
+                    shutdown.trigger();
+                    return;
+                },
+                () = shutdown.wait() => return,
             }
         }
+    }
+
+    /// Returns when this node is out of its cluster for good: why.
+    pub async fn out(&self) -> String {
+        let mut out = self.0.out.subscribe();
+        // The sender lives as long as we do.
+        let why = out.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        why.unwrap_or_default()
     }
 
     /// Tells who leads that this node is there. Whether it lives on for the cluster.
     async fn say_alive(&self) -> bool {
         let now: Timestamp = self.0.clock.now();
-        let beat = Beat { node: self.0.me, epoch: self.epoch(), now: now.0 };
+        let beat = Beat {
+            node: self.0.me,
+            epoch: self.epoch(),
+            now: now.0,
+            short_of_room: self.is_short(),
+            unreached: self.unreached().into_iter().collect(),
+        };
         match self.leader() {
             None => true,
             Some(leader) if leader == self.0.me => {
@@ -150,7 +184,12 @@ impl Metadata {
 
     async fn tell(&self, leader: NodeId, beat: &Beat) -> bool {
         let (Some(address), Ok(body)) = (self.address_of(leader), text(beat)) else { return true };
-        match self.0.peers.call(&address, BEAT_CALL, body, BEAT_WAIT).await {
+        let mut told = self.0.peers.call(&address, BEAT_CALL, body.clone(), BEAT_WAIT).await;
+        if told.is_err() && self.0.peers.detour(&address).is_some() {
+            // There is another way since: a sign of life that is a little late is none.
+            told = self.0.peers.call(&address, BEAT_CALL, body, BEAT_WAIT).await;
+        }
+        match told {
             Ok(answer) => {
                 self.heard_leader();
                 serde_json::from_slice(&answer).unwrap_or(true)

@@ -25,6 +25,13 @@ impl Metadata {
         self.0.clock_agrees.load(Ordering::Relaxed)
     }
 
+    /// Whether it was last found to say something else. Neither is so before it was compared, and while
+    /// nobody tells what the others say.
+    #[must_use]
+    pub fn clock_differs(&self) -> bool {
+        self.0.clock_differs.load(Ordering::Relaxed)
+    }
+
     /// Looks whether it does, until the shutdown.
     pub(super) async fn compare_clocks(self, shutdown: Shutdown) {
         loop {
@@ -37,13 +44,20 @@ impl Metadata {
 
     async fn compare_once(&self) {
         let agrees = agrees(&self.heard().await, self.0.me);
-        // Where nobody leads nothing is decided by age either.
-        let did = self.0.clock_agrees.swap(agrees == Some(true), Ordering::Relaxed);
-        if did && agrees == Some(false) {
+        if self.clock_is_found(agrees) {
             tracing::error!(
                 "this node's clock differs by over a minute from those of most nodes: nothing expires by age here until they agree"
             );
         }
+    }
+
+    /// Notes what was found, and that nothing was. Whether it differs now and did not before, or was not
+    /// compared then: also a node that starts with a wrong clock is told so.
+    fn clock_is_found(&self, agrees: Option<bool>) -> bool {
+        // Where nobody leads nothing is decided by age either.
+        self.0.clock_agrees.store(agrees == Some(true), Ordering::Relaxed);
+        let differs = agrees == Some(false);
+        !self.0.clock_differs.swap(differs, Ordering::Relaxed) && differs
     }
 }
 
@@ -58,7 +72,25 @@ fn agrees(heard: &[NodeReport], me: NodeId) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::alone;
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_clock_that_was_not_compared_neither_agrees_nor_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let metadata = alone(folder.path()).await;
+        let found = |agrees: Option<bool>| {
+            let is_said = metadata.clock_is_found(agrees);
+            (is_said, metadata.clock_agrees(), metadata.clock_differs())
+        };
+        // Also as the first thing that is found after a start; said once.
+        assert_eq!(found(None), (false, false, false));
+        assert_eq!(found(Some(false)), (true, false, true));
+        assert_eq!(found(Some(false)), (false, false, true));
+        assert_eq!(found(Some(true)), (false, true, false));
+        assert_eq!(found(None), (false, false, false));
+        metadata.stop().await;
+    }
 
     /// Reports of nodes 1, 2, … by how long ago they were heard and how far ahead they are.
     fn reports<const N: usize>(nodes: [(u64, i64); N]) -> Vec<NodeReport> {
@@ -66,6 +98,8 @@ mod tests {
             node: NodeId(node),
             heard_ms_ago,
             clock_ahead_ms,
+            short_of_room: false,
+            unreached: Vec::new(),
         };
         (1..).zip(nodes).map(report).collect()
     }

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::node::{Health, NodeId, Topology};
 use openraft::ChangeMembers;
 use serde::{Deserialize, Serialize};
 
@@ -12,19 +11,15 @@ use super::beat::Beat;
 use super::lead::PARTITIONS;
 use super::propose::PROPOSE_CALL;
 use super::words::{Words, hint};
-use super::{MetaError, Metadata, Start};
-use crate::catalog::{Answer, Catalog, CatalogError, Command, Joining, Refusal, too_early};
-use crate::peer::{PeerError, PeerServer, Peers};
+use super::{GOES_TOO, MetaError, Metadata, Start};
+use crate::catalog::{Answer, CatalogError, Command, Joining, Refusal, too_early};
+use crate::peer::{PeerError, PeerServer};
 use crate::raft::Peer;
 
 /// The name of the call by which a node comes in.
 const JOIN_CALL: &str = "join";
 /// The name of the call that asks a voter to lead.
 pub(super) const ELECT_CALL: &str = "elect";
-/// The name of the call that asks who is there.
-const WHO_CALL: &str = "who";
-/// How long who is asked may take to say it.
-const WHO_WAIT: Duration = Duration::from_secs(1);
 /// How long one of these calls may take.
 pub(super) const CALL_WAIT: Duration = Duration::from_secs(3);
 /// How long a node knocks before it gives up.
@@ -72,6 +67,7 @@ impl Metadata {
     /// Answers other nodes.
     pub(super) fn answer(&self, server: &PeerServer) {
         self.answer_beats(server);
+        self.answer_going(server);
         let metadata = self.clone();
         server.on_call(PROPOSE_CALL, move |body| {
             let metadata = metadata.clone();
@@ -82,12 +78,14 @@ impl Metadata {
             let metadata = metadata.clone();
             async move { text(&metadata.welcome(body).await) }
         });
-        let me = self.0.me;
-        server.on_knock(WHO_CALL, move |_| async move { text(&me) });
+        self.answer_who(server);
         let metadata = self.clone();
         server.on_call(ELECT_CALL, move |_| {
             let metadata = metadata.clone();
             async move {
+                if metadata.goes() {
+                    return Err(GOES_TOO.to_owned());
+                }
                 let asked = metadata.0.group.raft().trigger().elect().await;
                 asked.map(|()| Bytes::new()).map_err(|error| error.to_string())
             }
@@ -104,23 +102,6 @@ impl Metadata {
             version: settings.version.clone(),
             protocol: self.0.peers.protocol(),
             at: self.0.clock.now().0,
-        }
-    }
-
-    /// Refuses to be the second process of this node: of a data directory that was copied, both
-    /// would vote and acknowledge as one.
-    pub(super) async fn is_only_one(
-        catalog: &Catalog,
-        peers: &Peers,
-        me: NodeId,
-        address: &str,
-    ) -> Result<(), MetaError> {
-        let known = catalog.topology().borrow().nodes.get(&me).map(|node| node.address.clone());
-        let Some(before) = known.filter(|before| before != address) else { return Ok(()) };
-        let asked = peers.call(&before, WHO_CALL, Bytes::new(), WHO_WAIT).await;
-        match asked.ok().and_then(|body| serde_json::from_slice::<NodeId>(&body).ok()) {
-            Some(other) if other == me => Err(MetaError::Twice { node: me, address: before }),
-            _ => Ok(()),
         }
     }
 
@@ -194,7 +175,7 @@ impl Metadata {
     pub(super) async fn knock(&self, is_known: bool) -> Result<(), MetaError> {
         let clock = &self.0.clock;
         let until = clock.elapsed() + JOIN_WAIT_MAX;
-        let mut why = "give --join HOST:7411 of a node that is there, or --bootstrap".to_owned();
+        let mut why = nobody_asked(&self.0.settings.start, &self.0.settings.address).to_owned();
         let mut words = Words::default();
         // Who has come in once has the cluster's store, whatever it said before.
         let mut owner = self.0.settings.store_owner.clone().filter(|_| !is_known);
@@ -349,34 +330,6 @@ impl Metadata {
         (theirs < log).then(|| too_early(theirs, log))
     }
 
-    /// Why a node does not come in whose address may be another's: whoever registers there takes the
-    /// place of who was there before.
-    async fn doubt(&self, joining: &Joining, topology: &Topology) -> Option<Welcome> {
-        let (id, address) = (joining.id, &joining.address);
-        let asked = self.0.peers.knock(address, WHO_CALL, Bytes::new(), WHO_WAIT).await;
-        let heard = asked.ok().and_then(|body| serde_json::from_slice::<NodeId>(&body).ok());
-        match heard {
-            Some(heard) if heard == id => None,
-            Some(heard) => {
-                let words = format!(
-                    "node {heard} is heard at {address}, and not node {id}: give the address of this node with --advertise"
-                );
-                // One of ours that moves may be reached there a little later.
-                let is_ours = topology.nodes.contains_key(&id);
-                Some(if is_ours { Welcome::NotNow(words) } else { Welcome::No(words) })
-            }
-            None => {
-                let mut others = topology.nodes.values().filter(|node| node.id != id);
-                let before =
-                    others.find(|node| node.address == *address && node.health != Health::Gone)?;
-                Some(Welcome::NotNow(format!(
-                    "nobody is heard at {address}, where node {} was",
-                    before.id
-                )))
-            }
-        }
-    }
-
     async fn let_in(&self, knock: Knock) -> Welcome {
         let topology = self.0.catalog.topology().borrow().clone();
         // The founder registers when everything is there that the others are to find.
@@ -405,7 +358,7 @@ impl Metadata {
             }
             Err(error) => return Welcome::NotNow(error.to_string()),
         };
-        self.note(Beat { node: id, epoch, now: at });
+        self.note(Beat { node: id, epoch, now: at, ..Beat::default() });
         let (group, clock) = (&self.0.group, &self.0.clock);
         let membership = group.raft().metrics().borrow().membership_config.membership().clone();
         let known = membership.get_node(&id.0).cloned();
@@ -421,6 +374,16 @@ impl Metadata {
             return Welcome::NotNow(error.to_string());
         }
         Welcome::In { cluster, epoch }
+    }
+}
+
+/// Why a node is not in that has asked nobody but itself.
+fn nobody_asked(start: &Start, address: &str) -> &'static str {
+    match start {
+        Start::Join(named) if !named.is_empty() && named.iter().all(|one| one == address) => {
+            "--join names this node's own address: give that of a node that is there, or --bootstrap to found a cluster"
+        }
+        _ => "give --join HOST:7411 of a node that is there, or --bootstrap",
     }
 }
 
@@ -453,6 +416,8 @@ pub(super) fn text(value: &impl Serialize) -> Result<Bytes, String> {
 
 #[cfg(test)]
 mod tests {
+    use model::node::NodeId;
+
     use super::super::fixture::alone;
     use super::*;
     use crate::catalog::Order;
@@ -470,6 +435,17 @@ mod tests {
                 told => return told,
             }
         }
+    }
+
+    #[test]
+    fn who_asks_itself_to_come_in_is_told_so() {
+        let said = |named: &[&str]| {
+            let named = named.iter().map(|one| (*one).to_owned()).collect();
+            nobody_asked(&Start::Join(named), "here:1")
+        };
+        assert!(said(&["here:1"]).contains("own address"));
+        assert!(!said(&["here:1", "there:1"]).contains("own address"));
+        assert!(!said(&[]).contains("own address"));
     }
 
     #[tokio::test(flavor = "multi_thread")]

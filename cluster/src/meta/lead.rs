@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::node::{Health, NodeId, Topology};
+use model::node::{Health, NodeId, NodeInfo, Topology};
 use openraft::{ChangeMembers, ServerState};
 use platform::shutdown::Shutdown;
 
@@ -57,7 +57,7 @@ impl Metadata {
             let since = *leading_since.get_or_insert_with(|| self.0.clock.elapsed());
             let open = self.look(since, &ages).await.err().map(|error| error.to_string());
             // Said once as long as it is the same.
-            if let Some(error) = open.as_ref().filter(|_| open != told) {
+            if let Some(error) = open.as_ref().filter(|_| open != told && !self.goes()) {
                 tracing::warn!(error, "not decided; looking again");
             }
             told = open;
@@ -92,16 +92,21 @@ impl Metadata {
         let session = Duration::from_nanos(SESSION_NS.unsigned_abs());
         // Who leads anew has heard of nobody yet.
         let fresh = elapsed.saturating_sub(leading_since) < FRESH_WAIT;
+        let short = self.short_within(session);
         let heard = self.0.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let is_heard = |node: &NodeId| {
-            *node == self.0.me
-                || fresh
-                || heard.get(node).is_some_and(|(at, _)| elapsed.saturating_sub(*at) < session)
+        let has_said = |node: &NodeId| {
+            heard.get(node).is_some_and(|(at, _)| elapsed.saturating_sub(*at) < session)
         };
+        let is_heard = |node: &NodeId| *node == self.0.me || fresh || has_said(node);
+        let is_up = |node: &NodeId| topology.nodes.get(node).is_some_and(NodeInfo::is_up);
+        let mut ages = ages.at(elapsed);
+        // Nor does it know who has room: work moves to nobody who has not said so yet.
+        ages.retain(|node, _| !fresh || !is_up(node) || has_said(node));
         Sight {
             now: self.0.clock.now().0,
-            ages: ages.at(elapsed),
+            ages,
             heard: topology.nodes.keys().copied().filter(is_heard).collect(),
+            short,
             partition_count: self.partition_count(),
             gone_after: i64::try_from(self.0.settings.gone_after.as_nanos()).unwrap_or(i64::MAX),
             seed: platform::random::u64(),
@@ -186,8 +191,9 @@ impl Metadata {
     /// Asks another voter to lead.
     pub(super) async fn hand_over(&self, topology: &Topology, wanted: &BTreeSet<NodeId>) {
         for node in wanted {
-            let is_other =
-                |one: &&model::node::NodeInfo| one.health == Health::Up && one.id != self.0.me;
+            let is_other = |one: &&NodeInfo| {
+                one.health == Health::Up && one.id != self.0.me && !self.is_going(one)
+            };
             let Some(info) = topology.nodes.get(node).filter(is_other) else {
                 continue;
             };

@@ -55,6 +55,10 @@ impl MetaMachine {
             Some(text) => read(&text)?,
             None => Applied::default(),
         };
+        // The log is cut where the catalog is durable: this is another one, and what is between is gone.
+        if store.purged() > applied.log_id {
+            return Err(MetaError::Behind);
+        }
         if applied.log_id > store.tail(|(), last| last) {
             store.restart(point(&applied)).await?;
         }
@@ -219,6 +223,23 @@ mod tests {
     fn entry(index: u64, text: &str) -> Entry {
         let command = Command(Bytes::copy_from_slice(text.as_bytes()));
         Entry { log_id: log_id(1, 1, index), payload: EntryPayload::Normal(command) }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_catalog_from_before_the_log_begins_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("meta");
+        let store = LogStore::open(&log, Disk::default(), LogSettings::default(), ()).unwrap();
+        let (copied, catalog) = (Catalog::in_memory().unwrap(), Catalog::in_memory().unwrap());
+        let begin = |catalog| MetaMachine::new(catalog, store.clone(), PROTOCOL);
+        let mut machine = begin(catalog.clone()).await.unwrap();
+        let known = r#"{"command":{"Remember":{"name":"a","fact":"1"}},"fence":null}"#;
+        machine.apply([entry(1, known)]).await.unwrap();
+        // As behind a snapshot.
+        store.restart(point(&machine.applied)).await.unwrap();
+        begin(catalog).await.unwrap();
+        let refused = begin(copied).await.unwrap_err();
+        assert!(matches!(refused, MetaError::Behind), "{refused}");
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -7,10 +7,13 @@ mod ages;
 pub mod controller;
 mod machine;
 mod founding;
+mod going;
 mod join;
 mod drain;
 mod lead;
 mod propose;
+mod reach;
+mod room;
 mod words;
 #[cfg(test)]
 mod earlier;
@@ -25,24 +28,27 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use model::node::{Health, NodeId, NodeInfo, Roles, Topology};
+use model::node::{NodeId, Roles};
 use platform::clock::Clock;
 use platform::disk::Disk;
 use platform::shutdown::Shutdown;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
-use crate::catalog::{Catalog, CatalogError, Command, Order};
+use crate::catalog::{Catalog, CatalogError};
 use crate::log::LogError;
 use crate::peer::{Members, PROTOCOL_NAMES, PeerServer, Peers};
 use crate::raft::{Group, GroupId, GroupSettings, LogSettings, LogStore};
 pub use beat::{Beat, NodeReport};
 pub use founding::Founder;
+use going::Goers;
 use machine::MetaMachine;
+pub use room::SHORT_TOO;
 
 /// How often a leader of the metadata group says that it lives.
 const HEARTBEAT: Duration = Duration::from_millis(400);
-/// How long the leases of a node that goes may take to be given to others.
-const LEAVE_WAIT: Duration = Duration::from_secs(3);
+/// What a node says that is asked to take over and is about to stop itself.
+pub const GOES_TOO: &str = "this node is about to stop itself";
 /// Bytes of the group's log at which the catalog is taken for a snapshot and the log is cut.
 const LOG_BYTES_MAX: u64 = 16 << 20;
 /// Bytes that must be free on the disk for the catalog to be written.
@@ -120,6 +126,11 @@ pub enum MetaError {
     /// The catalog failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// The catalog lacks what is cut away from the log.
+    #[error(
+        "the catalog is older than the log of the metadata, as one that was put back from a copy: move --data-dir away and join with an empty one, the other nodes have everything"
+    )]
+    Behind,
     /// The member does not start.
     #[error("the metadata group does not start: {0}")]
     Group(String),
@@ -159,8 +170,12 @@ struct Inner {
     runtime: Handle,
     /// This life of the node.
     epoch: AtomicU64,
-    /// Whether this node goes.
+    /// Whether this node goes: it does not say any more that it is there.
     leaving: AtomicBool,
+    /// Why this node is out of its cluster, if it is.
+    out: watch::Sender<Option<String>>,
+    /// Who has said that it is about to stop.
+    going: watch::Sender<Goers>,
     /// Held by who lets a node in, or opens the log to what is new: one after the other, so that
     /// nobody comes who could not read it.
     gate: tokio::sync::Mutex<()>,
@@ -168,6 +183,12 @@ struct Inner {
     heard_leader_ns: AtomicU64,
     /// Whether this node's clock says what most say.
     clock_agrees: AtomicBool,
+    /// Whether it says something else. Neither before it was compared.
+    clock_differs: AtomicBool,
+    /// Whether this node's disk is short of room.
+    is_short: AtomicBool,
+    /// The nodes that it does not reach though they are there.
+    unreached: Mutex<BTreeSet<NodeId>>,
     /// When the leader heard of each node, by the clock's elapsed time, and what it said.
     heard: Mutex<BTreeMap<NodeId, (Duration, Beat)>>,
 }
@@ -230,9 +251,14 @@ impl Metadata {
             runtime: Handle::current(),
             epoch: AtomicU64::new(0),
             leaving: AtomicBool::new(false),
+            out: watch::Sender::new(None),
+            going: watch::Sender::new(Goers::default()),
             gate: tokio::sync::Mutex::default(),
             heard_leader_ns: AtomicU64::new(0),
             clock_agrees: AtomicBool::new(false),
+            clock_differs: AtomicBool::new(false),
+            is_short: AtomicBool::new(false),
+            unreached: Mutex::default(),
             heard: Mutex::default(),
         }));
         metadata.answer(server);
@@ -240,6 +266,7 @@ impl Metadata {
         catalog.share(Arc::new(metadata.clone()));
         tokio::spawn(metadata.clone().beat(shutdown.clone()));
         tokio::spawn(metadata.clone().compare_clocks(shutdown.clone()));
+        tokio::spawn(metadata.clone().look_for_ways(shutdown.clone()));
         tokio::spawn(metadata.clone().lead(shutdown.clone()));
         tokio::spawn(metadata.clone().watch(shutdown));
         Ok(metadata)
@@ -332,44 +359,6 @@ impl Metadata {
         }
     }
 
-    /// Says that this node goes: what it does is given to others before it is missed.
-    pub async fn leave(&self) {
-        self.0.leaving.store(true, Ordering::Relaxed);
-        let (node, epoch) = (self.0.me, self.epoch());
-        let (health, since) = (Health::Down, self.0.clock.now().0);
-        let order = Order::from(Command::SetHealth { node, epoch, health, since });
-        let told = tokio::select! {
-            told = self.decide(&order) => told,
-            () = self.left_alone() => {
-                tracing::info!("most of those that vote have gone before; nobody is told that this node goes");
-                return;
-            }
-        };
-        if let Err(error) = told {
-            tracing::warn!(%error, "nobody was told that this node goes");
-            return;
-        }
-        let mut topology = self.0.catalog.topology();
-        let moved =
-            topology.wait_for(|topology| topology.leases.values().all(|lease| lease.node != node));
-        let moved = self.0.clock.timeout(LEAVE_WAIT, moved).await.is_some();
-        tracing::info!(moved, "this node's work is given to others");
-        if self.leader() == Some(node) {
-            let topology = self.0.catalog.topology().borrow().clone();
-            let voters: BTreeSet<NodeId> = self.voters().into_iter().collect();
-            self.hand_over(&topology, &voters).await;
-        }
-    }
-
-    /// Returns when so many of those that vote are known to be away that nothing is decided.
-    async fn left_alone(&self) {
-        let mut topology = self.0.catalog.topology();
-        let few = topology.wait_for(|topology| are_few(&self.voters(), self.0.me, topology));
-        if few.await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-
     /// Leaves the group's member in order.
     pub async fn stop(&self) {
         self.0.store.give_up_waiting();
@@ -379,52 +368,5 @@ impl Metadata {
         if !matches!(synced, Ok(Ok(()))) {
             tracing::warn!("the catalog could not be synced; the log has what it lacks");
         }
-    }
-}
-
-/// Whether those of the voters that answer are no majority, as far as is known. A node is there to
-/// itself, also when it was told of it that it goes.
-fn are_few(voters: &[NodeId], me: NodeId, topology: &Topology) -> bool {
-    let is_there =
-        |node: &&NodeId| **node == me || topology.nodes.get(*node).is_some_and(NodeInfo::answers);
-    2 * voters.iter().filter(is_there).count() <= voters.len()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_of_those_that_vote_waits_for_nobody_when_it_goes() {
-        let node = |id: u64, health: Health| {
-            let info = NodeInfo {
-                id: NodeId(id),
-                address: String::new(),
-                http: String::new(),
-                roles: Roles::default(),
-                version: String::new(),
-                protocol: 1,
-                epoch: 1,
-                health,
-                since: 0,
-            };
-            (info.id, info)
-        };
-        let check = |me: u64, voters: &[u64], away: &[u64], expected: bool| {
-            let voters: Vec<NodeId> = voters.iter().copied().map(NodeId).collect();
-            let health = |id| if away.contains(&id) { Health::Down } else { Health::Up };
-            let mut topology = Topology::default();
-            topology.nodes.extend((1..=3).map(|id| node(id, health(id))));
-            let found = are_few(&voters, NodeId(me), &topology);
-            assert_eq!(found, expected, "{me} of {voters:?} without {away:?}");
-        };
-        check(3, &[1, 2, 3], &[], false);
-        check(3, &[1, 2, 3], &[1], false);
-        check(3, &[1, 2, 3], &[1, 2], true);
-        // That it goes itself is decided, and there is still who decides.
-        check(3, &[1, 2, 3], &[1, 3], false);
-        // One of two votes: the other one has nobody to tell when that is away.
-        check(1, &[1], &[2], false);
-        check(2, &[1], &[1], true);
     }
 }

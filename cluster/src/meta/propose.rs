@@ -8,6 +8,7 @@ use openraft::error::{ClientWriteError, RaftError};
 use serde::{Deserialize, Serialize};
 
 use super::Metadata;
+use super::beat::LEASE;
 use super::machine::outcome_of;
 use crate::catalog::{
     Answer, CatalogError, Command, LOG_PROTOCOL, Order, PROTOCOL_FIRST, PROTOCOL_OPENS, Proposer,
@@ -23,6 +24,14 @@ const DECIDE_WAIT_MAX: Duration = Duration::from_secs(15);
 const LEADER_WAIT: Duration = Duration::from_secs(4);
 /// How long to wait before a leader is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long a majority may take to say that who leads still does.
+const CONFIRM_WAIT: Duration = Duration::from_secs(1);
+/// What is said where nothing was written.
+const NOBODY_SURELY_LEADS: &str =
+    "nobody leads whom a majority of the voters hears. Nothing was changed";
+/// What is said where it may be.
+const MAY_BE_DONE: &str =
+    "It may be done all the same when they are there again: look before you ask for it once more";
 /// What is said while a leader does not know yet who is there.
 const UNSETTLED: &str = "who leads has not carried out yet what was decided";
 /// How long this node may take to carry out what was decided.
@@ -54,15 +63,16 @@ impl Metadata {
         let body = self.written(order)?;
         let clock = &self.0.clock;
         let until = clock.elapsed() + DECIDE_WAIT_MAX;
-        let mut why = "there is no leader".to_owned();
-        while clock.elapsed() < until {
+        let mut why = NOBODY_SURELY_LEADS.to_owned();
+        while clock.elapsed() < until && !self.is_left_alone() {
             match self.ask_leader(body.clone()).await {
                 Decided::At(index, outcome) => {
                     self.follow(index).await?;
                     return Ok(outcome?);
                 }
+                // A try before may have been written.
                 Decided::NotLeader => {}
-                Decided::Open(words) => why = words,
+                Decided::Open(words) => why = format!("{words}. {MAY_BE_DONE}"),
             }
             clock.sleep(LOOK_AGAIN).await;
         }
@@ -121,6 +131,9 @@ impl Metadata {
         if let Command::Register(joining) = &order.command {
             return Box::pin(self.admit(joining.protocol, body)).await;
         }
+        if !self.surely_leads(&order.command).await {
+            return Decided::NotLeader;
+        }
         if needed > self.log_protocol() {
             let opened = Box::pin(self.open(needed)).await;
             if !matches!(opened, Decided::At(_, Ok(_))) {
@@ -128,6 +141,20 @@ impl Metadata {
             }
         }
         self.put(body).await
+    }
+
+    /// Whether a majority hears this leader. What it wrote otherwise would be carried out when the others
+    /// are there again, though whoever asked for it was told that it is not.
+    async fn surely_leads(&self, command: &Command) -> bool {
+        let group = &self.0.group;
+        match command {
+            // What an operator asks for is done once, and not taken back by anybody.
+            Command::Forget(_) | Command::Remember { .. } => {
+                let asked = group.raft().ensure_linearizable();
+                matches!(self.0.clock.timeout(CONFIRM_WAIT, asked).await, Some(Ok(_)))
+            }
+            _ => group.is_heard_within(LEASE),
+        }
     }
 
     /// Writes that a node comes, if it reads what stands in the log.

@@ -28,8 +28,8 @@ impl Words {
 }
 
 /// What is said where one speaks TLS and the other does not, or is of another authority.
-const TLS_WORDS: [&str; 4] =
-    ["certificate", "InvalidContentType", "connection closed", "broken pipe"];
+const TLS_WORDS: [&str; 5] =
+    ["certificate", "InvalidContentType", "connection closed", "broken pipe", "invalid size"];
 
 /// What to look at, by the words of a call that failed.
 pub(super) fn hint(words: &str) -> &'static str {
@@ -63,6 +63,9 @@ mod tests {
     fn who_speaks_without_tls_to_those_who_do_is_told_of_the_certificates() {
         let hung_up = "connection error: stream closed because of a broken pipe";
         assert!(hint(hung_up).contains("--cluster-tls"));
+        // As HTTP/2 takes an alert of TLS.
+        let alert = "h2 protocol error: http2 error: connection error: frame with invalid size";
+        assert!(hint(alert).contains("--cluster-tls"));
         assert_eq!(hint("Connection refused (os error 111)"), "");
     }
 }

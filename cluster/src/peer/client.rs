@@ -13,6 +13,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
+use super::detour::Detours;
 use super::{
     ALIVE_INTERVAL, ALIVE_WAIT, CLUSTER_HEADER, CONNECT_WAIT, CONNECTION_WINDOW_BYTES,
     MESSAGE_BYTES_MAX, NO_CLUSTER, NODE_HEADER, PROTOCOL, PROTOCOL_HEADER, PeerError, PeerTls,
@@ -35,6 +36,7 @@ struct Inner {
     cluster: OnceLock<String>,
     node: OnceLock<NodeId>,
     channels: Mutex<HashMap<String, Channel>>,
+    detours: Detours,
 }
 
 impl Peers {
@@ -49,8 +51,8 @@ impl Peers {
     /// neighbours.
     #[must_use]
     pub fn speaking(protocol: u32, clock: Clock, tls: Option<PeerTls>) -> Self {
-        let (cluster, node, channels) = Default::default();
-        Self(Arc::new(Inner { clock, tls, protocol, cluster, node, channels }))
+        let (cluster, node, channels, detours) = Default::default();
+        Self(Arc::new(Inner { clock, tls, protocol, cluster, node, channels, detours }))
     }
 
     /// The version of the nodes' protocol that this node speaks.
@@ -81,11 +83,38 @@ impl Peers {
         self.0.cluster.get().map(String::as_str)
     }
 
-    /// Asks a node to do something by name.
+    /// The ways that are not direct.
+    pub(super) fn detours(&self) -> &Detours {
+        &self.0.detours
+    }
+
+    /// Asks a node to do something by name; through another one, where it is not reached otherwise.
     ///
     /// # Errors
     /// [`PeerError`].
     pub async fn call(
+        &self,
+        address: &str,
+        name: &str,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, PeerError> {
+        if let Some(detour) = self.detour(address) {
+            return self.call_through(&detour, (address, name), body, deadline).await;
+        }
+        tokio::select! {
+            biased;
+            done = self.call_directly(address, name, body, deadline) => done,
+            // What was sent there is not waited for in vain: whoever may send it again goes another way.
+            () = self.until_detour(address) => {
+                let why = "it is not reached directly any more".to_owned();
+                Err(PeerError::Unreachable { address: address.to_owned(), why })
+            }
+        }
+    }
+
+    /// The same by no other way than to the node itself.
+    pub(super) async fn call_directly(
         &self,
         address: &str,
         name: &str,
@@ -135,11 +164,25 @@ impl Peers {
         }
     }
 
-    /// Asks a node for a stream; dropping it ends it there too.
+    /// Asks a node for a stream; dropping it ends it there too. Through another one, where it is not
+    /// reached otherwise.
     ///
     /// # Errors
     /// [`PeerError`].
     pub async fn stream(
+        &self,
+        address: &str,
+        ticket: Bytes,
+        deadline: Duration,
+    ) -> Result<FlightStream, PeerError> {
+        match self.detour(address) {
+            Some(detour) => self.stream_through(&detour, &ticket, deadline).await,
+            None => self.stream_directly(address, ticket, deadline).await,
+        }
+    }
+
+    /// The same by no other way than to the node itself.
+    pub(super) async fn stream_directly(
         &self,
         address: &str,
         ticket: Bytes,

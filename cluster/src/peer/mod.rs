@@ -8,6 +8,7 @@
 
 mod beats;
 mod client;
+mod detour;
 mod serve;
 mod raft;
 mod tls;
@@ -15,6 +16,7 @@ mod tls;
 use std::time::Duration;
 
 pub use client::{FlightStream, Peers};
+pub use detour::Detour;
 pub use raft::{Members, PeerTransport};
 pub(crate) use serve::REMOVED;
 pub use serve::{PeerServer, PeerServerError, Served};

@@ -90,6 +90,11 @@ impl PeerServer {
         Self(Arc::new(Inner { peers, calls, flights, is_removed, all_named }))
     }
 
+    /// The way to other nodes.
+    pub(super) fn peers(&self) -> Peers {
+        self.0.peers.clone()
+    }
+
     /// From now on a node of which this is true is not heard, but for what everybody may ask. Once
     /// only.
     pub fn turn_away(&self, is_removed: impl Fn(NodeId) -> bool + Send + Sync + 'static) {
@@ -182,7 +187,8 @@ impl PeerServer {
         let ours = self.0.peers.protocol();
         if protocol.is_none_or(|version| version.abs_diff(ours) > 1) {
             return Err(Status::permission_denied(format!(
-                "we speak version {ours} of the nodes' protocol, you speak {protocol:?}: upgrade one step at a time"
+                "we speak version {ours} of the nodes' protocol, you speak {}: upgrade one step at a time",
+                protocol.map_or("none".to_owned(), |version| version.to_string())
             )));
         }
         let theirs = text(CLUSTER_HEADER).unwrap_or(NO_CLUSTER);

@@ -70,6 +70,57 @@ async fn nodes_of_one_cluster_call_and_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_reached_directly_is_asked_through_another_node() {
+    let [(target, ..), (relay, relaying, _), (earlier, ..)] =
+        [serve("one", None).await, serve("one", None).await, serve("one", None).await];
+    relaying.hand_on(move |node| (node == NodeId(9)).then(|| target.clone()));
+    let ours = peers("one", None);
+    let away = "127.0.0.1:1";
+    let through = |node: u64, relay: &str| {
+        let detour = Detour { node: NodeId(node), through: relay.to_owned() };
+        ours.go_through([(away.to_owned(), detour)].into());
+    };
+    let call = |name: &'static str| ours.call(away, name, Bytes::from_static(b"ab"), WAIT);
+    assert!(call("twice").await.unwrap_err().is_ambiguous());
+    through(9, &relay);
+    assert_eq!(call("twice").await.unwrap(), "abab");
+    let failed = call("no").await.unwrap_err();
+    assert!(failed.to_string().contains(away) && failed.to_string().contains("reason"), "{failed}");
+    assert!(matches!(call("unheard").await, Err(PeerError::NotDone { .. })));
+    let mut stream = ours.stream(away, Bytes::from_static(b"Cxyz"), WAIT).await.unwrap();
+    let mut bytes = 0;
+    while let Some(data) = stream.message().await.unwrap() {
+        bytes += data.data_body.len();
+    }
+    assert_eq!(bytes, 3_000);
+    // Not twice, not to somebody unknown, not by a program that does not know it: nothing was done.
+    assert!(matches!(call("through").await, Err(PeerError::NotDone { .. })));
+    through(8, &relay);
+    assert!(matches!(call("twice").await, Err(PeerError::NotDone { .. })));
+    through(9, &earlier);
+    assert!(matches!(call("twice").await, Err(PeerError::NotDone { .. })));
+    ours.go_through([].into());
+    assert!(matches!(call("twice").await, Err(PeerError::Unreachable { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_its_way_to_a_node_is_given_up_when_there_is_another_way() {
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let ours = peers("one", None);
+    let hour = Duration::from_secs(3_600);
+    let asked = {
+        let (ours, address) = (ours.clone(), address.clone());
+        tokio::spawn(async move { ours.call(&address, "twice", Bytes::new(), hour).await })
+    };
+    let detour = Detour { node: NodeId(9), through: "127.0.0.1:1".to_owned() };
+    ours.go_through([(address, detour)].into());
+    let given_up = asked.await.unwrap();
+    assert!(given_up.unwrap_err().is_ambiguous());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn strangers_are_refused_and_may_knock() {
     let (address, _server, shutdown) = serve("one", None).await;
     let body = Bytes::from_static(b"x");

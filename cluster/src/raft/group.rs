@@ -286,6 +286,17 @@ impl Group {
             || self.acks.are_within(time, self.settings.member, &metrics, now)
     }
 
+    /// How long it has taken nothing of a leader, where it does not lead itself.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        self.stand.silence()
+    }
+
+    /// Whether it may stand for election. It votes all the same.
+    pub fn may_stand(&self, may: bool) {
+        self.stand.may(may);
+    }
+
     /// Lets another member lead: `ask` asks one to stand for election, and says whether it was
     /// reached. Whether somebody else leads then.
     ///

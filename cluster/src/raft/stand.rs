@@ -60,6 +60,11 @@ impl Stand {
         self.0.heard_ns.store(now_ns(), Ordering::Relaxed);
     }
 
+    /// How long the member has taken nothing of a leader.
+    pub(super) fn silence(&self) -> Duration {
+        Duration::from_nanos(now_ns().saturating_sub(self.0.heard_ns.load(Ordering::Relaxed)))
+    }
+
     /// Whether the member may stand at all.
     pub(super) fn may(&self, may: bool) {
         self.0.may.store(may, Ordering::Relaxed);
@@ -101,8 +106,7 @@ impl Stand {
     }
 
     async fn now(&self) {
-        let silent_ns = now_ns().saturating_sub(self.0.heard_ns.load(Ordering::Relaxed));
-        let leads = Duration::from_nanos(silent_ns) <= self.0.silence;
+        let leads = self.silence() <= self.0.silence;
         let Some(raft) = self.raft() else { return };
         if leads || !self.0.may.load(Ordering::Relaxed) {
             return;

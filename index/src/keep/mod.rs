@@ -3,6 +3,7 @@
 //! damaged one.
 
 mod copies;
+mod figures;
 mod serve;
 mod repair;
 mod mend;
@@ -13,7 +14,7 @@ use model::split::{SplitId, SplitMeta};
 
 pub use copies::Copies;
 pub(crate) use copies::wanted;
-pub use repair::missing;
+pub use figures::missing;
 
 /// Copies of a split, where there are so many nodes.
 pub const COPIES: usize = 3;

@@ -381,18 +381,3 @@ impl News {
         }
     }
 }
-
-/// How many copies are missing of splits, and of how many.
-#[must_use]
-pub fn missing(splits: &[Arc<SplitMeta>], topology: &Topology) -> (u64, u64) {
-    let is_there = |node: &NodeId| topology.nodes.get(node).is_some_and(NodeInfo::is_up);
-    let mut sums = (0, 0);
-    // In a store that all share nobody keeps copies.
-    for split in splits.iter().filter(|split| !split.copies.is_empty()) {
-        let wanted = wanted(&split.id, topology).len();
-        let there = split.copies.iter().filter(|node| is_there(node)).count();
-        sums.0 += wanted.saturating_sub(there) as u64;
-        sums.1 += wanted as u64;
-    }
-    sums
-}

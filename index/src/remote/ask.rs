@@ -17,12 +17,12 @@ use model::split::{FieldStat, SplitMeta};
 use model::wire::Missing;
 
 use super::{
-    FIELDS_CALL, FOLLOW_TICKET, Gathered, LET_GO_CALL, Lack, Lacks, PartRequest, Remote,
+    FIELDS_CALL, FOLLOW_TICKET, Gathered, LET_GO_CALL, Lack, Lacks, PartRequest, Promised, Remote,
     RemotePart, RemoteView, SCAN_TICKET, SPLIT_FIELDS_CALL, SPLIT_TICKET, SplitRequest, VIEW_CALL,
     VIEW_WAIT, ViewAnswer, fresh_of,
 };
 use crate::fresh::FreshPart;
-use crate::gather::newest;
+use crate::gather::{Round, newest};
 use crate::keep::wanted;
 use crate::resume::Resume;
 use crate::scan::{ScanError, ScanRequest};
@@ -85,11 +85,21 @@ impl Remote {
         })
     }
 
-    /// Whether what an answer lacks may be there soon, for a partition moves.
-    pub(crate) fn comes_soon(&self, lacks: &Lacks) -> bool {
+    /// The partitions whose records an answer lacks and that may be there soon, for they move.
+    pub(crate) fn come_soon(&self, lacks: &Lacks) -> BTreeSet<PartitionId> {
         let (topology, now) = (self.topology(), self.0.metadata.clock().elapsed());
         let mut moves = self.0.moves.lock().unwrap_or_else(PoisonError::into_inner);
         moves.note(&topology, lacks, now)
+    }
+
+    /// The next round in which nodes are asked for what moves, if it begins by then: `ask`, or what
+    /// another question asks by then.
+    pub(crate) fn next_round(
+        &self,
+        by: Duration,
+        ask: impl Future<Output = Arc<Round>> + Send + 'static,
+    ) -> Option<Promised<Arc<Round>>> {
+        self.0.rounds.next(by, (self.0.metadata.clock(), &self.0.runtime), ask)
     }
 
     /// Asks the holders of the leases for what is left.

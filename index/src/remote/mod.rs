@@ -4,22 +4,27 @@ mod ask;
 mod fragment;
 mod moving;
 mod relay;
+mod rounds;
 mod serve;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cluster::meta::Metadata;
-use model::node::NodeId;
+use model::node::{NodeId, Topology};
 use model::partition::{Offset, PartitionId};
 use model::wire::Missing;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
+use crate::gather::Round;
 use crate::searcher::Searcher;
 pub use fragment::{HeldUnit, Piece, Pieces, Reached};
 use moving::Moves;
 pub(crate) use moving::{Lack, Lacks, MOVE_WAIT};
+pub(crate) use rounds::Promised;
+use rounds::Rounds;
 pub use serve::Host;
 
 /// The call for a view.
@@ -54,14 +59,33 @@ struct Inner {
     metadata: Metadata,
     runtime: tokio::runtime::Handle,
     moves: Mutex<Moves>,
+    rounds: Rounds<Arc<Round>>,
+}
+
+/// Notes when leases move, also while nobody asks, as long as this node asks others at all.
+async fn watch_moves(remote: Weak<Inner>, mut topology: watch::Receiver<Arc<Topology>>) {
+    loop {
+        let now = topology.borrow_and_update().clone();
+        let Some(inner) = remote.upgrade() else { return };
+        let elapsed = inner.metadata.clock().elapsed();
+        inner.moves.lock().unwrap_or_else(PoisonError::into_inner).meet(&now, elapsed);
+        drop(inner);
+        if topology.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 impl Remote {
     /// Over this node's place in the cluster. Must be called inside a tokio runtime.
     #[must_use]
     pub fn new(metadata: Metadata) -> Self {
-        let (runtime, moves) = (tokio::runtime::Handle::current(), Mutex::default());
-        Self(Arc::new(Inner { metadata, runtime, moves }))
+        let topology = metadata.catalog().topology();
+        let (runtime, moves, rounds) =
+            (tokio::runtime::Handle::current(), Mutex::default(), Rounds::default());
+        let inner = Arc::new(Inner { metadata, runtime, moves, rounds });
+        inner.runtime.spawn(watch_moves(Arc::downgrade(&inner), topology));
+        Self(inner)
     }
 
     /// Whether this node's clock says about what those of most nodes say.

@@ -1,6 +1,6 @@
 //! How long questions wait for records that are on their way from one node to another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::node::Topology;
@@ -14,7 +14,8 @@ pub(crate) const MOVE_WAIT: Duration = Duration::from_secs(5);
 /// Why not all records of a partition are in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lack {
-    /// Whoever should have them does not (yet), or nobody can say how many there are.
+    /// Whoever should have them does not (yet), or nobody can say how many there are; or they are in
+    /// splits that this node has not heard of.
     Away,
     /// Some are being read from the queue.
     Behind,
@@ -45,11 +46,9 @@ struct Met {
 }
 
 impl Moves {
-    /// Notes how a question was answered. Whether what it lacks may be there soon. Who is behind long after
-    /// it took a partition has more to read than questions wait for.
-    pub(crate) fn note(&mut self, topology: &Topology, lacks: &Lacks, now: Duration) -> bool {
+    /// Notes who has which lease, whenever one moves.
+    pub(crate) fn meet(&mut self, topology: &Topology, now: Duration) {
         self.0.retain(|partition, _| topology.partitions.contains_key(partition));
-        let mut is_soon = false;
         for partition in topology.partitions.keys() {
             let token = topology.indexer(*partition).map_or(0, |lease| lease.token);
             let begun = || Met { token, at: now, away: None };
@@ -57,6 +56,20 @@ impl Moves {
             if met.token != token {
                 *met = begun();
             }
+        }
+    }
+
+    /// Notes how a question was answered. Of which partitions what it lacks may be there soon. Who is behind
+    /// long after it took a partition has more to read than questions wait for.
+    pub(crate) fn note(
+        &mut self,
+        topology: &Topology,
+        lacks: &Lacks,
+        now: Duration,
+    ) -> BTreeSet<PartitionId> {
+        self.meet(topology, now);
+        let mut soon = BTreeSet::new();
+        for (partition, met) in &mut self.0 {
             let since = match lacks.get(partition) {
                 None => {
                     met.away = None;
@@ -65,9 +78,11 @@ impl Moves {
                 Some(Lack::Away) => *met.away.get_or_insert(now),
                 Some(Lack::Behind) => met.at,
             };
-            is_soon |= now.saturating_sub(since) < MOVE_WAIT;
+            if now.saturating_sub(since) < MOVE_WAIT {
+                soon.insert(*partition);
+            }
         }
-        is_soon
+        soon
     }
 }
 
@@ -91,7 +106,8 @@ mod tests {
         let mut moves = Moves::default();
         let answer = |(seconds, token, lack): &(u64, u64, Option<Lack>)| {
             let lacks: Lacks = lack.iter().map(|lack| (PARTITION, *lack)).collect();
-            moves.note(&topology(*token), &lacks, Duration::from_secs(*seconds))
+            let soon = moves.note(&topology(*token), &lacks, Duration::from_secs(*seconds));
+            soon.contains(&PARTITION)
         };
         answers.iter().map(answer).collect()
     }
@@ -142,10 +158,33 @@ mod tests {
     }
 
     #[test]
+    fn a_move_begins_when_the_lease_moves_and_not_when_somebody_asks() {
+        let lacks = Lacks::from([(PARTITION, Lack::Behind)]);
+        let (mut moves, at) = (Moves::default(), Duration::from_secs);
+        moves.meet(&topology(1), at(100));
+        moves.meet(&topology(2), at(200));
+        assert!(moves.note(&topology(2), &lacks, at(206)).is_empty());
+        moves.meet(&topology(3), at(300));
+        assert_eq!(moves.note(&topology(3), &lacks, at(304)), BTreeSet::from([PARTITION]));
+    }
+
+    #[test]
+    fn of_two_partitions_only_the_one_that_moves_is_waited_for() {
+        let other = PartitionId(4);
+        let mut both = topology(1);
+        both.partitions.insert(other, Placement { replicas: Vec::new(), born: true });
+        let lacks = Lacks::from([(PARTITION, Lack::Away), (other, Lack::Behind)]);
+        let mut moves = Moves::default();
+        moves.meet(&both, Duration::ZERO);
+        let soon = moves.note(&both, &lacks, Duration::from_secs(60));
+        assert_eq!(soon, BTreeSet::from([PARTITION]));
+    }
+
+    #[test]
     fn partitions_that_nobody_knows_are_not_waited_for() {
         let lacks = Lacks::from([(PARTITION, Lack::Away)]);
         let mut moves = Moves::default();
-        assert!(!moves.note(&Topology::default(), &lacks, Duration::ZERO));
+        assert!(moves.note(&Topology::default(), &lacks, Duration::ZERO).is_empty());
         assert!(moves.0.is_empty());
     }
 }

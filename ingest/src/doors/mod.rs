@@ -123,7 +123,7 @@ impl IngestState {
                 refusal = refusal.code("too_large").hint("send less at a time");
                 "too_large"
             }
-            AppendError::DiskFull => {
+            AppendError::DiskFull | AppendError::DiskFullAt { .. } => {
                 refusal.retry_after_s = Some(5);
                 "disk_full"
             }

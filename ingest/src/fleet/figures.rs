@@ -28,6 +28,9 @@ struct Figures {
     nodes: Family<Condition, Figure>,
     protocol: Figure,
     clock_differs: Figure,
+    clock_compared: Figure,
+    short_of_room: Figure,
+    unreached: Figure,
     replicas: Figure,
     leading: Figure,
     leaderless: Figure,
@@ -71,7 +74,19 @@ impl Figures {
             ),
             clock_differs: gauge(
                 "cluster_clock_differs",
-                "Whether this node's clock differs from most by over a minute, or is not compared yet",
+                "Whether this node's clock differs from those of most nodes by over a minute",
+            ),
+            clock_compared: gauge(
+                "cluster_clock_compared",
+                "Whether it is known what the clocks of most nodes say; while it is not, nothing expires by age here",
+            ),
+            short_of_room: gauge(
+                "cluster_disk_short",
+                "Whether this node's disk is short of room: it takes no records, and leads nothing that others can lead",
+            ),
+            unreached: gauge(
+                "cluster_nodes_unreached",
+                "Nodes that are there and that this one does not reach directly",
             ),
             replicas: gauge("cluster_replicas", "Replicas of partitions that live here"),
             leading: gauge("cluster_replicas_leading", "Replicas here that lead their partition"),
@@ -93,7 +108,11 @@ impl Figures {
     fn set(&self, fleet: &Fleet) {
         let metadata = &fleet.0.metadata;
         self.silence.set(metadata.silence().as_secs_f64());
-        self.clock_differs.set(u64::from(!metadata.clock_agrees()));
+        let (agrees, differs) = (metadata.clock_agrees(), metadata.clock_differs());
+        self.clock_differs.set(u64::from(differs));
+        self.clock_compared.set(u64::from(agrees || differs));
+        self.short_of_room.set(u64::from(metadata.is_short()));
+        self.unreached.set(metadata.unreached().len() as u64);
         let topology = metadata.catalog().topology().borrow().clone();
         for (health, count) in healths(&topology) {
             self.nodes.get_or_create(&[("health", health.to_string())]).set(count);

@@ -9,6 +9,7 @@ pub(crate) mod lanes;
 mod let_go;
 mod left;
 mod rests;
+mod room;
 mod rounds;
 mod tend;
 
@@ -36,6 +37,8 @@ const APPEND_WAIT_MAX: Duration = Duration::from_secs(25);
 const CALL_WAIT: Duration = Duration::from_secs(10);
 /// How long one that leads no more may take for the answers that it owes.
 const LAST_WORDS_WAIT: Duration = Duration::from_millis(300);
+/// How long a batch waits for another leader where the disk of the one that leads is full.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(3);
 /// The first pause before another try; it doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// The longest pause before another try.
@@ -215,7 +218,7 @@ impl Fleet {
         let clock = &self.0.parties.clock;
         let (mut pause, mut in_doubt) = (PAUSE_MIN, false);
         let mut last = AppendError::NoMajority(partition);
-        let mut hint = None;
+        let (mut hint, mut room_by) = (None, None);
         while clock.elapsed() < until {
             let node =
                 hint.take().or_else(|| self.leader(partition)).or_else(|| self.any(partition));
@@ -247,10 +250,13 @@ impl Fleet {
                     last = error;
                 }
                 // There may be room for the answer that they were taken before.
-                Err(error @ (AppendError::Overloaded { .. } | AppendError::DiskFull))
-                    if in_doubt =>
-                {
-                    last = error;
+                Err(error @ AppendError::Overloaded { .. }) if in_doubt => last = error,
+                Err(AppendError::DiskFull) => {
+                    last = self.full_at(node);
+                    let by = || clock.elapsed() + self.room_wait(partition);
+                    if !in_doubt && clock.elapsed() >= *room_by.get_or_insert_with(by) {
+                        return (Err(last), in_doubt);
+                    }
                 }
                 Err(error) => return (Err(error), in_doubt),
             }
@@ -258,6 +264,22 @@ impl Fleet {
             pause = (pause * 2).min(PAUSE_MAX);
         }
         (Err(if in_doubt { AppendError::Unsure } else { last }), in_doubt)
+    }
+
+    /// How long another node may take to lead in the place of one whose disk is full.
+    fn room_wait(&self, partition: PartitionId) -> Duration {
+        let topology = self.0.metadata.catalog().topology();
+        let placed = topology.borrow().partitions.get(&partition).map(|one| one.replicas.len());
+        if placed > Some(1) { ROOM_WAIT_MAX } else { Duration::ZERO }
+    }
+
+    /// The disk of a node is full: by its name, so that it is known where to make room.
+    fn full_at(&self, node: Option<NodeId>) -> AppendError {
+        let known = node.and_then(|node| Some((node, self.0.metadata.address_of(node)?)));
+        match known {
+            Some((node, address)) => AppendError::DiskFullAt { node, address },
+            None => AppendError::DiskFull,
+        }
     }
 
     async fn try_at(
@@ -358,7 +380,8 @@ impl Fleet {
     fn note_trouble(&self, partition: PartitionId, trouble: Option<String>) {
         let mut troubles = self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let known = troubles.get(&partition);
-        if let Some(error) = trouble.as_ref().filter(|trouble| known != Some(trouble)) {
+        let is_news = !self.0.metadata.goes();
+        if let Some(error) = trouble.as_ref().filter(|trouble| is_news && known != Some(trouble)) {
             tracing::warn!(error, %partition, "a replica is not as it should be yet");
         }
         match trouble {

@@ -27,6 +27,7 @@ impl Fleet {
         let (mut work, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
         let mut round = 0_u64;
         'rounds: loop {
+            self.look_at_room();
             let now = topology.borrow_and_update().clone();
             for partition in now.partitions.keys() {
                 if busy.insert(*partition) {
@@ -82,6 +83,10 @@ impl Fleet {
         };
         if !placement.born {
             self.begin(partition, placement, topology, &replica, seeds).await?;
+        }
+        if placement.born {
+            // Before what writes to the disk, which may be full.
+            self.stand_back(&replica, topology, round).await;
         }
         // A group that cannot be arranged, for a node is away, is cut all the same.
         let published = self.0.metadata.catalog().indexed_offset(partition)?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cluster::catalog::{CatalogError, Command};
 use cluster::log::LogError;
+use cluster::meta::{GOES_TOO, SHORT_TOO};
 use cluster::raft::{ChangeError, GroupId, Peer, is_half_done};
 use model::node::{NodeId, Placement, Replica as Member, Topology};
 use model::partition::PartitionId;
@@ -41,6 +42,12 @@ impl Fleet {
     }
 
     async fn stand(&self, body: &[u8]) -> Result<Bytes, String> {
+        if self.0.metadata.goes() {
+            return Err(GOES_TOO.to_owned());
+        }
+        if self.0.metadata.is_short() {
+            return Err(SHORT_TOO.to_owned());
+        }
         let asked = self.named(body)?.group().raft().trigger().elect().await;
         asked.map(|()| Bytes::new()).map_err(|error| error.to_string())
     }
@@ -130,7 +137,8 @@ impl Fleet {
                     if !self.others_lead(partition, placement).await {
                         return Err(TendError::NoOthers { partition, why: source.to_string() });
                     }
-                    tracing::error!(%source, %partition, "this replica is damaged: it is set aside and filled again from the others");
+                    let what = damage_of(&source);
+                    tracing::error!(what, %partition, "this replica is damaged: it is set aside and filled again from the others");
                     let aside = self.0.folder.join(format!(
                         "damaged-{:04}-{:016x}-{}",
                         partition.0,
@@ -330,14 +338,13 @@ impl Fleet {
         let Some(member) = placement.replicas.iter().find(|one| one.node == lease.node) else {
             return;
         };
-        let is_up = topology.nodes.get(&lease.node).is_some_and(|node| node.is_up());
-        if is_up && lease.node != self.0.metadata.me() {
+        if self.stays(lease.node, topology) && lease.node != self.0.metadata.me() {
             self.step_back(replica, (member.id, member.node), topology).await;
         }
     }
 
     /// Lets the replica of another node lead. Whether somebody else leads then.
-    async fn step_back(
+    pub(super) async fn step_back(
         &self,
         replica: &Replica,
         (member, node): (u64, NodeId),
@@ -359,28 +366,33 @@ impl Fleet {
             let topology = self.0.metadata.catalog().topology().borrow().clone();
             let (mut leaving, mut are_growing) = (Vec::new(), false);
             for replica in self.replicas().into_iter().filter(Replica::leads) {
-                let metrics = replica.group().raft().metrics().borrow().clone();
-                let membership = metrics.membership_config.membership();
-                let others = membership.voter_ids().filter(|id| *id != replica.member());
-                let others =
-                    others.filter_map(|id| Some((id, NodeId(membership.get_node(&id)?.node))));
-                let up = |(_, node): &(u64, NodeId)| {
-                    topology.nodes.get(node).is_some_and(|one| one.is_up())
-                };
-                match others.collect::<Vec<_>>().into_iter().find(up) {
-                    Some(other) => leaving.push((replica, other)),
-                    None => {
-                        are_growing |= is_growing(replica.id(), self.0.metadata.me(), &topology)
-                    }
+                if self.next_leaders(&replica, &topology).is_empty() {
+                    are_growing |= self.is_growing(replica.id(), &topology);
+                } else {
+                    leaving.push(replica);
                 }
             }
             if leaving.is_empty() && !are_growing {
                 return;
             }
-            let leave = leaving.iter().map(|(one, other)| self.step_back(one, *other, &topology));
+            let leave = leaving.iter().map(|replica| self.give_lead(replica, &topology));
             futures::future::join_all(leave).await;
             clock.sleep(LEAVE_PAUSE).await;
         }
+    }
+
+    /// Whether a node is up and has not said that it is about to stop.
+    pub(super) fn stays(&self, node: NodeId, topology: &Topology) -> bool {
+        let known = topology.nodes.get(&node);
+        known.is_some_and(|node| node.is_up() && !self.0.metadata.is_going(node))
+    }
+
+    /// Whether replicas of a partition at other nodes that are up are wanted: where none of them votes yet,
+    /// they are being filled.
+    fn is_growing(&self, partition: PartitionId, topology: &Topology) -> bool {
+        let (me, placement) = (self.0.metadata.me(), topology.partitions.get(&partition));
+        let mut nodes = placement.iter().flat_map(|it| &it.replicas).map(|replica| replica.node);
+        nodes.any(|node| node != me && self.stays(node, topology))
     }
 
     async fn close(&self, replica: &Replica) {
@@ -399,15 +411,6 @@ impl Fleet {
     }
 }
 
-/// Whether replicas of a partition at other nodes that are up are wanted: where none of them votes yet,
-/// they are being filled.
-fn is_growing(partition: PartitionId, me: NodeId, topology: &Topology) -> bool {
-    let is_up = |node: &NodeId| topology.nodes.get(node).is_some_and(|one| one.is_up());
-    let placement = topology.partitions.get(&partition);
-    let mut nodes = placement.iter().flat_map(|it| &it.replicas).map(|replica| replica.node);
-    nodes.any(|node| node != me && is_up(&node))
-}
-
 /// The members that a placement wants, with where they live.
 pub(super) fn peers_of(placement: &Placement, topology: &Topology) -> BTreeMap<u64, Peer> {
     let peer = |replica: &Member| {
@@ -415,6 +418,17 @@ pub(super) fn peers_of(placement: &Placement, topology: &Topology) -> BTreeMap<u
         Some((replica.id, Peer { node: node.id.0, address: node.address.clone() }))
     };
     placement.replicas.iter().filter_map(peer).collect()
+}
+
+/// What is damaged, without what would have to be done where nobody else had it.
+fn damage_of(source: &LogError) -> String {
+    match source {
+        LogError::Damaged { file, at, what } => {
+            format!("{} is damaged at byte {at}: {what}", file.display())
+        }
+        LogError::Missing(file) => format!("{} is missing", file.display()),
+        other => other.to_string(),
+    }
 }
 
 /// What an error says, with what it comes from.
@@ -452,4 +466,17 @@ pub(super) enum TendError {
         "the only replica of partition {0} is damaged or gone: put a copy of its folder back; no other node has its records"
     )]
     OnlyCopy(PartitionId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_mended_here_is_said_without_what_to_do() {
+        let (file, what) = (PathBuf::from("0001.seg"), "a frame's checksum");
+        let said = damage_of(&LogError::Damaged { file: file.clone(), at: 40, what });
+        assert_eq!(said, "0001.seg is damaged at byte 40: a frame's checksum");
+        assert_eq!(damage_of(&LogError::Missing(file)), "0001.seg is missing");
+    }
 }

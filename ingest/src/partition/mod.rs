@@ -112,6 +112,14 @@ pub enum AppendError {
     /// Come later: the disk is full.
     #[error("the disk is full: make room, or lower the retention")]
     DiskFull,
+    /// Come later: the disk of the node that leads is full, and no other one leads in its place.
+    #[error("the disk of node {node} ({address}) is full: make room there, or lower the retention")]
+    DiskFullAt {
+        /// Which node.
+        node: NodeId,
+        /// Where other nodes reach it.
+        address: String,
+    },
     /// The log cannot be written.
     #[error("the queue cannot be written")]
     Storage(#[source] Arc<LogError>),
@@ -151,6 +159,7 @@ impl AppendError {
             Self::Fenced { .. } | Self::TooLarge { .. } => Kind::Invalid,
             Self::Overloaded { .. } => Kind::Overloaded,
             Self::DiskFull
+            | Self::DiskFullAt { .. }
             | Self::Storage(_)
             | Self::Unsure
             | Self::NoMajority(_)

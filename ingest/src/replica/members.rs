@@ -1,7 +1,7 @@
 //! Who belongs to the group of a replica, and who leads it: as it knows itself, and for sure.
 
 use bytes::Bytes;
-use cluster::raft::Peer;
+use cluster::raft::{Group, Peer};
 use model::node::NodeId;
 use model::partition::Offset;
 use openraft::{RaftMetrics, StoredMembership};
@@ -65,11 +65,16 @@ impl Replica {
     }
 
     /// Whether nobody else leads, where this one does as far as it knows.
-    pub(super) async fn leads_surely(&self) -> bool {
-        // Nobody else can have been elected within the shortest election timeout.
-        self.0.group.has_applied_own() && self.0.group.is_heard_within(LEASE)
-            || self.0.group.raft().ensure_linearizable().await.is_ok()
+    async fn leads_surely(&self) -> bool {
+        leads_surely(&self.0.group).await
     }
+}
+
+/// Whether nobody else leads than this member of a group, where it does as far as it knows.
+pub(super) async fn leads_surely(group: &Group) -> bool {
+    // Nobody else can have been elected within the shortest election timeout.
+    group.has_applied_own() && group.is_heard_within(LEASE)
+        || group.raft().ensure_linearizable().await.is_ok()
 }
 
 /// The members that were decided; a change that is not committed may be taken back.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::raft::types::LogId;
+use cluster::raft::types::{LogId, Vote};
 use cluster::raft::{Command, Group};
 use model::partition::{Offset, PartitionId};
 use openraft::error::{ClientWriteError, RaftError};
@@ -16,6 +16,7 @@ use openraft::{RaftMetrics, ServerState};
 use tokio::sync::{Mutex, oneshot, watch};
 
 use super::machine::{Applied, Store};
+use super::members::leads_surely;
 use super::{ReplicaParties, fold, machine};
 use crate::partition::{APPEND_BYTES_MAX, AppendError, Appended, Checked, Held, Judging, admit};
 
@@ -27,6 +28,8 @@ const _: () = assert!(GROUP_BYTES_MAX + APPEND_BYTES_MAX + (4 << 20) <= 64 << 20
 const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
 /// How long a leader may take to apply what it found in its log when it was elected.
 const CATCH_UP_MAX: Duration = Duration::from_secs(2);
+/// How long a majority may take to say that a leader still leads.
+const CONFIRM_MAX: Duration = Duration::from_secs(2);
 /// How long an entry may wait for a majority. Then it is not known whether it will be taken.
 const COMMIT_WAIT_MAX: Duration = Duration::from_secs(8);
 
@@ -99,26 +102,40 @@ impl Proposer {
             }
             return;
         }
+        let vote = self.group.raft().metrics().borrow().vote;
         let Judged { command, answers, is_on_committed } = self.judge(waiting);
+        let is_written = command.is_some();
         let outcome = match command {
             Some((command, span)) => self.write(command, span).await,
             // What a repeat repeats must be committed itself.
             None if is_on_committed => Ok(()),
             None => Err(AppendError::NoMajority(self.partition)),
         };
+        let is_asked = wanted > 0 || answers.iter().any(|(_, answer, _)| is_of_producers(answer));
+        let is_sure = match is_asked && !(is_written && outcome.is_ok()) {
+            true => is_on_committed && self.still_leads(vote).await,
+            false => true,
+        };
         for (reply, answer, held) in answers {
-            let answer = match (&outcome, answer) {
-                (Err(error), Ok(_)) => Err(error.clone()),
-                // It may not know of the batch, or that it goes elsewhere may be taken back.
-                (_, Err(AppendError::Elsewhere { .. })) if !is_on_committed => {
+            let answer = match &outcome {
+                _ if !is_sure && (wanted > 0 || is_of_producers(&answer)) => {
                     Err(AppendError::NoMajority(self.partition))
                 }
-                (_, answer) => answer,
+                Err(error) if answer.is_ok() => Err(error.clone()),
+                _ => answer,
             };
             // A client that went away does not hear that it was taken; its resend will.
             drop(reply.send(answer));
             drop(held);
         }
+    }
+
+    /// Whether this replica leads on, by the vote by which it led before, and nobody else can have taken
+    /// anything meanwhile. A leader that was stopped for a while takes itself for one until it hears of the
+    /// next.
+    async fn still_leads(&self, vote: Vote) -> bool {
+        let leads = self.parties.clock.timeout(CONFIRM_MAX, leads_surely(&self.group)).await;
+        leads == Some(true) && self.group.raft().metrics().borrow().vote == vote
     }
 
     /// Lets every replica forget the producers that are silent too long, and the most silent of too
@@ -225,6 +242,13 @@ impl Proposer {
             None => Err(AppendError::Unsure),
         }
     }
+}
+
+/// Whether an answer says what is known of a producer, or that it is not known: a producer cuts its batches
+/// anew by that, or sends them elsewhere, so only who surely leads may say it.
+fn is_of_producers(answer: &Result<Vec<Appended>, AppendError>) -> bool {
+    use AppendError::{Elsewhere, Fenced, Sequence};
+    matches!(answer, Err(Sequence { .. } | Fenced { .. } | Elsewhere { .. }))
 }
 
 fn bytes_of(waiting: &[Proposal]) -> usize {

@@ -96,7 +96,7 @@ pub(crate) fn encode_answer(answer: &Result<Vec<Appended>, AppendError>) -> Byte
         Err(AppendError::Sequence { next }) => Reply::Sequence(*next),
         Err(AppendError::Fenced { current }) => Reply::Fenced(*current),
         Err(AppendError::Overloaded { .. }) => Reply::Overloaded,
-        Err(AppendError::DiskFull) => Reply::DiskFull,
+        Err(AppendError::DiskFull | AppendError::DiskFullAt { .. }) => Reply::DiskFull,
         Err(AppendError::NotLeader { leader, .. }) => Reply::NotLeader(*leader),
         Err(AppendError::NoMajority(_)) => Reply::NoMajority,
         Err(AppendError::Elsewhere { count }) => Reply::Elsewhere(*count),

@@ -50,7 +50,6 @@ struct Crowd {
     chance: Chance,
     group: Group,
     catalog: Catalog,
-    _folder: tempfile::TempDir,
     /// The version of the nodes' protocol that each node speaks.
     protocols: [u32; NODES],
     /// The version that it takes to read the log, and what each node knows of that.
@@ -66,14 +65,12 @@ struct Crowd {
 
 impl Crowd {
     fn new(chance: Chance) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
+        let catalog = Catalog::in_memory().unwrap();
         let before = NAMES_PROTOCOL - 1;
         let mut crowd = Self {
             chance,
             group: Group::remembering(NODES, REMEMBERED_MAX),
             catalog,
-            _folder: folder,
             protocols: [before; NODES],
             log: before,
             read: [before; NODES],

@@ -50,7 +50,6 @@ pub(super) struct World {
     pub(super) clients: Vec<Client>,
     pub(super) ways: Ways,
     pub(super) catalog: Catalog,
-    _folder: tempfile::TempDir,
     /// What was published, in order: partition, from, to, records.
     pub(super) published: Vec<(usize, Offset, Offset, Vec<bytes::Bytes>)>,
     /// What leaders are to answer when it is committed.
@@ -86,8 +85,7 @@ fn id(node: usize) -> NodeId {
 
 impl World {
     pub(super) fn new(chance: Chance) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
+        let catalog = Catalog::in_memory().unwrap();
         let mut world = Self {
             chance,
             now: 1_000_000_000_000,
@@ -98,7 +96,6 @@ impl World {
             clients: (0..CLIENTS).map(|n| Client::new(n, n % 2 == 0)).collect(),
             ways: Ways::default(),
             catalog,
-            _folder: folder,
             published: Vec::new(),
             proposed: Vec::new(),
             trace: Vec::new(),
@@ -332,6 +329,7 @@ impl World {
             now: self.now,
             ages,
             heard,
+            short: BTreeSet::new(),
             partition_count: self.wanted(),
             gone_after: i64::MAX,
             seed: self.chance.number(),

@@ -23,6 +23,12 @@ pub struct ClusterStatus {
     pub copies_wanted: u64,
     /// Copies that are missing of those.
     pub copies_missing: u64,
+    /// The URL of the store that all nodes share, where there is one.
+    #[serde(default)]
+    pub store: Option<String>,
+    /// For how many seconds that has not answered the node that answers, where it does not.
+    #[serde(default)]
+    pub store_silent_s: Option<u64>,
 }
 
 /// A node of a cluster.
@@ -62,6 +68,12 @@ pub struct ClusterNode {
     /// By how much its clock is ahead of the leader's, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ahead_ms: Option<i64>,
+    /// Whether its disk is short of room: it takes no records, and others lead and index what they can.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub short_of_room: bool,
+    /// The nodes that it does not reach directly though they are there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreached: Vec<String>,
 }
 
 /// A partition of a cluster.

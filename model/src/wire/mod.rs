@@ -124,6 +124,15 @@ pub struct Status {
     pub uptime_s: u64,
     /// Whether it takes and answers everything.
     pub ready: bool,
+    /// Why it does not; earlier programs do not say it.
+    #[serde(default)]
+    pub lack: Option<String>,
+    /// Whether it has stored records in the last moments that cannot be found yet.
+    #[serde(default)]
+    pub behind: bool,
+    /// For how many seconds the store that all nodes share has not answered it, where it does not.
+    #[serde(default)]
+    pub store_silent_s: Option<u64>,
     /// Where its state is.
     pub data_dir: String,
     /// The disk below it.

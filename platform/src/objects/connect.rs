@@ -224,6 +224,12 @@ impl HttpService for CountingClient {
     }
 }
 
+/// Whether a URL names a folder that is not there: it may not be mounted.
+pub(super) fn is_absent_folder(url: &str) -> bool {
+    let folder = Url::parse(url).ok().filter(|url| url.scheme() == "file");
+    folder.and_then(|url| url.to_file_path().ok()).is_some_and(|folder| !folder.exists())
+}
+
 /// The path of an object in the store.
 pub(super) fn location(prefix: &Path, name: &str) -> Path {
     Path::from_iter(prefix.parts().chain(Path::from(name).parts()))

@@ -36,6 +36,10 @@ pub struct ObjectFigures {
     pub requests: Counter,
     /// Requests that got no answer, or "later": those that were tried again.
     pub requests_failed: Counter,
+    /// Reads that were not tried, for the object store did not answer others.
+    pub reads_refused: Counter,
+    /// 1 while the object store does not answer.
+    pub store_silent: Gauge,
 }
 
 impl ObjectFigures {
@@ -54,6 +58,7 @@ impl ObjectFigures {
             ("damaged", "Damaged objects replaced by whole ones", &self.damaged),
             ("requests", "Requests to the object store", &self.requests),
             ("requests_failed", "Requests without an answer or put off", &self.requests_failed),
+            ("reads_refused", "Reads not tried of a silent object store", &self.reads_refused),
         ];
         for (name, help, counter) in counters {
             metrics.register(&format!("objects_{name}"), help, counter.clone());
@@ -62,5 +67,7 @@ impl ObjectFigures {
         metrics.register("objects_cache_bytes", help, self.cache_bytes.clone());
         let help = "Bytes of blocks that the disk cache may hold";
         metrics.register("objects_cache_bytes_max", help, self.cache_bytes_max.clone());
+        let help = "1 while the object store does not answer";
+        metrics.register("objects_store_silent", help, self.store_silent.clone());
     }
 }

@@ -4,6 +4,7 @@
 mod folder;
 mod adopt;
 mod shared;
+mod answers;
 mod connect;
 mod profile;
 mod upload;
@@ -20,6 +21,7 @@ use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use model::time::Timestamp;
@@ -29,6 +31,7 @@ use tokio::runtime::Handle;
 use crate::disk;
 
 pub use adopt::{Adoption, Announced};
+pub use answers::ANSWER_WAIT;
 pub use cache::{BLOCK_BYTES, BlockCache};
 pub use connect::{REQUEST_TIMEOUT, RETRY_FOR, StoreOptions};
 pub use errors::retryable;
@@ -117,11 +120,7 @@ impl Objects {
     /// # Errors
     /// The URL or a variable is wrong; else as the store says.
     pub fn owner(url: &str, options: &StoreOptions, runtime: Handle) -> io::Result<String> {
-        let store = SharedStore::open(url, options, runtime, &ObjectFigures::default())?;
-        match store.owner() {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
-            owner => owner,
-        }
+        SharedStore::owner_of(url, options, runtime)
     }
 
     /// Makes sure that the store is the owner's: takes one that nobody has, unless it
@@ -363,6 +362,16 @@ impl Objects {
     #[must_use]
     pub fn is_shared(&self) -> bool {
         matches!(self.0.place, Place::Shared(_))
+    }
+
+    /// For how long the store that all nodes share has not answered; `None` where it does, as far as
+    /// is known, or where there is none.
+    #[must_use]
+    pub fn silence(&self) -> Option<Duration> {
+        match &self.0.place {
+            Place::Folder(_) => None,
+            Place::Shared(store) => store.silence(),
+        }
     }
 
     /// Removes what was begun before a moment and never finished: uploads to the store, objects

@@ -165,7 +165,7 @@ async fn later(
     let others = Filter::Not(Box::new(is_it(cursor.id)));
     let mut wanted = stream;
     wanted.query.filter = Filter::And(vec![wanted.query.filter, earlier, others]);
-    let key = |name: &str| SortKey { name: name.to_owned(), descending: false };
+    let key = |name: &str| SortKey { name: name.to_owned(), descending: false, numbers: false };
     wanted.query.pipes = vec![Pipe::Sort(vec![key("timestamp"), key("id")]), Pipe::Limit(most)];
     wanted.limit = most;
     for window in WINDOWS.into_iter().map(Some).chain([None]) {

@@ -14,6 +14,7 @@ mod dsl;
 mod regexp;
 mod lucene;
 mod simple;
+mod missing;
 mod sort;
 mod hits;
 mod highlight;

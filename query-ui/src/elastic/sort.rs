@@ -1,5 +1,6 @@
 //! In which order hits come, and where a page begins.
 
+use model::number::read_number;
 use model::partition::RecordId;
 use model::query::Filter;
 use model::time::Timestamp;
@@ -7,12 +8,13 @@ use serde_json::{Map, Value, json};
 
 use super::dates::{Dates, Edge, millis, shown};
 use super::hits::Document;
+use super::missing::{Missing, in_stead, unsupported};
 use super::names;
 use super::refusal::Refusal;
 use super::taken::{self, Fields};
 use super::values;
 use crate::language::{Expr, Operator, Pipe, SortKey};
-use crate::plan::Cursor;
+use crate::plan::{Cursor, Held};
 
 /// Keys of one order.
 const KEYS_MAX: usize = 16;
@@ -33,6 +35,8 @@ pub(super) struct Key {
     number: Option<String>,
     /// The column that is 0 where there is no value, else 1, where such records come first.
     missing: Option<String>,
+    /// What stands in where there is no value.
+    stead: Option<Value>,
     descending: bool,
     /// Which of several values counts (`mode`): there must not be any.
     is_one: bool,
@@ -109,7 +113,7 @@ impl Sorting {
                 "[sort] of [{name}] does not support [{option}]"
             )));
         }
-        let are_first = are_first(name, options.get("missing"))?;
+        let absent = Missing::read(name, options.get("missing"))?;
         let mode = options.get("mode").filter(|mode| !mode.is_null());
         if let Some(mode) =
             mode.filter(|mode| !mode.as_str().is_some_and(|mode| MODES.contains(&mode)))
@@ -140,13 +144,16 @@ impl Sorting {
                 let (field, format) = (names::field(name)?, format.to_owned());
                 let (own, is_one) = (names::taken(name), mode.is_some());
                 let may_miss = !OF_RECORD.contains(&field.as_str());
-                let missing = (are_first && may_miss).then(|| format!("\u{1}m{}", self.keys.len()));
+                let is_first = may_miss && absent == Missing::First;
+                let missing = is_first.then(|| format!("\u{1}m{}", self.keys.len()));
+                let stead = if let Missing::As(value) = absent { Some(value) } else { None };
                 self.keys.push(Key {
                     field,
                     own,
                     computed: None,
                     number: None,
                     missing,
+                    stead,
                     descending,
                     is_one,
                     format,
@@ -211,6 +218,7 @@ impl Sorting {
                 let why = "_last where some values are numbers and others are not";
                 return Err(unsupported(&key.field, &json!("_first"), why));
             }
+            key.stand_in(at, held)?;
             key.number = is_mixed.then(|| format!("\u{1}n{at}"));
         }
         Ok(())
@@ -241,8 +249,12 @@ impl Sorting {
             let columns = key.number.as_deref().into_iter().chain([key.column()]);
             let descending = key.descending;
             let first = key.missing.clone();
-            keys.extend(first.map(|name| SortKey { name, descending: false }));
-            keys.extend(columns.map(|name| SortKey { name: name.to_owned(), descending }));
+            keys.extend(first.map(|name| SortKey { name, descending: false, numbers: false }));
+            keys.extend(columns.map(|name| SortKey {
+                name: name.to_owned(),
+                descending,
+                numbers: false,
+            }));
         }
         Some(Pipe::Sort(keys))
     }
@@ -321,21 +333,6 @@ fn is_descending(name: &str, order: Option<&str>) -> Result<bool, Refusal> {
     }
 }
 
-/// Whether records without a value come first.
-fn are_first(name: &str, missing: Option<&Value>) -> Result<bool, Refusal> {
-    match missing {
-        None | Some(Value::Null) => Ok(false),
-        Some(missing) if missing == "_first" => Ok(true),
-        Some(missing) if missing == "_last" => Ok(false),
-        Some(missing) => Err(unsupported(name, missing, "_first, _last")),
-    }
-}
-
-/// Where records without a value come is not as it could be.
-fn unsupported(name: &str, missing: &Value, instead: &str) -> Refusal {
-    Refusal::parsing(format!("[sort] of [{name}] does not support [missing] {missing}: {instead}"))
-}
-
 /// A time as a sort value: milliseconds where these are exact.
 fn moment(time: Timestamp, format: &str) -> Value {
     match format {
@@ -345,6 +342,21 @@ fn moment(time: Timestamp, format: &str) -> Value {
 }
 
 impl Key {
+    /// Puts the value that is said in the place of none, where records may have none.
+    fn stand_in(&mut self, at: usize, held: Option<&Held>) -> Result<(), Refusal> {
+        let may_miss = !OF_RECORD.contains(&self.field.as_str());
+        let Some(value) = self.stead.take().filter(|_| may_miss) else { return Ok(()) };
+        let other = in_stead(&self.field, &value, held)?;
+        let own = self.computed.take().map(|(_, value)| value);
+        let own = own.or(held.map(|_| Expr::Column(self.field.clone())));
+        let value = match own {
+            Some(own) => Expr::Call("coalesce", vec![own, other]),
+            None => other,
+        };
+        self.computed = Some((format!("\u{1}s{at}"), value));
+        Ok(())
+    }
+
     /// The column by which it is sorted.
     fn column(&self) -> &str {
         self.computed.as_ref().map_or(&self.field, |(name, _)| name)
@@ -422,7 +434,7 @@ impl Key {
         }
         let written = values::text_of(value)?;
         let further = binary(self.beyond(), text(), verbatim(&written));
-        let after = match number_of(&written) {
+        let after = match read_number(&written) {
             Some(value) => {
                 let beyond = binary(self.beyond(), number(), Expr::Float(value));
                 let equal = binary(Operator::Equal, number(), Expr::Float(value));
@@ -436,14 +448,6 @@ impl Key {
         };
         Some((Some(after), binary(Operator::Equal, text(), verbatim(&written))))
     }
-}
-
-/// The number that `number()` reads in a text.
-fn number_of(text: &str) -> Option<f64> {
-    let text = text.trim();
-    let first = text.bytes().next()?;
-    let is_number = first.is_ascii_digit() || b"+-.".contains(&first);
-    text.parse().ok().filter(|number: &f64| is_number && number.is_finite())
 }
 
 fn binary(operator: Operator, a: Expr, b: Expr) -> Expr {

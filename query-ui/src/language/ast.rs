@@ -250,6 +250,9 @@ pub struct SortKey {
     pub name: String,
     /// Greatest first.
     pub descending: bool,
+    /// Texts that are numbers come as such, where a field holds numbers beside them or they have more than
+    /// 63 bits; else all texts of a field come as texts.
+    pub numbers: bool,
 }
 
 /// Something computed from a row.

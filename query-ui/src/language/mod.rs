@@ -2,6 +2,7 @@
 
 mod ast;
 pub(crate) mod calendar;
+pub(crate) mod template;
 mod lex;
 mod parse;
 mod value;

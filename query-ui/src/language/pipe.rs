@@ -147,7 +147,7 @@ fn sort_key(cursor: &mut Cursor<'_>, scope: &Scope) -> Result<SortKey, QueryErro
     if !descending {
         cursor.eat_word("asc");
     }
-    Ok(SortKey { name, descending: descending || sign })
+    Ok(SortKey { name, descending: descending || sign, numbers: true })
 }
 
 /// A whole number.

@@ -208,7 +208,7 @@ pub(super) fn top(
     named_once(cursor, &aggregates, &by)?;
     let exists = |name: String| Pipe::Where(Expr::Exists(Box::new(Expr::Column(name))));
     let mut pipes: Vec<Pipe> = names.into_iter().map(exists).collect();
-    let key = SortKey { name: "count".to_owned(), descending: rank == Rank::Most };
+    let key = SortKey { name: "count".to_owned(), descending: rank == Rank::Most, numbers: true };
     pipes.extend([Pipe::Stats { aggregates, by }, Pipe::Sort(vec![key]), Pipe::Limit(most)]);
     Ok(pipes)
 }
@@ -228,7 +228,7 @@ pub(super) fn patterns() -> [Pipe; 2] {
         aggregate(Function::Min, Some("message"), "example"),
     ];
     let by = vec![Group::Field(PATTERN.to_owned())];
-    let most = SortKey { name: "count".to_owned(), descending: true };
+    let most = SortKey { name: "count".to_owned(), descending: true, numbers: true };
     [Pipe::Stats { aggregates, by }, Pipe::Sort(vec![most])]
 }
 

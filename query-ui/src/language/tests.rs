@@ -330,7 +330,7 @@ fn pipes() {
                     Group::Bin { width: Some(5_400_000_000_000) }
                 ]
             },
-            Pipe::Sort(vec![SortKey { name: "n".to_owned(), descending: true }]),
+            Pipe::Sort(vec![SortKey { name: "n".to_owned(), descending: true, numbers: true }]),
             Pipe::Limit(5),
         ]
     );

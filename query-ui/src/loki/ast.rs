@@ -1,5 +1,7 @@
 //! LogQL that was understood.
 
+use crate::language::template::Name;
+
 /// A query.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Query {
@@ -167,6 +169,11 @@ pub(super) enum Piece {
     Text(String),
     Label(String),
     Line,
+    /// A template as a whole, with what it asks of a line.
+    Filled {
+        source: String,
+        names: Vec<Name>,
+    },
 }
 
 /// What joins two queries.

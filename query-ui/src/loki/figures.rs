@@ -233,7 +233,7 @@ fn number(range: &Range, lowered: &Lowered) -> Expr {
         Measure::Seconds => "seconds",
         Measure::Bytes => "size",
     };
-    Expr::Call(read, vec![lower::value(label)])
+    Expr::Call(read, vec![lowered.value(label)])
 }
 
 fn groups(labels: usize) -> Vec<Group> {

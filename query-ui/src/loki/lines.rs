@@ -50,8 +50,9 @@ fn labels_of(text: &str) -> Labels {
 /// Names that what a record has of itself had to be told from, as they are in lines.
 fn as_in_lines(parsed: &mut Labels) {
     for own in RESERVED {
+        // A stage wrote it behind those that took lines apart.
         if let Some(value) = parsed.remove(&format!("fields_{own}")) {
-            parsed.entry(own.to_owned()).or_insert(value);
+            parsed.insert(own.to_owned(), value);
         }
     }
 }
@@ -82,7 +83,7 @@ impl Wanted {
         let mut pipes = lowered.pipes.clone();
         if self.direction == Direction::Forward {
             let name = "timestamp".to_owned();
-            pipes.push(Pipe::Sort(vec![SortKey { name, descending: false }]));
+            pipes.push(Pipe::Sort(vec![SortKey { name, descending: false, numbers: false }]));
         }
         pipes.push(Pipe::Limit(self.limit));
         let filter = match self.within {
@@ -91,6 +92,21 @@ impl Wanted {
         };
         let query = Query { time: None, filter, pipes };
         Question { query, range: self.range, indexes: None, limit: 0 }
+    }
+}
+
+/// Labels as the stages leave them: a label without a value is none.
+fn as_kept(lowered: &Lowered, stream: &mut Labels, metadata: &mut Labels, parsed: &mut Labels) {
+    for (name, _) in parsed.iter().filter(|(_, value)| value.is_empty()) {
+        stream.remove(name);
+        metadata.remove(name);
+    }
+    parsed.retain(|_, value| !value.is_empty());
+    for names in [stream, metadata, parsed] {
+        names.retain(|name, _| {
+            let kept = lowered.kept.as_ref().is_none_or(|kept| kept.contains(name));
+            kept && !lowered.dropped.contains(name)
+        });
     }
 }
 
@@ -121,17 +137,16 @@ pub(super) async fn streams(
             let mut metadata = labels_of(&fields);
             let mut parsed = labels_of(&computed);
             let line = parsed.remove(&label_name(LINE)).filter(|_| lowered.rewritten);
-            parsed.retain(|name, value| metadata.get(name) != Some(value));
+            // What records have of lost labels is not theirs any more: what is there was taken out of the line.
+            let is_lost = |name: &String| lowered.lost.contains(name);
+            parsed.retain(|name, value| is_lost(name) || metadata.get(name) != Some(value));
             as_in_lines(&mut parsed);
             if level != "unknown" {
                 metadata.insert("detected_level".to_owned(), level.into_owned());
             }
-            for names in [&mut stream, &mut metadata, &mut parsed] {
-                names.retain(|name, _| {
-                    let kept = lowered.kept.as_ref().is_none_or(|kept| kept.contains(name));
-                    kept && !lowered.dropped.contains(name)
-                });
-            }
+            stream.retain(|name, _| !is_lost(name));
+            metadata.retain(|name, _| !is_lost(name));
+            as_kept(&lowered, &mut stream, &mut metadata, &mut parsed);
             let mut line = line.unwrap_or_else(|| message.into_owned());
             if lowered.plain {
                 line = without_colours(&line);

@@ -1,11 +1,12 @@
 //! LogQL → our plan: the selection becomes a filter, stages become pipes.
 
-use model::level::Level;
 use model::query::{FieldTest, Filter, TextMatch};
 use model::stream::RESERVED;
 
-use super::ast::{Compare, Log, Piece, Stage, Test, Tests, Value};
-use crate::language::{Expr, Extraction, Format, Operator, Pipe};
+use super::ast::{Log, Piece, Stage, Test, Tests, Value};
+use super::filters::selected;
+use crate::language::template::Name;
+use crate::language::{Expr, Extraction, Format, Operator, PATTERN, Pipe};
 
 /// The column of a line that was written anew; no field is called so.
 pub(super) const LINE: &str = "\u{1}line";
@@ -49,6 +50,8 @@ pub(super) struct Lowered {
     /// Labels that lines lost, and those that alone they kept, since the last stage that took some out of them.
     gone: Vec<String>,
     left: Option<Vec<String>>,
+    /// Labels that lines lost before: what stages took out of them since then is theirs, nothing else.
+    pub(super) lost: Vec<String>,
 }
 
 /// The names that a label may have with us: signs that labels cannot have are written `_`.
@@ -102,16 +105,6 @@ fn spellings(label: &str) -> Vec<String> {
     names
 }
 
-/// A label's value of a row, as text.
-pub(super) fn value(label: &str) -> Expr {
-    let text = |name: String| Expr::Call("text", vec![Expr::Column(name)]);
-    let mut all: Vec<Expr> = names(label).into_iter().map(text).collect();
-    match all.len() {
-        1 => all.swap_remove(0),
-        _ => Expr::Call("coalesce", all),
-    }
-}
-
 impl Lowered {
     /// Lowers a selection and its stages.
     pub(super) fn of(log: &Log) -> Self {
@@ -140,12 +133,31 @@ impl Lowered {
         }
     }
 
-    /// A label's value of a row behind all stages, as text.
+    /// A label's value of a row behind all stages so far, as text.
     pub(super) fn value(&self, label: &str) -> Expr {
-        match self.is_gone(label) {
-            true => Expr::Text(String::new()),
-            false => value(label),
+        let text = |name: String| Expr::Call("text", vec![Expr::Column(name)]);
+        let mut all: Vec<Expr> = self.names(label).into_iter().map(text).collect();
+        match all.len() {
+            0 => Expr::Text(String::new()),
+            1 => all.swap_remove(0),
+            _ => Expr::Call("coalesce", all),
         }
+    }
+
+    /// The names of the columns that may have a label.
+    pub(super) fn names(&self, label: &str) -> Vec<String> {
+        if self.is_gone(label) {
+            return Vec::new();
+        }
+        let mut all = names(label);
+        // The level that a stage wrote, else the record's.
+        if label == "level" && self.parsed {
+            all.insert(0, column_of(label));
+        }
+        if self.lost.iter().any(|lost| lost == label) {
+            all.retain(|name| !is_own(name));
+        }
+        all
     }
 
     /// Lines have this label no more.
@@ -154,11 +166,18 @@ impl Lowered {
         self.gone.iter().any(is) || self.left.as_ref().is_some_and(|left| !left.iter().any(is))
     }
 
-    /// A stage takes labels out of lines; those that are gone may be among them.
-    fn takes_out(&mut self) {
-        self.parsed = true;
-        self.gone.clear();
+    /// Before a stage takes labels out of lines: those that are gone may be among them, but what records have of
+    /// them does not come back.
+    fn lets_go(&mut self) {
+        let mut columns: Vec<String> = self.gone.iter().flat_map(|label| names(label)).collect();
+        columns.retain(|name| !is_own(name));
+        if !columns.is_empty() {
+            self.pipes.push(Pipe::Drop(columns));
+        }
+        self.dropped.retain(|label| !self.gone.contains(label));
+        self.lost.append(&mut self.gone);
         self.left = None;
+        self.parsed = true;
     }
 
     fn line(&self) -> Expr {
@@ -171,8 +190,8 @@ impl Lowered {
             Stage::Json | Stage::Unpack | Stage::Logfmt => {
                 let format = if *stage == Stage::Logfmt { Format::Logfmt } else { Format::Json };
                 let from = if self.rewritten { LINE } else { "message" }.to_owned();
+                self.lets_go();
                 self.pipes.push(Pipe::Parse { format, from });
-                self.takes_out();
                 if format == Format::Json {
                     self.says_errors();
                 }
@@ -224,7 +243,9 @@ impl Lowered {
             let value = self.written(pieces);
             let name = column_of(label);
             self.is_back(label);
-            if let [Piece::Label(from)] = pieces.as_slice() {
+            if let [Piece::Label(from)] = pieces.as_slice()
+                && from != label
+            {
                 self.dropped.push(from.clone());
                 self.gone.push(from.clone());
             }
@@ -244,6 +265,7 @@ impl Lowered {
 
     /// Labels out of places of a line.
     fn members(&mut self, is_logfmt: bool, labels: &[(String, Vec<String>)]) {
+        self.lets_go();
         let function = if is_logfmt { "logfmt_member" } else { "json_member" };
         let one = |(label, path): &(String, Vec<String>)| {
             let path = path.iter().cloned().map(Expr::Text);
@@ -254,7 +276,6 @@ impl Lowered {
         };
         let columns = labels.iter().map(one).collect();
         self.pipes.push(Pipe::Eval(columns));
-        self.takes_out();
         labels.iter().for_each(|(label, _)| self.is_back(label));
         if !is_logfmt {
             self.says_errors();
@@ -282,8 +303,8 @@ impl Lowered {
 
     fn extract(&mut self, pattern: Extraction) {
         let from = if self.rewritten { LINE } else { "message" }.to_owned();
+        self.lets_go();
         self.pipes.push(Pipe::Extract { from, pattern });
-        self.takes_out();
     }
 
     fn lines(&mut self, like: bool, not: bool, texts: &[String]) {
@@ -306,22 +327,26 @@ impl Lowered {
 
     /// The text of a template.
     fn written(&self, pieces: &[Piece]) -> Expr {
-        let piece = |piece: &Piece| match piece {
-            Piece::Text(text) => Expr::Text(text.clone()),
-            Piece::Label(label) => {
+        let asked = |name: &Name| match name {
+            Name::Label(label) => {
                 Expr::Call("coalesce", vec![self.value(label), Expr::Text(String::new())])
             }
+            Name::Line => self.line(),
+            Name::Time => Expr::Column("timestamp".to_owned()),
+        };
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) => Expr::Text(text.clone()),
+            Piece::Label(label) => asked(&Name::Label(label.clone())),
             Piece::Line => self.line(),
+            // One that asks nothing of a line is asked for the line all the same: it is filled row by row.
+            Piece::Filled { source, names } => {
+                let mut arguments = vec![Expr::Text(source.clone())];
+                arguments.extend(names.iter().map(asked));
+                arguments.extend(names.is_empty().then(|| self.line()));
+                Expr::Call("template", arguments)
+            }
         };
         Expr::Call("concat", pieces.iter().map(piece).collect())
-    }
-
-    fn condition(&self, tests: &Tests) -> Expr {
-        match tests {
-            Tests::And(a, b) => binary(Operator::And, self.condition(a), self.condition(b)),
-            Tests::Or(a, b) => binary(Operator::Or, self.condition(a), self.condition(b)),
-            Tests::One(test) => tested(test, self.is_gone(&test.name)),
-        }
     }
 }
 
@@ -333,10 +358,15 @@ fn asks_errors(stage: &Stage) -> bool {
             Tests::And(a, b) | Tests::Or(a, b) => of_tests(a) || of_tests(b),
         }
     }
+    let is_error = |name: &str| ERRORS.contains(&name);
     let of_pieces = |pieces: &[Piece]| {
-        let is =
-            |piece: &Piece| matches!(piece, Piece::Label(name) if ERRORS.contains(&name.as_str()));
-        pieces.iter().any(is)
+        pieces.iter().any(|piece| match piece {
+            Piece::Text(_) | Piece::Line => false,
+            Piece::Label(label) => is_error(label),
+            Piece::Filled { names, .. } => {
+                names.iter().any(|name| matches!(name, Name::Label(label) if is_error(label)))
+            }
+        })
     };
     match stage {
         Stage::Labels(tests) => of_tests(tests),
@@ -347,10 +377,14 @@ fn asks_errors(stage: &Stage) -> bool {
     }
 }
 
+/// Whether every record has that of itself, and cannot lose it.
+fn is_own(name: &str) -> bool {
+    name == PATTERN || RESERVED.contains(&name)
+}
+
 /// The column of a label that a stage writes: it hides nothing that a record has of itself.
 fn column_of(label: &str) -> String {
     match label {
-        "level" => "level_".to_owned(),
         own if RESERVED.contains(&own) => format!("fields.{own}"),
         label => label.to_owned(),
     }
@@ -360,7 +394,7 @@ fn column_of(label: &str) -> String {
 /// of these beginnings.
 fn renamed(source: &str, beginnings: &[&str]) -> String {
     let mut source = source.to_owned();
-    for own in RESERVED.iter().filter(|own| **own != "level") {
+    for own in RESERVED {
         for begin in beginnings {
             source = source.replace(&format!("{begin}<{own}>"), &format!("{begin}<fields.{own}>"));
         }
@@ -368,91 +402,12 @@ fn renamed(source: &str, beginnings: &[&str]) -> String {
     source
 }
 
-fn field(name: &str, test: FieldTest) -> Filter {
+pub(super) fn field(name: &str, test: FieldTest) -> Filter {
     Filter::Field { name: name.to_owned(), test }
 }
 
-/// The text of one of the names is exactly this, or matches as a whole; no value is an empty text.
-fn selected(test: &Test) -> Filter {
-    let Value::Text(text) = &test.value else { return Filter::All };
-    let not = matches!(test.compare, Compare::NotEqual | Compare::NotLike);
-    let like = matches!(test.compare, Compare::Like | Compare::NotLike);
-    let source = match like {
-        true => format!(r"\A(?:{text})\z"),
-        false => format!(r"\A{}\z", regex::escape(text)),
-    };
-    let one = |name: &String| match (name.as_str(), like, Level::from_word(text)) {
-        ("level", false, Some(level)) => {
-            field("level", FieldTest::Matches(TextMatch::Phrase(level.name().to_owned())))
-        }
-        _ => field(name, FieldTest::Matches(TextMatch::Regex(source.clone()))),
-    };
-    let names = names(&test.name);
-    let mut parts: Vec<Filter> = names.iter().map(one).collect();
-    if holds_empty(&source) {
-        let exists = names.iter().map(|name| field(name, FieldTest::Exists)).collect();
-        parts.push(Filter::Not(Box::new(Filter::Or(exists))));
-    }
-    let any = if parts.len() == 1 { parts.swap_remove(0) } else { Filter::Or(parts) };
-    if not { Filter::Not(Box::new(any)) } else { any }
-}
-
-/// An empty text matches.
-fn holds_empty(source: &str) -> bool {
-    regex::Regex::new(source).is_ok_and(|regex| regex.is_match(""))
-}
-
-fn binary(operator: Operator, a: Expr, b: Expr) -> Expr {
+pub(super) fn binary(operator: Operator, a: Expr, b: Expr) -> Expr {
     Expr::Binary(operator, Box::new(a), Box::new(b))
-}
-
-/// A label's value passes. One that is gone is an empty text, and no number.
-fn tested(test: &Test, is_gone: bool) -> Expr {
-    if is_gone && !matches!(test.value, Value::Text(_)) {
-        return Expr::Bool(false);
-    }
-    let mut columns: Vec<Expr> = names(&test.name).into_iter().map(Expr::Column).collect();
-    let column = match columns.len() {
-        1 => columns.swap_remove(0),
-        _ => value(&test.name),
-    };
-    let text = || Expr::Call("coalesce", vec![value(&test.name), Expr::Text(String::new())]);
-    let literal = match &test.value {
-        Value::Text(source) => {
-            let source = match test.compare {
-                Compare::Like | Compare::NotLike => format!(r"\A(?:{source})\z"),
-                _ => format!(r"\A{}\z", regex::escape(source)),
-            };
-            let like = match is_gone {
-                true => Expr::Bool(holds_empty(&source)),
-                false => Expr::Like(Box::new(text()), source),
-            };
-            return match test.compare {
-                Compare::NotEqual | Compare::NotLike => Expr::Not(Box::new(like)),
-                _ => like,
-            };
-        }
-        Value::Number(number) => Expr::Float(*number),
-        Value::Duration(nanos) => {
-            // Texts such as `1.5s` as seconds, numbers in the unit that the name ends in.
-            let seconds = Expr::Call("seconds", vec![column]);
-            return compared(test.compare, seconds, Expr::Float(nanos / 1e9));
-        }
-        Value::Size(bytes) => return compared(test.compare, column, Expr::Size(*bytes)),
-    };
-    compared(test.compare, Expr::Call("number", vec![column]), literal)
-}
-
-fn compared(compare: Compare, left: Expr, right: Expr) -> Expr {
-    let operator = match compare {
-        Compare::Less => Operator::Less,
-        Compare::LessEqual => Operator::LessEqual,
-        Compare::Greater => Operator::Greater,
-        Compare::GreaterEqual => Operator::GreaterEqual,
-        Compare::NotEqual | Compare::NotLike => Operator::NotEqual,
-        Compare::Equal | Compare::Like => Operator::Equal,
-    };
-    binary(operator, left, right)
 }
 
 #[cfg(test)]
@@ -485,7 +440,7 @@ mod tests {
     #[test]
     fn names_of_records_are_not_hidden_by_pieces_of_lines() {
         let pattern = "<timestamp> <id2> <level> <message>";
-        let expected = "<fields.timestamp> <id2> <level> <fields.message>";
+        let expected = "<fields.timestamp> <id2> <fields.level> <fields.message>";
         assert_eq!(renamed(pattern, &[""]), expected);
         let regex = r"(?P<id>\d+) <id> (?<index>.)";
         let expected = r"(?P<fields.id>\d+) <id> (?<fields.index>.)";

@@ -8,6 +8,7 @@ mod parse;
 mod members;
 mod stages;
 mod lower;
+mod filters;
 mod lines;
 mod figures;
 mod series;

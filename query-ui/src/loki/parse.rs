@@ -5,6 +5,7 @@ use super::ast::{
 };
 use super::lex::{Token, tokens};
 use super::series::whole;
+use crate::language::template;
 
 /// Bytes of a query.
 const BYTES_MAX: usize = 64 << 10;
@@ -90,6 +91,14 @@ impl Parser<'_> {
     pub(super) fn wrong(&self, why: &str) -> Wrong {
         let at = self.tokens.get(self.at).map_or(self.text.len(), |(at, _)| *at);
         wrong(self.text, at, why)
+    }
+
+    /// What is wrong inside of the text that was just read.
+    pub(super) fn wrong_inside(&self, inside: &template::Wrong) -> Wrong {
+        let token = self.at.checked_sub(1).and_then(|last| self.tokens.get(last));
+        // Behind the quote.
+        let begin = token.map_or(self.text.len(), |(at, _)| at + 1);
+        wrong(self.text, begin + inside.at, &inside.why)
     }
 
     pub(super) fn is(&self, sign: &str) -> bool {

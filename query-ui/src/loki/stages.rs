@@ -137,7 +137,7 @@ impl Parser<'_> {
             }
             "line_format" => {
                 let text = self.text()?;
-                Stage::LineFormat(template(&text).map_err(|why| self.wrong(&why))?)
+                Stage::LineFormat(template(&text).map_err(|wrong| self.wrong_inside(&wrong))?)
             }
             "label_format" => {
                 let mut formats = vec![self.label_format()?];
@@ -167,10 +167,9 @@ impl Parser<'_> {
         let name = self.name()?;
         self.want("=")?;
         let pieces = match self.peek() {
-            Some(Token::Text(text)) => {
-                let pieces = template(text).map_err(|why| self.wrong(&why))?;
-                self.at += 1;
-                pieces
+            Some(Token::Text(_)) => {
+                let text = self.text()?;
+                template(&text).map_err(|wrong| self.wrong_inside(&wrong))?
             }
             _ => vec![Piece::Label(self.name()?)],
         };

@@ -6,8 +6,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{displayable, execute_stream};
+use datafusion::physical_plan::displayable;
 use futures::StreamExt as _;
 use index::searcher::Unit;
 use model::partition::RecordId;
@@ -15,17 +14,14 @@ use model::time::{TimeRange, Timestamp};
 use model::wire::Missing;
 
 use super::count::counts_of;
-use super::distribute::distributed;
-use super::lower::{
-    Lowered, Lowering, Order, Reading, asked, fields_of, fixed, is_sliced, queries,
-};
+use super::lower::{Lowered, Order, Reading, asked, fields_of, fixed, is_sliced, queries};
+use super::planning::Size;
 use super::range::{Cursor, may_hold, narrowed};
 use super::room::Room;
 use super::scan::{Progress, ProgressWatch, Scanner, StopGuard};
 use super::slices::slices;
-use super::stop::stoppable;
 use super::types::{Types, at_hand, look_up};
-use super::warnings::{Doubt, unknown_names};
+use super::warnings::Doubt;
 use super::{Budget, Engine, OutputColumn, QueryFailure, Question, Shape};
 use crate::language::{Pipe, Query};
 
@@ -89,9 +85,10 @@ impl Rest {
         *budget = budget.anew();
         let question = &self.question;
         let readings = vec![(&question.query, self.reading.within(range))];
-        let lowered =
-            self.engine.lower(scanner, question, readings, (Order::Defined, self.span))?;
-        self.engine.begin(lowered.plan, &lowered.shape, budget).await.map(Some)
+        let (order, size) = ((Order::Defined, self.span), Size::of(&question.query));
+        let asked = (question, size);
+        let lowered = self.engine.lowered(scanner, asked, readings, order, budget).await?;
+        self.engine.begin((lowered.plan, size), &lowered.shape, budget).await.map(Some)
     }
 }
 
@@ -271,9 +268,11 @@ impl Engine {
         let (rows, shape, take, pages, newest) = match planless {
             Some((rows, columns)) => (rows, Shape::Table(columns), None, false, None),
             None => {
-                let lowered = self.lower(&scanner, question, readings, (order, span))?;
+                let size = Size::of(&question.query);
+                let (asked, order) = ((question, size), (order, span));
+                let lowered = self.lowered(&scanner, asked, readings, order, &mut budget).await?;
                 let Lowered { plan, shape, take, pages, newest } = lowered;
-                let rows = self.begin(plan, &shape, &mut budget).await?;
+                let rows = self.begin((plan, size), &shape, &mut budget).await?;
                 (rows, shape, take, pages, newest)
             }
         };
@@ -338,35 +337,6 @@ impl Engine {
         Some(Box::new(Rest { engine, question, reading: whole, span, ranges }))
     }
 
-    /// Begins to run a plan.
-    pub(super) async fn begin(
-        &self,
-        plan: LogicalPlan,
-        shape: &Shape,
-        budget: &mut Budget,
-    ) -> Result<SendableRecordBatchStream, QueryFailure> {
-        let failed = |error| QueryFailure::of(error, self.0.settings.memory_bytes_max);
-        let planner = self.0.sessions.planner(shape, &plan).map_err(failed)?;
-        let plan = budget.within(planner.create_physical_plan(&plan)).await?.map_err(failed)?;
-        let plan = stoppable(distributed(plan).map_err(failed)?).map_err(failed)?;
-        // The plan itself is not kept: some of its parts stop only when it is gone.
-        let task = self.0.sessions.task(shape).map_err(failed)?;
-        execute_stream(plan, task).map_err(failed)
-    }
-
-    fn lower(
-        &self,
-        scanner: &Scanner,
-        question: &Question,
-        readings: Vec<(&Query, Reading)>,
-        (order, span): (Order, TimeRange),
-    ) -> Result<Lowered, QueryFailure> {
-        let settings = &self.0.settings;
-        let lowering = Lowering::new(scanner, readings, settings.core_count, span);
-        let lowered = lowering.plan(&question.query, question.limit, order);
-        lowered.map_err(|error| QueryFailure::of(error, settings.memory_bytes_max))
-    }
-
     /// What the query and those inside of it read, all of one view, and the fields that they name.
     async fn readings<'a>(
         &self,
@@ -380,8 +350,8 @@ impl Engine {
         let mut readings = Vec::new();
         let queries = queries(&question.query);
         let indexes = question.indexes.as_deref();
-        let known = unknown_names(&view, indexes, queries.iter().map(|query| &query.filter));
-        let mut doubt = Doubt { known, names: asked(&question.query), units: Vec::new() };
+        let filters = queries.iter().map(|query| &query.filter);
+        let mut doubt = Doubt::of(&view, indexes, filters, asked(&question.query));
         for query in queries {
             let range = if std::ptr::eq(query, &raw const question.query) {
                 question.range
@@ -464,12 +434,10 @@ impl Engine {
             }
         }
         let span = readings.first().map_or(question.range, |(_, reading)| reading.span());
-        let Lowered { plan, shape, .. } =
-            self.lower(&scanner, question, readings, (Order::Defined, span))?;
-        let failed = |error| QueryFailure::of(error, self.0.settings.memory_bytes_max);
-        let planner = self.0.sessions.planner(&shape, &plan).map_err(failed)?;
-        let plan = budget.within(planner.create_physical_plan(&plan)).await?.map_err(failed)?;
-        let plan = distributed(plan).map_err(failed)?;
+        let size = Size::of(&question.query);
+        let (asked, order) = ((question, size), (Order::Defined, span));
+        let lowered = self.lowered(&scanner, asked, readings, order, &mut budget).await?;
+        let plan = self.runnable((lowered.plan, size), &lowered.shape, &mut budget).await?;
         explanation.plan = displayable(plan.as_ref()).indent(false).to_string();
         Ok(explanation)
     }

@@ -1,7 +1,7 @@
 //! Rows as the JSON of answers.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use arrow::array::{
     Array, ArrayRef, AsArray as _, RecordBatch, StringArray, TimestampNanosecondArray, UInt32Array,
@@ -28,7 +28,7 @@ pub struct Records<'a> {
     texts: [&'a StringArray; 5],
     /// Values that pipes computed, with their columns.
     computed: Vec<(&'a OutputColumn, &'a ArrayRef)>,
-    dropped: &'a BTreeSet<String>,
+    dropped: &'a BTreeMap<String, usize>,
 }
 
 impl<'a> Records<'a> {
@@ -73,13 +73,17 @@ impl<'a> Records<'a> {
         let read =
             |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
         let (mut all_labels, mut all_fields) = (read(&labels), read(&fields));
-        all_labels.retain(|name, _| !self.dropped.contains(name));
-        all_fields.retain(|name, _| !self.dropped.contains(name));
-        for (output, column) in &self.computed {
+        all_labels.retain(|name, _| !self.dropped.contains_key(name));
+        all_fields.retain(|name, _| !self.dropped.contains_key(name));
+        // Objects come first.
+        for (at, (output, column)) in self.computed.iter().enumerate() {
             match value(column, row, output.kind) {
                 Value::Null => {}
                 Value::String(object) if output.kind == ColumnKind::Object => {
-                    all_fields.extend(read(&object));
+                    let mut object = read(&object);
+                    object
+                        .retain(|name, _| self.dropped.get(name).is_none_or(|first| *first <= at));
+                    all_fields.extend(object);
                 }
                 value => {
                     all_fields.insert(output.name.clone(), value);

@@ -10,6 +10,8 @@ mod failure;
 mod cores;
 mod running;
 mod stop;
+mod planning;
+mod steps;
 mod scan;
 mod ready;
 mod table;
@@ -112,6 +114,8 @@ struct Inner {
     /// Places for parts of other nodes' plans. Queries have places of their own: those wait for other
     /// nodes, which must not wait for them.
     fragments: Semaphore,
+    /// Places for great plans that are made.
+    plannings: Arc<Semaphore>,
     /// Queries compute here, so that they never keep others from being answered.
     runtime: Option<Runtime>,
 }
@@ -198,6 +202,7 @@ impl Engine {
             memory,
             running: Running::default(),
             fragments: Semaphore::new(settings.fragments_max),
+            plannings: Arc::new(Semaphore::new(planning::places(settings.core_count))),
             settings,
             metrics: Arc::new(metrics),
             runtime: Some(runtime),

@@ -11,13 +11,12 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SpillFile, TaskContext, TempFileFactory};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::optimizer::Optimizer;
-use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 
 use super::Shape;
 use super::memory::Memory;
 use super::settings::QuerySettings;
+use super::steps::steps;
 
 /// Rows of a batch of whole records: sorting on disk holds a batch of each piece it merges.
 const RECORD_BATCH_ROWS: usize = 1_024;
@@ -86,9 +85,13 @@ impl States {
         options.optimizer.repartition_sorts = false;
         // What merging sorted pieces takes is set aside: their keys, about a tenth of the rows.
         options.execution.sort_spill_reservation_bytes = settings.memory_bytes_max / MERGE_SHARE;
-        let any = SessionStateBuilder::new().with_config(config.clone()).build();
+        let (mut logical, mut physical) = steps();
+        let any = SessionStateBuilder::new()
+            .with_config(config.clone())
+            .with_optimizer_rules(logical.clone())
+            .with_physical_optimizer_rules(physical.clone())
+            .build();
         config.options_mut().optimizer.max_passes = 1;
-        let (mut logical, mut physical) = (Optimizer::new().rules, PhysicalOptimizer::new().rules);
         logical.retain(|rule| !NOT_PLAIN.contains(&rule.name()));
         physical.retain(|rule| !NOT_PLAIN_PHYSICAL.contains(&rule.name()));
         let plain = SessionStateBuilder::new()
@@ -222,7 +225,7 @@ mod tests {
 
     #[test]
     fn rules_that_plain_plans_do_without_are_there() {
-        let (logical, physical) = (Optimizer::new().rules, PhysicalOptimizer::new().rules);
+        let (logical, physical) = steps();
         for name in NOT_PLAIN {
             assert!(logical.iter().any(|rule| rule.name() == name), "{name}");
         }

@@ -13,13 +13,16 @@ use datafusion::logical_expr::{
 };
 use index::searcher::Unit;
 use model::query::Filter;
-use model::time::TimeRange;
+use model::time::{TimeRange, Timestamp};
+use tokio::runtime::Handle;
 
 use super::lower::{Lowering, Reading, asked, fixed_names};
 use super::newest::with_newest;
+use super::planning::{Size, wanted};
 use super::range::narrowed;
+use super::scan::Scanner;
 use super::statement::{MATCHES, WrongSearch, first_part, planned, refused, uncast};
-use super::warnings::{Doubt, unknown_names};
+use super::warnings::Doubt;
 use super::{Answer, ColumnKind, Engine, OutputColumn, QueryFailure, Question, Shape};
 use crate::language::{Query, parse};
 
@@ -33,7 +36,6 @@ impl Engine {
     /// # Errors
     /// [`QueryFailure`].
     pub async fn ask_sql(&self, sql: &str, question: &Question) -> Result<Answer, QueryFailure> {
-        let failed = |error| refused(sql, error, self.0.settings.memory_bytes_max);
         let scanner = self.scanner();
         let stop = scanner.stop_guard();
         let mut budget = self.budget();
@@ -43,41 +45,97 @@ impl Engine {
         let (units, types) = self.all_types(&scanner, units, &mut budget).await?;
         let names: BTreeSet<String> =
             types.keys().cloned().chain(fixed_names().map(str::to_owned)).collect();
-        let all = Reading { units, types, range: question.range };
-        // The names that a statement can use, before any record is read.
-        let everything = Query { time: None, filter: Filter::All, pipes: Vec::new() };
-        let lower = |query: &Query, reading: Reading| {
-            let span = reading.span();
-            let readings = vec![(query, reading)];
-            let lowering = Lowering::new(&scanner, readings, self.0.settings.core_count, span);
-            lowering.table(query, &names)
+        let size = Size::of_sql(sql, names.len());
+        let statement = Statement {
+            sql: sql.to_owned(),
+            scanner: scanner.clone(),
+            partitions: self.0.settings.core_count,
+            memory_bytes_max: self.0.settings.memory_bytes_max,
+            names: names.clone(),
+            all: Reading { units: units.clone(), types, range: question.range },
+            now: self.clock().now(),
         };
-        let schema = lower(&everything, all.clone()).map_err(failed)?.schema().inner().clone();
-        let plan = budget.within(planned(sql, schema)).await?.map_err(failed)?;
-        let now = self.clock().now();
+        let planned = match size {
+            Size::Small => budget.within(statement.plan()).await??,
+            Size::Great => {
+                let runtime = Handle::current();
+                let made = move || runtime.block_on(statement.plan());
+                self.planned(&mut budget, made).await?
+            }
+        };
+        let Planned { plan, shape, searches } = planned;
+        let searched = Query { filter: Filter::And(searches.clone()), ..everything() };
+        let mut doubtful = asked(&searched);
+        doubtful.retain(|name| !names.contains(name));
+        let indexes = question.indexes.as_deref();
+        let mut doubt = Doubt::of(&view, indexes, searches.iter(), doubtful);
+        doubt.units = units;
+        let rows = self.begin((plan, size), &shape, &mut budget).await?;
+        Ok(Answer::table(self, shape, rows, (scanner, stop), (budget, doubt)))
+    }
+}
+
+/// The search for all records.
+fn everything() -> Query {
+    Query { time: None, filter: Filter::All, pipes: Vec::new() }
+}
+
+/// A statement with all that its plan is made of.
+struct Statement {
+    sql: String,
+    scanner: Scanner,
+    /// Threads of a scan.
+    partitions: usize,
+    memory_bytes_max: usize,
+    /// The names that it can use, before any record is read.
+    names: BTreeSet<String>,
+    all: Reading,
+    now: Timestamp,
+}
+
+/// The plan of a statement, and what it searches for.
+struct Planned {
+    plan: LogicalPlan,
+    shape: Shape,
+    searches: Vec<Filter>,
+}
+
+impl Statement {
+    async fn plan(&self) -> Result<Planned, QueryFailure> {
+        let planned = self.over_records().await;
+        planned.map_err(|error| refused(&self.sql, error, self.memory_bytes_max))
+    }
+
+    async fn over_records(&self) -> Result<Planned> {
+        let everything = everything();
+        let schema = self.table(&everything, self.all.clone())?.schema().inner().clone();
+        let plan = planned(&self.sql, schema).await?;
         let searches = Mutex::new(Vec::new());
         let replace = |filter: Option<Query>| {
+            wanted()?;
             let query = filter.unwrap_or_else(|| everything.clone());
             let search = query.filter.clone();
             searches.lock().unwrap_or_else(PoisonError::into_inner).push(search);
-            let words = query.time.map_or(TimeRange::ALL, |time| time.resolve(now));
-            let (from, to) = (words.from.max(question.range.from), words.to.min(question.range.to));
+            let words = query.time.map_or(TimeRange::ALL, |time| time.resolve(self.now));
+            let asked = self.all.range;
+            let (from, to) = (words.from.max(asked.from), words.to.min(asked.to));
             let range = narrowed(TimeRange { from, to }, &query.filter);
             let reaches = |unit: &&Unit| unit.overlaps(&range);
-            let units = all.units.iter().filter(reaches).cloned().collect();
-            lower(&query, Reading { units, types: all.types.clone(), range })
+            let units = self.all.units.iter().filter(reaches).cloned().collect();
+            self.table(&query, Reading { units, types: self.all.types.clone(), range })
         };
-        let plan = with_records(plan, &replace).map_err(failed)?;
-        let (plan, shape) = shaped(plan).map_err(failed)?;
-        let (plan, _) = with_newest(plan).map_err(failed)?;
+        let plan = with_records(plan, &replace)?;
+        let (plan, shape) = shaped(plan)?;
+        let (plan, _) = with_newest(plan)?;
         let searches = searches.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let known = unknown_names(&view, question.indexes.as_deref(), searches.iter());
-        let searched = Query { filter: Filter::And(searches), ..everything };
-        let mut doubtful = asked(&searched);
-        doubtful.retain(|name| !names.contains(name));
-        let doubt = Doubt { known, names: doubtful, units: all.units };
-        let rows = self.begin(plan, &shape, &mut budget).await?;
-        Ok(Answer::table(self, shape, rows, (scanner, stop), (budget, doubt)))
+        Ok(Planned { plan, shape, searches })
+    }
+
+    /// The records of a search with all names as columns.
+    fn table(&self, query: &Query, reading: Reading) -> Result<LogicalPlan> {
+        let span = reading.span();
+        let lowering = Lowering::new(&self.scanner, vec![(query, reading)], self.partitions, span);
+        lowering.table(query, &self.names)
     }
 }
 

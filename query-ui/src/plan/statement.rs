@@ -24,6 +24,7 @@ use regex::Regex;
 
 use super::failure::Misread;
 use super::lower::Function;
+use super::planning::wanted;
 use super::{QueryFailure, sql::LOGS};
 use crate::language::{QueryError, name_of, nearest};
 
@@ -125,7 +126,9 @@ pub(super) async fn planned(sql: &str, schema: SchemaRef) -> Result<LogicalPlan>
     if !is_select(&statement) {
         return plan_err!("{ONLY_SELECT}");
     }
+    wanted()?;
     let plan = state.statement_to_plan(statement).await?;
+    wanted()?;
     let only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
     if only.with_allow_statements(false).verify_plan(&plan).is_err() {
         return plan_err!("{ONLY_SELECT}");

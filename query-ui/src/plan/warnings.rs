@@ -1,7 +1,7 @@
 //! What a query asks for and nothing can be: fields that no record has, levels and indexes that there are
 //! not. What is known of fields are the statistics of units: no record is read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
@@ -22,6 +22,8 @@ use crate::language::{Search, nearest};
 const UNITS_MAX: usize = 1_000;
 /// Names of one question that are told as those of no index.
 const INDEXES_TOLD_MAX: usize = 16;
+/// Different terms about the index that are looked for: of more, nothing is told.
+const INDEX_TERMS_MAX: usize = 1_024;
 
 /// Something about a query that may not be meant so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -88,21 +90,10 @@ fn word_of(text: &TextMatch) -> Option<&str> {
     }
 }
 
-/// What is known of a question without looking into records: levels and indexes that there are not.
-pub(super) fn unknown_names<'a>(
-    view: &View,
-    indexes: Option<&[String]>,
-    filters: impl Iterator<Item = &'a Filter> + Clone,
-) -> Vec<Warning> {
-    let mut warnings = unknown_levels(filters.clone());
-    warnings.extend(unknown_indexes(view, indexes, filters));
-    warnings
-}
-
 /// The terms of searches that ask for a level and name none, each once.
 pub(crate) fn unknown_levels<'a>(filters: impl IntoIterator<Item = &'a Filter>) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    for (term, text) in filters.into_iter().flat_map(|filter| terms(filter, "level")) {
+    for (term, text) in filters.into_iter().flat_map(|filter| terms_of(filter, "level")) {
         let warning = Warning::unknown_level(term, text);
         if levels_passing(term) == Some([false; Level::ALL.len()]) && !warnings.contains(&warning) {
             warnings.push(warning);
@@ -111,58 +102,98 @@ pub(crate) fn unknown_levels<'a>(filters: impl IntoIterator<Item = &'a Filter>) 
     warnings
 }
 
-/// The indexes that a request names and those that terms of its searches name, where there are none of
-/// these names. Where something is missing nothing is told: it may be of these.
-fn unknown_indexes<'a>(
-    view: &View,
-    named: Option<&[String]>,
-    filters: impl Iterator<Item = &'a Filter>,
-) -> Vec<Warning> {
-    let named = named.unwrap_or_default();
-    let terms: Vec<(&Filter, &TextMatch)> =
-        filters.flat_map(|filter| terms(filter, "index")).take(INDEXES_TOLD_MAX).collect();
-    if named.is_empty() && terms.is_empty() || !view.missing.is_empty() {
-        return Vec::new();
-    }
-    let splits = view.splits.iter().map(|split| split.index.as_str());
-    let fresh = view.fresh.iter().map(|part| &*part.index);
-    let remote = view.remote.iter().map(|part| part.index());
-    let mut known: Vec<&str> = splits.chain(fresh).chain(remote).collect();
-    known.sort_unstable();
-    known.dedup();
-    let named: BTreeSet<&str> = named.iter().map(String::as_str).collect();
-    let unknown = named.into_iter().filter(|name| known.binary_search(name).is_err());
-    let unknown = unknown.take(INDEXES_TOLD_MAX);
-    let mut warnings: Vec<Warning> =
-        unknown.map(|name| Warning::unknown_index(name, &known)).collect();
-    for (term, text) in terms.into_iter().filter(|(term, _)| !finds_some(term, &known)) {
-        let warning = Warning::naming_none("index", (term, text), &known);
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
-        }
-    }
-    warnings
+/// Indexes that a question asks for by their names, and all that there are.
+#[derive(Debug)]
+struct Sought {
+    view: Arc<View>,
+    named: BTreeSet<String>,
+    /// Terms of searches, each once.
+    terms: Vec<Filter>,
 }
 
-/// Whether a term about the index finds the records of one of these.
-fn finds_some(term: &Filter, indexes: &[&str]) -> bool {
-    let times = TimestampNanosecondArray::from(vec![0]).with_timezone("UTC");
-    let times: ArrayRef = Arc::new(times);
-    let Ok(rows) = RecordBatch::try_from_iter([("timestamp", times)]) else { return true };
-    let evaluator = Evaluator::new(term, TimeRange::ALL);
-    indexes.iter().any(|index| {
+impl Sought {
+    /// What a request and the terms of its searches name; `None` where nothing is to be told. Where
+    /// something is missing it may be of these indexes.
+    fn of<'a>(
+        view: &Arc<View>,
+        named: Option<&[String]>,
+        filters: impl Iterator<Item = &'a Filter>,
+    ) -> Option<Self> {
+        let named: BTreeSet<String> = named.unwrap_or_default().iter().cloned().collect();
+        let (mut terms, mut said) = (Vec::new(), HashSet::new());
+        for (term, _) in filters.flat_map(|filter| terms_of(filter, "index")) {
+            if terms.len() < INDEX_TERMS_MAX && said.insert(Search(term).to_string()) {
+                terms.push(term.clone());
+            }
+        }
+        let is_sought = !named.is_empty() || !terms.is_empty();
+        let view = Arc::clone(view);
+        (is_sought && view.missing.is_empty()).then_some(Self { view, named, terms })
+    }
+
+    /// Those of the names that are of no index. Ends with the index by which the last one is found, as a
+    /// rule the first.
+    fn settle(&self, scanner: &Scanner) -> Vec<Warning> {
+        let splits = self.view.splits.iter().map(|split| split.index.as_str());
+        let fresh = self.view.fresh.iter().map(|part| &*part.index);
+        let remote = self.view.remote.iter().map(|part| part.index());
+        let mut known: BTreeSet<&str> = BTreeSet::new();
+        let mut named: BTreeSet<&str> = self.named.iter().map(String::as_str).collect();
+        let mut terms: Vec<Term> = self.terms.iter().filter_map(Term::of).collect();
+        for index in splits.chain(fresh).chain(remote) {
+            if !known.insert(index) {
+                continue;
+            }
+            named.remove(index);
+            terms.retain(|term| !term.finds(index));
+            if named.is_empty() && terms.is_empty() || scanner.is_stopped() {
+                return Vec::new();
+            }
+        }
+        let known: Vec<&str> = known.into_iter().collect();
+        let named = named.into_iter().map(|name| Warning::unknown_index(name, &known));
+        let terms = terms.iter().map(|term| Warning::naming_none("index", term.said, &known));
+        let mut warnings = Vec::new();
+        for warning in named.chain(terms) {
+            if warnings.len() < INDEXES_TOLD_MAX && !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+        warnings
+    }
+}
+
+/// A term about the index.
+struct Term<'a> {
+    said: (&'a Filter, &'a TextMatch),
+    evaluator: Evaluator,
+    /// A row of some index.
+    row: RecordBatch,
+}
+
+impl<'a> Term<'a> {
+    fn of(term: &'a Filter) -> Option<Self> {
+        let said = terms_of(term, "index").pop()?;
+        let times = TimestampNanosecondArray::from(vec![0]).with_timezone("UTC");
+        let times: ArrayRef = Arc::new(times);
+        let row = RecordBatch::try_from_iter([("timestamp", times)]).ok()?;
+        Some(Self { said, evaluator: Evaluator::new(term, TimeRange::ALL), row })
+    }
+
+    /// Whether it finds the records of an index.
+    fn finds(&self, index: &str) -> bool {
         let place = Place { partition: PartitionId(0), index };
-        evaluator.rows(&rows, place).count_set_bits() > 0
-    })
+        self.evaluator.rows(&self.row, place).count_set_bits() > 0
+    }
 }
 
 /// The terms of a search that ask a field for a text.
-fn terms<'a>(filter: &'a Filter, field: &str) -> Vec<(&'a Filter, &'a TextMatch)> {
+fn terms_of<'a>(filter: &'a Filter, field: &str) -> Vec<(&'a Filter, &'a TextMatch)> {
     match filter {
         Filter::And(parts) | Filter::Or(parts) => {
-            parts.iter().flat_map(|part| terms(part, field)).collect()
+            parts.iter().flat_map(|part| terms_of(part, field)).collect()
         }
-        Filter::Not(part) => terms(part, field),
+        Filter::Not(part) => terms_of(part, field),
         Filter::Field { name, test: FieldTest::Matches(text) } if name == field => {
             vec![(filter, text)]
         }
@@ -174,12 +205,26 @@ fn terms<'a>(filter: &'a Filter, field: &str) -> Vec<(&'a Filter, &'a TextMatch)
 #[derive(Debug, Default)]
 pub(super) struct Doubt {
     /// What is known without looking.
-    pub(super) known: Vec<Warning>,
+    known: Vec<Warning>,
+    indexes: Option<Sought>,
+    /// Fields.
     pub(super) names: BTreeSet<String>,
     pub(super) units: Vec<Unit>,
 }
 
 impl Doubt {
+    /// About a question that is asked of a view, in these indexes and with these searches.
+    pub(super) fn of<'a>(
+        view: &Arc<View>,
+        indexes: Option<&[String]>,
+        filters: impl Iterator<Item = &'a Filter> + Clone,
+        names: BTreeSet<String>,
+    ) -> Self {
+        let known = unknown_levels(filters.clone());
+        let indexes = Sought::of(view, indexes, filters);
+        Self { known, indexes, names, units: Vec::new() }
+    }
+
     /// Blocks. The search ends with the unit in which the last name is found, as a rule the first.
     fn settle(mut self, scanner: &Scanner) -> Vec<Warning> {
         // What is lacking may have the field, and where there are no records nothing is told.
@@ -213,11 +258,16 @@ impl Answer {
     pub async fn warnings(&mut self) -> Vec<Warning> {
         let mut doubt = std::mem::take(&mut self.doubt);
         let mut known = std::mem::take(&mut doubt.known);
-        if doubt.names.is_empty() {
+        if doubt.names.is_empty() && doubt.indexes.is_none() {
             return known;
         }
         let scanner = self.scanner.clone();
-        let settled = tokio::task::spawn_blocking(move || doubt.settle(&scanner));
+        let settled = tokio::task::spawn_blocking(move || {
+            let indexes = doubt.indexes.take();
+            let mut found = indexes.map(|sought| sought.settle(&scanner)).unwrap_or_default();
+            found.extend(doubt.settle(&scanner));
+            found
+        });
         // Where it fails the answer stands without them.
         if let Ok(Ok(warnings)) = self.budget.within(settled).await {
             known.extend(warnings);

@@ -312,6 +312,9 @@ fn load(path: &Path) -> Result<Loaded, StoreError> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Absent),
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            return Ok(Loaded::Damaged("it is a folder"));
+        }
         Err(source) => return Err(StoreError::Read { path: path.to_owned(), source }),
     };
     let end = memchr::memchr(b'\n', &bytes).unwrap_or(0);

@@ -103,6 +103,20 @@ fn both_damaged_starts_over_and_says_so() {
     assert!(found.complaint.unwrap().contains("from its beginning"));
 }
 
+#[test]
+fn a_folder_in_the_place_of_the_checkpoints_is_damage_and_put_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    save(folder.path(), &[checkpoint(1, 10)]).unwrap();
+    save(folder.path(), &[checkpoint(1, 20)]).unwrap();
+    std::fs::remove_file(folder.path().join(CURRENT)).unwrap();
+    std::fs::create_dir(folder.path().join(CURRENT)).unwrap();
+    let found = open(folder.path());
+    assert_eq!(found.checkpoints, [checkpoint(1, 10)]);
+    assert!(found.complaint.unwrap().contains("it is a folder"));
+    save(folder.path(), &[checkpoint(1, 30)]).unwrap();
+    assert_eq!(open(folder.path()).checkpoints, [checkpoint(1, 30)]);
+}
+
 /// As the first version wrote it: later ones go on from it.
 #[test]
 fn what_the_first_version_wrote_is_read() {

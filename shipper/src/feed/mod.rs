@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::config::{ConfigError, StartAt};
 use crate::files::{ActionSettings, Containers, Files, FormatName, RuleSettings};
 use crate::journal::{self, Journal};
-pub(crate) use run::{Out, Post, run};
+pub(crate) use run::{Out, Post, gap, run};
 pub(crate) use spool::{ENDING, clear};
 pub(crate) use syslog::take_messages;
 pub use syslog::{Syslog, SyslogError};
@@ -177,6 +177,7 @@ impl Feed {
         files.start_at = Some(StartAt::Begin);
         files.container = Containers::Off;
         files.spooled = true;
+        files.place = Some(self.name());
         let kind = match &self.input {
             Input::Stdin => "stdin",
             Input::Journal(_) => {

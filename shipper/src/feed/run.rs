@@ -41,6 +41,14 @@ pub(crate) struct Post {
     pub(crate) delimiting: Delimiting,
 }
 
+impl Post {
+    /// The name of the feed: that of its spool.
+    pub(super) fn name(&self) -> String {
+        let name = self.folder.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+}
+
 /// The way into the spool. Clones lead to the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Out {
@@ -86,12 +94,10 @@ pub(crate) async fn run(feed: Feed, post: Post) -> Result<(), FeedError> {
 /// The way into the spool ends with it.
 async fn read(input: Input, last: Option<Vec<u8>>, post: &Post, out: Out) -> Result<(), FeedError> {
     match input {
-        Input::Stdin => tokio::select! {
-            read = stdin::read(tokio::io::stdin(), &post.delimiting, &out) => {
-                read.map_err(FeedError::Input)
-            }
-            () = post.stop.wait() => Ok(()),
-        },
+        Input::Stdin => {
+            let input = tokio::io::stdin();
+            stdin::read(input, &post.delimiting, &out, &post.stop).await.map_err(FeedError::Input)
+        }
         Input::Journal(journal) => tokio::select! {
             read = journal::read(journal, last, post, &out) => Ok(read?),
             () = post.stop.wait() => Ok(()),
@@ -131,10 +137,12 @@ fn complain(post: &Post, error: &std::io::Error) {
 /// Writes what comes, until nobody can send any more; the rest of it also when there is no room.
 async fn write(mut spool: Spool, mut portions: mpsc::Receiver<Vec<u8>>, post: &Post) {
     let clock = &post.clock;
+    let fill = post.metrics.fill.spool(&post.name(), spool.bytes_max());
     let mut tidy_at = clock.elapsed() + TIDY_PERIOD;
     // What the disk did not take.
     let mut held: Option<Vec<u8>> = None;
     loop {
+        fill.set(spool.bytes());
         let soon = if spool.has_room() { TIDY_PERIOD } else { FULL_PERIOD };
         tidy_at = tidy_at.min(clock.elapsed() + soon);
         let pause = tidy_at.saturating_sub(clock.elapsed());
@@ -151,7 +159,8 @@ async fn write(mut spool: Spool, mut portions: mpsc::Receiver<Vec<u8>>, post: &P
                 if let Some(records) = held.take() {
                     held = append(&mut spool, records, post);
                 }
-                tidy(&mut spool, post).await;
+                let waits = held.is_some() || !spool.has_room();
+                tidy(&mut spool, waits, post).await;
             }
         }
         if held.is_some() && post.stop.is_triggered() {
@@ -178,9 +187,10 @@ fn append(spool: &mut Spool, records: Vec<u8>, post: &Post) -> Option<Vec<u8>> {
     }
 }
 
-async fn tidy(spool: &mut Spool, post: &Post) {
-    // What is written to is not removed: a full spool shall have nothing of that kind.
-    let full = if spool.has_room() { Ok(()) } else { spool.turn_over() };
+async fn tidy(spool: &mut Spool, waits: bool, post: &Post) {
+    // What is written to is not removed: where somebody waits for room, on a full disk too, nothing shall
+    // be of that kind.
+    let full = if waits { spool.turn_over() } else { Ok(()) };
     if let Err(error) = spool.sync().and(full) {
         complain(post, &error);
     }
@@ -205,8 +215,8 @@ async fn acknowledged(post: &Post) -> Option<Vec<Acknowledged>> {
     }
 }
 
-/// Our own words for the spool: what is missing in it.
-pub(super) fn gap(out: &Out, dropped: u64, bytes: u64, why: &str) -> Vec<u8> {
+/// Our own words for the spool: what is missing in it, in so many bytes if somebody knows.
+pub(crate) fn gap(out: &Out, dropped: u64, bytes: Option<u64>, why: &str) -> Vec<u8> {
     let words = serde_json::json!({
         "level": "error",
         "message": format!("gap: {dropped} records were dropped: {why}"),

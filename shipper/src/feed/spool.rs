@@ -18,6 +18,13 @@ const FILE_BYTES_MAX: u64 = 8 << 20;
 const FILES_MIN: u64 = 4;
 /// Where the last record of the removed files is kept.
 const LAST: &str = "last";
+/// A file that is given up where the spool fills the disk: checkpoints need some room too, or nothing of
+/// the spool would ever be sent.
+const RESERVE: &str = "reserve";
+/// The same while it is written.
+const RESERVE_NEW: &str = "reserve.new";
+/// Its bytes.
+const RESERVE_BYTES: usize = 64 << 10;
 
 /// Numbered files, the last of which is written.
 #[derive(Debug)]
@@ -31,6 +38,8 @@ pub(super) struct Spool {
     unsynced: bool,
     /// A write failed, and what it left cannot be taken back: no more goes into this file.
     broken: bool,
+    /// The disk was full, and what was kept in reserve is left to others.
+    full: bool,
 }
 
 impl Spool {
@@ -46,6 +55,7 @@ impl Spool {
         }
         let number = files.last().map_or(0, |(last, _)| last + 1);
         let file = create(folder, number)?;
+        reserve(folder);
         let bytes = spool_bytes(folder);
         Ok(Self {
             folder: folder.to_owned(),
@@ -56,7 +66,18 @@ impl Spool {
             bytes_max,
             unsynced: false,
             broken: false,
+            full: false,
         })
+    }
+
+    /// Bytes in it.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes that may be in it, but for the last portion.
+    pub(super) fn bytes_max(&self) -> u64 {
+        self.bytes_max
     }
 
     /// Whether there is room for more.
@@ -69,18 +90,32 @@ impl Spool {
     /// # Errors
     /// As the system says; none of them is in the spool then.
     pub(super) fn append(&mut self, records: &[u8]) -> io::Result<()> {
+        if self.full && !self.fits(records.len()) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let file_bytes_max = FILE_BYTES_MAX.min(self.bytes_max / FILES_MIN);
         if self.file_bytes >= file_bytes_max || self.broken {
             self.turn_over()?;
         }
         if let Err(error) = self.file.write_all(records) {
             self.broken = self.file.set_len(self.file_bytes).is_err();
+            if error.kind() == io::ErrorKind::StorageFull {
+                give_up_reserve(&self.folder);
+                self.full = true;
+            }
             return Err(error);
         }
+        self.full = false;
         self.file_bytes += records.len() as u64;
         self.bytes += records.len() as u64;
         self.unsynced = true;
         Ok(())
+    }
+
+    /// Whether the disk has room for so much, beside what is for others. If nobody knows, trying tells.
+    fn fits(&self, bytes: usize) -> bool {
+        let wanted = (bytes + RESERVE_BYTES) as u64;
+        disk::space(&self.folder).map_or(true, |(free, _)| free >= wanted)
     }
 
     /// Goes on in a new file: the one before can be removed once it is acknowledged.
@@ -119,7 +154,10 @@ impl Spool {
                 remove(&self.folder, &path);
             }
         }
-        self.bytes = spool_bytes(&self.folder);
+        let bytes = std::mem::replace(&mut self.bytes, spool_bytes(&self.folder));
+        if self.bytes < bytes {
+            reserve(&self.folder);
+        }
     }
 
     /// Whether there are files before the one that is written.
@@ -133,15 +171,49 @@ pub(crate) fn clear(folder: &Path) {
     for (_, path) in files(folder) {
         remove(folder, &path);
     }
+    give_up_reserve(folder);
+}
+
+/// Takes room for others, where there is some and none is taken.
+fn reserve(folder: &Path) {
+    let path = folder.join(RESERVE);
+    if !path.exists()
+        && let Err(error) = disk::write_atomically(&path, &vec![0; RESERVE_BYTES])
+    {
+        tracing::debug!(%error, "no room is left to be given up later");
+        give_up_reserve(folder);
+    }
+}
+
+fn give_up_reserve(folder: &Path) {
+    // Also what is left of one that did not fit.
+    for name in [RESERVE, RESERVE_NEW] {
+        let path = folder.join(name);
+        if path.exists()
+            && let Err(error) = disk::remove_file(&path)
+        {
+            tracing::warn!(%error, "cannot give up room for the checkpoints");
+        }
+    }
 }
 
 fn remove(folder: &Path, path: &Path) {
-    // Oldest first: what stays is the last record of all.
-    let kept = std::fs::read(path).and_then(|bytes| match last_of(&bytes) {
-        Some(text) => disk::write_atomically(&folder.join(LAST), text),
-        None => Ok(()),
+    let removed = std::fs::read(path).and_then(|bytes| {
+        // Oldest first: what stays is the last record of all.
+        let keep = || match last_of(&bytes) {
+            Some(text) => disk::write_atomically(&folder.join(LAST), text),
+            None => Ok(()),
+        };
+        match keep() {
+            // There is room for it only once the file is gone, which may be all that fills the disk.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                disk::remove_file(path)?;
+                keep()
+            }
+            kept => kept.and_then(|()| disk::remove_file(path)),
+        }
     });
-    if let Err(error) = kept.and_then(|()| disk::remove_file(path)) {
+    if let Err(error) = removed {
         tracing::warn!(file = %path.display(), %error, "cannot remove a spool file");
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use model::limits::MESSAGE_BYTES_MAX;
+use platform::shutdown::Shutdown;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::record::{self, Note};
@@ -12,7 +13,8 @@ use crate::recipe::Delimiting;
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
 
-/// Reads to the end. A last line without an end is one.
+/// Reads to the end, or until we shall stop. A last line without an end is one: who wrote it is not read
+/// again.
 ///
 /// # Errors
 /// As the system says.
@@ -20,11 +22,15 @@ pub(super) async fn read(
     mut input: impl AsyncRead + Unpin,
     by: &Delimiting,
     out: &Out,
+    stop: &Shutdown,
 ) -> io::Result<()> {
     let mut buffer = vec![0; READ_BYTES];
     let mut lines = Splitter::new(by);
     loop {
-        let read = input.read(&mut buffer).await?;
+        let read = tokio::select! {
+            read = input.read(&mut buffer) => read?,
+            () = stop.wait() => 0,
+        };
         let (mut records, note) = (Vec::new(), out.note());
         match buffer.get(..read) {
             Some(bytes) if read > 0 => lines.take(bytes, &mut records, note),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use encoding_rs::Encoding;
 use platform::clock::Clock;
 use platform::shutdown::Shutdown;
@@ -27,7 +28,7 @@ use crate::pack::{
 };
 use crate::parse::Parser;
 use crate::recipe::{Recipe, Script};
-use crate::send::{Reply, Target};
+use crate::send::{Patience, Reply, Target};
 use crate::source::{PlainFile, Source, Unwrapped, Wrapping, read_at};
 use crate::status::Board;
 
@@ -121,6 +122,8 @@ pub(crate) struct Work<'a> {
     pub(crate) target: &'a Target,
     pub(crate) board: &'a Board,
     pub(crate) shutdown: &'a Shutdown,
+    /// Whether of a record that is refused as text as much is sent as gets through; else it ends there.
+    pub(crate) cuts: bool,
 }
 
 /// Sends whole files, also gzip and zstd ones, and says after every batch how far it is.
@@ -168,6 +171,7 @@ pub async fn import(
             target: &target,
             board: &board,
             shutdown,
+            cuts: false,
         };
         work.run(&mut state, &mut progress).await?;
         state.files_done += 1;
@@ -238,11 +242,7 @@ impl Work<'_> {
         let (packing, mut batches) = self.packing(at, width.clone());
         let turn = loop {
             let Some(packed) = batches.recv().await else { break Turn::End };
-            let reply = self
-                .target
-                .deliver(self.origin.producer, &packed.bytes, self.board, self.shutdown)
-                .await;
-            match reply.ok_or(ImportError::Stopped)? {
+            match self.deliver(&packed.bytes).await.ok_or(ImportError::Stopped)? {
                 Reply::Taken(answer) => {
                     state.bytes = base + packed.to;
                     state.records += packed.record_count as u64;
@@ -274,13 +274,13 @@ impl Work<'_> {
                 Reply::Recut { .. } => {
                     return Err(self.refused(&packed, "its own place is refused".to_owned()));
                 }
-                Reply::Refused(reason) => match width.narrower(packed.record_count, &reason) {
-                    Some(width) => {
-                        let narrow_to = narrow_to.max(packed.to);
-                        break Turn::From { at: packed.from, width, narrow_to };
-                    }
-                    None => return Err(self.refused(&packed, reason)),
-                },
+                Reply::Refused(reason) | Reply::TurnedAway { why: reason, .. } => {
+                    let Some(width) = self.narrower(&width, &packed, &reason) else {
+                        return Err(self.refused(&packed, reason));
+                    };
+                    let narrow_to = narrow_to.max(packed.to);
+                    break Turn::From { at: packed.from, width, narrow_to };
+                }
             }
         };
         // Closing the channel ends the packer.
@@ -290,6 +290,17 @@ impl Work<'_> {
             Turn::End => packed.map_err(read_error(self.path)).map(|()| Turn::End),
             turn => Ok(turn),
         }
+    }
+
+    fn narrower(&self, width: &Width, packed: &Packed, reason: &str) -> Option<Width> {
+        let shortened = || width.shortened(packed.to - packed.from, reason);
+        let narrower = width.narrower(packed.record_count, reason);
+        narrower.or_else(|| self.cuts.then(shortened).flatten())
+    }
+
+    async fn deliver(&self, batch: &Bytes) -> Option<Reply> {
+        let (producer, patience) = (self.origin.producer, Patience::UnlessLarge);
+        self.target.deliver(producer, batch, patience, self.board, self.shutdown).await
     }
 
     /// Packs on a thread of its own from there on; ends when nobody takes the batches any more.

@@ -16,15 +16,15 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::unix::pipe::Receiver;
 
 use crate::config::{StartAt, Until};
-use crate::feed::record;
-use crate::feed::{Out, Post};
+use crate::feed::{Out, Post, gap, record};
+use crate::metrics::Metrics;
 pub(crate) use entry::CURSOR;
 
 /// A journalctl that ended is started again after that.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// Bytes of entries that go into the spool together.
 const PORTION_BYTES: usize = 64 << 10;
-/// Bytes of an entry; of longer ones the rest is left out, and the entry with it.
+/// Bytes of an entry; longer ones are left out, which a record says.
 const ENTRY_BYTES_MAX: u64 = 8 << 20;
 
 /// What is read of the journal.
@@ -40,7 +40,7 @@ pub struct Journal {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The program cannot be run.
-    #[error("cannot run {}: install systemd's journalctl, or name it with --journalctl", .program.display())]
+    #[error("cannot run {}: install systemd's journalctl, or name it with --journalctl (journalctl = in a settings file)", .program.display())]
     Program {
         /// The program.
         program: PathBuf,
@@ -86,6 +86,7 @@ pub(crate) async fn read(
         start_at: post.start_at,
         journal,
         clock: post.clock.clone(),
+        metrics: post.metrics.clone(),
     };
     reader.run(out).await
 }
@@ -97,6 +98,7 @@ struct Reader {
     follow: bool,
     start_at: StartAt,
     clock: Clock,
+    metrics: Metrics,
 }
 
 /// A child that ends with us.
@@ -175,18 +177,24 @@ impl Reader {
         let output = Receiver::from_owned_fd(OwnedFd::from(output)).map_err(JournalError::Read)?;
         let mut output = BufReader::new(output);
         let (mut text, mut records) = (Vec::new(), Vec::new());
+        // Bytes of an entry that cannot be read, as far as they came.
+        let mut unread = 0;
         loop {
             text.clear();
             let mut bounded = (&mut output).take(ENTRY_BYTES_MAX);
             let read = bounded.read_until(b'\n', &mut text).await.map_err(JournalError::Read)?;
             if read > 0 {
-                match entry::line(&text) {
+                match entry::line(&text).filter(|_| unread == 0) {
                     Some((line, cursor)) => {
                         record::put(&mut records, &line, out.note());
                         self.cursor = Some(cursor);
                     }
-                    None => tracing::warn!(bytes = read, "what is no entry is left out"),
+                    None => unread += read as u64,
                 }
+            }
+            // One without an end is read again, from the cursor before it.
+            if unread > 0 && text.ends_with(b"\n") {
+                records.extend(self.left_out(std::mem::take(&mut unread), out));
             }
             let more = output.buffer().contains(&b'\n') && records.len() < PORTION_BYTES;
             if read > 0 && more {
@@ -199,6 +207,14 @@ impl Reader {
                 return Ok(true);
             }
         }
+    }
+
+    /// Says that an entry of so many bytes is not shipped.
+    fn left_out(&self, bytes: u64, out: &Out) -> Vec<u8> {
+        let why = "an entry of the journal is too long, or cannot be read";
+        tracing::error!(bytes, "left out: {why}");
+        self.metrics.dropped.inc();
+        gap(out, 1, Some(bytes), why)
     }
 }
 

@@ -168,6 +168,36 @@ async fn a_damaged_spool_does_not_begin_the_journal_again() {
     assert!(!calls.lines().last().unwrap().contains("--after-cursor"), "{calls}");
 }
 
+/// Neither ends the journal, nor goes without a word; and what is cut still says where to go on.
+#[tokio::test]
+async fn entries_too_long_for_the_spool_are_cut_and_too_long_for_all_said() {
+    let world = World::new().await;
+    let long = |cursor: &str, bytes: usize| {
+        let path = world.folder.path().join("journalctl.entries");
+        let mut file = fs::File::options().append(true).open(path).unwrap();
+        let text = "long ".repeat(bytes / 5);
+        writeln!(file, r#"{{"__CURSOR":"{cursor}","MESSAGE":"{text}"}}"#).unwrap();
+    };
+    world.entries(0..2);
+    long("s=a;i=8", 9 << 20);
+    world.entries(2..3);
+    long("s=a;i=9", 5 << 20);
+    world.once().await;
+    world.entries(3..4);
+    world.once().await;
+    let messages = world.receiver.messages(6).await;
+    let short: Vec<&String> = messages.iter().filter(|text| text.starts_with("entry")).collect();
+    assert_eq!(short, ["entry 0", "entry 1", "entry 2", "entry 3"]);
+    let gap = messages.iter().find(|text| text.starts_with("gap: 1 records were dropped")).unwrap();
+    assert!(gap.contains("too long"), "{gap}");
+    let stored = world.receiver.stored();
+    let cut = stored.iter().find(|stored| stored.record.message.starts_with("long")).unwrap();
+    let names: Vec<&str> = cut.record.fields.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["_kept", "_bytes"]);
+    let calls = fs::read_to_string(world.folder.path().join("journalctl.calls")).unwrap();
+    assert!(calls.lines().last().unwrap().contains("--after-cursor=s=a;i=9"), "{calls}");
+}
+
 #[tokio::test]
 async fn a_journalctl_that_cannot_run_is_named() {
     let world = World::new().await;

@@ -1,5 +1,6 @@
 //! Lines → one encoded batch: as many as are there and fit, from the acknowledged place on.
 
+mod width;
 mod workbench;
 
 use std::io;
@@ -19,6 +20,7 @@ use crate::frame::multiline::Multiline;
 use crate::frame::{self, Delimiter, Lines};
 use crate::parse::{Line, Parser};
 use crate::source::Source;
+pub(crate) use width::Width;
 pub(crate) use workbench::{Workbench, Workbenches};
 
 /// Bytes read to find the end of a line longer than a window before others get their turn.
@@ -64,36 +66,6 @@ pub(crate) enum LastLine {
     Counts,
 }
 
-/// How much goes into a batch, and in which form: narrowed after a refusal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Width {
-    pub(crate) records_max: usize,
-    /// Take one record as plain text, for this reason.
-    pub(crate) poison: Option<String>,
-}
-
-impl Default for Width {
-    fn default() -> Self {
-        Self { records_max: BATCH_RECORDS_MAX, poison: None }
-    }
-}
-
-impl Width {
-    /// The next narrower width after a batch of so many records was refused. `None`: there is
-    /// none, the one record was refused as plain text.
-    pub(crate) fn narrower(&self, record_count: usize, reason: &str) -> Option<Self> {
-        match (record_count, &self.poison) {
-            // Records that end at one safe place stay together, however narrow.
-            (2.., None) if self.records_max > 1 => {
-                let records_max = self.records_max.min(record_count) / 2;
-                Some(Self { records_max, poison: None })
-            }
-            (_, None) => Some(Self { records_max: 1, poison: Some(reason.to_owned()) }),
-            (_, Some(_)) => None,
-        }
-    }
-}
-
 /// An encoded batch.
 #[derive(Debug, Clone)]
 pub(crate) struct Packed {
@@ -104,11 +76,15 @@ pub(crate) struct Packed {
     pub(crate) damaged: Damaged,
 }
 
-/// What was no record in a spool.
+/// What is not sent as it is: what was no record in a spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Damaged {
     pub(crate) gaps: u64,
     pub(crate) bytes: u64,
+    /// And lines that were over the bound, of any file.
+    pub(crate) cut: u64,
+    /// And records that rules left out.
+    pub(crate) filtered: u64,
 }
 
 /// How lines are put together before they are read.
@@ -418,11 +394,14 @@ impl Packer<'_> {
         let used = end - place.empty_to;
         let line = Line::bare(&head, end);
         let record = match &self.width.poison {
-            Some(reason) => {
+            Some(poison) => {
                 let text = frame::cut(&head, MESSAGE_BYTES_MAX);
-                self.parser.poisoned(Line { text, ..line }, reason)
+                poison.record(&mut self.parser, Line { text, ..line }, used.saturating_sub(1))
             }
-            None => self.parser.over_long(line, used.saturating_sub(1)),
+            None => {
+                self.damaged.cut += 1;
+                self.parser.over_long(line, used.saturating_sub(1))
+            }
         };
         self.finish_one(record, place, used)
     }
@@ -447,10 +426,12 @@ impl Packer<'_> {
     }
 
     fn record(&mut self, line: Line<'_>) -> Option<Record> {
-        match &self.width.poison {
-            Some(reason) => self.parser.poisoned(line, reason),
+        let record = match &self.width.poison {
+            Some(poison) => poison.record(&mut self.parser, line, line.text.len() as u64),
             None => self.parser.record(line),
-        }
+        };
+        self.damaged.filtered += u64::from(record.is_none());
+        record
     }
 
     fn finish(&mut self, builder: BatchBuilder, place: Place, used: u64) -> io::Result<Found> {

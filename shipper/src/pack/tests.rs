@@ -146,14 +146,15 @@ fn a_refused_batch_is_narrowed_to_the_poison_record() {
     assert_eq!(counts, [2, 1, 1]);
 }
 
-/// The messages of a recipe's files, when nothing more comes, whatever the window begins with.
+/// The messages of a recipe's files, when nothing more comes, whatever the window begins with; how many
+/// records rules left out.
 #[track_caller]
-fn check_framed(framing: Framing, recipe: Recipe, bytes: &[u8], expected: &[&str]) {
+fn check_framed(framing: Framing, recipe: Recipe, bytes: &[u8], expected: &[&str]) -> u64 {
     let origin = Origin { index: IndexName::default(), labels: Labels::default(), producer: 7 };
     let (now, recipe, mut workbench) = (Timestamp(0), Arc::new(recipe), Workbench::default());
     let script = recipe.script(bytes);
     let framing = Framing { delimiter: script.delimiter, ..framing };
-    let (mut messages, mut place) = (Vec::new(), Place::default());
+    let (mut messages, mut place, mut filtered) = (Vec::new(), Place::default(), 0);
     loop {
         let mut packer = Packer {
             origin: &origin,
@@ -166,7 +167,9 @@ fn check_framed(framing: Framing, recipe: Recipe, bytes: &[u8], expected: &[&str
             width: Width { records_max: 2, poison: None },
             damaged: Damaged::default(),
         };
-        match packer.pack(&mut Memory(bytes.to_vec()), place).unwrap() {
+        let found = packer.pack(&mut Memory(bytes.to_vec()), place).unwrap();
+        filtered += packer.damaged.filtered;
+        match found {
             Found::Batch(packed) => {
                 let batch = codec::decode(&packed.bytes).unwrap().1;
                 messages.extend(batch.messages.iter().map(str::to_owned));
@@ -177,6 +180,7 @@ fn check_framed(framing: Framing, recipe: Recipe, bytes: &[u8], expected: &[&str
         }
     }
     assert_eq!(messages, expected);
+    filtered
 }
 
 #[test]
@@ -216,7 +220,8 @@ fn records_that_a_rule_drops_are_passed() {
     let when = vec![Condition { field: "message".to_owned(), test: Test::Is("no".to_owned()) }];
     let rules = Rules(vec![crate::shape::Rule { when, action: Action::Drop }]);
     let recipe = Recipe { rules, ..Recipe::default() };
-    check_framed(Framing::default(), recipe, b"no\nno\nyes\nno\n", &["yes"]);
+    let filtered = check_framed(Framing::default(), recipe, b"no\nno\nyes\nno\n", &["yes"]);
+    assert_eq!(filtered, 3);
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Batch → acknowledgement: one HTTP request a batch, tried until somebody answers for good.
 
+mod address;
 mod nodes;
+mod patience;
 mod refusal;
 mod secret;
+mod silence;
 #[cfg(test)]
 mod tests;
 
@@ -23,11 +26,16 @@ use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use tokio::sync::Notify;
 
+pub(crate) use self::address::addresses;
+pub use self::address::masked;
 pub use self::nodes::Balance;
 use self::nodes::{Choice, Nodes};
-use self::refusal::{elsewhere, of_front, of_token, why};
+pub(crate) use self::patience::Patience;
+use self::patience::Tries;
+use self::refusal::{elsewhere, is_refusal, of_front, of_token, why};
 use self::secret::{Connection, Renewed, Secret as _, Token};
 pub use self::secret::{HttpVersion, Tls};
+use self::silence::Silence;
 use crate::config::Config;
 use crate::effort::Pace;
 use crate::metrics::Metrics;
@@ -91,6 +99,7 @@ pub(crate) struct Target {
     token: Renewed<Token>,
     urls: Vec<String>,
     answer_time_max: Duration,
+    silence: Silence,
     clock: Clock,
     metrics: Metrics,
     nodes: Mutex<Nodes>,
@@ -107,14 +116,38 @@ pub(crate) enum Reply {
     Taken(BatchAnswer),
     /// It must start elsewhere.
     Recut { next: u64 },
-    /// It will never be taken as it is.
+    /// A node will never take it as it is.
     Refused(String),
+    /// Somebody before the nodes does not let it through as it is: it is too large, or for reasons of its own.
+    TurnedAway { why: String, large: bool },
 }
 
 /// A passing one.
 struct Failure {
     message: String,
     retry_after: Option<Duration>,
+    kind: FailureKind,
+}
+
+/// What may be learnt of a batch when it fails again and again, and others do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FailureKind {
+    /// Somebody before the node refuses it, or ends the connection over it.
+    Refused,
+    /// No answer came in time.
+    Late,
+    /// Nothing: it is the node, or the way.
+    Other,
+}
+
+impl FailureKind {
+    fn of(error: &reqwest::Error) -> Self {
+        match error {
+            error if error.is_timeout() => Self::Late,
+            error if error.is_connect() => Self::Other,
+            _ => Self::Refused,
+        }
+    }
 }
 
 impl Target {
@@ -133,6 +166,7 @@ impl Target {
             client: Renewed::new(Connection::of(config))?,
             token: Renewed::new(Token::of(config))?,
             answer_time_max: if several { FAILOVER_TIME_MAX } else { ANSWER_TIME_MAX },
+            silence: Silence::default(),
             nodes: Mutex::new(Nodes::new(urls.len(), config.balance)),
             urls,
             clock,
@@ -142,15 +176,18 @@ impl Target {
         })
     }
 
-    /// Sends a batch of a producer until somebody answers for good. `None` when we shall stop
-    /// before.
+    /// Sends a batch of a producer until somebody answers for good; whoever refuses it without being a node
+    /// is borne with for that long. `None` when we shall stop before.
     pub(crate) async fn deliver(
         &self,
         producer: u64,
         batch: &Bytes,
+        patience: Patience,
         board: &Board,
         shutdown: &Shutdown,
     ) -> Option<Reply> {
+        let _sending = self.metrics.fill.sending(batch.len());
+        let (mut tries, mut renewed) = (Tries::new(patience), false);
         loop {
             if shutdown.is_triggered() {
                 return None;
@@ -167,33 +204,63 @@ impl Target {
                     continue;
                 }
             };
-            let start = self.clock.elapsed();
+            let (start, time_max) = (self.clock.elapsed(), tries.time_max(self.answer_time_max));
             let answer = tokio::select! {
-                answer = self.attempt(node, batch) => answer,
+                answer = self.attempt(node, batch, time_max) => answer,
+                failure = self.back_again(node, renewed, board) => {
+                    renewed = true;
+                    Err(failure)
+                }
                 () = self.grace_over(shutdown) => {
                     self.nodes(|nodes| nodes.given_up(node));
                     return None;
                 }
             };
-            let well = match &answer {
-                Ok(_) => {
-                    let time = self.clock.elapsed().saturating_sub(start);
+            let time = self.clock.elapsed().saturating_sub(start);
+            let answer = patience.judge(answer);
+            match &answer {
+                Ok(reply) => {
                     self.pace.sent(batch.len(), time);
-                    self.nodes(|nodes| nodes.succeeded(node));
+                    self.answered_by(node, reply);
                     board.target_well();
-                    true
                 }
                 Err(failure) => {
                     board.target_failed(&failure.message);
                     self.failed(node, failure);
-                    false
                 }
-            };
+            }
             self.answered.notify_waiters();
-            if well {
-                return answer.ok();
+            if let Some(reply) = self.settled(answer, &mut tries) {
+                return Some(reply);
             }
         }
+    }
+
+    /// What an answer means for a batch that was tried before: the final one, if it is one.
+    fn settled(&self, answer: Result<Reply, Failure>, tries: &mut Tries) -> Option<Reply> {
+        let failure = match answer {
+            Ok(reply) => return Some(reply),
+            Err(failure) => failure,
+        };
+        let (now, taken_count) = (self.clock.elapsed(), self.taken_count());
+        match failure.kind {
+            FailureKind::Other => None,
+            FailureKind::Late => {
+                tries.late(taken_count);
+                None
+            }
+            FailureKind::Refused => {
+                let count = tries.refused(now, taken_count);
+                // Each node is asked first.
+                let over = count >= self.urls.len() && tries.is_over(now, taken_count);
+                over.then_some(Reply::TurnedAway { why: failure.message, large: false })
+            }
+        }
+    }
+
+    /// How many requests, of all kinds, nodes have taken since this process began.
+    pub(crate) fn taken_count(&self) -> u64 {
+        self.metrics.requests.get()
     }
 
     async fn grace_over(&self, shutdown: &Shutdown) {
@@ -201,11 +268,18 @@ impl Target {
         self.clock.sleep(GRACE).await;
     }
 
-    /// Tells a node how we fare. Whether it wants to know is its affair; a node that fails is
-    /// left to the batches to find out.
+    /// Tells a node how we fare. Whether it wants to know is its affair; that a node fails is
+    /// left to the batches to find out. It is told also where these fail: that it hears of us says that it is
+    /// them, and not the way.
     pub(crate) async fn report(&self, id: &str, report: &ShipperReport) {
         let now = self.clock.elapsed();
-        let Choice::Ask(node) = self.nodes(|nodes| nodes.choose(0, now)) else { return };
+        let chosen = match self.nodes(|nodes| nodes.choose(0, now)) {
+            Choice::Ask(node) => Some(node),
+            Choice::Wait(_) => None,
+        };
+        let Some(node) = chosen.or_else(|| self.nodes(|nodes| nodes.first_due(now))) else {
+            return;
+        };
         let url = self.urls.get(node).map(String::as_str).unwrap_or_default();
         let base = url.strip_suffix(BATCHES_PATH).unwrap_or(url);
         let body = serde_json::to_vec(report).unwrap_or_default();
@@ -219,9 +293,13 @@ impl Target {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         let answer = request.send().await;
-        self.nodes(|nodes| nodes.given_up(node));
+        if let Some(node) = chosen {
+            self.nodes(|nodes| nodes.given_up(node));
+        }
         match answer {
-            Ok(answer) if answer.status().is_success() => {}
+            Ok(answer) if answer.status().is_success() => {
+                self.metrics.requests.inc();
+            }
             Ok(answer) => tracing::debug!(status = %answer.status(), "the report was not taken"),
             Err(error) => tracing::debug!(why = why(&error), "the report did not arrive"),
         }
@@ -249,7 +327,7 @@ impl Target {
             let answer = match request.send().await {
                 Ok(answer) => answer,
                 Err(error) => {
-                    said = format!("{base}: {}", why(&error));
+                    said = format!("{}: {}", masked(base), why(&error));
                     continue;
                 }
             };
@@ -259,9 +337,10 @@ impl Target {
                 StatusCode::NO_CONTENT => return Ok(None),
                 StatusCode::OK => {
                     let settings = serde_json::from_slice(&body).map(Some);
-                    return settings.map_err(|_| format!("{base}: the answer is none of Sawlog's"));
+                    return settings
+                        .map_err(|_| format!("{}: the answer is none of Sawlog's", masked(base)));
                 }
-                status => said = format!("{base}: {status}{elsewhere}"),
+                status => said = format!("{}: {status}{elsewhere}", masked(base)),
             }
         }
         Err(said)
@@ -269,6 +348,12 @@ impl Target {
 
     fn nodes<T>(&self, look: impl FnOnce(&mut Nodes) -> T) -> T {
         look(&mut self.nodes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn answered_by(&self, node: usize, reply: &Reply) {
+        let taken = matches!(reply, Reply::Taken(_));
+        self.metrics.requests.inc_by(u64::from(taken));
+        self.nodes(|nodes| nodes.succeeded(node));
     }
 
     fn failed(&self, node: usize, failure: &Failure) {
@@ -279,22 +364,29 @@ impl Target {
         }
     }
 
-    async fn attempt(&self, node: usize, batch: &Bytes) -> Result<Reply, Failure> {
+    async fn attempt(
+        &self,
+        node: usize,
+        batch: &Bytes,
+        time_max: Duration,
+    ) -> Result<Reply, Failure> {
         let url = self.urls.get(node).map(String::as_str).unwrap_or_default();
         let now = self.clock.elapsed();
         let client = self.client.get(now);
         let mut request = client
             .post(url)
-            .timeout(self.answer_time_max)
+            .timeout(time_max)
             .header(CONTENT_TYPE, BATCH_CONTENT_TYPE)
             .body(batch.clone());
         let token = self.token.get(now);
         if let Some(token) = &token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
+        let url = masked(url);
         let failure = |error: reqwest::Error| Failure {
             message: format!("{url}: {}", why(&error)),
             retry_after: None,
+            kind: FailureKind::of(&error),
         };
         let answer = request.send().await.map_err(failure)?;
         let (status, elsewhere) = (answer.status(), elsewhere(&answer));
@@ -306,6 +398,7 @@ impl Target {
             return serde_json::from_slice(&body).map(Reply::Taken).map_err(|_| Failure {
                 message: format!("{url}: the answer is none of Sawlog's"),
                 retry_after,
+                kind: FailureKind::Other,
             });
         }
         let detail = serde_json::from_slice::<ErrorBody>(&body).ok().map(|body| body.error);
@@ -315,7 +408,8 @@ impl Target {
             (StatusCode::CONFLICT, Some(next), _) => Ok(Reply::Recut { next }),
             // A proxy that takes less at once than a node does.
             (StatusCode::PAYLOAD_TOO_LARGE, _, None) => {
-                Ok(Reply::Refused(format!("{status}{}", of_front(status))))
+                let why = format!("{url}: {status}{}", of_front(status));
+                Ok(Reply::TurnedAway { why, large: true })
             }
             (
                 StatusCode::BAD_REQUEST
@@ -325,10 +419,14 @@ impl Target {
                 Some(said),
             ) => Ok(Reply::Refused(said)),
             (_, _, said) => {
+                let kind = match said.is_none() && is_refusal(status) {
+                    true => FailureKind::Refused,
+                    false => FailureKind::Other,
+                };
                 let said =
                     said.map_or_else(|| of_front(status).to_owned(), |said| format!(": {said}"));
                 let message = format!("{url}: {status}{elsewhere}{said}{remedy}");
-                Err(Failure { message, retry_after })
+                Err(Failure { message, retry_after, kind })
             }
         }
     }
@@ -342,25 +440,6 @@ pub(crate) fn check(config: &Config) -> Result<(), TargetError> {
     addresses(&config.to)?;
     Connection::of(config).make()?;
     Token::of(config).make().map(drop)
-}
-
-/// Where nodes of these addresses take batches.
-///
-/// # Errors
-/// An address is none, or there is none.
-pub(crate) fn addresses(urls: &[String]) -> Result<Vec<String>, TargetError> {
-    let address = |url: &String| {
-        let sound = reqwest::Url::parse(url)
-            .is_ok_and(|parsed| matches!(parsed.scheme(), "http" | "https") && parsed.has_host());
-        if !sound {
-            return Err(TargetError::Address(url.clone()));
-        }
-        Ok(format!("{}{BATCHES_PATH}", url.trim_end_matches('/')))
-    };
-    if urls.is_empty() {
-        return Err(TargetError::Address(String::new()));
-    }
-    urls.iter().map(address).collect()
 }
 
 /// How long we are asked to wait: in seconds, or until a date, as proxies say it. `None` when it is neither.

@@ -97,6 +97,13 @@ impl Nodes {
         }
     }
 
+    /// Where all have failed, the one that is tried first, unless it asked to be left alone for longer.
+    pub(super) fn first_due(&self, now: Duration) -> Option<usize> {
+        let all = self.nodes.iter().enumerate();
+        let soon = all.filter(|(_, node)| node.not_before <= now + PAUSE_MAX * 5 / 4);
+        soon.min_by_key(|(_, node)| node.not_before).map(|(at, _)| at)
+    }
+
     /// The request ended without an answer of the node, and tells nothing of it.
     pub(super) fn given_up(&mut self, at: usize) {
         if let Some(node) = self.nodes.get_mut(at) {
@@ -193,8 +200,9 @@ mod tests {
         assert!(!nodes.failed(0, Some(Duration::from_secs(20)), later));
         let Choice::Wait(pause) = nodes.choose(0, later) else { panic!("asks at once") };
         assert!((20..=25).contains(&pause.as_secs()), "{pause:?}");
+        assert_eq!(nodes.first_due(later), None);
         let later = later + pause;
-        assert_eq!(asked(&mut nodes, 0, later), 0);
+        assert_eq!((asked(&mut nodes, 0, later), nodes.first_due(later)), (0, Some(0)));
         assert!(!nodes.failed(0, Some(Duration::ZERO), later));
         let Choice::Wait(pause) = nodes.choose(0, later) else { panic!("asks at once") };
         assert!(pause >= PAUSE_MIN && pause <= PAUSE_MIN * 5 / 4, "{pause:?}");

@@ -62,6 +62,17 @@ pub(super) fn of_token(status: StatusCode, ours: Option<&str>) -> &'static str {
     }
 }
 
+/// Whether that is said of a request, and not of whom it comes from or of how things are just now.
+pub(super) fn is_refusal(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::NOT_ACCEPTABLE
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNPROCESSABLE_ENTITY
+    )
+}
+
 /// What to do where somebody before the node refused, in words that are not a node's.
 pub(super) fn of_front(status: StatusCode) -> &'static str {
     match status {

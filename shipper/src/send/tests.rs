@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use model::batch::{BatchBuilder, Sequence};
 use model::record::Record;
@@ -15,6 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::*;
 use crate::pack::Workbench;
@@ -41,15 +43,67 @@ fn target(config: &Config) -> Target {
 async fn sent(target: &Target, producer: u64, message: &str) -> Reply {
     let board = Board::default();
     let shutdown = Shutdown::default();
-    target.deliver(producer, &batch(producer, message), &board, &shutdown).await.unwrap()
+    let batch = batch(producer, message);
+    let patience = Patience::For(Duration::ZERO);
+    target.deliver(producer, &batch, patience, &board, &shutdown).await.unwrap()
 }
 
 /// Why a batch is not taken just now.
 async fn refusal(config: &Config) -> String {
-    match target(config).attempt(0, &batch(1, "refused")).await {
+    match target(config).attempt(0, &batch(1, "refused"), ANSWER_TIME_MAX).await {
         Ok(reply) => panic!("{reply:?}"),
         Err(failure) => failure.message,
     }
+}
+
+/// Passes connections on to a node once it may; those of before it holds for ever. How many it held.
+fn front_of(node: &str, listener: TcpListener, may: watch::Receiver<bool>) -> Arc<AtomicUsize> {
+    let node = node.trim_start_matches("http://").to_owned();
+    let held_count = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&held_count);
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((mut client, _)) = listener.accept().await {
+            if *may.borrow() {
+                let mut node = TcpStream::connect(&node).await.unwrap();
+                tokio::spawn(async move {
+                    tokio::io::copy_bidirectional(&mut client, &mut node).await.ok();
+                });
+            } else {
+                held.push(client);
+                count.store(held.len(), Ordering::Relaxed);
+            }
+        }
+    });
+    held_count
+}
+
+#[tokio::test]
+async fn a_node_that_was_silent_and_answers_again_is_asked_anew() {
+    let receiver = Receiver::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let front = format!("http://me:secret@{}", listener.local_addr().unwrap());
+    let (answers, may) = watch::channel(false);
+    let held_count = front_of(&receiver.url, listener, may);
+    let ms = Duration::from_millis;
+    let mut target = target(&config(&[&front]));
+    target.silence = Silence { after: ms(50), period: ms(20), answer: ms(100), grace: ms(100) };
+    let (board, shutdown, clock) = (Board::default(), Shutdown::default(), Clock::system());
+    let (start, batch) = (clock.elapsed(), batch(1, "late"));
+    let sending = target.deliver(1, &batch, Patience::Endless, &board, &shutdown);
+    let said = async {
+        // The batch, and a probe.
+        while held_count.load(Ordering::Relaxed) < 2 {
+            clock.sleep(ms(5)).await;
+        }
+        answers.send(true).unwrap();
+        board.status().last_error
+    };
+    let (reply, said) = tokio::join!(sending, said);
+    let said = said.unwrap_or_default();
+    assert!(said.contains("***@") && said.contains("no answer for"), "{said}");
+    assert!(matches!(reply, Some(Reply::Taken(_))), "{reply:?}");
+    assert!(clock.elapsed() - start < ANSWER_TIME_MAX && board.status().last_error.is_none());
 }
 
 /// An authority, and a pair of files it vouches for.
@@ -281,8 +335,10 @@ async fn only_a_node_says_that_a_record_is_bad_and_a_proxy_that_a_batch_is_large
         assert!(said.contains(status) && said.contains("`to`"), "{said}");
     }
     let target = target(&config(&[&proxy("413 Payload Too Large").await]));
-    let Reply::Refused(said) = sent(&target, 1, "large").await else { panic!("it was taken") };
-    assert!(said.contains("client_max_body_size"), "{said}");
+    let Reply::TurnedAway { why, large: true } = sent(&target, 1, "large").await else {
+        panic!("it was taken")
+    };
+    assert!(why.contains("client_max_body_size"), "{why}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::checkpoint::Checkpoint;
 use crate::config::DAY;
 
 /// So many of them are kept, the newest ones.
-const COUNT_MAX: usize = 20_000;
+pub(super) const COUNT_MAX: usize = 20_000;
 
 /// The inode of a file that is not found, and its generation: inodes are used again.
 pub(super) type AbsentKey = (u64, u64);
@@ -44,6 +44,10 @@ impl Absent {
     /// Those with this inode. More than one when the inode was given to another file.
     pub(super) fn at(&self, inode: u64) -> impl Iterator<Item = (AbsentKey, &Checkpoint)> {
         self.0.range((inode, 0)..=(inode, u64::MAX)).map(|(key, known)| (*key, known))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn has(&self, inode: u64) -> bool {
@@ -86,12 +90,19 @@ impl Absent {
     }
 }
 
+/// Now, by the calendar as it was when we began: nothing is forgotten because the clock was set since.
+fn steady((began, began_at): (Timestamp, Duration), now: Duration) -> Timestamp {
+    let since = now.saturating_sub(began_at).as_nanos();
+    Timestamp(began.0.saturating_add(i64::try_from(since).unwrap_or(i64::MAX)))
+}
+
 impl Shipper {
     /// Checkpoints of files that were not found for long, or too many of them, are let go, and it is
     /// said: a file that comes back later is sent from its beginning.
     pub(super) fn forget_long_absent(&mut self) {
         let time = self.context.config.forget_after;
-        let Forgotten { old, excess } = self.table.absent.forget(time, self.context.clock.now());
+        let now = steady(self.began, self.context.clock.elapsed());
+        let Forgotten { old, excess } = self.table.absent.forget(time, now);
         if old > 0 {
             let days = time.as_secs() / DAY.as_secs();
             tracing::info!(count = old, days, "files that were not found for long are forgotten");
@@ -137,6 +148,12 @@ mod tests {
         assert_eq!(forgotten, Forgotten { old: 5, excess: 0 });
         assert!(!absent.has(4) && absent.has(5));
         assert_eq!(absent.forget(Duration::from_secs(5), now), Forgotten::default());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_makes_nothing_older() {
+        let began = (Timestamp(7_000), Duration::from_nanos(100));
+        assert_eq!(steady(began, Duration::from_nanos(130)), Timestamp(7_030));
     }
 
     #[test]

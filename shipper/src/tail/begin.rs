@@ -50,7 +50,10 @@ impl Shipper {
     fn start_look(&mut self, key: Key) {
         let Some(file) = self.table.get_mut(key) else { return };
         file.queued = false;
-        if !file.binary && !file.generation.awaits_save() && self.take(key, true) {
+        // What it is told from others by is found out when they are looked at.
+        let held = !file.generation.is_kept() && self.passed.holds(&file.checkpoint.source);
+        let idle = file.binary || held;
+        if !idle && !file.generation.awaits_save() && self.take(key, true) {
             self.looks += 1;
         }
     }
@@ -58,7 +61,9 @@ impl Shipper {
     fn start_turn(&mut self, key: Key) {
         let Some(file) = self.table.get_mut(key) else { return };
         file.queued = false;
-        let held = self.held.contains(&file.checkpoint.source);
+        let source = &file.checkpoint.source;
+        let held = self.held.contains(source) || self.passed.holds(source);
+        let held = held && !self.passed.is_ahead(key);
         // It is woken when its pause is over, whatever is written to it meanwhile.
         let paused = file.paused_until.is_some_and(|until| self.context.clock.elapsed() < until);
         let idle = file.waits || file.binary || held || paused;
@@ -118,6 +123,7 @@ impl Shipper {
             return false;
         };
         (file.changed, file.shrunk_at) = (false, None);
+        self.passed.turn_begins(key);
         let stop = file.stop.insert(Shutdown::default()).clone();
         if hand.file.is_none() {
             self.open_files += 1;
@@ -147,7 +153,7 @@ pub(super) struct OpenMax {
     /// Up to here those that are read stay open.
     read: usize,
     /// Up to here those with unread bytes do: once they are deleted, nothing else leads to these.
-    unread: usize,
+    pub(super) unread: usize,
     /// Compressed files and copies, beside those, that are found and wait to be read.
     pub(super) ahead: usize,
 }

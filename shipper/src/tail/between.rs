@@ -20,7 +20,7 @@ use super::gap::Gap;
 use super::{Done, Shipper};
 use crate::checkpoint::{Checkpoint, Recovered};
 use crate::discover::{Patterns, Seen, compressed};
-use crate::doubt::{Doubtful, any, asked, is_passing};
+use crate::doubt::{Doubtful, any, asked, is_passing, passing};
 use crate::identity::{FileId, Fingerprint, HEAD_BYTES_MAX, looks_binary};
 use crate::source::{Source as _, Unwrapped, Wrapping};
 
@@ -29,10 +29,14 @@ const FILES_MAX: usize = 100;
 /// File systems take times from a clock that is late by so much.
 pub(super) const CLOCK_GRAIN_NS: i64 = 20_000_000;
 
+/// What was noted so far ahead of now was noted by a clock that was ahead.
+const AHEAD_NS_MAX: i64 = 60_000_000_000;
+
 /// When who left this was last there for sure: it saw a file then, or says so. Never, when it does neither.
-pub(super) fn alive_ns(left: &Recovered) -> i64 {
-    let seen_ns = left.checkpoints.iter().map(|known| known.seen_ns);
-    let last = seen_ns.chain(left.alive_ns).max();
+pub(super) fn alive_ns(left: &Recovered, now: Timestamp) -> i64 {
+    let seen_ns = left.checkpoints.iter().map(|known| known.seen_ns).chain(left.alive_ns);
+    // Else all that comes until then would be old.
+    let last = seen_ns.filter(|seen_ns| *seen_ns <= now.0.saturating_add(AHEAD_NS_MAX)).max();
     last.map_or(i64::MAX, |last| last.saturating_sub(CLOCK_GRAIN_NS))
 }
 
@@ -43,6 +47,8 @@ pub(super) struct Between {
     pub(super) files: Vec<Checkpoint>,
     /// What cannot be read.
     pub(super) gaps: Vec<Gap>,
+    /// Where those stood that are to be read, and when they were written last.
+    pub(super) taken: Vec<(FileId, i64)>,
     /// One of them went, or was compressed, after they were listed.
     moved: bool,
 }
@@ -52,9 +58,11 @@ impl Between {
         self.files.is_empty()
     }
 
-    /// What is read from its beginning.
-    pub(super) fn begun(&self) -> Vec<Checkpoint> {
-        self.files.clone()
+    /// More of the same, of another stream.
+    pub(super) fn add(&mut self, other: Self) {
+        self.files.extend(other.files);
+        self.gaps.extend(other.gaps);
+        self.taken.extend(other.taken);
     }
 }
 
@@ -74,6 +82,7 @@ impl Entry {
         let why = match self.begun(source, now.0.saturating_add(order)) {
             Ok(checkpoint) => {
                 into.files.extend(checkpoint);
+                into.taken.push((self.seen.id, self.seen.modified_ns));
                 return Ok(());
             }
             Err(error) if is_passing(&error) => return Err(error),
@@ -180,7 +189,21 @@ impl Family {
                 found.push(entry);
             }
         }
-        let mut news = found;
+        self.take(found, newest.is_some() || known.is_empty(), now, into)
+    }
+
+    /// They are read, of very many the newest. What is missing, and what may be where nothing that is known
+    /// comes right before them, is said.
+    ///
+    /// # Errors
+    /// Those that may be gone at the next look.
+    pub(super) fn take(
+        &self,
+        mut news: Vec<&Entry>,
+        follows: bool,
+        now: Timestamp,
+        into: &mut Between,
+    ) -> io::Result<()> {
         // One that was renamed while it was listed may have had two names.
         let mut ids = HashSet::new();
         news.retain(|entry| ids.insert(entry.seen.id));
@@ -196,19 +219,24 @@ impl Family {
             );
             into.gaps.push(gap(&self.source, &newest.seen.path, 0, now, why));
         }
-        if !news.is_empty() && newest.is_none() && !known.is_empty() {
-            let why = format!(
-                "what was read last of {0} is not there any more, and newer files are: whole files \
-                 between them may have come and gone while nobody shipped",
-                self.source.display()
-            );
-            into.gaps.push(gap(&self.source, &self.source, 0, now, why));
+        if !news.is_empty() && !follows {
+            into.gaps.push(self.may_miss(now));
         }
         news.into_iter().rev().try_for_each(|entry| entry.begin(&self.source, now, into))
     }
 
+    /// Nobody knows what came before the oldest that is there.
+    pub(super) fn may_miss(&self, now: Timestamp) -> Gap {
+        let why = format!(
+            "what was read last of {0} is not there any more, and newer files are: whole files \
+             between them may have come and gone while nobody shipped",
+            self.source.display()
+        );
+        gap(&self.source, &self.source, 0, now, why)
+    }
+
     /// Nobody can tell what of them came while nobody shipped.
-    fn unsettled(&self, error: &io::Error, now: Timestamp) -> Gap {
+    pub(super) fn unsettled(&self, error: &io::Error, now: Timestamp) -> Gap {
         let why = format!(
             "what of {} came and was rotated while nobody shipped cannot be looked at, and is not read: \
              {error}",
@@ -235,13 +263,10 @@ fn look_into(
             continue;
         }
         match family.look_settled(known, patterns, alive_ns, now) {
-            Ok(found) => {
-                between.files.extend(found.files);
-                between.gaps.extend(found.gaps);
-            }
+            Ok(found) => between.add(found),
             Err(error) => {
                 between.gaps.push(family.unsettled(&error, now));
-                doubt = Some(error);
+                doubt = passing(error, doubt.take());
             }
         }
     }
@@ -328,6 +353,7 @@ impl Shipper {
     /// What came before is read as far as can be: streams that waited for it go on.
     pub(super) fn release_held(&mut self) {
         let held = std::mem::take(&mut self.held);
+        self.passed.released();
         if held.is_empty() {
             return;
         }
@@ -352,6 +378,17 @@ mod tests {
     use super::super::copies::{Truncated, copies};
     use super::super::family::families;
     use super::*;
+
+    #[test]
+    fn what_was_noted_by_a_clock_that_was_ahead_is_not_when_anybody_was_there() {
+        let now = Timestamp(100 * AHEAD_NS_MAX);
+        let alive = |noted_ns: i64| {
+            alive_ns(&Recovered { alive_ns: Some(noted_ns), ..Recovered::default() }, now)
+        };
+        assert_eq!(alive(now.0), now.0 - CLOCK_GRAIN_NS);
+        assert_eq!(alive(now.0 + 5), now.0 + 5 - CLOCK_GRAIN_NS);
+        assert_eq!(alive(now.0 * 2), i64::MAX);
+    }
 
     /// A folder with two files that were rotated, and their family.
     fn rotated_files() -> (tempfile::TempDir, Family) {

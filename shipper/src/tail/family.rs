@@ -126,7 +126,10 @@ impl Entry {
     }
 
     /// Whether it begins with all that stands in another one, as far as the last bytes of that tell.
-    fn begins_with(&self, other: &Self) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// Those that leave it open; also below.
+    pub(super) fn begins_with(&self, other: &Self) -> io::Result<bool> {
         let same = || -> io::Result<Option<u64>> {
             let ((_, own), (_, other)) = (self.open()?, other.open()?);
             let end = other.metadata()?.len();
@@ -247,7 +250,10 @@ impl Family {
     }
 
     /// Where that file is among them: by its inode, else by its content, if that is certain.
-    fn rank_of(&self, known: &Checkpoint) -> io::Result<Option<i64>> {
+    ///
+    /// # Errors
+    /// Those that leave it open.
+    pub(super) fn rank_of(&self, known: &Checkpoint) -> io::Result<Option<i64>> {
         for entry in &self.entries {
             if entry.is(known)? {
                 return Ok(Some(entry.rank));

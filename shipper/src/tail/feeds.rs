@@ -143,9 +143,9 @@ impl Shipper {
     /// Nothing more comes: what is in the spool is sent, and that is all.
     fn finish_up(&mut self) {
         let config = Config { until: Until::Done, ..self.context.config.clone() };
-        match Compiled::of(config) {
-            Ok(compiled) => self.reload(compiled),
-            Err(error) => tracing::error!(%error, "settings that held do not hold any more"),
+        let renewed = Compiled::of(config).and_then(|compiled| Ok(self.renew(compiled)?));
+        if let Err(error) = renewed {
+            tracing::error!(%error, "settings that held do not hold any more");
         }
     }
 

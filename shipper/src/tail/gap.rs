@@ -12,17 +12,19 @@ use model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::context::Context;
 use super::recover::Vanished;
+use super::table::Tracked;
 use super::{Done, Shipper};
 use crate::checkpoint::Checkpoint;
 use crate::config;
 use crate::identity::FileId;
 use crate::pack::Workbench;
 use crate::recipe::Recipe;
-use crate::send::Reply;
+use crate::send::{Patience, Reply};
 
 /// Gaps that wait to be sent; of more only the newest are told, all are counted in bytes.
-const GAPS_MAX: usize = 1_000;
+pub(super) const GAPS_MAX: usize = 1_000;
 /// The file of the gaps not told yet, in the state directory.
 const FILE: &str = "gaps.json";
 
@@ -68,6 +70,23 @@ impl Gap {
     }
 }
 
+impl Tracked {
+    /// What is not acknowledged of so many bytes, once they are gone. None when all is.
+    pub(super) fn gap(&self, to: u64, now: Timestamp) -> Option<Gap> {
+        let from = self.start();
+        (to > from).then(|| Gap {
+            producer: self.checkpoint.producer,
+            source: self.checkpoint.source.clone(),
+            path: self.path.clone(),
+            from,
+            to,
+            sent_to: None,
+            noticed_ns: now.0,
+            why: None,
+        })
+    }
+}
+
 /// Gaps to be told, and those that may be none.
 #[derive(Debug, Default)]
 pub(super) struct Gaps {
@@ -98,6 +117,11 @@ impl Gaps {
             let whole = gap.from == gap.to && gap.path == Path::new(source);
             whole && gap.source == source && gap.noticed_ns > since_ns
         })
+    }
+
+    /// How many no node has been told of.
+    pub(super) fn waiting_count(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Whether all are told.
@@ -137,7 +161,10 @@ impl Shipper {
     /// A walk is over: files that were never read and that it did not find are lost.
     pub(super) fn judge_unread(&mut self) {
         for (id, gap) in std::mem::take(&mut self.gaps.unread) {
-            if self.table.by_id(id).is_none() {
+            if self.passed.holds(&gap.source) {
+                // It may be compressed: that is looked for just now.
+                self.gaps.unread.push((id, gap));
+            } else if self.table.by_id(id).is_none() {
                 self.lost(gap);
             }
         }
@@ -162,8 +189,9 @@ impl Shipper {
         self.gaps.sending = true;
         let context = self.context.clone();
         self.tasks.spawn(async move {
-            let sent = context.target.deliver(gap.producer, &batch, &context.board, &context.stop);
-            Done::Gap(sent.await)
+            let Context { target, board, stop, .. } = &*context;
+            // It is small: what does not let it through lets nothing through.
+            Done::Gap(target.deliver(gap.producer, &batch, Patience::Endless, board, stop).await)
         });
     }
 

@@ -21,6 +21,7 @@ impl Shipper {
         if file.gone_at.is_none() {
             file.gone_at = Some(now);
             self.schedule.hold(key, now.saturating_add(self.context.config.deleted_hold));
+            self.look_back(key);
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::between::Between;
 use super::family::{self, Family};
+use super::quiet::Quiet;
 use super::table::{Generation, Key, Tracked};
 use super::truncated::new_generation;
 use super::{Done, Shipper, WALK_DELAY};
@@ -71,17 +72,25 @@ impl Shipper {
         let now = self.context.clock.elapsed();
         for change in changes {
             match change {
-                Change::Written(path) => match self.table.by_path(&path) {
-                    Some(key) => self.written(key, &path),
-                    None => self.appeared(&path),
-                },
-                Change::Appeared(path) => self.appeared(&path),
+                Change::Written(path) => self.changed(&path, true),
+                Change::Touched(path) => self.changed(&path, false),
+                Change::Appeared(path) => self.appeared(&path, false),
                 Change::Gone(path) => {
                     self.path_is_gone(&path);
                 }
                 Change::Renamed { from, to } => self.followed_to(&from, &to),
-                Change::Unknown => self.schedule.walk_at(now + WALK_DELAY),
+                Change::Unknown => {
+                    self.passed.missed(now);
+                    self.schedule.walk_at(now + WALK_DELAY);
+                }
             }
+        }
+    }
+
+    fn changed(&mut self, path: &Path, written: bool) {
+        match self.table.by_path(path) {
+            Some(key) => self.written(key, path),
+            None => self.appeared(path, written),
         }
     }
 
@@ -92,6 +101,7 @@ impl Shipper {
             self.heard_of(key, seen.size);
             self.table.measure(key, seen.size, seen.modified_ns);
         }
+        self.passed.wrote(key);
         self.wake(key);
     }
 
@@ -105,7 +115,7 @@ impl Shipper {
         {
             self.renamed.insert(to.to_owned(), first);
         }
-        self.appeared(to);
+        self.appeared(to, false);
     }
 
     /// Nothing stands there any more, or something else.
@@ -117,10 +127,10 @@ impl Shipper {
         self.wake(key);
     }
 
-    fn appeared(&mut self, path: &Path) {
+    fn appeared(&mut self, path: &Path, written: bool) {
         let matches = self.patterns.matches(path);
         match Seen::at(path, matches) {
-            Ok(Some(seen)) => self.consider(&seen),
+            Ok(Some(seen)) => self.consider_one(&seen, written),
             Ok(None) if path.is_dir() && self.patterns.reach_into(path) => {
                 self.walk(vec![path.to_owned()], false);
             }
@@ -136,6 +146,11 @@ impl Shipper {
 
     /// A file stands at a path: a known one, perhaps renamed, or a new one.
     pub(super) fn consider(&mut self, seen: &Seen) {
+        self.consider_one(seen, false);
+    }
+
+    /// The same of one that is written to just now, or not: then it is not old, whatever clocks say.
+    fn consider_one(&mut self, seen: &Seen, written: bool) {
         if let Some(key) = self.table.by_id(seen.id) {
             self.meet(key, seen);
             return;
@@ -161,7 +176,7 @@ impl Shipper {
         // Nothing of a file is read that is begun at its end, however old it is; what comes is.
         let at_end = self.first_walk && self.first_run && recipe.start_at == StartAt::End;
         let too_old = recipe.ignore_older.is_some_and(|age| self.is_older(seen, age));
-        if absent.is_none() && too_old && !at_end {
+        if absent.is_none() && too_old && !at_end && !written {
             return;
         }
         let (checkpoint, generation) = match absent {
@@ -186,10 +201,18 @@ impl Shipper {
         self.path_is_gone(&seen.path);
         let (key, before) =
             self.table.add(Tracked::new(checkpoint, generation, &seen.path, recipe));
+        if self.first_walk
+            && let Some(hand) = self.table.get_mut(key).and_then(|file| file.hand.as_mut())
+        {
+            hand.quiet = Quiet::of_old();
+        }
         self.context.metrics.files.set(i64::try_from(self.table.text_count()).unwrap_or(i64::MAX));
         self.table.measure(key, seen.size, seen.modified_ns);
         self.heard_of(key, seen.size);
         self.follow_link(&seen.path, key);
+        if !generation.is_kept() {
+            self.look_back(key);
+        }
         if let Some(before) = before {
             self.wake(before);
         }
@@ -288,6 +311,7 @@ impl Shipper {
             }
         }
         if grown {
+            self.passed.wrote(key);
             self.wake(key);
         }
     }
@@ -407,12 +431,14 @@ impl Shipper {
             inode_is && (between.is_empty() || self.has_known_content(seen))
         };
         let (known, new): (Vec<&Seen>, Vec<&Seen>) = seen.iter().partition(is_known);
+        self.passed.settles = whole && self.first_walk;
         known.into_iter().for_each(|seen| self.consider(seen));
         if whole && self.first_walk {
             self.look_where_links_led();
             self.take_between(between);
         }
         new.into_iter().for_each(|seen| self.consider(seen));
+        self.passed.settles = false;
         if whole {
             self.walk_over(&seen);
         }
@@ -430,6 +456,7 @@ impl Shipper {
     fn walk_over(&mut self, seen: &[Seen]) {
         self.walking = false;
         self.feeds.unseen = false;
+        self.walked_all();
         self.judge_vanished();
         self.judge_unread();
         if self.first_walk {

@@ -12,10 +12,15 @@ mod context;
 mod copies;
 mod family;
 mod feeds;
+mod fill;
 mod gap;
 mod hold;
 mod meet;
+mod passed;
+mod passed_look;
+mod quiet;
 mod recover;
+mod refused;
 mod reload;
 mod report;
 mod rest;
@@ -33,6 +38,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::time::Timestamp;
 use platform::clock::Clock;
 use platform::shutdown::Shutdown;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -44,6 +50,7 @@ use self::context::Context;
 use self::family::Family;
 use self::feeds::Feeds;
 use self::gap::Gaps;
+use self::passed::Passed;
 use self::recover::{Fate, Vanished};
 pub(crate) use self::reload::Compiled;
 use self::save::Unsaved;
@@ -101,6 +108,8 @@ pub struct Shipper {
     /// Whether the process before could say its last words.
     orderly: bool,
     walking: bool,
+    /// When this process began, by the calendar and by the clock that never leaps.
+    began: (Timestamp, Duration),
     walk_started: Duration,
     walk_period: Duration,
     saving: bool,
@@ -118,6 +127,7 @@ pub struct Shipper {
     recovered_ns: i64,
     /// Streams that wait until what came before is read from compressed files.
     held: HashSet<String>,
+    passed: Passed,
 }
 
 /// What those who hold the handle may want.
@@ -135,6 +145,7 @@ enum Done {
     Walk { seen: Vec<Seen>, whole: bool, rotated: Vec<Family> },
     Between { seen: Vec<Seen>, between: Between },
     Copies(Between),
+    Passed(Between),
     Save { fresh: Vec<Kept>, result: std::io::Result<()> },
     Gap(Option<Reply>),
     Reported,
@@ -181,7 +192,7 @@ impl Shipper {
             tracing::error!("{complaint}");
             board.checkpoint(Some(complaint.clone()));
         }
-        let elapsed = clock.elapsed();
+        let (began, elapsed) = (clock.now(), clock.elapsed());
         let open_max = OpenMax::of_process(&config);
         let packers = Semaphore::new(PACKERS_MAX);
         let context = Context {
@@ -205,9 +216,10 @@ impl Shipper {
             context: Arc::new(context),
             patterns,
             recipes,
-            alive_ns: between::alive_ns(&recovered),
+            alive_ns: between::alive_ns(&recovered, began),
             recovered_ns: 0,
             held: HashSet::new(),
+            passed: Passed::new(began),
             known_before: recovered.checkpoints.iter().map(|known| known.producer).collect(),
             table: Table::new(recovered.checkpoints),
             watch,
@@ -222,6 +234,7 @@ impl Shipper {
             first_run: recovered.first_run,
             orderly: recovered.orderly,
             walking: false,
+            began: (began, elapsed),
             walk_started: elapsed,
             walk_period: meet::WALK_PERIOD,
             saving: false,
@@ -238,6 +251,7 @@ impl Shipper {
         self.schedule.walk_at(Duration::ZERO);
         self.settle_feeds();
         loop {
+            self.listen();
             self.act();
             if self.feeds.failed || self.is_done() {
                 break;
@@ -277,7 +291,7 @@ impl Shipper {
 
     /// Saves what is known now; a restart goes on from there.
     fn close(mut self) -> Result<(), ShipperError> {
-        let now = self.context.clock.now();
+        let now = self.known_until();
         self.give_up_missed();
         self.keep_gaps();
         self.say_alive(now);
@@ -310,11 +324,12 @@ impl Shipper {
         }
         self.tell_gaps();
         self.tell_status(now);
+        self.look_at_passed();
         // Before turns begin: how they compress depends on it.
         let lag = i64::try_from(self.table.lag_bytes()).unwrap_or(i64::MAX);
         self.context.metrics.lag_bytes.set(lag);
         self.begin();
-        self.context.metrics.open_files.set(i64::try_from(self.open_files).unwrap_or(i64::MAX));
+        self.tell_fill();
         self.context.board.files(self.table.len() as u64, self.table.lag_bytes());
     }
 
@@ -327,6 +342,7 @@ impl Shipper {
             && self.looks == 0
             && !self.saving
             && self.gaps.is_idle()
+            && self.passed.is_idle()
             && self.feeds.is_idle()
             && self.schedule.is_idle()
             && self.table.keys().iter().all(|key| {
@@ -351,6 +367,7 @@ impl Shipper {
             Done::Walk { seen, whole, rotated } => self.walked(seen, whole, rotated),
             Done::Between { seen, between } => self.settled(seen, true, between),
             Done::Copies(between) => self.copies_found(between),
+            Done::Passed(between) => self.passed_found(between),
             Done::Save { fresh, result } => self.saved(&fresh, result),
             Done::Gap(reply) => self.told(reply),
             Done::Reported => self.reporting = false,
@@ -362,6 +379,7 @@ impl Shipper {
 
     fn turn_ended(&mut self, turn: Turn, outcome: Outcome) {
         let key = turn.key;
+        self.passed.turn_ended(key, &outcome);
         let Some(file) = self.table.get_mut(key) else {
             // It was let go meanwhile.
             self.open_files = self.open_files.saturating_sub(1);

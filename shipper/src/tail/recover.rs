@@ -46,6 +46,11 @@ impl Vanished {
         Self { key, gap, tries: 0, overwritten: false, unsure: false }
     }
 
+    /// Whether a gap is told that one more look may spare.
+    fn may_be_renamed(&self) -> bool {
+        self.tries == 0 && !self.overwritten && self.gap.is_some()
+    }
+
     fn again(self) -> Self {
         Self { tries: self.tries + 1, ..self }
     }
@@ -140,21 +145,14 @@ impl Shipper {
         self.gaps.recovering = false;
         for (vanished, fate) in fates {
             match fate {
-                Fate::Recovered(path) => {
-                    tracing::info!(file = %path.display(), "read the rest from the compressed file or copy");
-                    self.table.absent.take(vanished.key);
-                    let written_ns =
-                        Seen::surely_at(&path, true).map_or(0, |seen| seen.modified_ns);
-                    if written_ns <= self.context.clock.now().0 {
-                        self.recovered_ns = self.recovered_ns.max(written_ns);
-                    }
-                    self.changed_checkpoints();
-                }
+                Fate::Recovered(path) => self.recovered_from(vanished.key, &path),
                 Fate::Unsure(why) if vanished.tries < TRIES_MAX => {
                     why.into_iter().for_each(|why| self.doubt(&why));
                     self.vanished(vanished.again());
                 }
                 Fate::Unsure(why) => self.not_found(vanished, why),
+                // It may have been renamed while it was looked for: one more walk finds it then.
+                Fate::Lost if vanished.may_be_renamed() => self.vanished(vanished.again()),
                 Fate::Lost => self.not_found(vanished, None),
             }
         }
@@ -215,7 +213,7 @@ async fn recover_all(
     loop {
         let lot: Vec<Search> = searches.by_ref().take(ahead).collect();
         if lot.is_empty() || context.stop.is_triggered() {
-            context.metrics.ahead_files.set(0);
+            context.metrics.fill.ahead_files.set(0);
             return fates;
         }
         let known: Vec<Checkpoint> = lot.iter().map(|search| search.checkpoint.clone()).collect();
@@ -227,7 +225,7 @@ async fn recover_all(
         };
         let found = tokio::task::spawn_blocking(find_all).await.unwrap_or_default();
         let held = found.iter().filter(|found| matches!(found, Found::There(_))).count();
-        context.metrics.ahead_files.set(i64::try_from(held).unwrap_or(i64::MAX));
+        context.metrics.fill.ahead_files.set(held);
         for (search, found) in lot.into_iter().zip(found) {
             let held = matches!(found, Found::There(_));
             let fate = match found {
@@ -235,7 +233,7 @@ async fn recover_all(
                 Found::Nowhere => Fate::Lost,
                 Found::Unsettled(why) => Fate::Unsure(why),
             };
-            context.metrics.ahead_files.inc_by(-i64::from(held));
+            context.metrics.fill.ahead_files.now.dec_by(i64::from(held));
             fates.push((search.vanished, fate));
         }
     }
@@ -260,6 +258,8 @@ async fn recover(context: &Context, search: &Search, packed: Packed) -> Fate {
         target: &context.target,
         board: &context.board,
         shutdown: &context.stop,
+        // Nobody could go on with it later: a record that is refused shall not cost those behind it.
+        cuts: true,
     };
     match work.run(&mut Progress::default(), &mut |_: &Progress| {}).await {
         Ok(()) => Fate::Recovered(packed.path),

@@ -12,7 +12,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::discover::Patterns;
 use crate::pack::Workbenches;
 use crate::recipe::Recipe;
-use crate::send::Target;
+use crate::send::{Target, TargetError};
 
 /// Settings that were checked and compiled.
 pub(crate) struct Compiled {
@@ -34,18 +34,22 @@ impl Compiled {
 }
 
 impl Shipper {
-    /// Goes on with other settings. Turns under way end with the old ones; the state directory
-    /// and the registry of figures stay.
+    /// Goes on with other settings, and says so.
     pub(super) fn reload(&mut self, new: Compiled) {
+        match self.renew(new) {
+            Ok(()) => tracing::info!("the new settings hold"),
+            Err(error) => tracing::error!(%error, "the new settings are not taken"),
+        }
+    }
+
+    /// The same. Turns under way end with the old ones; the state directory and the registry of figures
+    /// stay.
+    ///
+    /// # Errors
+    /// The connection cannot be made as they say.
+    pub(super) fn renew(&mut self, new: Compiled) -> Result<(), TargetError> {
         let old = &self.context;
-        let target = Target::new(&new.config, old.clock.clone(), old.metrics.clone());
-        let target = match target {
-            Ok(target) => target,
-            Err(error) => {
-                tracing::error!(%error, "the new settings are not taken");
-                return;
-            }
-        };
+        let target = Target::new(&new.config, old.clock.clone(), old.metrics.clone())?;
         old.stop.trigger();
         self.context = Arc::new(Context {
             config: new.config,
@@ -68,7 +72,7 @@ impl Shipper {
         }
         self.settle_feeds();
         self.schedule.walk_at(self.context.clock.elapsed() + WALK_DELAY);
-        tracing::info!("the new settings hold");
+        Ok(())
     }
 
     /// A file gets the recipe it has by the new settings, or is let go: then its checkpoint

@@ -24,28 +24,26 @@ impl Shipper {
     pub(super) fn rested(&mut self, key: Key, rest: Rest) {
         self.table.measure(key, rest.size, rest.modified_ns);
         self.release(key);
-        let (now, since) = (self.context.clock.now(), self.context.clock.elapsed());
-        let quiet = now.0.saturating_sub(rest.modified_ns);
-        let quiet = Duration::from_nanos(u64::try_from(quiet).unwrap_or(0));
+        let now = self.context.clock.elapsed();
         let Some(file) = self.table.get(key) else { return };
         let once = self.context.config.until == Until::Done;
         if rest.unlinked || !file.present {
             let hold = if rest.unlinked { UNLINKED_HOLD } else { MOVED_HOLD };
-            if rest.partial_bytes == 0 && !rest.joining && (quiet >= hold || once) {
+            if rest.partial_bytes == 0 && !rest.joining && (rest.quiet >= hold || once) {
                 let known = absent::absent_key(&file.checkpoint);
                 self.let_go(key, rest.unlinked);
                 // It is read: whatever takes its place, of this one nothing is missing.
                 self.table.absent.told(known);
             } else {
-                self.schedule.later(key, since + NAMELESS_PERIOD);
+                self.schedule.later(key, now + NAMELESS_PERIOD);
             }
         } else if (rest.partial_bytes > 0 || rest.joining) && !once {
             let wanted = match rest.joining {
                 true => step::join_timeout(&self.context, &file.recipe),
                 false => self.context.config.partial_after,
             };
-            let left = wanted.saturating_sub(quiet);
-            self.schedule.later(key, since + left.max(JOIN_PERIOD));
+            let left = wanted.saturating_sub(rest.quiet);
+            self.schedule.later(key, now + left.max(JOIN_PERIOD));
         }
     }
 
@@ -69,6 +67,7 @@ impl Shipper {
     }
 
     pub(super) fn let_go(&mut self, key: Key, forgotten: bool) {
+        self.passed.forget(key);
         if let Some(file) = self.table.remove(key, forgotten) {
             if file.hand.is_some_and(|hand| hand.file.is_some()) {
                 self.open_files = self.open_files.saturating_sub(1);
@@ -77,6 +76,9 @@ impl Shipper {
                 self.context.board.file(self.table.error());
             }
             self.release_next(file.next);
+            if forgotten && file.generation.is_kept() {
+                self.passed.was_read(file.checkpoint, self.context.clock.now());
+            }
             if let Some(missed) = file.missed {
                 self.look_for_copies(*missed);
             }
@@ -88,13 +90,15 @@ impl Shipper {
     pub(super) fn missing(&mut self, key: Key) {
         let Some(file) = self.table.get(key) else { return };
         let (path, absent) = (file.path.clone(), absent::absent_key(&file.checkpoint));
-        let (id, seen_to) = (file.checkpoint.id, file.verified.max(file.size));
+        let seen_to = file.verified.max(file.shrunk_from.unwrap_or(file.size));
+        let id = file.checkpoint.id;
         let gap = file.gap(seen_to, self.context.clock.now());
         if file.generation.is_kept() {
             // More than was seen may stand in the file it was packed into.
             self.vanished(Vanished::of(absent, gap));
         } else if let Some(gap) = gap {
             self.gaps.unread.push((id, gap));
+            self.look_back_for(key);
         }
         self.let_go(key, false);
         if let Some(seen) = Seen::surely_at(&path, self.patterns.matches(&path)) {

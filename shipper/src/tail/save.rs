@@ -59,7 +59,7 @@ impl Shipper {
 
     /// Saves what moved, or all there is when that is due.
     pub(super) fn save(&mut self) {
-        let (now, elapsed) = (self.context.clock.now(), self.context.clock.elapsed());
+        let (now, elapsed) = (self.known_until(), self.context.clock.elapsed());
         let store = self.context.store.clone();
         let whole = self.unsaved.whole && elapsed >= self.unsaved.whole_at || store.wants_whole();
         self.saving = true;

@@ -9,18 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::batch::Sequence;
-use model::limits::BATCH_RECORDS_MAX;
-use model::time::Timestamp;
 use platform::shutdown::Shutdown;
 
 use super::context::Context;
+use super::quiet::Quiet;
+use super::refused::{self, Refusals};
 use super::table::{Generation, Key, Outbox};
 use crate::checkpoint::{Checkpoint, Sent};
 use crate::config::{self, Until};
 use crate::discover::modified_ns;
 use crate::frame::Delimiter;
 use crate::identity::{self, FileId, Fingerprint, HEAD_BYTES_KEPT, HEAD_BYTES_MIN, SENT_BYTES_MAX};
-use crate::pack::{Damaged, Found, Framing, LastLine, Origin, Packed, Packer, Place, Width};
+use crate::pack::{Damaged, Found, Framing, LastLine, Origin, Packed, Packer, Place};
 use crate::parse::Parser;
 use crate::recipe::Recipe;
 use crate::send::Reply;
@@ -34,9 +34,8 @@ const UNLINKED_REST: Duration = Duration::from_secs(1);
 pub(super) struct Hand {
     pub(super) file: Option<File>,
     pub(super) place: Place,
-    width: Width,
-    /// Up to here the narrow width holds.
-    narrow_to: u64,
+    pub(super) refusals: Refusals,
+    pub(super) quiet: Quiet,
     /// Whose lines they are; looked up again after a rest without the file.
     origin: Option<Arc<Origin>>,
 }
@@ -83,6 +82,8 @@ pub(super) struct Turn {
 pub(super) struct Rest {
     pub(super) size: u64,
     pub(super) modified_ns: i64,
+    /// Since then nobody has written to it.
+    pub(super) quiet: Duration,
     /// Bytes of a line without its end.
     pub(super) partial_bytes: u64,
     /// All lines have an end, but more of them may join the last record.
@@ -185,16 +186,17 @@ fn first_look(
     (start, look): (u64, bool),
 ) -> io::Result<Prepared> {
     let metadata = file.metadata()?;
+    let quiet = turn.hand.quiet.time(&metadata, &context.clock);
     if metadata.len() == 0 {
-        return Ok(Prepared::Done(Outcome::Resting(rest(&metadata, 0))));
+        return Ok(Prepared::Done(Outcome::Resting(rest(&metadata, quiet, 0))));
     }
     let begun = head(file)?;
     let script = turn.recipe.script(&begun);
-    let now = context.clock.now();
-    let waits = last_line_after(context, &metadata, now, context.config.partial_after);
+    let waits = last_line_after(context, &metadata, quiet, context.config.partial_after);
     let little = begun.len() < HEAD_BYTES_MIN && script.delimiter.find(&begun).is_none();
     if little && waits == LastLine::Waits {
-        return Ok(Prepared::Done(Outcome::Resting(rest(&metadata, begun.len() as u64))));
+        let partial_bytes = begun.len() as u64;
+        return Ok(Prepared::Done(Outcome::Resting(rest(&metadata, quiet, partial_bytes))));
     }
     let text = script.encoding.is_none() && script.delimiter != Delimiter::Records;
     if look && text && identity::is_binary(file)? {
@@ -223,7 +225,8 @@ fn look_again(turn: &mut Turn, file: &File) -> io::Result<Prepared> {
     turn.verified = metadata.len();
     Ok(Prepared::Done(match fingerprint.head_bytes > known {
         true => Outcome::Looked,
-        false => Outcome::Resting(rest(&metadata, 0)),
+        // What its lines wait for its turn finds out.
+        false => Outcome::Resting(rest(&metadata, Duration::ZERO, 0)),
     }))
 }
 
@@ -233,10 +236,11 @@ fn read(context: &Context, turn: &mut Turn, file: &File) -> io::Result<Prepared>
     if before.len() < turn.checkpoint.offset {
         return Ok(Prepared::Done(Outcome::Replaced { size: before.len() }));
     }
-    let last_line = last_line_after(context, &before, now, context.config.partial_after);
+    let quiet = turn.hand.quiet.time(&before, &context.clock);
+    let last_line = last_line_after(context, &before, quiet, context.config.partial_after);
     let origin = origin(context, turn)?;
     let recipe = &turn.recipe;
-    let last_record = last_line_after(context, &before, now, join_timeout(context, recipe));
+    let last_record = last_line_after(context, &before, quiet, join_timeout(context, recipe));
     let script = recipe.script(&head(file)?);
     let framing = Framing {
         delimiter: script.delimiter,
@@ -254,11 +258,12 @@ fn read(context: &Context, turn: &mut Turn, file: &File) -> io::Result<Prepared>
         framing: &framing,
         last_line,
         last_record,
-        width: turn.hand.width.clone(),
+        width: turn.hand.refusals.width.clone(),
         damaged: Damaged::default(),
     };
     let mut source = PlainFile::new(file, &mut buffer);
     let found = packer.pack(&mut source, turn.hand.place);
+    context.metrics.filtered.inc_by(packer.damaged.filtered);
     let found = found.and_then(|found| confirmed(found, turn, &source));
     workbench.buffer = buffer;
     context.workbenches.put_back(workbench);
@@ -287,7 +292,7 @@ fn read(context: &Context, turn: &mut Turn, file: &File) -> io::Result<Prepared>
         }
         Found::End { place, rest: partial, joining } => {
             turn.hand.place = place;
-            let rest = Rest { joining, ..rest(&before, partial) };
+            let rest = Rest { joining, ..rest(&before, quiet, partial) };
             Prepared::Done(Outcome::Resting(rest))
         }
     })
@@ -360,8 +365,9 @@ pub(super) fn join_timeout(context: &Context, recipe: &Recipe) -> Duration {
     recipe.multiline.as_ref().map_or(context.config.partial_after, |multiline| multiline.timeout)
 }
 
-fn rest(metadata: &std::fs::Metadata, partial_bytes: u64) -> Rest {
+fn rest(metadata: &std::fs::Metadata, quiet: Duration, partial_bytes: u64) -> Rest {
     Rest {
+        quiet,
         size: metadata.len(),
         modified_ns: modified_ns(metadata),
         partial_bytes,
@@ -373,11 +379,9 @@ fn rest(metadata: &std::fs::Metadata, partial_bytes: u64) -> Rest {
 fn last_line_after(
     context: &Context,
     metadata: &std::fs::Metadata,
-    now: Timestamp,
+    quiet: Duration,
     wanted: Duration,
 ) -> LastLine {
-    let quiet = now.0.saturating_sub(modified_ns(metadata));
-    let quiet = Duration::from_nanos(u64::try_from(quiet).unwrap_or(0));
     let wanted = if metadata.nlink() == 0 { UNLINKED_REST.min(wanted) } else { wanted };
     if context.config.until == Until::Done || quiet >= wanted {
         LastLine::Counts
@@ -388,52 +392,42 @@ fn last_line_after(
 
 async fn send(context: &Context, turn: &mut Turn, packed: &Packed, tail: u64) -> Outcome {
     let Some(reply) = deliver(context, turn, packed).await else { return Outcome::Stopped };
-    let hand = &mut turn.hand;
     match reply {
-        Reply::Taken(_) => {
-            context.metrics.batches.inc();
-            context.metrics.records.inc_by(packed.record_count as u64);
-            context.metrics.bytes.inc_by(packed.to - packed.from);
-            context.metrics.poisoned.inc_by(u64::from(hand.width.poison.is_some()));
-            context.metrics.gaps.inc_by(packed.damaged.gaps);
-            context.metrics.lost_bytes.inc_by(packed.damaged.bytes);
-            turn.checkpoint.offset = packed.to;
-            turn.checkpoint.fingerprint.tail = tail;
-            turn.checkpoint.sent = turn.checkpoint.sent.filter(|sent| sent.to > packed.to);
-            hand.place = Place::at(packed.to);
-            let rate = turn.recipe.rate.as_ref();
-            let pause = rate.map_or(Duration::ZERO, |rate| {
-                rate.take(packed.to - packed.from, context.clock.elapsed())
-            });
-            let wider = hand.width.records_max.saturating_mul(2).min(BATCH_RECORDS_MAX);
-            hand.width = match packed.to < hand.narrow_to {
-                true => Width { records_max: wider, poison: None },
-                false => Width::default(),
-            };
-            Outcome::Sent { pause }
+        Reply::Taken(_) => taken(context, turn, packed, tail),
+        Reply::Refused(why) => refused::by_node(context, turn, packed, &why),
+        Reply::TurnedAway { why, large } => {
+            refused::by_others(context, turn, packed, (&why, large))
         }
-        Reply::Refused(reason) => match hand.width.narrower(packed.record_count, &reason) {
-            Some(width) => {
-                tracing::debug!(file = %turn.path.display(), reason, records = packed.record_count,
-                    "batch refused, cutting it smaller");
-                hand.narrow_to = hand.narrow_to.max(packed.to);
-                hand.width = width;
-                Outcome::Again
-            }
-            None => Outcome::Failed(format!(
-                "{}: the line at byte {} is refused even as plain text: {reason}",
-                turn.path.display(),
-                packed.from
-            )),
-        },
         Reply::Recut { next } => recut(turn, packed, next),
     }
+}
+
+fn taken(context: &Context, turn: &mut Turn, packed: &Packed, tail: u64) -> Outcome {
+    let (hand, bytes) = (&mut turn.hand, packed.to - packed.from);
+    let (metrics, width) = (&context.metrics, &hand.refusals.width);
+    metrics.batches.inc();
+    metrics.records.inc_by(packed.record_count as u64);
+    metrics.bytes.inc_by(bytes);
+    metrics.poisoned.inc_by(u64::from(width.poison.is_some()));
+    metrics.cut.inc_by(packed.damaged.cut + u64::from(width.cuts()));
+    metrics.gaps.inc_by(packed.damaged.gaps + u64::from(width.leaves_out()));
+    metrics.lost_bytes.inc_by(packed.damaged.bytes + if width.leaves_out() { bytes } else { 0 });
+    turn.checkpoint.offset = packed.to;
+    turn.checkpoint.fingerprint.tail = tail;
+    turn.checkpoint.sent = turn.checkpoint.sent.filter(|sent| sent.to > packed.to);
+    hand.place = Place::at(packed.to);
+    hand.refusals.over(packed);
+    let rate = turn.recipe.rate.as_ref();
+    let pause = rate.map_or(Duration::ZERO, |rate| rate.take(bytes, context.clock.elapsed()));
+    Outcome::Sent { pause }
 }
 
 /// The answer of a node, unless the turn is to end before.
 async fn deliver(context: &Context, turn: &Turn, packed: &Packed) -> Option<Reply> {
     let producer = turn.checkpoint.producer;
-    let deliver = context.target.deliver(producer, &packed.bytes, &context.board, &turn.stop);
+    let patience = refused::patience(context, &turn.hand);
+    let (board, stop) = (&context.board, &turn.stop);
+    let deliver = context.target.deliver(producer, &packed.bytes, patience, board, stop);
     tokio::pin!(deliver);
     tokio::select! {
         reply = &mut deliver => reply,

@@ -11,7 +11,6 @@ use platform::shutdown::Shutdown;
 
 use super::absent::Absent;
 use super::copies::Truncated;
-use super::gap::Gap;
 use super::step::Hand;
 use crate::checkpoint::{Checkpoint, Sent};
 use crate::identity::{FileId, HEAD_BYTES_MAX};
@@ -105,6 +104,8 @@ pub(super) struct Tracked {
     pub(super) heard_size: u64,
     /// When it became smaller, if it has had no turn since then.
     pub(super) shrunk_at: Option<Timestamp>,
+    /// Bytes it had before that, as long as it has the same generation.
+    pub(super) shrunk_from: Option<u64>,
     /// What came and went in it since then, until copies of that are looked for.
     pub(super) missed: Option<Box<Truncated>>,
     /// The next file of the same stream, waiting until this one is read.
@@ -284,14 +285,17 @@ impl Table {
     /// The file has another content: of its stream everything that waits for it comes before that. Who
     /// is to begin now.
     pub(super) fn move_behind(&mut self, key: Key) -> Option<Key> {
-        let file = self.files.get_mut(&key).filter(|file| !file.waits)?;
+        let file = self.files.get_mut(&key)?;
         let next = file.next.take()?;
         let last = self.by_source.insert(file.checkpoint.source.clone(), key).unwrap_or(next);
-        file.waits = true;
+        let waited = std::mem::replace(&mut file.waits, true);
+        let before = self.files.values_mut().find(|file| waited && file.next == Some(key));
+        let begins = before.is_none();
+        before.into_iter().for_each(|before| before.next = Some(next));
         if let Some(last) = self.files.get_mut(&last) {
             last.next = Some(key);
         }
-        Some(next)
+        begins.then_some(next)
     }
 
     /// Notes how large a file is, and so how far we are behind.
@@ -376,7 +380,7 @@ impl Tracked {
         // From before a crash, until it is passed.
         let earlier = self.checkpoint.sent.filter(|sent| sent.to > offset);
         let sent = self.sent.behind(offset).max(earlier);
-        let size = self.size.max(self.verified);
+        let size = self.shrunk_from.unwrap_or(self.size).max(self.verified);
         let real = self.real.as_ref().map(|real| real.to_string_lossy().into_owned());
         Checkpoint { path, real, sent, size, ..self.checkpoint.clone() }
     }
@@ -394,26 +398,11 @@ impl Tracked {
     }
 
     /// Where reading goes on, or begins.
-    fn start(&self) -> u64 {
+    pub(super) fn start(&self) -> u64 {
         match self.generation {
             Generation::Unseen { start, .. } => start,
             _ => self.checkpoint.offset,
         }
-    }
-
-    /// What is not acknowledged of so many bytes, once they are gone. None when all is.
-    pub(super) fn gap(&self, to: u64, now: Timestamp) -> Option<Gap> {
-        let from = self.start();
-        (to > from).then(|| Gap {
-            producer: self.checkpoint.producer,
-            source: self.checkpoint.source.clone(),
-            path: self.path.clone(),
-            from,
-            to,
-            sent_to: None,
-            noticed_ns: now.0,
-            why: None,
-        })
     }
 
     /// The end of what was sent and not answered.
@@ -484,6 +473,7 @@ impl Tracked {
             modified_ns: 0,
             heard_size: 0,
             shrunk_at: None,
+            shrunk_from: None,
             missed: None,
             next: None,
             waits: false,

@@ -29,6 +29,12 @@ pub(super) struct Copied {
     looking: bool,
 }
 
+impl Copied {
+    pub(super) fn is_looking(&self) -> bool {
+        self.looking
+    }
+}
+
 impl Shipper {
     /// The file has another content now: a new generation, read from its beginning.
     pub(super) fn replaced(&mut self, key: Key, size: u64) {
@@ -41,14 +47,16 @@ impl Shipper {
         }
         tracing::info!(file = %file.path.display(), offset = file.checkpoint.offset, size,
             "truncated or written anew: reading from the beginning");
-        let gap = file.gap(file.verified, self.context.clock.now());
+        // Of what was heard of it too, though nobody read it.
+        let seen_to = file.verified.max(file.shrunk_from.unwrap_or(0));
+        let gap = file.gap(seen_to, self.context.clock.now());
         let old = file.generation.is_kept().then(|| absent_key(&file.checkpoint));
         if old.is_some() {
             self.table.shelve(key);
         }
         let Some(file) = self.table.get_mut(key) else { return };
         file.checkpoint = new_generation(file.checkpoint.clone());
-        file.verified = 0;
+        (file.verified, file.shrunk_from) = (0, None);
         file.head_kept = 0;
         file.generation = Generation::Unseen { start: 0, look: false };
         file.sent = Outbox::default();
@@ -60,6 +68,7 @@ impl Shipper {
         let before = self.table.move_behind(key);
         self.release_next(before);
         self.look_for_missed(key);
+        self.look_back(key);
         self.wake(key);
         match old {
             // A copy of it may have been compressed, or it had gone and left its inode to this one.
@@ -78,6 +87,13 @@ impl Shipper {
         if size >= bytes {
             return;
         }
+        if matches!(file.generation, Generation::Unseen { .. }) {
+            // Nothing tells what it had, but a copy of that may be there.
+            file.shrunk_at.get_or_insert(now);
+            self.look_back(key);
+            return;
+        }
+        file.shrunk_from.get_or_insert(bytes);
         let Some(since) = file.shrunk_at else {
             file.shrunk_at = Some(now);
             return;
@@ -146,8 +162,9 @@ impl Shipper {
         self.look_for_next_copies();
     }
 
-    fn look_for_next_copies(&mut self) {
-        if self.copied.looking {
+    pub(super) fn look_for_next_copies(&mut self) {
+        // What one look finds the next must know.
+        if self.copied.looking || self.passed.is_looking() {
             return;
         }
         let Some(truncated) = self.copied.waiting.pop_front() else { return };
@@ -166,7 +183,14 @@ impl Shipper {
     pub(super) fn copies_found(&mut self, between: Between) {
         self.looks -= 1;
         self.copied.looking = false;
-        let (copies, now) = (between.begun(), self.context.clock.now());
+        self.passed.took(&between.taken);
+        self.read_first(between);
+        self.look_for_next_copies();
+    }
+
+    /// What was found is read first, and its files are kept open until then.
+    pub(super) fn read_first(&mut self, between: Between) {
+        let (copies, now) = (between.files.clone(), self.context.clock.now());
         self.take_between(between);
         let mut packed = Vec::new();
         for copy in copies {
@@ -179,7 +203,6 @@ impl Shipper {
         }
         // Also when there are none: the stream is held until they were looked for.
         self.judge(packed);
-        self.look_for_next_copies();
     }
 
     /// What is known of the files of a stream, whether they are found or not.

@@ -84,6 +84,10 @@ fn clocks_that_leap_lose_no_record_and_no_lease() {
     clocks.set(ahead, HOUR_S);
     clocks.set(behind, -HOUR_S);
     shown(&cluster, &ids, (ahead, behind), 2 * HOUR_S);
+    eventually("the figures to say that it differs", || {
+        let told = cluster.client(ahead).send("GET", "/metrics", &[], Vec::new())?.body;
+        told.lines().any(|line| line == "cluster_clock_differs 1").then_some(())
+    });
     load.more(300);
     clocks.set(leader, HOUR_S);
     shown(&cluster, &ids, (leader, behind), 2 * HOUR_S);

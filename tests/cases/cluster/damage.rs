@@ -108,6 +108,42 @@ fn a_damaged_log_of_the_metadata_stops_its_node_alone_and_is_not_cut() {
     cluster.expect(&meanwhile);
 }
 
+#[test]
+fn a_damaged_catalog_stops_its_node_alone_and_says_what_to_do() {
+    let (mut cluster, tally, _) = queued("known");
+    cluster.stop(1);
+    let path = cluster.data(1).join("catalog.redb");
+    let good = std::fs::read(&path).unwrap();
+    let mut flipped = good.clone();
+    flipped.iter_mut().skip(4_196).step_by(4_096).for_each(|byte| *byte ^= 1);
+    let damaged = [
+        ("flipped", Some(flipped)),
+        ("cut", Some(good[..good.len() / 2].to_vec())),
+        ("emptied", Some(Vec::new())),
+        ("gone", None),
+    ];
+    for (what, bytes) in damaged {
+        match bytes {
+            Some(bytes) => std::fs::write(&path, bytes).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let before = cluster.words(1).len();
+        cluster.begin(1);
+        let ended = eventually("it to end by itself", || cluster.process(1).ended());
+        let words = cluster.words(1);
+        let said = &words[before..];
+        assert!(!ended && said.contains("catalog.redb is damaged"), "{what}: {said}");
+        assert!(said.contains("join with an empty one"), "{what}: {said}");
+        assert!(!said.contains("panicked"), "{what}: {said}");
+        cluster.kill(1);
+    }
+    // As is said: it comes with an empty disk, as a new node.
+    cluster.wipe(1);
+    cluster.begin(1);
+    cluster.settled();
+    cluster.expect(&tally);
+}
+
 /// Bytes of the disk that becomes full.
 const DISK_BYTES: u64 = 160 << 20;
 
@@ -225,6 +261,11 @@ fn a_node_short_of_room_gives_up_its_own_copies_and_nobody_elses() {
         node["splits"].as_u64()
     };
     eventually("it to keep nothing", || (kept(&cluster, 2)? == 0).then_some(()));
+    eventually("the figures to say that copies are missing", || {
+        let told = cluster.client(0).send("GET", "/metrics", &[], Vec::new())?.body;
+        let count = told.lines().find_map(|line| line.strip_prefix("cluster_copies_missing "))?;
+        (count.parse::<u64>().unwrap() > 0).then_some(())
+    });
     // Nothing is lost by it, and the others give nothing up: they keep two copies of each.
     cluster.expect(&tally);
     assert!([0, 1].iter().all(|number| kept(&cluster, *number).is_some_and(|splits| splits > 0)));
@@ -233,6 +274,57 @@ fn a_node_short_of_room_gives_up_its_own_copies_and_nobody_elses() {
     cluster.settled();
     assert!(kept(&cluster, 2).is_some_and(|splits| splits > 0));
     cluster.expect(&tally);
+}
+
+/// Bytes that are left on the disk of a node that takes no records any more.
+const SHORT_BYTES: u64 = 64 << 20;
+
+#[test]
+fn a_node_short_of_room_leads_and_indexes_nothing_and_others_go_on() {
+    let mut cluster = Cluster::new(3, QUICK, plain);
+    let (disk, mounted) = SmallDisk::new(&cluster.data(2), DISK_BYTES);
+    cluster.through(2, mounted);
+    cluster.begin_all();
+    let id = cluster.id(2);
+    let share = |cluster: &Cluster, what: &str| {
+        let status = cluster.status(0)?;
+        let own = list(&status["partitions"]).iter().filter(|one| one[what] == id.as_str());
+        Some(own.count())
+    };
+    let has_share = |cluster: &Cluster| {
+        eventually("it to lead and index its share", || {
+            (share(cluster, "leader")? > 0 && share(cluster, "indexer")? > 0).then_some(())
+        });
+    };
+    has_share(&cluster);
+    let load = Load::start(&cluster.addresses(), "room", 8);
+    load.more(500);
+    if !disk.fill_but(cluster.process(2), SHORT_BYTES) {
+        eprintln!("not root: no disk is short of room");
+        drop(load.end());
+        return;
+    }
+    // Streams of all partitions are taken, at this node as well.
+    load.more(2_000);
+    eventually("it to lead and index nothing", || {
+        (share(&cluster, "leader")? == 0 && share(&cluster, "indexer")? == 0).then_some(())
+    });
+    eventually("it to be said", || {
+        let status = cluster.status(1)?;
+        let node = list(&status["nodes"]).iter().find(|node| node["id"] == id.as_str())?.clone();
+        let told = cluster.client(2).send("GET", "/metrics", &[], Vec::new())?.body;
+        let is_said = told.lines().any(|line| line == "cluster_disk_short 1");
+        (node["short_of_room"] == true && is_said).then_some(())
+    });
+    // Not one byte more: it leads nothing that would wait for it.
+    disk.fill(cluster.process(2));
+    load.more(1_000);
+    disk.empty(cluster.process(2));
+    load.more(300);
+    let tally = load.end();
+    cluster.settled();
+    cluster.expect(&tally);
+    has_share(&cluster);
 }
 
 /// Records are taken by the nodes that run.

@@ -96,6 +96,41 @@ fn whoever_is_cut_off_acknowledges_nothing_that_is_lost() {
 }
 
 #[test]
+fn two_nodes_that_do_not_reach_each_other_go_through_a_third() {
+    let (cluster, links) = Cluster::linked(3, QUEUED);
+    let load = Load::start(&cluster.addresses(), "between", 6);
+    load.more(300);
+    // Two that lead something each: what comes to one for the other has no direct way.
+    let one = cluster.leader_of(0, 0);
+    let other = (one + 1) % 3;
+    links.cut(one, other);
+    links.cut(other, one);
+    for (number, away) in [(one, other), (other, one)] {
+        let (id, away) = (cluster.id(number), cluster.id(away));
+        eventually("it to be said who does not reach whom", || {
+            let status = cluster.status((one + 2) % 3)?;
+            let node = list(&status["nodes"]).iter().find(|node| node["id"] == json!(id))?.clone();
+            list(&node["unreached"]).contains(&json!(away)).then_some(())
+        });
+    }
+    load.more(1_000);
+    let meanwhile = load.end();
+    // Whole answers at each of them, while nothing is mended.
+    cluster.expect(&meanwhile);
+    let status = cluster.status(one).unwrap();
+    let is_up = |node: &Value| node["health"] == "up";
+    assert!(list(&status["nodes"]).iter().all(is_up), "{status}");
+    links.mend();
+    eventually("nobody to be missed", || {
+        let status = cluster.status(0)?;
+        let all_reached = |node: &Value| node["unreached"].is_null();
+        list(&status["nodes"]).iter().all(all_reached).then_some(())
+    });
+    cluster.settled();
+    cluster.expect(&meanwhile);
+}
+
+#[test]
 fn while_a_node_is_down_answers_are_whole_or_say_what_is_missing() {
     for settings in [QUICK, QUEUED] {
         let mut cluster = Cluster::start(3, settings, plain);

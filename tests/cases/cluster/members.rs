@@ -1,14 +1,22 @@
 //! Nodes that come and go while records are taken.
 
 use std::path::Path;
+use std::time::Duration;
 
+use platform::clock::Clock;
 use serde_json::{Value, json};
+use tests::client::Client;
 use tests::cluster::{Cluster, QUICK, list};
 use tests::load::Load;
 use tests::process::{refuses, run};
 use tests::wait::eventually;
 
 use super::{plain, replicas};
+
+/// How long a node that was removed may take to answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(4);
+/// How long it may take to end.
+const END_WAIT: Duration = Duration::from_secs(8);
 
 /// What a node's status says of the node with this id.
 fn node(cluster: &Cluster, seen_by: usize, id: &str) -> Option<Value> {
@@ -99,19 +107,20 @@ fn who_operates_sees_the_nodes_and_is_told_what_to_do() {
         _ => Vec::new(),
     };
     let cluster = Cluster::start(4, QUICK, roles);
-    let shown = sawlog_cluster(&cluster, 1, &["status"]);
-    assert_eq!(shown.lines().filter(|line| line.contains("  up  ")).count(), 4, "{shown}");
-    for words in ["metadata led by", "clock", "entries behind", " 0 of "] {
-        assert!(shown.contains(words), "{words} in {shown}");
-    }
+    eventually("all of them to be shown as they are", || {
+        let shown = sawlog_cluster(&cluster, 1, &["status"]);
+        let are_up = shown.lines().filter(|line| line.contains("  up  ")).count() == 4;
+        let words = ["metadata led by", "clock", "entries behind", " 0 of "];
+        (are_up && words.iter().all(|words| shown.contains(words))).then_some(())
+    });
     eventually("the figures of all nodes to say the same", || {
         let says = |number: usize| {
             let told = cluster.client(number).send("GET", "/metrics", &[], Vec::new())?.body;
             let has = |line: &str| told.lines().any(|one| one == line);
             let is_so =
                 has("cluster_nodes{health=\"up\"} 4") && has("cluster_nodes{health=\"gone\"} 0");
-            (is_so && has("cluster_replicas_troubled 0") && has("cluster_clock_differs 0"))
-                .then_some(())
+            let clock = has("cluster_clock_differs 0") && has("cluster_clock_compared 1");
+            (is_so && has("cluster_replicas_troubled 0") && clock).then_some(())
         };
         (0..4).try_for_each(says)
     });
@@ -128,6 +137,8 @@ fn who_operates_sees_the_nodes_and_is_told_what_to_do() {
         refuses("sawlog", &["cluster", what, id, "--server", &url], &[says]);
     };
     refused("remove", &id, "is up");
+    let among_nodes = ["cluster", "status", "--server", cluster.advertised(0)];
+    refuses("sawlog", &among_nodes, &["where other nodes hear a node"]);
     refused("undrain", &id, "is not being drained");
     refused("drain", "nobody", "no node is");
     // By its address, and back by the beginning of its id.
@@ -138,6 +149,52 @@ fn who_operates_sees_the_nodes_and_is_told_what_to_do() {
     });
     assert!(sawlog_cluster(&cluster, 1, &["undrain", &id[..8]]).contains(&id));
     cluster.settled();
+}
+
+#[test]
+fn a_removed_node_says_so_at_once_and_ends() {
+    let mut cluster = Cluster::start(4, QUICK, plain);
+    three_vote(&cluster, 0);
+    let id = cluster.id(3);
+    operate(&cluster, 0, "drain", &id);
+    eventually("it to keep nothing", || node(&cluster, 0, &id).filter(keeps_nothing));
+    let address = cluster.addresses()[3].clone();
+    operate(&cluster, 0, "remove", &id);
+    let (clock, mut is_said) = (Clock::system(), false);
+    let begun = clock.elapsed();
+    let ended = eventually("it to end", || {
+        // Who asks it meanwhile hangs for nothing.
+        let asked = clock.elapsed();
+        let client = Client::fresh(&address, ANSWER_WAIT);
+        let body = b"{\"message\":\"too late\"}".to_vec();
+        if let Some(answer) = client.send("POST", "/api/v1/ingest", &[], body) {
+            is_said |= answer.status == 503 && answer.body.contains("out of its cluster");
+        }
+        assert!(clock.elapsed().saturating_sub(asked) < ANSWER_WAIT, "it hangs");
+        cluster.process(3).ended()
+    });
+    assert!(clock.elapsed().saturating_sub(begun) < END_WAIT, "it does not end");
+    assert!(!ended && cluster.words(3).contains("was removed from the cluster"));
+    eprintln!("whether somebody was told: {is_said}");
+}
+
+#[test]
+fn what_is_refused_for_want_of_a_majority_is_not_done_later() {
+    let mut cluster = Cluster::start(3, QUICK, plain);
+    three_vote(&cluster, 0);
+    let leader = cluster.status(0).unwrap()["leader"].as_str().unwrap().to_owned();
+    let last = cluster.number_of(&leader);
+    let others = [(last + 1) % 3, (last + 2) % 3];
+    let ids: Vec<String> = (0..3).map(|number| cluster.id(number)).collect();
+    others.iter().for_each(|number| cluster.kill(*number));
+    let server = cluster.client(last).url.clone();
+    let asked = ["cluster", "drain", &ids[last], "--server", &server];
+    refuses("sawlog", &asked, &["decides nothing now", "Nothing was changed"]);
+    // Nobody surely leads, and it is said.
+    eventually("nobody to lead", || (cluster.status(last)?["leader"] == "").then_some(()));
+    others.iter().for_each(|number| cluster.begin(*number));
+    cluster.settled();
+    assert_eq!(node(&cluster, last, &ids[last]).unwrap()["health"], "up");
 }
 
 #[test]

@@ -12,7 +12,9 @@ mod partitions;
 mod power;
 mod repeats;
 mod rolling;
+mod snapshots;
 mod starting;
+mod stopping;
 mod trimmed;
 mod trust;
 

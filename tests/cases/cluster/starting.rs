@@ -11,6 +11,8 @@ use super::plain;
 const STARTS_MAX: usize = 4;
 /// What a node says on its terminal when it is ready.
 const SAID: &str = "Sawlog is ready";
+/// And what it says before.
+const EARLY_SAID: &str = "not ready yet: reading what is there";
 /// What `/readyz` says of a node that was not ready yet since it was started.
 const EARLY: [&str; 2] = ["starting", "not all records are there yet"];
 
@@ -72,4 +74,8 @@ fn a_node_whose_cluster_lacks_a_node_is_ready_all_the_same() {
         client.ingest("/api/v1/ingest", b"{\"message\":\"of two\"}");
     }
     eventually("both records", || (cluster.count(0, "\"of two\"")? == 2).then_some(()));
+    // Whoever looks at its terminal knows from the beginning where it is, and that it is not ready yet.
+    let words = cluster.words(0);
+    let early = words.find(EARLY_SAID).expect("it says that it starts");
+    assert!(words.find(SAID).is_some_and(|ready| early < ready), "{words}");
 }

@@ -43,9 +43,12 @@ fn a_node_that_names_anothers_address_is_refused_and_harms_nobody() {
     let ended = eventually("the node to give up", || node.process.ended());
     let words = node.process.words();
     assert!(!ended && words.contains("give the address of this node with --advertise"), "{words}");
-    let status = cluster.status(0).unwrap();
-    let nodes = list(&status["nodes"]);
-    assert!(nodes.len() == 2 && nodes.iter().all(|node| node["health"] == "up"), "{status}");
+    eventually("the two to be there as they were", || {
+        let status = cluster.status(0)?;
+        let nodes = list(&status["nodes"]);
+        assert_eq!(nodes.len(), 2, "{status}");
+        nodes.iter().all(|node| node["health"] == "up").then_some(())
+    });
 }
 
 #[test]

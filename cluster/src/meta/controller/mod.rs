@@ -28,6 +28,8 @@ pub struct Sight {
     pub ages: BTreeMap<NodeId, i64>,
     /// Nodes heard of within a session.
     pub heard: BTreeSet<NodeId>,
+    /// Nodes whose disks are short of room.
+    pub short: BTreeSet<NodeId>,
     /// How many partitions are wanted.
     pub partition_count: u32,
     /// After how long a node that is down is not expected back, nanoseconds.
@@ -219,17 +221,17 @@ fn leases(topology: &Topology, sight: &Sight) -> Vec<Command> {
     let may_index = |node: NodeId| {
         topology.nodes.get(&node).is_some_and(|node| node.is_up() && node.roles.index)
     };
-    let nodes = topology.nodes.values().filter(|node| may_index(node.id)).count();
-    let most = load_max(topology.partitions.len(), nodes);
+    // Where the disk is short no split can be built; others do it as long as there are any.
+    let has_room = |node: &u64| !sight.short.contains(&NodeId(*node));
+    let indexers = roomy(topology.nodes.keys().map(|node| node.0), may_index, has_room);
+    let most = load_max(topology.partitions.len(), indexers.len());
     let mut load: BTreeMap<NodeId, usize> = BTreeMap::new();
     for (partition, placement) in topology.partitions.iter().filter(|(_, one)| one.born) {
-        let kept = placement.replicas.iter().map(|replica| replica.node);
-        let mut candidates: Vec<u64> =
-            kept.filter(|node| may_index(*node)).map(|node| node.0).collect();
+        let kept = placement.replicas.iter().map(|replica| replica.node.0);
+        let mut candidates = roomy(kept, may_index, has_room);
         if candidates.is_empty() {
             // Who keeps the queue does not index: others read it there.
-            let all = topology.nodes.keys().copied();
-            candidates = all.filter(|node| may_index(*node)).map(|node| node.0).collect();
+            candidates.clone_from(&indexers);
         }
         let ranks = ranked(partition_key(partition.0), candidates.iter().copied());
         let fits = |node: &u64| load.get(&NodeId(*node)).copied().unwrap_or(0) < most;
@@ -250,6 +252,17 @@ fn leases(topology: &Topology, sight: &Sight) -> Vec<Command> {
         commands.extend(holder.command);
     }
     commands
+}
+
+/// Those of the nodes that may do something and have room; where none has, all that may.
+fn roomy(
+    nodes: impl Iterator<Item = u64>,
+    may: impl Fn(NodeId) -> bool,
+    has_room: impl Fn(&u64) -> bool,
+) -> Vec<u64> {
+    let all: Vec<u64> = nodes.filter(|node| may(NodeId(*node))).collect();
+    let with_room: Vec<u64> = all.iter().copied().filter(has_room).collect();
+    if with_room.is_empty() { all } else { with_room }
 }
 
 /// Who has a lease from now on.

@@ -33,6 +33,7 @@ fn sight(topology: &Topology, partition_count: u32) -> Sight {
         now: NOW,
         ages: BTreeMap::new(),
         heard: topology.nodes.keys().copied().collect(),
+        short: BTreeSet::new(),
         partition_count,
         gone_after: 600_000_000_000,
         seed: 7,
@@ -131,6 +132,26 @@ fn one_more_of_n_nodes_moves_about_one_nth_of_the_work() {
         let share = partitions as usize / usize::try_from(nodes + 1).unwrap();
         assert!(moved >= share / 2 && moved <= share * 2, "{nodes}: {moved} of {share}");
     }
+}
+
+#[test]
+fn a_node_short_of_room_indexes_nothing_while_others_can_and_gets_it_back() {
+    let mut topology = topology(1..=4);
+    // They have been there for long.
+    let all = Sight { now: NOW + 3_600_000_000_000, ..sight(&topology, 16) };
+    settle(&mut topology, &all);
+    let (before, placed) = (indexers(&topology), topology.partitions.clone());
+    let short =
+        |nodes: &[u64]| Sight { short: nodes.iter().copied().map(NodeId).collect(), ..all.clone() };
+    settle(&mut topology, &short(&[2]));
+    assert!(indexers(&topology).values().all(|node| *node != NodeId(2)));
+    // It keeps what it has.
+    assert_eq!(topology.partitions, placed);
+    // Where no keeper of a partition has room one of them does it all the same.
+    settle(&mut topology, &short(&[1, 2, 3, 4]));
+    check_whole(&topology, 16);
+    settle(&mut topology, &all);
+    assert_eq!(indexers(&topology), before);
 }
 
 #[test]

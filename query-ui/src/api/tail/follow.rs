@@ -199,7 +199,8 @@ impl Tail {
             Ok(ticket) => ticket,
             Err(failure) => return Ok(Err(failure)),
         };
-        let by_id = Pipe::Sort(vec![SortKey { name: "id".to_owned(), descending: false }]);
+        let by_id =
+            Pipe::Sort(vec![SortKey { name: "id".to_owned(), descending: false, numbers: false }]);
         let filter = Filter::And(vec![self.filter.clone(), stretch]);
         let question = Question {
             query: Query { time: None, filter, pipes: vec![by_id] },
@@ -208,10 +209,10 @@ impl Tail {
             limit: 0,
         };
         let (engine, to, mut place) = (self.engine.clone(), self.to.clone(), self.place.clone());
-        let work = self.engine.run(async move {
+        let work = Box::pin(self.engine.run(async move {
             let outcome = stretch_of(&engine, &question, &to, &mut place).await;
             Ok((outcome, place))
-        });
+        }));
         let outcome = work.await;
         drop(ticket);
         let (outcome, place) = match outcome {

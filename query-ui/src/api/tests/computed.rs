@@ -243,6 +243,9 @@ async fn pipes_make_the_rows_that_they_say() {
                 {"host": "a", "c": null, "s": 3}]),
         ),
         ("| parse json | where code > 5 | fields code, deep.x", json!([{"code": "7", "deep.x": "y"}])),
+        ("| parse json | drop code | where exists(code) | fields code", json!([])),
+        ("| drop code | parse json | where code > 5 | fields code, deep.x", json!([{"code": "7", "deep.x": "y"}])),
+        ("n:1 | drop user | parse json | fields user", json!([{"user": null}])),
         ("| parse logfmt | where exists(note) | fields code, note", json!([{"code": "9", "note": "a b"}])),
         (
             "n<3 | extract \"<verb> /items/<id> took <ms>ms\" | where ms > 12 | fields verb, id, ms",

@@ -205,3 +205,50 @@ async fn whole_numbers_are_sorted_and_their_ends_found_exactly() {
         assert_eq!(found, [2, 3], "{rest:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_beyond_63_bits_are_put_in_order_as_numbers() {
+    for rest in BOTH {
+        let (fixture, app) = edges(rest).await;
+        // All of `id` are kept as texts, and of `seq` those that are great.
+        let given: [(i64, &str, &str); 5] = [
+            (11, "18446744073709551615", "18446744073709551615"),
+            (12, "9223372036854775808", "7"),
+            (13, "9999999999999999999", "9999999999999999999"),
+            (14, "10000000000000000000", "10000000000000000000"),
+            (15, "10000000000000000001", "10"),
+        ];
+        let lines =
+            given.map(|(n, id, seq)| format!(r#"{{"msg":"u","n":{n},"id64":{id},"seq":{seq}}}"#));
+        fixture.append(1, &[("host", "b")], lines).await;
+        let numbers = async |query: &str| {
+            let found = rows(&app, json!({ "query": query })).await;
+            found.iter().map(|row| row["n"].as_i64().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers("u | sort id64 | fields n").await, [12, 13, 14, 15, 11], "{rest:?}");
+        assert_eq!(numbers("u | sort id64 desc | fields n").await, [11, 15, 14, 13, 12]);
+        assert_eq!(numbers("u | sort seq | fields n").await, [12, 15, 13, 14, 11], "{rest:?}");
+        assert_eq!(numbers("u | sort seq desc | limit 2 | fields n").await, [11, 14]);
+        assert_eq!(numbers("big:* | sort big | fields n").await, [4, 3, 1, 6], "{rest:?}");
+        assert_eq!(
+            numbers("u | where id64 > 9999999999999999999 | sort n | fields n").await,
+            [11, 14, 15]
+        );
+        let ends = json!({ "query": "u | stats min(id64) as a, max(id64) as b, min(seq) as c, max(seq) as d, \
+            max(seq) where n != 11 as e by host" });
+        let expected = json!({ "host": "b", "a": "9223372036854775808", "b": "18446744073709551615",
+            "c": "7", "d": "18446744073709551615", "e": "10000000000000000000" });
+        assert_eq!(rows(&app, ends).await, [expected], "{rest:?}");
+        let grouped = "u | stats count() by id64 | eval n = 1 | sort id64 desc | fields id64";
+        let grouped = rows(&app, json!({ "query": grouped })).await;
+        assert_eq!(grouped.first().unwrap()["id64"], "18446744073709551615", "{rest:?}");
+        // Texts are in the order of texts, behind numbers.
+        assert_eq!(numbers("path:* | sort path | fields n").await, [4, 6, 5], "{rest:?}");
+        let path = rows(&app, json!({ "query": "| stats min(path) as a, max(path) as b" })).await;
+        assert_eq!(path, [json!({ "a": "/a*b/c", "b": "/axb/c" })], "{rest:?}");
+        assert_eq!(
+            numbers("mixed:* NOT mixed:true | sort mixed, n | fields n").await,
+            [1, 2, 4, 3]
+        );
+    }
+}

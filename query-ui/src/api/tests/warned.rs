@@ -110,6 +110,11 @@ async fn an_index_that_there_is_not_is_told_with_the_nearest_and_is_no_error() {
             (json!({ "query": "get NOT index:mian" }), Some("main")),
             (json!({ "query": "| union (index:mian)" }), Some("main")),
             (json!({ "query": "index:bill*" }), None),
+            // However many there are before it that there are.
+            (
+                json!({ "query": format!("{} OR index:mian", vec!["index:main"; 20].join(" OR ")) }),
+                Some("main"),
+            ),
         ] {
             assert_eq!(warned(&app, body.clone()).await, told(near), "{rest:?} {body}");
         }
@@ -119,6 +124,10 @@ async fn an_index_that_there_is_not_is_told_with_the_nearest_and_is_no_error() {
             assert!(warned(&app, json!({ "query": query })).await.is_empty(), "{rest:?} {query}");
         }
         assert!(warned(&app, json!({ "query": "", "indexes": ["main"] })).await.is_empty());
+        // As many as can be read are told, each once.
+        let many: Vec<String> = (0..40).map(|n| format!("index:zz{n} index:zz{n}")).collect();
+        let query = many.join(" OR ");
+        assert_eq!(warned(&app, json!({ "query": query })).await.len(), 16, "{rest:?}");
         let whole = lines(&app, json!({ "query": "", "indexes": ["mian"] })).await;
         let message = &whole.last().unwrap()["end"]["warnings"][0]["message"];
         assert_eq!(message, "there is no index \"mian\" yet");

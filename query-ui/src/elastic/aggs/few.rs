@@ -115,13 +115,17 @@ impl Level {
             }
         }
         let by_keys = |descending: bool| {
-            keys.iter().map(move |name| SortKey { name: name.clone(), descending })
+            keys.iter().map(move |name| SortKey { name: name.clone(), descending, numbers: false })
         };
         let mut order = Vec::new();
         for (path, descending) in &terms.order {
             match path.as_str() {
                 "_count" => {
-                    order.push(SortKey { name: COUNT.to_owned(), descending: *descending });
+                    order.push(SortKey {
+                        name: COUNT.to_owned(),
+                        descending: *descending,
+                        numbers: false,
+                    });
                 }
                 "_key" => order.extend(by_keys(*descending)),
                 _ => return None,
@@ -294,10 +298,12 @@ impl Runner<'_> {
         for (at, (source, (_, column))) in sources.iter().zip(level.columns()).enumerate() {
             if source.part.keeps_missing {
                 let name = format!("\u{1}f{at}");
-                order.push(SortKey { name: name.clone(), descending: !source.missing_first });
+                let descending = !source.missing_first;
+                order.push(SortKey { name: name.clone(), descending, numbers: false });
                 flags.push((name, Expr::Exists(Box::new(column))));
             }
-            order.push(SortKey { name: level.column(at), descending: source.descending });
+            let descending = source.descending;
+            order.push(SortKey { name: level.column(at), descending, numbers: false });
         }
         pipes.extend((!flags.is_empty()).then_some(Pipe::Eval(flags)));
         pipes.push(Pipe::Sort(order));

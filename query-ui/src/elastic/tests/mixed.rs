@@ -64,9 +64,88 @@ async fn what_is_missing_comes_first_where_that_is_said() {
         // It is no matter of what all records have.
         let sort = json!([{"@timestamp": {"order": "asc", "missing": "_first"}}]);
         assert_eq!(sorted(&app, &sort).await, ["two", "none", "one", "neither"], "{rest:?}");
-        let sort = json!({"size": 1, "sort": [{"n": {"missing": 5}}]}).to_string();
-        let (status, answer) = ask(&app, "POST", "/es/main/_search", &sort).await;
-        assert_eq!(status, axum::http::StatusCode::BAD_REQUEST, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_stands_in_for_what_is_missing() {
+    for rest in [Rest::Fresh, Rest::Splits] {
+        let records = [
+            json!({"msg": "two", "n": 2, "t": "b", "v": 2, "f": 2.5, "on": true}),
+            json!({"msg": "none"}),
+            json!({"msg": "four", "n": 4, "t": "d", "v": "x", "f": 4.5, "on": false}),
+        ];
+        let (_fixture, app) = stored(rest, records).await;
+        for (name, value, expected) in [
+            ("n", json!(3), ["two", "none", "four"]),
+            ("n", json!("3"), ["two", "none", "four"]),
+            ("n", json!(1), ["none", "two", "four"]),
+            ("n", json!(4.5), ["two", "four", "none"]),
+            ("f", json!(3), ["two", "none", "four"]),
+            ("t", json!("c"), ["two", "none", "four"]),
+            ("t", json!("z"), ["two", "four", "none"]),
+            // Of several types: numbers come before texts.
+            ("v", json!(1), ["none", "two", "four"]),
+            ("v", json!("m"), ["two", "none", "four"]),
+        ] {
+            let key = |order: &str| json!({name: {"order": order, "missing": value}});
+            assert_eq!(
+                sorted(&app, &json!([key("asc")])).await,
+                expected,
+                "{rest:?} {name} {value}"
+            );
+            // Page by page, each of one hit, which tells the value.
+            let (mut found, mut body) =
+                (Vec::new(), json!({"size": 1, "sort": [key("asc"), "_doc"]}));
+            loop {
+                let answer = post(&app, "/es/main/_search", body.clone()).await;
+                let hit = &answer["hits"]["hits"][0];
+                let Some(message) = hit["_source"]["message"].as_str() else { break };
+                found.push(message.to_owned());
+                assert!(found.len() <= expected.len(), "{found:?}");
+                body["search_after"] = hit["sort"].clone();
+            }
+            assert_eq!(found, expected, "{rest:?} {name} {value}");
+        }
+        let sort = json!([{"n": {"order": "desc", "missing": 3}}]);
+        assert_eq!(sorted(&app, &sort).await, ["four", "none", "two"], "{rest:?}");
+        let on = json!([{"on": {"missing": true}}]);
+        assert_eq!(sorted(&app, &on).await, ["four", "none", "two"], "{rest:?}");
+        // Of a field that no record has, and of what all have, it changes nothing.
+        for name in ["nowhere", "@timestamp"] {
+            let sort = json!([{name: {"order": "desc", "missing": 5}}]);
+            assert_eq!(sorted(&app, &sort).await, ["four", "none", "two"], "{rest:?} {name}");
+        }
+        let body = json!({"size": 3, "sort": [{"n": {"missing": 3}}]});
+        let answer = post(&app, "/es/main/_search", body).await;
+        assert_eq!(answer["hits"]["hits"][1]["sort"], json!([3]), "{rest:?}");
+        for wrong in [json!("three"), json!([3]), json!({"a": 1})] {
+            let body = json!({"sort": [{"n": {"missing": wrong}}]}).to_string();
+            let (status, answer) = ask(&app, "POST", "/es/main/_search", &body).await;
+            assert_eq!(status, axum::http::StatusCode::BAD_REQUEST, "{answer}");
+            assert!(answer.to_string().contains("[missing]"), "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn numbers_come_back_with_the_value_that_they_were_sent_with() {
+    for rest in [Rest::Fresh, Rest::Splits] {
+        let sent = r#"{"ts":"2026-01-01T00:00:00Z","msg":"m","one":1.0,"exp":1e5,"tiny":1.5e-7,"third":0.1,
+            "huge":1e300,"least":-9223372036854775808,"most":9223372036854775807,"whole":100}"#;
+        let fixture = Fixture::new(rest);
+        fixture.append(0, &[], [sent.replace('\n', " ")]).await;
+        if rest == Rest::Splits {
+            fixture.settle().await;
+        }
+        let app = router(fixture.engine.clone());
+        let answer = post(&app, "/es/main/_search", json!({})).await;
+        let source = &answer["hits"]["hits"][0]["_source"];
+        let sent: Value = serde_json::from_str(sent).unwrap();
+        for name in ["one", "exp", "tiny", "third", "huge", "least", "most", "whole"] {
+            // Floats stay floats, whole numbers whole ones.
+            assert_eq!(source[name].to_string(), sent[name].to_string(), "{rest:?} {name}");
+        }
     }
 }
 

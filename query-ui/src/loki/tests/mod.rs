@@ -1,6 +1,7 @@
 //! LogQL over real records, as Grafana's source asks it.
 
 mod members;
+mod written;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -330,7 +331,11 @@ async fn what_is_wrong_is_told() {
         (r#"sum({app="web"})"#, "count"),
         (r#"rate({app="web"}[0s])"#, "range"),
         ("{app=\"web\"} |= \"x", "nothing that a query has"),
-        (r#"{app="web"} | line_format "{{ .a | ToUpper }}""#, "template"),
+        (
+            r#"{app="web"} | line_format "{{ .a | sha256sum }}""#,
+            "col 36: sha256sum is not supported",
+        ),
+        (r#"{app="web"} | label_format b="{{range .a}}x{{end}}""#, "range is not supported"),
     ] {
         let (status, answer) = ask(&app, "query_range", query, WHEN).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{query}: {answer}");

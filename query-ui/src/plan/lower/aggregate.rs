@@ -12,8 +12,8 @@ use datafusion::functions_aggregate::percentile_cont::percentile_cont;
 use datafusion::logical_expr::{Expr, ExprFunctionExt as _, SortExpr, cast, lit};
 use model::time::SECOND;
 
-use super::frame::{Frame, Named, Rows, Value, column};
-use super::numbers::DIGITS;
+use super::frame::{Frame, Named, Rows, Texts, Value, column};
+use super::numbers::{DIGITS, end_of_texts};
 use super::{ColumnKind, Lowering};
 use crate::language::{Aggregate, Function, Group};
 
@@ -48,7 +48,8 @@ impl Lowering<'_> {
         }
         let plan = frame.plan.aggregate(groups, computed)?;
         // Rows of equal rank come in the order of their groups.
-        let order = columns.iter().take(by.len()).flat_map(|named| named.value.order(false));
+        let order =
+            columns.iter().take(by.len()).flat_map(|named| named.value.order_of_texts(false));
         let order: Vec<SortExpr> = order.collect();
         Ok(Frame { plan, rows: Rows::Table, order, is_sorted: by.is_empty(), columns })
     }
@@ -107,11 +108,6 @@ impl Lowering<'_> {
         let int = |expr| Ok(Value::new(expr, ColumnKind::Int));
         let float = |expr| Ok(Value::new(expr, ColumnKind::Float));
         let same = |expr| Ok(Value { expr, field: None, ..value.clone() });
-        // A text that may be a number is compared as one.
-        let (ordered, kind) = match value.is_loose {
-            true => (number(), ColumnKind::Float),
-            false => (value.expr.clone(), value.kind),
-        };
         match aggregate.function {
             Function::Count | Function::Rate => int(only(count(value.expr.clone()))?),
             Function::CountDistinct => int(only(count_distinct(value.expr.clone()))?),
@@ -125,8 +121,7 @@ impl Lowering<'_> {
             Function::Sum => float(only(sum(number()))?),
             Function::Avg => float(only(avg(number()))?),
             Function::Stddev => float(only(stddev(number()))?),
-            Function::Min => Ok(Value::new(only(min(ordered))?, kind)),
-            Function::Max => Ok(Value::new(only(max(ordered))?, kind)),
+            Function::Min | Function::Max => end_of(aggregate.function, &value, condition),
             Function::Quantile(part) => {
                 float(only(percentile_cont(number().sort(true, false), lit(part)))?)
             }
@@ -135,14 +130,12 @@ impl Lowering<'_> {
             }
             Function::First | Function::Last => {
                 let order = self.in_time(frame, aggregate.function);
-                let present = value.expr.clone().is_not_null();
-                let wanted = condition.clone().map_or(present.clone(), |c| c.and(present));
-                same(filtered(first_value(value.expr.clone(), order), wanted)?)
+                same(first_present(&value, order, condition)?)
             }
             Function::Values => {
                 let text = value.text();
                 let present = text.clone().is_not_null();
-                let wanted = condition.clone().map_or(present.clone(), |c| c.and(present));
+                let wanted = both(condition, present);
                 let order = vec![text.clone().sort(true, false)];
                 let all = array_agg_udaf().call(vec![text]);
                 let all = all.distinct().order_by(order).filter(wanted).build()?;
@@ -174,6 +167,38 @@ impl Lowering<'_> {
     /// A round width of which the range has about sixty.
     pub(super) fn round_width(&self) -> i64 {
         crate::plan::histogram::width_for(&self.span, AUTO_BINS)
+    }
+}
+
+/// The least or the greatest value. A text that may be a number is compared as one.
+fn end_of(function: Function, value: &Value, condition: Option<Expr>) -> Result<Value> {
+    let end = if function == Function::Min { min } else { max };
+    let only = |expr: Expr| match &condition {
+        Some(condition) => filtered(end(expr), condition.clone()),
+        None => Ok(end(expr)),
+    };
+    let expr = match value.texts {
+        Texts::Loose => return Ok(Value::new(only(value.number())?, ColumnKind::Float)),
+        Texts::Plain => only(value.expr.clone())?,
+        Texts::Great => end_of_texts(&value.expr, only)?,
+        Texts::Mixed => {
+            let order = value.order(function == Function::Max);
+            first_present(value, order, condition)?
+        }
+    };
+    Ok(Value { expr, field: None, ..value.clone() })
+}
+
+/// The first value in an order, of the rows for which a condition holds.
+fn first_present(value: &Value, order: Vec<SortExpr>, condition: Option<Expr>) -> Result<Expr> {
+    let wanted = both(condition, value.expr.clone().is_not_null());
+    filtered(first_value(value.expr.clone(), order), wanted)
+}
+
+fn both(condition: Option<Expr>, other: Expr) -> Expr {
+    match condition {
+        Some(condition) => condition.and(other),
+        None => other,
     }
 }
 

@@ -13,7 +13,7 @@ use model::level::Level;
 use model::quantity::{duration_unit, size_unit};
 use model::time::SECOND;
 
-use super::frame::{Frame, Value, nanos};
+use super::frame::{Frame, Texts, Value, nanos};
 use super::functions::Function;
 use super::numbers::{alike, exactly, great, is_number};
 use super::texts::made;
@@ -211,6 +211,7 @@ impl Lowering<'_> {
             "time_bin" => return self.time_bin(frame, arguments),
             "seconds" | "size" => return self.quantity(frame, name, arguments),
             "json_member" | "logfmt_member" => return self.member(frame, name, arguments),
+            "template" => return self.filled(frame, arguments),
             _ => {}
         }
         let values =
@@ -293,6 +294,16 @@ impl Lowering<'_> {
             _ => Function::At(path).call(vec![text]),
         };
         Ok(Value::loose(found))
+    }
+
+    /// A template, which was read before, with what it asks of rows.
+    fn filled(&mut self, frame: &Frame, arguments: &[Given]) -> Result<Value> {
+        let Some((Given::Text(source), asked)) = arguments.split_first() else {
+            return plan_err!("template() wants a text");
+        };
+        let asked = asked.iter().map(|one| self.value(frame, one).map(|value| value.text()));
+        let asked = asked.collect::<Result<Vec<Expr>>>()?;
+        Ok(Value::loose(Function::Template(source.clone()).call(asked)))
     }
 
     /// `if(condition, then, otherwise)`, `case(condition, value, …, otherwise)`.
@@ -460,8 +471,12 @@ pub(super) fn one_kind(values: &[Value]) -> (Vec<Expr>, Value) {
         // Only a missing value has another kind here.
         _ => lit(ScalarValue::Null),
     };
-    let is_loose = kind == ColumnKind::Text && values.iter().any(|value| value.is_loose);
-    let like = Value { is_loose, ..Value::new(lit(ScalarValue::Null), kind) };
+    let texts = match kind {
+        ColumnKind::Text => values.iter().map(|value| value.texts).max(),
+        _ => None,
+    };
+    let texts = texts.unwrap_or(Texts::Plain);
+    let like = Value { texts, ..Value::new(lit(ScalarValue::Null), kind) };
     (values.iter().map(as_kind).collect(), like)
 }
 

@@ -1,6 +1,6 @@
 //! A plan as far as it is built: its rows, the columns that can be named, and their order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::DataType;
 use datafusion::common::{Column as PlanColumn, Result, plan_err};
@@ -24,25 +24,38 @@ pub(super) struct Named {
     pub(super) value: Value,
 }
 
+/// Which of some texts are numbers in the order of them; they come before the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Texts {
+    /// None.
+    Plain,
+    /// Of a field that holds texts: whole numbers beyond 63 bits, which are kept so.
+    Great,
+    /// Of a field that holds numbers beside texts: all that read as such.
+    Mixed,
+    /// Out of another text: all that read as such.
+    Loose,
+}
+
 /// A value of every row.
 #[derive(Debug, Clone)]
 pub(super) struct Value {
     pub(super) expr: Expr,
     pub(super) kind: ColumnKind,
-    /// A text out of another text, which may well be a number.
-    pub(super) is_loose: bool,
+    /// Which of its texts are numbers, where it is a text.
+    pub(super) texts: Texts,
     /// The field it is as it stands, whose name may tell a unit.
     pub(super) field: Option<String>,
 }
 
 impl Value {
     pub(super) fn new(expr: Expr, kind: ColumnKind) -> Self {
-        Self { expr, kind, is_loose: false, field: None }
+        Self { expr, kind, texts: Texts::Plain, field: None }
     }
 
     /// A text that may be a number.
     pub(super) fn loose(expr: Expr) -> Self {
-        Self { expr, kind: ColumnKind::Text, is_loose: true, field: None }
+        Self { expr, kind: ColumnKind::Text, texts: Texts::Loose, field: None }
     }
 
     /// The value as text.
@@ -71,14 +84,26 @@ impl Value {
         }
     }
 
-    /// The order by it, what is missing last. A text that may be a number comes by its number.
+    /// The order by it, what is missing last. A text that is a number comes by its number, whole ones exactly.
     pub(super) fn order(&self, descending: bool) -> Vec<SortExpr> {
-        let mut order = Vec::new();
-        if self.is_loose {
-            order.push(self.number().sort(!descending, false));
+        let mut keys = match self.texts {
+            Texts::Plain => Vec::new(),
+            Texts::Great => vec![Function::Great.call(vec![self.expr.clone()])],
+            Texts::Mixed | Texts::Loose => {
+                vec![self.number(), Function::Whole.call(vec![self.expr.clone()])]
+            }
+        };
+        keys.push(self.expr.clone());
+        keys.into_iter().map(|key| key.sort(!descending, false)).collect()
+    }
+
+    /// The same with all texts of a field as texts: as groups are counted without a plan, and as doors
+    /// compare them where a page begins.
+    pub(super) fn order_of_texts(&self, descending: bool) -> Vec<SortExpr> {
+        match self.texts {
+            Texts::Great | Texts::Mixed => vec![self.expr.clone().sort(!descending, false)],
+            Texts::Plain | Texts::Loose => self.order(descending),
         }
-        order.push(self.expr.clone().sort(!descending, false));
-        order
     }
 }
 
@@ -100,8 +125,8 @@ pub(super) enum Rows {
         hidden: Vec<Named>,
         /// Structures that were parsed out of them, as flat objects; later ones count first.
         parsed: Vec<Expr>,
-        /// Names that were taken away.
-        dropped: BTreeSet<String>,
+        /// Names that were taken away, each with the number of structures that were parsed before it was.
+        dropped: BTreeMap<String, usize>,
     },
     /// A table: only its columns can be named.
     Table,
@@ -149,7 +174,10 @@ impl Frame {
             return Some(named.value.clone());
         }
         let scan = scan.and_then(|scan| scans.get(scan));
-        if dropped.contains(name) {
+        // What was parsed since then has the name anew.
+        let gone = dropped.get(name).copied();
+        let parsed = parsed.get(gone.unwrap_or(0)..).unwrap_or_default();
+        if gone.is_some() && (parsed.is_empty() || fixed(name).is_some()) {
             return Some(Value::new(
                 lit(datafusion::common::ScalarValue::Utf8(None)),
                 ColumnKind::Text,
@@ -171,8 +199,13 @@ impl Frame {
         let kind = resolve(&columns.types, name);
         let stored = Column::Field { name: name.to_owned(), kind };
         let stored = columns.of(&Source::Stored(stored));
+        let texts = match kind {
+            FieldType::Text => texts_of(&columns.types, name),
+            _ => Texts::Plain,
+        };
         let stored = stored.map(|expr| Value {
             field: Some(name.to_owned()),
+            texts,
             ..Value::new(expr, ColumnKind::of(kind))
         });
         if parsed.is_empty() {
@@ -188,7 +221,7 @@ impl Frame {
             members.push(member(object, name));
             members.extend(own.map(|own| member(object, own)));
         }
-        if columns.types.contains_key(name) {
+        if columns.types.contains_key(name) && gone.is_none() {
             members.extend(stored.map(|stored| stored.text()));
         }
         let expr = if members.len() == 1 { members.swap_remove(0) } else { coalesce(members) };
@@ -202,21 +235,18 @@ impl Frame {
             Some(known) => *known = named,
             None => self.columns.push(named),
         }
-        if let Rows::Records { dropped, .. } = &mut self.rows {
-            dropped.remove(name);
-        }
     }
 
     /// Takes a name away.
     pub(super) fn remove(&mut self, name: &str) -> Result<()> {
         self.columns.retain(|known| known.name != name);
-        if let Rows::Records { dropped, .. } = &mut self.rows {
+        if let Rows::Records { dropped, parsed, .. } = &mut self.rows {
             if fixed(name).is_some() {
                 return plan_err!(
                     "every record has {name:?}: choose columns with `fields` instead"
                 );
             }
-            dropped.insert(name.to_owned());
+            dropped.insert(name.to_owned(), parsed.len());
         }
         Ok(())
     }
@@ -229,6 +259,13 @@ impl Frame {
         self.is_sorted = true;
         Ok(self)
     }
+}
+
+/// Which texts of a field that is seen as text are numbers.
+fn texts_of(types: &Types, name: &str) -> Texts {
+    let Some(kinds) = types.get(name) else { return Texts::Plain };
+    let is_mixed = [FieldType::Int, FieldType::Float].iter().any(|kind| kinds.contains(kind));
+    if is_mixed { Texts::Mixed } else { Texts::Great }
 }
 
 /// The columns that a scan must have, and the types of fields that were looked up.

@@ -28,6 +28,7 @@ use model::time::{Period, Timestamp};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use super::numbers::{WHOLE_DIGITS, is_great, wholes};
 use super::structure::{at, flat_json, flat_logfmt, member};
 use super::texts::lengthened;
 use crate::language::calendar::Bins;
@@ -82,6 +83,12 @@ pub(in crate::plan) enum Function {
     Sampled(u32),
     /// A number as the text that a search finds it by: `5`, not `5.0`.
     Shown,
+    /// A template with what it asks of a row.
+    Template(String),
+    /// A text as the whole number that it is; not if that has more than 38 digits.
+    Whole,
+    /// The same of numbers that have more than 63 bits.
+    Great,
     /// How two values compare as numbers, whole ones exactly: -1, 0 or 1; nothing where one is none.
     /// Nodes before version 4 of the nodes' protocol do not know it.
     Order,
@@ -96,7 +103,9 @@ impl Function {
     /// As DataFusion knows it.
     pub(in crate::plan) fn udf(self) -> ScalarUDF {
         let signature = match self {
-            Self::Concat | Self::ConcatWs => Signature::variadic_any(Volatility::Immutable),
+            Self::Concat | Self::ConcatWs | Self::Template(_) => {
+                Signature::variadic_any(Volatility::Immutable)
+            }
             Self::Replace => Signature::any(3, Volatility::Immutable),
             Self::RegexpReplace => {
                 let either = vec![TypeSignature::Any(3), TypeSignature::Any(4)];
@@ -153,6 +162,9 @@ impl ScalarUDFImpl for Called {
             Function::RegexpReplace => "regexp_replace",
             Function::Sampled(_) => "sampled",
             Function::Shown => "shown",
+            Function::Template(_) => "template",
+            Function::Whole => "whole",
+            Function::Great => "great",
             Function::Order => "order",
         }
     }
@@ -175,6 +187,7 @@ impl ScalarUDFImpl for Called {
         Ok(match &self.function {
             Function::Number | Function::Duration | Function::Size => DataType::Float64,
             Function::Moment | Function::Order => DataType::Int64,
+            Function::Whole | Function::Great => DataType::Decimal128(WHOLE_DIGITS, 0),
             Function::Matches(_) | Function::InNetwork(..) | Function::Sampled(_) => {
                 DataType::Boolean
             }
@@ -189,17 +202,17 @@ impl ScalarUDFImpl for Called {
             | Function::Replace
             | Function::ReplaceRegex(_)
             | Function::RegexpReplace
+            | Function::Template(_)
             | Function::Shown => DataType::Utf8,
             Function::Bin(_) | Function::Moved => time_type(),
         })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        use Function::{Concat, ConcatWs, Joined, RegexpReplace, Replace, ReplaceRegex};
+        use Function::{Concat, ConcatWs, Joined, RegexpReplace, Replace, ReplaceRegex, Template};
         let made = match &self.function {
-            function @ (Concat | ConcatWs | Joined | Replace | ReplaceRegex(_) | RegexpReplace) => {
-                lengthened(function, &args.args)?
-            }
+            function @ (Concat | ConcatWs | Joined | Replace | ReplaceRegex(_) | RegexpReplace
+            | Template(_)) => lengthened(function, &args.args)?,
             function => function.apply(&ColumnarValue::values_to_arrays(&args.args)?)?,
         };
         Ok(ColumnarValue::Array(made))
@@ -238,6 +251,8 @@ impl Function {
             Self::Number => numbers(read_number),
             Self::Duration => numbers(read_duration),
             Self::Size => numbers(read_size),
+            Self::Whole => wholes(texts, |_| true)?,
+            Self::Great => wholes(texts, is_great)?,
             Self::Moment => {
                 let moment = |text: Option<&str>| Some(Period::read(text?)?.first.0);
                 Arc::new(texts.iter().map(moment).collect::<Int64Array>())
@@ -270,6 +285,7 @@ impl Function {
             | Self::Replace
             | Self::ReplaceRegex(_)
             | Self::RegexpReplace
+            | Self::Template(_)
             | Self::Shown
             | Self::Order => first.clone(),
         })

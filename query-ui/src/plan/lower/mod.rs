@@ -13,7 +13,7 @@ mod aggregate;
 mod pipes;
 mod context;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -29,7 +29,7 @@ pub(super) use aggregate::origin;
 use frame::{Frame, Rows, ScanColumns};
 pub(super) use functions::Function;
 pub(crate) use references::asked;
-pub(super) use references::{fields_of, queries};
+pub(super) use references::{fields_of, parts, queries};
 
 use super::newest::with_newest;
 use super::scan::Scanner;
@@ -52,8 +52,8 @@ pub enum Shape {
 pub struct Extras {
     /// Columns behind the record's own, which become fields of it; an object's members each.
     pub computed: Vec<OutputColumn>,
-    /// Fields and labels that are not shown.
-    pub dropped: BTreeSet<String>,
+    /// Fields and labels that are not shown, nor are they of so many of the first objects.
+    pub dropped: BTreeMap<String, usize>,
 }
 
 /// A column of a table.
@@ -312,7 +312,7 @@ impl<'a> Lowering<'a> {
             record,
             hidden: Vec::new(),
             parsed: Vec::new(),
-            dropped: BTreeSet::new(),
+            dropped: BTreeMap::new(),
         };
         Ok(Frame { plan, rows, columns: Vec::new(), order, is_sorted: false })
     }

@@ -1,6 +1,6 @@
 //! Pipes that make other columns or rows.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use arrow::datatypes::DataType;
 use datafusion::common::{JoinType, Result, ScalarValue, UnnestOptions, plan_err};
@@ -15,10 +15,12 @@ use super::frame::{Frame, Named, Rows, Value, column};
 use super::functions::Function;
 use super::{ColumnKind, Lowering, newest_first};
 use crate::language::{Expr as Given, Extraction, Format, Pipe, Query, SortKey};
+use crate::plan::planning::wanted;
 
 impl Lowering<'_> {
     /// The rows behind a pipe.
     pub(super) fn pipe(&mut self, mut frame: Frame, pipe: &Pipe) -> Result<Frame> {
+        wanted()?;
         match pipe {
             Pipe::Where(condition) => {
                 let condition = self.truth(&frame, condition)?;
@@ -65,7 +67,13 @@ impl Lowering<'_> {
                     let places = newest_first(record).into_iter().skip(1);
                     order.extend(places.map(|place| SortExpr { asc: !key.descending, ..place }));
                 }
-                _ => order.extend(self.named(&frame, &key.name)?.order(key.descending)),
+                _ => {
+                    let value = self.named(&frame, &key.name)?;
+                    order.extend(match key.numbers {
+                        true => value.order(key.descending),
+                        false => value.order_of_texts(key.descending),
+                    });
+                }
             }
         }
         order.append(&mut frame.order);
@@ -97,9 +105,8 @@ impl Lowering<'_> {
                     if let Some(other) = other.filter(|other| *other != place) {
                         frame.columns.remove(other);
                     }
-                    if let Rows::Records { dropped, .. } = &mut frame.rows {
-                        dropped.insert(old.clone());
-                        dropped.remove(new);
+                    if let Rows::Records { dropped, parsed, .. } = &mut frame.rows {
+                        dropped.insert(old.clone(), parsed.len());
                     }
                 }
                 None => {
@@ -125,6 +132,7 @@ impl Lowering<'_> {
 
     /// Computes a value once, as a column of the plan.
     fn with_column(&mut self, frame: &mut Frame, value: Value) -> Result<Value> {
+        wanted()?;
         let inner = self.name();
         let mut exprs: Vec<Expr> = columns_of(&frame.plan).collect();
         exprs.push(value.expr.alias(&inner));
@@ -158,7 +166,7 @@ impl Lowering<'_> {
         let is_computed = frame.columns.iter().any(|named| named.name == from);
         let (expr, kind) = match &frame.rows {
             Rows::Records { scan, parsed, dropped, .. }
-                if !is_computed && !dropped.contains(from) && super::fixed(from).is_none() =>
+                if !is_computed && !dropped.contains_key(from) && super::fixed(from).is_none() =>
             {
                 let scan = scan.and_then(|scan| self.scans.get(scan));
                 let values = scan.and_then(|scan| scan.values(from, distinct));
@@ -304,7 +312,7 @@ impl Lowering<'_> {
         let right = other.plan.project(right)?.build()?;
         let plan = frame.plan.project(left)?.union(right)?;
         let order = newest_first(&record);
-        let (scan, parsed, dropped) = (None, Vec::new(), BTreeSet::new());
+        let (scan, parsed, dropped) = (None, Vec::new(), BTreeMap::new());
         let rows = Rows::Records { scan, record, hidden, parsed, dropped };
         Ok(Frame { plan, rows, columns, order, is_sorted: false })
     }

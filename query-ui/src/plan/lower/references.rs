@@ -195,24 +195,47 @@ fn each_part<'a>(expr: &'a Expr, each: &mut dyn FnMut(&'a Expr)) {
 }
 
 fn each_inner<'a>(pipe: &'a Pipe, each: &mut dyn FnMut(&'a Query)) {
-    let in_expr = |expr: &'a Expr, each: &mut dyn FnMut(&'a Query)| {
-        each_part(expr, &mut |part| {
-            if let Expr::InQuery(_, query) = part {
-                each(query);
-            }
-        });
-    };
     match pipe {
         Pipe::Join { query, .. } | Pipe::Union(query) => each(query),
         Pipe::Context { around, .. } => each(around),
-        Pipe::Where(expr) => in_expr(expr, each),
-        Pipe::Eval(computed) => computed.iter().for_each(|(_, expr)| in_expr(expr, each)),
+        pipe => each_part_of(pipe, &mut |part| {
+            if let Expr::InQuery(_, query) = part {
+                each(query);
+            }
+        }),
+    }
+}
+
+/// The parts of the expressions of a pipe.
+fn each_part_of<'a>(pipe: &'a Pipe, each: &mut dyn FnMut(&'a Expr)) {
+    match pipe {
+        Pipe::Where(expr) => each_part(expr, each),
+        Pipe::Eval(computed) => computed.iter().for_each(|(_, expr)| each_part(expr, each)),
         Pipe::Stats { aggregates, .. } => {
             for aggregate in aggregates {
-                let parts = aggregate.argument.iter().chain(&aggregate.condition);
-                parts.for_each(|expr| in_expr(expr, each));
+                let exprs = aggregate.argument.iter().chain(&aggregate.condition);
+                exprs.for_each(|expr| each_part(expr, each));
             }
         }
         _ => {}
     }
+}
+
+/// How much there is to plan: the pipes of a query and of those inside of it, their columns and the parts
+/// of their expressions.
+pub(crate) fn parts(query: &Query) -> usize {
+    let mut count = 0;
+    for pipe in queries(query).into_iter().flat_map(|query| &query.pipes) {
+        each_part_of(pipe, &mut |_| count += 1);
+        count += 1 + match pipe {
+            Pipe::Stats { aggregates, by } => aggregates.len() + by.len(),
+            Pipe::Fields(names) | Pipe::Drop(names) => names.len(),
+            Pipe::Dedup { by, .. } => by.len(),
+            Pipe::Join { on, .. } => on.len(),
+            Pipe::Rename(pairs) => pairs.len(),
+            Pipe::Sort(keys) => keys.len(),
+            _ => 0,
+        };
+    }
+    count
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, StringArray, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use datafusion::common::{Result, plan_datafusion_err, plan_err, resources_datafusion_err};
+use datafusion::common::{
+    DataFusionError, Result, plan_datafusion_err, plan_err, resources_datafusion_err,
+};
 use datafusion::functions::expr_fn as functions;
 use datafusion::logical_expr::{ColumnarValue, Expr, lit, try_cast, when};
 use regex::Regex;
@@ -14,6 +16,7 @@ use regex::Regex;
 use super::frame::Value;
 use super::functions::Function;
 use crate::language::Expr as Given;
+use crate::language::template::{Template, TooLong};
 
 /// Bytes of the texts that a function makes of one batch of rows. As it is read, a batch has half a
 /// mebibyte, unless a single record has more; one that was sorted or grouped has up to 8,192 rows.
@@ -94,14 +97,25 @@ fn within(bytes_max: usize, function: &Function, given: &[ColumnarValue]) -> Res
     let mut texts = StringBuilder::new();
     let mut row = Row { text: String::new(), bytes_left: bytes_max };
     let (mut regex, mut given) = (Compiled::default(), Vec::new());
+    let template = match function {
+        Function::Template(source) => Some(read_template(source)?),
+        _ => None,
+    };
     for number in 0..row_count {
         given.clear();
         given.extend(arguments.iter().map(|one| one.of(number)));
-        let is_made = row.make(function, &given, &mut regex)?;
+        let is_made = match &template {
+            Some(template) => row.fill(template, &given)?,
+            None => row.make(function, &given, &mut regex)?,
+        };
         texts.append_option(is_made.then_some(row.text.as_str()));
         row.text.clear();
     }
     Ok(Arc::new(texts.finish()))
+}
+
+fn read_template(source: &str) -> Result<Template> {
+    Template::read(source).map_err(|wrong| plan_datafusion_err!("{}", wrong.why))
 }
 
 /// The expression that was used last: as a rule all rows have the same.
@@ -176,6 +190,14 @@ impl Row {
         Ok(true)
     }
 
+    fn fill(&mut self, template: &Template, given: &[Option<&str>]) -> Result<bool> {
+        match template.fill(given, self.bytes_left) {
+            Ok(text) => self.add(&text)?,
+            Err(TooLong) => return Err(too_much()),
+        }
+        Ok(true)
+    }
+
     fn add(&mut self, piece: &str) -> Result<()> {
         self.has_room(piece.len())?;
         self.bytes_left -= piece.len();
@@ -187,7 +209,7 @@ impl Row {
         if bytes <= self.bytes_left {
             return Ok(());
         }
-        Err(resources_datafusion_err!("a function makes too much text of one batch of rows"))
+        Err(too_much())
     }
 
     /// Nothing is found everywhere: it is left alone.
@@ -231,9 +253,13 @@ impl Row {
     }
 }
 
+fn too_much() -> DataFusionError {
+    resources_datafusion_err!("a function makes too much text of one batch of rows")
+}
+
 #[cfg(test)]
 mod tests {
-    use datafusion::common::{DataFusionError, ScalarValue};
+    use datafusion::common::ScalarValue;
 
     use super::*;
 
@@ -290,6 +316,17 @@ mod tests {
         let by_row = [texts(&[Some("11"), Some("xx"), Some("z")]), sources, one("-")];
         check(&Function::RegexpReplace, &by_row, &[Some("-1"), Some("-x"), None]);
         assert!(lengthened(&Function::RegexpReplace, &[one("a"), one("("), one("")]).is_err());
+    }
+
+    #[test]
+    fn templates_are_filled_row_by_row() {
+        let template = Function::Template("{{.a | ToUpper}}-{{.b}}".to_owned());
+        let given = [texts(&[Some("x"), None, Some("z")]), one("y")];
+        check(&template, &given, &[Some("X-y"), Some("-y"), Some("Z-y")]);
+        let long = Function::Template(r#"{{.a}}{{repeat 1000 "x"}}"#.to_owned());
+        let failed = within(2_500, &long, &given).unwrap_err();
+        assert!(matches!(failed, DataFusionError::ResourcesExhausted(_)), "{failed}");
+        assert!(lengthened(&Function::Template("{{".to_owned()), &[one("a")]).is_err());
     }
 
     #[test]

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import warnings from '../../../src/plan/warnings.rs?raw';
 import { en } from '../messages/partial/en';
 import { zh } from '../messages/partial/zh';
 import { doubtful, gaps } from './partial';
@@ -91,4 +92,43 @@ test('what a question may not mean is told once, with what may have been meant',
     'level:errror 不是任何级别：是否想写 error？',
     'level:loud 不是任何级别：级别有 info, error',
   ]);
+});
+
+test('an index that there is not is told in the language of the reader', () => {
+  const named = {
+    field: 'index',
+    message: 'there is no index "mian" yet',
+    hint: 'did you mean main?',
+  };
+  const term = { field: 'index', message: 'index:mi* names no index', hint: null };
+  expect(doubtful([named, term], en)).toEqual([
+    'there is no index "mian" yet: did you mean main?',
+    'index:mi* names no index',
+  ]);
+  expect(doubtful([named, term], zh)).toEqual([
+    '还没有索引 "mian"：是否想写 main？',
+    'index:mi* 不是任何索引',
+  ]);
+});
+
+test('whatever a node warns of, the page has words for it', () => {
+  const [code = ''] = warnings.split('#[cfg(test)]');
+  const templates = [...code.matchAll(/message: format!\("(.*)"\)/g)].map(([, text = '']) => text);
+  const fields = [...code.matchAll(/naming_none\(\s*"(\w+)"/g)].map(([, field = '']) => field);
+  const written = templates.flatMap((text) => {
+    const said = text.replace('{name:?}', '"x"').replace('{said}', 'a:x').replaceAll('\\"', '"');
+    return said.includes('{field}')
+      ? fields.map((field) => said.replace('{field}', field))
+      : [said];
+  });
+  expect(written.toSorted()).toEqual([
+    'a:x names no index',
+    'a:x names no level',
+    'no record has a field "x"',
+    'there is no index "x" yet',
+  ]);
+  for (const message of written) {
+    const told = doubtful([{ field: 'x', message, hint: null }], zh);
+    expect(told.join(), message).not.toBe(message);
+  }
 });

@@ -24,6 +24,8 @@ const BEYOND = /^rows beyond the first (\d+)$/;
 const ROWS_MAX = /^a table has so many at most/;
 const NO_FIELD = /^no record has a field (".*")$/s;
 const NO_LEVEL = /^(.*) names no level$/s;
+const NO_INDEX = /^there is no index (".*") yet$/s;
+const NO_INDEX_OF = /^(.*) names no index$/s;
 const MEANT = /^did you mean (.*)\?$/s;
 const LEVELS = /^levels are (.*)$/;
 const NO_ANSWER = /^node (\S+) does not answer(?:: (.*))?$/;
@@ -65,8 +67,12 @@ export function doubtful(doubts: Doubt[], w: PartialMessages): string[] {
 function doubtOf(message: string, w: PartialMessages): string {
   const [, field] = NO_FIELD.exec(message) ?? [];
   if (field) return w.noField(field);
-  const [, term] = NO_LEVEL.exec(message) ?? [];
-  return term ? w.noLevel(term) : message;
+  const [, level] = NO_LEVEL.exec(message) ?? [];
+  if (level) return w.noLevel(level);
+  const [, index] = NO_INDEX.exec(message) ?? [];
+  if (index) return w.noIndex(index);
+  const [, term] = NO_INDEX_OF.exec(message) ?? [];
+  return term ? w.noIndexOf(term) : message;
 }
 
 function hintOf(hint: string, w: PartialMessages): string {

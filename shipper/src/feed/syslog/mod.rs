@@ -3,6 +3,7 @@
 //! datagrams that come meanwhile are counted, and a record says how many.
 
 mod frames;
+mod socket;
 mod tls;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use self::frames::{Frames, Message};
+use self::socket::{Overflow, listener};
 use self::tls::Acceptor;
 use super::record::{self, Note};
 use super::run::{Out, Post, gap};
@@ -135,19 +137,17 @@ pub(super) async fn listen(syslog: &Syslog, post: &Post, out: &Out) {
                 Ok(socket) => return datagrams(&socket, post, out).await,
                 Err(error) => error.to_string(),
             },
-            Transport::Tcp => match TcpListener::bind(syslog.address).await {
+            Transport::Tcp => match listener(syslog.address) {
                 Ok(listener) => return connections(&listener, None, post, out).await,
                 Err(error) => error.to_string(),
             },
-            Transport::Tls(files) => {
-                match (Acceptor::new(files), TcpListener::bind(syslog.address).await) {
-                    (Ok(acceptor), Ok(listener)) => {
-                        return connections(&listener, Some(acceptor), post, out).await;
-                    }
-                    (Err(error), _) => error.to_string(),
-                    (_, Err(error)) => error.to_string(),
+            Transport::Tls(files) => match (Acceptor::new(files), listener(syslog.address)) {
+                (Ok(acceptor), Ok(listener)) => {
+                    return connections(&listener, Some(acceptor), post, out).await;
                 }
-            }
+                (Err(error), _) => error.to_string(),
+                (_, Err(error)) => error.to_string(),
+            },
         };
         let why = format!("cannot listen for syslog on {syslog}: {why}");
         tracing::error!("{why}, will try again");
@@ -170,7 +170,7 @@ impl Dropped {
     /// Says so in the spool, when there is room again.
     fn tell(&mut self, out: &Out) {
         let why = "the spool was full";
-        if self.records > 0 && out.offer(gap(out, self.records, self.bytes, why)) {
+        if self.records > 0 && out.offer(gap(out, self.records, Some(self.bytes), why)) {
             tracing::error!(records = self.records, bytes = self.bytes, "dropped: {why}");
             *self = Self::default();
         }
@@ -179,16 +179,21 @@ impl Dropped {
 
 async fn datagrams(socket: &UdpSocket, post: &Post, out: &Out) {
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
-    let mut dropped = Dropped::default();
+    let (mut dropped, mut overflow) = (Dropped::default(), Overflow::of(socket));
     loop {
         let first = tokio::select! {
             first = socket.recv_from(&mut buffer) => first,
-            () = post.clock.sleep(TELL_PERIOD), if dropped.records > 0 => {
+            () = post.clock.sleep(TELL_PERIOD), if dropped.records > 0 || overflow.waits() => {
                 dropped.tell(out);
+                overflow.look_now(post, out);
                 continue;
             }
-            () = post.stop.wait() => return dropped.tell(out),
+            () = post.stop.wait() => {
+                dropped.tell(out);
+                return overflow.look_now(post, out);
+            }
         };
+        overflow.look(post, out);
         // Errors are those of what we sent, and we send nothing.
         let Ok((length, from)) = first else { continue };
         let (mut records, mut count, mut bytes) = (Vec::new(), 0, 0);
@@ -237,6 +242,7 @@ async fn connections(
     out: &Out,
 ) {
     let places = descriptors::connections_max(descriptors::limit());
+    let fill = post.metrics.fill.connections(&post.name(), places);
     let places = Arc::new(Semaphore::new(places));
     let mut tasks = JoinSet::new();
     loop {
@@ -254,12 +260,12 @@ async fn connections(
             }
         };
         let acceptor = acceptor.as_mut().map(Acceptor::now);
-        let (post, out) = (post.clone(), out.clone());
+        let (post, out, one) = (post.clone(), out.clone(), fill.one());
         tasks.spawn(async move {
             if let Err(error) = connection(stream, acceptor, from, &post, &out).await {
                 tracing::debug!(%from, %error, "a connection of syslog broke off");
             }
-            drop(place);
+            drop((place, one));
         });
     }
     // They see the wish to stop, and put in what they have.

@@ -49,6 +49,30 @@ async fn lines_of_one_age_are_one_batch() {
     world.stop().await;
 }
 
+/// However slowly lines come, and though they never stop: no write puts off what was written before.
+#[tokio::test]
+async fn a_trickle_goes_by_its_age_while_it_goes_on() {
+    const BATCHES: usize = 4;
+    let mut world = World::new().await;
+    let age = Duration::from_secs(1);
+    let mut config = world.config();
+    config.batch_age = age;
+    world.start_with(config);
+    let clock = Clock::system();
+    let (start, mut written) = (clock.elapsed(), 0);
+    while world.receiver.counts().0 < BATCHES {
+        assert!(clock.elapsed() - start < age * 30, "{:?} requests", world.receiver.counts());
+        world.append("a.log", &format!("line {written}\n"));
+        written += 1;
+        clock.sleep(age / 10).await;
+    }
+    // Each has what came meanwhile.
+    let took = clock.elapsed() - start;
+    assert!(took >= age * 3 && written > BATCHES, "{written} lines in {took:?}");
+    world.receiver.messages(written).await;
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn who_ends_with_the_files_waits_for_nothing() {
     let mut world = World::new().await;

@@ -4,6 +4,7 @@
 
 mod gathers;
 mod held;
+mod passed;
 mod rated;
 mod replaced;
 mod rotated;

@@ -16,6 +16,8 @@ export interface PartialMessages {
   doubt: (message: string, hint: string) => string;
   noField: (field: string) => string;
   noLevel: (term: string) => string;
+  noIndex: (name: string) => string;
+  noIndexOf: (term: string) => string;
   meant: (what: string) => string;
   levels: (names: string) => string;
   more: (gaps: string) => string;

@@ -1,0 +1,109 @@
+//! Templates as Go and Loki have them: `{{.label}}`, functions, pipes, `if`. Read once, filled for each row.
+
+mod read;
+mod functions;
+mod value;
+mod fill;
+mod texts;
+mod numbers;
+mod printf;
+mod layout;
+#[cfg(test)]
+mod tests;
+
+use regex::Regex;
+
+/// A template that was understood.
+#[derive(Debug, Clone)]
+pub(crate) struct Template {
+    pieces: Vec<Piece>,
+    /// What it asks of a row, each once: values are given in this order.
+    names: Vec<Name>,
+}
+
+/// What a template asks of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Name {
+    /// The value of a label.
+    Label(String),
+    /// The line.
+    Line,
+    /// When it was, as a text.
+    Time,
+}
+
+/// A piece of a template that asks for no function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Plain {
+    /// A text as it stands.
+    Text(String),
+    /// A value as it is.
+    Name(Name),
+}
+
+/// What is wrong with a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// Where, bytes from 0.
+    pub(crate) at: usize,
+    /// In words.
+    pub(crate) why: String,
+}
+
+/// A template makes more text than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooLong;
+
+#[derive(Debug, Clone)]
+enum Piece {
+    Text(String),
+    Value(Expr),
+    If { cases: Vec<(Expr, Vec<Piece>)>, otherwise: Vec<Piece> },
+}
+
+#[derive(Debug, Clone)]
+enum Expr {
+    /// By its place among the names.
+    Name(usize),
+    Text(String),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+    Call(Call),
+}
+
+#[derive(Debug, Clone)]
+struct Call {
+    function: &'static str,
+    arguments: Vec<Expr>,
+    /// The first argument, where that is a regular expression.
+    regex: Option<Regex>,
+}
+
+impl Template {
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub(crate) fn read(text: &str) -> Result<Self, Wrong> {
+        read::read(text)
+    }
+
+    /// What it asks of a row.
+    pub(crate) fn names(&self) -> &[Name] {
+        &self.names
+    }
+
+    /// Its pieces where there is nothing to compute.
+    pub(crate) fn plain(&self) -> Option<Vec<Plain>> {
+        let plain = |piece: &Piece| match piece {
+            Piece::Text(text) => Some(Plain::Text(text.clone())),
+            Piece::Value(Expr::Name(at)) => match self.names.get(*at)? {
+                Name::Time => None,
+                name => Some(Plain::Name(name.clone())),
+            },
+            Piece::Value(_) | Piece::If { .. } => None,
+        };
+        self.pieces.iter().map(plain).collect()
+    }
+}
