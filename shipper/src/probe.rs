@@ -185,8 +185,7 @@ pub fn lines(bytes: &[u8]) -> usize {
             let place = lines.used() as u64;
             assembler.feed(line, place, place);
             count += usize::from(parser.record(Line::bare(line, place)).is_some());
-            parser.flat(line);
-            parser.text(line);
+            parser.seen(line);
         }
         assembler.close();
     }

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, header};
 use model::error::Kind;
-use model::json::{self, JsonError};
+use model::json::{self, Desk, JsonError};
 use model::stream::{IndexName, Labels};
 use model::wire::IngestAnswer;
 use platform::http::ApiError;
@@ -30,10 +30,15 @@ pub(super) async fn take(
         let body = packing.unpack(body)?;
         let mut parcel = Parcel::new(arrival, parcel::key(&headers, &body));
         let stream = parcel.stream(index, labels)?;
+        let mut desk = Desk::default();
         for line in lines(&body) {
-            let record = match json::flat(line) {
-                Ok(record) => {
-                    parcel.push_flat(stream, record, || line.to_vec())?;
+            if let Ok(record) = desk.read(line) {
+                parcel.push_quick(stream, &record, || line.to_vec())?;
+                continue;
+            }
+            let record = match json::flat_of_any(line) {
+                Ok(mut record) => {
+                    parcel.push_flat(stream, &mut record, || line.to_vec())?;
                     continue;
                 }
                 Err(JsonError::Syntax(_) | JsonError::NotObject) if is_text => json::plain(line),

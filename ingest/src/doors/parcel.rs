@@ -8,7 +8,7 @@ use bytes::Bytes;
 use model::batch::{BatchBuilder, Sequence, weight};
 use model::codec::{self, Head};
 use model::error::Kind;
-use model::json::{self, Flat, TIME_NAMES};
+use model::json::{self, Flat, Quick, TIME_NAMES};
 use model::limits::{BATCH_BYTES_MAX, BATCH_BYTES_TARGET, MESSAGE_BYTES_MAX};
 use model::partition::{Offset, RecordId};
 use model::record::{FieldValue, POISON_FIELD, Record};
@@ -225,15 +225,33 @@ impl Parcel {
         self.poisoned += u64::from(is_poisoned);
         self.stated = record.timestamp;
         let arrival = self.arrival;
-        self.room(stream, |builder| builder.fits(&record))?.push(record, arrival);
-        Ok(())
+        self.put(stream, |builder| builder.take(&record, arrival))
     }
 
-    /// The same of a record that borrows its texts.
+    /// The same of a record that was read quickly.
+    pub(super) fn push_quick(
+        &mut self,
+        stream: Stream,
+        record: &Quick<'_, '_>,
+        raw: impl FnOnce() -> Vec<u8>,
+    ) -> Result<(), ApiError> {
+        let is_timed = record.timestamp.is_some();
+        let is_odd = |name: &str| name == POISON_FIELD || !is_timed && TIME_NAMES.contains(&name);
+        let (_, weight) = record.weight();
+        let is_large = record.message().len() > MESSAGE_BYTES_MAX || weight > BATCH_BYTES_MAX;
+        if is_large || record.fields().any(|(name, _)| is_odd(name)) {
+            return self.push_flat(stream, &mut record.into_flat(), raw);
+        }
+        self.stated = record.timestamp;
+        let arrival = self.arrival;
+        self.put(stream, |builder| builder.take_quick(record, arrival))
+    }
+
+    /// The same of a record that borrows its texts, of which only the buffers are left.
     pub(super) fn push_flat(
         &mut self,
         stream: Stream,
-        mut record: Flat<'_>,
+        record: &mut Flat<'_>,
         raw: impl FnOnce() -> Vec<u8>,
     ) -> Result<(), ApiError> {
         if record.timestamp.is_none() {
@@ -249,12 +267,11 @@ impl Parcel {
         let is_large =
             record.message.len() > MESSAGE_BYTES_MAX || record.weight() > BATCH_BYTES_MAX;
         if is_large || record.fields.iter().any(|(name, _)| name == POISON_FIELD) {
-            return self.push(stream, record.into_record(), raw);
+            return self.push(stream, std::mem::take(record).into_record(), raw);
         }
         self.stated = record.timestamp;
         let arrival = self.arrival;
-        self.room(stream, |builder| builder.fits_flat(&record))?.push_flat(&record, arrival);
-        Ok(())
+        self.put(stream, |builder| builder.take_flat(record, arrival))
     }
 
     /// Names the record that was pushed last, to this stream, by its id and what it is. A batch of
@@ -276,31 +293,29 @@ impl Parcel {
         }
     }
 
-    /// The batch for the next record of a stream, which must fit.
-    fn room(
+    /// Adds the next record of a stream to its batch, or to a new one where it takes no more. An empty
+    /// one takes any.
+    fn put(
         &mut self,
         stream: Stream,
-        fits: impl FnOnce(&BatchBuilder) -> bool,
-    ) -> Result<&mut BatchBuilder, ApiError> {
-        let open = self.streams.get_mut(stream.0).ok_or_else(unknown)?;
-        let full = open
-            .filling
-            .as_ref()
-            .is_some_and(|one| !fits(&one.builder) || one.builder.bytes() >= BATCH_BYTES_TARGET);
-        if full {
+        take: impl Fn(&mut BatchBuilder) -> bool,
+    ) -> Result<(), ApiError> {
+        loop {
+            let open = self.streams.get_mut(stream.0).ok_or_else(unknown)?;
+            let filling = open.filling.get_or_insert_with(|| {
+                self.batches.push(None);
+                let builder = BatchBuilder::new(open.index.clone(), open.labels.clone());
+                let place = self.batches.len() - 1;
+                let (named, once, dated) = (0, 0, 0);
+                Filling { place, builder, named, names: 0, once, dated, is_fine: false }
+            });
+            let row = filling.builder.record_count() as u64;
+            if filling.builder.bytes() < BATCH_BYTES_TARGET && take(&mut filling.builder) {
+                self.places.push(Place { batch: filling.place, row });
+                return Ok(());
+            }
             self.seal(stream)?;
         }
-        let open = self.streams.get_mut(stream.0).ok_or_else(unknown)?;
-        let filling = open.filling.get_or_insert_with(|| {
-            self.batches.push(None);
-            let builder = BatchBuilder::new(open.index.clone(), open.labels.clone());
-            let place = self.batches.len() - 1;
-            let (named, once, dated) = (0, 0, 0);
-            Filling { place, builder, named, names: 0, once, dated, is_fine: false }
-        });
-        let row = filling.builder.record_count() as u64;
-        self.places.push(Place { batch: filling.place, row });
-        Ok(&mut filling.builder)
     }
 
     fn seal(&mut self, stream: Stream) -> Result<(), ApiError> {

@@ -1,12 +1,11 @@
 //! Records → columns: a batch that is being filled.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
+use super::known::{Hashed, Known, hash};
 use super::{Batch, FieldColumn, FieldValues, Texts};
-use crate::json::{Flat, Value};
+use crate::json::{Flat, Plain, Quick};
 use crate::level::Level;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_FIELDS_MAX, BATCH_RECORDS_MAX};
 use crate::record::{FieldType, FieldValue, Record};
@@ -78,81 +77,13 @@ struct ColumnBuilder {
     values: ValuesBuilder,
 }
 
-/// A field's value on its way into a column.
-enum ValueRef<'a> {
-    Text(&'a str),
-    Int(i64),
-    Float(f64),
-    Bool(bool),
-}
-
-impl ValueRef<'_> {
-    fn kind(&self) -> FieldType {
-        match self {
-            Self::Text(_) => FieldType::Text,
-            Self::Int(_) => FieldType::Int,
-            Self::Float(_) => FieldType::Float,
-            Self::Bool(_) => FieldType::Bool,
-        }
-    }
-}
-
-fn hash(name: &str, kind: FieldType) -> u64 {
-    xxh3_64_with_seed(name.as_bytes(), kind as u64)
-}
-
-/// Bytes of a column's name that stand beside its hash.
-const HEAD_BYTES: usize = 32;
-
-/// Whether two short texts of one length are the same, word by word: to call what compares any two takes
-/// longer than that.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    let ((words, rest), (others, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
-    words.iter().zip(others).all(|(a, b)| u64::from_le_bytes(*a) == u64::from_le_bytes(*b))
-        && rest.iter().zip(other_rest).all(|(a, b)| a == b)
-}
-
-/// What a column is known by: where records have very many fields, names elsewhere in memory are slow to
-/// reach.
-#[derive(Debug)]
-struct Known {
-    kind: FieldType,
-    length: usize,
-    head: [u8; HEAD_BYTES],
-}
-
-impl Known {
-    fn new(name: &str, kind: FieldType) -> Self {
-        let mut head = [0; HEAD_BYTES];
-        head.iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte);
-        Self { kind, length: name.len(), head }
-    }
-
-    /// Whether it is the column of that name and type; `own` looks at all of its name.
-    fn is(&self, name: &str, kind: FieldType, own: impl FnOnce() -> bool) -> bool {
-        self.kind == kind
-            && self.length == name.len()
-            && self.head.get(..name.len()).map_or_else(own, |head| is_same(head, name.as_bytes()))
-    }
-}
-
-/// Takes hashes as they are.
-#[derive(Debug, Clone, Copy, Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
+/// The type of the column that a value goes into.
+fn kind_of(value: Plain<'_>) -> FieldType {
+    match value {
+        Plain::Text(_) => FieldType::Text,
+        Plain::Int(_) => FieldType::Int,
+        Plain::Float(_) => FieldType::Float,
+        Plain::Bool(_) => FieldType::Bool,
     }
 }
 
@@ -172,8 +103,10 @@ pub struct BatchBuilder {
     known: Vec<Known>,
     /// By the hash of name and type; two of one hash are told apart by looking.
     places: HashMap<u64, usize, BuildHasherDefault<Hashed>>,
-    /// The column after the last one used: records mostly have the same fields in one order.
-    guess: usize,
+    /// The columns with which records begin, as [`Known::next`].
+    first: [usize; 2],
+    /// The column used last in the record that is added.
+    last: Option<usize>,
     bytes: usize,
 }
 
@@ -190,7 +123,8 @@ impl BatchBuilder {
             columns: Vec::new(),
             known: Vec::new(),
             places: HashMap::default(),
-            guess: 0,
+            first: [0; 2],
+            last: None,
             bytes: 0,
         }
     }
@@ -211,10 +145,7 @@ impl BatchBuilder {
     /// that keeps the bounds of a record.
     #[must_use]
     pub fn fits(&self, record: &Record) -> bool {
-        self.timestamps.is_empty()
-            || (self.timestamps.len() < BATCH_RECORDS_MAX
-                && self.bytes + weight(record) <= BATCH_BYTES_MAX
-                && self.columns.len() + record.fields.len() <= BATCH_FIELDS_MAX)
+        self.has_room(record.fields.len(), weight(record))
     }
 
     /// Whether a record without fields, of so many bytes of text, still fits.
@@ -260,88 +191,115 @@ impl BatchBuilder {
     /// something every record has, or like a label of the stream, are stored as `fields.NAME`.
     #[expect(clippy::needless_pass_by_value, reason = "who packs a record has done with it")]
     pub fn push(&mut self, record: Record, arrival: Timestamp) {
-        self.bytes += weight(&record);
-        let row = u32::try_from(self.timestamps.len()).expect("a batch has at most 65,536 records");
-        self.timestamps.push(record.timestamp.unwrap_or(arrival).0);
-        self.levels.push(record.level.number());
-        self.messages.push(&record.message);
-        self.guess = 0;
-        for (name, value) in &record.fields {
-            let value = match value {
-                FieldValue::Text(text) => ValueRef::Text(text),
-                FieldValue::Int(number) => ValueRef::Int(*number),
-                FieldValue::Float(number) => ValueRef::Float(*number),
-                FieldValue::Bool(truth) => ValueRef::Bool(*truth),
-            };
-            self.push_field(row, name, value);
-        }
+        self.add_record(&record, weight(&record), arrival);
     }
 
-    /// Whether a record read from JSON still fits, as [`BatchBuilder::fits`].
-    #[must_use]
-    pub fn fits_flat(&self, record: &Flat<'_>) -> bool {
-        self.has_room(record, record.weight())
-    }
-
-    fn has_room(&self, record: &Flat<'_>, weight: usize) -> bool {
-        self.timestamps.is_empty()
-            || (self.timestamps.len() < BATCH_RECORDS_MAX
-                && self.bytes + weight <= BATCH_BYTES_MAX
-                && self.columns.len() + record.fields.len() <= BATCH_FIELDS_MAX)
-    }
-
-    /// What [`BatchBuilder::push`] does, without owning the texts.
-    pub fn push_flat(&mut self, record: &Flat<'_>, arrival: Timestamp) {
-        self.add_flat(record, record.weight(), arrival);
-    }
-
-    /// The same if it still fits, weighed once for both. Whether it did.
-    pub fn take_flat(&mut self, record: &Flat<'_>, arrival: Timestamp) -> bool {
-        let weight = record.weight();
-        let fits = self.has_room(record, weight);
+    /// The same if the record still fits. Whether it did.
+    pub fn take(&mut self, record: &Record, arrival: Timestamp) -> bool {
+        let weight = weight(record);
+        let fits = self.has_room(record.fields.len(), weight);
         if fits {
-            self.add_flat(record, weight, arrival);
+            self.add_record(record, weight, arrival);
         }
         fits
     }
 
-    fn add_flat(&mut self, record: &Flat<'_>, weight: usize, arrival: Timestamp) {
-        self.bytes += weight;
-        let row = u32::try_from(self.timestamps.len()).expect("a batch has at most 65,536 records");
-        self.timestamps.push(record.timestamp.unwrap_or(arrival).0);
-        self.levels.push(record.level.number());
-        self.messages.push(&record.message);
-        self.guess = 0;
-        for (name, value) in &record.fields {
+    fn add_record(&mut self, record: &Record, weight: usize, arrival: Timestamp) {
+        let fields = record.fields.iter().map(|(name, value)| {
             let value = match value {
-                Value::Text(text) => ValueRef::Text(text),
-                Value::Int(number) => ValueRef::Int(*number),
-                Value::Float(number) => ValueRef::Float(*number),
-                Value::Bool(truth) => ValueRef::Bool(*truth),
+                FieldValue::Text(text) => Plain::Text(text),
+                FieldValue::Int(number) => Plain::Int(*number),
+                FieldValue::Float(number) => Plain::Float(*number),
+                FieldValue::Bool(truth) => Plain::Bool(*truth),
             };
-            self.push_field(row, name, value);
-        }
+            (name.as_str(), value)
+        });
+        let timestamp = record.timestamp.unwrap_or(arrival);
+        self.add(weight, (timestamp, record.level, &record.message), fields);
     }
 
-    fn push_field(&mut self, row: u32, name: &str, value: ValueRef<'_>) {
-        let place = self.place(name, value.kind());
-        self.guess = place + 1;
+    fn has_room(&self, field_count: usize, weight: usize) -> bool {
+        self.timestamps.is_empty()
+            || (self.timestamps.len() < BATCH_RECORDS_MAX
+                && self.bytes + weight <= BATCH_BYTES_MAX
+                && self.columns.len() + field_count <= BATCH_FIELDS_MAX)
+    }
+
+    /// What [`BatchBuilder::take`] does, without owning the texts.
+    pub fn take_flat(&mut self, record: &Flat<'_>, arrival: Timestamp) -> bool {
+        let weight = record.weight();
+        let fits = self.has_room(record.fields.len(), weight);
+        if fits {
+            let fields = record.fields.iter().map(|(name, value)| (name.as_ref(), value.plain()));
+            let timestamp = record.timestamp.unwrap_or(arrival);
+            self.add(weight, (timestamp, record.level, &record.message), fields);
+        }
+        fits
+    }
+
+    /// The same of a record that was read quickly.
+    pub fn take_quick(&mut self, record: &Quick<'_, '_>, arrival: Timestamp) -> bool {
+        let (field_count, weight) = record.weight();
+        let fits = self.has_room(field_count, weight);
+        if fits {
+            let timestamp = record.timestamp.unwrap_or(arrival);
+            self.add(weight, (timestamp, record.level, record.message()), record.fields());
+        }
+        fits
+    }
+
+    fn add<'v>(
+        &mut self,
+        weight: usize,
+        (timestamp, level, message): (Timestamp, Level, &str),
+        fields: impl Iterator<Item = (&'v str, Plain<'v>)>,
+    ) {
+        self.bytes += weight;
+        let row = u32::try_from(self.timestamps.len()).expect("a batch has at most 65,536 records");
+        self.timestamps.push(timestamp.0);
+        self.levels.push(level.number());
+        self.messages.push(message);
+        self.last = None;
+        fields.for_each(|(name, value)| self.push_field(row, name, value));
+    }
+
+    fn push_field(&mut self, row: u32, name: &str, value: Plain<'_>) {
+        let place = self.place(name, kind_of(value));
         let Some((_, column)) = self.columns.get_mut(place) else { return };
         column.rows.push(row);
         match (&mut column.values, value) {
-            (ValuesBuilder::Text(values), ValueRef::Text(value)) => values.push(value),
-            (ValuesBuilder::Int(values), ValueRef::Int(value)) => values.push(value),
-            (ValuesBuilder::Float(values), ValueRef::Float(value)) => values.push(value),
-            (ValuesBuilder::Bool(values), ValueRef::Bool(value)) => values.push(value),
+            (ValuesBuilder::Text(values), Plain::Text(value)) => values.push(value),
+            (ValuesBuilder::Int(values), Plain::Int(value)) => values.push(value),
+            (ValuesBuilder::Float(values), Plain::Float(value)) => values.push(value),
+            (ValuesBuilder::Bool(values), Plain::Bool(value)) => values.push(value),
             _ => unreachable!("a column is found by its type"),
         }
     }
 
-    /// The column of a field of that name and type, made when it is not there.
+    /// The column of a field of that name and type that comes after the last one, made when it is not there.
     fn place(&mut self, name: &str, kind: FieldType) -> usize {
-        if let Some(place) = self.find(name, kind) {
-            return place;
+        let next = match self.last {
+            Some(last) => self.known.get(last).map_or([0; 2], |known| known.next),
+            None => self.first,
+        };
+        let [latest, other] = next;
+        if self.is(latest, name, kind) {
+            self.last = Some(latest);
+            return latest;
         }
+        let place = match self.is(other, name, kind) {
+            true => other,
+            false => self.find(name, kind).unwrap_or_else(|| self.open(name, kind)),
+        };
+        let known =
+            self.last.and_then(|last| self.known.get_mut(last)).map(|known| &mut known.next);
+        *known.unwrap_or(&mut self.first) = [place, latest];
+        self.last = Some(place);
+        place
+    }
+
+    /// A new column for a name that has none, unless it has one under the name it is given.
+    fn open(&mut self, name: &str, kind: FieldType) -> usize {
         let taken = RESERVED.contains(&name) || self.labels.get(name).is_some();
         let name = if taken { format!("fields.{name}") } else { name.to_owned() };
         if taken && let Some(place) = self.find(&name, kind) {
@@ -362,20 +320,20 @@ impl BatchBuilder {
     /// Notes the column that comes next.
     fn know(&mut self, name: &str, kind: FieldType) {
         self.places.entry(hash(name, kind)).or_insert(self.columns.len());
-        self.known.push(Known::new(name, kind));
+        self.known.push(Known::new(name, kind, self.columns.len() + 1));
+    }
+
+    /// Whether a column is the one of that name and type.
+    fn is(&self, place: usize, name: &str, kind: FieldType) -> bool {
+        let own = || self.columns.get(place).is_some_and(|(own, _)| own == name);
+        self.known.get(place).is_some_and(|known| known.is(name, kind, own))
     }
 
     /// A column by its own name. No column is named like something that is taken.
     fn find(&self, name: &str, kind: FieldType) -> Option<usize> {
-        let is_it = |at: &usize| {
-            let own = || self.columns.get(*at).is_some_and(|(own, _)| own == name);
-            self.known.get(*at).is_some_and(|known| known.is(name, kind, own))
-        };
-        if is_it(&self.guess) {
-            return Some(self.guess);
-        }
         let place = *self.places.get(&hash(name, kind))?;
         // Where two have one hash, the later one is looked for.
+        let is_it = |at: &usize| self.is(*at, name, kind);
         if is_it(&place) { Some(place) } else { (0..self.columns.len()).find(is_it) }
     }
 
@@ -455,7 +413,7 @@ mod tests {
 
     #[test]
     fn long_names_that_begin_alike_have_columns_of_their_own() {
-        let long = |end: &str| format!("{}{end}", "n".repeat(HEAD_BYTES));
+        let long = |end: &str| format!("{}{end}", "n".repeat(super::super::known::HEAD_BYTES));
         let names = [long(""), long("a"), long("b"), long("aa"), "n".to_owned()];
         let fields: Vec<(&str, FieldValue)> =
             names.iter().map(|name| (name.as_str(), FieldValue::Int(1))).collect();

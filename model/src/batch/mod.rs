@@ -1,6 +1,7 @@
 //! A batch: records of one stream that travel and commit together, as columns.
 
 mod builder;
+mod known;
 
 use bytes::Bytes;
 

@@ -1,5 +1,6 @@
 //! JSON object → record: nested fields flat, time, message and level by the names people use.
 
+mod desk;
 mod members;
 mod quick;
 
@@ -18,7 +19,9 @@ use crate::record::{FieldValue, KEPT_FIELD, POISON_FIELD, Record};
 use crate::text::{cut, keep_text};
 use crate::time::Timestamp;
 
+pub use desk::{Desk, Quick};
 pub use members::{Members, Place, moment, severity};
+pub use quick::Stop;
 
 /// Names of the time, in order of preference.
 pub const TIME_NAMES: [&str; 6] = ["@timestamp", "timestamp", "time", "ts", "_time", "eventTime"];
@@ -54,7 +57,31 @@ pub enum Value<'a> {
     Bool(bool),
 }
 
+/// The same, its text borrowed from wherever it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Plain<'a> {
+    /// Text.
+    Text(&'a str),
+    /// A whole number that fits 64 bits.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// True or false.
+    Bool(bool),
+}
+
 impl Value<'_> {
+    /// The same value, its text borrowed from this one.
+    #[must_use]
+    pub fn plain(&self) -> Plain<'_> {
+        match self {
+            Self::Text(text) => Plain::Text(text),
+            Self::Int(number) => Plain::Int(*number),
+            Self::Float(number) => Plain::Float(*number),
+            Self::Bool(truth) => Plain::Bool(*truth),
+        }
+    }
+
     /// The same value, its text borrowed from this one.
     #[must_use]
     pub fn borrowed(&self) -> Value<'_> {
@@ -79,7 +106,7 @@ impl Value<'_> {
 }
 
 /// A record as a line of JSON states it, its texts borrowed from the line.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Flat<'a> {
     /// When it happened, if the line says so.
     pub timestamp: Option<Timestamp>,
@@ -135,11 +162,15 @@ pub fn record(line: &[u8]) -> Result<Record, JsonError> {
 /// # Errors
 /// As [`record`].
 pub fn flat(line: &[u8]) -> Result<Flat<'_>, JsonError> {
-    quick::flat(line).map_or_else(|| flat_of_any(line), Ok)
+    let mut desk = Desk::default();
+    desk.read(line).map_or_else(|_| flat_of_any(line), |quick| Ok(quick.into_flat()))
 }
 
-/// [`flat`] of whatever JSON it is.
-fn flat_of_any(line: &[u8]) -> Result<Flat<'_>, JsonError> {
+/// [`flat`] of a line that [`Desk::read`] leaves.
+///
+/// # Errors
+/// As [`record`].
+pub fn flat_of_any(line: &[u8]) -> Result<Flat<'_>, JsonError> {
     assemble(gather(line)?, || match keep_text(line).0 {
         Cow::Borrowed(line) => Cow::Borrowed(line.trim()),
         Cow::Owned(line) => Cow::Owned(line.trim().to_owned()),

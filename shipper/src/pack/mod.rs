@@ -18,7 +18,7 @@ use crate::frame::assemble::Assembler;
 use crate::frame::container::Container;
 use crate::frame::multiline::Multiline;
 use crate::frame::{self, Delimiter, Lines};
-use crate::parse::{Line, Parser};
+use crate::parse::{Line, Parser, Seen};
 use crate::source::Source;
 pub(crate) use width::Width;
 pub(crate) use workbench::{Workbench, Workbenches};
@@ -298,23 +298,22 @@ impl Packer<'_> {
         let noted = note.peer.is_some() || note.cut || note.own;
         let arrival = note.arrival.unwrap_or(self.now);
         if self.width.poison.is_none() && !noted {
-            if let Some(text) = self.parser.text(text) {
-                let fits = builder.fits_text(text.message.len());
-                if fits {
-                    builder.push_text(text.timestamp.unwrap_or(arrival), text.level, text.message);
+            match self.parser.seen(text) {
+                Some(Seen::Text(text)) => {
+                    let fits = builder.fits_text(text.message.len());
+                    if fits {
+                        let timestamp = text.timestamp.unwrap_or(arrival);
+                        builder.push_text(timestamp, text.level, text.message);
+                    }
+                    return fits;
                 }
-                return fits;
-            }
-            if let Some(flat) = self.parser.flat(text) {
-                return builder.take_flat(&flat, arrival);
+                Some(Seen::Quick(quick)) => return builder.take_quick(&quick, arrival),
+                Some(Seen::Flat(flat)) => return builder.take_flat(&flat, arrival),
+                None => {}
             }
         }
         let Some(record) = self.record(line) else { return true };
-        let fits = builder.fits(&record);
-        if fits {
-            builder.push(record, arrival);
-        }
-        fits
+        builder.take(&record, arrival)
     }
 
     /// Says which bytes of a spool are no records any more.

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use encoding_rs::Encoding;
-use model::json::{self, JsonError, TIME_NAMES};
+use model::json::{self, Desk, Flat, JsonError, Quick, Stop, TIME_NAMES};
 use model::level::Level;
 use model::limits::MESSAGE_BYTES_MAX;
 use model::record::{FieldValue, KEPT_FIELD, Record};
@@ -36,6 +36,7 @@ pub(crate) struct Parser {
     zone: Zone,
     now: Timestamp,
     encoding: Option<&'static Encoding>,
+    desk: Desk,
 }
 
 /// A line that is a record as it stands: no fields, nothing escaped or cut.
@@ -44,6 +45,17 @@ pub(crate) struct Text<'a> {
     pub(crate) timestamp: Option<Timestamp>,
     pub(crate) level: Level,
     pub(crate) message: &'a str,
+}
+
+/// What a line is at first sight.
+#[derive(Debug)]
+pub(crate) enum Seen<'p, 'a> {
+    /// Plain text.
+    Text(Text<'a>),
+    /// An object of JSON, its texts with the parser or in the line.
+    Quick(Quick<'p, 'a>),
+    /// An object of JSON of any other kind.
+    Flat(Flat<'a>),
 }
 
 /// A line or several, and what was said around them.
@@ -74,32 +86,46 @@ impl Parser {
         now: Timestamp,
         encoding: Option<&'static Encoding>,
     ) -> Self {
-        Self { zone: recipe.zone.clone(), recipe, now, encoding }
+        Self { zone: recipe.zone.clone(), recipe, now, encoding, desk: Desk::default() }
     }
 
-    /// A plain line, without making a record of it. `None`: it takes [`Parser::record`].
-    pub(crate) fn text<'a>(&mut self, line: &'a [u8]) -> Option<Text<'a>> {
-        let json = line.first() == Some(&b'{') && !matches!(self.recipe.format, Format::Text);
-        let plain = self.recipe.is_plain() && self.encoding.is_none();
-        if json || !plain || line.len() > MESSAGE_BYTES_MAX {
+    /// What a line is, without making a record of it. `None`: it takes [`Parser::record`].
+    pub(crate) fn seen<'a>(&mut self, line: &'a [u8]) -> Option<Seen<'_, 'a>> {
+        if self.encoding.is_some() || line.len() > MESSAGE_BYTES_MAX {
             return None;
         }
-        let message = std::str::from_utf8(line).ok()?;
-        Some(Text { timestamp: self.time(line), level: Level::detect(message), message })
-    }
-
-    /// An object of JSON, without making a record of it. `None`: it takes [`Parser::record`].
-    pub(crate) fn flat<'a>(&self, line: &'a [u8]) -> Option<json::Flat<'a>> {
-        let plain = self.recipe.is_plain_json() && self.encoding.is_none();
-        let object = line.first() == Some(&b'{') && line.trim_ascii_end().ends_with(b"}");
-        if !plain || !object || line.len() > MESSAGE_BYTES_MAX {
+        let Self { recipe, zone, now, desk, .. } = self;
+        let mut text = || {
+            let message = std::str::from_utf8(line).ok().filter(|_| recipe.is_plain())?;
+            let timestamp = time::find(line).and_then(|stated| zone.resolve(&stated, *now));
+            Some(Seen::Text(Text { timestamp, level: Level::detect(message), message }))
+        };
+        if line.first() != Some(&b'{') || matches!(recipe.format, Format::Text) {
+            return text();
+        }
+        if !recipe.is_plain_json() {
             return None;
         }
-        let flat = json::flat(line).ok()?;
+        if !line.trim_ascii_end().ends_with(b"}") {
+            return text();
+        }
         // A time in a form of its own is still among the fields.
-        let timed = flat.timestamp.is_some()
-            || !flat.fields.iter().any(|(name, _)| TIME_NAMES.contains(&name.as_ref()));
-        timed.then_some(flat)
+        let is_time = |name: &str| TIME_NAMES.contains(&name);
+        match desk.read(line) {
+            Ok(quick) => {
+                let timed =
+                    quick.timestamp.is_some() || !quick.fields().any(|(name, _)| is_time(name));
+                timed.then_some(Seen::Quick(quick))
+            }
+            // Looks like JSON and is none: text like any other.
+            Err(Stop::Broken) => text(),
+            Err(Stop::Unusual) => {
+                let flat = json::flat_of_any(line).ok()?;
+                let timed =
+                    flat.timestamp.is_some() || !flat.fields.iter().any(|(name, _)| is_time(name));
+                timed.then_some(Seen::Flat(flat))
+            }
+        }
     }
 
     /// The record of a line. Every line is one, unless a rule says that it is not sent: what

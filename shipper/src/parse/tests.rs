@@ -178,3 +178,58 @@ fn no_bytes_make_the_parser_stumble() {
         }
     }
 }
+
+/// What is seen of a line, as a record.
+fn seen(parser: &mut Parser, line: &[u8]) -> Option<Record> {
+    Some(match parser.seen(line)? {
+        Seen::Text(Text { timestamp, level, message }) => {
+            Record { timestamp, level, message: message.to_owned(), fields: Vec::new() }
+        }
+        Seen::Quick(quick) => quick.into_flat().into_record(),
+        Seen::Flat(flat) => flat.into_record(),
+    })
+}
+
+#[test]
+fn what_is_seen_at_once_is_what_is_read() {
+    let now = Timestamp::parse(NOW).unwrap();
+    let seeds: [&[u8]; 7] = [
+        b"2015-10-18 18:01:47,978 INFO x",
+        b"{\"time\":\"03-17 16:13:38.811\",\"a\":[1]}",
+        b"{\"ts\":1700000000,\"level\":\"warn\",\"msg\":\"a \\\"b\\\" \\u00fc\",\"n\":{\"m\":200}}",
+        b"{\"took\":12.5,\"odd\":1e3,\"ok\":true,\"l\":[\"x\",null]} ",
+        b"{\"a\":\"\\ud83d\\ude00\",\"b\":-0,\"c\":1234567890123456789}",
+        b"{ERROR: no JSON}",
+        b"{\"a\":017,\"level\":\"error\"}",
+    ];
+    for format in [Format::Auto, Format::Text, Format::Detect] {
+        let recipe = Recipe { zone: Zone::of(Some("UTC")).unwrap(), format, ..Recipe::default() };
+        let mut parser = Parser::new(Arc::new(recipe), now, None);
+        let mut check = |line: &[u8]| {
+            let read = parser.record(Line::bare(line, 0)).unwrap();
+            let seen = seen(&mut parser, line);
+            assert!(seen.is_none_or(|seen| seen == read), "{}", String::from_utf8_lossy(line));
+        };
+        for seed in seeds {
+            check(seed);
+            for at in 0..seed.len() {
+                check(&seed[..at]);
+                for byte in [0, b'9', b'0', b'"', b'\\', b'}', b' ', 0xff] {
+                    let mut line = seed.to_vec();
+                    line[at] = byte;
+                    check(&line);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_looks_like_json_and_is_none_is_seen_as_text() {
+    let mut parser = parser("UTC", Timestamp::parse(NOW).unwrap());
+    for line in [&b"{ERROR: no JSON}"[..], b"{\"a\":017}", b"{\"a\":1"] {
+        assert!(matches!(parser.seen(line), Some(Seen::Text(_))));
+    }
+    assert!(matches!(parser.seen(b"{\"msg\":\"a\\n\"}"), Some(Seen::Quick(_))));
+    assert!(matches!(parser.seen(b"{\"n\":1e3}"), Some(Seen::Flat(_))));
+}

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use model::partition::RecordId;
 use model::wire::ErrorDetail;
 use serde_json::{Map, Value, json};
 
@@ -45,6 +46,30 @@ pub(super) fn reason(detail: Option<&ErrorDetail>, status: StatusCode) -> String
         Some(ErrorDetail { message, hint: Some(hint), .. }) => format!("{message}; {hint}"),
         Some(detail) => detail.message.clone(),
     }
+}
+
+/// Writes a number in digits of that base, at most sixteen: a bulk has some for each record.
+pub(super) fn number<const BASE: u64>(out: &mut String, mut number: u64) {
+    // As many as there are bits, should the base be two.
+    let (mut digits, mut start) = ([0; 64], 64);
+    for place in digits.iter_mut().rev() {
+        let digit = usize::try_from(number % BASE).ok();
+        *place = digit.and_then(|digit| b"0123456789abcdef".get(digit)).copied().unwrap_or(b'?');
+        start -= 1;
+        number /= BASE;
+        if number == 0 {
+            break;
+        }
+    }
+    let digits = digits.get(start..).and_then(|digits| std::str::from_utf8(digits).ok());
+    out.push_str(digits.unwrap_or_default());
+}
+
+/// Writes the id of a record as it shows everywhere.
+pub(super) fn record_id(out: &mut String, id: RecordId) {
+    number::<16>(out, id.partition.0.into());
+    out.push('-');
+    number::<16>(out, id.offset.0);
 }
 
 /// Only what the paths of `filter_path` name: dotted, `*` for one name or part of it, `**` for
@@ -149,6 +174,8 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use model::partition::{Offset, PartitionId};
+
     use super::*;
 
     #[track_caller]
@@ -175,6 +202,20 @@ mod tests {
             "items,-items.*.error,-**._id",
             r#"{"items":[{"create":{"status":201}},{"index":{"status":400}}]}"#,
         );
+    }
+
+    #[test]
+    fn numbers_and_ids_are_written_as_everywhere() {
+        for figure in [0, 1, 9, 10, 15, 16, 255, 4_096, 1_234_567_890, u64::MAX] {
+            let mut text = String::new();
+            number::<10>(&mut text, figure);
+            assert_eq!(text, figure.to_string());
+            let partition = PartitionId(u32::try_from(figure).unwrap_or(u32::MAX));
+            let id = RecordId { partition, offset: Offset(figure) };
+            text.clear();
+            record_id(&mut text, id);
+            assert_eq!(text, id.to_string());
+        }
     }
 
     #[test]

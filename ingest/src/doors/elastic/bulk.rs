@@ -10,7 +10,7 @@ use cluster::aliases::Written;
 use cluster::catalog::{Catalog, CatalogError};
 use memchr::memmem;
 use model::error::Kind;
-use model::json::{self, Value};
+use model::json::{self, Desk, Value};
 use model::partition::RecordId;
 use model::stream::{IndexName, Labels};
 use platform::http::ApiError;
@@ -51,6 +51,7 @@ enum State {
 /// Reads documents, one way for `_bulk` and for single ones.
 pub(super) struct Reader {
     parcel: Parcel,
+    desk: Desk,
     ids: Ids,
     catalog: Catalog,
     /// The names that came: the index of each, and where its documents go.
@@ -81,7 +82,8 @@ impl Reader {
         let (streams, places, items, own) = Default::default();
         let claims = Claims::new(ids.clone());
         let (latest, records) = (0, 0);
-        Self { parcel, ids, catalog, streams, places, latest, items, records, claims, own }
+        let desk = Desk::default();
+        Self { parcel, desk, ids, catalog, streams, places, latest, items, records, claims, own }
     }
 
     /// Reads a whole bulk.
@@ -253,17 +255,24 @@ impl Reader {
             self.claims.add(number, claimed);
         }
         self.records += 1;
-        let pushed = match json::flat(document) {
-            Ok(mut record) => {
-                let id = id.map(|id| (Cow::Borrowed("_id"), Value::Text(Cow::Borrowed(id))));
-                record.fields.extend(id);
-                self.parcel.push_flat(stream, record, || document.to_vec())
+        let raw = || document.to_vec();
+        let pushed = match self.desk.read(document) {
+            Ok(record) => {
+                let record = id.map_or(record, |id| record.with("_id", id));
+                self.parcel.push_quick(stream, &record, raw)
             }
-            Err(error) => {
-                let mut record = json::poisoned(document, &error.to_string());
-                record.fields.extend(id.map(|id| text("_id", id)));
-                self.parcel.push(stream, record, || document.to_vec())
-            }
+            Err(_) => match json::flat_of_any(document) {
+                Ok(mut record) => {
+                    let id = id.map(|id| (Cow::Borrowed("_id"), Value::Text(Cow::Borrowed(id))));
+                    record.fields.extend(id);
+                    self.parcel.push_flat(stream, &mut record, raw)
+                }
+                Err(error) => {
+                    let mut record = json::poisoned(document, &error.to_string());
+                    record.fields.extend(id.map(|id| text("_id", id)));
+                    self.parcel.push(stream, record, raw)
+                }
+            },
         };
         pushed?;
         if let Some(name) = name {
@@ -446,11 +455,15 @@ fn stored(
     begin(out, &item.index);
     match (&item.id, place) {
         (Some(id), _) => quote(out, id),
-        (None, Some(place)) => put(out, format_args!("\"{place}\"")),
+        (None, Some(place)) => {
+            out.push('"');
+            answer::record_id(out, place);
+            out.push('"');
+        }
         (None, None) => out.push_str("\"\""),
     }
     out.push_str(before);
-    put(out, format_args!("{}", place.map_or(0, |place| place.offset.0)));
+    answer::number::<10>(out, place.map_or(0, |place| place.offset.0));
     out.push_str(behind);
     status
 }

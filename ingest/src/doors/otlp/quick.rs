@@ -6,9 +6,12 @@ use super::log::{Any, Log, Pair};
 /// Values inside of values; deeper ones are over a bound anyway.
 const DEPTH_MAX: usize = 40;
 
-/// Reads a record. `None` is no refusal: the general reader has to say what it is.
-pub(super) fn read(bytes: &[u8]) -> Option<Log<'_>> {
-    let (mut log, mut has_body) = (Log::default(), false);
+/// Reads a record in the place of another one. `None` is no refusal: the general reader has to say what it is.
+pub(super) fn read<'a>(bytes: &'a [u8], log: &mut Log<'a>) -> Option<()> {
+    let mut attributes = std::mem::take(&mut log.attributes);
+    attributes.clear();
+    *log = Log { attributes, ..Log::default() };
+    let mut has_body = false;
     let mut wire = Wire(bytes);
     while let Some(tag) = wire.tag()? {
         match tag {
@@ -25,7 +28,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Log<'_>> {
             _ => return None,
         }
     }
-    Some(log)
+    Some(())
 }
 
 /// A field's number and how it is written.
@@ -158,6 +161,13 @@ mod tests {
 
     use super::super::message::{self, AnyValue, Array, KeyValue, LogRecord, Map};
     use super::*;
+
+    /// A record that is read behind another one, of which nothing is left.
+    fn read(bytes: &[u8]) -> Option<Log<'_>> {
+        let mut log = Log { event_name: b"before", flags: 7, ..Log::default() };
+        log.attributes.push(Pair { key: b"before", value: None });
+        super::read(bytes, &mut log).map(|()| log)
+    }
 
     fn text(text: &str) -> Option<AnyValue> {
         Some(AnyValue { value: Some(message::Any::Text(text.to_owned().into())) })

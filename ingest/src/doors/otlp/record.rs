@@ -42,13 +42,17 @@ pub(super) fn pack(request: &Request, mut parcel: Parcel) -> Result<Packed, ApiE
             let mut shared = Fields::default();
             resource.iter().for_each(|pair| shared.pair("resource", &Pair::from(*pair), 1));
             shared.scope(scoped.scope.as_ref());
+            let (mut quick, mut fields) = (Log::default(), Fields::default());
             for log in &scoped.log_records {
-                if let Some(log) = quick::read(log) {
-                    push(&mut parcel, stream, &shared, &log)?;
+                if quick::read(log, &mut quick).is_some() {
+                    push(&mut parcel, stream, (&shared, &mut fields), &quick)?;
                     continue;
                 }
                 match LogRecord::decode(log.clone()) {
-                    Ok(log) => push(&mut parcel, stream, &shared, &Log::from(&log))?,
+                    Ok(log) => {
+                        let both = (&shared, &mut Fields::default());
+                        push(&mut parcel, stream, both, &Log::from(&log))?;
+                    }
                     Err(error) => {
                         let error = error.to_string();
                         let words = cut(&error, REASON_BYTES_MAX);
@@ -85,11 +89,13 @@ fn stream(resource: Option<&Resource>) -> Result<(Labels, Vec<&KeyValue>), ApiEr
     Ok((labels, rest))
 }
 
-fn push(
+/// Adds a record with the fields that it shares with others; its own are gathered where those of the
+/// one before were.
+fn push<'a>(
     parcel: &mut Parcel,
     stream: Stream,
-    shared: &Fields<'_>,
-    log: &Log<'_>,
+    (shared, fields): (&'a Fields<'_>, &mut Fields<'a>),
+    log: &Log<'a>,
 ) -> Result<(), ApiError> {
     let raw = || log.to_json().to_string().into_bytes();
     let known =
@@ -104,10 +110,9 @@ fn push(
         let level = stated.unwrap_or(record.level);
         return parcel.push(stream, Record { timestamp, level, ..record }, raw);
     }
-    let mut fields = Fields::default();
-    fields.all.reserve(shared.all.len() + log.attributes.len() + 6);
+    fields.all.clear();
     fields.all.extend(shared.all.iter().map(borrowed));
-    let message = log.body.as_ref().and_then(|body| text_of(body, &mut fields));
+    let message = log.body.as_ref().and_then(|body| text_of(body, fields));
     let message = message.unwrap_or_else(|| utf8(log.event_name));
     log.attributes.iter().for_each(|pair| fields.pair("", pair, 1));
     fields.named("trace_id", hex(log.trace_id).into());
@@ -122,8 +127,10 @@ fn push(
         fields.all.push((Cow::Borrowed("trace_flags"), Value::Int(log.flags.into())));
     }
     let level = stated.unwrap_or_else(|| Level::detect(&message));
-    let record = Flat { timestamp, level, message, fields: fields.all };
-    parcel.push_flat(stream, record, raw)
+    let mut record = Flat { timestamp, level, message, fields: std::mem::take(&mut fields.all) };
+    let pushed = parcel.push_flat(stream, &mut record, raw);
+    fields.all = record.fields;
+    pushed
 }
 
 /// A record kept as text with the reason, and with what it shares with its neighbours.
