@@ -26,14 +26,26 @@ mod split;
 mod operate;
 
 use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use crate::args::{Args, Command};
 
+/// What the C library is told of a node's memory: so many heaps, blocks of so many bytes come from the
+/// system and go back to it one by one, and so much that is free at the end of a heap stays.
+const MEMORY: [(&str, &str); 3] = [
+    ("MALLOC_ARENA_MAX", "2"),
+    ("MALLOC_MMAP_THRESHOLD_", "1048576"),
+    ("MALLOC_TRIM_THRESHOLD_", "134217728"),
+];
+
 fn main() -> ExitCode {
     let args = Args::parse();
+    if matches!(args.command, Command::Run(_) | Command::Node(_)) {
+        with_little_memory();
+    }
     let outcome = match args.command {
         Command::Run(run) => node::run(run),
         Command::Node(node) => node::node(&node),
@@ -56,6 +68,23 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// As it is, the C library keeps a tenth more of what was let go. It reads its settings when a program
+/// starts, so this one starts over, once, as the same process; unless who started it said something of them.
+fn with_little_memory() {
+    let is_said = |(name, _): (std::ffi::OsString, std::ffi::OsString)| {
+        let name = name.to_string_lossy();
+        name.starts_with("MALLOC_") || name == "GLIBC_TUNABLES"
+    };
+    let Ok(program) = std::env::current_exe() else { return };
+    if !cfg!(target_env = "gnu") || std::env::vars_os().any(is_said) {
+        return;
+    }
+    let mut again = std::process::Command::new(program);
+    again.args(std::env::args_os().skip(1)).envs(MEMORY);
+    // It returns only when it failed; without it everything works as well.
+    drop(again.exec());
 }
 
 /// `sawlog search … | head` is no failure.

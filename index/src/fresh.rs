@@ -11,7 +11,7 @@ use model::partition::{Offset, PartitionId};
 use model::split::FieldStat;
 
 use crate::columns::times;
-use crate::schema::{adapt, counts, united};
+use crate::schema::{Adapter, FieldColumnId, united};
 use crate::several::tally_fields;
 
 /// Some fresh rows of one partition and index.
@@ -195,14 +195,53 @@ impl Parts {
 
 /// The columns that sets of rows share.
 pub(crate) fn shared_schema<'a>(rows: impl Iterator<Item = &'a RecordBatch>) -> SchemaRef {
-    let counted: Vec<_> = rows.flat_map(counts).collect();
+    // Most have the same: their columns are looked at once.
+    let mut counted: Vec<(&SchemaRef, Vec<u64>)> = Vec::new();
+    for rows in rows {
+        let present = rows.columns().iter().map(|column| column.len() - column.null_count());
+        let known = counted.iter_mut().find(|(schema, _)| Arc::ptr_eq(schema, rows.schema_ref()));
+        match known {
+            Some((_, counts)) => {
+                counts.iter_mut().zip(present).for_each(|(sum, count)| *sum += count as u64);
+            }
+            None => {
+                counted.push((rows.schema_ref(), present.map(|count| count as u64).collect()));
+            }
+        }
+    }
+    let of_schema = |(schema, counts): &(&SchemaRef, Vec<u64>)| {
+        let ids = schema.fields().iter().map(|field| FieldColumnId::of(field));
+        let counted = ids.zip(counts).filter_map(|(id, count)| Some((id?, *count)));
+        counted.collect::<Vec<_>>()
+    };
+    let counted: Vec<_> = counted.iter().flat_map(of_schema).collect();
     united(counted.iter().map(|(id, count)| (id, *count)))
+}
+
+/// Sets of rows with the columns that they share.
+pub(crate) fn alike(rows: &[&RecordBatch]) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
+    let schema = shared_schema(rows.iter().copied());
+    let mut adapters: Vec<Adapter> = Vec::new();
+    let mut adapted = Vec::with_capacity(rows.len());
+    for rows in rows {
+        let known = adapters.iter().find(|adapter| adapter.takes(rows.schema_ref()));
+        adapted.push(match known {
+            _ if *rows.schema_ref() == schema => (*rows).clone(),
+            Some(adapter) => adapter.adapt(rows)?,
+            None => {
+                let adapter = Adapter::new(rows.schema_ref(), &schema)?;
+                let made = adapter.adapt(rows)?;
+                adapters.push(adapter);
+                made
+            }
+        });
+    }
+    Ok((schema, adapted))
 }
 
 /// Sets of rows as one.
 pub(crate) fn join(rows: &[&RecordBatch]) -> Result<RecordBatch, ArrowError> {
-    let schema = shared_schema(rows.iter().copied());
-    let adapted = rows.iter().map(|rows| adapt(rows, &schema)).collect::<Result<Vec<_>, _>>()?;
+    let (schema, adapted) = alike(rows)?;
     concat_batches(&schema, &adapted)
 }
 

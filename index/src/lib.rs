@@ -4,6 +4,7 @@
 pub mod metrics;
 pub mod settings;
 pub mod schema;
+mod rows;
 mod rest;
 mod columns;
 pub mod matcher;

@@ -14,12 +14,12 @@ use model::partition::{Offset, PartitionId};
 use model::split::{SplitId, SplitMeta};
 use model::time::Timestamp;
 
-use crate::fresh::{FreshPart, Parts, shared_schema};
+use crate::fresh::{FreshPart, Parts, alike};
 use crate::indexer::Tenure;
 use crate::keep::KeepError;
 use crate::patience::Patience;
 use crate::pick::pick;
-use crate::schema::{adapt, batch_rows};
+use crate::schema::batch_rows;
 use crate::searcher::Core;
 use crate::split::{
     Arrivals, BuildError, Clustered, IngestTimes, Late, Packing, Piece, Sketches, Source, Sums,
@@ -191,9 +191,7 @@ pub(crate) fn secured(core: &Core, meta: SplitMeta) -> Result<SplitMeta, Publish
 pub(crate) fn source_of(
     rows: &[&RecordBatch],
 ) -> Result<Source<'static, impl Iterator<Item = Result<Piece, BuildError>>>, BuildError> {
-    let schema = shared_schema(rows.iter().copied());
-    let parts: Vec<RecordBatch> =
-        rows.iter().map(|rows| adapt(rows, &schema)).collect::<Result<_, _>>()?;
+    let (schema, parts) = alike(rows)?;
     let (unit, ingest) = (Unit::of(&parts), IngestTimes::of(&parts));
     let (arrivals, sketches) = (Arrivals::of(&parts), Sketches::of(&schema, &parts));
     let Clustered { templates, order, numbers } = cluster(&parts);

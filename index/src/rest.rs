@@ -1,9 +1,10 @@
 //! The `_rest` column: values that have no column of their own, as one JSON object a row.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, RecordBatch, StringArray, StringBuilder};
+use arrow::array::{Array as _, ArrayRef, RecordBatch, StringArray, StringBuilder, new_null_array};
+use arrow::datatypes::DataType;
 use model::record::FieldValue;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -35,8 +36,11 @@ pub(crate) fn to_json(value: FieldValue) -> Value {
     }
 }
 
-/// The values of a `_rest` object, one by one.
+/// The values of a `_rest` object, one by one, by their names.
 pub(crate) fn values(text: &str) -> Vec<(String, FieldValue)> {
+    if let Some(values) = plain_values(text) {
+        return values;
+    }
     let object: BTreeMap<String, &RawValue> = serde_json::from_str(text).unwrap_or_default();
     let mut values = Vec::new();
     for (name, raw) in object {
@@ -51,6 +55,37 @@ pub(crate) fn values(text: &str) -> Vec<(String, FieldValue)> {
     values
 }
 
+/// The same of an object as [`array`] writes most: no list, nothing escaped, no name twice.
+fn plain_values(text: &str) -> Option<Vec<(String, FieldValue)>> {
+    let (mut values, mut rest) = (Vec::new(), text.strip_prefix('{')?);
+    loop {
+        let (name, after) = plain_text(rest)?;
+        let after = after.strip_prefix(':')?;
+        let (value, after) = match plain_text(after) {
+            Some((text, after)) => (FieldValue::Text(text.to_owned()), after),
+            None => {
+                let (raw, _) = after.split_once([',', '}'])?;
+                (from_json(raw)?, after.get(raw.len()..)?)
+            }
+        };
+        values.push((name.to_owned(), value));
+        if after == "}" {
+            break;
+        }
+        rest = after.strip_prefix(',')?;
+    }
+    values.sort_by(|(name, _), (other, _)| name.cmp(other));
+    values.is_sorted_by(|(name, _), (next, _)| name < next).then_some(values)
+}
+
+/// The text in quotes that something begins with, if nothing of it is escaped, and what follows.
+fn plain_text(raw: &str) -> Option<(&str, &str)> {
+    let inside = raw.strip_prefix('"')?;
+    let end = memchr::memchr2(b'"', b'\\', inside.as_bytes())?;
+    let (text, rest) = inside.split_at_checked(end)?;
+    Some((text, rest.strip_prefix('"')?))
+}
+
 /// A value from its JSON. Numbers are read by Rust, which gives back exactly what was written.
 fn from_json(raw: &str) -> Option<FieldValue> {
     Some(match raw.bytes().next()? {
@@ -63,14 +98,78 @@ fn from_json(raw: &str) -> Option<FieldValue> {
     })
 }
 
-/// The column for rows of which some have an object.
-pub(crate) fn array(count: usize, mut objects: HashMap<u32, Map<String, Value>>) -> ArrayRef {
-    let mut builder = StringBuilder::new();
-    for row in 0..count {
-        let object = u32::try_from(row).ok().and_then(|row| objects.remove(&row));
-        builder.append_option(object.map(|object| Value::Object(object).to_string()));
+/// Values that have no column of their own, each with its row and its name.
+pub(crate) type Left<'a> = Vec<(u32, &'a str, FieldValue)>;
+
+/// Values of a row up to which it is looked whether their names differ.
+const FEW: usize = 8;
+
+/// The column for so many rows of which some have values left.
+pub(crate) fn array(count: usize, mut left: Left<'_>) -> ArrayRef {
+    if left.is_empty() {
+        return new_null_array(&DataType::Utf8, count);
     }
+    // Of a row they stay in their order.
+    left.sort_by_key(|(row, _, _)| *row);
+    let (mut builder, mut text) = (StringBuilder::new(), String::new());
+    let mut behind = 0;
+    for values in left.chunk_by(|(row, _, _), (next, _, _)| row == next) {
+        let row = values.first().map_or(0, |(row, _, _)| *row as usize);
+        if row >= count {
+            break;
+        }
+        builder.append_nulls(row - behind);
+        text.clear();
+        write_object(&mut text, values);
+        builder.append_value(&text);
+        behind = row + 1;
+    }
+    builder.append_nulls(count - behind);
     Arc::new(builder.finish())
+}
+
+/// Writes the object of a row's values. Most have one or two.
+fn write_object(out: &mut String, values: &[(u32, &str, FieldValue)]) {
+    let mut others = values;
+    let mut differ = values.len() <= FEW;
+    while let Some(((_, name, _), rest)) = others.split_first() {
+        differ = differ && rest.iter().all(|(_, other, _)| other != name);
+        others = rest;
+    }
+    if differ {
+        for (at, (_, name, value)) in values.iter().enumerate() {
+            out.push(if at == 0 { '{' } else { ',' });
+            write_text(out, name);
+            out.push(':');
+            write_value(out, value);
+        }
+        out.push('}');
+        return;
+    }
+    let mut object = Map::new();
+    values.iter().for_each(|(_, name, value)| add(&mut object, name, value.clone()));
+    out.push_str(&Value::Object(object).to_string());
+}
+
+fn write_value(out: &mut String, value: &FieldValue) {
+    match value {
+        FieldValue::Text(text) => write_text(out, text),
+        FieldValue::Int(number) => out.push_str(itoa::Buffer::new().format(*number)),
+        FieldValue::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
+        FieldValue::Float(_) => out.push_str(&to_json(value.clone()).to_string()),
+    }
+}
+
+/// Writes a text in quotes.
+fn write_text(out: &mut String, text: &str) {
+    let is_plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | 0..0x20);
+    if text.as_bytes().iter().all(is_plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&Value::from(text).to_string());
+    }
 }
 
 /// The rows' `_rest` with the values of some of their columns added.
@@ -124,7 +223,50 @@ mod tests {
         assert_eq!(read.into_iter().map(|(_, value)| value).collect::<Vec<_>>(), given);
     }
 
+    fn value() -> impl Strategy<Value = FieldValue> {
+        prop_oneof![
+            any::<String>().prop_map(FieldValue::Text),
+            any::<i64>().prop_map(FieldValue::Int),
+            any::<f64>().prop_map(FieldValue::Float),
+            any::<bool>().prop_map(FieldValue::Bool),
+        ]
+    }
+
     proptest! {
+        #[test]
+        fn objects_are_those_that_serde_writes(
+            given in prop::collection::vec((0_u32..4, "[ab\"\\\\é\t\u{7f}]{0,2}", value()), 0..20),
+        ) {
+            let left = given.iter().map(|(row, name, value)| (*row, name.as_str(), value.clone()));
+            let column = array(5, left.collect());
+            for row in 0..5_u32 {
+                let mut object = Map::new();
+                let own = given.iter().filter(|(of, _, _)| *of == row);
+                own.for_each(|(_, name, value)| add(&mut object, name, value.clone()));
+                let expected = (!object.is_empty()).then(|| Value::Object(object).to_string());
+                let text = crate::columns::Values::of(&column).text(row as usize);
+                prop_assert_eq!(text.as_deref(), expected.as_deref());
+            }
+        }
+
+        #[test]
+        fn what_is_plain_is_read_as_serde_reads_it(
+            given in prop::collection::vec(("[ab]{1,2}", value()), 1..5),
+        ) {
+            let left = given.iter().map(|(name, value)| (0, name.as_str(), value.clone()));
+            let column = array(1, left.collect());
+            let text = crate::columns::Values::of(&column).text(0).unwrap();
+            let object: BTreeMap<String, &RawValue> = serde_json::from_str(&text).unwrap();
+            let is_list = |raw: &&RawValue| raw.get().starts_with('[');
+            if let Some(values) = plain_values(&text) {
+                prop_assert!(!object.values().any(is_list));
+                let of = |(name, raw): (String, &RawValue)| (name, from_json(raw.get()).unwrap());
+                prop_assert_eq!(values, object.into_iter().map(of).collect::<Vec<_>>());
+            } else {
+                prop_assert!(text.contains('\\') || object.values().any(is_list));
+            }
+        }
+
         #[test]
         fn what_goes_in_comes_out(text in any::<String>(), int in any::<i64>(), float in any::<f64>()) {
             let mut given = vec![FieldValue::Text(text.clone()), FieldValue::Int(int)];

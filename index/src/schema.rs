@@ -5,26 +5,19 @@
 //! of their own (rare fields, second values of a field). What a column really holds stands in its
 //! metadata, since a field with two types needs two column names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{
-    ArrayRef, BooleanArray, BooleanBufferBuilder, DictionaryArray, Float64Array, Int32Array,
-    Int64Array, RecordBatch, StringArray, StringBuilder, TimestampNanosecondArray, UInt64Array,
-    new_null_array,
-};
-use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
-use model::batch::{Batch, FieldColumn, FieldValues};
-use model::level::Level;
-use model::partition::Entry;
 use model::record::{FieldType, FieldValue};
-use serde_json::{Map, Value};
 
 use crate::columns::Values;
 use crate::rest;
+pub use crate::rows::rows_of;
 
 /// Field columns of one set of rows; values of rarer fields go to `_rest`.
 pub const COLUMNS_MAX: usize = 256;
@@ -83,9 +76,30 @@ pub fn field_type(kind: FieldType) -> DataType {
     }
 }
 
+/// Schemas that were made last: batches of one sender, and what is joined of them, mostly have the same,
+/// and of hundreds of columns one takes a hundred kilobytes.
+static KNOWN: Mutex<VecDeque<Known>> = Mutex::new(VecDeque::new());
+/// How many of them are kept.
+const KNOWN_MAX: usize = 16;
+
+/// The columns of a schema, and it.
+type Known = (Vec<FieldColumnId>, SchemaRef);
+
 /// The schema of rows with these label and field columns, in the order given.
 #[must_use]
 pub fn schema(columns: &[FieldColumnId]) -> SchemaRef {
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, schema)) = known().iter().find(|(of, _)| of == columns) {
+        return schema.clone();
+    }
+    let made = made(columns);
+    let mut known = known();
+    known.truncate(KNOWN_MAX - 1);
+    known.push_front((columns.to_vec(), made.clone()));
+    made
+}
+
+fn made(columns: &[FieldColumnId]) -> SchemaRef {
     let mut fields = vec![
         Field::new("timestamp", time_type(), false),
         Field::new("offset", DataType::UInt64, false),
@@ -97,8 +111,8 @@ pub fn schema(columns: &[FieldColumnId]) -> SchemaRef {
     for column in columns {
         *uses.entry(&column.name).or_default() += 1;
     }
-    let mut taken: Vec<String> = FIXED.iter().map(|name| (*name).to_owned()).collect();
-    taken.push(REST.to_owned());
+    let mut taken: HashSet<String> = FIXED.iter().map(|name| (*name).to_owned()).collect();
+    taken.insert(REST.to_owned());
     for column in columns {
         let alone = uses.get(column.name.as_str()) == Some(&1);
         let mut name = match column.kind {
@@ -117,149 +131,10 @@ pub fn schema(columns: &[FieldColumnId]) -> SchemaRef {
             (KIND.to_owned(), kind.to_owned()),
         ]);
         fields.push(Field::new(&name, data_type, true).with_metadata(metadata));
-        taken.push(name);
+        taken.insert(name);
     }
     fields.push(Field::new(REST, DataType::Utf8, true));
     Arc::new(Schema::new(fields))
-}
-
-/// A decoded batch as rows.
-///
-/// # Errors
-/// Only when the batch contradicts itself, which decoding has ruled out.
-pub fn rows_of(entry: &Entry, batch: &Batch) -> Result<RecordBatch, ArrowError> {
-    let count = batch.record_count();
-    let mut by_size: Vec<&FieldColumn> = batch.fields.iter().collect();
-    by_size.sort_by_key(|column| std::cmp::Reverse(column.rows.len()));
-    let own_count = by_size.len().min(COLUMNS_MAX);
-    let (own, rare) = by_size.split_at_mut(own_count);
-    // As in a split: which of several values is the first is the same there.
-    let in_order = |a: &&FieldColumn, b: &&FieldColumn| {
-        (&a.name, a.values.kind()).cmp(&(&b.name, b.values.kind()))
-    };
-    own.sort_by(in_order);
-    rare.sort_by(in_order);
-
-    let label = |(name, _): (&str, &str)| FieldColumnId { name: name.to_owned(), kind: None };
-    let mut ids: Vec<FieldColumnId> = batch.labels.iter().map(label).collect();
-    ids.extend(own.iter().map(|column| FieldColumnId {
-        name: column.name.clone(),
-        kind: Some(column.values.kind()),
-    }));
-
-    let first = entry.first.0;
-    let offsets = (first..first + count as u64).collect::<Vec<_>>();
-    let mut columns: Vec<ArrayRef> = vec![
-        Arc::new(TimestampNanosecondArray::from(batch.timestamps.clone()).with_timezone("UTC")),
-        Arc::new(UInt64Array::from(offsets)),
-        Arc::new(
-            TimestampNanosecondArray::from(vec![entry.ingest_time.0; count]).with_timezone("UTC"),
-        ),
-        Arc::new(levels(&batch.levels)?),
-        Arc::new(messages(batch)?),
-    ];
-    for (_, value) in batch.labels.iter() {
-        let keys = Int32Array::from(vec![0; count]);
-        let values = Arc::new(StringArray::from(vec![value]));
-        columns.push(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values)?));
-    }
-    let mut rest: HashMap<u32, Map<String, Value>> = HashMap::new();
-    for column in own.iter() {
-        columns.push(own_column(column, count, &mut rest));
-    }
-    for column in rare.iter() {
-        for (at, row) in column.rows.iter().enumerate() {
-            if let Some(value) = column.values.get(at) {
-                rest::add(rest.entry(*row).or_default(), &column.name, value);
-            }
-        }
-    }
-    columns.push(rest::array(count, rest));
-    RecordBatch::try_new(schema(&ids), columns)
-}
-
-fn levels(numbers: &[u8]) -> Result<DictionaryArray<Int32Type>, ArrowError> {
-    let keys = numbers.iter().map(|number| i32::from(Level::from_number(*number).number()));
-    let names = StringArray::from_iter_values(Level::ALL.iter().map(|level| level.name()));
-    DictionaryArray::try_new(Int32Array::from_iter_values(keys), Arc::new(names))
-}
-
-/// The messages, sharing the bytes of the decoded batch.
-fn messages(batch: &Batch) -> Result<StringArray, ArrowError> {
-    let ends = batch.messages.ends().iter().map(|end| end.cast_signed());
-    let ends: Vec<i32> = std::iter::once(0).chain(ends).collect();
-    let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
-    StringArray::try_new(offsets, Buffer::from(batch.messages.bytes().clone()), None)
-}
-
-/// A column of a field's first values; further values of the same row go to `_rest`.
-fn own_column(
-    column: &FieldColumn,
-    count: usize,
-    rest: &mut HashMap<u32, Map<String, Value>>,
-) -> ArrayRef {
-    // The rows that have a value, ascending, each with the place of its first one among the column's.
-    let mut firsts: Vec<(usize, usize)> = Vec::with_capacity(column.rows.len());
-    let mut behind = 0;
-    for (at, row) in column.rows.iter().enumerate() {
-        let place = *row as usize;
-        if (behind..count).contains(&place) {
-            firsts.push((place, at));
-            behind = place + 1;
-        } else if let Some(value) = column.values.get(at) {
-            rest::add(rest.entry(*row).or_default(), &column.name, value);
-        }
-    }
-    match &column.values {
-        FieldValues::Text(texts) => {
-            let mut builder = StringBuilder::with_capacity(count, texts.bytes().len());
-            let mut filled = 0;
-            for (row, at) in firsts {
-                if filled < row {
-                    builder.append_nulls(row - filled);
-                }
-                builder.append_option(texts.get(at));
-                filled = row + 1;
-            }
-            if filled < count {
-                builder.append_nulls(count - filled);
-            }
-            Arc::new(builder.finish())
-        }
-        FieldValues::Int(numbers) => {
-            Arc::new(Int64Array::new(placed(numbers, &firsts, count).into(), nulls(&firsts, count)))
-        }
-        FieldValues::Float(numbers) => {
-            let values = placed(numbers, &firsts, count).into();
-            Arc::new(Float64Array::new(values, nulls(&firsts, count)))
-        }
-        FieldValues::Bool(truths) => {
-            let values = placed(truths, &firsts, count).into();
-            Arc::new(BooleanArray::new(values, nulls(&firsts, count)))
-        }
-    }
-}
-
-/// Values at their rows, of so many rows.
-fn placed<T: Copy + Default>(values: &[T], firsts: &[(usize, usize)], count: usize) -> Vec<T> {
-    let mut placed = vec![T::default(); count];
-    for (row, at) in firsts {
-        if let (Some(slot), Some(value)) = (placed.get_mut(*row), values.get(*at)) {
-            *slot = *value;
-        }
-    }
-    placed
-}
-
-/// Which of so many rows have a value; `None` where all have.
-fn nulls(firsts: &[(usize, usize)], count: usize) -> Option<NullBuffer> {
-    if firsts.len() == count {
-        return None;
-    }
-    let mut valid = BooleanBufferBuilder::new(count);
-    valid.append_n(count, false);
-    firsts.iter().for_each(|(row, _)| valid.set_bit(*row, true));
-    Some(NullBuffer::new(valid.finish()))
 }
 
 /// The columns that rows of several shapes share: all labels, and the most frequent fields.
@@ -346,16 +221,6 @@ impl TextBytes {
         }
         low
     }
-}
-
-/// How many rows have a value in each label and field column.
-pub fn counts(rows: &RecordBatch) -> impl Iterator<Item = (FieldColumnId, u64)> + '_ {
-    let schema = rows.schema();
-    (0..rows.num_columns()).filter_map(move |at| {
-        let id = FieldColumnId::of(schema.field(at))?;
-        let present = rows.num_rows() - rows.column(at).null_count();
-        Some((id, present as u64))
-    })
 }
 
 /// Brings rows to another set of columns; values without a column there go to `_rest`.

@@ -3,15 +3,18 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use model::partition::PartitionId;
 use model::split::{ObjectSum, SplitId, SplitMeta};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::{ArrowColumnWriter, compute_leaves};
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::errors::ParquetError;
+use parquet::file::properties::WriterPropertiesPtr;
+use parquet::file::writer::SerializedFileWriter;
 use platform::disk;
 use platform::objects::Objects;
 
@@ -179,15 +182,20 @@ fn by_columns(
     schema: &Schema,
     gathered: &mut Gathered<'_>,
 ) -> Result<Pieces, BuildError> {
-    let (mut file, factory) = writer.into_serialized_writer()?;
-    let mut writers = factory.create_column_writers(0)?;
-    let places: Vec<Option<usize>> =
-        schema.fields().iter().map(|field| late.place(field.name())).collect();
+    let (mut file, _) = writer.into_serialized_writer()?;
+    let properties = Arc::clone(file.properties());
+    // Those of columns that come late are made in their turn: each takes a hundred kilobytes and more.
+    let of_rows = |field: &Arc<Field>| match late.place(field.name()) {
+        Some(_) => Ok(None),
+        None => column_writer(field, &properties).map(Some),
+    };
+    let mut writers =
+        schema.fields().iter().map(of_rows).collect::<Result<Vec<_>, ParquetError>>()?;
     for piece in pieces.by_ref() {
         let (piece, stored) = piece?;
         let columns = schema.fields().iter().zip(stored.columns());
-        for ((writer, place), (field, column)) in writers.iter_mut().zip(&places).zip(columns) {
-            if place.is_none() {
+        for (writer, (field, column)) in writers.iter_mut().zip(columns) {
+            if let Some(writer) = writer {
                 write(writer, field, column)?;
             }
         }
@@ -197,8 +205,12 @@ fn by_columns(
         return Ok(file.into_inner()?);
     }
     let mut group = file.next_row_group()?;
-    for ((mut writer, place), field) in writers.into_iter().zip(places).zip(schema.fields()) {
-        if let Some(at) = place {
+    for (writer, field) in writers.into_iter().zip(schema.fields()) {
+        let mut writer = match writer {
+            Some(writer) => writer,
+            None => column_writer(field, &properties)?,
+        };
+        if let Some(at) = late.place(field.name()) {
             let mut go_on = || pieces.next().transpose().map(drop);
             go_on()?;
             let column = late.column(at)?;
@@ -209,6 +221,20 @@ fn by_columns(
     }
     group.close()?;
     Ok(file.into_inner()?)
+}
+
+/// The writer of one column of a body with such properties.
+fn column_writer(
+    field: &Arc<Field>,
+    properties: &WriterPropertiesPtr,
+) -> Result<ArrowColumnWriter, ParquetError> {
+    let schema = Arc::new(Schema::new(vec![Arc::clone(field)]));
+    let columns = ArrowSchemaConverter::new().convert(&schema)?;
+    let file =
+        SerializedFileWriter::new(io::sink(), columns.root_schema_ptr(), properties.clone())?;
+    let writers = ArrowRowGroupWriterFactory::new(&file, schema).create_column_writers(0)?;
+    let none = || ParquetError::General("a column without a writer".to_owned());
+    writers.into_iter().next().ok_or_else(none)
 }
 
 /// Writes a column of all rows, some at a time: who gives the rows may have to stop meanwhile, and to

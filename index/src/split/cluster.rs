@@ -2,13 +2,17 @@
 //! timestamp, offset.
 //!
 //! A token varies when it has a digit or is rare among the rows. What is left of a message with its
-//! varying tokens cut out is its template: one hash probe a row finds it.
+//! varying tokens cut out is its template. Rows are taken together first by what their tokens with
+//! digits leave, their outline, which one hash probe finds: words are counted, and a template is found, once
+//! for all rows of an outline.
 
 use arrow::array::{AsArray as _, RecordBatch, StringArray};
 use hashbrown::HashTable;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
+use super::coding::shared;
 use super::lex::{SLOT, each_judged};
+use super::outlines::{Outline, Outlines, counter, hash_of, low};
+use super::runs::head_of;
 use super::templates::TemplateKey;
 use crate::columns::{Values, times};
 use crate::schema::FieldColumnId;
@@ -21,9 +25,6 @@ const RARE_MIN: usize = 3;
 const TEMPLATE_ROWS_MIN: u32 = 4;
 /// Services told apart in one split.
 const SERVICES_MAX: usize = 1_024;
-/// Counters of words. Two words that share one look more frequent than they are, which costs
-/// templates and is never wrong.
-const COUNTERS: usize = 1 << 18;
 
 /// Rows in their order for a split.
 pub(crate) struct Clustered {
@@ -40,14 +41,20 @@ pub(crate) struct Clustered {
 pub(crate) fn cluster(parts: &[RecordBatch]) -> Clustered {
     let messages = Messages::of(parts);
     let services = Services::of(parts);
-    let mut found = Found::new(&messages);
+    let mut outlines = Outlines::new();
     let mut of_row: Vec<u32> = Vec::with_capacity(messages.places.len());
-    for (row, message) in messages.iter().enumerate() {
-        of_row.push(found.template(services.of_row(row), message));
+    for (row, message) in (0_u32..).zip(messages.iter()) {
+        of_row.push(outlines.add(services.of_row(row as usize), row, message));
     }
+    let outlines = outlines.counted(&messages);
+    let mut found = Found::new(outlines.counts, messages.places.len());
+    let of_outline = |outline: &Outline| found.template(outline, messages.at(outline.row));
+    let of_outline: Vec<u32> = outlines.all.iter().map(of_outline).collect();
     let (templates, renumbered) = found.finish(&services.names);
     for found in &mut of_row {
-        *found = renumbered.get(*found as usize).copied().unwrap_or(0);
+        let of_outline = of_outline.get(*found as usize);
+        let template = of_outline.and_then(|number| renumbered.get(*number as usize));
+        *found = template.copied().unwrap_or(0);
     }
     let order = order(parts, &messages, &templates, &of_row);
     let numbers = order.iter().filter_map(|row| of_row.get(*row as usize).copied()).collect();
@@ -58,7 +65,7 @@ pub(crate) fn cluster(parts: &[RecordBatch]) -> Clustered {
 }
 
 /// The messages of rows in parts.
-struct Messages<'a> {
+pub(super) struct Messages<'a> {
     texts: Vec<Option<&'a StringArray>>,
     /// The part of each row, and its place there.
     places: Vec<(u32, u32)>,
@@ -74,7 +81,8 @@ impl<'a> Messages<'a> {
         Self { texts: parts.iter().map(text).collect(), places: places.collect() }
     }
 
-    fn at(&self, row: u32) -> &'a str {
+    /// That of a row.
+    pub(super) fn at(&self, row: u32) -> &'a str {
         let place = self.places.get(row as usize).copied();
         place.map_or("", |(part, row)| self.of_place(part, row))
     }
@@ -163,29 +171,9 @@ struct Finding {
     rows: u32,
 }
 
-fn counter(token: &[u8]) -> usize {
-    usize::try_from(xxh3_64(token)).unwrap_or(usize::MAX) & (COUNTERS - 1)
-}
-
-fn low(hash: u128) -> u64 {
-    let bytes = hash.to_le_bytes();
-    let (low, _) = bytes.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
-    u64::from_le_bytes(*low)
-}
-
 impl Found {
-    /// Counts the words of the rows.
-    fn new(messages: &Messages<'_>) -> Self {
-        let mut counts = vec![0_u32; COUNTERS];
-        let row_count = messages.places.len();
-        for message in messages.iter() {
-            each_judged(message, |start, end, varies| {
-                let token = message.as_bytes().get(start..end).unwrap_or_default();
-                if !varies && let Some(count) = counts.get_mut(counter(token)) {
-                    *count = count.saturating_add(1);
-                }
-            });
-        }
+    /// Of so many rows, whose words are met so often.
+    fn new(counts: Vec<u32>, row_count: usize) -> Self {
         let rare = (row_count * RARE / 1_000_000).clamp(RARE_MIN, RARE);
         Self {
             counts,
@@ -196,9 +184,10 @@ impl Found {
         }
     }
 
-    /// The number of a message's template, in order of finding.
-    fn template(&mut self, service: u32, message: &str) -> u32 {
+    /// The number of the template of an outline with such a message, in order of finding.
+    fn template(&mut self, outline: &Outline, message: &str) -> u32 {
         let (scratch, bytes) = (&mut self.scratch, message.as_bytes());
+        let Outline { service, rows, .. } = *outline;
         scratch.clear();
         let mut at = 0;
         each_judged(message, |start, end, varies| {
@@ -211,20 +200,18 @@ impl Found {
             }
         });
         scratch.extend_from_slice(bytes.get(at..).unwrap_or_default());
-        // 128 bits tell templates apart: that two texts share them is as likely as a broken disk
-        // that goes unnoticed.
-        let hash = xxh3_128_with_seed(scratch, u64::from(service));
+        let hash = hash_of(scratch, service);
         let templates = &mut self.templates;
         let is_it =
             |number: &u32| templates.get(*number as usize).is_some_and(|it| it.hash == hash);
         if let Some(number) = self.table.find(low(hash), is_it).copied() {
             if let Some(template) = templates.get_mut(number as usize) {
-                template.rows += 1;
+                template.rows += rows;
             }
             return number;
         }
         let number = u32::try_from(templates.len()).unwrap_or(u32::MAX);
-        templates.push(Finding { hash, service, text: scratch.clone(), rows: 1 });
+        templates.push(Finding { hash, service, text: scratch.clone(), rows });
         let hash_of = |number: &u32| templates.get(*number as usize).map_or(0, |it| low(it.hash));
         self.table.insert_unique(low(hash), number, hash_of);
         number
@@ -290,9 +277,7 @@ fn order(
     for (template, end) in templates.iter().zip(ends) {
         let Some(run) = order.get_mut(from..end) else { break };
         if template.is_loose {
-            run.sort_unstable_by(|a, b| {
-                messages.at(*a).cmp(messages.at(*b)).then_with(|| time(*a).cmp(&time(*b)))
-            });
+            sort_by_text(run, messages, time);
         } else {
             run.sort_unstable_by_key(|row| time(*row));
         }
@@ -301,9 +286,33 @@ fn order(
     order
 }
 
+/// Puts rows in the order of their messages, then of their times. Behind the bytes that all messages begin
+/// with the next few tell most of them apart, so that messages themselves are seldom looked at.
+fn sort_by_text<T: Ord>(rows: &mut [u32], messages: &Messages<'_>, time: impl Fn(u32) -> T) {
+    let bytes = |row: u32| messages.at(row).as_bytes();
+    let Some(first) = rows.first().map(|row| bytes(*row)) else { return };
+    let alike = |least: usize, row: &u32| {
+        least.min(shared(first.get(..least).unwrap_or_default(), bytes(*row)))
+    };
+    let alike = rows.iter().fold(first.len(), alike);
+    let head = |row: u32| {
+        let behind = bytes(row).get(alike..).unwrap_or_default();
+        u128::from_be_bytes(head_of(behind))
+    };
+    let mut keyed: Vec<(u128, u32)> = rows.iter().map(|row| (head(*row), *row)).collect();
+    keyed.sort_unstable_by(|(a_head, a), (b_head, b)| {
+        let by_text = || bytes(*a).cmp(bytes(*b));
+        a_head.cmp(b_head).then_with(by_text).then_with(|| time(*a).cmp(&time(*b)))
+    });
+    rows.iter_mut().zip(keyed).for_each(|(row, (_, sorted))| *row = sorted);
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::split::lex::show;
@@ -326,5 +335,68 @@ mod tests {
         assert!(clustered.templates[2].is_loose);
         assert_eq!(clustered.order[80], (1, 30));
         assert_eq!(clustered.numbers, [vec![0; 40], vec![1; 40], vec![2]].concat());
+    }
+
+    /// The templates of messages as the first lines of this file say, without their order and rows.
+    fn expected(messages: &[String]) -> Vec<(bool, String)> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let tokens = |message: &str| {
+            let mut tokens = Vec::new();
+            each_judged(message, |start, end, varies| tokens.push((start, end, varies)));
+            tokens
+        };
+        for message in messages {
+            for (start, end, _) in tokens(message).into_iter().filter(|(_, _, varies)| !varies) {
+                *counts.entry(&message[start..end]).or_default() += 1;
+            }
+        }
+        let templates = messages.iter().map(|message| {
+            let (mut text, mut at) = (Vec::new(), 0);
+            for (start, end, varies) in tokens(message) {
+                if varies || counts[&message[start..end]] < RARE_MIN {
+                    text.extend_from_slice(&message.as_bytes()[at..start]);
+                    text.push(SLOT);
+                    at = end;
+                }
+            }
+            text.extend_from_slice(&message.as_bytes()[at..]);
+            show(&text)
+        });
+        let templates: Vec<String> = templates.collect();
+        let rows = |text: &String| templates.iter().filter(|other| *other == text).count();
+        let is_loose = |text: &String| rows(text) < TEMPLATE_ROWS_MIN as usize;
+        let key = |text: &String| match is_loose(text) {
+            true => (true, String::new()),
+            false => (false, text.clone()),
+        };
+        templates.iter().map(key).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn rows_have_the_templates_of_their_own_words(
+            messages in prop::collection::vec("(ab|cd|é|a1|22)( (ab|cd|é|a1|22)){0,2}", 1..40),
+        ) {
+            let texts: StringArray = messages.iter().map(Some).collect();
+            let times = arrow::array::TimestampNanosecondArray::from(vec![7; messages.len()]);
+            let part = RecordBatch::try_from_iter([
+                ("timestamp", Arc::new(times) as _),
+                ("message", Arc::new(texts) as _),
+            ]);
+            let clustered = cluster(&[part.unwrap()]);
+            let templates = expected(&messages);
+            let mut last: Option<(u32, &str, usize)> = None;
+            for ((_, row), number) in clustered.order.iter().zip(&clustered.numbers) {
+                let template = &clustered.templates[*number as usize];
+                let own = (template.is_loose, show(&template.text));
+                prop_assert_eq!(&own, &templates[*row]);
+                // Loose rows have the order of their texts.
+                let text = if template.is_loose { messages[*row].as_str() } else { "" };
+                let key = (*number, text, *row);
+                prop_assert!(last.is_none_or(|last| last < key));
+                last = Some(key);
+            }
+            prop_assert_eq!(clustered.order.len(), messages.len());
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 
-use zstd::bulk::Decompressor;
+use zstd::bulk::{Compressor, Decompressor};
 
 /// Bytes of a section before compression that a reader takes.
 const SECTION_BYTES_MAX: usize = 1 << 30;
@@ -40,7 +40,17 @@ pub(super) fn is_same(one: &str, other: &str) -> bool {
 
 /// How many bytes two texts begin with alike.
 pub(super) fn shared(left: &[u8], right: &[u8]) -> usize {
-    left.iter().zip(right).take_while(|(left, right)| left == right).count()
+    let (words, others) = (left.as_chunks::<8>().0, right.as_chunks::<8>().0);
+    let mut at = 0;
+    for (word, other) in words.iter().zip(others) {
+        let differing = u64::from_le_bytes(*word) ^ u64::from_le_bytes(*other);
+        if differing != 0 {
+            return at + (differing.trailing_zeros() / u8::BITS) as usize;
+        }
+        at += 8;
+    }
+    let rest = left.iter().zip(right).skip(at);
+    at + rest.take_while(|(left, right)| left == right).count()
 }
 
 /// Reads what was written, front to back. Every read fails where the bytes end.
@@ -114,12 +124,24 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The level of zstd of which a thread keeps a compressor: others take a lot of memory, and are seldom.
+const KEPT_LEVEL: i32 = 1;
+
 /// Compresses a section, or a part of one, at such a level of zstd.
 pub(super) fn pack(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
-    zstd::bulk::compress(bytes, level)
+    if level != KEPT_LEVEL {
+        return zstd::bulk::compress(bytes, level);
+    }
+    PACKER.with_borrow_mut(|packer| match packer {
+        Some(packer) => packer.compress(bytes),
+        none => none.insert(Compressor::new(level)?).compress(bytes),
+    })
 }
 
 thread_local! {
+    /// What a thread packs with at [`KEPT_LEVEL`]: zstd asks the processor what it can do whenever one is
+    /// made, which takes a virtual machine as long as packing some kilobytes.
+    static PACKER: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
     /// What a thread unpacks with: to make it anew takes longer than most sections.
     static UNPACKER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
@@ -148,6 +170,14 @@ mod tests {
             let longer = format!("{one}{end}");
             prop_assert_eq!(is_same(&one, &longer), one == longer);
             prop_assert!(is_same(&one, &one.clone()));
+        }
+
+        #[test]
+        fn texts_begin_alike_or_not(one in "[ab]{0,20}", other in "[ab]{0,20}") {
+            let [left, right] = [one.as_bytes(), other.as_bytes()];
+            let expected = left.iter().zip(right).take_while(|(left, right)| left == right).count();
+            prop_assert_eq!(shared(left, right), expected);
+            prop_assert_eq!(shared(left, &[left, right].concat()), left.len());
         }
 
         #[test]

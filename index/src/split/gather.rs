@@ -109,24 +109,25 @@ impl Gatherer {
     pub(super) fn add_values(&mut self, values: &Values<'_>, rows: Range<usize>) {
         match values {
             Values::Text(texts) => {
-                let mut last = None;
+                let (mut last, mut lately) = (None, Lately::default());
                 for text in rows.filter(|row| texts.is_valid(*row)).map(|row| texts.value(row)) {
-                    if last.is_none_or(|last| !is_same(last, text)) {
+                    if last.is_some_and(|last| is_same(last, text)) {
+                        continue;
+                    }
+                    last = Some(text);
+                    if lately.is_new(text, || xxh3_64(text.as_bytes()), |one| is_same(one, text)) {
                         self.add_text(text);
-                        last = Some(text);
                     }
                 }
             }
             Values::Int(numbers) => {
-                let mut last = None;
-                for number in
-                    rows.filter(|row| numbers.is_valid(*row)).map(|row| numbers.value(row))
-                {
-                    if last != Some(number) {
+                let (values, mut lately) = (numbers.values(), Lately::default());
+                let valid = rows.filter(|row| numbers.is_valid(*row));
+                for number in valid.filter_map(|row| values.get(row).copied()) {
+                    if lately.is_new(number, || spread(number), |one| *one == number) {
                         // The digits of a number are one token.
                         let digits = number.unsigned_abs();
                         self.add_folded(itoa::Buffer::new().format(digits).as_bytes());
-                        last = Some(number);
                     }
                 }
             }
@@ -148,14 +149,38 @@ impl Gatherer {
     }
 
     fn add_floats(&mut self, numbers: impl Iterator<Item = f64>) {
-        let mut text = String::new();
+        let (mut text, mut lately) = (String::new(), Lately::default());
         for number in numbers {
+            let bits = number.to_bits();
+            if !lately.is_new(bits, || spread(bits.cast_signed()), |one| *one == bits) {
+                continue;
+            }
+            if let Some(scaled) = in_millionths(number) {
+                self.add_millionths(scaled);
+                continue;
+            }
             text.clear();
             // It cannot fail.
             if write!(text, "{number}").is_ok() {
                 self.add_text(&text);
             }
         }
+    }
+
+    /// Adds the tokens of so many millionths: the digits before the point, and those behind it.
+    fn add_millionths(&mut self, scaled: u64) {
+        self.add_folded(itoa::Buffer::new().format(scaled / MILLION).as_bytes());
+        let mut part = scaled % MILLION;
+        if part == 0 {
+            return;
+        }
+        let mut digits = [b'0'; 6];
+        for digit in digits.iter_mut().rev() {
+            *digit += (part % 10).to_le_bytes()[0];
+            part /= 10;
+        }
+        let behind = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+        self.add_folded(digits.get(..behind).unwrap_or_default());
     }
 
     fn add_folded(&mut self, token: &[u8]) {
@@ -274,6 +299,68 @@ impl Gatherer {
     }
 }
 
+const MILLION: u64 = 1_000_000;
+
+/// A fraction with six places or fewer as that many millionths, without its sign; `None` of others. Its
+/// digits, fifteen at most, are those of its text: no other so short text reads as the same number.
+fn in_millionths(number: f64) -> Option<u64> {
+    let scaled = (number.abs() * 1e6).round();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a whole number of fifteen digits"
+    )]
+    (scaled < 1e15 && scaled / 1e6 == number.abs()).then_some(scaled as u64)
+}
+
+/// Values that were met lately, where a part of their hash puts them. Many fields have few values, and
+/// the tokens of one need not be looked up again within a unit.
+struct Lately<T> {
+    values: [Option<T>; LATELY],
+    met: u32,
+    missed: u32,
+}
+
+/// How many there are: so few that nothing else has to leave the processor's memory.
+const LATELY: usize = 128;
+/// Values that were not among them before it is given up, unless one of so many was.
+const MISSED: u32 = 64;
+const MISSED_PER_MET: u32 = 8;
+
+impl<T: Copy> Default for Lately<T> {
+    fn default() -> Self {
+        Self { values: [None; LATELY], met: 0, missed: 0 }
+    }
+}
+
+impl<T> Lately<T> {
+    /// Whether a value of such a hash was not met lately, as far as is known; it is from now on.
+    fn is_new(
+        &mut self,
+        value: T,
+        hash: impl FnOnce() -> u64,
+        is_it: impl FnOnce(&T) -> bool,
+    ) -> bool {
+        if self.missed >= MISSED && self.missed > self.met * MISSED_PER_MET {
+            return true;
+        }
+        let place = usize::try_from(hash()).unwrap_or(usize::MAX) & (LATELY - 1);
+        let Some(known) = self.values.get_mut(place) else { return true };
+        if known.as_ref().is_some_and(is_it) {
+            self.met += 1;
+            return false;
+        }
+        *known = Some(value);
+        self.missed += 1;
+        true
+    }
+}
+
+/// A hash of a number.
+fn spread(number: i64) -> u64 {
+    number.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -325,6 +412,51 @@ mod tests {
         of_values.end_unit();
         of_texts.end_unit();
         assert_eq!(given(of_values), given(of_texts));
+    }
+
+    #[test]
+    fn fractions_have_the_tokens_of_their_texts() {
+        let mut numbers = vec![0.0, -0.0, 1.0, -7.25, 0.1, 1e-7, 12.345_678, 12.345_678_9, 1e300];
+        numbers.extend([f64::NAN, f64::INFINITY, f64::MIN_POSITIVE, 999_999_999.000_001, 1e15]);
+        numbers.extend((0..2_000).map(|n| f64::from(n * 7_919) / 1_000.0));
+        numbers.extend((1..2_000).map(|n| f64::from(n) / 3.0));
+        let column: arrow::array::ArrayRef =
+            std::sync::Arc::new(arrow::array::Float64Array::from(numbers.clone()));
+        for (at, number) in numbers.iter().enumerate() {
+            let (mut of_value, mut of_text) = (Gatherer::default(), Gatherer::default());
+            of_value.add_values(&Values::of(&column), at..at + 1);
+            of_text.add_text(&number.to_string());
+            of_value.end_unit();
+            of_text.end_unit();
+            assert_eq!(given(of_value), given(of_text), "{number}");
+        }
+    }
+
+    #[test]
+    fn values_that_come_again_are_in_each_unit() {
+        let values = (0..5_000_u32).map(|n| n * n % 97);
+        let texts: arrow::array::StringArray =
+            values.clone().map(|n| Some(format!("word{n} other"))).collect();
+        let numbers: arrow::array::Int64Array = values.clone().map(i64::from).collect();
+        let fractions: arrow::array::Float64Array =
+            values.map(|n| f64::from(n) / 8.0).map(Some).collect();
+        let columns: [arrow::array::ArrayRef; 3] = [
+            std::sync::Arc::new(texts),
+            std::sync::Arc::new(numbers),
+            std::sync::Arc::new(fractions),
+        ];
+        for column in &columns {
+            let (mut of_values, mut of_texts) = (Gatherer::default(), Gatherer::default());
+            for from in (0..column.len()).step_by(1_000) {
+                of_values.add_values(&Values::of(column), from..from + 1_000);
+                of_values.end_unit();
+                for row in from..from + 1_000 {
+                    of_texts.add_text(&Values::of(column).text(row).unwrap());
+                }
+                of_texts.end_unit();
+            }
+            assert_eq!(given(of_values), given(of_texts));
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::arrivals::Arrivals;
 use super::body::PIECE_BYTES;
 use super::build::{BuildError, Finished, Origin, Piece};
 use super::bundle::BundleWriter;
+use super::coding::is_same;
 use super::gather::Gatherer;
 use super::indexed::Indexed;
 use super::lex::{always_varies, each_slot, fixed_texts};
@@ -181,16 +182,24 @@ impl<'a> Gathered<'a> {
         }
         let Values::Text(messages) = columns.messages else { return };
         let template = self.keys.get(number as usize).and_then(TemplateKey::fixed);
+        let mut before = Before::default();
         for (row, time) in rows.zip(times) {
             let message = messages.value(row);
+            before.begin();
             if !self.patterns.is_looking() {
-                each_slot(message, template, |token| self.tokens.add(token));
+                each_slot(message, template, |token| {
+                    if before.is_new(token) {
+                        self.tokens.add(token);
+                    }
+                });
                 continue;
             }
             let mut is_told = template.is_some();
             each_slot(message, template, |token| {
                 is_told = is_told && always_varies(token.as_bytes());
-                self.tokens.add(token);
+                if before.is_new(token) {
+                    self.tokens.add(token);
+                }
             });
             self.patterns.add(message, is_told, *time);
         }
@@ -308,6 +317,37 @@ impl<'a> Gathered<'a> {
             copies: Vec::new(),
             sums: None,
             cold: origin.packing.is_cold(),
+        }
+    }
+}
+
+/// The tokens of the row before: those of one template mostly have the same date, and a part of the time.
+#[derive(Default)]
+struct Before<'a> {
+    tokens: Vec<&'a str>,
+    at: usize,
+}
+
+impl<'a> Before<'a> {
+    /// The tokens of the next row follow.
+    fn begin(&mut self) {
+        self.at = 0;
+    }
+
+    /// Whether the row before had another token in the place of this one.
+    fn is_new(&mut self, token: &'a str) -> bool {
+        let known = self.tokens.get_mut(self.at);
+        self.at += 1;
+        match known {
+            Some(known) if is_same(known, token) => false,
+            Some(known) => {
+                *known = token;
+                true
+            }
+            None => {
+                self.tokens.push(token);
+                true
+            }
         }
     }
 }

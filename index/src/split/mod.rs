@@ -10,6 +10,7 @@ mod lex;
 mod templates;
 mod patterns;
 mod present;
+mod outlines;
 mod cluster;
 mod stored;
 mod arrivals;

@@ -50,7 +50,7 @@ pub struct PartitionSettings {
     /// Bytes of the queue on disk (what is not yet in splits, and at most one segment more);
     /// beyond it producers are told to come later.
     pub queue_bytes_max: u64,
-    /// Bytes of recent entries kept in memory for the consumer.
+    /// Bytes of recent entries kept in memory for the consumer, of those that are not in splits.
     pub recent_bytes_max: usize,
     /// Bytes that stay free on the disk; below it nothing is taken.
     pub disk_free_bytes_min: u64,
@@ -380,6 +380,13 @@ impl Shared {
         self.recent.push_back(entry);
         while self.recent_bytes > bytes_max && self.recent.len() > 1 {
             let Some(oldest) = self.recent.pop_front() else { break };
+            self.recent_bytes -= oldest.batch.len();
+        }
+    }
+
+    /// Lets go of the entries that are in splits: their consumer asks for them no more.
+    fn forget(&mut self, below: Offset) {
+        while let Some(oldest) = self.recent.pop_front_if(|oldest| oldest.end() <= below) {
             self.recent_bytes -= oldest.batch.len();
         }
     }

@@ -109,6 +109,27 @@ async fn a_resend_is_a_no_op_also_after_a_restart_and_a_trim() {
 }
 
 #[tokio::test]
+async fn what_is_in_splits_is_not_kept_in_memory() {
+    let mut fixture = Fixture::new();
+    fixture.settings.recent_bytes_max = 1 << 20;
+    let partition = fixture.open();
+    for at in 0..5 {
+        partition.append(vec![batch(7, at, at + 1, &["x"])]).await.unwrap();
+    }
+    let kept = || {
+        let shared = partition.0.shared.lock().unwrap();
+        let bytes: usize = shared.recent.iter().map(|entry| entry.batch.len()).sum();
+        assert_eq!(shared.recent_bytes, bytes);
+        shared.recent.len()
+    };
+    assert_eq!(kept(), 5);
+    partition.trim(Offset(3));
+    partition.append(vec![batch(7, 5, 6, &["y"])]).await.unwrap();
+    assert_eq!(kept(), 3);
+    assert_eq!(messages(&partition, 3), ["x", "x", "y"]);
+}
+
+#[tokio::test]
 async fn a_request_is_taken_whole_or_not_at_all() {
     let fixture = Fixture::new();
     let partition = fixture.open();

@@ -341,10 +341,12 @@ impl Writer {
         self.metrics.queue_is(self.id, self.log.bytes(), self.state.producers.count());
     }
 
-    /// Removes the segments of which all is in splits; the last one stays.
+    /// Removes the segments of which all is in splits, and lets go of such entries in memory; the last
+    /// segment stays.
     fn trim(&mut self) {
         let below = self.below;
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.forget(below);
         let keep = shared.segments.iter().rposition(|(_, first)| *first <= below).unwrap_or(0);
         let Some(first) = shared.segments.get(keep).map(|(segment, _)| segment.first) else {
             return;

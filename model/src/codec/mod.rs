@@ -372,6 +372,11 @@ impl<'a> Reader<'a> {
     }
 
     fn varint(&mut self) -> Result<u64, DecodeError> {
+        // Most are of one byte.
+        if let Some((byte @ 0..0x80, rest)) = self.bytes.split_first() {
+            self.bytes = rest;
+            return Ok(u64::from(*byte));
+        }
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let [byte] = self.array()?;
@@ -387,6 +392,29 @@ impl<'a> Reader<'a> {
     fn count(&mut self) -> Result<usize, DecodeError> {
         let count = self.varint()?;
         usize::try_from(count).ok().filter(|count| *count <= self.bytes.len()).ok_or(CUT)
+    }
+
+    /// Ascending numbers as [`put_steps`] writes them. Where all steps are a byte, they are not looked at
+    /// one after the other.
+    fn steps(&mut self, count: usize) -> Result<Vec<u32>, DecodeError> {
+        if let Some((steps, rest)) = self.bytes.split_at_checked(count)
+            && steps.is_ascii()
+        {
+            self.bytes = rest;
+            let mut sum = 0_u32;
+            let add = |step: &u8| {
+                sum = sum.saturating_add(u32::from(*step));
+                sum
+            };
+            return Ok(steps.iter().map(add).collect());
+        }
+        let (mut sums, mut sum) = (Vec::with_capacity(count.min(self.bytes.len())), 0_u32);
+        for _ in 0..count {
+            let step = u32::try_from(self.varint()?).ok();
+            sum = step.and_then(|step| sum.checked_add(step)).ok_or(CUT)?;
+            sums.push(sum);
+        }
+        Ok(sums)
     }
 
     fn text(&mut self) -> Result<&'a str, DecodeError> {
@@ -434,15 +462,10 @@ impl BodyReader<'_> {
         let [kind] = self.reader.array()?;
         let kind = FieldType::from_number(kind).ok_or(DecodeError::Damaged("no such type"))?;
         let count = self.reader.count()?;
-        let mut rows = Vec::with_capacity(count);
-        let mut previous = 0_u32;
-        for _ in 0..count {
-            let step = u32::try_from(self.reader.varint()?).ok();
-            let row = step.and_then(|step| previous.checked_add(step));
-            previous = row
-                .filter(|row| *row < record_count)
-                .ok_or(DecodeError::Damaged("a row is outside"))?;
-            rows.push(previous);
+        let rows = self.reader.steps(count)?;
+        // They ascend.
+        if rows.last().is_some_and(|row| *row >= record_count) {
+            return Err(DecodeError::Damaged("a row is outside"));
         }
         let values = self.values(kind, count)?;
         Ok(FieldColumn { name, rows, values })
@@ -466,13 +489,8 @@ impl BodyReader<'_> {
     }
 
     fn texts(&mut self, count: usize) -> Result<Texts, DecodeError> {
-        let mut ends = Vec::with_capacity(count);
-        let mut end = 0_u32;
-        for _ in 0..count {
-            let length = u32::try_from(self.reader.varint()?).ok();
-            end = length.and_then(|length| end.checked_add(length)).ok_or(CUT)?;
-            ends.push(end);
-        }
+        let ends = self.reader.steps(count)?;
+        let end = ends.last().copied().unwrap_or(0);
         let taken = self.reader.take(end as usize)?;
         Texts::new(ends, self.whole.slice_ref(taken)).ok_or(DecodeError::Damaged("no UTF-8"))
     }

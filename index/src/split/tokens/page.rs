@@ -55,10 +55,17 @@ impl PageWriter {
             put(&mut packed, stream.len() as u64);
             put_bytes(&mut packed, &pack(stream, packing.level(stream.len()))?);
         }
-        let bytes = self.unpacked().len();
+        let bytes = self.unpacked_bytes();
         self.last.clear();
         self.streams.iter_mut().for_each(Vec::clear);
         Ok((packed, bytes))
+    }
+
+    /// Bytes of the page as [`unpack_page`] gives it.
+    fn unpacked_bytes(&self) -> usize {
+        let mut lengths = Vec::with_capacity(STREAMS * 4);
+        self.streams.iter().for_each(|stream| put(&mut lengths, stream.len() as u64));
+        lengths.len() + self.bytes()
     }
 
     /// The page as [`unpack_page`] gives it.
