@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cluster::catalog::{Catalog, Fence};
+use cluster::catalog::{Catalog, Fence, PROTOCOL_TYPES};
 use cluster::queue::Queue;
 use model::node::NodeId;
 use model::partition::{Offset, PartitionId};
@@ -219,6 +219,12 @@ impl Core {
     pub(crate) fn fence(&self, partition: PartitionId) -> Result<Option<Fence>, NotHere> {
         let fence = self.read(|state| Some(state.partitions.get(&partition)?.fence.clone()));
         fence.ok_or(NotHere)
+    }
+
+    /// Whether every node reads splits with columns of types of their own.
+    pub(crate) fn may_type(&self) -> bool {
+        let topology = self.parties.catalog.topology();
+        topology.borrow().nodes.values().all(|node| node.protocol >= PROTOCOL_TYPES)
     }
 
     /// Tells followers of a new part.

@@ -283,6 +283,7 @@ fn rewrite(core: &Core, meta: &Arc<SplitMeta>) -> Result<bool, PublishError> {
             merges: meta.merges,
             deletions: last,
             packing: Packing::of(group),
+            may_type: core.may_type(),
         };
         let begun = core.parties.clock.elapsed();
         // Others that come one after the other would keep it from its end.

@@ -157,6 +157,7 @@ impl Fixture {
             merges: 0,
             deletions: self.core.read(|state| state.deletions.last),
             packing: Packing::Quick,
+            may_type: true,
         };
         let parties = &self.core.parties;
         let (batches, work) = ([&rows], parties.work.join(&id.0));
@@ -233,6 +234,7 @@ pub(crate) fn entry(id: SplitId, time: i64, row_count: u64) -> SplitMeta {
         copies: Vec::new(),
         sums: None,
         cold: false,
+        typed: false,
     }
 }
 

@@ -17,8 +17,8 @@ use crate::scan::ScanError;
 use crate::schema::{FieldColumnId, united};
 use crate::searcher::Core;
 use crate::split::{
-    Arrivals, BuildError, IngestTimes, Late, Packing, PageCache, Sketches, Source, Split, Sums,
-    TemplateKey, Unit, body_name, bundle_name,
+    Arrivals, BuildError, Forms, IngestTimes, Late, Packing, PageCache, Sketches, Source, Split,
+    Sums, TemplateKey, Unit, body_name, bundle_name,
 };
 
 /// Each size is so many times the one before.
@@ -171,13 +171,14 @@ pub(crate) fn source_of<'a>(
     let schema = shared(splits)?;
     let mut templates: BTreeMap<TemplateKey, u32> = BTreeMap::new();
     let (mut ingest, mut arrivals, mut unit) = (Vec::new(), Vec::new(), Unit::Milli);
-    let mut sketches = Vec::new();
+    let (mut sketches, mut forms) = (Vec::new(), Vec::new());
     for split in splits {
         templates.extend(split.templates()?.0.iter().map(|template| (template.key.clone(), 0)));
         ingest.push(split.ingest()?);
         arrivals.push(split.arrivals()?);
         sketches.push(split.sketches()?);
         unit = unit.min(split.unit()?);
+        forms.push(split.forms()?);
     }
     for (rank, place) in (0..).zip(templates.values_mut()) {
         *place = rank;
@@ -191,7 +192,8 @@ pub(crate) fn source_of<'a>(
     let pieces = Merging::new(splits, going, (schema.clone(), &late), &templates)?;
     let ingest = IngestTimes::joined(ingest.iter().map(Arc::as_ref));
     let (templates, arrivals) = (templates.into_keys().collect(), Arrivals::joined(&arrivals));
-    Ok(Source { schema, unit, templates, ingest, arrivals, sketches, sums, late, pieces })
+    let forms = Forms::joined(forms);
+    Ok(Source { schema, unit, forms, templates, ingest, arrivals, sketches, sums, late, pieces })
 }
 
 fn shared(splits: &[Split]) -> Result<SchemaRef, ScanError> {

@@ -22,8 +22,8 @@ use crate::pick::pick;
 use crate::schema::batch_rows;
 use crate::searcher::Core;
 use crate::split::{
-    Arrivals, BuildError, Clustered, IngestTimes, Late, Packing, Piece, Sketches, Source, Sums,
-    Unit, build, cluster,
+    Arrivals, BuildError, Clustered, Forms, IngestTimes, Late, Packing, Piece, Sketches, Source,
+    Sums, Unit, build, cluster,
 };
 
 /// How long what failed waits before it is tried again, at first.
@@ -143,6 +143,7 @@ impl Publisher {
             merges: 0,
             deletions: cut.deletions,
             packing: Packing::Quick,
+            may_type: self.core.may_type(),
         };
         let parties = &self.core.parties;
         let begun = parties.clock.elapsed();
@@ -162,7 +163,9 @@ fn is_of_no_use(error: &PublishError) -> bool {
     matches!(
         error,
         PublishError::Keep(KeepError::Damaged { .. })
-            | PublishError::Catalog(CatalogError::Refused(Refusal::Swept { .. }))
+            | PublishError::Catalog(CatalogError::Refused(
+                Refusal::Swept { .. } | Refusal::Early { .. }
+            ))
     )
 }
 
@@ -192,7 +195,8 @@ pub(crate) fn source_of(
     rows: &[&RecordBatch],
 ) -> Result<Source<'static, impl Iterator<Item = Result<Piece, BuildError>>>, BuildError> {
     let (schema, parts) = alike(rows)?;
-    let (unit, ingest) = (Unit::of(&parts), IngestTimes::of(&parts));
+    let (unit, forms) = (Unit::of(&parts), Forms::of(&schema, &parts));
+    let ingest = IngestTimes::of(&parts);
     let (arrivals, sketches) = (Arrivals::of(&parts), Sketches::of(&schema, &parts));
     let Clustered { templates, order, numbers } = cluster(&parts);
     let late = Late::of(&schema, &parts, &order);
@@ -209,7 +213,7 @@ pub(crate) fn source_of(
         let parts: Vec<&RecordBatch> = parts.iter().collect();
         Ok(Piece { rows: pick(&columns, &parts, picks, &left)?, templates })
     });
-    Ok(Source { schema, unit, templates, ingest, arrivals, sketches, sums, late, pieces })
+    Ok(Source { schema, unit, forms, templates, ingest, arrivals, sketches, sums, late, pieces })
 }
 
 /// A name that no other split has. It is no older than what is swept, whatever this node's clock says.
@@ -233,13 +237,41 @@ pub(crate) fn chain_of(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cluster::catalog::Fence;
+    use cluster::catalog::{Fence, Joining, PROTOCOL_TYPES};
     use model::codec;
+    use model::node::{NodeId, Roles};
     use platform::shutdown::Shutdown;
 
     use super::*;
     use crate::fixture::{Fixture, PARTITION};
     use crate::schema::rows_of;
+
+    #[test]
+    fn columns_have_types_of_their_own_where_every_node_reads_them() {
+        let fixture = Fixture::new();
+        let (core, id) = (&fixture.core, NodeId(7));
+        let register = |protocol| {
+            let joining = Joining {
+                id,
+                address: "a:1".to_owned(),
+                http: String::new(),
+                roles: Roles::default(),
+                version: String::new(),
+                protocol,
+                at: 0,
+            };
+            core.parties.catalog.execute(Command::Register(joining)).unwrap();
+        };
+        assert!(core.may_type(), "there is no other node");
+        register(PROTOCOL_TYPES - 1);
+        assert!(!core.may_type());
+        register(PROTOCOL_TYPES);
+        assert!(core.may_type());
+        // One that came meanwhile and does not: it is built anew.
+        let (has, needed) = (PROTOCOL_TYPES - 1, PROTOCOL_TYPES);
+        let early = CatalogError::Refused(Refusal::Early { node: id, has, needed });
+        assert!(is_of_no_use(&early.into()));
+    }
 
     fn publisher(fixture: &Fixture, fence: Option<Fence>) -> Publisher {
         let tenure = Tenure::new(Shutdown::default(), fence);

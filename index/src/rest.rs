@@ -55,7 +55,7 @@ pub(crate) fn values(text: &str) -> Vec<(String, FieldValue)> {
     values
 }
 
-/// The same of an object as [`array`] writes most: no list, nothing escaped, no name twice.
+/// The same of an object as [`array()`] writes most: no list, nothing escaped, no name twice.
 fn plain_values(text: &str) -> Option<Vec<(String, FieldValue)>> {
     let (mut values, mut rest) = (Vec::new(), text.strip_prefix('{')?);
     loop {

@@ -55,6 +55,7 @@ pub(crate) fn rewritten(
         merges: merges.saturating_add(u32::from(group.len() > 1)),
         deletions,
         packing,
+        may_type: core.may_type(),
     };
     let begun = core.parties.clock.elapsed();
     let source = source_of(&opened, &going)?;

@@ -101,6 +101,10 @@ pub struct SplitMeta {
     /// A node of an earlier version passes over it: the split's own footer has it too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cold: bool,
+    /// Whether columns of fields have types of their own in its body: version 3 of the format. It takes
+    /// version 5 of the nodes' protocol to hear of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub typed: bool,
 }
 
 impl SplitMeta {

@@ -141,7 +141,8 @@ fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
 }
 
 /// Days from 1970-01-01 to a day of the Gregorian calendar.
-pub(crate) fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+#[must_use]
+pub fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     // Count from March, so that the leap day is the last of its year.
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -149,6 +150,22 @@ pub(crate) fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     era * 146_097 + day_of_era - 719_468
+}
+
+/// Year, month and day of so many days since 1970-01-01: undoes [`days_since_1970`].
+#[must_use]
+pub fn date_of(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    // Without the leap days before it every year has 365.
+    let leaps = day_of_era / 1_460 - day_of_era / 36_524 + day_of_era / 146_096;
+    let year_of_era = (day_of_era - leaps) / 365;
+    let day_of_year = day_of_era - (year_of_era * 365 + year_of_era / 4 - year_of_era / 100);
+    // As above, years and months begin with March.
+    let months = (5 * day_of_year + 2) / 153;
+    let month = (months + 2) % 12 + 1;
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    (year, month, day_of_year - (153 * months + 2) / 5 + 1)
 }
 
 /// Nanoseconds of the unit in which an epoch number of that size counts.

@@ -21,6 +21,8 @@ const PROTOCOL_RAISES: u32 = 3;
 pub(crate) const PROTOCOL_OPENS: u32 = 4;
 /// The version since which searches can have whole numbers that floats confuse.
 const PROTOCOL_WHOLE_NUMBERS: u32 = 4;
+/// The version since which columns of fields have types of their own in the bodies of splits.
+pub const PROTOCOL_TYPES: u32 = 5;
 
 /// A partition's records `from..to` became these splits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -173,7 +175,14 @@ impl Command {
     #[must_use]
     pub fn protocol(&self) -> u32 {
         let has_whole = |deletion: &Deletion| deletion.filter.has_whole();
+        let are_typed = |splits: &[SplitMeta]| splits.iter().any(|split| split.typed);
         match self {
+            Self::Publish(Publication { add, .. }) | Self::Replace { add, .. }
+                if are_typed(add) =>
+            {
+                PROTOCOL_TYPES
+            }
+            Self::Adopt(estate) if are_typed(&estate.splits) => PROTOCOL_TYPES,
             Self::BeginDeletion(deletion) if has_whole(deletion) => PROTOCOL_WHOLE_NUMBERS,
             Self::Adopt(estate) if estate.deletions.iter().any(has_whole) => PROTOCOL_WHOLE_NUMBERS,
             Self::Publish(_)

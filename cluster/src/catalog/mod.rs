@@ -30,7 +30,9 @@ use apply::{
 };
 pub(crate) use apply::{DOCUMENTS, DRAINING, LOG_PROTOCOL, WANTED};
 pub(crate) use command::PROTOCOL_OPENS;
-pub use command::{Answer, Change, Command, Fence, Joining, Order, Publication, Refusal};
+pub use command::{
+    Answer, Change, Command, Fence, Joining, Order, PROTOCOL_TYPES, Publication, Refusal,
+};
 pub use estate::Estate;
 pub use written::UnreadError;
 pub(crate) use written::{PROTOCOL_FIRST, read as read_order, too_early, write as write_order};

@@ -22,6 +22,7 @@ fn meta(id: &str) -> SplitMeta {
         copies: Vec::new(),
         sums: None,
         cold: false,
+        typed: false,
     }
 }
 

@@ -121,12 +121,20 @@ mod tests {
     const OF_THE_FOURTH_VERSION: [&str; 1] =
         [r#"{"protocol":4,"command":{"Open":{"protocol":4}},"fence":null}"#];
 
+    /// What the fifth version has of its own.
+    const OF_THE_FIFTH_VERSION: [&str; 3] = [
+        r#"{"protocol":5,"command":{"Publish":{"partition":3,"from":0,"to":10,"add":[{"id":"a","index":"main","partition":3,"offset_first":0,"offset_last":9,"row_count":10,"time_first":0,"time_last":9,"ingest_last":9,"level_counts":[0,0,0,10,0,0,0],"stored_bytes":100,"raw_bytes":1000,"merges":0,"deletions":0,"copies":[7,8],"typed":true}]}},"fence":{"lease":"indexer/0003","token":5}}"#,
+        r#"{"protocol":5,"command":{"Replace":{"remove":["a","b"],"add":[{"id":"c","index":"main","partition":3,"offset_first":0,"offset_last":9,"row_count":10,"time_first":0,"time_last":9,"ingest_last":9,"level_counts":[0,0,0,10,0,0,0],"stored_bytes":100,"raw_bytes":1000,"merges":1,"deletions":0,"typed":true}]}},"fence":null}"#,
+        r#"{"protocol":5,"command":{"Adopt":{"splits":[{"id":"a","index":"main","partition":3,"offset_first":0,"offset_last":9,"row_count":10,"time_first":0,"time_last":9,"ingest_last":9,"level_counts":[0,0,0,10,0,0,0],"stored_bytes":100,"raw_bytes":1000,"merges":0,"deletions":0,"typed":true}],"offsets":[[0,10]],"deletions":[],"documents":[]}},"fence":null}"#,
+    ];
+
     #[test]
     fn what_a_later_version_wrote_is_passed_over_by_nobody() {
         let second = OF_THE_SECOND_VERSION.map(|text| (2, text));
         let third = OF_THE_THIRD_VERSION.map(|text| (3, text));
         let fourth = OF_THE_FOURTH_VERSION.map(|text| (4, text));
-        for (version, text) in second.into_iter().chain(third).chain(fourth) {
+        let fifth = OF_THE_FIFTH_VERSION.map(|text| (5, text));
+        for (version, text) in second.into_iter().chain(third).chain(fourth).chain(fifth) {
             let (order, needed) = read(text.as_bytes(), PROTOCOL).unwrap();
             assert_eq!((needed, order.command.protocol()), (version, version));
             let again: Value = serde_json::from_slice(&write(&order).unwrap()).unwrap();

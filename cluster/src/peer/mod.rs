@@ -24,7 +24,7 @@ pub use tls::{CertificateError, Certificates, PeerTls, has_certificate, issue};
 
 /// Version of what nodes say to each other. Neighbours of one version apart work together; what is
 /// new among the commands of the catalog waits until every node speaks it.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 /// The version since which a node says who it is with every request, and since which nodes that are to
 /// be left are marked so.
 pub(crate) const PROTOCOL_NAMES: u32 = 2;

@@ -3,6 +3,7 @@
 use model::number::Number;
 use model::query::FieldTest;
 use model::text::{fold, fold_text};
+use model::time::Period;
 
 use super::test::Limit;
 
@@ -18,6 +19,8 @@ pub(crate) enum Extent<'a> {
     },
     /// Texts: none is before `least` or behind `greatest`, by bytes.
     Texts { least: &'a str, greatest: &'a str },
+    /// Texts that are times, all written alike, from one to another.
+    Times { least: &'a str, greatest: &'a str },
     /// Nothing.
     Unknown,
 }
@@ -80,6 +83,20 @@ impl ExtentTest {
                 match texts.may_be_above(from) && texts.may_be_below(to) {
                     true => Passing::Some,
                     false => Passing::None,
+                }
+            }
+            // They are in order both as texts and as moments, where they can be told as such.
+            Extent::Times { least, greatest } => {
+                let passes = |above: &str, below: &str| {
+                    from.below(None, Some(above)) && to.above(None, Some(below))
+                };
+                match (passes(greatest, least), passes(least, greatest)) {
+                    _ if [least, greatest].iter().any(|end| Period::read(end).is_none()) => {
+                        Passing::Some
+                    }
+                    (false, _) => Passing::None,
+                    (true, true) => Passing::All,
+                    (true, false) => Passing::Some,
                 }
             }
             Extent::Unknown => Passing::Some,
@@ -264,6 +281,49 @@ mod tests {
         assert_eq!(of(&between(at(most + 1), Bound::Open), most, most), Passing::None);
         assert_eq!(of(&between(Bound::Open, at(most + 1)), 0, most), Passing::All);
         assert_eq!(of(&between(at(most), Bound::Open), most - 1, most - 1), Passing::None);
+    }
+
+    #[test]
+    fn times_are_told_apart_as_moments_and_as_texts() {
+        let time = |text: &str| {
+            let text = fold_text(text).into_owned();
+            match Period::read(&text) {
+                Some(period) => Literal::Time { period, text },
+                None => Literal::Text(text),
+            }
+        };
+        let of = |from: &str, to: &str, (least, greatest): (&str, &str)| {
+            let [from, to] = [from, to].map(|text| match text {
+                "*" => Bound::Open,
+                text => Bound::Inclusive(time(text)),
+            });
+            let test = FieldTest::Between { from, to };
+            ExtentTest::new("a", &test).of(Extent::Times { least, greatest })
+        };
+        // In UTC it is two hours earlier.
+        let some = ("2026-11-23T15:24:00+02:00", "2026-11-23T16:00:00+02:00");
+        for (from, to, expected) in [
+            ("2026-11-23T13:24:00Z", "2026-11-23T14:00:00Z", Passing::All),
+            ("2026-11-23T13:24:00Z", "2026-11-23T13:59:59Z", Passing::Some),
+            ("2026-11-23T14:00:01Z", "*", Passing::None),
+            ("*", "2026-11-23T13:00:00Z", Passing::None),
+            ("2026-11-23", "2026-11-23", Passing::All),
+            ("2026-11-24", "*", Passing::None),
+            ("yesterday", "*", Passing::None),
+            ("*", "yesterday", Passing::All),
+        ] {
+            assert_eq!(of(from, to, some), expected, "{from}..{to}");
+        }
+        let number = Bound::Inclusive(Literal::Number(5.0));
+        let test = FieldTest::Between { from: Bound::Open, to: number };
+        let (least, greatest) = some;
+        assert_eq!(
+            ExtentTest::new("a", &test).of(Extent::Times { least, greatest }),
+            Passing::None
+        );
+        // As moments these cannot be told.
+        let early = ("0001-01-01T00:00:00Z", "2026-11-23T15:24:00Z");
+        assert_eq!(of("2026-11-24", "*", early), Passing::Some);
     }
 
     #[track_caller]

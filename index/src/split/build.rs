@@ -25,9 +25,10 @@ use super::gathered::Gathered;
 use super::late::Late;
 use super::packing::Packing;
 use super::sketch::Sketches;
-use super::stored::{IngestTimes, Unit, stored_schema, to_stored};
+use super::stored::{IngestTimes, Unit, store, stored_column, stored_schema, to_stored};
 use super::sums::Sums;
 use super::templates::TemplateKey;
+use super::typed::{Form, Forms};
 use super::{body_name, bundle_name};
 
 /// Rows of a column that are packed at a time where it is written apart from others: those of a page.
@@ -75,6 +76,8 @@ pub(crate) struct Origin {
     pub(crate) deletions: u64,
     /// How it is packed.
     pub(crate) packing: Packing,
+    /// Whether columns of fields may have types of their own in the body, which every node has to read.
+    pub(crate) may_type: bool,
 }
 
 /// Some rows in row order, and the number of each one's template.
@@ -89,6 +92,8 @@ pub(crate) struct Source<'a, I> {
     pub(crate) schema: SchemaRef,
     /// The unit that holds all timestamps.
     pub(crate) unit: Unit,
+    /// The stored forms that hold all values of columns.
+    pub(crate) forms: Forms,
     /// The templates, in order.
     pub(crate) templates: Vec<TemplateKey>,
     /// When the records were accepted.
@@ -108,9 +113,10 @@ pub(crate) struct Source<'a, I> {
 impl<'a, I> Source<'a, I> {
     /// The same with its rows as something makes them of these.
     pub(crate) fn with<J>(self, make: impl FnOnce(I) -> J) -> Source<'a, J> {
-        let Self { schema, unit, templates, ingest, arrivals, sketches, sums, late, pieces } = self;
+        let Self { schema, unit, forms, templates, ingest, arrivals, sketches, sums, late, pieces } =
+            self;
         let pieces = make(pieces);
-        Source { schema, unit, templates, ingest, arrivals, sketches, sums, late, pieces }
+        Source { schema, unit, forms, templates, ingest, arrivals, sketches, sums, late, pieces }
     }
 }
 
@@ -133,42 +139,52 @@ pub(crate) fn build(
     disk::create_dir_all(work)?;
     let (body, index) = (work.join("body.parquet"), work.join("index.bundle"));
     let file = Pieces::new(File::create(&body)?);
-    let schema = stored_schema(&source.schema, source.unit);
+    let forms = if origin.may_type { source.forms } else { Forms::default() };
+    let schema = stored_schema(&source.schema, source.unit, &forms);
+    let typed = is_typed(&schema)?;
     let together = schema.fields().len() - source.late.columns().len();
     let properties = origin.packing.properties(&schema, &source.sketches, together)?;
     let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))?;
     let columns = (&*source.schema, source.templates.as_slice());
     let mut gathered = Gathered::new(columns, &source.arrivals, source.sums);
-    let pieces = source.pieces.map(|piece| {
-        let piece = piece?;
-        let stored = to_stored(&piece.rows, &schema, source.unit)?;
-        Ok((piece, stored))
-    });
     let written = match source.late.columns() {
-        [] => by_rows(writer, pieces, &mut gathered)?,
-        _ => by_columns(writer, (pieces, &source.late), &schema, &mut gathered)?,
+        [] => by_rows(writer, source.pieces, &schema, &mut gathered)?,
+        _ => by_columns(writer, (source.pieces, &source.late), &schema, &mut gathered)?,
     };
     if gathered.is_empty() {
         return Ok(None);
     }
     let pieces = written.finish()?;
-    let mut bundle = BundleWriter::new(io::BufWriter::new(File::create(&index)?), origin.packing);
+    let out = io::BufWriter::new(File::create(&index)?);
+    let mut bundle = BundleWriter::new(out, origin.packing, typed);
     bundle.add_packed("sketches", &source.sketches.encode())?;
     let meta = gathered.finish(origin, (&source.ingest, &source.arrivals), &pieces, bundle)?;
+    let meta = SplitMeta { typed, ..meta };
     objects.put_file(&body_name(&meta.id), &body)?;
     objects.put_file(&bundle_name(&meta.id), &index)?;
     Ok(Some(meta))
 }
 
+/// Whether a column of a stored schema has another type than in memory.
+fn is_typed(schema: &Schema) -> Result<bool, ArrowError> {
+    for field in schema.fields() {
+        if Form::of_stored(field)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Writes a body, all of its columns at a time.
 fn by_rows(
     mut writer: ArrowWriter<Pieces>,
-    pieces: impl Iterator<Item = Result<(Piece, RecordBatch), BuildError>>,
+    pieces: impl Iterator<Item = Result<Piece, BuildError>>,
+    schema: &SchemaRef,
     gathered: &mut Gathered<'_>,
 ) -> Result<Pieces, BuildError> {
     for piece in pieces {
-        let (piece, stored) = piece?;
-        writer.write(&stored)?;
+        let piece = piece?;
+        writer.write(&to_stored(&piece.rows, schema)?)?;
         gathered.add(&piece);
     }
     Ok(writer.into_inner()?)
@@ -178,7 +194,7 @@ fn by_rows(
 /// that come late. Of a column that is done only its packed pages are left.
 fn by_columns(
     writer: ArrowWriter<Pieces>,
-    (mut pieces, late): (impl Iterator<Item = Result<(Piece, RecordBatch), BuildError>>, &Late<'_>),
+    (mut pieces, late): (impl Iterator<Item = Result<Piece, BuildError>>, &Late<'_>),
     schema: &Schema,
     gathered: &mut Gathered<'_>,
 ) -> Result<Pieces, BuildError> {
@@ -192,11 +208,10 @@ fn by_columns(
     let mut writers =
         schema.fields().iter().map(of_rows).collect::<Result<Vec<_>, ParquetError>>()?;
     for piece in pieces.by_ref() {
-        let (piece, stored) = piece?;
-        let columns = schema.fields().iter().zip(stored.columns());
-        for (writer, (field, column)) in writers.iter_mut().zip(columns) {
+        let piece = piece?;
+        for (writer, field) in writers.iter_mut().zip(schema.fields()) {
             if let Some(writer) = writer {
-                write(writer, field, column)?;
+                write(writer, field, &stored_column(&piece.rows, field)?)?;
             }
         }
         gathered.add(&piece);
@@ -247,7 +262,8 @@ fn write_whole(
 ) -> Result<(), BuildError> {
     for from in (0..column.len()).step_by(PACKED_ROWS) {
         go_on()?;
-        write(writer, field, &column.slice(from, PACKED_ROWS.min(column.len() - from)))?;
+        let some = column.slice(from, PACKED_ROWS.min(column.len() - from));
+        write(writer, field, &store(field, &some)?)?;
     }
     Ok(())
 }

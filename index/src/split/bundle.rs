@@ -19,8 +19,11 @@ use super::packing::Packing;
 const MAGIC: [u8; 8] = *b"SWLSPLT1";
 /// Bytes behind the footer: its length, its checksum, the magic.
 const TAIL_BYTES: usize = 16;
-/// Version of the format that is written; all before it are read.
-pub(super) const VERSION: u32 = 2;
+/// Newest version of the format: with columns of fields that have types of their own in the body. All before
+/// it are read.
+pub(super) const VERSION: u32 = 3;
+/// The version that is written where there are none: earlier programs read it.
+pub(super) const UNTYPED_VERSION: u32 = 2;
 /// Bytes read at first from the end: most footers fit.
 const GUESS_BYTES: u64 = 8 << 10;
 
@@ -62,13 +65,15 @@ pub(super) struct SectionEntry {
 pub(super) struct BundleWriter<W> {
     out: W,
     packing: Packing,
+    version: u32,
     sum: ObjectSum,
     sections: Vec<SectionEntry>,
 }
 
 impl<W: Write> BundleWriter<W> {
-    pub(super) fn new(out: W, packing: Packing) -> Self {
-        Self { out, packing, sum: ObjectSum { bytes: 0, crc32c: 0 }, sections: Vec::new() }
+    pub(super) fn new(out: W, packing: Packing, typed: bool) -> Self {
+        let version = if typed { VERSION } else { UNTYPED_VERSION };
+        Self { out, packing, version, sum: ObjectSum { bytes: 0, crc32c: 0 }, sections: Vec::new() }
     }
 
     /// Adds a section as it is.
@@ -113,7 +118,7 @@ impl<W: Write> BundleWriter<W> {
     ) -> io::Result<(W, ObjectSum)> {
         let (block_rows, row_count) = rows;
         let sections = std::mem::take(&mut self.sections);
-        let (version, cold) = (VERSION, self.packing.is_cold());
+        let (version, cold) = (self.version, self.packing.is_cold());
         let footer =
             Footer { version, body_bytes, piece_bytes, block_rows, row_count, cold, sections };
         let footer = serde_json::to_vec(&footer).expect("a footer is plain JSON");

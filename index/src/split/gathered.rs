@@ -317,6 +317,7 @@ impl<'a> Gathered<'a> {
             copies: Vec::new(),
             sums: None,
             cold: origin.packing.is_cold(),
+            typed: false,
         }
     }
 }

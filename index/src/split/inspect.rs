@@ -7,7 +7,7 @@ use model::partition::{Offset, PartitionId};
 use model::split::{SplitId, SplitMeta};
 use platform::objects::Objects;
 
-use super::bundle::Bundle;
+use super::bundle::{Bundle, UNTYPED_VERSION};
 use super::lex::show;
 use super::open::Split;
 use super::pages::PageCache;
@@ -76,6 +76,7 @@ pub fn open_folder(folder: &Path) -> Result<Split, ScanError> {
         copies: Vec::new(),
         sums: None,
         cold: bundle.footer.cold,
+        typed: bundle.footer.version > UNTYPED_VERSION,
     };
     let mut split = Split::open(Arc::new(meta.clone()), &objects, &PageCache::none())?;
     let (time_first, time_last) = split.blocks()?.span();

@@ -21,6 +21,7 @@ use super::build::BuildError;
 use super::open::Split;
 use super::senders::is_sender;
 use super::sketch::Sketches;
+use super::stored::to_rows;
 use super::sums::Sums;
 use crate::columns::Values;
 use crate::scan::ScanError;
@@ -216,6 +217,7 @@ impl Split {
         let Some(at) = at.filter(|_| id.is_some()) else { return Ok(Vec::new()) };
         let (asked, name) = (&self.bundle.asked, body_name(&self.meta.id));
         let rows = self.reader(&body, &body.parquet, &[at], None)?.map(|rows| {
+            let rows = rows.and_then(|rows| to_rows(&rows));
             let rows = rows.map_err(|error| asked.wrong(&name, error.to_string()))?;
             Ok(rows.columns().first().cloned())
         });

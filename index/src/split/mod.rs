@@ -12,6 +12,8 @@ mod patterns;
 mod present;
 mod outlines;
 mod cluster;
+mod shape;
+mod typed;
 mod stored;
 mod arrivals;
 mod offsets;
@@ -62,6 +64,7 @@ pub(crate) use sketch::Sketches;
 pub(crate) use stored::{IngestTimes, Unit};
 pub(crate) use sums::Sums;
 pub(crate) use templates::TemplateKey;
+pub(crate) use typed::Forms;
 
 /// The name of a split's body.
 #[must_use]

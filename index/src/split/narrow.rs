@@ -13,16 +13,18 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use super::open::Split;
 use super::resolve::{Bounds, EVERY, Leaf, Resolved, combined, leaves_of};
 use super::rowset::RowSet;
+use super::typed::Form;
 use crate::evaluate::{Extent, ExtentTest, Passing};
 use crate::scan::ScanError;
 use crate::schema::FieldColumnId;
 
 /// A page of a column.
-struct Page<'a> {
+struct Page {
     rows: Range<u32>,
     /// Rows of it that have a value.
     values: u64,
-    extent: Extent<'a>,
+    /// Which of its values pass a test.
+    passing: Passing,
 }
 
 impl Split {
@@ -59,9 +61,13 @@ impl Split {
         for (at, field) in body.parquet.schema().fields().iter().enumerate() {
             let id = FieldColumnId::of(field).filter(|id| test.covers(name, &id.name));
             let Some(id) = id else { continue };
-            let Some(pages) = pages_of(body.parquet.metadata(), at) else { return Ok(None) };
+            let form = Form::of_stored(field).map_err(|error| self.corrupt_body(&error))?;
+            let pages = pages_of(body.parquet.metadata(), at, |index, page| {
+                passing(index, page, form, &asked)
+            });
+            let Some(pages) = pages else { return Ok(None) };
             in_columns.insert(id, pages.iter().map(|page| page.values).sum());
-            let (some, all) = passing(&pages, &asked);
+            let (some, all) = passing_rows(&pages);
             (sure, may) = (sure.or(&all), may.or(&some));
         }
         let mut named = fields.iter().filter(|field| test.covers(name, &field.name));
@@ -82,22 +88,26 @@ fn is_all(field: &FieldStat, in_columns: &HashMap<FieldColumnId, u64>) -> bool {
 }
 
 /// The rows of pages of which some may pass, and those that all do.
-fn passing(pages: &[Page<'_>], asked: &ExtentTest) -> (RowSet, RowSet) {
+fn passing_rows(pages: &[Page]) -> (RowSet, RowSet) {
     let (mut some, mut all) = (Vec::new(), Vec::new());
     for page in pages.iter().filter(|page| page.values > 0) {
-        let passing = asked.of(page.extent);
-        if passing != Passing::None {
+        if page.passing != Passing::None {
             some.push(page.rows.clone());
         }
-        if passing == Passing::All && page.values == page.rows.len() as u64 {
+        if page.passing == Passing::All && page.values == page.rows.len() as u64 {
             all.push(page.rows.clone());
         }
     }
     (RowSet::from_sorted(some), RowSet::from_sorted(all))
 }
 
-/// The pages of a column, in their order; `None` where nothing is known of one.
-fn pages_of(metadata: &ParquetMetaData, column: usize) -> Option<Vec<Page<'_>>> {
+/// The pages of a column, in their order, with what `passing` says of each; `None` where nothing is known
+/// of one.
+fn pages_of(
+    metadata: &ParquetMetaData,
+    column: usize,
+    passing: impl Fn(&ColumnIndexMetaData, usize) -> Passing,
+) -> Option<Vec<Page>> {
     let (indexes, offsets) = (metadata.column_index()?, metadata.offset_index()?);
     let (mut pages, mut start) = (Vec::new(), 0_u32);
     for (number, group) in metadata.row_groups().iter().enumerate() {
@@ -114,12 +124,54 @@ fn pages_of(metadata: &ParquetMetaData, column: usize) -> Option<Vec<Page<'_>>> 
         for (at, nulls) in nulls.iter().enumerate() {
             let rows = first(at)?..first(at + 1)?;
             let values = (rows.len() as u64).checked_sub(u64::try_from(*nulls).ok()?)?;
-            let extent = extent(index, at).filter(|_| values > 0).unwrap_or(Extent::Unknown);
-            pages.push(Page { rows, values, extent });
+            let passing = if values > 0 { passing(index, at) } else { Passing::None };
+            pages.push(Page { rows, values, passing });
         }
         start = behind;
     }
     Some(pages)
+}
+
+/// Which values of a page pass, by their ends where these are known.
+fn passing(
+    index: &ColumnIndexMetaData,
+    page: usize,
+    form: Option<Form>,
+    asked: &ExtentTest,
+) -> Passing {
+    let passing = match form {
+        Some(form) => passing_stored(index, page, form, asked),
+        None => extent(index, page).map(|extent| asked.of(extent)),
+    };
+    passing.unwrap_or_else(|| asked.of(Extent::Unknown))
+}
+
+/// The same of a column that is stored in another form: its values are in the same order there.
+fn passing_stored(
+    index: &ColumnIndexMetaData,
+    page: usize,
+    form: Form,
+    asked: &ExtentTest,
+) -> Option<Passing> {
+    let (least, greatest) = match index {
+        ColumnIndexMetaData::INT32(index) => {
+            let (least, greatest) =
+                index.min_values().get(page).zip(index.max_values().get(page))?;
+            (i64::from(*least), i64::from(*greatest))
+        }
+        ColumnIndexMetaData::INT64(index) => {
+            let (least, greatest) =
+                index.min_values().get(page).zip(index.max_values().get(page))?;
+            (*least, *greatest)
+        }
+        _ => return None,
+    };
+    if let Some((least, greatest)) = form.number(least).zip(form.number(greatest)) {
+        let [least, greatest] = [least, greatest].map(Number::Float);
+        return Some(asked.of(Extent::Numbers { least, greatest, is_ordered: true }));
+    }
+    let (least, greatest) = form.text(least).zip(form.text(greatest))?;
+    Some(asked.of(Extent::Times { least: &least, greatest: &greatest }))
 }
 
 /// The ends of a page's values, where they are known.

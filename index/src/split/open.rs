@@ -33,6 +33,7 @@ use super::statistics::{BlockTimes, Minutes};
 use super::stored::{IngestTimes, Unit, moments, to_rows, with_arrival};
 use super::templates::Templates;
 use super::tokens::Tokens;
+use super::typed::Forms;
 use super::values::ValueCounts;
 use super::widths::widths;
 use super::words::Words;
@@ -196,8 +197,8 @@ impl Split {
             .zip(templates.0.iter().map(|template| template.rows.len()).collect::<Vec<_>>())
             .flat_map(|(number, count)| std::iter::repeat_n(number, count));
         Ok(reader.map(move |rows| {
+            let rows = rows.and_then(|rows| to_rows(&rows));
             let rows = rows.map_err(|error| asked.wrong(&name, error.to_string()))?;
-            let rows = to_rows(&rows)?;
             let read = offsets.read(at.., moments(&rows));
             let read = read
                 .map_err(|error| asked.wrong(&bundle, format!("its section offsets: {error}")))?;
@@ -211,6 +212,11 @@ impl Split {
     /// The unit its timestamps are stored in.
     pub(crate) fn unit(&self) -> Result<Unit, ScanError> {
         Ok(Unit::of_stored(self.body()?.parquet.schema()))
+    }
+
+    /// The forms its columns are stored in.
+    pub(crate) fn forms(&self) -> Result<Forms, ScanError> {
+        Forms::of_stored(self.body()?.parquet.schema()).map_err(|error| self.corrupt_body(&error))
     }
 
     /// Its templates, in row order.
@@ -426,7 +432,7 @@ impl Split {
                 ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
             let parquet = ArrowReaderMetadata::load(&body, options)
                 .map_err(|error| self.corrupt_body(&error))?;
-            let widths = widths(parquet.metadata());
+            let widths = widths(parquet.schema(), parquet.metadata());
             Ok(OpenBody { body, parquet, widths })
         })
     }

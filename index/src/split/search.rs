@@ -248,9 +248,9 @@ impl Split {
         let mut numbers = rows.rows();
         let parquet = if needs.by_keys { self.keyed(&body)? } else { body.parquet.clone() };
         for stored in self.reader(&body, &parquet, &columns, Some(rows))? {
-            let stored = stored.map_err(|error| self.corrupt_body(&error))?;
-            let numbers: Vec<u32> = numbers.by_ref().take(stored.num_rows()).collect();
-            let mut rows = to_rows(&stored)?;
+            let rows = stored.and_then(|stored| to_rows(&stored));
+            let mut rows = rows.map_err(|error| self.corrupt_body(&error))?;
+            let numbers: Vec<u32> = numbers.by_ref().take(rows.num_rows()).collect();
             if let Some(offsets) = &mut offsets {
                 let read = offsets.read(numbers.iter().copied(), moments(&rows));
                 let read =

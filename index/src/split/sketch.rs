@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use arrow::array::{Array as _, RecordBatch};
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use model::record::FieldType;
 use parquet::basic::Encoding;
 use parquet::file::properties::WriterPropertiesBuilder;
@@ -168,6 +168,16 @@ fn sketched(field: &Field) -> Option<FieldColumnId> {
     FieldColumnId::of(field).filter(|id| !matches!(id.kind, None | Some(FieldType::Bool)))
 }
 
+/// Whether a column's values are stored as whole numbers that stand for something else: decimals, moments.
+fn is_typed(field: &Field) -> bool {
+    matches!(field.data_type(), DataType::Decimal128(..) | DataType::Timestamp(..))
+}
+
+/// By which rule a column is coded.
+fn coded_kind(field: &Field, kind: FieldType) -> FieldType {
+    if is_typed(field) { FieldType::Float } else { kind }
+}
+
 impl Sketches {
     /// Of rows in parts with the columns of one schema.
     pub(crate) fn of(schema: &Schema, parts: &[RecordBatch]) -> Self {
@@ -199,24 +209,27 @@ impl Sketches {
         schema: &Schema,
         mut properties: WriterPropertiesBuilder,
     ) -> WriterPropertiesBuilder {
-        let coding = |field: &Field| {
-            let id = sketched(field)?;
-            let sketch = self.0.get(&id).filter(|sketch| sketch.values >= VALUES_MIN)?;
-            Some((field.name().clone(), id.kind?, sketch.coding(id.kind?)))
-        };
-        let mut columns: Vec<_> =
-            schema.fields().iter().filter_map(|field| coding(field)).collect();
+        let fields = schema.fields().iter();
+        let mut columns: Vec<(&str, bool, FieldType, Coding)> = fields
+            .filter_map(|field| {
+                let id = sketched(field)?;
+                let sketch = self.0.get(&id).filter(|sketch| sketch.values >= VALUES_MIN)?;
+                let kind = coded_kind(field, id.kind?);
+                Some((field.name().as_str(), is_typed(field), kind, sketch.coding(kind)))
+            })
+            .collect();
         // The small dictionaries first: there are many of them.
-        columns.sort_by_key(|(_, _, coding)| match coding {
+        columns.sort_by_key(|(.., coding)| match coding {
             Coding::Dictionary { bytes } => *bytes,
             _ => 0,
         });
         let mut room = DICTIONARIES_BYTES;
-        for (name, kind, coding) in columns {
-            let path = ColumnPath::from(name.as_str());
+        for (name, is_typed, kind, coding) in columns {
+            let path = ColumnPath::from(name);
             let without = match (kind, coding) {
                 // Objects begin alike, and have more alike behind that: zstd finds it where they are whole.
                 _ if name == REST => Encoding::PLAIN,
+                _ if is_typed => Encoding::DELTA_BINARY_PACKED,
                 (FieldType::Text, Coding::FrontCoded) => Encoding::DELTA_BYTE_ARRAY,
                 (FieldType::Text, _) => Encoding::DELTA_LENGTH_BYTE_ARRAY,
                 _ => Encoding::PLAIN,
@@ -244,9 +257,11 @@ impl Sketches {
         let weight = |field: &Field| {
             let id = sketched(field)?;
             let sketch = self.0.get(&id)?;
-            Some(match sketch.coding(id.kind?) {
+            let kind = coded_kind(field, id.kind?);
+            let bytes = if kind == FieldType::Text { sketch.bytes } else { 0 };
+            Some(match sketch.coding(kind) {
                 Coding::Dictionary { bytes } => bytes.saturating_add(sketch.values),
-                _ => sketch.bytes.max(sketch.values.saturating_mul(8)),
+                _ => bytes.max(sketch.values.saturating_mul(8)),
             })
         };
         let fields = schema.fields().iter();

@@ -1,7 +1,7 @@
-//! Rows as the body stores them: as [`crate::schema`] has them, but for three columns. Timestamps are
-//! in the coarsest unit that loses nothing, since most logs have no nanoseconds; the ingest time,
-//! which all records of a batch share, stands once a batch in the bundle; and so do offsets, which
-//! timestamps nearly tell.
+//! Rows as the body stores them: as [`crate::schema`] has them, but for three columns and those of fields
+//! that have other types there ([`super::typed`]). Timestamps are in the coarsest unit that loses
+//! nothing, since most logs have no nanoseconds; the ingest time, which all records of a batch share,
+//! stands once a batch in the bundle; and so do offsets, which timestamps nearly tell.
 
 use std::io;
 use std::ops::Range;
@@ -18,6 +18,7 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 
 use super::coding::{Reader, malformed, put, put_signed};
+use super::typed::{Form, Forms};
 use crate::columns::{numbers, times};
 use crate::schema::time_type;
 
@@ -131,9 +132,13 @@ impl Unit {
 
     /// That of a stored schema.
     pub(crate) fn of_stored(schema: &Schema) -> Self {
-        match schema.field_with_name(TIMESTAMP).map(Field::data_type) {
-            Ok(DataType::Timestamp(TimeUnit::Millisecond, _)) => Self::Milli,
-            Ok(DataType::Timestamp(TimeUnit::Microsecond, _)) => Self::Micro,
+        schema.field_with_name(TIMESTAMP).map_or(Self::Nano, Self::of_field)
+    }
+
+    fn of_field(field: &Field) -> Self {
+        match field.data_type() {
+            DataType::Timestamp(TimeUnit::Millisecond, _) => Self::Milli,
+            DataType::Timestamp(TimeUnit::Microsecond, _) => Self::Micro,
             _ => Self::Nano,
         }
     }
@@ -172,37 +177,45 @@ impl Unit {
 }
 
 /// The stored form of a schema.
-pub(crate) fn stored_schema(schema: &Schema, unit: Unit) -> SchemaRef {
+pub(crate) fn stored_schema(schema: &Schema, unit: Unit, forms: &Forms) -> SchemaRef {
     let fields = schema.fields().iter();
     let fields = fields.filter(|field| field.name() != INGEST_TIME && field.name() != OFFSET);
     let stored = fields.map(|field| {
         if field.name() == TIMESTAMP {
             Arc::new(Field::new(TIMESTAMP, unit.data_type(), false))
         } else {
-            field.clone()
+            forms.stored(field)
         }
     });
     Arc::new(Schema::new(stored.collect::<Vec<_>>()))
 }
 
 /// Rows in their stored form.
-pub(crate) fn to_stored(
-    rows: &RecordBatch,
-    schema: &SchemaRef,
-    unit: Unit,
-) -> Result<RecordBatch, ArrowError> {
-    let column = |field: &Arc<Field>| {
-        if field.name() == TIMESTAMP {
-            return times(rows, TIMESTAMP).map(|times| unit.store(times));
-        }
-        rows.column_by_name(field.name()).cloned()
-    };
-    let missing = || ArrowError::SchemaError("rows without a column".to_owned());
-    let columns: Option<Vec<ArrayRef>> = schema.fields().iter().map(column).collect();
-    RecordBatch::try_new(schema.clone(), columns.ok_or_else(missing)?)
+pub(crate) fn to_stored(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let columns = schema.fields().iter().map(|field| stored_column(rows, field));
+    RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)
 }
 
-/// Rows as they were, with nanoseconds; offsets and ingest times apart ([`with_arrival`]).
+/// The column of rows that is stored as this field.
+pub(super) fn stored_column(rows: &RecordBatch, field: &Field) -> Result<ArrayRef, ArrowError> {
+    let missing = || ArrowError::SchemaError("rows without a column".to_owned());
+    if field.name() == TIMESTAMP {
+        let times = times(rows, TIMESTAMP).ok_or_else(missing)?;
+        return Ok(Unit::of_field(field).store(times));
+    }
+    store(field, rows.column_by_name(field.name()).ok_or_else(missing)?)
+}
+
+/// A field's column as it is stored.
+pub(super) fn store(field: &Field, column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    match Form::of_stored(field)? {
+        Some(form) => form.store(column),
+        None => Ok(column.clone()),
+    }
+}
+
+/// Rows as they were, with nanoseconds and the types of fields; offsets and ingest times apart
+/// ([`with_arrival`]).
 pub(crate) fn to_rows(stored: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let mut fields: Vec<Arc<Field>> = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
@@ -210,6 +223,9 @@ pub(crate) fn to_rows(stored: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         if field.name() == TIMESTAMP {
             fields.push(Arc::new(Field::new(TIMESTAMP, time_type(), false)));
             columns.push(nanoseconds(column));
+        } else if let Some(form) = Form::of_stored(field)? {
+            fields.push(Arc::new(form.in_memory(field)));
+            columns.push(form.restore(column)?);
         } else {
             fields.push(field.clone());
             columns.push(column.clone());
@@ -280,8 +296,8 @@ mod tests {
         ] {
             let given = rows(times);
             assert_eq!(Unit::of(std::slice::from_ref(&given)), unit);
-            let schema = stored_schema(&given.schema(), unit);
-            let stored = to_stored(&given, &schema, unit).unwrap();
+            let schema = stored_schema(&given.schema(), unit, &Forms::default());
+            let stored = to_stored(&given, &schema).unwrap();
             assert_eq!(Unit::of_stored(&schema), unit);
             assert_eq!(to_rows(&stored).unwrap().columns(), given.columns());
         }

@@ -12,7 +12,7 @@ use tests::wait::eventually;
 
 /// The version before the newest. (When there is a newer one this is to grow with it: its neighbour is
 /// refused otherwise.)
-const BEFORE: u32 = 3;
+const BEFORE: u32 = 4;
 const FEWER: usize = 2;
 const MORE: usize = 4;
 
@@ -54,32 +54,35 @@ fn partitions(cluster: &Cluster) -> Vec<usize> {
 
 #[test]
 fn neighbours_work_together_and_are_upgraded_one_by_one_under_load() {
-    // The first is a version behind the others.
-    let version = |_: &Path, number: usize| speaking(if number == 0 { BEFORE - 1 } else { BEFORE });
+    // The first is a version behind the others, which are one behind that before the newest.
+    let (first_version, others) = (BEFORE - 2, BEFORE - 1);
+    let version =
+        |_: &Path, number: usize| speaking(if number == 0 { first_version } else { others });
     let mut cluster = Cluster::start(3, &settings(FEWER), version);
     // To every node, a tenth of it once more.
     let load = Load::start(&cluster.addresses(), "neighbour", 4);
     load.more(200);
     let first = cluster.id(0);
     let is_behind =
-        format!("speaks version {} of the nodes' protocol, others {BEFORE}", BEFORE - 1);
+        format!("speaks version {first_version} of the nodes' protocol, others {others}");
     let told = shown(&cluster, 1);
     assert!(told.contains(&first[..8]) && told.contains(&is_behind), "{told}");
     // What takes a version that one of them does not speak is not decided, and says for whom it waits.
     cluster.set(&settings(MORE));
-    upgrade(&mut cluster, &load, 1, speaking(BEFORE));
+    upgrade(&mut cluster, &load, 1, speaking(others));
     let words = cluster.words(1);
-    let why = format!("node {first} speaks version {}", BEFORE - 1);
+    let why = format!("node {first} speaks version {first_version}");
     assert!(words.contains("the queue keeps its partitions") && words.contains(&why), "{words}");
     assert_eq!(partitions(&cluster), [FEWER; 3]);
-    // The newest comes to neighbours of one version before.
-    upgrade(&mut cluster, &load, 0, Vec::new());
-    upgrade(&mut cluster, &load, 1, Vec::new());
+    upgrade(&mut cluster, &load, 0, speaking(BEFORE));
+    upgrade(&mut cluster, &load, 1, speaking(BEFORE));
     // Now all read it, also the one that is of the version before yet.
     eventually("partitions to be added", || (partitions(&cluster) == [MORE; 3]).then_some(()));
     cluster.settled();
     load.more(200);
-    upgrade(&mut cluster, &load, 2, Vec::new());
+    upgrade(&mut cluster, &load, 2, speaking(BEFORE));
+    // The newest comes to neighbours of one version before.
+    (0..3).for_each(|number| upgrade(&mut cluster, &load, number, Vec::new()));
     let tally = load.end();
     cluster.settled();
     cluster.expect(&tally);

@@ -13,9 +13,8 @@ use model::record::FieldType;
 use model::time::TimeRange;
 use serde_json::Value;
 
-const BODY: &[u8] = include_bytes!("../../../index/fixtures/v2-senders/splits/sample/body.parquet");
-const BUNDLE: &[u8] =
-    include_bytes!("../../../index/fixtures/v2-senders/splits/sample/index.bundle");
+const BODY: &[u8] = include_bytes!("../../../index/fixtures/v3/splits/sample/body.parquet");
+const BUNDLE: &[u8] = include_bytes!("../../../index/fixtures/v3/splits/sample/index.bundle");
 /// Bytes behind the footer: its length, its checksum, the magic.
 const TAIL_BYTES: usize = 16;
 

@@ -98,6 +98,8 @@ fn every_kind_of_filter_meets_damage() {
         from: Bound::Inclusive(Literal::Number(10.0)),
         to: Bound::Exclusive(Literal::Number(50.0)),
     };
+    let from_one =
+        FieldTest::Between { from: Bound::Inclusive(Literal::Number(1.0)), to: Bound::Open };
     let filters = [
         Filter::All,
         Filter::Text(phrase("upon a time")),
@@ -106,6 +108,8 @@ fn every_kind_of_filter_meets_damage() {
         Filter::Text(network),
         field("message", FieldTest::Matches(phrase("误"))),
         field("n", between),
+        field("share", from_one),
+        field("at", FieldTest::Matches(phrase("2026-01-01T02:00:07"))),
         field("user.name", FieldTest::Matches(phrase("ann-0"))),
         field("user", FieldTest::ExistsBelow),
         field("ok", FieldTest::Exists),

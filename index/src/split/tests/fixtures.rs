@@ -10,12 +10,13 @@ use crate::split::open_folder;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
 /// The sample with all sections.
-const NEWEST: &str = "v2-senders";
+const NEWEST: &str = "v3";
 /// The samples, each with its version.
-pub(super) const SAMPLES: [(&str, u32); 3] = [("v1", 1), ("v2", 2), (NEWEST, VERSION)];
+pub(super) const SAMPLES: [(&str, u32); 4] =
+    [("v1", 1), ("v2", 2), ("v2-senders", 2), (NEWEST, VERSION)];
 
 /// Sixty records of three formats, with fields of every type, and some that have none; since version
-/// 2 with ids.
+/// 2 with ids, since version 3 with times.
 pub(super) fn records(version: u32) -> Vec<Record> {
     let record = |n: i64| {
         let mut fields = vec![("n".to_owned(), FieldValue::Int(n))];
@@ -29,6 +30,9 @@ pub(super) fn records(version: u32) -> Vec<Record> {
         }
         if version > 1 {
             fields.push(("trace".to_owned(), FieldValue::Text(trace(n / 3))));
+        }
+        if version > 2 {
+            fields.push(("at".to_owned(), FieldValue::Text(at(n))));
         }
         let message = match n % 4 {
             0 => format!("connection refused by 10.0.0.{n}: retry {}", n * 7),
@@ -51,6 +55,10 @@ pub(super) fn records(version: u32) -> Vec<Record> {
 
 fn trace(n: i64) -> String {
     format!("{:032x}", (n.cast_unsigned() + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+fn at(n: i64) -> String {
+    format!("2026-01-01T02:00:{n:02}.250+02:00")
 }
 
 fn matches(text: &str) -> Filter {
@@ -113,6 +121,7 @@ fn opens_and_answers((name, version): (&str, u32)) {
         (field("share", FieldTest::Exists), 30),
         (field("level", phrase("error")), 8),
         (Filter::Text(TextMatch::Regex("took [0-9]5ms$".to_owned())), 2),
+        (field("at", phrase(&at(7))), usize::from(version > 2)),
         (matches(&trace(7)), if version > 1 { 3 } else { 0 }),
     ] {
         let request = request(filter, TimeRange::ALL, None);

@@ -32,6 +32,7 @@ mod narrowed;
 mod found;
 mod packed;
 mod wide;
+mod typed;
 mod many;
 mod texts;
 mod deleted;
@@ -110,6 +111,7 @@ fn origin(id: &str) -> Origin {
         merges: 0,
         deletions: 0,
         packing: Packing::Quick,
+        may_type: true,
     }
 }
 
@@ -434,14 +436,15 @@ fn a_build_that_fails_leaves_no_files() {
     let (objects, work) = (folder.path().join("objects"), folder.path().join("work"));
     let objects = Objects::local(&objects).unwrap();
     let rows = RecordBatch::new_empty(crate::schema::schema(&[]));
-    let Source { schema, unit, templates, ingest, arrivals, sketches, sums, late, .. } =
+    let Source { schema, unit, forms, templates, ingest, arrivals, sketches, sums, late, .. } =
         source_of(&[&rows]).unwrap();
     let seen = work.clone();
     let pieces = std::iter::once_with(move || {
         assert!(seen.join("body.parquet").exists());
         Err(BuildError::Broken("a row is not there".to_owned()))
     });
-    let source = Source { schema, unit, templates, ingest, arrivals, sketches, sums, late, pieces };
+    let source =
+        Source { schema, unit, forms, templates, ingest, arrivals, sketches, sums, late, pieces };
     assert!(build(origin("e"), source, &work, &objects).is_err());
     assert!(!work.exists());
 }

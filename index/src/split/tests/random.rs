@@ -80,14 +80,36 @@ fn value() -> impl Strategy<Value = FieldValue> {
     ]
 }
 
+/// Times that are written alike, but for a few.
+fn moment() -> impl Strategy<Value = String> {
+    prop_oneof![
+        300 => prop::sample::select(TIMES[5..].to_vec()).prop_map(|time| time.0.to_owned()),
+        1 => prop::sample::select(TIMES.to_vec()).prop_map(|time| time.0.to_owned()),
+    ]
+}
+
+/// Fractions of few digits, but for a few.
+fn fraction() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        300 => (-40_i32..400, 0_i32..3).prop_map(|(n, scale)| f64::from(n) / 10_f64.powi(scale)),
+        1 => prop::sample::select(vec![-0.0, 0.1 + 0.2, 1e300, 1.0 / 3.0]),
+    ]
+}
+
 pub(super) fn record() -> impl Strategy<Value = Record> {
     let fields =
         prop::collection::vec((prop::sample::select(vec!["a", "b", "c.d"]), value()), 0..4);
-    (0_i64..40, 0_u8..7, text(), fields).prop_map(|(time, level, message, fields)| Record {
-        timestamp: Some(Timestamp(time)),
-        level: Level::from_number(level),
-        message,
-        fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    let typed = (prop::option::of(moment()), prop::option::of(fraction()));
+    (0_i64..40, 0_u8..7, text(), fields, typed).prop_map(|(time, level, message, fields, typed)| {
+        let at = typed.0.map(|at| ("at", FieldValue::Text(at)));
+        let cost = typed.1.map(|cost| ("cost", FieldValue::Float(cost)));
+        let fields = fields.into_iter().chain(at).chain(cost);
+        Record {
+            timestamp: Some(Timestamp(time)),
+            level: Level::from_number(level),
+            message,
+            fields: fields.map(|(name, value)| (name.to_owned(), value)).collect(),
+        }
     })
 }
 
@@ -164,8 +186,9 @@ pub(super) fn filter() -> impl Strategy<Value = Filter> {
         text_match().prop_map(FieldTest::Matches),
         (bound(), bound()).prop_map(|(from, to)| FieldTest::Between { from, to }),
     ];
-    let name =
-        prop::sample::select(vec!["a", "b", "c", "c.d", "level", "message", "host", "nowhere"]);
+    let name = prop::sample::select(vec![
+        "a", "b", "c", "c.d", "at", "cost", "level", "message", "host", "nowhere",
+    ]);
     let leaf = prop_oneof![
         Just(Filter::All),
         text_match().prop_map(Filter::Text),
