@@ -53,11 +53,13 @@ pub(crate) async fn serve(
         more.join().await
     };
     tokio::select! {
-        served = serving => served.map(|()| None),
-        why = is_through(metadata, clock) => {
-            Ok(Some(anyhow!("this node is not of its cluster any more: {why}")))
-        }
+        served = serving => served.map(|()| metadata.and_then(Metadata::why_out).map(|why| no_more(&why))),
+        why = is_through(metadata, clock) => Ok(Some(no_more(&why))),
     }
+}
+
+fn no_more(why: &str) -> Error {
+    anyhow!("this node is not of its cluster any more: {why}")
 }
 
 /// Returns when a node was out for long enough to have said so: why it is.

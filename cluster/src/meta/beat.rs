@@ -34,10 +34,10 @@ pub struct Beat {
     /// Its clock, nanoseconds UTC.
     pub now: i64,
     /// Whether its disk is short of room.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub short_of_room: bool,
     /// The nodes that it does not reach though they are there.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreached: Vec<NodeId>,
 }
 
@@ -52,10 +52,10 @@ pub struct NodeReport {
     /// in it.
     pub clock_ahead_ms: i64,
     /// Whether its disk is short of room.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub short_of_room: bool,
     /// The nodes that it does not reach though they are there.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreached: Vec<NodeId>,
 }
 
@@ -157,6 +157,12 @@ impl Metadata {
         // The sender lives as long as we do.
         let why = out.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
         why.unwrap_or_default()
+    }
+
+    /// Why this node is out of its cluster for good, if it is.
+    #[must_use]
+    pub fn why_out(&self) -> Option<String> {
+        self.0.out.borrow().clone()
     }
 
     /// Tells who leads that this node is there. Whether it lives on for the cluster.

@@ -173,6 +173,10 @@ impl Ticket {
     }
 }
 
+/// Bytes of stack of a thread that computes: questions that are joined 256 deep are planned one within the
+/// other. What is not used takes no memory.
+const STACK_BYTES: usize = 8 << 20;
+
 impl Engine {
     /// Makes the threads and the folder for sorting.
     ///
@@ -189,6 +193,7 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(settings.core_count)
             .thread_name("query")
+            .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()?;
         let memory = Memory::new(settings.memory_all_bytes_max, metrics.clone());

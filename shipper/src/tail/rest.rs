@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::recover::Vanished;
 use super::step::{self, Rest};
-use super::table::Key;
+use super::table::{Key, Tracked};
 use super::{FAILURE_PAUSE, Shipper, WALK_DELAY, absent};
 use crate::config::Until;
 use crate::discover::Seen;
@@ -25,6 +25,10 @@ impl Shipper {
         self.table.measure(key, rest.size, rest.modified_ns);
         self.release(key);
         let now = self.context.clock.elapsed();
+        let read_out = |file: &mut Tracked| !std::mem::replace(&mut file.read_out, true);
+        if rest.unlinked && self.table.get_mut(key).is_some_and(read_out) {
+            self.moved(key);
+        }
         let Some(file) = self.table.get(key) else { return };
         let once = self.context.config.until == Until::Done;
         if rest.unlinked || !file.present {

@@ -106,6 +106,8 @@ pub(super) struct Tracked {
     pub(super) shrunk_at: Option<Timestamp>,
     /// Bytes it had before that, as long as it has the same generation.
     pub(super) shrunk_from: Option<u64>,
+    /// It has no name any more, and was read to its end.
+    pub(super) read_out: bool,
     /// What came and went in it since then, until copies of that are looked for.
     pub(super) missed: Option<Box<Truncated>>,
     /// The next file of the same stream, waiting until this one is read.
@@ -381,6 +383,8 @@ impl Tracked {
         let earlier = self.checkpoint.sent.filter(|sent| sent.to > offset);
         let sent = self.sent.behind(offset).max(earlier);
         let size = self.shrunk_from.unwrap_or(self.size).max(self.verified);
+        // Whatever takes the place of one that is read, of this one nothing is missing.
+        let size = if self.read_out && offset >= size { 0 } else { size };
         let real = self.real.as_ref().map(|real| real.to_string_lossy().into_owned());
         Checkpoint { path, real, sent, size, ..self.checkpoint.clone() }
     }
@@ -474,6 +478,7 @@ impl Tracked {
             heard_size: 0,
             shrunk_at: None,
             shrunk_from: None,
+            read_out: false,
             missed: None,
             next: None,
             waits: false,

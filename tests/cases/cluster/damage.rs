@@ -281,7 +281,9 @@ const SHORT_BYTES: u64 = 64 << 20;
 
 #[test]
 fn a_node_short_of_room_leads_and_indexes_nothing_and_others_go_on() {
-    let mut cluster = Cluster::new(3, QUICK, plain);
+    // So many that wherever they are placed each node has its share.
+    let settings = QUICK.replace("partitions = 4", "partitions = 9");
+    let mut cluster = Cluster::new(3, &settings, plain);
     let (disk, mounted) = SmallDisk::new(&cluster.data(2), DISK_BYTES);
     cluster.through(2, mounted);
     cluster.begin_all();

@@ -110,7 +110,7 @@ fn who_operates_sees_the_nodes_and_is_told_what_to_do() {
     eventually("all of them to be shown as they are", || {
         let shown = sawlog_cluster(&cluster, 1, &["status"]);
         let are_up = shown.lines().filter(|line| line.contains("  up  ")).count() == 4;
-        let words = ["metadata led by", "clock", "entries behind", " 0 of "];
+        let words = ["metadata led by", "clock", "entries behind", " splits"];
         (are_up && words.iter().all(|words| shown.contains(words))).then_some(())
     });
     eventually("the figures of all nodes to say the same", || {
@@ -160,22 +160,19 @@ fn a_removed_node_says_so_at_once_and_ends() {
     eventually("it to keep nothing", || node(&cluster, 0, &id).filter(keeps_nothing));
     let address = cluster.addresses()[3].clone();
     operate(&cluster, 0, "remove", &id);
-    let (clock, mut is_said) = (Clock::system(), false);
+    let clock = Clock::system();
     let begun = clock.elapsed();
     let ended = eventually("it to end", || {
         // Who asks it meanwhile hangs for nothing.
         let asked = clock.elapsed();
         let client = Client::fresh(&address, ANSWER_WAIT);
         let body = b"{\"message\":\"too late\"}".to_vec();
-        if let Some(answer) = client.send("POST", "/api/v1/ingest", &[], body) {
-            is_said |= answer.status == 503 && answer.body.contains("out of its cluster");
-        }
+        drop(client.send("POST", "/api/v1/ingest", &[], body));
         assert!(clock.elapsed().saturating_sub(asked) < ANSWER_WAIT, "it hangs");
         cluster.process(3).ended()
     });
     assert!(clock.elapsed().saturating_sub(begun) < END_WAIT, "it does not end");
     assert!(!ended && cluster.words(3).contains("was removed from the cluster"));
-    eprintln!("whether somebody was told: {is_said}");
 }
 
 #[test]
