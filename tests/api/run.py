@@ -32,8 +32,8 @@ def main(sawlog, examples):
             while address is None:
                 if node.poll() is not None:
                     sys.exit("the node ended: " + open(words.name).read())
-                address = re.search(r"http://\S+", open(words.name).read())
-            url = address.group()
+                address = re.search(r"ready: open (http://\S+)", open(words.name).read())
+            url = address.group(1)
             lines = (
                 f'{{"level":"error","msg":"disk {n} full","status":{400 + n},"took_ms":{n}.5}}\n' for n in range(RECORDS)
             )

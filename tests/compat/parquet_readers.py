@@ -60,7 +60,8 @@ def test_fields_have_the_types_that_their_values_have(node):
     query = f"SELECT sum(cost), max(large), epoch_ms(min(started)), max(client) FROM '{name}'"
     first = datetime.datetime(2026, 11, 23, 13, 0, 0, 250_000, datetime.timezone.utc)
     sums = (decimal.Decimal("-18.750"), decimal.Decimal("59000000000.25"), int(first.timestamp() * 1_000), "10.0.0.9")
-    assert duckdb.sql(query).fetchone() == sums, duckdb.sql(query).fetchone()
+    (found,) = duckdb.sql(query).fetchall()
+    assert found == sums, found
     table = pyarrow.parquet.read_table(name, columns=["cost", "large", "odd", "started"])
     found = [str(table.schema.field(name).type) for name in ("cost", "large", "odd", "started")]
     assert found == ["decimal128(4, 3)", "decimal128(13, 2)", "double", "timestamp[ms, tz=UTC]"], found

@@ -55,7 +55,7 @@ impl Spool {
         }
         let number = files.last().map_or(0, |(last, _)| last + 1);
         let file = create(folder, number)?;
-        reserve(folder);
+        let full = !reserve(folder);
         let bytes = spool_bytes(folder);
         Ok(Self {
             folder: folder.to_owned(),
@@ -66,7 +66,7 @@ impl Spool {
             bytes_max,
             unsynced: false,
             broken: false,
-            full: false,
+            full,
         })
     }
 
@@ -105,7 +105,8 @@ impl Spool {
             }
             return Err(error);
         }
-        self.full = false;
+        // Until room is taken for others again, each portion leaves them theirs.
+        self.full = self.full && !reserve(&self.folder);
         self.file_bytes += records.len() as u64;
         self.bytes += records.len() as u64;
         self.unsynced = true;
@@ -156,7 +157,7 @@ impl Spool {
         }
         let bytes = std::mem::replace(&mut self.bytes, spool_bytes(&self.folder));
         if self.bytes < bytes {
-            reserve(&self.folder);
+            self.full = !reserve(&self.folder);
         }
     }
 
@@ -174,15 +175,18 @@ pub(crate) fn clear(folder: &Path) {
     give_up_reserve(folder);
 }
 
-/// Takes room for others, where there is some and none is taken.
-fn reserve(folder: &Path) {
+/// Takes room for others, where there is some and none is taken. Whether some is taken.
+fn reserve(folder: &Path) -> bool {
     let path = folder.join(RESERVE);
-    if !path.exists()
-        && let Err(error) = disk::write_atomically(&path, &vec![0; RESERVE_BYTES])
-    {
+    if path.exists() {
+        return true;
+    }
+    let taken = disk::write_atomically(&path, &vec![0; RESERVE_BYTES]);
+    if let Err(error) = &taken {
         tracing::debug!(%error, "no room is left to be given up later");
         give_up_reserve(folder);
     }
+    taken.is_ok()
 }
 
 fn give_up_reserve(folder: &Path) {
