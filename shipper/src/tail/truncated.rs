@@ -57,6 +57,8 @@ impl Shipper {
         let Some(file) = self.table.get_mut(key) else { return };
         file.checkpoint = new_generation(file.checkpoint.clone());
         (file.verified, file.shrunk_from) = (0, None);
+        // What is heard late of the content before is none of this one.
+        file.heard_size = size;
         file.head_kept = 0;
         file.generation = Generation::Unseen { start: 0, look: false };
         file.sent = Outbox::default();
