@@ -100,8 +100,13 @@ impl Client {
 /// What to do where a request got no answer.
 fn unanswered(server: &str, error: &(dyn std::error::Error + 'static)) -> String {
     let mut causes = std::iter::successors(Some(error), |error| (**error).source());
-    // Nodes speak HTTP/2 to each other, and nothing else.
-    if causes.any(|cause| cause.to_string().contains("invalid HTTP version")) {
+    // Nodes speak HTTP/2 to each other, and nothing else: its first words are read as an answer, or come
+    // before there is a request.
+    let is_other = |words: &String| {
+        words.contains("invalid HTTP version")
+            || words.contains("unexpected message from connection")
+    };
+    if causes.any(|cause| is_other(&cause.to_string())) {
         return format!(
             "{server} is where other nodes hear a node: name where clients do with --server, its --listen, as a rule one port below"
         );
