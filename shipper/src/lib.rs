@@ -9,6 +9,7 @@ mod recipe;
 mod braces;
 mod doubt;
 mod discover;
+mod rotation;
 mod watch;
 mod descriptors;
 mod source;

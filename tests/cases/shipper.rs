@@ -117,6 +117,12 @@ pub(crate) fn lines(generation: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{generation} {n}")).collect()
 }
 
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
 pub(crate) fn text(lines: &[String]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
@@ -228,11 +234,6 @@ fn rotation_while_stopped_in_circles_and_with_equal_names_loses_nothing() {
 fn the_unread_rest_of_a_compressed_file_is_read_once() {
     let world = World::new();
     world.settings("", ALL);
-    let gzip = |bytes: &[u8]| {
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(bytes).unwrap();
-        gzip.finish().unwrap()
-    };
     let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
     let mut expected = Vec::new();
     for name in ["gz", "zst"] {

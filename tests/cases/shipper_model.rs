@@ -5,15 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use tests::chance::{Chance, setting};
 use tests::process::{Node, Process, TINY, free_address, run};
 use tests::wait::{eventually, pace};
 
+use crate::shipper::{append, gzip};
 use crate::shipper_doomed::Doomed;
 use crate::shipper_front::{Fault, Front};
 
@@ -78,11 +78,8 @@ struct Model {
     /// Lines that have to be stored, and those that may be lost.
     must: BTreeSet<String>,
     may: BTreeSet<String>,
-}
-
-fn append(path: &Path, text: &str) {
-    let mut file = fs::File::options().create(true).append(true).open(path).unwrap();
-    file.write_all(text.as_bytes()).unwrap();
+    /// What was done since everything was stored last, and when.
+    deeds: Vec<String>,
 }
 
 impl Model {
@@ -112,6 +109,7 @@ impl Model {
             chance: Chance::new(seed),
             must: BTreeSet::new(),
             may: BTreeSet::new(),
+            deeds: Vec::new(),
             logs,
             elsewhere,
         };
@@ -119,6 +117,13 @@ impl Model {
             model.point(stream);
         }
         model
+    }
+
+    /// For who has to find out how it came that a line is missing, or there twice.
+    fn note(&mut self, deed: &str) {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let (minutes, s) = (since_1970.as_secs() / 60 % 60, since_1970.as_secs() % 60);
+        self.deeds.push(format!("{minutes:02}:{s:02}.{:06} {deed}", since_1970.subsec_micros()));
     }
 
     fn current(&self, stream: &Stream) -> PathBuf {
@@ -138,10 +143,18 @@ impl Model {
     fn write(&mut self, at: usize) {
         let path = self.current(&self.streams[at]);
         self.finish_half(at);
+        let first = self.streams[at].written;
+        self.write_lines(at, &path);
+        let stream = &self.streams[at];
+        let half = if stream.half.is_some() { ", the last one by half" } else { "" };
+        self.note(&format!("{}: lines {first} to {}{half}", stream.name, stream.written - 1));
+    }
+
+    fn write_lines(&mut self, at: usize, path: &Path) {
         if self.streams[at].way == Way::Regrown
-            && fs::metadata(&path).map_or(0, |metadata| metadata.len()) == 0
+            && fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0
         {
-            append(&path, &format!("{HEAD}{}\n", "h".repeat(300)));
+            append(path, format!("{HEAD}{}\n", "h".repeat(300)));
         }
         let count = self.chance.below(8);
         for _ in 0..=count {
@@ -151,13 +164,13 @@ impl Model {
             stream.written += 1;
             let cut = self.chance.place(line.len() * 4);
             if cut > 0 && cut < line.len() {
-                append(&path, &line[..cut]);
-                stream.half = Some((path, line[cut..].to_owned()));
+                append(path, &line[..cut]);
+                stream.half = Some((path.to_owned(), line[cut..].to_owned()));
                 stream.fresh.push(line.clone());
                 self.must.insert(line);
                 return;
             }
-            append(&path, &format!("{line}\n"));
+            append(path, format!("{line}\n"));
             stream.fresh.push(line.clone());
             self.must.insert(line);
         }
@@ -165,7 +178,8 @@ impl Model {
 
     fn finish_half(&mut self, at: usize) {
         if let Some((path, rest)) = self.streams[at].half.take() {
-            append(&path, &format!("{rest}\n"));
+            append(&path, format!("{rest}\n"));
+            self.note(&format!("{}: the other half in {}", self.streams[at].name, path.display()));
         }
     }
 
@@ -181,6 +195,7 @@ impl Model {
     fn turn_over(&mut self, at: usize) {
         let way = self.streams[at].way;
         let path = self.current(&self.streams[at]);
+        self.note(&format!("{}: {way:?}", self.streams[at].name));
         if way != Way::Rotated {
             self.finish_half(at);
             self.lose(at);
@@ -264,21 +279,19 @@ impl Model {
         let plain = |path: &&PathBuf| path.extension().is_some_and(|it| it != "gz") && which(path);
         let Some(path) = stream.rotated.iter().rfind(plain).cloned() else { return };
         let packed = PathBuf::from(format!("{}.gz", path.display()));
-        let file = fs::File::create(&packed).unwrap();
-        let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
-        gzip.write_all(&fs::read(&path).unwrap()).unwrap();
-        gzip.finish().unwrap();
+        fs::write(&packed, gzip(&fs::read(&path).unwrap())).unwrap();
         fs::remove_file(&path).unwrap();
         for old in &mut stream.rotated {
             if *old == path {
                 old.clone_from(&packed);
             }
         }
+        self.note(&format!("packed {}", packed.display()));
     }
 
     /// Waits until everything that has to be stored is; nothing may be there twice.
     fn settle(&mut self, node: &Node) {
-        self.front.fail(Fault::None);
+        self.fault(Fault::None);
         for at in 0..self.streams.len() {
             self.finish_half(at);
         }
@@ -309,12 +322,19 @@ impl Model {
             }
             stream.known_rotated.clear();
         }
+        self.deeds.clear();
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        self.note(&format!("the way to the node: {fault:?}"));
+        self.front.fail(fault);
     }
 
     /// Ends the shipper, one way or the other, and starts it again; what happens meanwhile
     /// happens while nobody looks.
     fn begin_again(&mut self, mut shipper: Process) -> Process {
         assert_eq!(shipper.ended(), None, "the shipper ended by itself");
+        self.note("the shipper is ended");
         if self.chance.below(3) == 0 {
             // Within its first moments it is ended by the signal itself.
             shipper.stop();
@@ -327,12 +347,14 @@ impl Model {
             self.write(at);
             self.turn_over(at);
         }
+        self.note("the shipper begins");
         self.shipper()
     }
 
     /// Holds the shipper up while files change.
     fn hold_up(&mut self, shipper: &Process) {
         shipper.pause();
+        self.note("the shipper is held up");
         for _ in 0..self.chance.below(6) {
             let at = self.chance.place(self.streams.len());
             self.write(at);
@@ -343,6 +365,7 @@ impl Model {
             }
         }
         shipper.resume();
+        self.note("the shipper goes on");
     }
 
     fn node(&self) -> Node {
@@ -384,7 +407,7 @@ impl Model {
     /// All of it appears at once.
     fn put(&self, doomed: &Doomed) {
         let whole = self.elsewhere.join("doomed");
-        append(&whole, &doomed.text());
+        append(&whole, doomed.text());
         fs::rename(whole, &doomed.path).unwrap();
     }
 
@@ -400,6 +423,14 @@ impl Model {
             let sent = file["sent"].as_u64()? > 0;
             (sent && file["size"] == size).then_some(())
         });
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("since everything was stored last:\n{}", self.deeds.join("\n"));
+        }
     }
 }
 
@@ -435,7 +466,10 @@ fn play(mut model: Model, steps: u64) {
             800..860 if model.streams[at].way == Way::Rotated => model.compress(at),
             800..860 => model.finish_half(at),
             860..958 => pace(Duration::from_millis(model.chance.below(20))),
-            958..966 => model.front.fail(*model.chance.one_of(&FAULTS)),
+            958..966 => {
+                let fault = *model.chance.one_of(&FAULTS);
+                model.fault(fault);
+            }
             966..972 => model.hold_up(&shipper),
             972..985 => shipper = model.begin_again(shipper),
             985..990 => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tests::process::program;
 use tests::wait::{eventually, pace};
 
-use crate::shipper::{World, append, lines, text};
+use crate::shipper::{World, append, gzip, lines, text};
 
 /// Messages in the order in which they were written, as a search gives them the other way round.
 fn in_order(world: &World) -> Vec<String> {
@@ -224,6 +224,44 @@ fn what_was_rotated_while_stopped_is_shipped_once_with_few_descriptors() {
     world.expect(&expected);
     few(100);
     world.expect(&expected);
+}
+
+/// Rotated while nobody shipped, it is met under its rotated name, which the pattern names too; then it is packed.
+#[test]
+fn a_rotated_file_that_was_met_under_that_name_is_known_when_it_is_packed() {
+    for held_up in [true, false] {
+        let world = World::new();
+        world.settings("", "[[files]]\npaths = [\"LOGS/*.log*\"]\n");
+        let mut expected = lines("first", 20);
+        append(&world.path("app.log"), text(&expected));
+        world.once();
+        fs::rename(world.path("app.log"), world.path("app.log.2")).unwrap();
+        let second = lines("second", 20);
+        append(&world.path("app.log.1"), text(&second));
+        expected.extend(second.clone());
+        let mut shipper = world.ship();
+        world.expect(&expected);
+        match held_up {
+            true => shipper.pause(),
+            false => assert!(shipper.stop()),
+        }
+        fs::write(world.path("app.log.1.gz"), gzip(text(&second).as_bytes())).unwrap();
+        fs::remove_file(world.path("app.log.1")).unwrap();
+        let third = lines("third", 20);
+        append(&world.path("app.log"), text(&third));
+        expected.extend(third);
+        match held_up {
+            true => shipper.resume(),
+            false => shipper = world.ship(),
+        }
+        world.expect(&expected);
+        assert!(shipper.stop());
+        world.once();
+        check_order(&world, &expected);
+        let sources: std::collections::BTreeSet<String> =
+            world.rows("").iter().map(|row| row["labels"]["source"].to_string()).collect();
+        assert_eq!(sources.len(), 1, "{sources:?}");
+    }
 }
 
 /// A file whose compression nobody here knows, and a stream of which the known file is gone.

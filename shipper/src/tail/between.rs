@@ -1,11 +1,10 @@
 //! What came and was rotated while nobody shipped: the files between the one that was read last and
 //! the one that stands at its path now, found by the names that logrotate gives.
 //!
-//! A file is one of them when it was written to after the process before us was last there, it is
-//! newer by its name than every file of its stream that is known, and no pattern names it. Each gets a
-//! checkpoint at its beginning, which is on disk before anything of it is sent; then it is read like
-//! any file that is known from before: plain ones as files, compressed ones as a rest. So are copies of
-//! what stood in a followed file for a while and had no turn.
+//! A file is one of them when it was written to after the process before us was last there, no pattern
+//! names it, and it is news (`news.rs`). Each gets a checkpoint at its beginning, which is on disk before
+//! anything of it is sent; then it is read like any file that is known from before: plain ones as files,
+//! compressed ones as a rest. So are copies of what stood in a followed file for a while and had no turn.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -15,13 +14,15 @@ use std::sync::Arc;
 use model::time::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::family::{CURRENT, Entry, Family, TRIES_MAX, families_of};
+use super::family::{Entry, Family, TRIES_MAX, families_of};
 use super::gap::Gap;
+use super::news::{self, Stream};
 use super::{Done, Shipper};
 use crate::checkpoint::{Checkpoint, Recovered};
-use crate::discover::{Patterns, Seen, compressed};
-use crate::doubt::{Doubtful, any, asked, is_passing, passing};
+use crate::discover::{Patterns, Seen};
+use crate::doubt::{asked, is_passing};
 use crate::identity::{FileId, Fingerprint, HEAD_BYTES_MAX, looks_binary};
+use crate::rotation::compressed;
 use crate::source::{Source as _, Unwrapped, Wrapping};
 
 /// Of more files of one stream only the newest are taken; the others are told.
@@ -129,23 +130,6 @@ impl Entry {
 }
 
 impl Family {
-    /// What of them is to be read. When one of them went meanwhile and others came, as compressed files
-    /// do, they are listed again.
-    fn look_settled(
-        &self,
-        known: &[Checkpoint],
-        patterns: &Patterns,
-        alive_ns: i64,
-        now: Timestamp,
-    ) -> io::Result<Between> {
-        let look = |family: &Self| -> io::Result<Between> {
-            let mut found = Between::default();
-            family.look(known, alive_ns, now, &mut found)?;
-            Ok(found)
-        };
-        self.settled(patterns, alive_ns, look)
-    }
-
     /// What is found in it, looked at as often as something of it moves.
     pub(super) fn settled(
         &self,
@@ -165,31 +149,6 @@ impl Family {
             seen.extend(again.ids());
         }
         Ok(found)
-    }
-
-    /// What of them is to be read, when those of the stream are known.
-    fn look(
-        &self,
-        known: &[Checkpoint],
-        alive_ns: i64,
-        now: Timestamp,
-        into: &mut Between,
-    ) -> io::Result<()> {
-        let newest = self.newest(known)?;
-        let inodes: HashSet<u64> = known.iter().map(|known| known.id.inode).collect();
-        let news = |entry: &&Entry| {
-            entry.rank != CURRENT
-                && entry.is_news(alive_ns)
-                && newest.is_none_or(|newest| entry.rank > newest)
-        };
-        let mut found: Vec<&Entry> = Vec::new();
-        for entry in self.entries.iter().filter(news) {
-            let may_be = inodes.contains(&entry.seen.id.inode);
-            if !(may_be && any(known, |it| entry.is(it))?) {
-                found.push(entry);
-            }
-        }
-        self.take(found, newest.is_some() || known.is_empty(), now, into)
     }
 
     /// They are read, of very many the newest. What is missing, and what may be where nothing that is known
@@ -246,33 +205,6 @@ impl Family {
     }
 }
 
-/// What is to be read of families, when those of their streams are known.
-fn look_into(
-    families: &[Family],
-    known: &HashMap<String, Vec<Checkpoint>>,
-    patterns: &Patterns,
-    alive_ns: i64,
-    now: Timestamp,
-) -> Doubtful<Between> {
-    let (mut between, mut doubt) = (Between::default(), None);
-    for family in families {
-        let known = known.get(&text(&family.source)).map_or(&[][..], Vec::as_slice);
-        let there = family.entries.iter().any(|entry| entry.rank == CURRENT);
-        // Other files may have such names too: of a stream something must be there.
-        if known.is_empty() && !(there && patterns.matches(&family.source)) {
-            continue;
-        }
-        match family.look_settled(known, patterns, alive_ns, now) {
-            Ok(found) => between.add(found),
-            Err(error) => {
-                between.gaps.push(family.unsettled(&error, now));
-                doubt = passing(error, doubt.take());
-            }
-        }
-    }
-    (between, doubt)
-}
-
 /// What is missing of a stream, as far as a file had bytes.
 pub(super) fn gap(source: &Path, path: &Path, to: u64, now: Timestamp, why: String) -> Gap {
     Gap {
@@ -287,27 +219,26 @@ pub(super) fn gap(source: &Path, path: &Path, to: u64, now: Timestamp, why: Stri
     }
 }
 
-fn text(path: &Path) -> String {
+pub(super) fn text(path: &Path) -> String {
     model::text::keep_text(path.as_os_str().as_encoded_bytes()).0.into_owned()
 }
 
 impl Shipper {
     /// Looks into the families that the first walk found, and goes on with what it saw then.
     pub(super) fn look_between(&mut self, seen: Vec<Seen>, families: Vec<Family>) {
-        let mut known: HashMap<String, Vec<Checkpoint>> =
-            families.iter().map(|family| (text(&family.source), Vec::new())).collect();
-        let followed = self.table.keys().into_iter().filter_map(|key| self.table.get(key));
-        let followed = followed.filter(|file| file.generation.is_kept());
-        let absent = self.table.absent.all().map(|(_, known)| known);
-        for checkpoint in followed.map(|file| &file.checkpoint).chain(absent) {
-            if let Some(known) = known.get_mut(&checkpoint.source) {
-                known.push(checkpoint.clone());
-            }
-        }
-        let (patterns, alive_ns) = (self.patterns.clone(), self.alive_ns);
+        let stream = |family: &Family| {
+            let source = text(&family.source);
+            let stream = Stream::of(&source, self.alive_ns);
+            (source, stream)
+        };
+        let mut streams: HashMap<String, Stream> = families.iter().map(stream).collect();
+        // What is being looked at just now is one of what followed it: it is no rotated file.
+        self.gather(&mut streams);
+        self.gather_gone(&mut streams);
+        let patterns = self.patterns.clone();
         let (context, now) = (self.context.clone(), self.context.clock.now());
         self.tasks.spawn(async move {
-            let look = move || look_into(&families, &known, &patterns, alive_ns, now);
+            let look = move || news::look_at(&families, &streams, &patterns, now);
             let (between, _) = asked(&context.clock, &context.shutdown, look).await;
             Done::Between { seen, between }
         });
@@ -411,10 +342,12 @@ mod tests {
         fs::write(path, gzip.finish().unwrap()).unwrap();
     }
 
-    fn looked(family: &Family) -> Between {
-        let mut between = Between::default();
-        family.look(&[], 0, Timestamp(1), &mut between).unwrap();
-        between
+    fn looked(folder: &tempfile::TempDir, family: &Family, known: &[Checkpoint]) -> Between {
+        let source = text(&family.source);
+        let mut stream = Stream::of(&source, 0);
+        stream.absent = known.to_vec();
+        let (streams, patterns) = (HashMap::from([(source, stream)]), patterns_of(folder));
+        news::look_at(std::slice::from_ref(family), &streams, &patterns, Timestamp(1)).0
     }
 
     #[test]
@@ -424,7 +357,7 @@ mod tests {
         // The path of the one has the content of the other now.
         fs::rename(path("a.log.2"), path("a.log.3")).unwrap();
         fs::rename(path("a.log.1"), path("a.log.2")).unwrap();
-        let Between { files, gaps, .. } = looked(&family);
+        let Between { files, gaps, .. } = looked(&folder, &family, &[]);
         assert!(gaps.is_empty(), "{gaps:?}");
         let found = files.iter().map(|file| (PathBuf::from(&file.path), file.fingerprint.head));
         let expected = [(path("a.log.3"), "before\n"), (path("a.log.2"), "later\n")];
@@ -435,7 +368,7 @@ mod tests {
     #[test]
     fn a_file_that_is_known_is_found_by_its_content_where_it_stands_now() {
         let (folder, family) = rotated_files();
-        let [_before, later] = looked(&family).files.try_into().unwrap();
+        let [_before, later] = looked(&folder, &family, &[]).files.try_into().unwrap();
         let path = |name: &str| folder.path().join(name);
         // It was compressed, and renamed since it was listed.
         fs::remove_file(path("a.log.1")).unwrap();
@@ -444,7 +377,7 @@ mod tests {
         let known = Checkpoint { offset: 6, fingerprint, ..later };
         let family = families(folder.path(), &patterns_of(&folder), 0).unwrap().remove(0);
         fs::rename(path("a.log.1.gz"), path("a.log.3.gz")).unwrap();
-        let found = family.look_settled(&[known], &patterns_of(&folder), 0, Timestamp(1)).unwrap();
+        let found = looked(&folder, &family, &[known]);
         assert!(found.gaps.is_empty() && found.files.is_empty(), "{found:?}");
     }
 
@@ -453,7 +386,7 @@ mod tests {
         let (folder, family) = rotated_files();
         let path = |name: &str| folder.path().join(name);
         fs::remove_file(path("a.log.1")).unwrap();
-        let look = || family.look_settled(&[], &patterns_of(&folder), 0, Timestamp(1)).unwrap();
+        let look = || looked(&folder, &family, &[]);
         let gone = look();
         assert_eq!((gone.files.len(), gone.gaps.len()), (1, 1), "{gone:?}");
         compress(b"later\n", path("a.log.1.gz"));
@@ -465,7 +398,7 @@ mod tests {
     fn a_copy_that_is_compressed_while_it_is_looked_for_is_read_all_the_same() {
         let (folder, family) = rotated_files();
         let path = |name: &str| folder.path().join(name);
-        let [before, _] = looked(&family).files.try_into().unwrap();
+        let [before, _] = looked(&folder, &family, &[]).files.try_into().unwrap();
         let before = Checkpoint { fingerprint: Fingerprint::default(), ..before };
         let (path_of, bytes) = (path("a.log"), 13);
         let truncated = Truncated { path: path_of, bytes, times: 2, since_ns: 0, before };
@@ -490,7 +423,7 @@ mod tests {
     fn a_file_that_goes_while_it_is_looked_for_is_said() {
         let (folder, family) = rotated_files();
         fs::remove_file(folder.path().join("a.log.1")).unwrap();
-        let Between { files, gaps, .. } = looked(&family);
+        let Between { files, gaps, .. } = looked(&folder, &family, &[]);
         assert_eq!(files.len(), 1);
         let [gap] = gaps.as_slice() else { panic!("{gaps:?}") };
         assert_eq!((gap.from, gap.to), (0, 6));

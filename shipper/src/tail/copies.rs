@@ -9,8 +9,9 @@ use super::between::{Between, gap};
 use super::family::{Family, families_of, names_of};
 use super::gap::Gap;
 use crate::checkpoint::Checkpoint;
-use crate::discover::{Patterns, Seen, rotated};
+use crate::discover::{Patterns, Seen};
 use crate::doubt::{Doubtful, any};
+use crate::rotation::rotated;
 
 /// What stood in a followed file until it was truncated, and nobody saw.
 #[derive(Debug)]

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use super::copies::Truncated;
 use super::recover::packed_in;
 use crate::checkpoint::Checkpoint;
-use crate::discover::{Patterns, Seen, compressed, rotated};
+use crate::discover::{Patterns, Seen};
 use crate::doubt::{any, certain, is_doubt};
 use crate::identity::{FileId, HEAD_BYTES_MAX, SENT_BYTES_MAX, print_before};
+use crate::rotation::{compressed, rotated};
 
 /// How often a file is opened that is renamed again and again, and a folder listed whose files are.
 pub(super) const TRIES_MAX: usize = 5;
@@ -240,15 +241,6 @@ impl Family {
         self.entries.iter().map(|entry| (entry.rank, entry.seen.id)).collect()
     }
 
-    /// The rank of the newest one that is known.
-    pub(super) fn newest(&self, known: &[Checkpoint]) -> io::Result<Option<i64>> {
-        let mut newest = None;
-        for known in known {
-            newest = newest.max(self.rank_of(known)?);
-        }
-        Ok(newest)
-    }
-
     /// Where that file is among them: by its inode, else by its content, if that is certain.
     ///
     /// # Errors
@@ -353,7 +345,7 @@ mod tests {
         let (is, has) = (entry.is(&known), entry.has(&known));
         assert!(is_open(&is) && is_open(&has), "{is:?} {has:?}");
         let family = Family { source: PathBuf::from("/a"), entries: vec![entry] };
-        assert!(family.newest(&[known]).is_err());
+        assert!(family.rank_of(&known).is_err());
     }
 
     #[test]

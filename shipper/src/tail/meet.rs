@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::between::Between;
@@ -15,10 +14,10 @@ use super::truncated::new_generation;
 use super::{Done, Shipper, WALK_DELAY};
 use crate::checkpoint::Checkpoint;
 use crate::config::StartAt;
-use crate::discover::{Seen, compressed};
+use crate::discover::Seen;
 use crate::doubt::{asked, certain, is_passing};
 use crate::identity::{FileId, Fingerprint};
-use crate::recipe::Recipe;
+use crate::rotation::compressed;
 use crate::watch::Change;
 
 /// All folders are walked that often even when changes are heard of, less often where that takes
@@ -164,13 +163,13 @@ impl Shipper {
         if absent.is_none() && !followed {
             return;
         }
-        let (source, _) = model::text::keep_text(first.as_os_str().as_encoded_bytes());
+        let source = self.stream_of(first);
         let stream = absent.as_ref().map_or(&*source, |known| &known.source);
         let recipe = self.recipe(Path::new(stream), &seen.path);
         // The files of a spool are one stream: each waits for the one before.
         let folder = seen.path.parent().filter(|_| recipe.spooled);
         let source = match folder {
-            Some(folder) => folder.to_string_lossy(),
+            Some(folder) => folder.to_string_lossy().into_owned(),
             None => source.clone(),
         };
         // Nothing of a file is read that is begun at its end, however old it is; what comes is.
@@ -189,7 +188,7 @@ impl Shipper {
                     fingerprint: Fingerprint::default(),
                     offset: 0,
                     sent: None,
-                    source: source.into_owned(),
+                    source,
                     path: String::new(),
                     real: None,
                     seen_ns: 0,
@@ -261,14 +260,6 @@ impl Shipper {
         File::open(&seen.path).is_ok_and(|file| {
             absent.any(|(_, known)| known.verify(&file).is_ok_and(|it| it.is_some()))
         })
-    }
-
-    /// What is done to the lines of a stream: as its first path says, which it may have been
-    /// renamed from.
-    pub(super) fn recipe(&self, stream: &Path, path: &Path) -> Arc<Recipe> {
-        let source = self.patterns.source_of(stream).or_else(|| self.patterns.source_of(path));
-        let recipe = self.recipes.get(source.unwrap_or(0)).cloned();
-        recipe.unwrap_or_default()
     }
 
     pub(super) fn is_older(&self, seen: &Seen, than: Duration) -> bool {

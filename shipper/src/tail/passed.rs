@@ -10,15 +10,16 @@ use std::time::Duration;
 use model::time::Timestamp;
 
 use super::absent::AbsentKey;
-use super::between::{Between, CLOCK_GRAIN_NS};
-use super::passed_look::{Known, Stream, look_into};
+use super::between::{Between, CLOCK_GRAIN_NS, text};
+use super::news::{Known, Stream, look_into};
 use super::step::Outcome;
 use super::table::{Generation, Key};
 use super::{Done, Shipper, WALK_DELAY};
 use crate::checkpoint::Checkpoint;
-use crate::discover::{Seen, compressed};
+use crate::discover::Seen;
 use crate::doubt::asked;
 use crate::identity::{FileId, Fingerprint};
+use crate::rotation::{compressed, unrotated};
 
 /// Files that were read from compressed files and copies, and are remembered while rotation may still bring
 /// them under another name; of more the oldest are let go.
@@ -33,7 +34,7 @@ pub(super) struct Passed {
     missed_at: Option<Duration>,
     /// What the first walk has found is taken in: what came before it is looked at otherwise.
     pub(super) settles: bool,
-    /// Streams to be looked at, and since when nobody knows what came of them, nanoseconds since 1970.
+    /// Streams to be looked at, by the paths of their files that are not rotated, and since when nobody knows what came of them, nanoseconds since 1970.
     wanted: BTreeMap<String, i64>,
     looking: Option<Looking>,
     /// Files of such streams that were read before: they need not wait for what comes behind them.
@@ -72,6 +73,7 @@ impl Passed {
 
     /// Whether a file waits for a look at its stream.
     pub(super) fn holds(&self, source: &str) -> bool {
+        let source = unrotated(source);
         let looked_at = self.looking.as_ref().is_some_and(|it| it.sources.contains(source));
         looked_at || self.wanted.contains_key(source)
     }
@@ -96,8 +98,8 @@ impl Passed {
         self.heard_ns.saturating_sub(CLOCK_GRAIN_NS)
     }
 
-    fn want(&mut self, source: String, since_ns: i64) {
-        let since = self.wanted.entry(source).or_insert(since_ns);
+    fn want(&mut self, source: &str, since_ns: i64) {
+        let since = self.wanted.entry(unrotated(source).to_owned()).or_insert(since_ns);
         *since = (*since).min(since_ns);
     }
 
@@ -219,16 +221,22 @@ impl Shipper {
     pub(super) fn look_back(&mut self, key: Key) {
         let Some(file) = self.table.get(key) else { return };
         let source = &file.checkpoint.source;
-        let current = file.path == Path::new(source) && self.patterns.matches(&file.path);
+        let is_new = matches!(file.generation, Generation::Unseen { .. });
+        let current = match is_new {
+            // One that was rotated before it was met came behind others.
+            true => unrotated(&text(&file.path)) == unrotated(source),
+            false => file.path == Path::new(source),
+        };
+        let current = current && self.patterns.matches(&file.path);
         if self.passed.settles || file.recipe.spooled || !current {
             return;
         }
         let (source, since_ns) = (source.clone(), self.unheard_since_ns());
         let since_ns = since_ns.min(self.passed.unknown_since_ns(key));
-        if matches!(file.generation, Generation::Unseen { .. }) {
+        if is_new {
             self.passed.fresh.entry(key).or_insert(since_ns);
         }
-        self.passed.want(source, since_ns);
+        self.passed.want(&source, since_ns);
     }
 
     /// A file of which nothing was read is gone: it may have been compressed.
@@ -239,7 +247,8 @@ impl Shipper {
         }
         let since_ns = self.passed.fresh.get(&key).copied().unwrap_or(i64::MAX);
         let since_ns = since_ns.min(self.unheard_since_ns());
-        self.passed.want(file.checkpoint.source.clone(), since_ns);
+        let source = file.checkpoint.source.clone();
+        self.passed.want(&source, since_ns);
     }
 
     /// Looks at the streams that want it, all together, once none of their files is looked at otherwise.
@@ -275,22 +284,22 @@ impl Shipper {
     }
 
     /// Tells the streams what is known of their files. Of which of them one is being looked at just now.
-    fn gather(&mut self, streams: &mut HashMap<String, Stream>) -> HashSet<String> {
+    pub(super) fn gather(&mut self, streams: &mut HashMap<String, Stream>) -> HashSet<String> {
         let mut busy = HashSet::new();
         for key in self.table.keys() {
             let Some(file) = self.table.get(key) else { continue };
             let source = &file.checkpoint.source;
-            let Some(stream) = streams.get_mut(source) else { continue };
+            let Some(stream) = streams.get_mut(unrotated(source)) else { continue };
             let current = file.present && file.path == Path::new(source);
             match (file.generation, &file.hand) {
                 (Generation::Saved | Generation::Outgrown, _) => {
-                    stream.known.push(Known::of(&file.checkpoint, file.modified_ns));
+                    stream.known.push(Known::of(&file.placed(), file.modified_ns));
                     if !current {
                         self.passed.ahead.insert(key);
                     }
                 }
                 (_, None) => {
-                    busy.insert(source.clone());
+                    busy.insert(unrotated(source).to_owned());
                 }
                 (Generation::Seen, _) => {
                     stream.known.push(Known::of(&file.checkpoint, file.modified_ns));
@@ -312,19 +321,19 @@ impl Shipper {
     }
 
     /// The same of files that are not followed any more.
-    fn gather_gone(&mut self, streams: &mut HashMap<String, Stream>) {
+    pub(super) fn gather_gone(&mut self, streams: &mut HashMap<String, Stream>) {
         for (_, known) in self.table.absent.all() {
-            if let Some(stream) = streams.get_mut(&known.source) {
+            if let Some(stream) = streams.get_mut(unrotated(&known.source)) {
                 stream.absent.push(known.clone());
             }
         }
         for (known, _) in &self.passed.read {
-            if let Some(stream) = streams.get_mut(&known.source) {
+            if let Some(stream) = streams.get_mut(unrotated(&known.source)) {
                 stream.known.push(Known::of(known, 0));
             }
         }
         for (_, gap) in &self.gaps.unread {
-            if let Some(stream) = streams.get_mut(&gap.source) {
+            if let Some(stream) = streams.get_mut(unrotated(&gap.source)) {
                 stream.misses = true;
             }
         }
@@ -343,7 +352,8 @@ impl Shipper {
         between.gaps = gaps.filter(|gap| gap.to > gap.from || !said(&gap.source)).collect();
         for file in &between.files {
             // One of which nothing was read, and that was not found any more, is compressed now.
-            let unread = self.gaps.unread.iter().position(|(_, gap)| gap.source == file.source);
+            let unread =
+                self.gaps.unread.iter().position(|(_, gap)| unrotated(&gap.source) == file.source);
             if let Some(at) = unread.filter(|_| compressed(Path::new(&file.path))) {
                 self.gaps.unread.remove(at);
             }
@@ -372,7 +382,8 @@ impl Shipper {
             return;
         }
         for key in self.table.keys() {
-            if self.table.get(key).is_some_and(|file| sources.contains(&file.checkpoint.source)) {
+            let file = self.table.get(key);
+            if file.is_some_and(|file| sources.contains(unrotated(&file.checkpoint.source))) {
                 self.wake(key);
             }
         }

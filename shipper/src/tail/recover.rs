@@ -15,12 +15,13 @@ use super::unseen::Copies;
 use super::{Done, Shipper, WALK_DELAY};
 use crate::checkpoint::Checkpoint;
 use crate::config;
-use crate::discover::{Patterns, Seen, compressed, modified_ns, rotated};
+use crate::discover::{Patterns, Seen, modified_ns};
 use crate::doubt::is_doubt;
 use crate::identity::{FileId, HEAD_BYTES_MAX, SENT_BYTES_MAX, TAIL_BYTES_MAX};
 use crate::import::{ImportError, Progress, Work};
 use crate::pack::Origin;
 use crate::recipe::Recipe;
+use crate::rotation::{compressed, rotated};
 use crate::source::{Source as _, Unwrapped, Wrapping};
 use xxhash_rust::xxh3::xxh3_64;
 

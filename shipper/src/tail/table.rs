@@ -187,6 +187,12 @@ impl Table {
         self.by_path.get(path).copied()
     }
 
+    /// Whether some file of that stream is known, found or not.
+    pub(super) fn knows_stream(&self, source: &str) -> bool {
+        let mut absent = self.absent.all();
+        self.by_source.contains_key(source) || absent.any(|(_, known)| known.source == source)
+    }
+
     /// The ids of all that are followed.
     pub(super) fn ids(&self) -> HashSet<FileId> {
         self.by_id.keys().copied().collect()
@@ -376,7 +382,7 @@ impl Tracked {
     }
 
     /// Its checkpoint, with where it was last seen, and what of it is under way.
-    fn placed(&self) -> Checkpoint {
+    pub(super) fn placed(&self) -> Checkpoint {
         let path = self.path.to_string_lossy().into_owned();
         let offset = self.checkpoint.offset;
         // From before a crash, until it is passed.

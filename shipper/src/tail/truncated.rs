@@ -15,6 +15,7 @@ use super::{Done, Shipper};
 use crate::checkpoint::Checkpoint;
 use crate::doubt::asked;
 use crate::identity::Fingerprint;
+use crate::rotation::unrotated;
 
 /// Copies of a file that has no turn are looked for that often at most: some programs write a file anew
 /// all the time. What came and went meanwhile is looked for together.
@@ -213,7 +214,7 @@ impl Shipper {
         let followed = followed.filter(|file| file.generation.is_kept());
         let absent = self.table.absent.all().map(|(_, known)| known);
         let known = followed.map(|file| &file.checkpoint).chain(absent);
-        known.filter(|known| known.source == source).cloned().collect()
+        known.filter(|known| unrotated(&known.source) == unrotated(source)).cloned().collect()
     }
 }
 

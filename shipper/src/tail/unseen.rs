@@ -17,8 +17,9 @@ use super::Shipper;
 use super::family::names_of;
 use super::gap::Gap;
 use crate::checkpoint::Checkpoint;
-use crate::discover::{Seen, compressed, rotated};
+use crate::discover::Seen;
 use crate::doubt::{any, certain};
+use crate::rotation::{compressed, rotated};
 
 const UNSEEN: &str = "another file is: more of it, and whole files, may have come and gone while nobody \
                       shipped";

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::discover::compressed;
+use crate::rotation::compressed;
 
 fn rename(world: &World, from: &str, to: &str) {
     fs::rename(world.path(from), world.path(to)).unwrap();

@@ -1,18 +1,22 @@
-//! Which rotated files of a stream came while we were held up: told from those that were read by their inodes,
-//! their content, and their order.
+//! Which rotated files of a stream are news: they came while no process was there, or while we were held up.
+//!
+//! Each file that is known has its place among them, by its inode, or else by its content: that one is no
+//! news. Nor are those that are older than one of which something was sent, for what comes before a file is
+//! looked for before anything of it is sent. Of the others those are that were written since all was known.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use model::time::Timestamp;
 
-use super::between::Between;
+use super::between::{Between, text};
 use super::family::{CURRENT, Entry, Family, families_of};
 use crate::checkpoint::Checkpoint;
-use crate::discover::{Patterns, compressed};
+use crate::discover::Patterns;
 use crate::doubt::{Doubtful, any, passing};
 use crate::identity::FileId;
+use crate::rotation::compressed;
 
 /// A file of a stream of which something was read.
 #[derive(Debug)]
@@ -48,6 +52,25 @@ pub(super) struct Stream {
 /// Files that were found by such looks before, and when they were written last.
 type Taken = HashMap<FileId, i64>;
 
+/// What is to be read of the streams that have these families, when some of them are known.
+pub(super) fn look_at(
+    families: &[Family],
+    known: &HashMap<String, Stream>,
+    patterns: &Patterns,
+    now: Timestamp,
+) -> Doubtful<Between> {
+    let (mut between, mut doubt) = (Between::default(), None);
+    for family in families {
+        let Some(stream) = known.get(&text(&family.source)) else { continue };
+        let there = family.entries.iter().any(|entry| entry.rank == CURRENT);
+        // Other files may have such names too: of a stream something must be there.
+        if stream.is_known() || there && patterns.matches(&family.source) {
+            stream.look_settled(family, &Taken::new(), patterns, now, &mut between, &mut doubt);
+        }
+    }
+    (between, doubt)
+}
+
 /// What is to be read of streams.
 pub(super) fn look_into(
     streams: &[Stream],
@@ -77,14 +100,7 @@ pub(super) fn look_into(
         for family in families {
             let name = family.source.file_name().and_then(|name| name.to_str());
             let Some(stream) = name.and_then(|name| streams.get(name)) else { continue };
-            let look = |family: &Family| stream.look(family, taken, now);
-            match family.settled(patterns, stream.since_ns, look) {
-                Ok(found) => between.add(found),
-                Err(error) => {
-                    between.gaps.push(family.unsettled(&error, now));
-                    doubt = passing(error, doubt.take());
-                }
-            }
+            stream.look_settled(&family, taken, patterns, now, &mut between, &mut doubt);
         }
     }
     (between, doubt)
@@ -116,6 +132,27 @@ impl Stream {
         Family { source: self.source.clone(), entries: Vec::new() }
     }
 
+    /// What of a family is to be read. When one of them went meanwhile and others came, as compressed files
+    /// do, they are listed again.
+    fn look_settled(
+        &self,
+        family: &Family,
+        taken: &Taken,
+        patterns: &Patterns,
+        now: Timestamp,
+        into: &mut Between,
+        doubt: &mut Option<io::Error>,
+    ) {
+        let look = |family: &Family| self.look(family, taken, now);
+        match family.settled(patterns, self.since_ns, look) {
+            Ok(found) => into.add(found),
+            Err(error) => {
+                into.gaps.push(family.unsettled(&error, now));
+                *doubt = passing(error, doubt.take());
+            }
+        }
+    }
+
     fn look(&self, family: &Family, taken: &Taken, now: Timestamp) -> io::Result<Between> {
         let mut found = Between::default();
         let was_taken = |entry: &Entry| taken.get(&entry.seen.id) == Some(&entry.seen.modified_ns);
@@ -131,11 +168,11 @@ impl Stream {
         if news.is_empty() && !unread {
             return Ok(found);
         }
+        let places = self.places(family, &news)?;
         let taken_rank = family.entries.iter().filter(|entry| was_taken(entry));
-        let taken_rank = taken_rank.map(|entry| entry.rank).max();
-        let Newest { rank, current } = self.newest(family, &news)?;
-        let newest = rank.max(taken_rank);
-        let mut news = self.unknown(news, newest)?;
+        let begun = places.begun.max(taken_rank.map(|entry| entry.rank).max());
+        news.retain(|entry| !places.ranks.contains(&entry.rank));
+        let mut news = self.unknown(news, begun)?;
         // Rotation is copying what stands there, and truncates it then.
         let there = family.entries.iter().find(|entry| entry.rank == CURRENT);
         if let Some((there, first)) = there.zip(news.first().copied())
@@ -144,7 +181,7 @@ impl Stream {
         {
             news.remove(0);
         }
-        let follows = newest.is_some() || current || !self.is_known();
+        let follows = begun.is_some() || !places.ranks.is_empty() || !self.is_known();
         if !follows && unread && news.is_empty() {
             found.gaps.push(family.may_miss(now));
         }
@@ -158,11 +195,11 @@ impl Stream {
         any(known.filter(|known| known.id.inode == entry.seen.id.inode), |known| entry.is(known))
     }
 
-    /// Those that are newer than what is known; where a file is gone of which nothing is, also others.
-    fn unknown<'a>(&self, news: Vec<&'a Entry>, newest: Option<i64>) -> io::Result<Vec<&'a Entry>> {
+    /// Those that are newer than what was begun; where a file is gone of which nothing is known, also others.
+    fn unknown<'a>(&self, news: Vec<&'a Entry>, begun: Option<i64>) -> io::Result<Vec<&'a Entry>> {
         let mut unknown = Vec::new();
         for entry in news {
-            let newer = newest.is_none_or(|newest| entry.rank > newest);
+            let newer = begun.is_none_or(|begun| entry.rank > begun);
             if newer || (self.misses && !self.is_known_content(entry)?) {
                 unknown.push(entry);
             }
@@ -176,54 +213,55 @@ impl Stream {
         any(known, |known| entry.has(known))
     }
 
-    /// Where the newest of what is known is.
-    fn newest(&self, family: &Family, news: &[&Entry]) -> io::Result<Newest> {
-        let mut newest = Newest { rank: None, current: false };
+    /// Where what is known is.
+    fn places(&self, family: &Family, news: &[&Entry]) -> io::Result<Places> {
+        let mut places = Places::default();
         for known in &self.known {
-            newest.add(family, news, known)?;
+            places.add(family, news, known)?;
         }
         let as_known = |checkpoint: &Checkpoint| Known::of(checkpoint, 0);
         // What is not told yet may be looked for under another name just now.
         for known in self.absent.iter().filter(|known| known.size > 0) {
-            newest.add(family, news, &as_known(known))?;
+            places.add(family, news, &as_known(known))?;
         }
-        if newest.rank.is_none() {
+        if places.ranks.is_empty() {
             for known in self.absent.iter().filter(|known| known.size == 0) {
-                newest.add(family, news, &as_known(known))?;
+                places.add(family, news, &as_known(known))?;
             }
         }
-        Ok(newest)
+        Ok(places)
     }
 }
 
-/// The newest rotated file that is known.
-struct Newest {
-    rank: Option<i64>,
-    /// What stands at the path is known.
-    current: bool,
+/// Where the files that are known are among those of a family.
+#[derive(Debug, Default)]
+struct Places {
+    ranks: BTreeSet<i64>,
+    /// The newest of which something was sent.
+    begun: Option<i64>,
 }
 
-impl Newest {
+impl Places {
     fn add(&mut self, family: &Family, news: &[&Entry], known: &Known) -> io::Result<()> {
         let Known { checkpoint, modified_ns } = known;
-        let rank = match family.rank_of(checkpoint)? {
-            Some(CURRENT) => {
-                self.current = true;
-                // Rotation may have copied it by now.
-                oldest_having(news, checkpoint, i64::MIN)?
+        let begun = checkpoint.offset > 0 || checkpoint.sent.is_some();
+        let mut rank = family.rank_of(checkpoint)?;
+        match (rank, modified_ns) {
+            // Rotation may have copied it by now.
+            (Some(CURRENT), _) if !begun => {
+                self.ranks.insert(CURRENT);
+                rank = oldest_having(news, checkpoint, i64::MIN)?;
             }
             // Several begin alike. What came before it was written before it was.
-            None => match modified_ns {
-                Some(modified_ns) => {
-                    let rotated: Vec<&Entry> =
-                        family.entries.iter().filter(|entry| entry.rank != CURRENT).collect();
-                    oldest_having(&rotated, checkpoint, *modified_ns)?
-                }
-                None => None,
-            },
-            rank => rank,
-        };
-        self.rank = self.rank.max(rank);
+            (None, Some(modified_ns)) => {
+                let rotated: Vec<&Entry> =
+                    family.entries.iter().filter(|entry| entry.rank != CURRENT).collect();
+                rank = oldest_having(&rotated, checkpoint, *modified_ns)?;
+            }
+            _ => {}
+        }
+        self.ranks.extend(rank);
+        self.begun = self.begun.max(rank.filter(|_| begun));
         Ok(())
     }
 }
