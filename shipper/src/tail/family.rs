@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::copies::Truncated;
-use super::recover::packed_in;
+use super::packed::{all_in, packed_in};
 use crate::checkpoint::Checkpoint;
 use crate::discover::{Patterns, Seen};
 use crate::doubt::{any, certain, is_doubt};
@@ -124,6 +124,14 @@ impl Entry {
     /// Whether it has the content of that file, packed or as a copy.
     pub(super) fn has(&self, known: &Checkpoint) -> io::Result<bool> {
         certain(self.open().and_then(|(path, file)| packed_in(Arc::new(file), &path, known)))
+    }
+
+    /// Whether it has what was acknowledged of that file, and nothing behind it.
+    ///
+    /// # Errors
+    /// Those that leave it open; also below.
+    pub(super) fn is_all_of(&self, known: &Checkpoint) -> io::Result<bool> {
+        certain(self.open().and_then(|(path, file)| all_in(&Arc::new(file), &path, known)))
     }
 
     /// Whether it begins with all that stands in another one, as far as the last bytes of that tell.

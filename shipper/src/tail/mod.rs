@@ -17,6 +17,7 @@ mod gap;
 mod hold;
 mod meet;
 mod news;
+mod packed;
 mod passed;
 mod quiet;
 mod recover;

@@ -200,11 +200,18 @@ impl Stream {
         let mut unknown = Vec::new();
         for entry in news {
             let newer = begun.is_none_or(|begun| entry.rank > begun);
-            if newer || (self.misses && !self.is_known_content(entry)?) {
+            let wanted = newer || (self.misses && !self.is_known_content(entry)?);
+            if wanted && !self.was_read_out(entry)? {
                 unknown.push(entry);
             }
         }
         Ok(unknown)
+    }
+
+    /// Whether it is one of which nothing is missing: it has what was read of that, and no more.
+    fn was_read_out(&self, entry: &Entry) -> io::Result<bool> {
+        let read_out = self.absent.iter().filter(|known| known.size == 0 && known.offset > 0);
+        any(read_out, |known| entry.is_all_of(known))
     }
 
     /// Whether it has what is known of some file.

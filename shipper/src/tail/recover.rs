@@ -2,7 +2,6 @@
 //! from the compressed file or the copy, as the same generation, so that nothing is sent twice.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,18 +10,18 @@ use super::absent::AbsentKey;
 use super::context::Context;
 use super::family::names_of;
 use super::gap::Gap;
+use super::packed::{Packed, packed};
 use super::unseen::Copies;
 use super::{Done, Shipper, WALK_DELAY};
 use crate::checkpoint::Checkpoint;
 use crate::config;
 use crate::discover::{Patterns, Seen, modified_ns};
 use crate::doubt::is_doubt;
-use crate::identity::{FileId, HEAD_BYTES_MAX, SENT_BYTES_MAX, TAIL_BYTES_MAX};
+use crate::identity::{FileId, HEAD_BYTES_MAX};
 use crate::import::{ImportError, Progress, Work};
 use crate::pack::Origin;
 use crate::recipe::Recipe;
 use crate::rotation::{compressed, rotated};
-use crate::source::{Source as _, Unwrapped, Wrapping};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How often a file is looked for that is just being compressed.
@@ -278,13 +277,6 @@ struct Followed {
     ids: HashSet<FileId>,
 }
 
-/// A compressed file, or a copy of one. It is read as it was opened: rotation gives its path to another.
-pub(super) struct Packed {
-    path: PathBuf,
-    file: Arc<File>,
-    wrapping: Wrapping,
-}
-
 enum Found {
     There(Packed),
     Nowhere,
@@ -405,46 +397,6 @@ impl Followed {
 
 fn changed_ns(folder: &Path) -> Option<i64> {
     std::fs::metadata(folder).ok().map(|metadata| modified_ns(&metadata))
-}
-
-/// The file, opened, if it has the content up to the checkpoint.
-///
-/// # Errors
-/// As the system says; also when what is compressed is damaged.
-fn packed(path: &Path, checkpoint: &Checkpoint) -> io::Result<Option<Packed>> {
-    packed_in(Arc::new(File::open(path)?), path, checkpoint)
-}
-
-/// The same of a file that is open.
-///
-/// # Errors
-/// Like those of `packed`.
-pub(super) fn packed_in(
-    file: Arc<File>,
-    path: &Path,
-    checkpoint: &Checkpoint,
-) -> io::Result<Option<Packed>> {
-    let wrapping = Wrapping::of(&file)?;
-    if wrapping == Wrapping::Plain && compressed(path) {
-        return Ok(None);
-    }
-    let mut content = Unwrapped::open(&file, wrapping)?;
-    let (print, offset) = (checkpoint.fingerprint, checkpoint.offset);
-    let head = content.window(0, print.head_bytes)?;
-    if print.head_bytes == 0 || head.len() < print.head_bytes || xxh3_64(head) != print.head {
-        return Ok(None);
-    }
-    let mut ends_with = |end: u64, bytes_max: usize, print: u64| {
-        let start = end.saturating_sub(bytes_max as u64);
-        let length = usize::try_from(end - start).unwrap_or(bytes_max);
-        let found = content.window(start, length)?;
-        io::Result::Ok(found.len() == length && (length == 0 || xxh3_64(found) == print))
-    };
-    let mut same = ends_with(offset, TAIL_BYTES_MAX, print.tail)?;
-    if let Some(sent) = checkpoint.sent.filter(|sent| same && sent.to > offset) {
-        same = ends_with(sent.to, SENT_BYTES_MAX, sent.print)?;
-    }
-    Ok(same.then(|| Packed { path: path.to_owned(), file, wrapping }))
 }
 
 #[cfg(test)]
