@@ -35,5 +35,6 @@ mod shipper_model;
 mod shipper_operated;
 mod shipper_package;
 mod shipper_refused;
+mod shipper_rotated;
 mod shipper_rules;
 mod shipper_stopped;

@@ -18,7 +18,7 @@ fn in_order(world: &World) -> Vec<String> {
 }
 
 #[track_caller]
-fn check_order(world: &World, expected: &[String]) {
+pub(crate) fn check_order(world: &World, expected: &[String]) {
     world.expect(expected);
     let found = in_order(world);
     let place = found.iter().zip(expected).position(|(found, expected)| found != expected);

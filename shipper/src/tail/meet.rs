@@ -99,6 +99,11 @@ impl Shipper {
         if let Some(seen) = Seen::surely_at(path, true).filter(|seen| Some(seen.id) == id) {
             self.heard_of(key, seen.size);
             self.table.measure(key, seen.size, seen.modified_ns);
+            let unseen = |file: &Tracked| matches!(file.generation, Generation::Unseen { .. });
+            if seen.size == 0 && self.table.get(key).is_some_and(unseen) {
+                // What was written to it was cut away before we came to look.
+                self.look_back(key);
+            }
         }
         self.passed.wrote(key);
         self.wake(key);
@@ -133,6 +138,8 @@ impl Shipper {
             Ok(None) if path.is_dir() && self.patterns.reach_into(path) => {
                 self.walk(vec![path.to_owned()], false);
             }
+            // It came and went before we came to look.
+            Ok(None) if matches => self.look_back_at(path),
             Ok(None) => {}
             Err(_) => self.look_later(),
         }
@@ -321,7 +328,8 @@ impl Shipper {
         if file.present && stands(&file.path)? {
             return Ok(Place::Second);
         }
-        Ok(if inode_used_again(file, seen)? { Place::Another } else { Place::New })
+        let another = self.is_of_another_stream(file, seen) || inode_used_again(file, seen)?;
+        Ok(if another { Place::Another } else { Place::New })
     }
 
     fn renamed_to(&mut self, key: Key, path: &Path) {
@@ -452,6 +460,8 @@ impl Shipper {
         self.judge_unread();
         if self.first_walk {
             self.tell_when_none(seen);
+            // From now on we were there, whatever ends us before a file is known.
+            self.changed_checkpoints();
         }
         self.first_walk = false;
         self.forget_long_absent();

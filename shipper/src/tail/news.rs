@@ -19,7 +19,7 @@ use crate::identity::FileId;
 use crate::rotation::compressed;
 
 /// A file of a stream of which something was read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Known {
     checkpoint: Checkpoint,
     /// When it was written last, if that was seen.
@@ -121,11 +121,6 @@ impl Stream {
     /// Whether anything of it was read.
     fn is_known(&self) -> bool {
         !self.known.is_empty() || !self.absent.is_empty()
-    }
-
-    /// Whether something of it can be missing: of a stream that is new only what was seen.
-    pub(super) fn may_miss(&self) -> bool {
-        self.misses || self.is_known()
     }
 
     fn unlisted(&self) -> Family {

@@ -34,7 +34,7 @@ pub(super) struct Passed {
     missed_at: Option<Duration>,
     /// What the first walk has found is taken in: what came before it is looked at otherwise.
     pub(super) settles: bool,
-    /// Streams to be looked at, by the paths of their files that are not rotated, and since when nobody knows what came of them, nanoseconds since 1970.
+    /// Streams to be looked at, and since when nobody knows what came of them, nanoseconds since 1970.
     wanted: BTreeMap<String, i64>,
     looking: Option<Looking>,
     /// Files of such streams that were read before: they need not wait for what comes behind them.
@@ -73,7 +73,6 @@ impl Passed {
 
     /// Whether a file waits for a look at its stream.
     pub(super) fn holds(&self, source: &str) -> bool {
-        let source = unrotated(source);
         let looked_at = self.looking.as_ref().is_some_and(|it| it.sources.contains(source));
         looked_at || self.wanted.contains_key(source)
     }
@@ -99,7 +98,7 @@ impl Passed {
     }
 
     fn want(&mut self, source: &str, since_ns: i64) {
-        let since = self.wanted.entry(unrotated(source).to_owned()).or_insert(since_ns);
+        let since = self.wanted.entry(source.to_owned()).or_insert(since_ns);
         *since = (*since).min(since_ns);
     }
 
@@ -179,6 +178,25 @@ impl Passed {
     }
 }
 
+/// The streams among whose rotated files one of that stream may be: its own, and the one that it was rotated
+/// from by its name.
+fn streams_of(source: &str) -> impl Iterator<Item = &str> {
+    let before = unrotated(source);
+    std::iter::once(source).chain(Some(before).filter(|before| *before != source))
+}
+
+fn is_asked(streams: &HashMap<String, Stream>, source: &str) -> bool {
+    streams_of(source).any(|source| streams.contains_key(source))
+}
+
+fn tell(streams: &mut HashMap<String, Stream>, source: &str, mut say: impl FnMut(&mut Stream)) {
+    for source in streams_of(source) {
+        if let Some(stream) = streams.get_mut(source) {
+            say(stream);
+        }
+    }
+}
+
 impl Shipper {
     /// Hears what waits to be heard; when nothing does, all that happened until now is known.
     pub(super) fn listen(&mut self) {
@@ -224,7 +242,10 @@ impl Shipper {
         let is_new = matches!(file.generation, Generation::Unseen { .. });
         let current = match is_new {
             // One that was rotated before it was met came behind others.
-            true => unrotated(&text(&file.path)) == unrotated(source),
+            true => {
+                let path = text(&file.path);
+                [path.as_str(), unrotated(&path)].contains(&source.as_str())
+            }
             false => file.path == Path::new(source),
         };
         let current = current && self.patterns.matches(&file.path);
@@ -236,6 +257,17 @@ impl Shipper {
         if is_new {
             self.passed.fresh.entry(key).or_insert(since_ns);
         }
+        self.passed.want(&source, since_ns);
+    }
+
+    /// A file stood there for a moment and was not met: rotation may have renamed and compressed it.
+    pub(super) fn look_back_at(&mut self, path: &Path) {
+        let source = self.stream_of(path);
+        let recipe = self.recipe(Path::new(&source), path);
+        if self.passed.settles || self.first_walk || recipe.spooled {
+            return;
+        }
+        let since_ns = self.unheard_since_ns();
         self.passed.want(&source, since_ns);
     }
 
@@ -265,10 +297,6 @@ impl Shipper {
         self.gather_gone(&mut streams);
         streams.retain(|source, _| !busy.contains(source));
         self.passed.wanted.retain(|source, _| busy.contains(source));
-        // Of a stream that is new nothing can be missing.
-        let (streams, new): (HashMap<_, _>, HashMap<_, _>) =
-            streams.into_iter().partition(|(_, stream)| stream.may_miss());
-        self.wake_streams(&new.into_keys().collect());
         if streams.is_empty() {
             return;
         }
@@ -289,32 +317,35 @@ impl Shipper {
         for key in self.table.keys() {
             let Some(file) = self.table.get(key) else { continue };
             let source = &file.checkpoint.source;
-            let Some(stream) = streams.get_mut(unrotated(source)) else { continue };
+            if !is_asked(streams, source) {
+                continue;
+            }
             let current = file.present && file.path == Path::new(source);
-            match (file.generation, &file.hand) {
+            let known = match (file.generation, &file.hand) {
                 (Generation::Saved | Generation::Outgrown, _) => {
-                    stream.known.push(Known::of(&file.placed(), file.modified_ns));
                     if !current {
                         self.passed.ahead.insert(key);
                     }
+                    Some(file.placed())
                 }
                 (_, None) => {
-                    busy.insert(unrotated(source).to_owned());
+                    busy.insert(source.clone());
+                    None
                 }
-                (Generation::Seen, _) => {
-                    stream.known.push(Known::of(&file.checkpoint, file.modified_ns));
-                }
+                (Generation::Seen, _) => Some(file.checkpoint.clone()),
                 (Generation::Unseen { .. }, Some(hand)) => {
-                    stream.unread.insert(file.checkpoint.id);
+                    let id = file.checkpoint.id;
+                    tell(streams, source, |stream| _ = stream.unread.insert(id));
                     // It is read as it is open: what it begins with tells it from others.
                     let open = hand.file.as_ref().filter(|_| !current);
                     let print =
                         open.and_then(|it| Fingerprint::default().verify(it, 0).ok().flatten());
-                    if let Some(fingerprint) = print {
-                        let known = Checkpoint { fingerprint, ..file.checkpoint.clone() };
-                        stream.known.push(Known::of(&known, file.modified_ns));
-                    }
+                    print.map(|fingerprint| Checkpoint { fingerprint, ..file.checkpoint.clone() })
                 }
+            };
+            if let Some(known) = known {
+                let known = Known::of(&known, file.modified_ns);
+                tell(streams, source, |stream| stream.known.push(known.clone()));
             }
         }
         busy
@@ -323,19 +354,13 @@ impl Shipper {
     /// The same of files that are not followed any more.
     pub(super) fn gather_gone(&mut self, streams: &mut HashMap<String, Stream>) {
         for (_, known) in self.table.absent.all() {
-            if let Some(stream) = streams.get_mut(unrotated(&known.source)) {
-                stream.absent.push(known.clone());
-            }
+            tell(streams, &known.source, |stream| stream.absent.push(known.clone()));
         }
         for (known, _) in &self.passed.read {
-            if let Some(stream) = streams.get_mut(unrotated(&known.source)) {
-                stream.known.push(Known::of(known, 0));
-            }
+            tell(streams, &known.source, |stream| stream.known.push(Known::of(known, 0)));
         }
         for (_, gap) in &self.gaps.unread {
-            if let Some(stream) = streams.get_mut(unrotated(&gap.source)) {
-                stream.misses = true;
-            }
+            tell(streams, &gap.source, |stream| stream.misses = true);
         }
         let table = &self.table;
         self.passed.fresh.retain(|key, _| {
@@ -352,8 +377,11 @@ impl Shipper {
         between.gaps = gaps.filter(|gap| gap.to > gap.from || !said(&gap.source)).collect();
         for file in &between.files {
             // One of which nothing was read, and that was not found any more, is compressed now.
-            let unread =
-                self.gaps.unread.iter().position(|(_, gap)| unrotated(&gap.source) == file.source);
+            let unread = self
+                .gaps
+                .unread
+                .iter()
+                .position(|(_, gap)| streams_of(&gap.source).any(|it| it == file.source));
             if let Some(at) = unread.filter(|_| compressed(Path::new(&file.path))) {
                 self.gaps.unread.remove(at);
             }
@@ -383,7 +411,7 @@ impl Shipper {
         }
         for key in self.table.keys() {
             let file = self.table.get(key);
-            if file.is_some_and(|file| sources.contains(unrotated(&file.checkpoint.source))) {
+            if file.is_some_and(|file| sources.contains(&file.checkpoint.source)) {
                 self.wake(key);
             }
         }

@@ -88,6 +88,9 @@ impl Shipper {
                 Vanished { unsure, ..Vanished::of(key, gap) }
             };
             vanished.extend(self.table.absent.all().map(unread));
+            // What was not read of them comes before what stands in their places.
+            let untold = self.table.absent.all().filter(|(_, known)| known.size > 0);
+            self.held.extend(untold.map(|(_, known)| known.source.clone()));
         } else if vanished.iter().any(|vanished| vanished.unsure) {
             self.look_where_links_led();
         }

@@ -214,7 +214,10 @@ impl Shipper {
         let followed = followed.filter(|file| file.generation.is_kept());
         let absent = self.table.absent.all().map(|(_, known)| known);
         let known = followed.map(|file| &file.checkpoint).chain(absent);
-        known.filter(|known| unrotated(&known.source) == unrotated(source)).cloned().collect()
+        known
+            .filter(|known| known.source == source || unrotated(&known.source) == source)
+            .cloned()
+            .collect()
     }
 }
 
