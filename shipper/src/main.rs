@@ -85,7 +85,16 @@ fn check(path: &std::path::Path) -> anyhow::Result<()> {
         false => config.context("no settings of a server (what the cluster keeps: --cluster)")?,
     };
     let to: Vec<String> = config.to.iter().map(|url| masked(url)).collect();
-    writeln!(std::io::stdout(), "well: {}, to {}", counted(&config), to.join(", "))?;
+    let mut out = std::io::stdout();
+    writeln!(out, "well: {}, to {}", counted(&config), to.join(", "))?;
+    for feed in &config.feeds {
+        // Nothing is wrong with the settings, and all else is shipped meanwhile.
+        if let Input::Journal(journal) = &feed.input
+            && let Some(absent) = journal.absent()
+        {
+            writeln!(out, "waits for a journal: {absent}")?;
+        }
+    }
     Ok(())
 }
 

@@ -1,9 +1,11 @@
 //! What operators reach a running shipper by: its status on a socket in the state directory, and a
 //! settings file that is read again when it changes. Its figures are in `figures`.
 
+use std::fs::File;
 use std::future::ready;
 use std::io::{self, Read as _};
-use std::os::unix::net::UnixStream;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,20 +40,40 @@ pub enum AskError {
         #[source]
         source: io::Error,
     },
+    /// Whether one runs is not for this user to know.
+    #[error("the state directory {} is closed to this user: ask as the user of the shipper, or as root", .folder.display())]
+    Closed {
+        /// The state directory.
+        folder: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
     /// The answer broke off.
     #[error("the shipper's answer cannot be read")]
     Answer(#[source] io::Error),
 }
 
+impl AskError {
+    /// Nobody can be reached there.
+    fn unreached(folder: &Path, source: io::Error) -> Self {
+        let folder = folder.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::Closed { folder, source },
+            _ => Self::Absent { folder, source },
+        }
+    }
+}
+
 /// Answers each connection with a [`Report`] in JSON, until the shipper stops. While the socket
 /// cannot be made (a full disk) it is tried again, and everything else goes on.
 pub fn serve_status(state_dir: &Path, control: Control, clock: Clock, shutdown: Shutdown) {
-    let path = state_dir.join(SOCKET);
+    let state_dir = state_dir.to_owned();
     tokio::spawn(async move {
         let made = until_had(
             &clock,
             &shutdown,
-            || ready(status_socket(&path)),
+            || ready(status_socket(&state_dir)),
             |error| {
                 tracing::warn!(%error, "no status can be asked for: the socket cannot be made");
             },
@@ -61,12 +83,31 @@ pub fn serve_status(state_dir: &Path, control: Control, clock: Clock, shutdown: 
     });
 }
 
-fn status_socket(path: &Path) -> io::Result<UnixListener> {
+fn status_socket(state_dir: &Path) -> io::Result<UnixListener> {
     // The state directory is locked by us, so a socket in it is nobody's.
-    if path.exists() {
-        platform::disk::remove_file(path)?;
+    platform::disk::remove_file(&state_dir.join(SOCKET))?;
+    let place = SocketPlace::of(state_dir)?;
+    UnixListener::bind(&place.path)
+}
+
+/// Where the socket is, in so few bytes as the system takes.
+struct SocketPlace {
+    path: PathBuf,
+    /// Open for as long as the path is used.
+    _folder: Option<File>,
+}
+
+impl SocketPlace {
+    /// An address of a socket has 107 bytes at most; below a long path it is reached through the open folder.
+    fn of(state_dir: &Path) -> io::Result<Self> {
+        let path = state_dir.join(SOCKET);
+        if SocketAddr::from_pathname(&path).is_ok() {
+            return Ok(Self { path, _folder: None });
+        }
+        let folder = File::open(state_dir)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()));
+        Ok(Self { path, _folder: Some(folder) })
     }
-    UnixListener::bind(path)
 }
 
 async fn answer_all(
@@ -121,8 +162,9 @@ pub(crate) async fn until_had<T, E, F: Future<Output = Result<T, E>>>(
 /// # Errors
 /// [`AskError`] says what to do.
 pub fn ask(state_dir: &Path) -> Result<Report, AskError> {
-    let absent = |source| AskError::Absent { folder: state_dir.to_owned(), source };
-    let mut stream = UnixStream::connect(state_dir.join(SOCKET)).map_err(absent)?;
+    let unreached = |source| AskError::unreached(state_dir, source);
+    let place = SocketPlace::of(state_dir).map_err(unreached)?;
+    let mut stream = UnixStream::connect(&place.path).map_err(unreached)?;
     stream.set_read_timeout(Some(ASK_TIME_MAX)).map_err(AskError::Answer)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(AskError::Answer)?;
@@ -177,4 +219,36 @@ impl SettingsWatch {
 fn stamp(path: &Path) -> Option<(u64, i64)> {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.len(), crate::discover::modified_ns(&metadata)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_state_directory_may_lie_as_deep_as_the_system_lets_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for depth in [0, 1, 2, 10] {
+            let state_dir =
+                (0..depth).fold(folder.path().to_owned(), |at, _| at.join("d".repeat(60)));
+            std::fs::create_dir_all(&state_dir).unwrap();
+            let absent = ask(&state_dir).unwrap_err();
+            assert!(matches!(absent, AskError::Absent { .. }), "{absent}");
+            // What an earlier process left is in nobody's way.
+            for _ in 0..2 {
+                let listener = status_socket(&state_dir).unwrap();
+                let place = SocketPlace::of(&state_dir).unwrap();
+                let _asking = UnixStream::connect(&place.path).unwrap();
+                listener.accept().await.unwrap();
+            }
+            assert!(state_dir.join(SOCKET).exists());
+        }
+    }
+
+    #[test]
+    fn who_may_not_ask_is_not_told_that_nobody_runs() {
+        let said = |kind: io::ErrorKind| AskError::unreached(Path::new("/s"), kind.into());
+        assert!(said(io::ErrorKind::PermissionDenied).to_string().contains("as root"));
+        assert!(said(io::ErrorKind::ConnectionRefused).to_string().contains("no shipper runs"));
+    }
 }

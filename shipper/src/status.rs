@@ -1,5 +1,6 @@
 //! What a running shipper says of itself, and the handle by which it is waited for.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -80,6 +81,8 @@ struct State {
     checkpoint_error: Option<String>,
     file_error: Option<String>,
     feed_error: Option<String>,
+    /// By their names, feeds that wait, and for what.
+    feeds_waiting: BTreeMap<String, String>,
     listener_error: Option<String>,
     settings_error: Option<String>,
 }
@@ -119,10 +122,14 @@ impl Board {
         self.change(|state| state.feed_error = error);
     }
 
-    /// Whether that is what is wrong with a feed, as it was told before.
-    pub(crate) fn feed_says(&self, error: &str) -> bool {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.feed_error.as_deref() == Some(error)
+    /// Why a feed waits, while it does: that others are well says nothing of it. Whether that is news.
+    pub(crate) fn feed_waits(&self, name: &str, why: Option<&str>) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state.feeds_waiting.remove(name);
+        if let Some(why) = why {
+            state.feeds_waiting.insert(name.to_owned(), why.to_owned());
+        }
+        before.as_deref() != why
     }
 
     fn listener(&self, error: Option<String>) {
@@ -137,19 +144,14 @@ impl Board {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let State { target_error, checkpoint_error, file_error, feed_error, .. } = &*state;
         let State { listener_error, settings_error, .. } = &*state;
-        let errors = [
-            target_error,
-            checkpoint_error,
-            feed_error,
-            file_error,
-            settings_error,
-            listener_error,
-        ];
+        let waiting = state.feeds_waiting.values();
+        let first = [target_error, checkpoint_error, feed_error].into_iter().flatten();
+        let last = [file_error, settings_error, listener_error].into_iter().flatten();
         ShipperStatus {
             files: state.files,
             lag_bytes: state.lag_bytes,
             patterns: state.patterns.clone(),
-            last_error: errors.into_iter().flatten().next().cloned(),
+            last_error: first.chain(waiting).chain(last).next().cloned(),
         }
     }
 

@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 use tests::client::Client;
-use tests::process::{free_address, program};
+use tests::process::{free_address, program, run};
 use tests::wait::eventually;
 
-use crate::shipper::{World, append, lines, text};
+use crate::shipper::{ALL, World, append, lines, text};
 
 #[test]
 fn a_pipe_ships_what_comes_and_ends_when_it_is_stored() {
@@ -41,6 +41,29 @@ fn a_pipe_ships_what_comes_and_ends_when_it_is_stored() {
             entry.unwrap().path().extension().is_none_or(|ending| ending != "spool")
         })
     );
+}
+
+/// What else there is to ship is shipped meanwhile.
+#[test]
+fn a_journal_that_is_not_there_is_named_by_check_and_status_and_ends_nothing() {
+    let world = World::new();
+    world.settings("", &format!("{ALL}\n[[journal]]\njournalctl = \"/nowhere/journalctl\"\n"));
+    let checked = run("sawlog-shipper", &["check", world.settings_file().to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(
+        checked.status.success() && said.contains("/nowhere/journalctl is not there"),
+        "{said}"
+    );
+    append(&world.path("app"), "one\n");
+    let mut shipper = world.ship();
+    world.expect(&["one"]);
+    eventually("it to be said", || {
+        let error = world.status()?["last_error"].as_str()?.to_owned();
+        error.contains("/nowhere/journalctl is not there").then_some(())
+    });
+    assert_eq!(shipper.ended(), None, "{}", shipper.words());
+    assert_eq!(shipper.words().matches("/nowhere/journalctl").count(), 1, "{}", shipper.words());
+    assert!(shipper.stop());
 }
 
 /// Standard input is read once: what came of it is not lost with the process.

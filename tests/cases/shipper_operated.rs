@@ -90,6 +90,25 @@ fn with_flags_alone_a_hang_up_ends_nothing_and_an_exclude_for_nothing_is_refused
     refuses("sawlog-shipper", &without, &["--exclude narrows what --path names"]);
 }
 
+/// The address of a socket has at most 107 bytes.
+#[test]
+fn status_is_answered_however_deep_the_state_directory_lies() {
+    let world = World::new();
+    let state = world.folder.path().join("deep".repeat(30)).join("state".repeat(20));
+    let (state, glob) = (state.to_str().unwrap(), world.path("*"));
+    append(&world.path("app"), "one\n");
+    let args = ["--to", world.node.url(), "--state-dir", state, "--path", glob.to_str().unwrap()];
+    let words = world.folder.path().join("shipper.words");
+    let mut shipper = Process::start("sawlog-shipper", &args, &words);
+    world.expect(&["one"]);
+    let status = eventually("it to answer", || {
+        let output = run("sawlog-shipper", &["status", "--json", "--state-dir", state]);
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    });
+    assert!(status.contains("/logs/app"), "{status}");
+    assert!(shipper.stop());
+}
+
 #[test]
 fn patterns_that_name_nothing_are_told() {
     let world = World::new();

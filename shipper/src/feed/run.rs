@@ -43,7 +43,7 @@ pub(crate) struct Post {
 
 impl Post {
     /// The name of the feed: that of its spool.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let name = self.folder.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
     }
@@ -83,11 +83,15 @@ pub(crate) async fn run(feed: Feed, post: Post) -> Result<(), FeedError> {
         Input::Journal(_) => last_text(&post.folder).map_err(journal::JournalError::Read)?,
         _ => None,
     };
-    let Some(spool) = open(&feed, &post).await else { return Ok(()) };
+    let spool = open(&feed, &post).await;
+    post.board.feed_waits(&post.name(), None);
+    let Some(spool) = spool else { return Ok(()) };
     let (portions, taken) = mpsc::channel(PORTIONS_MAX);
     let out = Out { portions, clock: post.clock.clone() };
     let reading = read(feed.input, last, &post, out);
     let (read, ()) = tokio::join!(reading, write(spool, taken, &post));
+    // It may have been stopped while it waited.
+    post.board.feed_waits(&post.name(), None);
     read
 }
 
@@ -128,9 +132,8 @@ async fn open(feed: &Feed, post: &Post) -> Option<Spool> {
 fn complain(post: &Post, error: &std::io::Error) {
     let why = format!("cannot write the spool in {}: {error}", post.folder.display());
     // It is tried every half a second, and may stay so for days.
-    if !post.board.feed_says(&why) {
+    if post.board.feed_waits(&post.name(), Some(&why)) {
         tracing::warn!("{why}, will try again");
-        post.board.feed(Some(why));
     }
 }
 
@@ -178,6 +181,7 @@ fn append(spool: &mut Spool, records: Vec<u8>, post: &Post) -> Option<Vec<u8>> {
     match spool.append(&records) {
         Ok(()) => {
             post.board.feed(None);
+            post.board.feed_waits(&post.name(), None);
             None
         }
         Err(error) => {

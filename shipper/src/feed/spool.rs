@@ -204,7 +204,7 @@ fn give_up_reserve(folder: &Path) {
 fn remove(folder: &Path, path: &Path) {
     let removed = std::fs::read(path).and_then(|bytes| {
         // Oldest first: what stays is the last record of all.
-        let keep = || match last_of(&bytes) {
+        let keep = || match last_of(&bytes).0 {
             Some(text) => disk::write_atomically(&folder.join(LAST), text),
             None => Ok(()),
         };
@@ -223,7 +223,7 @@ fn remove(folder: &Path, path: &Path) {
 }
 
 /// The text of the last whole record that was ever put into the spool of that folder; an empty one
-/// when there are bytes, and no record can be made out.
+/// when there is none, and bytes that are damaged.
 ///
 /// # Errors
 /// As the system says.
@@ -231,10 +231,11 @@ pub(super) fn last_text(folder: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut damaged = false;
     for (_, path) in files(folder).into_iter().rev() {
         let bytes = std::fs::read(&path)?;
-        if let Some(text) = last_of(&bytes) {
+        let (last, has_damage) = last_of(&bytes);
+        if let Some(text) = last {
             return Ok(Some(text.to_vec()));
         }
-        damaged |= !bytes.is_empty();
+        damaged |= has_damage;
     }
     match std::fs::read(folder.join(LAST)) {
         Ok(text) => Ok(Some(text)),
@@ -243,9 +244,10 @@ pub(super) fn last_text(folder: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Our own words are none of the source's.
-fn last_of(mut bytes: &[u8]) -> Option<&[u8]> {
-    let mut last = None;
+/// The text of the last record, and whether something is damaged. Our own words are none of the source's, and
+/// what was begun at the end and not written whole was nobody's yet.
+fn last_of(mut bytes: &[u8]) -> (Option<&[u8]>, bool) {
+    let (mut last, mut has_damage) = (None, false);
     loop {
         let used = match record::next(bytes) {
             Next::Whole(spooled, used) => {
@@ -254,8 +256,11 @@ fn last_of(mut bytes: &[u8]) -> Option<&[u8]> {
                 }
                 used
             }
-            Next::Damaged(used) => used,
-            Next::Open => return last,
+            Next::Damaged(used) => {
+                has_damage = true;
+                used
+            }
+            Next::Open => return (last, has_damage),
         };
         bytes = bytes.get(used..).unwrap_or_default();
     }
@@ -303,4 +308,41 @@ fn files(folder: &Path) -> Vec<(u64, PathBuf)> {
         entries.map(|entry| entry.path()).filter_map(|path| Some((number(&path)?, path))).collect();
     files.sort();
     files
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "tests treat files as other programs do")]
+
+    use super::record::Note;
+    use super::*;
+
+    #[test]
+    fn a_spool_with_nothing_of_its_source_yet_is_not_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(format!("0000000000.{ENDING}"));
+        let (mut own, mut one) = (Vec::new(), Vec::new());
+        record::put(
+            &mut own,
+            b"gap: 1 records were dropped",
+            Note { own: true, ..Note::default() },
+        );
+        record::put(&mut one, b"one", Note::default());
+        let check = |bytes: &[u8], expected: Option<&[u8]>| {
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(last_text(folder.path()).unwrap().as_deref(), expected, "{bytes:?}");
+        };
+        check(&[], None);
+        check(&own, None);
+        // A crash, before anything was written whole.
+        for end in [10, 24, one.len() - 1] {
+            check(&one[..end], None);
+            check(&[&own[..], &one[..end]].concat(), None);
+        }
+        check(&[&one[..], &own, &one[..5]].concat(), Some(b"one"));
+        let mut damaged = one.clone();
+        damaged[24] ^= 1;
+        check(&damaged, Some(b""));
+        check(&[0; 100], Some(b""));
+    }
 }

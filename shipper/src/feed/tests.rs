@@ -38,9 +38,13 @@ impl World {
     }
 
     fn start_with(&self, feed: Feed) -> Handle {
+        self.start_all(vec![feed])
+    }
+
+    fn start_all(&self, feeds: Vec<Feed>) -> Handle {
         let state = self.folder.path().join("state");
         let mut config = Config::new(&self.receiver.url, state, Vec::new());
-        config.feeds = vec![feed];
+        config.feeds = feeds;
         Shipper::start(config, Clock::system(), self.shutdown.clone()).unwrap()
     }
 
@@ -174,6 +178,33 @@ async fn a_full_spool_makes_a_connection_wait_and_nothing_is_lost() {
     world.receiver.down(None);
     assert_eq!(world.receiver.messages(100_000).await, lines);
     sending.await.unwrap();
+    world.stop(shipper).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_in_status_until_it_is_had_whatever_others_are_sent() {
+    let mut world = World::new().await;
+    let blocker = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (taken, address) = (blocker.local_addr().unwrap(), free().await);
+    let feed = |address: SocketAddr| {
+        let syslog = Syslog::new(&format!("tcp://{address}"), None, None, None).unwrap();
+        Feed::new(Input::Syslog(syslog), Files::default(), None)
+    };
+    let shipper = world.start_all(vec![feed(taken), feed(address)]);
+    let said = || shipper.status().last_error.unwrap_or_default();
+    let clock = Clock::system();
+    while !said().contains("cannot listen for syslog") {
+        clock.sleep(Duration::from_millis(5)).await;
+    }
+    connected(address).await.write_all(b"<13>one\n").await.unwrap();
+    assert_eq!(world.receiver.messages(1).await, ["<13>one"]);
+    assert!(said().contains("cannot listen for syslog"), "{}", said());
+    drop(blocker);
+    // It is tried every five seconds; that it is had is said before anybody sends something.
+    let _sender = connected(taken).await;
+    while !said().is_empty() {
+        clock.sleep(Duration::from_millis(5)).await;
+    }
     world.stop(shipper).await.unwrap();
 }
 

@@ -1,6 +1,7 @@
 //! systemd's journal as a source: `journalctl` is read as it follows, its entries go into the
 //! spool, and the cursor of the last one in it says where to go on, whatever ended.
 
+mod absent;
 mod entry;
 #[cfg(test)]
 mod tests;
@@ -18,9 +19,11 @@ use tokio::net::unix::pipe::Receiver;
 use crate::config::{StartAt, Until};
 use crate::feed::{Out, Post, gap, record};
 use crate::metrics::Metrics;
+use crate::status::Board;
+pub use absent::Absent;
 pub(crate) use entry::CURSOR;
 
-/// A journalctl that ended is started again after that.
+/// A journalctl that ended is started again after that; one that is not there is looked for again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// Bytes of entries that go into the spool together.
 const PORTION_BYTES: usize = 64 << 10;
@@ -39,6 +42,9 @@ pub struct Journal {
 /// Why the journal is not shipped any more. What was read is in the spool.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
+    /// There is none.
+    #[error(transparent)]
+    Absent(#[from] Absent),
     /// The program cannot be run.
     #[error("cannot run {}: install systemd's journalctl, or name it with --journalctl (journalctl = in a settings file)", .program.display())]
     Program {
@@ -87,6 +93,8 @@ pub(crate) async fn read(
         journal,
         clock: post.clock.clone(),
         metrics: post.metrics.clone(),
+        board: post.board.clone(),
+        name: post.name(),
     };
     reader.run(out).await
 }
@@ -99,6 +107,8 @@ struct Reader {
     start_at: StartAt,
     clock: Clock,
     metrics: Metrics,
+    board: Board,
+    name: String,
 }
 
 /// A child that ends with us.
@@ -115,6 +125,7 @@ impl Drop for Running {
 impl Reader {
     async fn run(mut self, out: &Out) -> Result<(), JournalError> {
         loop {
+            self.wait_for_one().await?;
             // While it follows, journalctl shows this boot's entries only: what an earlier one left
             // is read before.
             let skips = self.skips() && self.follow;
@@ -126,6 +137,26 @@ impl Reader {
             }
             self.clock.sleep(RESTART_PAUSE).await;
         }
+    }
+
+    /// Waits until there is a journal, and says meanwhile what is missing: who ended over it would only be
+    /// started again. Who ships what is there now does not wait.
+    async fn wait_for_one(&self) -> Result<(), JournalError> {
+        let mut waited = false;
+        while let Some(absent) = self.journal.absent() {
+            if !self.follow {
+                return Err(absent.into());
+            }
+            if self.board.feed_waits(&self.name, Some(&absent.to_string())) {
+                tracing::error!("{absent}; will look again");
+            }
+            waited = true;
+            self.clock.sleep(RESTART_PAUSE).await;
+        }
+        if waited && self.board.feed_waits(&self.name, None) {
+            tracing::info!("the journal is there now");
+        }
+        Ok(())
     }
 
     /// Whether what is there already is of no concern.

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::feed::{Feed, Input};
 use crate::files::Files;
 use crate::receiver::{Fault, Receiver};
-use crate::status::ShipperError;
+use crate::status::{Handle, ShipperError};
 use crate::tail::Shipper;
 
 /// Gives the entries of a file, all or those behind the cursor; follows by staying.
@@ -69,11 +69,15 @@ impl World {
     }
 
     async fn ship(&self, until: Until, shutdown: &Shutdown) -> Result<(), ShipperError> {
+        self.start(until, shutdown).join().await
+    }
+
+    fn start(&self, until: Until, shutdown: &Shutdown) -> Handle {
         let state = self.folder.path().join("state");
         let journal = Journal { journalctl: self.program(), arguments: Vec::new() };
         let feeds = vec![Feed::new(Input::Journal(journal), Files::default(), None)];
         let config = Config { until, feeds, ..Config::new(&self.receiver.url, state, Vec::new()) };
-        Shipper::start(config, Clock::system(), shutdown.clone()).unwrap().join().await
+        Shipper::start(config, Clock::system(), shutdown.clone()).unwrap()
     }
 
     fn spool(&self) -> PathBuf {
@@ -208,6 +212,26 @@ async fn a_journalctl_that_cannot_run_is_named() {
     fs::remove_file(world.program()).unwrap();
     let refused = world.ship(Until::Done, &Shutdown::default()).await.unwrap_err();
     assert!(refused.to_string().contains("--journalctl"), "{refused}");
+}
+
+/// A service that ended over it would be started again and again.
+#[tokio::test]
+async fn a_journalctl_that_is_not_there_is_said_and_waited_for() {
+    let world = World::new().await;
+    world.entries(0..2);
+    let away = world.folder.path().join("away");
+    fs::rename(world.program(), &away).unwrap();
+    let (shutdown, clock) = (Shutdown::default(), Clock::system());
+    let shipper = world.start(Until::Stopped, &shutdown);
+    let said = || shipper.status().last_error.unwrap_or_default();
+    while !said().contains("is not there: install") {
+        clock.sleep(Duration::from_millis(5)).await;
+    }
+    fs::rename(away, world.program()).unwrap();
+    world.expect(0..2).await;
+    assert_eq!(said(), "");
+    shutdown.trigger();
+    shipper.join().await.unwrap();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::*;
 use crate::frame::container::Container;
 use crate::frame::multiline::{Multiline, Rule};
 use crate::recipe::Recipe;
-use crate::shape::{Action, Condition, Rules, Test};
+use crate::shape::{Action, Condition, EDGE_BYTES, Redaction, Rules, Test};
 
 /// Bytes in memory.
 struct Memory(Vec<u8>);
@@ -222,6 +222,17 @@ fn records_that_a_rule_drops_are_passed() {
     let recipe = Recipe { rules, ..Recipe::default() };
     let filtered = check_framed(Framing::default(), recipe, b"no\nno\nyes\nno\n", &["yes"]);
     assert_eq!(filtered, 3);
+}
+
+#[test]
+fn no_half_of_a_secret_is_left_where_a_line_over_the_bound_is_cut() {
+    let redaction = Redaction::new(&["mail".to_owned()], None).unwrap();
+    let rules =
+        Rules(vec![crate::shape::Rule { when: Vec::new(), action: Action::Redact(redaction) }]);
+    let recipe = Recipe { rules, ..Recipe::default() };
+    let text = "- ".repeat(MESSAGE_BYTES_MAX / 2 - 5) + "john.doe@example.com\nafter\n";
+    let kept = "- ".repeat((MESSAGE_BYTES_MAX - EDGE_BYTES) / 2);
+    check_framed(Framing::default(), recipe, text.as_bytes(), &[&kept, "after"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use model::limits::{BATCH_RECORDS_MAX, MESSAGE_BYTES_MAX};
 use model::record::{FieldValue, KEPT_FIELD, POISON_FIELD, Record};
 use model::text::cut;
 
+use crate::feed::record::Note;
 use crate::parse::{Line, Parser};
 
 /// Bytes of a record's beginning below which its beginning is not tried: what takes so little takes none of it.
@@ -79,8 +80,9 @@ impl Poison {
     /// The record of a line of so many bytes, of which the beginning may be all there is.
     pub(super) fn record(&self, parser: &mut Parser, line: Line<'_>, bytes: u64) -> Option<Record> {
         let partial = bytes > line.text.len() as u64;
+        let note = Note { cut: line.note.cut || partial, ..line.note };
         // What is to be redacted is, before a cut could leave the half of it.
-        let record = parser.poisoned(line, &self.reason)?;
+        let record = parser.poisoned(Line { note, ..line }, &self.reason)?;
         Some(self.kept(record, partial, i64::try_from(bytes).unwrap_or(i64::MAX)))
     }
 
@@ -113,14 +115,17 @@ impl Poison {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use model::time::Timestamp;
 
     use super::*;
     use crate::recipe::Recipe;
+    use crate::shape::{Action, EDGE_BYTES, Redaction, Rule, Rules};
 
     /// The record that goes in the place of this line.
     fn record(width: &Width, line: &str) -> Record {
-        let mut parser = Parser::new(std::sync::Arc::new(Recipe::default()), Timestamp(0), None);
+        let mut parser = Parser::new(Arc::new(Recipe::default()), Timestamp(0), None);
         let poison = width.poison.as_ref().unwrap();
         poison.record(&mut parser, Line::bare(line.as_bytes(), 0), line.len() as u64).unwrap()
     }
@@ -159,6 +164,25 @@ mod tests {
         assert_eq!(record(&shorter, &"x".repeat(10_000)).message.len(), 5_000);
         // Short ones are left out at once.
         assert!(poison.shortened(100, "why").unwrap().leaves_out());
+    }
+
+    #[test]
+    fn what_was_cut_before_it_was_refused_keeps_its_mark_and_no_half_of_a_secret() {
+        let redaction = Redaction::new(&["mail".to_owned()], None).unwrap();
+        let rules = Rules(vec![Rule { when: Vec::new(), action: Action::Redact(redaction) }]);
+        let recipe = Arc::new(Recipe { rules, ..Recipe::default() });
+        let mut parser = Parser::new(recipe, Timestamp(0), None);
+        let poison = Width::default().narrower(1, "why").and_then(|width| width.poison).unwrap();
+        let text = "- ".repeat(EDGE_BYTES) + "john.doe@exam";
+        let (line, bytes) = (Line::bare(text.as_bytes(), 0), text.len() as u64);
+        let spooled = Line { note: Note { cut: true, ..line.note }, ..line };
+        // Cut here, and when it came.
+        for (line, bytes) in [(line, bytes + 9), (spooled, bytes)] {
+            let record = poison.record(&mut parser, line, bytes).unwrap();
+            assert_eq!(record.message, text[..text.len() - EDGE_BYTES]);
+            let marks = record.fields.iter().filter(|(name, _)| name == KEPT_FIELD).count();
+            assert_eq!(marks, 1, "{:?}", record.fields);
+        }
     }
 
     #[test]

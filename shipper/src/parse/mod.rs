@@ -100,7 +100,7 @@ impl Parser {
             let timestamp = time::find(line).and_then(|stated| zone.resolve(&stated, *now));
             Some(Seen::Text(Text { timestamp, level: Level::detect(message), message }))
         };
-        if line.first() != Some(&b'{') || matches!(recipe.format, Format::Text) {
+        if !begins_object(line) || matches!(recipe.format, Format::Text) {
             return text();
         }
         if !recipe.is_plain_json() {
@@ -158,6 +158,9 @@ impl Parser {
         let text = self.decode(line.text);
         let mut record = json::poisoned(&text, reason);
         record.timestamp = line.time.or_else(|| self.time(&text));
+        if line.note.cut {
+            record.fields.push((KEPT_FIELD.to_owned(), FieldValue::Text("cut".to_owned())));
+        }
         self.recipe.rules.apply(record, line.place)
     }
 
@@ -187,7 +190,7 @@ impl Parser {
 
     fn json(&mut self, line: &[u8]) -> Option<Record> {
         let read = matches!(self.recipe.format, Format::Auto | Format::Detect);
-        if !read || line.first() != Some(&b'{') || !line.trim_ascii_end().ends_with(b"}") {
+        if !read || !begins_object(line) || !line.trim_ascii_end().ends_with(b"}") {
             return None;
         }
         let mut record = match json::record(line) {
@@ -251,6 +254,11 @@ impl Parser {
             }
         }
     }
+}
+
+/// Whether an object of JSON may begin there: spaces and tabs before it change nothing.
+fn begins_object(line: &[u8]) -> bool {
+    line.trim_ascii_start().first() == Some(&b'{')
 }
 
 fn keep_raw(record: &mut Record, line: &[u8]) {

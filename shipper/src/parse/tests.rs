@@ -143,6 +143,29 @@ fn json_lines_become_fields_and_broken_ones_stay_text() {
 }
 
 #[test]
+fn spaces_before_an_object_are_no_part_of_it() {
+    let now = Timestamp::parse(NOW).unwrap();
+    let line = b" \t{\"time\":\"2026-11-23 15:24:00\",\"msg\":\"hi\"} ";
+    for format in [Format::Auto, Format::Detect] {
+        let zone = Zone::of(Some("UTC")).unwrap();
+        let recipe = Recipe { zone, format, keeps_raw: true, ..Recipe::default() };
+        let mut parser = Parser::new(Arc::new(recipe), now, None);
+        let record = parser.record(Line::bare(line, 0)).unwrap();
+        assert_eq!((record.message.as_str(), record.timestamp), ("hi", Some(now)));
+        let raw = FieldValue::Text(String::from_utf8(line.to_vec()).unwrap());
+        assert_eq!(record.fields, [(RAW_FIELD.to_owned(), raw)]);
+    }
+    let mut parser = parser("UTC", now);
+    assert!(matches!(parser.seen(b"\t {\"msg\":\"a\"}"), Some(Seen::Quick(_))));
+    // What only looks like one is text, with its spaces.
+    for text in ["  {ERROR: no JSON}", "\t{\"a\":017}", "\u{c}{\"a\":1}", "  {", "  "] {
+        let record = parser.record(Line::bare(text.as_bytes(), 0)).unwrap();
+        assert_eq!((record.message.as_str(), record.fields.len()), (text, 0));
+        assert!(matches!(parser.seen(text.as_bytes()), Some(Seen::Text(_))), "{text}");
+    }
+}
+
+#[test]
 fn text_keeps_its_bytes_and_level() {
     let now = Timestamp::parse(NOW).unwrap();
     let mut parser = parser("UTC", now);
@@ -193,8 +216,9 @@ fn seen(parser: &mut Parser, line: &[u8]) -> Option<Record> {
 #[test]
 fn what_is_seen_at_once_is_what_is_read() {
     let now = Timestamp::parse(NOW).unwrap();
-    let seeds: [&[u8]; 7] = [
+    let seeds: [&[u8]; 8] = [
         b"2015-10-18 18:01:47,978 INFO x",
+        b" \t{\"n\":1,\"ok\":true}",
         b"{\"time\":\"03-17 16:13:38.811\",\"a\":[1]}",
         b"{\"ts\":1700000000,\"level\":\"warn\",\"msg\":\"a \\\"b\\\" \\u00fc\",\"n\":{\"m\":200}}",
         b"{\"took\":12.5,\"odd\":1e3,\"ok\":true,\"l\":[\"x\",null]} ",

@@ -23,6 +23,12 @@ pub(crate) fn addresses(urls: &[String]) -> Result<Vec<String>, TargetError> {
     urls.iter().map(address).collect()
 }
 
+/// Whether a user or a password stands before the host.
+pub(super) fn has_user(url: &str) -> bool {
+    let has = |url: reqwest::Url| !url.username().is_empty() || url.password().is_some();
+    reqwest::Url::parse(url).is_ok_and(has)
+}
+
 /// An address as it may be said to everybody: without the user and password that may stand before its host.
 #[must_use]
 pub fn masked(url: &str) -> String {
@@ -47,6 +53,8 @@ mod tests {
         ] {
             assert_eq!(masked(url), said);
         }
+        assert!(has_user("https://me:secret@node/team") && has_user("http://me@node"));
+        assert!(!has_user("http://node:7410/a@b"));
         let refused = addresses(&["ftp://me:secret@node".to_owned()]).unwrap_err().to_string();
         assert!(refused.contains("ftp://***@node") && !refused.contains("secret"), "{refused}");
     }

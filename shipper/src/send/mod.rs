@@ -27,6 +27,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use tokio::sync::Notify;
 
 pub(crate) use self::address::addresses;
+use self::address::has_user;
 pub use self::address::masked;
 pub use self::nodes::Balance;
 use self::nodes::{Choice, Nodes};
@@ -289,7 +290,7 @@ impl Target {
             .timeout(self.answer_time_max)
             .header(CONTENT_TYPE, "application/json")
             .body(body);
-        if let Some(token) = self.token.get(now) {
+        if let Some(token) = self.token_for(url, now) {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         let answer = request.send().await;
@@ -319,31 +320,36 @@ impl Target {
             let base = url.strip_suffix(BATCHES_PATH).unwrap_or(url);
             let after = after.map_or_else(String::new, |after| format!("&after={after}"));
             let url = format!("{base}{SHIPPER_SETTINGS_PATH}?wait_s={SETTINGS_WAIT_S}{after}");
-            let now = self.clock.elapsed();
-            let mut request = self.client.get(now).get(url).timeout(SETTINGS_TIME_MAX);
-            if let Some(token) = self.token.get(now) {
-                request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-            }
-            let answer = match request.send().await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    said = format!("{}: {}", masked(base), why(&error));
-                    continue;
-                }
-            };
-            let (status, elsewhere) = (answer.status(), elsewhere(&answer));
-            let body = answer.bytes().await.map_err(|error| why(&error))?;
-            match status {
-                StatusCode::NO_CONTENT => return Ok(None),
-                StatusCode::OK => {
-                    let settings = serde_json::from_slice(&body).map(Some);
-                    return settings
-                        .map_err(|_| format!("{}: the answer is none of Sawlog's", masked(base)));
-                }
-                status => said = format!("{}: {status}{elsewhere}", masked(base)),
+            match self.settings_of(url).await {
+                Ok(settings) => return Ok(settings),
+                Err(why) => said = format!("{}: {why}", masked(base)),
             }
         }
         Err(said)
+    }
+
+    async fn settings_of(&self, url: String) -> Result<Option<ShipperSettings>, String> {
+        let now = self.clock.elapsed();
+        let token = self.token_for(&url, now);
+        let mut request = self.client.get(now).get(url).timeout(SETTINGS_TIME_MAX);
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let answer = request.send().await.map_err(|error| why(&error))?;
+        let (status, elsewhere) = (answer.status(), elsewhere(&answer));
+        let body = answer.bytes().await.map_err(|error| why(&error))?;
+        match status {
+            StatusCode::NO_CONTENT => Ok(None),
+            StatusCode::OK => serde_json::from_slice(&body)
+                .map(Some)
+                .map_err(|_| "the answer is none of Sawlog's".to_owned()),
+            status => Err(format!("{status}{elsewhere}")),
+        }
+    }
+
+    /// The token, where it is sent: a request has room for one of it and a user and password in the address.
+    fn token_for(&self, url: &str, now: Duration) -> Option<String> {
+        self.token.get(now).filter(|_| !has_user(url))
     }
 
     fn nodes<T>(&self, look: impl FnOnce(&mut Nodes) -> T) -> T {
@@ -378,11 +384,11 @@ impl Target {
             .timeout(time_max)
             .header(CONTENT_TYPE, BATCH_CONTENT_TYPE)
             .body(batch.clone());
-        let token = self.token.get(now);
+        let token = self.token_for(url, now);
         if let Some(token) = &token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        let url = masked(url);
+        let (address, url) = (url, masked(url));
         let failure = |error: reqwest::Error| Failure {
             message: format!("{url}: {}", why(&error)),
             retry_after: None,
@@ -390,7 +396,7 @@ impl Target {
         };
         let answer = request.send().await.map_err(failure)?;
         let (status, elsewhere) = (answer.status(), elsewhere(&answer));
-        let remedy = of_token(status, token.as_deref());
+        let remedy = of_token(status, address, token.as_deref());
         let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = asked.and_then(|text| retry_after(text, self.clock.now()));
         let body = answer.bytes().await.map_err(failure)?;

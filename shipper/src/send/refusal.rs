@@ -9,6 +9,8 @@ use reqwest::header::LOCATION;
 use reqwest::{Response, StatusCode};
 use rustls::{AlertDescription, CertificateError};
 
+use super::address::has_user;
+
 /// Bytes of an address that are repeated to an operator.
 const ADDRESS_BYTES_MAX: usize = 500;
 
@@ -51,9 +53,13 @@ pub(super) fn elsewhere(answer: &Response) -> String {
     )
 }
 
-/// What to do where a node wants a token, or another one than ours.
-pub(super) fn of_token(status: StatusCode, ours: Option<&str>) -> &'static str {
+/// What to do where a node at that address wants a token, or another one than ours.
+pub(super) fn of_token(status: StatusCode, address: &str, ours: Option<&str>) -> &'static str {
     match (status, ours) {
+        (StatusCode::UNAUTHORIZED, _) if has_user(address) => {
+            ": the user and password in `to` are not the right ones; a node takes its token as the password, \
+             and token_file is not sent beside them"
+        }
         (StatusCode::UNAUTHORIZED, None) => {
             ": name the file that holds the node's token in token_file"
         }
@@ -82,6 +88,17 @@ pub(super) fn of_front(status: StatusCode) -> &'static str {
         }
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
             ": that is not a node's answer, see that `to` names a node, and why a proxy before it refuses"
+        }
+        StatusCode::UNAUTHORIZED
+        | StatusCode::FORBIDDEN
+        | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            ": that is not a node's answer, a proxy before it keeps us out: see that `to` names a node (with \
+             user and password, where the proxy wants them), and that the proxy lets POST and the token of \
+             token_file through"
+        }
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+            ": that is not a node's answer, see that `to` names a node, and that a proxy before it passes on \
+             all paths, and POST"
         }
         _ => "",
     }

@@ -309,6 +309,41 @@ async fn who_is_not_let_in_is_told_about_the_token() {
     assert!(refusal(&without).await.ends_with("the node's token in token_file"));
     let with = Config { token: Some("another".to_owned()), ..without };
     assert!(refusal(&with).await.ends_with("token_file is not that of the node"));
+    let url = receiver.url.replace("http://", "http://me:secret@");
+    let said = refusal(&Config { to: vec![url], ..with }).await;
+    assert!(said.contains("user and password in `to`") && !said.contains("secret"), "{said}");
+}
+
+/// Two would be refused by proxies, or the first be taken.
+#[tokio::test]
+async fn a_request_shows_the_user_of_the_address_or_the_token_and_never_both() {
+    use tokio::io::AsyncReadExt as _;
+    for (user, shown) in
+        [("", "authorization: bearer ours"), ("me:secret@", "authorization: basic")]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{user}{}", listener.local_addr().unwrap());
+        let with = Config { token: Some("ours".to_owned()), ..config(&[&url]) };
+        let (target, batch) = (target(&with), batch(1, "shown"));
+        let asked = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while memchr::memmem::find(&head, b"\r\n\r\n").is_none() {
+                assert!(stream.read_buf(&mut head).await.unwrap() > 0);
+            }
+            String::from_utf8_lossy(&head).to_ascii_lowercase()
+        };
+        let (_, head) = tokio::join!(target.attempt(0, &batch, ANSWER_TIME_MAX), asked);
+        assert_eq!(head.matches("authorization:").count(), 1, "{head}");
+        assert!(head.contains(shown), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn settings_are_asked_of_the_next_node_where_one_answers_nonsense() {
+    let (odd, other) = (proxy("200 OK").await, proxy("204 No Content").await);
+    let answer = target(&config(&[&odd, &other])).settings(None).await;
+    assert!(matches!(answer, Ok(None)), "{answer:?}");
 }
 
 /// Answers one request as a proxy does, in HTML.
@@ -326,6 +361,39 @@ async fn proxy(status: &'static str) -> String {
         stream.read_to_end(&mut Vec::new()).await.ok();
     });
     url
+}
+
+#[tokio::test]
+async fn who_is_kept_out_by_a_proxy_is_told_what_to_look_at() {
+    for status in ["401 Unauthorized", "403 Forbidden", "407 Proxy Authentication Required"] {
+        let said = refusal(&config(&[&proxy(status).await])).await;
+        for word in [status, "not a node's answer", "`to`", "token_file"] {
+            assert!(said.contains(word), "{said}");
+        }
+    }
+    for status in ["404 Not Found", "405 Method Not Allowed"] {
+        let said = refusal(&config(&[&proxy(status).await])).await;
+        assert!(said.contains(status) && said.contains("`to`"), "{said}");
+    }
+}
+
+/// It is waited for, for it may be set right; meanwhile it is said.
+#[tokio::test]
+async fn a_proxy_that_forbids_is_waited_for_and_named_in_status() {
+    let url = proxy("403 Forbidden").await;
+    let target = target(&config(&[&url]));
+    let (board, shutdown, batch) = (Board::default(), Shutdown::default(), batch(1, "kept out"));
+    let sending = target.deliver(1, &batch, Patience::For(Duration::ZERO), &board, &shutdown);
+    let said = async {
+        let clock = Clock::system();
+        while target.metrics.failures.get() == 0 {
+            clock.sleep(Duration::from_millis(5)).await;
+        }
+        shutdown.trigger();
+        board.status().last_error.unwrap_or_default()
+    };
+    let (reply, said) = tokio::join!(sending, said);
+    assert!(reply.is_none() && said.contains("403 Forbidden") && said.contains("`to`"), "{said}");
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ use regex::Regex;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub(crate) use rate::Rate;
+#[cfg(test)]
+pub(crate) use redact::EDGE_BYTES;
 pub(crate) use redact::Redaction;
 
 /// One rule: what it is for, and what it does.

@@ -1,8 +1,6 @@
 //! Secrets are made unreadable before anything leaves the server: in messages and all texts.
 
-use std::borrow::Cow;
-
-use model::record::{FieldValue, Record};
+use model::record::{FieldValue, KEPT_FIELD, Record};
 use regex::{Captures, Regex};
 
 use crate::parse::{PatternError, regex};
@@ -33,6 +31,10 @@ enum Kind {
     /// Digits that a card could have.
     Card,
 }
+
+/// Bytes at the end of a text that was cut which are only looked at: what begins before them is found whole,
+/// and no half of a secret is left where the text ends.
+pub(crate) const EDGE_BYTES: usize = 16 << 10;
 
 const MAIL: &str = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?\.[A-Za-z]{2,}";
 const CARD: &str = r"\b(?:\d[ -]?){12,18}\d\b|\b\d{4}\.\d{4}\.\d{4}\.\d{4}\b";
@@ -91,9 +93,14 @@ impl Redaction {
         Ok(Self { seekers, secret })
     }
 
-    /// Redacts the message, every text, and fields that are secret by their names.
+    /// Redacts the message, every text, and fields that are secret by their names. Texts of a record that was
+    /// cut lose their last [`EDGE_BYTES`].
     pub(super) fn apply(&self, record: &mut Record) {
-        self.text(&mut record.message);
+        let is_mark = |(name, value): &(String, FieldValue)| {
+            name == KEPT_FIELD && matches!(value, FieldValue::Text(kept) if kept == "cut")
+        };
+        let edge_bytes = if record.fields.iter().any(is_mark) { EDGE_BYTES } else { 0 };
+        self.text(&mut record.message, edge_bytes);
         for (name, value) in &mut record.fields {
             let secret = self.secret.as_ref().filter(|(names, _)| names.is_match(name));
             if let Some((_, with)) = secret {
@@ -103,11 +110,11 @@ impl Redaction {
                     *value = FieldValue::Text(with.clone());
                 }
             } else if let FieldValue::Text(text) = value {
-                self.text(text);
+                self.text(text, edge_bytes);
             } else if let FieldValue::Int(_) = value {
                 // A card's number may have come as one.
                 let mut text = value.to_text();
-                self.text(&mut text);
+                self.text(&mut text, 0);
                 if text != value.to_text() {
                     *value = FieldValue::Text(text);
                 }
@@ -115,24 +122,51 @@ impl Redaction {
         }
     }
 
-    fn text(&self, text: &mut String) {
+    fn text(&self, text: &mut String, edge_bytes: usize) {
+        // A short text of a record that was cut is not the one that was.
+        let is_long = edge_bytes > 0 && text.len() >= 2 * edge_bytes;
+        let kept = if is_long { text.len() - edge_bytes } else { text.len() };
+        let mut edge = text.floor_char_boundary(kept);
         for seeker in &self.seekers {
-            let replaced = seeker.regex.replace_all(text, |found: &Captures<'_>| {
-                let whole = found.get(0).map_or("", |found| found.as_str());
-                match seeker.kind {
-                    Kind::Whole => seeker.with.clone(),
-                    Kind::Value | Kind::User => {
-                        let name = found.get(1).map_or("", |found| found.as_str());
-                        let end = if seeker.kind == Kind::User { "@" } else { "" };
-                        [name, &seeker.with, end].concat()
-                    }
-                    Kind::Card if is_card(whole) => seeker.with.clone(),
-                    Kind::Card => whole.to_owned(),
-                }
-            });
-            if let Cow::Owned(replaced) = replaced {
-                *text = replaced;
+            if let Some((redacted, moved)) = seeker.redacted(text, edge) {
+                (*text, edge) = (redacted, moved);
             }
+        }
+        text.truncate(edge);
+    }
+}
+
+impl Seeker {
+    /// The text with what begins before `edge` made unreadable, and where the edge is then: behind what goes
+    /// beyond it. `None`: nothing is found.
+    fn redacted(&self, text: &str, edge: usize) -> Option<(String, usize)> {
+        let (mut redacted, mut from) = (None, 0);
+        for captures in self.regex.captures_iter(text) {
+            let found = captures.get(0).filter(|found| found.start() < edge);
+            let Some(found) = found else { break };
+            if self.kind == Kind::Card && !is_card(found.as_str()) {
+                continue;
+            }
+            let redacted = redacted.get_or_insert_with(|| String::with_capacity(text.len()));
+            redacted.push_str(text.get(from..found.start()).unwrap_or_default());
+            self.replace(&captures, redacted);
+            from = found.end();
+        }
+        let mut redacted = redacted?;
+        redacted.push_str(text.get(from..edge).unwrap_or_default());
+        let moved = redacted.len();
+        redacted.push_str(text.get(from.max(edge)..).unwrap_or_default());
+        Some((redacted, moved))
+    }
+
+    /// What stands in the place of what was found.
+    fn replace(&self, captures: &Captures<'_>, redacted: &mut String) {
+        if matches!(self.kind, Kind::Value | Kind::User) {
+            redacted.push_str(captures.get(1).map_or("", |name| name.as_str()));
+        }
+        redacted.push_str(&self.with);
+        if self.kind == Kind::User {
+            redacted.push('@');
         }
     }
 }

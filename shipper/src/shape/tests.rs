@@ -56,6 +56,43 @@ fn secrets_become_unreadable_and_the_rest_stays() {
 }
 
 #[test]
+fn of_a_text_that_was_cut_no_half_of_a_secret_is_left() {
+    let what = ["mail", "card"].map(str::to_owned);
+    let action = Action::Redact(Redaction::new(&what, None).unwrap());
+    let rules = Rules(vec![Rule { when: Vec::new(), action }]);
+    let filled = |bytes: usize| "- ".repeat(bytes / 2);
+    let length = 3 * EDGE_BYTES;
+    let cut = |text: &str, mark: &str| {
+        let fields = [("_kept", mark), ("f", text), ("name", "short")];
+        let kept = rules.apply(record(text, Level::Info, &fields), 0).unwrap();
+        assert_eq!(kept.fields[1].1.to_text(), kept.message);
+        assert_eq!(kept.fields[2].1.to_text(), "short");
+        kept.message
+    };
+    for (secret, mark) in [("john.doe@example.com", "[mail]"), ("4111 1111 1111 1111", "[card]")] {
+        for shown in 0..secret.len() {
+            // So much of it stood before the cut: all that stands there is left off.
+            let text = filled(length) + &secret[..shown];
+            let kept = cut(&text, "cut");
+            assert!(kept.len() >= text.len() - EDGE_BYTES - 1 && filled(length).starts_with(&kept));
+            // So much of it stands before the bytes that are left off: all of it is found.
+            let before = filled(length - EDGE_BYTES);
+            let text = format!("{before}{secret} {}", filled(EDGE_BYTES - secret.len() + shown));
+            let edge = text.len() - EDGE_BYTES;
+            let kept = cut(&text, "cut");
+            match edge > before.len() {
+                true => assert_eq!(kept, before + mark),
+                false => assert_eq!(kept, before[..edge]),
+            }
+        }
+        // Nothing is left off of what is whole.
+        let text = filled(length) + secret;
+        assert_eq!(cut(&text, "escaped"), filled(length) + mark);
+    }
+    assert_eq!(cut("to john.doe@example.com", "cut"), "to [mail]");
+}
+
+#[test]
 fn fields_are_secret_by_their_names() {
     let redaction = Redaction::new(&["token".to_owned()], None).unwrap();
     let rules = Rules(vec![Rule { when: Vec::new(), action: Action::Redact(redaction) }]);

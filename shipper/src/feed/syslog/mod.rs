@@ -131,18 +131,26 @@ impl Syslog {
 
 /// Listens until the wish to stop. An address that cannot be had is asked for again.
 pub(super) async fn listen(syslog: &Syslog, post: &Post, out: &Out) {
+    let had = || post.board.feed_waits(&post.name(), None);
     loop {
         let why = match &syslog.transport {
             Transport::Udp => match UdpSocket::bind(syslog.address).await {
-                Ok(socket) => return datagrams(&socket, post, out).await,
+                Ok(socket) => {
+                    had();
+                    return datagrams(&socket, post, out).await;
+                }
                 Err(error) => error.to_string(),
             },
             Transport::Tcp => match listener(syslog.address) {
-                Ok(listener) => return connections(&listener, None, post, out).await,
+                Ok(listener) => {
+                    had();
+                    return connections(&listener, None, post, out).await;
+                }
                 Err(error) => error.to_string(),
             },
             Transport::Tls(files) => match (Acceptor::new(files), listener(syslog.address)) {
                 (Ok(acceptor), Ok(listener)) => {
+                    had();
                     return connections(&listener, Some(acceptor), post, out).await;
                 }
                 (Err(error), _) => error.to_string(),
@@ -150,8 +158,10 @@ pub(super) async fn listen(syslog: &Syslog, post: &Post, out: &Out) {
             },
         };
         let why = format!("cannot listen for syslog on {syslog}: {why}");
-        tracing::error!("{why}, will try again");
-        post.board.feed(Some(why));
+        // It may stay so for days.
+        if post.board.feed_waits(&post.name(), Some(&why)) {
+            tracing::error!("{why}, will try again");
+        }
         tokio::select! {
             () = post.clock.sleep(RETRY_PAUSE) => {}
             () = post.stop.wait() => return,

@@ -40,13 +40,12 @@ pub(super) fn read(line: &str) -> Option<Said> {
         match value {
             None => said.guess(name, "true"),
             Some(Value::Bare(text)) => {
-                if ["level", "lvl", "severity"].contains(&name) {
-                    said.level = Level::from_word(text);
-                }
+                said.level = level(name, text).or(said.level);
                 said.guess(name, text);
             }
             Some(Value::Quoted(text)) => {
                 let text = unescape(text);
+                said.level = level(name, &text).or(said.level);
                 said.push(name, model::record::FieldValue::Text(text));
             }
         }
@@ -54,6 +53,11 @@ pub(super) fn read(line: &str) -> Option<Said> {
     // A text of single words is no logfmt.
     let paired = said.fields.iter().any(|(name, _)| line.contains(&format!("{name}=")));
     paired.then_some(said)
+}
+
+/// The level that a pair states.
+fn level(name: &str, text: &str) -> Option<Level> {
+    ["level", "lvl", "severity"].contains(&name).then(|| Level::from_word(text)).flatten()
 }
 
 enum Value<'a> {

@@ -4,6 +4,8 @@
 //! The names `time`, `level` and `message` say what the record's own are; a name ended by `:int`
 //! or `:float` (in regular expressions `__int`, `__float`) is that kind of number.
 
+use std::borrow::Cow;
+
 use model::level::Level;
 use nom::branch::alt;
 use nom::bytes::complete::{is_not, tag, take_until};
@@ -104,8 +106,7 @@ impl Pattern {
                 let found = regex.captures(line)?;
                 for name in regex.capture_names().flatten() {
                     if let Some(value) = found.name(name) {
-                        let name = name.replace("__", ":");
-                        said.named(&name, value.as_str());
+                        said.named(&with_kind(name), value.as_str());
                     }
                 }
             }
@@ -129,6 +130,14 @@ impl Pattern {
     }
 }
 
+/// A group's name as a dissect pattern writes it.
+fn with_kind(name: &str) -> Cow<'_, str> {
+    match name.rsplit_once("__") {
+        Some((name, kind)) if KINDS.contains(&kind) => Cow::Owned(format!("{name}:{kind}")),
+        _ => Cow::Borrowed(name),
+    }
+}
+
 /// Compiles an expression within bounds.
 ///
 /// # Errors
@@ -141,7 +150,7 @@ pub(crate) fn regex(pattern: &str) -> Result<Regex, PatternError> {
 
 impl Said {
     fn named(&mut self, name: &str, value: &str) {
-        match name.split_once(':') {
+        match name.rsplit_once(':') {
             _ if name.is_empty() => {}
             _ if ["time", "timestamp"].contains(&name) => self.time = Some(value.to_owned()),
             None if name == "message" => self.message = Some(value.to_owned()),

@@ -25,6 +25,8 @@ fn logfmt_is_pairs() {
         Some(Level::Warn),
         r#"level=warn msg=a "b" c took=1.5 n=7 id=007 debug=true ok=true empty= q="#,
     );
+    let quoted = r#"msg="no ERROR at all" level="info""#;
+    check(&Format::Logfmt, quoted, Some(Level::Info), "msg=no ERROR at all level=info");
     refused(&Format::Logfmt, "just some text");
     refused(&Format::Logfmt, "a=\"open");
     refused(&Format::Logfmt, "");
@@ -101,6 +103,11 @@ fn klog_and_patterns_of_ones_own() {
     let said = regex.read("bob took 12ms: done").unwrap();
     assert_eq!(said.message.as_deref(), Some("done"));
     check(&Format::Pattern(regex), "bob took 12ms: done", None, "user=bob ms=12");
+    // Only a kind of number is none of the name.
+    let regex = Pattern::regex(r"^(?<http__status__int>\d+) (?<user__name>\w+)$").unwrap();
+    check(&Format::Pattern(regex), "200 bob", None, "http__status=200 user__name=bob");
+    let dissect = Pattern::dissect("%{http:status:int} %{path}").unwrap();
+    check(&Format::Pattern(dissect), "200 /x", None, "http:status=200 path=/x");
     assert!(Pattern::dissect("%{a}%{b}").is_err() && Pattern::dissect("text").is_err());
     assert!(Pattern::regex("(").is_err());
 }
