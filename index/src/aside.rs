@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use model::split::{SplitId, SplitMeta};
 use parquet::errors::ParquetError;
+use platform::telemetry::Counted;
 
 use crate::guard::guarded;
 use crate::publish::PublishError;
@@ -49,6 +50,7 @@ impl Aside {
 struct Hold<'a> {
     core: &'a Core,
     ids: Vec<SplitId>,
+    _running: Counted,
 }
 
 impl<'a> Hold<'a> {
@@ -67,8 +69,8 @@ impl<'a> Hold<'a> {
             None
         });
         is_ours.then(|| {
-            core.parties.metrics.rewrites_running.inc();
-            Self { core, ids }
+            let running = Counted::one(&core.parties.metrics.rewrites_running);
+            Self { core, ids, _running: running }
         })
     }
 }
@@ -79,7 +81,6 @@ impl Drop for Hold<'_> {
             state.aside.held.retain(|id| !self.ids.contains(id));
             None
         });
-        self.core.parties.metrics.rewrites_running.dec();
     }
 }
 

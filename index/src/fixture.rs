@@ -217,24 +217,14 @@ impl Fixture {
 /// The catalog's entry of a split of one moment. Nothing is stored of it.
 pub(crate) fn entry(id: SplitId, time: i64, row_count: u64) -> SplitMeta {
     SplitMeta {
-        id,
         index: "main".to_owned(),
         partition: PARTITION,
-        offset_first: Offset(0),
         offset_last: Offset(row_count.saturating_sub(1)),
         row_count,
         time_first: time,
         time_last: time,
         ingest_last: time,
-        level_counts: [0; 7],
-        stored_bytes: 0,
-        raw_bytes: 0,
-        merges: 0,
-        deletions: 0,
-        copies: Vec::new(),
-        sums: None,
-        cold: false,
-        typed: false,
+        ..SplitMeta::named(id)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cluster::catalog::{CatalogError, Fence};
 use cluster::queue::Queue;
+use model::error::chain;
 use model::partition::PartitionId;
 use platform::shutdown::Shutdown;
 use tokio::runtime::Handle;
@@ -17,7 +18,7 @@ use crate::consume::Consumer;
 use crate::fresh::Parts;
 use crate::guard::guarded;
 use crate::patience::Patience;
-use crate::publish::{Cut, PublishError, Publisher, chain_of};
+use crate::publish::{Cut, PublishError, Publisher};
 use crate::searcher::{Core, Parties, PartitionState, Searcher};
 use crate::split::BuildError;
 use crate::{delete, merge, retain};
@@ -365,7 +366,7 @@ fn sweep_shared(core: &Core) {
 fn report<T>(core: &Core, what: &str, work: impl FnOnce() -> Result<T, PublishError>) -> Option<T> {
     let why = match guarded(work) {
         Ok(Ok(value)) => return Some(value),
-        Ok(Err(error)) => chain_of(&error),
+        Ok(Err(error)) => chain(&error),
         Err(broken) => broken.to_string(),
     };
     core.parties.metrics.failures.inc();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use cluster::catalog::{CatalogError, Command, Order, Publication, Refusal};
 use cluster::queue::Queue;
+use model::error::chain;
 use model::partition::{Offset, PartitionId};
 use model::split::{SplitId, SplitMeta};
 use model::time::Timestamp;
@@ -79,7 +80,7 @@ impl Publisher {
                     }
                     Err(error) => {
                         self.core.parties.metrics.failures.inc();
-                        let why = chain_of(&error);
+                        let why = chain(&error);
                         tracing::error!(why, partition = %cut.partition, "publishing failed; trying again");
                         if is_of_no_use(&error) {
                             built.clear();
@@ -221,18 +222,6 @@ pub(crate) fn new_id(core: &Core, partition: PartitionId) -> SplitId {
     let swept = core.parties.catalog.swept_before().unwrap_or(Timestamp::MIN);
     let begun = core.parties.clock.now().max(swept);
     SplitId::new(begun, partition, platform::random::u64())
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -131,6 +131,23 @@ pub struct NodeInfo {
 }
 
 impl NodeInfo {
+    /// A node in its first life that has all roles and speaks the first protocol; where it is reached is
+    /// not known.
+    #[must_use]
+    pub fn first(id: NodeId, health: Health) -> Self {
+        Self {
+            id,
+            address: String::new(),
+            http: String::new(),
+            roles: Roles::default(),
+            version: String::new(),
+            protocol: 1,
+            epoch: 1,
+            health,
+            since: 0,
+        }
+    }
+
     /// Whether new work may go to it.
     #[must_use]
     pub fn is_up(&self) -> bool {

@@ -108,6 +108,31 @@ pub struct SplitMeta {
 }
 
 impl SplitMeta {
+    /// A split of which no more is known than its name: records of any time may be in it.
+    #[must_use]
+    pub fn named(id: SplitId) -> Self {
+        Self {
+            id,
+            index: String::new(),
+            partition: PartitionId(0),
+            offset_first: Offset(0),
+            offset_last: Offset(u64::MAX),
+            row_count: 0,
+            time_first: i64::MIN,
+            time_last: i64::MAX,
+            ingest_last: i64::MAX,
+            level_counts: [0; 7],
+            stored_bytes: 0,
+            raw_bytes: 0,
+            merges: 0,
+            deletions: 0,
+            copies: Vec::new(),
+            sums: None,
+            cold: false,
+            typed: false,
+        }
+    }
+
     /// Whether retention by age may take it: both its records' own time and their arrival are
     /// older than the given moment, so that importing an old file does not delete it at once.
     #[must_use]
@@ -154,6 +179,18 @@ impl FieldStat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::TimeRange;
+
+    #[test]
+    fn a_split_of_which_only_the_name_is_known_is_asked_always_and_never_expires() {
+        let split = SplitMeta::named(SplitId("a".to_owned()));
+        let span = (Timestamp(split.time_first), Timestamp(split.time_last));
+        for from in [i64::MIN, 0, i64::MAX - 1] {
+            let range = TimeRange { from: Timestamp(from), to: Timestamp(from + 1) };
+            assert!(range.overlaps(span.0, span.1), "{from}");
+        }
+        assert!(!split.older_than(Timestamp::MAX));
+    }
 
     #[test]
     fn a_name_says_when_it_was_begun() {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeMetric;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -60,8 +61,29 @@ impl Metrics {
     }
 }
 
+/// One more in a gauge until it is dropped: no longer either where what is counted breaks off, or where
+/// nobody waits for it any more.
+#[derive(Debug)]
+#[must_use = "it counts until it is dropped"]
+pub struct Counted(Gauge);
+
+impl Counted {
+    /// Counts one.
+    pub fn one(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
     use tracing::Level;
 
     use super::*;
@@ -78,5 +100,21 @@ mod tests {
         let asked = "index=debug,warn";
         assert!(says(asked, "index::split", Level::DEBUG) && says(asked, "shipper", Level::WARN));
         assert!(!says(asked, "shipper", Level::INFO));
+    }
+
+    #[test]
+    fn what_is_counted_is_so_until_it_ends_however_it_ends() {
+        let gauge = Gauge::default();
+        let one = Counted::one(&gauge);
+        let mut waiting = Box::pin(async {
+            let _two = Counted::one(&gauge);
+            std::future::pending::<()>().await;
+        });
+        assert!((&mut waiting).now_or_never().is_none());
+        assert_eq!(gauge.get(), 2);
+        drop(waiting);
+        assert_eq!(gauge.get(), 1);
+        drop(one);
+        assert_eq!(gauge.get(), 0);
     }
 }

@@ -397,15 +397,9 @@ mod tests {
 
     fn node(id: u64, health: Health) -> (NodeId, NodeInfo) {
         let info = NodeInfo {
-            id: NodeId(id),
             address: "a:7411".to_owned(),
             http: "a:7410".to_owned(),
-            roles: model::node::Roles::default(),
-            version: String::new(),
-            protocol: 1,
-            epoch: 1,
-            health,
-            since: 0,
+            ..NodeInfo::first(NodeId(id), health)
         };
         (info.id, info)
     }

@@ -5,10 +5,7 @@ use super::*;
 
 fn meta(id: &str) -> SplitMeta {
     SplitMeta {
-        id: SplitId(id.to_owned()),
         index: "main".to_owned(),
-        partition: PartitionId(0),
-        offset_first: Offset(0),
         offset_last: Offset(9),
         row_count: 10,
         time_first: 0,
@@ -17,12 +14,7 @@ fn meta(id: &str) -> SplitMeta {
         level_counts: [0, 0, 0, 10, 0, 0, 0],
         stored_bytes: 100,
         raw_bytes: 1000,
-        merges: 0,
-        deletions: 0,
-        copies: Vec::new(),
-        sums: None,
-        cold: false,
-        typed: false,
+        ..SplitMeta::named(SplitId(id.to_owned()))
     }
 }
 

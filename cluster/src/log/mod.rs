@@ -125,43 +125,28 @@ impl Log {
                 disk::remove_file(&last).map_err(|source| io_error(&last, source))?;
                 continue;
             }
-            let written = recovered.bytes;
-            let path = last.path.clone();
-            if file.len().map_err(|source| io_error(&path, source))? > written {
-                tracing::warn!(file = %path.display(), at = written, "cutting a torn tail");
-                file.truncate(written)
-                    .and_then(|()| file.sync())
-                    .map_err(|source| io_error(&path, source))?;
-            }
-            last.bytes = written;
+            last.bytes = recovered.bytes;
+            cut_tail(last, &file)?;
             let next = last.first + recovered.frames.len() as u64;
             recovered.frames.into_iter().for_each(&mut visit);
-            let (folder, synced) = (folder.to_owned(), written);
-            return Ok(Self {
-                folder,
-                disk,
-                segments,
-                file,
-                written,
-                synced,
-                next,
-                poisoned: false,
-                mark: None,
-            });
+            return Ok(Self::resumed(folder, disk, segments, file, next));
         }
         let (segment, file) = make_segment(folder, &disk, 0, first_snapshot)?;
-        let written = segment.bytes;
-        Ok(Self {
-            folder: folder.to_owned(),
-            disk,
-            segments: VecDeque::from([segment]),
-            file,
-            written,
-            synced: written,
-            next: 1,
-            poisoned: false,
-            mark: None,
-        })
+        Ok(Self::resumed(folder, disk, VecDeque::from([segment]), file, 1))
+    }
+
+    /// A log that goes on in the file of its last segment; what is in it is durable.
+    fn resumed(
+        folder: &Path,
+        disk: Disk,
+        segments: VecDeque<Segment>,
+        file: DiskFile,
+        next: u64,
+    ) -> Self {
+        let folder = folder.to_owned();
+        let written = segments.back().map_or(0, |last| last.bytes);
+        let (synced, poisoned, mark) = (written, false, None);
+        Self { folder, disk, segments, file, written, synced, next, poisoned, mark }
     }
 
     /// The index that the next frame gets.
@@ -314,6 +299,17 @@ fn make_segment(
             Err(write_error(folder, &path, source))
         }
     }
+}
+
+/// Cuts off what follows a segment's last whole frame: it was never acknowledged.
+fn cut_tail(segment: &Segment, file: &DiskFile) -> Result<(), LogError> {
+    let io = |source| io_error(&segment.path, source);
+    let whole = segment.bytes;
+    if file.len().map_err(io)? > whole {
+        tracing::warn!(file = %segment.path.display(), at = whole, "cutting a torn tail");
+        file.truncate(whole).and_then(|()| file.sync()).map_err(io)?;
+    }
+    Ok(())
 }
 
 fn write_error(folder: &Path, file: &Path, source: io::Error) -> LogError {

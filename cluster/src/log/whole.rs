@@ -12,7 +12,7 @@ use platform::disk::{self, Disk, DiskFile};
 
 use super::frame::{Frame, FrameKind, SEGMENT_HEAD_BYTES};
 use super::reader::{self, Recovered, SegmentReader};
-use super::{Log, LogError, Segment, io_error, make_segment};
+use super::{Log, LogError, Segment, cut_tail, io_error, make_segment};
 
 /// Name of the file with the mark.
 const MARK_FILE: &str = "mark";
@@ -46,29 +46,16 @@ impl Log {
             if let Some(frame) = SegmentReader::open(&segment)?.next(segment.bytes)? {
                 visit(&segment, at, frame)?;
             }
-            let written = segment.bytes;
-            return Ok(Self {
-                folder: folder.to_owned(),
-                disk,
-                segments: VecDeque::from([segment]),
-                file,
-                written,
-                synced: written,
-                next: 1,
-                poisoned: false,
-                mark: Some(mark),
-            });
+            let log = Self::resumed(folder, disk, VecDeque::from([segment]), file, 1);
+            return Ok(Self { mark: Some(mark), ..log });
         };
-        let written = recovered.bytes;
         let Some(mut last) = segments.pop_back() else { return Err(LogError::Missing(path)) };
         if recovered.frames.first().is_some_and(|frame| begins_anew(&frame.payload)) {
             remove(&mut segments)?;
         }
         void_older(&mut segments, begins_anew)?;
         walk_sealed(folder, &segments, last.first, visit)?;
-        let path = last.path.clone();
-        let length = file.len().map_err(|source| io_error(&path, source))?;
-        last.bytes = written;
+        last.bytes = recovered.bytes;
         let next = last.first + recovered.frames.len() as u64;
         let mut at = SEGMENT_HEAD_BYTES as u64;
         for frame in recovered.frames {
@@ -76,15 +63,10 @@ impl Log {
             visit(&last, at, frame)?;
             at += bytes;
         }
-        if length > written {
-            tracing::warn!(file = %path.display(), at = written, "cutting a torn tail");
-            let cut = file.truncate(written).and_then(|()| file.sync());
-            cut.map_err(|source| io_error(&path, source))?;
-        }
+        cut_tail(&last, &file)?;
         segments.push_back(last);
-        let (folder, synced, poisoned) = (folder.to_owned(), written, false);
-        let mark = Some(mark);
-        Ok(Self { folder, disk, segments, file, written, synced, next, poisoned, mark })
+        let log = Self::resumed(folder, disk, segments, file, next);
+        Ok(Self { mark: Some(mark), ..log })
     }
 
     /// Removes everything from a place on: later segments, and what follows the place in its own.

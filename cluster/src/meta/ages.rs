@@ -40,23 +40,13 @@ impl Ages {
 
 #[cfg(test)]
 mod tests {
-    use model::node::{NodeInfo, Roles};
+    use model::node::NodeInfo;
 
     use super::*;
 
     #[test]
     fn a_node_is_as_old_as_it_was_seen_unchanged() {
-        let mut info = NodeInfo {
-            id: NodeId(1),
-            address: String::new(),
-            http: String::new(),
-            roles: Roles::default(),
-            version: String::new(),
-            protocol: 1,
-            epoch: 1,
-            health: Health::Up,
-            since: 0,
-        };
+        let mut info = NodeInfo::first(NodeId(1), Health::Up);
         let (mut ages, mut topology) = (Ages::default(), Topology::default());
         let mut age = |info: &NodeInfo, ms: u64| {
             let elapsed = Duration::from_millis(ms);

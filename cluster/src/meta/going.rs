@@ -179,8 +179,6 @@ impl Metadata {
 
 #[cfg(test)]
 mod tests {
-    use model::node::Roles;
-
     use super::super::fixture::alone;
     use super::*;
 
@@ -190,18 +188,7 @@ mod tests {
     fn three(away: &[u64]) -> Topology {
         let node = |id: u64| {
             let health = if away.contains(&id) { Health::Down } else { Health::Up };
-            let info = NodeInfo {
-                id: NodeId(id),
-                address: String::new(),
-                http: String::new(),
-                roles: Roles::default(),
-                version: String::new(),
-                protocol: 1,
-                epoch: 1,
-                health,
-                since: 0,
-            };
-            (info.id, info)
+            (NodeId(id), NodeInfo::first(NodeId(id), health))
         };
         let mut topology = Topology::default();
         topology.nodes.extend((1..=3).map(node));

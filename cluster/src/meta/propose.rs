@@ -316,18 +316,7 @@ mod tests {
     }
 
     fn node(id: u64, protocol: u32, health: Health) -> (NodeId, NodeInfo) {
-        let info = NodeInfo {
-            id: NodeId(id),
-            address: String::new(),
-            http: String::new(),
-            roles: Roles::default(),
-            version: String::new(),
-            protocol,
-            epoch: 1,
-            health,
-            since: 0,
-        };
-        (info.id, info)
+        (NodeId(id), NodeInfo { protocol, ..NodeInfo::first(NodeId(id), health) })
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{Action, FlightData, Ticket};
 use bytes::Bytes;
+use model::error::chain;
 use model::node::NodeId;
 use platform::clock::Clock;
 use tonic::metadata::MetadataValue;
@@ -238,7 +239,7 @@ impl Peers {
         let scheme = if self.0.tls.is_some() { "https" } else { "http" };
         let unusable = |error: tonic::transport::Error| PeerError::Unreachable {
             address: address.to_owned(),
-            why: super::serve::chain(&error),
+            why: chain(&error),
         };
         let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
             .map_err(unusable)?
@@ -271,7 +272,7 @@ fn failure(address: &str, status: &Status) -> PeerError {
     let address = address.to_owned();
     let mut why = status.message().to_owned();
     if let Some(cause) = std::error::Error::source(status) {
-        why = format!("{why}: {}", super::serve::chain(cause));
+        why = format!("{why}: {}", chain(cause));
     }
     match status.code() {
         Code::PermissionDenied | Code::Unauthenticated => PeerError::Refused { address, why },

@@ -70,7 +70,7 @@ pub fn missing(splits: &[Arc<SplitMeta>], topology: &Topology) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use model::node::{Health, Roles};
+    use model::node::Health;
     use model::split::SplitId;
 
     use super::*;
@@ -78,18 +78,8 @@ mod tests {
 
     /// What is missing of a split that these nodes keep, in a cluster of three as they are.
     fn check(healths: [Health; 3], copies: &[u64], expected: (u64, u64)) {
-        let node = |(id, health)| NodeInfo {
-            id: NodeId(id),
-            address: String::new(),
-            http: String::new(),
-            roles: Roles::default(),
-            version: String::new(),
-            protocol: 1,
-            epoch: 1,
-            health,
-            since: 0,
-        };
-        let nodes = (1..).zip(healths).map(node).map(|node| (node.id, node)).collect();
+        let node = |(id, health)| (NodeId(id), NodeInfo::first(NodeId(id), health));
+        let nodes = (1..).zip(healths).map(node).collect();
         let topology = Topology { nodes, ..Topology::default() };
         let copies = copies.iter().copied().map(NodeId).collect();
         let split = SplitMeta { copies, ..entry(SplitId("one".to_owned()), 0, 10) };

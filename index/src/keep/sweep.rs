@@ -142,7 +142,7 @@ fn surplus(splits: &[Arc<SplitMeta>], topology: &Topology, me: NodeId, bytes: u6
 
 #[cfg(test)]
 mod tests {
-    use model::node::{Health, Roles};
+    use model::node::Health;
     use model::partition::PartitionId;
 
     use super::*;
@@ -150,15 +150,9 @@ mod tests {
 
     fn topology(nodes: &[(u64, Health)]) -> Topology {
         let node = |(id, health): &(u64, Health)| NodeInfo {
-            id: NodeId(*id),
             address: format!("host{id}:7411"),
             http: format!("host{id}:7410"),
-            roles: Roles::default(),
-            version: String::new(),
-            protocol: 1,
-            epoch: 1,
-            health: *health,
-            since: 0,
+            ..NodeInfo::first(NodeId(*id), *health)
         };
         let nodes = nodes.iter().map(node).map(|node| (node.id, node)).collect();
         Topology { nodes, ..Topology::default() }

@@ -19,7 +19,7 @@ use futures::future::join_all;
 use futures::stream::{BoxStream, StreamExt as _};
 use model::partition::Offset;
 use model::split::{FieldStat, SplitMeta};
-use prometheus_client::metrics::gauge::Gauge;
+use platform::telemetry::Counted;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -61,23 +61,6 @@ struct Inner {
 struct Place {
     _permit: OwnedSemaphorePermit,
     _running: Counted,
-}
-
-/// One more in a gauge, until dropped.
-#[derive(Debug)]
-struct Counted(Gauge);
-
-impl Counted {
-    fn one(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
 
 type Emit<'a> = dyn FnMut(RecordBatch) -> ControlFlow<()> + 'a;

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use model::partition::{Offset, PartitionId};
 use model::split::{SplitId, SplitMeta};
 use platform::objects::Objects;
 
@@ -59,24 +58,10 @@ pub fn open_folder(folder: &Path) -> Result<Split, ScanError> {
     let bundle = Bundle::open(&objects, &name)
         .map_err(|error| ScanError::Corrupt { object: name.clone(), what: error.to_string() })?;
     let meta = SplitMeta {
-        id,
-        index: String::new(),
-        partition: PartitionId(0),
-        offset_first: Offset(0),
-        offset_last: Offset(u64::MAX),
         row_count: bundle.footer.row_count,
-        time_first: i64::MIN,
-        time_last: i64::MAX,
-        ingest_last: i64::MAX,
-        level_counts: [0; 7],
-        stored_bytes: 0,
-        raw_bytes: 0,
-        merges: 0,
-        deletions: 0,
-        copies: Vec::new(),
-        sums: None,
         cold: bundle.footer.cold,
         typed: bundle.footer.version > UNTYPED_VERSION,
+        ..SplitMeta::named(id)
     };
     let mut split = Split::open(Arc::new(meta.clone()), &objects, &PageCache::none())?;
     let (time_first, time_last) = split.blocks()?.span();

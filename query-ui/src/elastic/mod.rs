@@ -16,6 +16,7 @@ mod lucene;
 mod simple;
 mod missing;
 mod sort;
+mod numbered;
 mod hits;
 mod highlight;
 mod pages;

@@ -1,6 +1,5 @@
 //! In which order hits come, and where a page begins.
 
-use model::number::read_number;
 use model::partition::RecordId;
 use model::query::Filter;
 use model::time::Timestamp;
@@ -10,9 +9,9 @@ use super::dates::{Dates, Edge, millis, shown};
 use super::hits::Document;
 use super::missing::{Missing, in_stead, unsupported};
 use super::names;
+use super::numbered::Numbered;
 use super::refusal::Refusal;
 use super::taken::{self, Fields};
-use super::values;
 use crate::language::{Expr, Operator, Pipe, SortKey};
 use crate::plan::{Cursor, Held};
 
@@ -31,8 +30,8 @@ pub(super) struct Key {
     own: Option<&'static str>,
     /// The column by which it is sorted, and what is in it, where that is no field.
     computed: Option<(String, Expr)>,
-    /// The column of its number, where values are of several types: it goes before.
-    number: Option<String>,
+    /// The columns of its numbers, where values are texts or of several types: they go before.
+    numbered: Option<Numbered>,
     /// The column that is 0 where there is no value, else 1, where such records come first.
     missing: Option<String>,
     /// What stands in where there is no value.
@@ -151,7 +150,7 @@ impl Sorting {
                     field,
                     own,
                     computed: None,
-                    number: None,
+                    numbered: None,
                     missing,
                     stead,
                     descending,
@@ -209,8 +208,11 @@ impl Sorting {
             let is_mixed = held.is_some_and(|held| held.is_mixed);
             // When they came stands in no field of theirs; of several values, and of those that are seen
             // as text, the one by which it is sorted is told.
+            let numbered = held.and_then(|held| Numbered::of(held, at));
             if key.computed.is_none()
-                && (key.field == "ingest_time" || is_mixed || held.is_some_and(|h| h.has_lists))
+                && (key.field == "ingest_time"
+                    || numbered.is_some()
+                    || held.is_some_and(|h| h.has_lists))
             {
                 key.computed = Some((format!("\u{1}s{at}"), Expr::Column(key.field.clone())));
             }
@@ -219,7 +221,7 @@ impl Sorting {
                 return Err(unsupported(&key.field, &json!("_first"), why));
             }
             key.stand_in(at, held)?;
-            key.number = is_mixed.then(|| format!("\u{1}n{at}"));
+            key.numbered = numbered;
         }
         Ok(())
     }
@@ -230,8 +232,7 @@ impl Sorting {
         for key in &self.keys {
             computed.extend(key.computed.clone());
             let column = || Expr::Column(key.column().to_owned());
-            let number = key.number.clone();
-            computed.extend(number.map(|name| (name, Expr::Call("number", vec![column()]))));
+            computed.extend(key.numbered.iter().flat_map(|numbered| numbered.computed(&column())));
             let is_there = || Expr::Exists(Box::new(column()));
             let told = || Expr::Call("if", vec![is_there(), Expr::Int(1), Expr::Int(0)]);
             computed.extend(key.missing.clone().map(|name| (name, told())));
@@ -246,7 +247,8 @@ impl Sorting {
         }
         let mut keys = Vec::new();
         for key in &self.keys {
-            let columns = key.number.as_deref().into_iter().chain([key.column()]);
+            let numbered = key.numbered.iter().flat_map(Numbered::columns);
+            let columns = numbered.chain([key.column()]);
             let descending = key.descending;
             let first = key.missing.clone();
             keys.extend(first.map(|name| SortKey { name, descending: false, numbers: false }));
@@ -378,8 +380,9 @@ impl Key {
                 self.field
             ))
         };
-        if let Some(number) = &self.number {
-            return self.beside_mixed(number, value).ok_or_else(refused);
+        if let Some(numbered) = self.numbered.as_ref().filter(|numbered| numbered.takes(value)) {
+            let found = numbered.compared(&column(), self.beyond(), value, self.missing.is_some());
+            return found.map(|(after, same)| (Some(after), same)).ok_or_else(refused);
         }
         if self.field == "id" {
             let id = value.as_str().and_then(RecordId::parse).ok_or_else(refused)?.to_string();
@@ -418,43 +421,13 @@ impl Key {
     fn beyond(&self) -> Operator {
         if self.descending { Operator::Less } else { Operator::Greater }
     }
-
-    /// The same where values are of several types: those that read as numbers come first, by their
-    /// numbers and equal ones as they are written; then all other texts; then what is missing.
-    fn beside_mixed(&self, number: &str, value: &Value) -> Option<(Option<Expr>, Expr)> {
-        let number = || Expr::Column(number.to_owned());
-        let text = || Expr::Column(self.column().to_owned());
-        let no_number = not(Expr::Exists(Box::new(number())));
-        if let Value::Number(value) = value {
-            // The page before began when all of them were numbers.
-            let value = Expr::Float(value.as_f64()?);
-            let further = binary(self.beyond(), number(), value.clone());
-            let after = binary(Operator::Or, further, no_number);
-            return Some((Some(after), binary(Operator::Equal, number(), value)));
-        }
-        let written = values::text_of(value)?;
-        let further = binary(self.beyond(), text(), verbatim(&written));
-        let after = match read_number(&written) {
-            Some(value) => {
-                let beyond = binary(self.beyond(), number(), Expr::Float(value));
-                let equal = binary(Operator::Equal, number(), Expr::Float(value));
-                let numbers = binary(Operator::Or, beyond, all([equal, further]));
-                binary(Operator::Or, numbers, no_number)
-            }
-            None => {
-                let missing = not(Expr::Exists(Box::new(text())));
-                binary(Operator::Or, all([no_number, further]), missing)
-            }
-        };
-        Some((Some(after), binary(Operator::Equal, text(), verbatim(&written))))
-    }
 }
 
-fn binary(operator: Operator, a: Expr, b: Expr) -> Expr {
+pub(super) fn binary(operator: Operator, a: Expr, b: Expr) -> Expr {
     Expr::Binary(operator, Box::new(a), Box::new(b))
 }
 
-fn not(condition: Expr) -> Expr {
+pub(super) fn not(condition: Expr) -> Expr {
     Expr::Not(Box::new(condition))
 }
 
@@ -464,7 +437,7 @@ pub(super) fn verbatim(text: &str) -> Expr {
     Expr::Call("text", vec![Expr::Text(text.to_owned())])
 }
 
-fn all(parts: impl IntoIterator<Item = Expr>) -> Expr {
+pub(super) fn all(parts: impl IntoIterator<Item = Expr>) -> Expr {
     parts.into_iter().reduce(|a, b| binary(Operator::And, a, b)).unwrap_or(Expr::Bool(true))
 }
 

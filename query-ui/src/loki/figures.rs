@@ -345,6 +345,8 @@ fn number_of(operator: Operator, a: f64, b: f64) -> f64 {
         Operator::Add => a + b,
         Operator::Subtract => a - b,
         Operator::Multiply => a * b,
+        // As Loki has it: nothing is endless.
+        Operator::Divide if b == 0.0 => f64::NAN,
         Operator::Divide => a / b,
         Operator::Remainder => a % b,
         Operator::Power => a.powf(b),
@@ -360,6 +362,23 @@ fn number_of(operator: Operator, a: f64, b: f64) -> f64 {
 fn compares(operator: Operator) -> bool {
     use Operator::{Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual};
     matches!(operator, Equal | NotEqual | Less | LessEqual | Greater | GreaterEqual)
+}
+
+/// The values at moments at which other series of the same labels have one, or have none.
+fn among(
+    operator: Operator,
+    series: BTreeMap<Labels, Series>,
+    others: &BTreeMap<Labels, Series>,
+) -> BTreeMap<Labels, Series> {
+    let of = |(labels, mut values): (Labels, Series)| {
+        let other = others.get(&labels);
+        values.retain(|at, _| {
+            let has_one = other.is_some_and(|other| other.contains_key(at));
+            has_one == (operator == Operator::And)
+        });
+        (labels, values)
+    };
+    series.into_iter().map(of).filter(|(_, values)| !values.is_empty()).collect()
 }
 
 /// Two values joined; a comparison that keeps gives the left one or nothing.
@@ -380,17 +399,18 @@ fn binary(operator: Operator, keeps: bool, left: Found, right: Found) -> Found {
         (Found::Number(a), Found::Number(b)) => Found::Number(number_of(operator, a, b)),
         (Found::Series(a), Found::Number(b)) => each(a, &|a| joined(a, b, a)),
         (Found::Number(a), Found::Series(b)) => each(b, &|b| joined(a, b, b)),
-        (Found::Series(mut a), Found::Series(mut b)) => match operator {
+        (Found::Series(mut a), Found::Series(b)) => match operator {
+            // Moment by moment: what has a value there.
             Operator::Or => {
-                b.append(&mut a);
-                Found::Series(b)
+                for (labels, values) in b {
+                    let series = a.entry(labels).or_default();
+                    for (at, number) in values {
+                        series.entry(at).or_insert(number);
+                    }
+                }
+                Found::Series(a)
             }
-            Operator::And => {
-                Found::Series(a.into_iter().filter(|(labels, _)| b.contains_key(labels)).collect())
-            }
-            Operator::Unless => {
-                Found::Series(a.into_iter().filter(|(labels, _)| !b.contains_key(labels)).collect())
-            }
+            Operator::And | Operator::Unless => Found::Series(among(operator, a, &b)),
             _ => {
                 let mut found = BTreeMap::new();
                 for (labels, values) in a {
@@ -406,5 +426,46 @@ fn binary(operator: Operator, keeps: bool, left: Found, right: Found) -> Found {
                 Found::Series(found)
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(pairs: &[(&str, &[(i64, f64)])]) -> Found {
+        let one = |(name, values): &(&str, &[(i64, f64)])| {
+            let labels = Labels::from([("a".to_owned(), (*name).to_owned())]);
+            (labels, values.iter().copied().collect::<Series>())
+        };
+        Found::Series(pairs.iter().map(one).collect())
+    }
+
+    #[track_caller]
+    fn check(operator: Operator, expected: &[(&str, &[(i64, f64)])]) {
+        let left = series(&[("x", &[(1, 10.0), (2, 20.0)]), ("y", &[(1, 1.0)])]);
+        let right = series(&[("x", &[(2, 5.0), (3, 0.0)]), ("z", &[(1, 7.0)])]);
+        let found = binary(operator, true, left, right);
+        let (Found::Series(found), Found::Series(expected)) = (found, series(expected)) else {
+            panic!("a number");
+        };
+        assert_eq!(found, expected, "{operator:?}");
+    }
+
+    #[test]
+    fn sets_of_series_are_made_moment_by_moment() {
+        let x: &[(i64, f64)] = &[(1, 10.0), (2, 20.0), (3, 0.0)];
+        check(Operator::Or, &[("x", x), ("y", &[(1, 1.0)]), ("z", &[(1, 7.0)])]);
+        check(Operator::And, &[("x", &[(2, 20.0)])]);
+        check(Operator::Unless, &[("x", &[(1, 10.0)]), ("y", &[(1, 1.0)])]);
+        check(Operator::Divide, &[("x", &[(2, 4.0)])]);
+        check(Operator::Greater, &[("x", &[(2, 20.0)])]);
+    }
+
+    #[test]
+    fn nothing_is_divided_by_nothing() {
+        assert!(number_of(Operator::Divide, 1.0, 0.0).is_nan());
+        assert!(number_of(Operator::Remainder, 1.0, 0.0).is_nan());
+        assert!(number_of(Operator::Divide, 6.0, 3.0) > 1.9);
     }
 }

@@ -1,17 +1,18 @@
 //! Lines as streams: labels, structured metadata and what stages took out of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use arrow::array::RecordBatch;
 use model::query::Filter;
 use model::stream::RESERVED;
 use model::time::{TimeRange, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::ast::Log;
-use super::lower::{LINE, Lowered};
+use super::lower::{ERRORS, LINE, Lowered};
 use crate::language::{Pipe, Query, SortKey};
-use crate::plan::json::Records;
-use crate::plan::{Engine, Extras, QueryFailure, Question, Shape};
+use crate::plan::json::{Records, value};
+use crate::plan::{ColumnKind, Engine, Extras, QueryFailure, Question, RECORD, Shape};
 
 /// Labels of a stream or a series.
 pub(super) type Labels = BTreeMap<String, String>;
@@ -45,6 +46,12 @@ pub(super) fn label_value(value: &Value) -> String {
 fn labels_of(text: &str) -> Labels {
     let object = serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
     object.iter().map(|(name, value)| (label_name(name), label_value(value))).collect()
+}
+
+/// A label's name in lines.
+fn in_lines(name: &str) -> String {
+    let own = name.strip_prefix("fields_").filter(|own| RESERVED.contains(own));
+    own.unwrap_or(name).to_owned()
 }
 
 /// Names that what a record has of itself had to be told from, as they are in lines.
@@ -95,6 +102,25 @@ impl Wanted {
     }
 }
 
+/// Labels without those that lines lost before more was taken out of them: what is there of such a name was taken
+/// out later. `late` tells the names of that, behind so many structures that were parsed before.
+fn as_lost(
+    lowered: &Lowered,
+    [stream, metadata, parsed]: [&mut Labels; 3],
+    late: impl FnOnce(usize) -> BTreeSet<String>,
+) {
+    let only = lowered.only.as_ref();
+    let is_left = |name: &String| only.is_none_or(|only| only.labels.contains(name));
+    let is_lost = |name: &String| lowered.lost.contains(name) || !is_left(name);
+    parsed.retain(|name, value| is_lost(name) || metadata.get(name) != Some(value));
+    if let Some(only) = only {
+        let late = late(only.parses);
+        parsed.retain(|name, _| late.contains(name) || is_left(&in_lines(name)));
+    }
+    stream.retain(|name, _| !is_lost(name));
+    metadata.retain(|name, _| !is_lost(name));
+}
+
 /// Labels as the stages leave them: a label without a value is none.
 fn as_kept(lowered: &Lowered, stream: &mut Labels, metadata: &mut Labels, parsed: &mut Labels) {
     for (name, _) in parsed.iter().filter(|(_, value)| value.is_empty()) {
@@ -105,9 +131,27 @@ fn as_kept(lowered: &Lowered, stream: &mut Labels, metadata: &mut Labels, parsed
     for names in [stream, metadata, parsed] {
         names.retain(|name, _| {
             let kept = lowered.kept.as_ref().is_none_or(|kept| kept.contains(name));
-            kept && !lowered.dropped.contains(name)
+            (kept || ERRORS.contains(&name.as_str())) && !lowered.dropped.contains(name)
         });
     }
+}
+
+/// The names of what stages took out of a line, but for the first so many structures.
+fn late(rows: &RecordBatch, extras: &Extras, row: usize, parses: usize) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let columns = extras.computed.iter().zip(rows.columns().iter().skip(RECORD.len()));
+    for (output, column) in columns.skip(parses) {
+        match value(column, row, output.kind) {
+            Value::Null => {}
+            Value::String(object) if output.kind == ColumnKind::Object => {
+                names.extend(labels_of(&object).into_keys());
+            }
+            _ => {
+                names.insert(label_name(&output.name));
+            }
+        }
+    }
+    names
 }
 
 /// Finds lines and gives them as streams.
@@ -137,20 +181,14 @@ pub(super) async fn streams(
             let mut metadata = labels_of(&fields);
             let mut parsed = labels_of(&computed);
             let line = parsed.remove(&label_name(LINE)).filter(|_| lowered.rewritten);
-            // What records have of lost labels is not theirs any more: what is there was taken out of the line.
-            let is_lost = |name: &String| lowered.lost.contains(name);
-            parsed.retain(|name, value| is_lost(name) || metadata.get(name) != Some(value));
-            as_in_lines(&mut parsed);
             if level != "unknown" {
                 metadata.insert("detected_level".to_owned(), level.into_owned());
             }
-            stream.retain(|name, _| !is_lost(name));
-            metadata.retain(|name, _| !is_lost(name));
+            let late = |parses: usize| late(&rows, extras, row, parses);
+            as_lost(&lowered, [&mut stream, &mut metadata, &mut parsed], late);
+            as_in_lines(&mut parsed);
             as_kept(&lowered, &mut stream, &mut metadata, &mut parsed);
-            let mut line = line.unwrap_or_else(|| message.into_owned());
-            if lowered.plain {
-                line = without_colours(&line);
-            }
+            let line = line.unwrap_or_else(|| message.into_owned());
             let stamp = time.0.to_string();
             let value = if categorized {
                 json!([stamp, line, categories(&metadata, &parsed)])
@@ -165,6 +203,10 @@ pub(super) async fn streams(
     if let Some(missing) = answer.missing().into_iter().next() {
         return Err(QueryFailure::Incomplete(missing.what, missing.why));
     }
+    Ok(answered(found, categorized))
+}
+
+fn answered(found: BTreeMap<Labels, Vec<Value>>, categorized: bool) -> Value {
     let stream =
         |(labels, values): (Labels, Vec<Value>)| json!({ "stream": labels, "values": values });
     let result: Vec<Value> = found.into_iter().map(stream).collect();
@@ -176,19 +218,7 @@ pub(super) async fn streams(
     if categorized {
         data.extend([("encodingFlags".to_owned(), json!(["categorize-labels"]))]);
     }
-    Ok(data.into())
-}
-
-/// A line without the signs that colour it on a terminal.
-fn without_colours(line: &str) -> String {
-    let (mut plain, mut rest) = (String::new(), line);
-    while let Some((before, behind)) = rest.split_once("\u{1b}[") {
-        plain.push_str(before);
-        let end = behind.find(|c: char| c.is_ascii_alphabetic());
-        rest = end.and_then(|end| behind.get(end + 1..)).unwrap_or_default();
-    }
-    plain.push_str(rest);
-    plain
+    data.into()
 }
 
 /// The moments of a range query.

@@ -1,8 +1,11 @@
 //! LogQL → our plan: the selection becomes a filter, stages become pipes.
 
+use std::collections::BTreeSet;
+
 use model::query::{FieldTest, Filter, TextMatch};
 use model::stream::RESERVED;
 
+use super::asked;
 use super::ast::{Log, Piece, Stage, Test, Tests, Value};
 use super::filters::selected;
 use crate::language::template::Name;
@@ -11,8 +14,11 @@ use crate::language::{Expr, Extraction, Format, Operator, PATTERN, Pipe};
 /// The column of a line that was written anew; no field is called so.
 pub(super) const LINE: &str = "\u{1}line";
 
+/// The signs that colour a line on a terminal, with the letter that ends each.
+const COLOURS: &str = r"\x1b\[[^A-Za-z]*(?:[A-Za-z]|\z)";
+
 /// What lines say of themselves that could not be taken apart: what kind of failure, and which.
-const ERRORS: [&str; 2] = ["__error__", "__error_details__"];
+pub(super) const ERRORS: [&str; 2] = ["__error__", "__error_details__"];
 
 /// Signs `_` in a label up to which each may stand for a dash, or for a dot, whatever the others are. Of a label with
 /// more of them, names whose first signs are dots are looked for.
@@ -40,8 +46,6 @@ pub(super) struct Lowered {
     pub(super) pipes: Vec<Pipe>,
     /// The line is not the message any more.
     pub(super) rewritten: bool,
-    /// Colours are taken out of lines.
-    pub(super) plain: bool,
     /// Labels that are not shown, and those that alone are.
     pub(super) dropped: Vec<String>,
     pub(super) kept: Option<Vec<String>>,
@@ -52,6 +56,18 @@ pub(super) struct Lowered {
     left: Option<Vec<String>>,
     /// Labels that lines lost before: what stages took out of them since then is theirs, nothing else.
     pub(super) lost: Vec<String>,
+    /// What lines kept of all that they had before stages took more out of them.
+    pub(super) only: Option<Only>,
+    /// All labels that the query names.
+    named: BTreeSet<String>,
+}
+
+/// What is left of lines behind `keep`, when more is taken out of them.
+#[derive(Debug)]
+pub(super) struct Only {
+    pub(super) labels: Vec<String>,
+    /// So many structures were parsed before: of these too nothing else is left.
+    pub(super) parses: usize,
 }
 
 /// The names that a label may have with us: signs that labels cannot have are written `_`.
@@ -114,9 +130,11 @@ impl Lowered {
     /// The same where these labels are asked for behind it.
     pub(super) fn with(log: &Log, asked: &[String]) -> Self {
         let is_error = |name: &String| ERRORS.contains(&name.as_str());
-        let is_asked = asked.iter().any(is_error) || log.stages.iter().any(asks_errors);
+        let is_asked = asked.iter().chain(&asked::asked(&log.stages)).any(is_error);
         let errors = if is_asked { Errors::Asked } else { Errors::Unasked };
-        let mut lowered = Self { errors, ..Self::default() };
+        let mut named = asked::named(&log.stages);
+        named.extend(asked.iter().cloned());
+        let mut lowered = Self { errors, named, ..Self::default() };
         lowered.filter.extend(log.selector.iter().map(selected));
         for stage in &log.stages {
             lowered.stage(stage);
@@ -163,21 +181,44 @@ impl Lowered {
     /// Lines have this label no more.
     fn is_gone(&self, label: &str) -> bool {
         let is = |name: &String| name == label;
-        self.gone.iter().any(is) || self.left.as_ref().is_some_and(|left| !left.iter().any(is))
+        // What could not be taken apart is told whatever is kept.
+        let is_left = |left: &Vec<String>| left.iter().any(is) || ERRORS.contains(&label);
+        self.gone.iter().any(is) || self.left.as_ref().is_some_and(|left| !is_left(left))
     }
 
     /// Before a stage takes labels out of lines: those that are gone may be among them, but what records have of
     /// them does not come back.
     fn lets_go(&mut self) {
-        let mut columns: Vec<String> = self.gone.iter().flat_map(|label| names(label)).collect();
-        columns.retain(|name| !is_own(name));
+        self.lets_go_of_others();
+        let columns = self.gone.iter().flat_map(|label| {
+            let mut columns = names(label);
+            columns.push(column_of(label));
+            columns
+        });
+        let mut columns: Vec<String> = columns.filter(|name| !is_own(name)).collect();
+        columns.sort();
+        columns.dedup();
         if !columns.is_empty() {
             self.pipes.push(Pipe::Drop(columns));
         }
         self.dropped.retain(|label| !self.gone.contains(label));
         self.lost.append(&mut self.gone);
-        self.left = None;
         self.parsed = true;
+    }
+
+    /// The same of labels that were not kept: those that the query names are gone, of the others lines show none.
+    fn lets_go_of_others(&mut self) {
+        let Some(labels) = self.left.take() else { return };
+        let others = self.named.iter().filter(|label| {
+            !labels.contains(label)
+                && !self.gone.contains(label)
+                && !ERRORS.contains(&label.as_str())
+        });
+        let others: Vec<String> = others.cloned().collect();
+        self.gone.extend(others);
+        let parses = self.pipes.iter().filter(|pipe| matches!(pipe, Pipe::Parse { .. })).count();
+        self.only = Some(Only { labels, parses });
+        self.kept = None;
     }
 
     fn line(&self) -> Expr {
@@ -221,7 +262,7 @@ impl Lowered {
                 }
             },
             Stage::LineFormat(pieces) => {
-                let line = self.written(pieces);
+                let line = self.written(pieces, &self.line());
                 self.pipes.push(Pipe::Eval(vec![(LINE.to_owned(), line)]));
                 self.rewritten = true;
             }
@@ -231,16 +272,25 @@ impl Lowered {
                 self.gone.extend(names.iter().cloned());
             }
             Stage::Keep(names) => {
-                self.kept = Some(names.clone());
-                self.left = Some(names.clone());
+                // What was not kept before is not there to be kept.
+                let is_there = |name: &&String| !self.is_gone(name);
+                let left: Vec<String> = names.iter().filter(is_there).cloned().collect();
+                self.kept = Some(left.clone());
+                self.left = Some(left);
             }
-            Stage::Decolorize => self.plain = true,
+            Stage::Decolorize => {
+                let texts = [COLOURS, ""].map(|text| Expr::Text(text.to_owned()));
+                let line = std::iter::once(self.line()).chain(texts).collect();
+                let line = Expr::Call("replace_regex", line);
+                self.pipes.push(Pipe::Eval(vec![(LINE.to_owned(), line)]));
+                self.rewritten = true;
+            }
         }
     }
 
     fn formats(&mut self, formats: &[(String, Vec<Piece>)]) {
         for (label, pieces) in formats {
-            let value = self.written(pieces);
+            let value = self.written(pieces, &self.value(label));
             let name = column_of(label);
             self.is_back(label);
             if let [Piece::Label(from)] = pieces.as_slice()
@@ -325,8 +375,8 @@ impl Lowered {
         self.filter.push(if not { Filter::Not(Box::new(any)) } else { any });
     }
 
-    /// The text of a template.
-    fn written(&self, pieces: &[Piece]) -> Expr {
+    /// The text of a template; where it cannot be filled, what was there before.
+    fn written(&self, pieces: &[Piece], before: &Expr) -> Expr {
         let asked = |name: &Name| match name {
             Name::Label(label) => {
                 Expr::Call("coalesce", vec![self.value(label), Expr::Text(String::new())])
@@ -343,37 +393,11 @@ impl Lowered {
                 let mut arguments = vec![Expr::Text(source.clone())];
                 arguments.extend(names.iter().map(asked));
                 arguments.extend(names.is_empty().then(|| self.line()));
-                Expr::Call("template", arguments)
+                let filled = Expr::Call("template", arguments);
+                Expr::Call("coalesce", vec![filled, before.clone()])
             }
         };
         Expr::Call("concat", pieces.iter().map(piece).collect())
-    }
-}
-
-/// Whether a stage asks what could not be taken apart.
-fn asks_errors(stage: &Stage) -> bool {
-    fn of_tests(tests: &Tests) -> bool {
-        match tests {
-            Tests::One(test) => ERRORS.contains(&test.name.as_str()),
-            Tests::And(a, b) | Tests::Or(a, b) => of_tests(a) || of_tests(b),
-        }
-    }
-    let is_error = |name: &str| ERRORS.contains(&name);
-    let of_pieces = |pieces: &[Piece]| {
-        pieces.iter().any(|piece| match piece {
-            Piece::Text(_) | Piece::Line => false,
-            Piece::Label(label) => is_error(label),
-            Piece::Filled { names, .. } => {
-                names.iter().any(|name| matches!(name, Name::Label(label) if is_error(label)))
-            }
-        })
-    };
-    match stage {
-        Stage::Labels(tests) => of_tests(tests),
-        Stage::LineFormat(pieces) => of_pieces(pieces),
-        Stage::LabelFormat(formats) => formats.iter().any(|(_, pieces)| of_pieces(pieces)),
-        Stage::Keep(names) => names.iter().any(|name| ERRORS.contains(&name.as_str())),
-        _ => false,
     }
 }
 

@@ -7,6 +7,7 @@ mod template;
 mod parse;
 mod members;
 mod stages;
+mod asked;
 mod lower;
 mod filters;
 mod lines;

@@ -207,6 +207,10 @@ impl Parser<'_> {
             if matches!(left, Query::Log(_)) || matches!(right, Query::Log(_)) {
                 return Err(self.wrong("lines cannot be joined: count them first"));
             }
+            let is_set = matches!(operator, Operator::Or | Operator::And | Operator::Unless);
+            if is_set && (is_number(&left) || is_number(&right)) {
+                return Err(self.wrong("and, or, unless join series, no numbers: vector(0)"));
+            }
             left = Query::Binary { operator, keeps, left: Box::new(left), right: Box::new(right) };
         }
         Ok(left)
@@ -433,6 +437,15 @@ impl Parser<'_> {
             _ => {}
         }
         Ok(Test { name, compare, value })
+    }
+}
+
+/// Whether a query is a number, also one that is computed.
+fn is_number(query: &Query) -> bool {
+    match query {
+        Query::Number(_) => true,
+        Query::Binary { left, right, .. } => is_number(left) && is_number(right),
+        _ => false,
     }
 }
 

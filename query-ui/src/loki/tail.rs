@@ -11,6 +11,7 @@ use axum::response::Response;
 use index::fresh::FreshPart;
 use model::time::{SECOND, TimeRange, Timestamp};
 use platform::shutdown::Shutdown;
+use platform::telemetry::Counted;
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -93,15 +94,14 @@ pub(super) async fn tail(
     let upgrade = upgrade.max_message_size(HEARD_BYTES_MAX).max_frame_size(HEARD_BYTES_MAX);
     Ok(upgrade.on_upgrade(async move |socket| {
         let socket = Socket(socket);
-        let metrics = engine.metrics().clone();
+        let open = Counted::one(&engine.metrics().tails);
         let place = TailPlace::default();
         let mut tail = Tail { engine, log, categorized, delay, place, socket, _room: room };
-        metrics.tails.inc();
         tokio::select! {
             _ = tail.follow(start, limit) => {}
             () = tails.shutdown.wait() => {}
         }
-        metrics.tails.dec();
+        drop(open);
     }))
 }
 

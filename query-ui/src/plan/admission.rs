@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use platform::clock::Clock;
+use platform::telemetry::Counted;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::settings::QuerySettings;
@@ -69,6 +70,7 @@ struct Waiting<'a> {
     admission: &'a Admission,
     asker: Arc<str>,
     turn: Arc<Semaphore>,
+    _counted: Counted,
 }
 
 impl<'a> Waiting<'a> {
@@ -80,8 +82,8 @@ impl<'a> Waiting<'a> {
         line.waiting += 1;
         let turn = line.turn.clone();
         drop(lines);
-        admission.metrics.waiting.inc();
-        Self { admission, asker, turn }
+        let counted = Counted::one(&admission.metrics.waiting);
+        Self { admission, asker, turn, _counted: counted }
     }
 }
 
@@ -96,7 +98,6 @@ impl Drop for Waiting<'_> {
         }
         drop(lines);
         self.admission.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.admission.metrics.waiting.dec();
     }
 }
 

@@ -122,8 +122,8 @@ impl std::fmt::Debug for Answer {
 }
 
 impl Answer {
-    /// A table's rows.
-    pub(super) fn table(
+    /// Rows that are all of it; how many records pass the search is not known.
+    pub(super) fn of(
         engine: &Engine,
         shape: Shape,
         rows: SendableRecordBatchStream,
@@ -278,23 +278,8 @@ impl Engine {
         };
         let matched = Matched::of(question, reading_count, newest);
         let limit = pages.then_some(question.limit).filter(|limit| *limit > 0);
-        let memory_bytes_max = self.0.settings.memory_bytes_max;
-        let (planned, _stop) = (budget.age(), stop);
-        Ok(Answer {
-            shape,
-            rows,
-            left: take,
-            room: None,
-            limit,
-            scanner,
-            budget,
-            doubt,
-            memory_bytes_max,
-            matched,
-            planned,
-            rest,
-            _stop,
-        })
+        let answer = Answer::of(self, shape, rows, (scanner, stop), (budget, doubt));
+        Ok(Answer { left: take, limit, matched, rest, ..answer })
     }
 
     /// The rows of a question that only counts, which needs no plan. In a cluster it has one: others

@@ -46,6 +46,7 @@ use index::searcher::{Searcher, Unit, View};
 use model::time::TimeRange;
 use platform::clock::Clock;
 use platform::disk;
+use platform::telemetry::Counted;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -131,6 +132,7 @@ impl Drop for Inner {
 /// One query's place among those that run, until dropped.
 #[derive(Debug)]
 pub struct Ticket {
+    _running: Counted,
     _admitted: Admitted,
     place: Place,
     engine: Engine,
@@ -139,9 +141,7 @@ pub struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let inner = &self.engine.0;
-        inner.metrics.running.dec();
-        inner.metrics.seconds.observe(self.elapsed().as_secs_f64());
+        self.engine.0.metrics.seconds.observe(self.elapsed().as_secs_f64());
     }
 }
 
@@ -277,9 +277,9 @@ impl Engine {
             () = place.cancelled() => return Err(QueryFailure::Cancelled),
         };
         inner.metrics.queries.inc();
-        inner.metrics.running.inc();
-        let begun = inner.clock.elapsed();
-        Ok(Ticket { _admitted: admitted, place, engine: self.clone(), begun })
+        let running = Counted::one(&inner.metrics.running);
+        let (engine, begun) = (self.clone(), inner.clock.elapsed());
+        Ok(Ticket { _running: running, _admitted: admitted, place, engine, begun })
     }
 
     /// By what it may read.

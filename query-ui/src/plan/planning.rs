@@ -11,7 +11,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use model::time::TimeRange;
-use prometheus_client::metrics::gauge::Gauge;
+use platform::telemetry::Counted;
 use tokio::runtime::Handle;
 
 use super::distribute::distributed;
@@ -73,22 +73,6 @@ pub(super) fn wanted() -> Result<()> {
     match PLANNING.try_with(Stop::is_asked) {
         Ok(true) => Err(unwanted()),
         _ => Ok(()),
-    }
-}
-
-/// One more in a gauge, until dropped.
-struct Counted(Gauge);
-
-impl Counted {
-    fn one(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

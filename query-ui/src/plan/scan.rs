@@ -11,6 +11,7 @@ use arrow::array::{AsArray as _, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, TimestampNanosecondType, UInt32Type, UInt64Type};
 use index::scan::{Column, ScanRequest};
 use index::searcher::{Searcher, Unit};
+use model::error::chain;
 use model::query::Filter;
 use model::split::FieldStat;
 use model::time::Timestamp;
@@ -178,13 +179,7 @@ impl Scanner {
             Unit::Fresh(part) => format!("fresh records of partition {}", part.partition),
             Unit::Remote(part) => part.name(),
         };
-        let mut why = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            why.push_str(": ");
-            why.push_str(&error.to_string());
-            cause = error.source();
-        }
+        let why = chain(error);
         tracing::error!(what, why, "an answer is incomplete");
         let missing = Missing { what, why };
         let mut all = self.missing.lock().unwrap_or_else(PoisonError::into_inner);

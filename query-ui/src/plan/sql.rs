@@ -71,7 +71,7 @@ impl Engine {
         let mut doubt = Doubt::of(&view, indexes, searches.iter(), doubtful);
         doubt.units = units;
         let rows = self.begin((plan, size), &shape, &mut budget).await?;
-        Ok(Answer::table(self, shape, rows, (scanner, stop), (budget, doubt)))
+        Ok(Answer::of(self, shape, rows, (scanner, stop), (budget, doubt)))
     }
 }
 

@@ -11,15 +11,9 @@ const NOW: i64 = 1_000_000_000_000;
 
 fn node(id: u64, health: Health) -> NodeInfo {
     NodeInfo {
-        id: NodeId(id),
         address: format!("host{id}:7411"),
         http: format!("host{id}:7410"),
-        roles: Roles::default(),
-        version: String::new(),
-        protocol: 1,
-        epoch: 1,
-        health,
-        since: 0,
+        ..NodeInfo::first(NodeId(id), health)
     }
 }
 

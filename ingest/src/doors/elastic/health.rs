@@ -116,7 +116,7 @@ impl Outlook {
 mod tests {
     use std::collections::BTreeMap;
 
-    use model::node::{NodeInfo, Placement, Replica, Roles};
+    use model::node::{NodeInfo, Placement, Replica};
     use model::partition::PartitionId;
 
     use super::*;
@@ -125,18 +125,7 @@ mod tests {
     fn three(health: [Health; 3]) -> Topology {
         let node = |(at, health): (usize, &Health)| {
             let id = NodeId(at as u64 + 1);
-            let info = NodeInfo {
-                id,
-                address: String::new(),
-                http: String::new(),
-                roles: Roles::default(),
-                version: String::new(),
-                protocol: 1,
-                epoch: 1,
-                health: *health,
-                since: 0,
-            };
-            (id, info)
+            (id, NodeInfo::first(id, *health))
         };
         let nodes: BTreeMap<NodeId, NodeInfo> = health.iter().enumerate().map(node).collect();
         let replica = |id: &NodeId| Replica { node: *id, id: id.0 };

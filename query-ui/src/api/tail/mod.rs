@@ -13,6 +13,7 @@ use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive, KeepAliveStream};
 use model::error::Kind;
 use platform::http::ApiError;
+use platform::telemetry::Counted;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -79,16 +80,14 @@ pub(super) async fn tail(
     };
     let shutdown = state.shutdown;
     tokio::spawn(async move {
-        let metrics = tail.engine.metrics().clone();
+        let open = Counted::one(&tail.engine.metrics().tails);
         let gone = tail.to.clone();
-        metrics.tails.inc();
         tokio::select! {
             () = tail.run() => {}
             () = gone.closed() => {}
             () = shutdown.wait() => {}
         }
-        metrics.tails.dec();
-        drop(permit);
+        drop((open, permit));
     });
     // An event and no comment: a page is not told of comments.
     let said = Event::default().event("alive").data("{}");

@@ -56,10 +56,7 @@ impl Metric {
             "value_count" => Figure::ValueCount,
             "cardinality" => Figure::Cardinality,
             "stats" => Figure::Stats,
-            "extended_stats" => {
-                let sigma = body.get("sigma").and_then(Value::as_f64).unwrap_or(2.0);
-                Figure::ExtendedStats { sigma }
-            }
+            "extended_stats" => Figure::ExtendedStats { sigma: sigma(kind, body)? },
             "percentiles" => Figure::Percentiles {
                 percents: percents(body.get("percents"))?,
                 keyed: body.get("keyed") != Some(&Value::Bool(false)),
@@ -94,16 +91,7 @@ impl Metric {
                 return Err(Refusal::parsing(reason));
             }
         };
-        let missing = match body.get("missing").filter(|missing| !missing.is_null()) {
-            None => None,
-            Some(Value::String(text)) => Some(match text.parse::<f64>() {
-                Ok(number) if figure != Figure::Cardinality => Expr::Float(number),
-                _ => Expr::Text(text.clone()),
-            }),
-            Some(other) => Some(Expr::Float(other.as_f64().ok_or_else(|| {
-                Refusal::parsing(format!("[{kind}] [missing] wants a number or a text"))
-            })?)),
-        };
+        let missing = stand_in(kind, &figure, body)?;
         let (number, value) = (Expr::Null, Expr::Column(field.clone()));
         let mut metric = Self { kind: figure, field, own, missing, number, value, format };
         metric.make();
@@ -257,6 +245,43 @@ impl Metric {
     }
 }
 
+/// What stands in where there is no value: a number, or a text where it only counts that there is one.
+fn stand_in(
+    kind: &str,
+    figure: &Figure,
+    body: &Map<String, Value>,
+) -> Result<Option<Expr>, Refusal> {
+    let Some(given) = body.get("missing").filter(|missing| !missing.is_null()) else {
+        return Ok(None);
+    };
+    let counts = match figure {
+        Figure::Cardinality | Figure::ValueCount => true,
+        Figure::Rate(rate) => rate.of != Of::Sum,
+        _ => false,
+    };
+    let written = given.as_str().and_then(|text| text.parse::<f64>().ok());
+    let number = given.as_f64().or(written).filter(|number| number.is_finite());
+    match (given, number) {
+        (Value::String(text), _) if *figure == Figure::Cardinality => {
+            Ok(Some(Expr::Text(text.clone())))
+        }
+        (_, Some(number)) => Ok(Some(Expr::Float(number))),
+        (Value::String(text), None) if counts => Ok(Some(Expr::Text(text.clone()))),
+        _ => Err(Refusal::parsing(format!("[{kind}] [missing] {given} is no number"))),
+    }
+}
+
+/// How many deviations the bounds of `extended_stats` are away.
+fn sigma(kind: &str, body: &Map<String, Value>) -> Result<f64, Refusal> {
+    if body.get("sigma").is_none_or(Value::is_null) {
+        return Ok(2.0);
+    }
+    match super::read::number(kind, body, "sigma")? {
+        sigma if sigma >= 0.0 => Ok(sigma),
+        _ => Err(Refusal::argument("[sigma] must be greater than or equal to 0")),
+    }
+}
+
 fn percents(given: Option<&Value>) -> Result<Vec<f64>, Refusal> {
     let Some(given) = given else { return Ok(PERCENTS.to_vec()) };
     let number = |value: &Value| {
@@ -300,4 +325,21 @@ fn extended(count: u64, figures: [Option<f64>; 6], sigma: f64) -> Value {
             "upper_sampling": bound(1.0, root(sample)), "lower_sampling": bound(-1.0, root(sample)),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_as_far_away_as_is_said() {
+        for (given, expected) in
+            [(Value::Null, 2.0), (json!(3), 3.0), (json!("1.5"), 1.5), (json!(0), 0.0)]
+        {
+            let body = Map::from_iter([("sigma".to_owned(), given.clone())]);
+            let sigma = sigma("extended_stats", &body).unwrap();
+            assert!((sigma - expected).abs() < 1e-9, "{given}: {sigma}");
+        }
+        assert!(sigma("extended_stats", &Map::new()).is_ok());
+    }
 }

@@ -326,16 +326,24 @@ fn choice(name: &str, given: Option<&Value>) -> Result<Option<Choice>, Refusal> 
     }
 }
 
+/// The one member of an object; `None` where it has none, or others.
+fn only_one(object: &Value) -> Option<(&String, &Value)> {
+    object.as_object().filter(|object| object.len() == 1)?.iter().next()
+}
+
 fn composite(body: &Map<String, Value>) -> Result<Kind, Refusal> {
     only("composite", body, &["sources", "size", "after"])?;
     let refused = || Refusal::parsing("[composite] wants [sources], a list of {name: {kind: {…}}}");
     let mut sources = Vec::new();
     for source in body.get("sources").and_then(Value::as_array).ok_or_else(refused)? {
-        let source = source.as_object().and_then(|source| source.iter().next());
-        let (name, source) = source.ok_or_else(refused)?;
-        let source = source.as_object().and_then(|source| source.iter().next());
-        let (kind, source) = source.ok_or_else(refused)?;
+        let (name, source) = only_one(source).ok_or_else(refused)?;
+        let (kind, source) = only_one(source).ok_or_else(refused)?;
         let source = source.as_object().ok_or_else(refused)?;
+        if sources.iter().any(|known: &Source| known.name == *name) {
+            let reason =
+                format!("Composite source names must be unique, found duplicates: [{name}]");
+            return Err(Refusal::argument(reason));
+        }
         sources.push(Part::source(name, kind, source)?);
     }
     if sources.is_empty() {
@@ -344,6 +352,12 @@ fn composite(body: &Map<String, Value>) -> Result<Kind, Refusal> {
     let after = match body.get("after") {
         None | Some(Value::Null) => None,
         Some(after) => {
+            let count = after.as_object().map_or(0, Map::len);
+            if count != sources.len() {
+                let reason =
+                    format!("[after] has {count} value(s) but [sources] has {}", sources.len());
+                return Err(Refusal::argument(reason));
+            }
             let value = |source: &Source| {
                 let told = after
                     .get(&source.name)

@@ -185,8 +185,8 @@ async fn numbers_come_before_texts_and_pages_lose_none() {
         "text of ten",
         "ten",
         "half",
-        "text of nine",
         "nine",
+        "text of nine",
         "minus",
         "truth",
         "endless",
@@ -202,6 +202,72 @@ async fn numbers_come_before_texts_and_pages_lose_none() {
             check_pages(&app, &sort, expected.len()).await;
             check_pages(&app, &json!([{"host": "asc"}, {"v": order}]), expected.len()).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn whole_numbers_of_many_bits_are_put_in_order_exactly() {
+    let great = [
+        ("e19", json!(10_000_000_000_000_000_000_u64)),
+        ("below", json!(9_999_999_999_999_999_999_u64)),
+        ("most", json!(u64::MAX)),
+        ("next", json!(u64::MAX - 1)),
+        ("least", json!(1_u64 << 63)),
+    ];
+    let words = [("zeta", json!("zeta")), ("small", json!("12")), ("alpha", json!("alpha"))];
+    let close = [
+        ("up", json!(9_007_199_254_740_993_i64)),
+        ("mid", json!(9_007_199_254_740_992_i64)),
+        ("low", json!(-9_007_199_254_740_993_i64)),
+        ("lower", json!(-9_007_199_254_740_992_i64)),
+        ("half", json!(0.5)),
+    ];
+    let order = ["least", "below", "e19", "next", "most"];
+    for rest in [Rest::Fresh, Rest::Splits] {
+        for (records, ascending, descending) in [
+            (great.to_vec(), order.to_vec(), vec!["most", "next", "e19", "below", "least"]),
+            (
+                [great.as_slice(), &words].concat(),
+                [order.as_slice(), &["small", "alpha", "zeta"]].concat(),
+                vec!["most", "next", "e19", "below", "least", "zeta", "alpha", "small"],
+            ),
+            (
+                [great.as_slice(), &close, &words[..1]].concat(),
+                [["low", "lower", "half", "mid", "up"].as_slice(), &order, &["zeta"]].concat(),
+                vec![
+                    "most", "next", "e19", "below", "least", "up", "mid", "half", "lower", "low",
+                    "zeta",
+                ],
+            ),
+        ] {
+            let named = records.iter().map(|(name, value)| json!({"msg": name, "v": value}));
+            let (_fixture, app) = stored(rest, named.chain([json!({"msg": "none"})])).await;
+            for (order, expected) in [("asc", ascending), ("desc", descending)] {
+                let expected = [expected.as_slice(), &["none"]].concat();
+                let sort = json!([{"v": order}]);
+                assert_eq!(sorted(&app, &sort).await, expected, "{rest:?} {order}");
+                check_pages(&app, &sort, expected.len()).await;
+            }
+        }
+        let (_fixture, app) = stored(
+            rest,
+            great
+                .iter()
+                .chain(&words)
+                .map(|(name, value)| json!({"msg": name, "v": value}))
+                .chain([json!({"msg": "none"})]),
+        )
+        .await;
+        let sort = json!([{"v": {"order": "asc", "missing": "_first"}}]);
+        assert_eq!(sorted(&app, &sort).await[..2], ["none", "least"], "{rest:?}");
+        check_pages(&app, &sort, 9).await;
+        // A number is as good a place as its text.
+        let body = json!({"size": 2, "sort": [{"v": "asc"}], "search_after": [u64::MAX - 1]});
+        let answer = post(&app, "/es/main/_search", body).await;
+        let hits = answer["hits"]["hits"].as_array().unwrap();
+        let messages: Vec<&Value> = hits.iter().map(|hit| &hit["_source"]["message"]).collect();
+        assert_eq!(messages, ["most", "small"], "{rest:?}");
+        assert_eq!(hits[0]["sort"], json!([u64::MAX.to_string()]), "{rest:?}");
     }
 }
 

@@ -1,12 +1,12 @@
 //! Fills templates with the values of a row.
 
-use std::cmp::Ordering;
-
 use super::value::Value;
-use super::{Call, Expr, Name, Piece, Template, TooLong, layout, numbers, printf, texts};
+use super::{Case, Expr, Name, Piece, Range, Template, TooLong, Unfilled, layout};
 
 /// Bytes of a value on its way.
 pub(super) const VALUE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a text that are one step of a loop.
+const STEP_BYTES: usize = 1 << 10;
 
 /// A text that is made, up to so many bytes.
 pub(super) struct Made {
@@ -42,52 +42,164 @@ impl Made {
     }
 }
 
-/// What a template asked of a row, in its order.
-struct Row<'a> {
+/// How a block goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    On,
+    Break,
+    Continue,
+}
+
+/// What a template asked of a row, in its order, and what it knows on its way.
+pub(super) struct Row<'a, 'b> {
     names: &'a [Name],
     values: &'a [Option<&'a str>],
+    variables: Vec<Value<'a>>,
+    /// What `with` and `range` around are about.
+    dot: Value<'a>,
+    /// How many loops are around.
+    loops: usize,
+    steps_left: &'b mut u64,
 }
 
 impl Template {
-    /// The text of a row, of the values of [`Template::names`].
+    /// The text of a row, of the values of [`Template::names`]. Loops take steps of those that are left: one for
+    /// each value and each kibibyte.
     ///
     /// # Errors
-    /// It has more bytes than it may.
+    /// It has more bytes, or takes more steps, than it may; something cannot be done with a value.
     pub(crate) fn fill(
         &self,
         values: &[Option<&str>],
         bytes_max: usize,
-    ) -> Result<String, TooLong> {
-        let row = Row { names: &self.names, values };
+        steps_left: &mut u64,
+    ) -> Result<String, Unfilled> {
+        let variables = vec![Value::Nothing; self.variables];
+        let names = &self.names;
+        let mut row = Row { names, values, variables, dot: Value::Nothing, loops: 0, steps_left };
         let mut made = Made::up_to(bytes_max);
         row.fill(&self.pieces, &mut made)?;
         Ok(made.done())
     }
 }
 
-impl<'a> Row<'a> {
-    fn fill(&self, pieces: &'a [Piece], made: &mut Made) -> Result<(), TooLong> {
+impl<'a> Row<'a, '_> {
+    fn fill(&mut self, pieces: &'a [Piece], made: &mut Made) -> Result<Flow, Unfilled> {
         for piece in pieces {
-            match piece {
-                Piece::Text(text) => made.push(text)?,
-                Piece::Value(expr) => made.push(&self.value(expr)?.shown())?,
-                Piece::If { cases, otherwise } => {
-                    let mut chosen = otherwise;
-                    for (condition, pieces) in cases {
-                        if self.value(condition)?.is_true() {
-                            chosen = pieces;
-                            break;
-                        }
-                    }
-                    self.fill(chosen, made)?;
+            self.steps(1)?;
+            let flow = match piece {
+                Piece::Text(text) => {
+                    made.push(text)?;
+                    Flow::On
                 }
+                Piece::Value(expr) => {
+                    match self.value(expr)? {
+                        Value::Nothing => made.push("<no value>")?,
+                        value => made.push(&value.shown())?,
+                    }
+                    Flow::On
+                }
+                Piece::Set(variable, expr) => {
+                    let value = self.value(expr)?;
+                    self.set(Some(*variable), &value);
+                    Flow::On
+                }
+                Piece::If { cases, otherwise } => self.chosen(cases, otherwise, made)?,
+                Piece::Range(range) => self.range(range, made)?,
+                Piece::Break => Flow::Break,
+                Piece::Continue => Flow::Continue,
+            };
+            if flow != Flow::On {
+                return Ok(flow);
             }
+        }
+        Ok(Flow::On)
+    }
+
+    fn chosen(
+        &mut self,
+        cases: &'a [Case],
+        otherwise: &'a [Piece],
+        made: &mut Made,
+    ) -> Result<Flow, Unfilled> {
+        for case in cases {
+            let value = self.value(&case.value)?;
+            self.set(case.variable, &value);
+            if !value.is_true() {
+                continue;
+            }
+            if !case.is_with {
+                return self.fill(&case.inside, made);
+            }
+            let around = std::mem::replace(&mut self.dot, value);
+            let flow = self.fill(&case.inside, made);
+            self.dot = around;
+            return flow;
+        }
+        self.fill(otherwise, made)
+    }
+
+    fn range(&mut self, range: &'a Range, made: &mut Made) -> Result<Flow, Unfilled> {
+        let over = self.value(&range.over)?;
+        let around = self.dot.clone();
+        let inside: &'a [Piece] = &range.inside;
+        self.loops += 1;
+        let mut went = false;
+        let mut one = |row: &mut Self, key: Value<'a>, element: Value<'a>| {
+            went = true;
+            row.steps(1 + cost(&element))?;
+            row.set(range.key, &key);
+            row.set(range.element, &element);
+            row.dot = element;
+            row.fill(inside, made)
+        };
+        let done = match &over {
+            Value::Nothing => Ok(()),
+            Value::List(list) => {
+                let mut elements = list.iter().zip(0_i64..);
+                until_break(|| {
+                    let (element, at) = elements.next()?;
+                    Some(one(&mut *self, Value::Int(at), element.clone()))
+                })
+            }
+            Value::Map(map) => {
+                let mut members = map.iter();
+                until_break(|| {
+                    let (name, element) = members.next()?;
+                    Some(one(&mut *self, Value::text(name.clone()), element.clone()))
+                })
+            }
+            Value::Int(count) if range.key.is_none() => {
+                let mut numbers = 0..*count;
+                until_break(|| {
+                    let at = numbers.next()?;
+                    Some(one(&mut *self, Value::Int(at), Value::Int(at)))
+                })
+            }
+            _ => Err(Unfilled::Unfit),
+        };
+        self.loops -= 1;
+        self.dot = around;
+        done?;
+        if went { Ok(Flow::On) } else { self.fill(&range.otherwise, made) }
+    }
+
+    fn set(&mut self, variable: Option<usize>, value: &Value<'a>) {
+        if let Some(place) = variable.and_then(|variable| self.variables.get_mut(variable)) {
+            place.clone_from(value);
+        }
+    }
+
+    /// Takes steps, inside loops.
+    pub(super) fn steps(&mut self, count: u64) -> Result<(), Unfilled> {
+        if self.loops > 0 {
+            *self.steps_left = self.steps_left.checked_sub(count).ok_or(Unfilled::TooManySteps)?;
         }
         Ok(())
     }
 
-    fn value(&self, expr: &'a Expr) -> Result<Value<'a>, TooLong> {
-        Ok(match expr {
+    pub(super) fn value(&mut self, expr: &'a Expr) -> Result<Value<'a>, Unfilled> {
+        let value = match expr {
             Expr::Name(at) => {
                 let text = self.values.get(*at).copied().flatten().unwrap_or_default();
                 match self.names.get(*at) {
@@ -99,71 +211,45 @@ impl<'a> Row<'a> {
             Expr::Int(number) => Value::Int(*number),
             Expr::Float(number) => Value::Float(*number),
             Expr::Bool(truth) => Value::Bool(*truth),
-            Expr::Call(call) => self.called(call)?,
-        })
-    }
-
-    fn called(&self, call: &'a Call) -> Result<Value<'a>, TooLong> {
-        let given = call.arguments.iter().map(|one| self.value(one));
-        let given = given.collect::<Result<Vec<Value<'a>>, TooLong>>()?;
-        if let Some(truth) = tested(call.function, &given) {
-            return Ok(truth);
-        }
-        if let Some(number) = numbers::computed(call.function, &given) {
-            return Ok(number);
-        }
-        if let (Some(regex), [_, text, more @ ..]) = (&call.regex, given.as_slice()) {
-            return texts::matched(call.function, regex, &text.shown(), more.first());
-        }
-        match (call.function, given.as_slice()) {
-            ("printf", [format, given @ ..]) => {
-                Ok(Value::text(printf::printed(&format.shown(), given)?))
+            Expr::Variable(at) => self.variables.get(*at).cloned().unwrap_or(Value::Nothing),
+            Expr::Dot => self.dot.clone(),
+            Expr::Member { of, path } => {
+                let mut value = self.value(of)?;
+                for name in path {
+                    value = member(&value, name)?;
+                }
+                value
             }
-            ("date", [form, time]) => Ok(Value::text(layout::date(&form.shown(), time))),
-            (function, given) => Ok(Value::text(texts::made(function, given)?)),
-        }
+            Expr::Call(call) => self.called(call)?,
+        };
+        self.steps(1 + cost(&value))?;
+        Ok(value)
     }
 }
 
-/// What a function says that tests values or chooses one of them.
-fn tested<'a>(function: &str, given: &[Value<'a>]) -> Option<Value<'a>> {
-    use Ordering::{Equal, Greater, Less};
-    let text = |at: usize| given.get(at).map(Value::shown).unwrap_or_default();
-    let order = || Some(ordered(given.first()?, given.get(1)?));
-    let is = |wanted: &[Ordering]| order().flatten().is_some_and(|order| wanted.contains(&order));
-    Some(match function {
-        "default" => match given {
-            [_, value] if value.is_true() => value.clone(),
-            _ => given.first()?.clone(),
-        },
-        "and" => given.iter().find(|value| !value.is_true()).or(given.last())?.clone(),
-        "or" => given.iter().find(|value| value.is_true()).or(given.last())?.clone(),
-        "not" => Value::Bool(!given.first()?.is_true()),
-        "eq" => {
-            let first = given.first()?;
-            let mut others = given.iter().skip(1);
-            Value::Bool(others.any(|other| ordered(first, other) == Some(Equal)))
+/// Goes through what there is until one says that it is enough.
+fn until_break(mut next: impl FnMut() -> Option<Result<Flow, Unfilled>>) -> Result<(), Unfilled> {
+    while let Some(flow) = next() {
+        if flow? == Flow::Break {
+            break;
         }
-        "ne" => Value::Bool(!is(&[Equal])),
-        "lt" => Value::Bool(is(&[Less])),
-        "le" => Value::Bool(is(&[Less, Equal])),
-        "gt" => Value::Bool(is(&[Greater])),
-        "ge" => Value::Bool(is(&[Greater, Equal])),
-        "contains" => Value::Bool(text(1).contains(&*text(0))),
-        "hasPrefix" => Value::Bool(text(1).starts_with(&*text(0))),
-        "hasSuffix" => Value::Bool(text(1).ends_with(&*text(0))),
-        _ => return None,
-    })
+    }
+    Ok(())
 }
 
-/// How two values compare: as numbers where one of them is one, else as texts.
-fn ordered(one: &Value<'_>, other: &Value<'_>) -> Option<Ordering> {
-    if one.number().or(other.number()).is_none() {
-        return Some(one.shown().cmp(&other.shown()));
+/// What copying a value costs, in steps.
+fn cost(value: &Value<'_>) -> u64 {
+    match value {
+        Value::Text(text) => u64::try_from(text.len() / STEP_BYTES).unwrap_or(u64::MAX),
+        _ => 0,
     }
-    let number = |value: &Value<'_>| match value {
-        Value::Text(text) => model::number::read_number(text),
-        value => Some(value.float()),
-    };
-    number(one)?.partial_cmp(&number(other)?)
+}
+
+/// A member of a value; nothing where there is none.
+pub(super) fn member<'a>(value: &Value<'a>, name: &str) -> Result<Value<'a>, Unfilled> {
+    match value {
+        Value::Map(map) => Ok(map.get(name).cloned().unwrap_or(Value::Nothing)),
+        Value::Nothing => Ok(Value::Nothing),
+        _ => Err(Unfilled::Unfit),
+    }
 }

@@ -16,7 +16,7 @@ const fn known(name: &'static str, least: usize, most: usize) -> Known {
 }
 
 /// Every function.
-const FUNCTIONS: [Known; 74] = [
+const FUNCTIONS: [Known; 78] = [
     known("ToLower", 1, 1),
     known("ToUpper", 1, 1),
     known("Title", 1, 1),
@@ -91,6 +91,10 @@ const FUNCTIONS: [Known; 74] = [
     known("unixEpochMillis", 1, 1),
     known("unixEpochNanos", 1, 1),
     known("unixToTime", 1, 1),
+    known("toDate", 2, 2),
+    known("toDateInZone", 3, 3),
+    known("fromJson", 1, 1),
+    known("index", 1, MANY),
 ];
 
 /// The function of a name.

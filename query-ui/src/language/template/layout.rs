@@ -8,9 +8,9 @@ use super::value::Value;
 /// How Go shows a time by itself.
 pub(super) const PLAIN: &str = "2006-01-02 15:04:05.999999999 -0700 MST";
 
-const NANOS: i64 = 1_000_000_000;
-const DAY: i64 = 86_400 * NANOS;
-const MONTHS: [&str; 12] = [
+pub(super) const NANOS: i128 = 1_000_000_000;
+const DAY: i128 = 86_400 * NANOS;
+pub(super) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -25,7 +25,7 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 /// From the day of the week of 1970-01-01 on.
-const DAYS: [&str; 7] =
+pub(super) const DAYS: [&str; 7] =
     ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
 
 /// What layouts are made of; of two that begin alike the longer one comes first.
@@ -36,12 +36,12 @@ const PARTS: [&str; 29] = [
 ];
 
 /// The nanoseconds of a time that is written as we do.
-pub(super) fn read(text: &str) -> Option<i64> {
-    Timestamp::parse(text).map(|time| time.0)
+pub(super) fn read(text: &str) -> Option<i128> {
+    Timestamp::parse(text).map(|time| i128::from(time.0))
 }
 
 /// The nanoseconds of a value.
-pub(super) fn nanos(value: &Value<'_>) -> i64 {
+pub(super) fn nanos(value: &Value<'_>) -> i128 {
     match value {
         Value::Time(nanos) => *nanos,
         value => read(&value.shown()).unwrap_or(0),
@@ -57,21 +57,27 @@ pub(super) fn date(layout: &str, value: &Value<'_>) -> String {
     time.map(|time| shown(layout, time)).unwrap_or_default()
 }
 
-/// Seconds, milliseconds, microseconds or nanoseconds since 1970, by how many digits they have.
-pub(super) fn from_epoch(text: &str) -> i64 {
+/// Days, seconds, milliseconds, microseconds or nanoseconds since 1970, by how many digits they have.
+pub(super) fn from_epoch(text: &str) -> i128 {
     let text = text.trim();
     let unit = match text.trim_start_matches('-').len() {
+        5 => DAY,
         0..=10 => NANOS,
         11..=13 => 1_000_000,
         14..=16 => 1_000,
         _ => 1,
     };
-    text.parse::<i64>().unwrap_or(0).saturating_mul(unit)
+    text.parse::<i64>().map_or(0, |number| i128::from(number) * unit)
+}
+
+/// What a layout begins with; nothing where that stands for itself.
+pub(super) fn part_of(layout: &str) -> &'static str {
+    PARTS.iter().find(|part| layout.starts_with(**part)).copied().unwrap_or_default()
 }
 
 /// A time in a layout.
-pub(super) fn shown(layout: &str, nanos: i64) -> String {
-    let Ok(moment) = jiff::Timestamp::from_nanosecond(i128::from(nanos)) else {
+pub(super) fn shown(layout: &str, nanos: i128) -> String {
+    let Ok(moment) = jiff::Timestamp::from_nanosecond(nanos) else {
         return String::new();
     };
     let time = moment.to_zoned_datetime(TimeZone::UTC);
@@ -88,7 +94,7 @@ pub(super) fn shown(layout: &str, nanos: i64) -> String {
             rest = behind;
             continue;
         }
-        let part = PARTS.iter().find(|part| rest.starts_with(**part)).copied().unwrap_or_default();
+        let part = part_of(rest);
         let written = match part {
             "2006" => format!("{:04}", time.year()),
             "06" => format!("{:02}", time.year().rem_euclid(100)),
@@ -128,18 +134,22 @@ pub(super) fn shown(layout: &str, nanos: i64) -> String {
 
 /// Digits of a second where a layout has them: `.000` so many, `.999` those that are no zeros at the end.
 fn fraction(layout: &str, nanos: i32) -> Option<(String, &str)> {
-    let inside = layout.strip_prefix(['.', ','])?;
+    let (digit, count, behind) = fraction_of(layout)?;
     let sign = layout.chars().next()?;
-    let digit = inside.chars().next().filter(|c| matches!(c, '0' | '9'))?;
-    let count = inside.find(|c| c != digit).unwrap_or(inside.len());
-    let behind = inside.get(count..)?;
-    // More digits behind them are those of something else.
-    if behind.starts_with(|c: char| c.is_ascii_digit()) || count > 9 {
-        return None;
-    }
     let all = format!("{nanos:09}");
     let digits = all.get(..count)?;
     let digits = if digit == '9' { digits.trim_end_matches('0') } else { digits };
     let text = if digits.is_empty() { String::new() } else { format!("{sign}{digits}") };
     Some((text, behind))
+}
+
+/// The digit of a fraction with which a layout begins, how often it stands there, and what is behind it.
+pub(super) fn fraction_of(layout: &str) -> Option<(char, usize, &str)> {
+    let inside = layout.strip_prefix(['.', ','])?;
+    let digit = inside.chars().next().filter(|c| matches!(c, '0' | '9'))?;
+    let count = inside.find(|c| c != digit).unwrap_or(inside.len());
+    let behind = inside.get(count..)?;
+    // More digits behind them are those of something else.
+    let is_one = !behind.starts_with(|c: char| c.is_ascii_digit()) && count <= 9;
+    is_one.then_some((digit, count, behind))
 }

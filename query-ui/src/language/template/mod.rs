@@ -1,13 +1,16 @@
-//! Templates as Go and Loki have them: `{{.label}}`, functions, pipes, `if`. Read once, filled for each row.
+//! Templates as Go and Loki have them: `{{.label}}`, functions, pipes, variables, `if`, `with`, `range`. Read once, filled for each row.
 
 mod read;
+mod command;
 mod functions;
 mod value;
 mod fill;
+mod call;
 mod texts;
 mod numbers;
 mod printf;
 mod layout;
+mod moments;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +22,8 @@ pub(crate) struct Template {
     pieces: Vec<Piece>,
     /// What it asks of a row, each once: values are given in this order.
     names: Vec<Name>,
+    /// Variables, each by its place.
+    variables: usize,
 }
 
 /// What a template asks of a row.
@@ -54,11 +59,57 @@ pub(crate) struct Wrong {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
+/// Why a row has no text of a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unfilled {
+    /// It would have more bytes than it may.
+    TooLong,
+    /// Loops go through more values than they may.
+    TooManySteps,
+    /// A value is not such that this can be done with it: a range over a number, a place behind a list's end.
+    Unfit,
+}
+
+impl From<TooLong> for Unfilled {
+    fn from(_: TooLong) -> Self {
+        Self::TooLong
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Piece {
     Text(String),
     Value(Expr),
-    If { cases: Vec<(Expr, Vec<Piece>)>, otherwise: Vec<Piece> },
+    /// A variable gets a value; nothing is written.
+    Set(usize, Expr),
+    If {
+        cases: Vec<Case>,
+        otherwise: Vec<Piece>,
+    },
+    Range(Box<Range>),
+    Break,
+    Continue,
+}
+
+/// `if` or `with`, or one of these behind `else`.
+#[derive(Debug, Clone)]
+struct Case {
+    value: Expr,
+    /// The variable that gets the value.
+    variable: Option<usize>,
+    /// The value is the dot inside.
+    is_with: bool,
+    inside: Vec<Piece>,
+}
+
+/// `range`, with its variables.
+#[derive(Debug, Clone)]
+struct Range {
+    over: Expr,
+    key: Option<usize>,
+    element: Option<usize>,
+    inside: Vec<Piece>,
+    otherwise: Vec<Piece>,
 }
 
 #[derive(Debug, Clone)]
@@ -69,6 +120,15 @@ enum Expr {
     Int(i64),
     Float(f64),
     Bool(bool),
+    /// By its place among the variables.
+    Variable(usize),
+    /// What `with` and `range` are about.
+    Dot,
+    /// A member of a member of a value.
+    Member {
+        of: Box<Expr>,
+        path: Vec<String>,
+    },
     Call(Call),
 }
 
@@ -102,7 +162,7 @@ impl Template {
                 Name::Time => None,
                 name => Some(Plain::Name(name.clone())),
             },
-            Piece::Value(_) | Piece::If { .. } => None,
+            _ => None,
         };
         self.pieces.iter().map(plain).collect()
     }

@@ -11,7 +11,7 @@ pub(super) fn computed<'a>(function: &str, given: &[Value<'a>]) -> Option<Value<
     Some(match function {
         "int" => Value::Int(first.int()),
         "float64" => Value::Float(first.float()),
-        "len" => Value::Int(i64::try_from(first.shown().len()).unwrap_or(i64::MAX)),
+        "len" => Value::Int(i64::try_from(first.count()).unwrap_or(i64::MAX)),
         "add" => of_ints(given, i64::saturating_add),
         "sub" => of_ints(given, i64::saturating_sub),
         "mul" => of_ints(given, i64::saturating_mul),

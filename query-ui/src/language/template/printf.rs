@@ -75,6 +75,9 @@ impl Form {
                 Value::Float(_) => "float64",
                 Value::Bool(_) => "bool",
                 Value::Time(_) => "time.Time",
+                Value::List(_) => "[]interface {}",
+                Value::Map(_) => "map[string]interface {}",
+                Value::Nothing => return made.push(&format!("%!{verb}(<nil>)")),
             };
             return made.push(&format!("%!{verb}({kind}={})", value.shown()));
         };
@@ -111,6 +114,8 @@ impl Form {
         };
         let precision = self.precision.unwrap_or(6);
         match verb {
+            's' if matches!(value, Value::Nothing) => None,
+            'v' if matches!(value, Value::Nothing) => Some("<nil>".to_owned()),
             's' | 'v' => {
                 let text = value.shown();
                 Some(match self.precision {

@@ -1,26 +1,28 @@
-//! Reads templates.
+//! Reads templates: texts, blocks and the variables that they declare.
 
-use model::query::REGEX_BYTES_MAX;
-use regex::RegexBuilder;
+use super::{Case, Expr, Name, Piece, Range, Template, Wrong};
 
-use super::functions::{find, wants_regex};
-use super::{Call, Expr, Name, Piece, Template, Wrong};
-
-/// Brackets, branches and functions inside each other.
-const DEPTH_MAX: usize = 64;
-/// Regular expressions of one template.
-const REGEXES_MAX: usize = 16;
-/// What templates of Go have beside it, and we do not.
-const REFUSED: [&str; 8] =
-    ["range", "with", "define", "template", "block", "break", "continue", "nil"];
+/// Brackets, blocks and functions inside each other.
+pub(super) const DEPTH_MAX: usize = 64;
+/// Variables of one template: each may hold a value of its greatest size.
+const VARIABLES_MAX: usize = 32;
 
 /// Reads a template.
 pub(super) fn read(text: &str) -> Result<Template, Wrong> {
-    let mut reader = Reader { text, at: 0, names: Vec::new(), regexes: 0 };
+    let mut reader = Reader {
+        text,
+        at: 0,
+        names: Vec::new(),
+        regexes: 0,
+        scope: Vec::new(),
+        variables: 0,
+        dots: 0,
+        loops: 0,
+    };
     let (pieces, end) = reader.pieces(0)?;
     match end {
-        End::Text => Ok(Template { pieces, names: reader.names }),
-        End::Closed | End::Else | End::ElseIf => {
+        End::Text => Ok(Template { pieces, names: reader.names, variables: reader.variables }),
+        End::Closed | End::Else | End::ElseCase { .. } => {
             Err(reader.wrong("a template has {{else}} or {{end}} without {{if}}"))
         }
     }
@@ -32,43 +34,63 @@ enum End {
     Text,
     Closed,
     Else,
-    ElseIf,
+    /// `else if` or `else with`, before its value.
+    ElseCase {
+        is_with: bool,
+    },
+}
+
+/// Variables that a block declares or sets, before it is known to what.
+#[derive(Debug, Default)]
+struct Given<'a> {
+    names: Vec<(usize, &'a str)>,
+    /// They are new.
+    is_new: bool,
 }
 
 /// A template on its way.
-struct Reader<'a> {
-    text: &'a str,
-    at: usize,
-    names: Vec<Name>,
-    regexes: usize,
+pub(super) struct Reader<'a> {
+    pub(super) text: &'a str,
+    pub(super) at: usize,
+    pub(super) names: Vec<Name>,
+    /// How many regular expressions there are.
+    pub(super) regexes: usize,
+    /// The variables that can be named here, with their places.
+    scope: Vec<(&'a str, usize)>,
+    /// How many variables there are.
+    variables: usize,
+    /// How many blocks around have a dot of their own.
+    pub(super) dots: usize,
+    /// How many of them go round.
+    loops: usize,
 }
 
-fn is_part(c: char) -> bool {
+pub(super) fn is_part(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
 impl<'a> Reader<'a> {
-    fn rest(&self) -> &'a str {
+    pub(super) fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    fn wrong(&self, why: impl Into<String>) -> Wrong {
+    pub(super) fn wrong(&self, why: impl Into<String>) -> Wrong {
         Wrong { at: self.at, why: why.into() }
     }
 
-    fn skip_space(&mut self) {
+    pub(super) fn skip_space(&mut self) {
         let rest = self.rest();
         self.at += rest.len() - rest.trim_start().len();
     }
 
-    fn eat(&mut self, sign: &str) -> bool {
+    pub(super) fn eat(&mut self, sign: &str) -> bool {
         let found = self.rest().starts_with(sign);
         self.at += if found { sign.len() } else { 0 };
         found
     }
 
     /// The word that begins here.
-    fn word(&self) -> &'a str {
+    pub(super) fn word(&self) -> &'a str {
         let rest = self.rest();
         let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
         match rest.starts_with(|c: char| c.is_ascii_digit()) {
@@ -99,66 +121,195 @@ impl<'a> Reader<'a> {
             pieces.extend((!before.is_empty()).then(|| Piece::Text(before.to_owned())));
             self.skip_space();
             if self.eat("/*") {
-                let Some((comment, _)) = self.rest().split_once("*/") else {
-                    return Err(self.wrong("a comment is not closed: */"));
-                };
-                self.at += comment.len() + "*/".len();
-                self.close()?;
+                self.comment()?;
                 continue;
             }
             match self.word() {
-                "if" => {
-                    self.at += "if".len();
-                    pieces.push(self.branch(depth)?);
-                }
                 "end" => {
                     self.at += "end".len();
                     self.close()?;
                     return Ok((pieces, End::Closed));
                 }
                 "else" => return Ok((pieces, self.otherwise()?)),
-                _ => {
-                    let value = self.pipeline(depth)?;
-                    self.close()?;
-                    pieces.push(Piece::Value(value));
-                }
+                _ => pieces.push(self.action(depth)?),
             }
         }
     }
 
-    /// `else`, or `else if` before its condition.
+    fn comment(&mut self) -> Result<(), Wrong> {
+        let Some((comment, _)) = self.rest().split_once("*/") else {
+            return Err(self.wrong("a comment is not closed: */"));
+        };
+        self.at += comment.len() + "*/".len();
+        self.close()
+    }
+
+    /// What stands between `{{` and `}}`; of a block, all of it to its `end`.
+    fn action(&mut self, depth: usize) -> Result<Piece, Wrong> {
+        let word = self.word();
+        match word {
+            "if" | "with" => {
+                self.at += word.len();
+                self.branch(depth, word == "with")
+            }
+            "range" => {
+                self.at += word.len();
+                self.range(depth)
+            }
+            "break" | "continue" => {
+                if self.loops == 0 {
+                    return Err(self.wrong(format!("{word} stands inside {{{{range}}}}")));
+                }
+                self.at += word.len();
+                self.close()?;
+                Ok(if word == "break" { Piece::Break } else { Piece::Continue })
+            }
+            _ => {
+                let given = self.given(1)?;
+                let value = self.pipeline(depth)?;
+                let piece = match self.place(given)?.first() {
+                    Some(variable) => Piece::Set(*variable, value),
+                    None => Piece::Value(value),
+                };
+                self.close()?;
+                Ok(piece)
+            }
+        }
+    }
+
+    /// `else`, or `else if` and `else with` before their value.
     fn otherwise(&mut self) -> Result<End, Wrong> {
         self.at += "else".len();
         self.skip_space();
-        if self.word() == "if" {
-            self.at += "if".len();
-            return Ok(End::ElseIf);
+        let word = self.word();
+        if matches!(word, "if" | "with") {
+            self.at += word.len();
+            return Ok(End::ElseCase { is_with: word == "with" });
         }
         self.close()?;
         Ok(End::Else)
     }
 
-    /// `if` behind its word, to its `end`.
-    fn branch(&mut self, depth: usize) -> Result<Piece, Wrong> {
+    /// `if` or `with` behind its word, to its `end`.
+    fn branch(&mut self, depth: usize, mut is_with: bool) -> Result<Piece, Wrong> {
+        let known = self.scope.len();
         let mut cases = Vec::new();
-        loop {
-            let condition = self.pipeline(depth)?;
+        let otherwise = loop {
+            let given = self.given(1)?;
+            let value = self.pipeline(depth)?;
+            let variable = self.place(given)?.first().copied();
             self.close()?;
-            let (pieces, end) = self.pieces(depth + 1)?;
-            cases.push((condition, pieces));
-            let otherwise = match end {
-                End::ElseIf => continue,
-                End::Closed => Vec::new(),
-                End::Else => {
-                    let (otherwise, end) = self.pieces(depth + 1)?;
-                    if end != End::Closed {
-                        return Err(self.wrong("expected {{end}} behind {{else}}"));
-                    }
-                    otherwise
+            self.dots += usize::from(is_with);
+            let (inside, end) = self.inside(depth)?;
+            self.dots -= usize::from(is_with);
+            cases.push(Case { value, variable, is_with, inside });
+            match end {
+                End::ElseCase { is_with: next } => is_with = next,
+                end => break self.behind_else(end, depth)?,
+            }
+        };
+        self.scope.truncate(known);
+        Ok(Piece::If { cases, otherwise })
+    }
+
+    /// `range` behind its word, to its `end`.
+    fn range(&mut self, depth: usize) -> Result<Piece, Wrong> {
+        let known = self.scope.len();
+        let given = self.given(2)?;
+        let over = self.pipeline(depth)?;
+        let (key, element) = match self.place(given)?.as_slice() {
+            [] => (None, None),
+            [element] => (None, Some(*element)),
+            [key, element, ..] => (Some(*key), Some(*element)),
+        };
+        self.close()?;
+        (self.dots, self.loops) = (self.dots + 1, self.loops + 1);
+        let (inside, end) = self.inside(depth)?;
+        (self.dots, self.loops) = (self.dots - 1, self.loops - 1);
+        let otherwise = self.behind_else(end, depth)?;
+        self.scope.truncate(known);
+        Ok(Piece::Range(Box::new(Range { over, key, element, inside, otherwise })))
+    }
+
+    /// The pieces of a block: what they declare is theirs.
+    fn inside(&mut self, depth: usize) -> Result<(Vec<Piece>, End), Wrong> {
+        let known = self.scope.len();
+        let found = self.pieces(depth + 1)?;
+        self.scope.truncate(known);
+        Ok(found)
+    }
+
+    /// What a block says for when nothing of it holds, to its `end`.
+    fn behind_else(&mut self, end: End, depth: usize) -> Result<Vec<Piece>, Wrong> {
+        match end {
+            End::Closed => Ok(Vec::new()),
+            End::Else => {
+                let (otherwise, end) = self.inside(depth)?;
+                match end {
+                    End::Closed => Ok(otherwise),
+                    _ => Err(self.wrong("expected {{end}} behind {{else}}")),
                 }
-                End::Text => return Err(self.wrong("an {{if}} has no {{end}}")),
-            };
-            return Ok(Piece::If { cases, otherwise });
+            }
+            End::ElseCase { .. } => Err(self.wrong("a {{range}} has {{else}} alone")),
+            End::Text => Err(self.wrong("an {{if}}, {{with}} or {{range}} has no {{end}}")),
+        }
+    }
+
+    /// `$a :=`, `$a, $b :=` or the same with `=`, up to so many variables. Nothing where a value begins.
+    fn given(&mut self, most: usize) -> Result<Given<'a>, Wrong> {
+        let (before, mut given) = (self.at, Given::default());
+        loop {
+            self.skip_space();
+            let at = self.at;
+            if !self.eat("$") {
+                break;
+            }
+            let name = self.word();
+            self.at += name.len();
+            given.names.push((at, name));
+            self.skip_space();
+            given.is_new = self.eat(":=");
+            if given.is_new || self.eat("=") {
+                let nameless = given.names.iter().find(|(_, name)| name.is_empty());
+                return match nameless.map(|(at, _)| *at) {
+                    Some(at) => Err(unnamed(at)),
+                    None => Ok(given),
+                };
+            }
+            if given.names.len() == most || !self.eat(",") {
+                break;
+            }
+        }
+        self.at = before;
+        Ok(Given::default())
+    }
+
+    /// The places of variables, which can be named from here on.
+    fn place(&mut self, given: Given<'a>) -> Result<Vec<usize>, Wrong> {
+        let mut places = Vec::new();
+        for (at, name) in given.names {
+            if !given.is_new {
+                places.push(self.variable(at, name)?);
+                continue;
+            }
+            if self.variables == VARIABLES_MAX {
+                let why = format!("a template has at most {VARIABLES_MAX} variables");
+                return Err(Wrong { at, why });
+            }
+            places.push(self.variables);
+            self.scope.push((name, self.variables));
+            self.variables += 1;
+        }
+        Ok(places)
+    }
+
+    /// The place of a variable that was declared before.
+    pub(super) fn variable(&self, at: usize, name: &str) -> Result<usize, Wrong> {
+        let known = self.scope.iter().rev().find(|(known, _)| *known == name);
+        match known {
+            Some((_, place)) => Ok(*place),
+            None if name.is_empty() => Err(unnamed(at)),
+            None => Err(Wrong { at, why: format!("a template has no variable ${name} here") }),
         }
     }
 
@@ -176,197 +327,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Values, each given to the function behind it.
-    fn pipeline(&mut self, depth: usize) -> Result<Expr, Wrong> {
-        let mut value = self.command(None, depth)?;
-        loop {
-            self.skip_space();
-            if !self.eat("|") {
-                return Ok(value);
-            }
-            value = self.command(Some(value), depth)?;
-        }
-    }
-
-    /// A function with its values, or one value.
-    fn command(&mut self, piped: Option<Expr>, depth: usize) -> Result<Expr, Wrong> {
-        self.skip_space();
-        let (at, word) = (self.at, self.word());
-        if matches!(word, "" | "true" | "false" | "__line__" | "__timestamp__") {
-            let value = self.operand(depth)?;
-            return match piped {
-                None => Ok(value),
-                Some(_) => {
-                    Err(Wrong { at, why: "expected a function behind | in a template".to_owned() })
-                }
-            };
-        }
-        self.at += word.len();
-        let mut arguments = Vec::new();
-        while !self.is_over() {
-            arguments.push(self.operand(depth)?);
-        }
-        arguments.extend(piped);
-        self.call((at, word), arguments)
-    }
-
-    /// Whether a function has all its values.
-    fn is_over(&mut self) -> bool {
-        self.skip_space();
-        let rest = self.rest();
-        rest.is_empty() || ["|", ")", "}}", "-}}"].iter().any(|end| rest.starts_with(end))
-    }
-
-    fn operand(&mut self, depth: usize) -> Result<Expr, Wrong> {
-        self.skip_space();
-        let at = self.at;
-        match self.rest().chars().next() {
-            Some('(') => {
-                if depth >= DEPTH_MAX {
-                    return Err(self.wrong("too many brackets inside each other"));
-                }
-                self.at += 1;
-                let value = self.pipeline(depth + 1)?;
-                self.skip_space();
-                match self.eat(")") {
-                    true => Ok(value),
-                    false => Err(self.wrong("expected ) in a template")),
-                }
-            }
-            Some('.') => {
-                self.at += 1;
-                let rest = self.rest();
-                let end = rest.find(|c| !is_part(c) && c != '.').unwrap_or(rest.len());
-                let label = rest.get(..end).unwrap_or_default();
-                if label.is_empty() {
-                    return Err(Wrong {
-                        at,
-                        why: "expected a label behind . in a template".to_owned(),
-                    });
-                }
-                self.at += end;
-                Ok(self.name(Name::Label(label.to_owned())))
-            }
-            Some('"' | '`') => self.text().map(Expr::Text),
-            Some('$') => Err(self.wrong("variables of templates are not supported")),
-            Some(c) if c.is_ascii_digit() || c == '-' || c == '+' => self.number(),
-            Some(c) if is_part(c) => {
-                let word = self.word();
-                self.at += word.len();
-                match word {
-                    "true" => Ok(Expr::Bool(true)),
-                    "false" => Ok(Expr::Bool(false)),
-                    "__line__" => Ok(self.name(Name::Line)),
-                    "__timestamp__" => Ok(self.name(Name::Time)),
-                    word => self.call((at, word), Vec::new()),
-                }
-            }
-            None => Err(self.wrong("a template's {{ is not closed")),
-            Some(_) => Err(self.wrong(
-                "a template takes {{.label}}, {{__line__}}, texts, numbers and functions here",
-            )),
-        }
-    }
-
-    fn name(&mut self, name: Name) -> Expr {
+    pub(super) fn name(&mut self, name: Name) -> Expr {
         let known = self.names.iter().position(|known| *known == name);
         Expr::Name(known.unwrap_or_else(|| {
             self.names.push(name);
             self.names.len() - 1
         }))
     }
-
-    fn number(&mut self) -> Result<Expr, Wrong> {
-        let rest = self.rest();
-        let is_number = |(at, c): (usize, char)| {
-            c.is_ascii_alphanumeric() || c == '.' || c == '_' || (at == 0 && (c == '-' || c == '+'))
-        };
-        let end = rest.char_indices().find(|one| !is_number(*one)).map_or(rest.len(), |(at, _)| at);
-        let digits = rest.get(..end).unwrap_or_default();
-        let number = match (digits.parse(), digits.parse()) {
-            (Ok(whole), _) => Expr::Int(whole),
-            (Err(_), Ok(float)) => Expr::Float(float),
-            (Err(_), Err(_)) => return Err(self.wrong(format!("{digits} is no number"))),
-        };
-        self.at += end;
-        Ok(number)
-    }
-
-    /// A text in quotes.
-    fn text(&mut self) -> Result<String, Wrong> {
-        let open = self.wrong("a text in a template is not closed");
-        let mut characters = self.rest().char_indices();
-        let Some((_, quote)) = characters.next() else { return Err(open) };
-        let mut text = String::new();
-        while let Some((at, c)) = characters.next() {
-            if c == quote {
-                self.at += at + 1;
-                return Ok(text);
-            }
-            if c != '\\' || quote == '`' {
-                text.push(c);
-                continue;
-            }
-            match characters.next() {
-                Some((_, 'n')) => text.push('\n'),
-                Some((_, 't')) => text.push('\t'),
-                Some((_, 'r')) => text.push('\r'),
-                Some((_, c @ ('\\' | '"' | '\''))) => text.push(c),
-                Some((at, other)) => {
-                    let why = format!("\\{other} is not supported in a text of a template");
-                    return Err(Wrong { at: self.at + at, why });
-                }
-                None => break,
-            }
-        }
-        Err(open)
-    }
-
-    fn call(&mut self, (at, name): (usize, &str), arguments: Vec<Expr>) -> Result<Expr, Wrong> {
-        let wrong = |why: String| Err(Wrong { at, why });
-        let Some(known) = find(name) else {
-            let what = if REFUSED.contains(&name) {
-                "in a template"
-            } else {
-                "as a function of a template"
-            };
-            return wrong(format!("{name} is not supported {what}"));
-        };
-        if !(known.least..=known.most).contains(&arguments.len()) {
-            let wants = match (known.least, known.most) {
-                (least, most) if least == most => least.to_string(),
-                (least, most) => format!("{least} to {most}"),
-            };
-            return wrong(format!(
-                "{name} wants {wants} values in a template, not {}",
-                arguments.len()
-            ));
-        }
-        if arguments.iter().any(|argument| height(argument) >= DEPTH_MAX) {
-            return wrong("too many functions inside each other".to_owned());
-        }
-        let mut regex = None;
-        if wants_regex(name) {
-            let Some(Expr::Text(source)) = arguments.first() else {
-                return wrong(format!("{name} wants its expression in quotes"));
-            };
-            self.regexes += 1;
-            if self.regexes > REGEXES_MAX {
-                return wrong(format!("a template has at most {REGEXES_MAX} regular expressions"));
-            }
-            match RegexBuilder::new(source).size_limit(REGEX_BYTES_MAX).build() {
-                Ok(built) => regex = Some(built),
-                Err(_) => return wrong(format!("{source} cannot be used as a regular expression")),
-            }
-        }
-        Ok(Expr::Call(Call { function: known.name, arguments, regex }))
-    }
 }
 
-/// How many functions stand inside each other.
-fn height(expr: &Expr) -> usize {
-    match expr {
-        Expr::Call(call) => 1 + call.arguments.iter().map(height).max().unwrap_or(0),
-        _ => 0,
-    }
+fn unnamed(at: usize) -> Wrong {
+    Wrong { at, why: "expected a variable or $.label behind $ in a template".to_owned() }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// What a row has: labels by name, its line and its time.
-const ROW: [(&str, &str); 7] = [
+const ROW: [(&str, &str); 11] = [
     ("host", "web1"),
     ("msg", " Hello, World "),
     ("took", "12.5"),
@@ -11,11 +11,18 @@ const ROW: [(&str, &str); 7] = [
     ("path", "/a b/ü"),
     ("level", "error"),
     ("size", "4KB"),
+    ("big", "3MB"),
+    ("json", r#"{"a":{"b":7,"c":null},"list":["x","y","z"],"n":1500000,"on":true,"none":[]}"#),
+    ("day", "2021-11-02"),
+    ("with-dash", "dash"),
 ];
 const LINE: &str = "GET /a 503";
 const TIME: &str = "2026-01-05T07:08:09.012Z";
 
-fn filled_within(text: &str, bytes_max: usize) -> Result<String, TooLong> {
+/// Steps of loops that are enough here.
+const STEPS: u64 = 10_000;
+
+fn filled_within(text: &str, bytes_max: usize) -> Result<String, Unfilled> {
     let template = Template::read(text).unwrap_or_else(|wrong| panic!("{text}: {wrong:?}"));
     let value = |name: &Name| match name {
         Name::Label(label) => ROW.iter().find(|(name, _)| name == label).map(|(_, value)| *value),
@@ -23,7 +30,7 @@ fn filled_within(text: &str, bytes_max: usize) -> Result<String, TooLong> {
         Name::Time => Some(TIME),
     };
     let values: Vec<Option<&str>> = template.names().iter().map(value).collect();
-    template.fill(&values, bytes_max)
+    template.fill(&values, bytes_max, &mut { STEPS })
 }
 
 #[track_caller]
@@ -127,6 +134,11 @@ fn numbers_are_computed_and_values_tested() {
             "13 12 1.26 12 503",
         ),
         ("{{bytes .size}} {{duration \"1.5s\"}} {{len .path}}", "4000 1.5 7"),
+        // As Go shows floats.
+        (
+            "{{bytes .big}} {{mulf 1000 999.9}} {{mulf 1 12345678}} {{divf 1 100000}}",
+            "3e+06 999900 1.2345678e+07 1e-05",
+        ),
         (r#"{{if eq .level "error"}}E{{else}}-{{end}}"#, "E"),
         (r#"{{if eq .level "a" "error"}}E{{end}}{{if ne .level "a"}}N{{end}}"#, "EN"),
         (r#"{{if gt .code 500}}5{{else if gt .code 400}}4{{else}}2{{end}}"#, "5"),
@@ -156,6 +168,7 @@ fn times_are_written_as_layouts_say() {
         ),
         (r#"{{unixToTime "1767596889" | date "15:04"}}"#, "07:08"),
         (r#"{{unixToTime 1767596889012 | date "05.000"}}"#, "09.012"),
+        (r#"{{unixToTime "19727" | date "2006-01-02"}}"#, "2024-01-05"),
         ("{{__timestamp__}}", "2026-01-05 07:08:09.012 +0000 UTC"),
         (r#"{{date "2006" .host}}"#, ""),
     ]);
@@ -166,8 +179,22 @@ fn what_is_wrong_is_told_in_its_place() {
     for (text, at, word) in [
         ("{{.a", 4, "not closed"),
         ("x {{ .a | sha256sum }}", 10, "sha256sum is not supported"),
-        ("{{range .a}}x{{end}}", 2, "range is not supported"),
-        ("{{$x := 1}}", 2, "variables"),
+        ("{{define \"a\"}}x{{end}}", 2, "define is not supported"),
+        ("{{template \"a\"}}", 2, "template is not supported"),
+        ("{{block \"a\" .}}x{{end}}", 12, "label"),
+        ("{{now}}", 2, "now is not supported"),
+        ("{{$x}}", 2, "no variable $x"),
+        ("{{$x = 1}}", 2, "no variable $x"),
+        ("{{if $x := .a}}{{end}}{{$x}}", 24, "no variable $x"),
+        ("{{if .a}}{{$x := 1}}{{else}}{{$x}}{{end}}", 30, "no variable $x"),
+        ("{{$ := 1}}", 2, "behind $"),
+        ("{{$}}", 2, "behind $"),
+        ("{{$x, $y := 1}}", 2, "no variable $x"),
+        ("{{range .a}}x", 13, "no {{end}}"),
+        ("{{range .a}}x{{else if .b}}y{{end}}", 22, "{{else}} alone"),
+        ("{{break}}", 2, "inside {{range}}"),
+        ("{{with .a}}{{(.).}}{{end}}", 16, "expected a name"),
+        ("{{index . .a}}", 10, "in quotes"),
         ("{{.a .b}}", 5, "expected | or }}"),
         ("{{.}}", 2, "label"),
         ("{{ToUpper}}", 2, "wants 1 values"),
@@ -208,7 +235,143 @@ fn texts_that_are_made_have_bounds() {
         r#"{{repeat 1000000 "ab" | replace "a" "cccccccccc"}}"#,
         r#"{{regexReplaceAll "b" (repeat 1000 "ab") (repeat 10000 "x")}}"#,
     ] {
-        assert_eq!(filled_within(text, 64 << 20), Err(TooLong), "{text}");
+        assert_eq!(filled_within(text, 64 << 20), Err(Unfilled::TooLong), "{text}");
     }
-    assert_eq!(filled_within("{{.host}}", 3), Err(TooLong));
+    assert_eq!(filled_within("{{.host}}", 3), Err(Unfilled::TooLong));
+}
+
+#[test]
+fn variables_hold_values() {
+    check(&[
+        ("{{$x := .host}}{{$x}}-{{$x | ToUpper}}", "web1-WEB1"),
+        ("{{ $x := 1 -}}  {{ $x = add $x 1 }}{{ $x }}", "2"),
+        // What a block declares is its own; what it sets stays.
+        ("{{$x := 1}}{{if .host}}{{$x := 2}}{{$x}}{{end}}{{$x}}", "21"),
+        ("{{$x := 1}}{{if .host}}{{$x = 2}}{{end}}{{$x}}", "2"),
+        ("{{if $x := .host}}{{$x}}{{end}}", "web1"),
+        ("{{if $x := .nothing}}a{{else}}[{{$x}}]{{end}}", "[]"),
+        ("{{$x := 1}}{{$x := add $x 1}}{{$x}}", "2"),
+        ("{{$.host}} {{index . \"with-dash\"}} {{index $ \"host\" }}", "web1 dash web1"),
+        (r#"{{$x := fromJson .json}}{{$x.a.b}}"#, "7"),
+    ]);
+    let many =
+        |count: usize| -> String { (0..count).map(|at| format!("{{{{$v{at} := 1}}}}")).collect() };
+    assert!(Template::read(&many(32)).is_ok() && Template::read(&many(33)).is_err());
+}
+
+#[test]
+fn with_is_about_a_value() {
+    check(&[
+        ("{{with .host}}<{{.}}>{{end}}", "<web1>"),
+        ("{{with .nothing}}<{{.}}>{{else}}none{{.host}}{{end}}", "noneweb1"),
+        ("{{with .nothing}}1{{else with .code}}{{.}}{{else}}3{{end}}", "503"),
+        ("{{with $x := .host}}{{$x}}{{.}}{{$.code}}{{__line__ | len}}{{end}}", "web1web150310"),
+        (
+            "{{with fromJson .json}}{{.a.b}} {{.on}} {{index .list 1}}{{with .a}}{{.b}}{{end}}{{end}}",
+            "7 true y7",
+        ),
+        ("{{with .host}}{{. | ToUpper}}{{len .}}{{end}}", "WEB14"),
+    ]);
+}
+
+#[test]
+fn range_goes_through_lists_and_maps() {
+    check(&[
+        ("{{range (fromJson .json).list}}{{.}},{{end}}", "x,y,z,"),
+        (
+            "{{range $i, $e := (fromJson .json).list}}{{if $i}}, {{end}}{{$i}}={{$e}}{{end}}",
+            "0=x, 1=y, 2=z",
+        ),
+        ("{{range $e := (fromJson .json).list}}{{$e}}{{$.host}}{{end}}", "xweb1yweb1zweb1"),
+        ("{{range $k, $v := fromJson .json}}{{$k}} {{end}}", "a list n none on "),
+        ("{{range (fromJson .json).none}}x{{else}}empty{{end}}", "empty"),
+        ("{{range (fromJson .json).missing}}x{{else}}none{{.host}}{{end}}", "noneweb1"),
+        (
+            "{{range $i, $e := (fromJson .json).list}}{{if eq $i 1}}{{continue}}{{end}}{{$e}}{{end}}",
+            "xz",
+        ),
+        (
+            "{{range (fromJson .json).list}}{{if eq . \"y\"}}{{break}}{{end}}{{.}}{{else}}-{{end}}",
+            "x",
+        ),
+        ("{{$n := 0}}{{range (fromJson .json).list}}{{$n = add $n 1}}{{end}}{{$n}}", "3"),
+        ("{{range 3}}{{.}}{{end}}{{range $i := 2}}{{$i}}{{end}}", "01201"),
+        (
+            "{{range fromJson `[[1,2],[3]]`}}{{range .}}{{if eq . 2.0}}{{break}}{{end}}{{.}}{{end}};{{end}}",
+            "1;3;",
+        ),
+    ]);
+    for text in [
+        "{{range .host}}x{{end}}",
+        "{{range (fromJson .json).n}}x{{end}}",
+        "{{index (fromJson .json).list 3}}",
+        "{{index (fromJson .json).list -1}}",
+        "{{(fromJson .json).n.x}}",
+        "{{with .host}}{{.x}}{{end}}",
+        "{{index .host 0}}",
+    ] {
+        assert_eq!(filled_within(text, 1 << 20), Err(Unfilled::Unfit), "{text}");
+    }
+}
+
+#[test]
+fn json_gives_values() {
+    check(&[
+        ("{{(fromJson .json).a}} {{(fromJson .json).list}}", "map[b:7 c:<nil>] [x y z]"),
+        (
+            "{{(fromJson .json).n}} {{(fromJson .json).missing}}|{{(fromJson .host).a.b}}",
+            "1.5e+06 <no value>|<no value>",
+        ),
+        ("{{fromJson `\"a\"`}} {{fromJson `2`}}", "a 2"),
+        (
+            "{{len (fromJson .json).list}} {{len (fromJson .json)}} {{index (fromJson .json) \"a\" \"b\"}}",
+            "3 5 7",
+        ),
+        ("{{if (fromJson .json).none}}1{{else}}0{{end}}{{if (fromJson .json).list}}1{{end}}", "01"),
+        ("{{default \"d\" (fromJson .json).missing}}", "d"),
+        (
+            "{{printf \"%v %d %s\" (fromJson .json).list (fromJson .json).a.b (fromJson .json).missing}}",
+            "[x y z] 7 %!s(<nil>)",
+        ),
+        // What decides is enough: nothing behind it is computed.
+        (
+            "{{if and .nothing (index .host 0)}}1{{else}}0{{end}}{{if or .host (index .host 0)}}1{{end}}",
+            "01",
+        ),
+        ("{{if gt (fromJson .json).a.b 6}}more{{end}}", "more"),
+    ]);
+}
+
+#[test]
+fn texts_become_times() {
+    check(&[
+        (r#"{{.day | toDate "2006-01-02" | unixEpoch}}"#, "1635811200"),
+        (
+            r#"{{.day | toDateInZone "2006-01-02" "America/New_York" | unixEpochMillis}}"#,
+            "1635825600000",
+        ),
+        (r#"{{toDate "2006-01-02" .day | date "Jan 2"}}"#, "Nov 2"),
+        (r#"{{toDate "2006-01-02" .host}}"#, "0001-01-01 00:00:00 +0000 UTC"),
+        (r#"{{toDate "2006-01-02" .host | unixEpoch}}"#, "-62135596800"),
+    ]);
+}
+
+#[test]
+fn loops_end() {
+    for text in [
+        "{{range 100000}}{{end}}",
+        "{{range 1000}}{{range 1000}}{{end}}{{end}}",
+        "{{$x := repeat 1000000 \"x\"}}{{range 100}}{{len $x}}{{end}}",
+        "{{$x := fromJson (printf \"[%s1]\" (repeat 2000 \"1,\"))}}{{range 100}}{{contains \"x\" $x}}{{end}}",
+    ] {
+        assert_eq!(filled_within(text, 1 << 20), Err(Unfilled::TooManySteps), "{text}");
+    }
+    let doubled = "{{$x := \"x\"}}{{range 100}}{{$x = print $x $x}}{{end}}";
+    assert!(filled_within(doubled, 1 << 20).is_err());
+    let long = "{{fromJson (repeat 100000 \"[,\")}}";
+    assert_eq!(filled_within(long, 1 << 20), Err(Unfilled::TooLong));
+    assert_eq!(filled_within("{{range 100}}{{$.json}}{{end}}", 1_000), Err(Unfilled::TooLong));
+    // Without a loop nothing is counted.
+    let many = "{{.host | ToUpper}}".repeat(2_000);
+    assert_eq!(filled_within(&many, 1 << 20).map(|text| text.len()), Ok(8_000));
 }

@@ -322,6 +322,8 @@ async fn what_is_wrong_is_told() {
     let (_fixture, app) = small(Rest::Fresh).await;
     for (query, word) in [
         (r#"{app="web""#, "expected , or }"),
+        (r#"sum(rate({app="web"}[1m])) or 0"#, "no numbers"),
+        (r#"(1 + 1) unless sum(rate({app="web"}[1m]))"#, "no numbers"),
         (r#"{app=web}"#, "value"),
         (r#"{app="web"} | wat"#, "wat"),
         (r#"{app=~"("}"#, "regular expression"),
@@ -335,7 +337,7 @@ async fn what_is_wrong_is_told() {
             r#"{app="web"} | line_format "{{ .a | sha256sum }}""#,
             "col 36: sha256sum is not supported",
         ),
-        (r#"{app="web"} | label_format b="{{range .a}}x{{end}}""#, "range is not supported"),
+        (r#"{app="web"} | label_format b=`{{define "x"}}{{end}}`"#, "define is not supported"),
     ] {
         let (status, answer) = ask(&app, "query_range", query, WHEN).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{query}: {answer}");

@@ -14,7 +14,7 @@ use datafusion_proto::bytes::physical_plan_from_bytes_with_extension_codec;
 use futures::stream::StreamExt as _;
 use index::remote::{Host, Piece, Pieces, Reached};
 use index::searcher::Unit;
-use prometheus_client::metrics::gauge::Gauge;
+use platform::telemetry::Counted;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -32,22 +32,6 @@ enum Given {
     Rows(RecordBatch),
     /// It came to its end.
     End,
-}
-
-/// One more in a gauge, until dropped.
-struct Counted<'a>(&'a Gauge);
-
-impl<'a> Counted<'a> {
-    fn one(gauge: &'a Gauge) -> Self {
-        gauge.inc();
-        Self(gauge)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
 
 /// A part of a plan at work; it ends when this is dropped.

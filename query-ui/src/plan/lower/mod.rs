@@ -8,6 +8,7 @@ mod frame;
 mod moments;
 mod numbers;
 mod expr;
+mod call;
 mod counted;
 mod aggregate;
 mod pipes;

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
     Expr, ExprFunctionExt as _, LogicalPlanBuilder, SortExpr, cast, lit,
 };
 
-use super::expr::one_kind;
+use super::call::one_kind;
 use super::frame::{Frame, Named, Rows, Value, column};
 use super::functions::Function;
 use super::{ColumnKind, Lowering, newest_first};

@@ -7,7 +7,7 @@ use arrow::array::{Array as _, ArrayRef, AsArray as _, StringArray, StringBuilde
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use datafusion::common::{
-    DataFusionError, Result, plan_datafusion_err, plan_err, resources_datafusion_err,
+    DataFusionError, Result, exec_err, plan_datafusion_err, plan_err, resources_datafusion_err,
 };
 use datafusion::functions::expr_fn as functions;
 use datafusion::logical_expr::{ColumnarValue, Expr, lit, try_cast, when};
@@ -16,11 +16,13 @@ use regex::Regex;
 use super::frame::Value;
 use super::functions::Function;
 use crate::language::Expr as Given;
-use crate::language::template::{Template, TooLong};
+use crate::language::template::{Template, Unfilled};
 
 /// Bytes of the texts that a function makes of one batch of rows. As it is read, a batch has half a
 /// mebibyte, unless a single record has more; one that was sorted or grouped has up to 8,192 rows.
 const MADE_BYTES_MAX: usize = 128 << 20;
+/// Steps that the loops of a template take in one batch of rows: a second or two of work.
+const STEPS_MAX: u64 = 4 << 20;
 
 /// A group in a replacement, as it is written elsewhere: `\1`.
 static GROUP: LazyLock<Regex> =
@@ -95,7 +97,7 @@ fn within(bytes_max: usize, function: &Function, given: &[ColumnarValue]) -> Res
     let arguments = given.iter().map(Argument::read).collect::<Result<Vec<_>>>()?;
     let row_count = arguments.iter().find(|one| !one.is_one).map_or(1, |one| one.texts.len());
     let mut texts = StringBuilder::new();
-    let mut row = Row { text: String::new(), bytes_left: bytes_max };
+    let mut row = Row { text: String::new(), bytes_left: bytes_max, steps_left: STEPS_MAX };
     let (mut regex, mut given) = (Compiled::default(), Vec::new());
     let template = match function {
         Function::Template(source) => Some(read_template(source)?),
@@ -145,6 +147,7 @@ impl Compiled {
 struct Row {
     text: String,
     bytes_left: usize,
+    steps_left: u64,
 }
 
 impl Row {
@@ -190,10 +193,15 @@ impl Row {
         Ok(true)
     }
 
+    /// Fills a template; false where that cannot be done with what is given.
     fn fill(&mut self, template: &Template, given: &[Option<&str>]) -> Result<bool> {
-        match template.fill(given, self.bytes_left) {
+        match template.fill(given, self.bytes_left, &mut self.steps_left) {
             Ok(text) => self.add(&text)?,
-            Err(TooLong) => return Err(too_much()),
+            Err(Unfilled::Unfit) => return Ok(false),
+            Err(Unfilled::TooLong) => return Err(too_much()),
+            Err(Unfilled::TooManySteps) => {
+                return exec_err!("a template goes through too many values of one batch of rows");
+            }
         }
         Ok(true)
     }
@@ -327,6 +335,13 @@ mod tests {
         let failed = within(2_500, &long, &given).unwrap_err();
         assert!(matches!(failed, DataFusionError::ResourcesExhausted(_)), "{failed}");
         assert!(lengthened(&Function::Template("{{".to_owned()), &[one("a")]).is_err());
+        // Where a value is none that can be gone through, there is no text.
+        let list = Function::Template("{{range (fromJson .a).l}}<{{.}}>{{end}}".to_owned());
+        let given = [texts(&[Some(r#"{"l":[1,2]}"#), Some(r#"{"l":3}"#), None])];
+        check(&list, &given, &[Some("<1><2>"), None, Some("")]);
+        let endless = Function::Template("{{range 1000000000}}{{end}}".to_owned());
+        let failed = lengthened(&endless, &[one("a")]).unwrap_err();
+        assert!(matches!(failed, DataFusionError::Execution(_)), "{failed}");
     }
 
     #[test]

@@ -219,6 +219,22 @@ async fn what_aggregations_cannot_do_is_named() {
             "after",
         ),
         (
+            json!({"a": {"composite": {"sources": [{"x": {"terms": {"field": "x"}}, "y": {"terms": {"field": "y"}}}]}}}),
+            "sources",
+        ),
+        (
+            json!({"a": {"composite": {"sources": [{"x": {"terms": {"field": "x"}}}, {"x": {"terms": {"field": "y"}}}]}}}),
+            "duplicates",
+        ),
+        (
+            json!({"a": {"composite": {"sources": [{"x": {"terms": {"field": "x"}}}], "after": {"x": 1, "y": 2}}}}),
+            "[after] has 2",
+        ),
+        (json!({"a": {"extended_stats": {"field": "x", "sigma": -1}}}), "sigma"),
+        (json!({"a": {"avg": {"field": "x", "missing": "none"}}}), "is no number"),
+        (json!({"a": {"max": {"field": "@timestamp", "missing": "2026-01-01"}}}), "is no number"),
+        (json!({"a": {"extended_stats": {"field": "x", "sigma": "wide"}}}), "sigma"),
+        (
             json!({"a": {"date_histogram": {"field": "@timestamp", "fixed_interval": "1ms", "extended_bounds": {"min": 0, "max": "now"}}}}),
             "too many buckets",
         ),
