@@ -336,8 +336,10 @@ impl Shipper {
                 (Generation::Unseen { .. }, Some(hand)) => {
                     let id = file.checkpoint.id;
                     tell(streams, source, |stream| _ = stream.unread.insert(id));
-                    // It is read as it is open: what it begins with tells it from others.
-                    let open = hand.file.as_ref().filter(|_| !current);
+                    // It is read as it is open: what it begins with tells it from others. That it stands no
+                    // longer at its path we may not have heard yet.
+                    let stands = || Seen::surely_at(&file.path, true).is_some_and(|it| it.id == id);
+                    let open = hand.file.as_ref().filter(|_| !(current && stands()));
                     let print =
                         open.and_then(|it| Fingerprint::default().verify(it, 0).ok().flatten());
                     print.map(|fingerprint| Checkpoint { fingerprint, ..file.checkpoint.clone() })
